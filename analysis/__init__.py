@@ -1,0 +1,1 @@
+"""What can be said from a results table: rankings and their uncertainty. Reads files only; imports no torch and no bench."""

@@ -1,0 +1,260 @@
+"""What an experiment is: frozen dataclasses, their presets, and the identity of a cell.
+
+A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe. Its id is a hash of the canonical
+JSON of those of its fields that differ from the defaults; the full configuration lies beside the results, so that a
+default that changes later is noticed (:mod:`bench.store`). How a cell was packed, compiled or launched is no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from samplers.errors import UserError, nearest
+
+Weights = Literal["ema", "raw"]
+Setting = tuple[int, float]
+"""One sampler setting: Euler steps and guidance scale."""
+
+STUDY_SETTINGS: tuple[Setting, ...] = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+"""The six sampler settings of arXiv 2403.03206, appendix B.3."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Size of the MM-DiT: ``width`` defaults to 64 depth and ``heads`` to depth, as in the study."""
+
+    depth: int = 4
+    width: int | None = None
+    heads: int | None = None
+    patch: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(self, "depth", "patch")
+        width, heads = self.sizes
+        if width <= 0 or heads <= 0 or width % (4 * heads):
+            raise UserError(
+                f"the model's width {width} must be a positive multiple of 4 heads = {4 * heads}: "
+                f"the nearest is --width {max(1, round(width / (4 * max(heads, 1)))) * 4 * max(heads, 1)}"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Width and heads with the defaults filled in."""
+        return self.width or 64 * self.depth, self.heads or (self.depth if self.width is None else self.width // 64 or 1)
+
+
+@dataclass(frozen=True)
+class Images:
+    """How the images of a dataset are made: edge in pixels, and the sizes of the two splits."""
+
+    resolution: int = 16
+    train: int = 20_000
+    validation: int = 2_000
+
+    def __post_init__(self) -> None:
+        _positive(self, "resolution", "train", "validation")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe: AdamW with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
+
+    ``ema`` is the time constant of the EMA as a share of the run (the study's 1e4 steps of its 5e5, rounded to what
+    short runs need); ``decay`` the share at the end of the run over which the learning rate falls linearly to zero.
+    """
+
+    steps: int = 20_000
+    batch: int = 64
+    lr: float = 5e-4
+    warmup: int = 200
+    decay: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.02
+    dropout: float = 0.1
+    validations: int = 20
+    validation_images: int = 256
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch", "lr", "clip", "ema", "validations")
+        for name, low, high in (("decay", 0, 1), ("dropout", 0, 1), ("weight_decay", 0, 1e9), ("warmup", 0, 1e12)):
+            _within(self, name, low, high)
+        if self.validation_images < 8 or self.validation_images % 8:
+            closest = max(8, round(self.validation_images / 8) * 8)
+            raise UserError(
+                f"--validation-batch {self.validation_images} must be a positive multiple of 8, one share for each "
+                f"noise level: the nearest is {closest}"
+            )
+        _choice(self, "precision", ("float32", "bf16"))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How trained cells are sampled and measured; changing it re-measures, and never re-trains."""
+
+    settings: tuple[Setting, ...] = STUDY_SETTINGS
+    weights: tuple[Weights, ...] = ("ema", "raw")
+    samples: int = 1_000
+    grid: Literal["native", "common"] = "native"
+    extractor: str = "tinyclip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", tuple((int(steps), float(cfg)) for steps, cfg in self.settings))
+        if self.samples < 2:
+            raise UserError(f"--samples {self.samples}: a Fréchet distance needs at least 2 samples")
+        for steps, cfg in self.settings:
+            if steps < 1 or not 0 <= cfg < 1e6:
+                raise UserError(f"sampler setting {steps}:{cfg:g}: steps must be at least 1 and guidance at least 0")
+        if not self.settings or len(set(self.settings)) < len(self.settings):
+            raise UserError("--settings must name at least one sampler setting, and none twice")
+        if not self.weights or len(set(self.weights)) < len(self.weights):
+            raise UserError("--weights must name ema, raw or both, and none twice")
+        for weights in self.weights:
+            if weights not in ("ema", "raw"):
+                raise UserError(f"--weights {weights!r}: choose from 'ema', 'raw'")
+        _choice(self, "grid", ("native", "common"))
+
+    @property
+    def id(self) -> str:
+        """Hash of this recipe; the measurements of a cell are stored under it."""
+        return identity(self)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training, see the module's docstring. ``text`` names the frozen text encoder that conditions the model."""
+
+    formulation: str
+    dataset: str
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    images: Images = field(default_factory=Images)
+    training: Training = field(default_factory=Training)
+    text: str = "tinyclip"
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits of sha256 over the canonical JSON of the fields that are not default."""
+        return identity(self)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed."""
+
+    formulations: tuple[str, ...] = ("paper",)
+    samplers: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ("shapes",)
+    seeds: int = 1
+    model: Model = field(default_factory=Model)
+    images: Images = field(default_factory=Images)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    text: str = "tinyclip"
+
+    def __post_init__(self) -> None:
+        _positive(self, "seeds")
+        if not self.formulations or not self.datasets:
+            raise UserError("a grid needs at least one formulation and one dataset")
+
+
+def identity(config: Any) -> str:
+    """12 hexadecimal digits of sha256 over the canonical JSON of a dataclass's non-default fields."""
+    return hashlib.sha256(canonical(non_default(config)).encode()).hexdigest()[:12]
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, no NaN, numbers by ``repr``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def non_default(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults, nested dataclasses likewise; required ones always."""
+    default = {f.name: _default(f) for f in fields(config)}
+    out: dict[str, Any] = {}
+    for name, usual in default.items():
+        value = getattr(config, name)
+        if value == usual:
+            continue
+        if isinstance(usual, float):
+            value = float(value)
+        out[name] = non_default(value) if hasattr(value, "__dataclass_fields__") else value
+    return out
+
+
+def full(config: Any) -> dict[str, Any]:
+    """Every field of a dataclass as JSON holds it (tuples as lists)."""
+    loaded: dict[str, Any] = json.loads(canonical(asdict(config)))
+    return loaded
+
+
+def _default(f: Any) -> Any:
+    return f.default_factory() if callable(f.default_factory) else f.default
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(config, name) < float("inf"):
+            raise UserError(f"{_flag(name)} {getattr(config, name):g}: must be greater than 0")
+
+
+def _within(config: Any, name: str, low: float, high: float) -> None:
+    value = getattr(config, name)
+    if not low <= value <= high:
+        closest = min(max(value, low), high) if value == value else low
+        raise UserError(f"{_flag(name)} {value:g}: must lie in [{low:g}, {high:g}], the nearest is {closest:g}")
+
+
+def _choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
+    if getattr(config, name) not in choices:
+        raise UserError(f"{_flag(name)} {getattr(config, name)!r}: choose from {', '.join(map(repr, choices))}")
+
+
+def _flag(name: str) -> str:
+    """The command's option for a field."""
+    special = {"train": "train-images", "validation": "validation-images", "validation_images": "validation-batch"}
+    return "--" + special.get(name, name.replace("_", "-"))
+
+
+HEADLINE = (
+    "rf",
+    "rf/lognorm(0.00,1.00)",
+    "rf/mode(1.29)",
+    "rf/cosmap",
+    "eps/linear",
+    "v/linear",
+    "v/cos",
+    "edm(-1.20,1.20)",
+)
+"""Eight formulations whose names everybody knows: the study's winner, its family, and what came before."""
+
+PRESETS: dict[str, Grid] = {
+    "smoke": Grid(
+        formulations=("rf/lognorm(0,1)", "eps/linear"),
+        model=Model(depth=1, width=32, heads=1, patch=4),
+        images=Images(train=512, validation=256),
+        training=Training(steps=60, batch=32, warmup=10, validations=3, validation_images=64),
+        evaluation=Evaluation(settings=((50, 1.0), (5, 5.0)), samples=64),
+    ),
+    "quick": Grid(
+        formulations=HEADLINE,
+        model=Model(depth=3, width=64, heads=1, patch=4),
+        images=Images(train=10_000, validation=2_000),
+        training=Training(steps=1_500, batch=32, lr=2e-3, warmup=100, decay=0.3, validations=10),
+        evaluation=Evaluation(weights=("ema",), samples=256),
+    ),
+    "published": Grid(formulations=("published",)),
+    "paper": Grid(formulations=("paper",), datasets=("shapes", "digits")),
+}
+"""Configurations to start from; every field can be overridden by an option."""
+
+
+def preset(name: str) -> Grid:
+    """A preset by name. Raises :class:`UserError` with the nearest names."""
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}: {nearest(name, PRESETS)}")
+    return replace(PRESETS[name])

@@ -1,0 +1,61 @@
+"""Captioned image sets: ``load("shapes")``, ``load("digits")``, ``load("images:PATH")``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.data.dataset import Data, Split, build
+from samplers.errors import UserError, nearest
+
+__all__ = ["Data", "Split", "load"]
+
+SPECS = ("shapes", "digits", "images:PATH")
+
+
+def load(
+    spec: str,
+    *,
+    resolution: int = 16,
+    train: int = 20_000,
+    validation: int = 2_000,
+    cache: str | Path | None = None,
+    max_skipped: float = 0.05,
+) -> Data:
+    """Load a data set, split by a hash of its items' keys.
+
+    Args:
+        spec: ``shapes`` (generated), ``digits`` (scikit-learn's, one channel) or ``images:PATH`` (a folder
+            with captions, or WebDataset tar shards).
+        resolution: side of the square images in pixels, 8 to 1024.
+        train, validation: how many of each. Exact for ``shapes``; elsewhere upper bounds, as 1/8 of all items
+            fall on the validation side.
+        cache: folder for decoded ``images:``; by default ``$XDG_CACHE_HOME/flowbench``, or
+            ``~/.cache/flowbench``.
+        max_skipped: the largest share of corrupt or caption-less items of ``images:`` that is tolerated.
+
+    Raises:
+        UserError: unknown spec, a number out of range, or data that is missing, unreadable, empty or too
+            broken.
+    """
+    for name, value, low, high in (
+        ("resolution", resolution, 8, 1024),
+        ("train", train, 1, 10**8),
+        ("validation", validation, 1, 10**8),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"dataset {spec!r}: {name} is {value}, but must lie in [{low}, {high}]")
+    if not 0 <= max_skipped <= 1:
+        raise UserError(f"dataset {spec!r}: max_skipped is {max_skipped}, but must lie in [0, 1]")
+    if spec == "shapes":
+        from bench.data import shapes
+
+        return build(spec, shapes.load(resolution, train, validation))
+    if spec == "digits":
+        from bench.data import digits
+
+        return build(spec, digits.load(resolution, train, validation))
+    if spec.startswith("images:"):
+        from bench.data import images
+
+        return images.load(spec.removeprefix("images:"), resolution, train, validation, cache, max_skipped)
+    raise UserError(f"unknown dataset {spec!r}; {nearest(spec.partition(':')[0], SPECS)}")

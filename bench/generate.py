@@ -1,0 +1,107 @@
+"""Images from trained members: one update for every path, guidance on the output, the same noise for everybody.
+
+    x_s = a_s x^ + b_s n^
+
+with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output. For straight paths and for EDM this is
+Euler's step of the probability-flow ODE; for variance-preserving paths it is DDIM. The last step returns ``x^``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from bench.coefficients import at, predict, stack
+from bench.config import Evaluation, Setting
+from bench.models.flat import Flat, swapped
+from bench.models.mmdit import MMDiT
+from bench.seeds import seed_for
+from bench.text import Captions
+from formulations import Coeffs, Formulation, split
+
+CHUNK = 128
+"""Captions sampled at once; no result depends on it beyond float rounding."""
+
+
+def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
+    """The noise ``[count, C, H, W]`` from which caption i of a dataset starts: the same for every cell and setting."""
+    generator = torch.Generator().manual_seed(seed_for("samples", name))
+    return torch.randn((count, *shape), generator=generator)
+
+
+def trajectory(formulations: Sequence[Formulation], steps: int, grid: str, device: torch.device) -> Coeffs:
+    """The scalars ``[E, steps, 1]`` at the times from which each Euler step leaves."""
+    times = [f.grid(steps) if grid == "native" else f.common_grid(steps) for f in formulations]
+    return stack([f.coeffs(t[:, None]) for f, t in zip(formulations, times, strict=True)], device)
+
+
+@torch.no_grad()
+def generate(
+    model: MMDiT,
+    flat: Flat,
+    weights: Tensor,
+    formulations: Sequence[Formulation],
+    captions: Captions,
+    rows: Tensor,
+    noise: Tensor,
+    setting: Setting,
+    grid: str = "native",
+    progress: Callable[[int], None] = lambda images: None,
+) -> Iterator[Tensor]:
+    """Yield normalised images ``[E, n, C, H, W]`` chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
+
+    ``weights [E, P]`` are the members' parameters; a guidance scale of 1 evaluates the model once a step, any other twice.
+    """
+    steps, cfg = setting
+    device = flat.weights.device
+    path = trajectory(formulations, steps, grid, device)
+    with swapped(flat, weights):
+        for chosen in torch.arange(len(rows)).split(CHUNK):
+            text = captions[rows[chosen].to(device)]
+            x = solve(model, path, noise[chosen].to(device), text, cfg)
+            progress(len(chosen))
+            yield x
+
+
+def solve(model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float) -> Tensor:
+    """Follow ``path`` from pure noise ``[n, C, H, W]`` to clean images ``[E, n, C, H, W]``."""
+    steps, size = path.a.shape[1], len(noise)
+    first = at(path, 0)
+    x_t = torch.hypot(first.a, first.b)[..., None, None, None] * noise
+    clean = x_t
+    for k in range(steps):
+        here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
+        clean, direction = split(guided(model, x_t, here, text, cfg), x_t, here)
+        if k + 1 < steps:
+            after = at(path, k + 1)
+            x_t = after.a[..., None, None, None] * clean + after.b[..., None, None, None] * direction
+    return clean
+
+
+def guided(model: MMDiT, x_t: Tensor, c: Coeffs, text: tuple[Tensor, Tensor], cfg: float) -> Tensor:
+    """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
+    tokens, pooled = text
+    if cfg == 1.0:
+        return predict(model, x_t, c, tokens, pooled)
+    doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
+    both = predict(
+        model,
+        torch.cat([x_t, x_t], dim=1),
+        doubled,
+        torch.cat([tokens, torch.zeros_like(tokens)]),
+        torch.cat([pooled, torch.zeros_like(pooled)]),
+    )
+    conditional, unconditional = both.chunk(2, dim=1)
+    return unconditional + cfg * (conditional - unconditional)
+
+
+def setting_name(weights: str, setting: Setting) -> str:
+    """``ema-50-5``: the name of a control setting in files."""
+    return f"{weights}-{setting[0]}-{setting[1]:g}"
+
+
+def control_settings(evaluation: Evaluation) -> list[tuple[str, Setting]]:
+    """Every (weights, sampler setting) of a recipe."""
+    return [(weights, setting) for weights in evaluation.weights for setting in evaluation.settings]

@@ -1,0 +1,71 @@
+"""What is measured of generated images, and the yardsticks that real images set beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.metrics.clip_score import clip_scores
+from bench.metrics.composition import composition
+from bench.metrics.frechet import Moments, frechet
+from bench.metrics.kid import kid
+from bench.seeds import seed_for
+from bench.setup import Setup, features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Means by name for the results table, and per-sample values ``[n]`` by name for paired intervals."""
+
+    values: dict[str, float | None]
+    per_sample: dict[str, np.ndarray[Any, Any]]
+
+
+def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None) -> Measured:
+    """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``.
+
+    CLIP score (mean cosine x 100), Fréchet and kernel distance to the validation images, and for ``shapes`` the share
+    of pictures that show everything their caption says.
+    """
+    found = features(setup.extractor, images)
+    values: dict[str, float | None] = {"clip": None}
+    per_sample: dict[str, np.ndarray[Any, Any]] = {}
+    if setup.text_features is not None:
+        texts = setup.text_features if captions is None else setup.extractor.text_features(captions)
+        per_sample["clip"] = clip_scores(found, texts)
+        values["clip"] = float(per_sample["clip"].mean())
+    distance = kid(found, setup.reference)
+    values |= {"fid": frechet(Moments.of(found), setup.moments), "kid": distance.value, "kid_stderr": distance.stderr}
+    if setup.data.name == "shapes":
+        parts = composition(images.numpy(), captions or setup.chosen)
+        per_sample |= {f"composition_{part}": hit for part, hit in parts.items()}
+        values["composition"] = float(parts["all"].mean())
+    return Measured(values, per_sample)
+
+
+def yardsticks(setup: Setup) -> dict[str, Any]:
+    """Real images in the place of generated ones, at the same n.
+
+    Training images against the validation reference, with their own captions and with captions that belong to others.
+    """
+    rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
+    split, n = setup.data.train, len(setup.chosen)
+    rows = np.resize(rng.permutation(len(split.images)), n)
+    images, captions = torch.from_numpy(split.images[rows]), [split.captions[i] for i in rows]
+    shuffled = captions[1:] + captions[:1]
+    real, other = measure(images, setup, captions), measure(images, setup, shuffled)
+    return {
+        "n": n,
+        "clip_real": real.values["clip"],
+        "clip_shuffled": other.values["clip"],
+        "fid_real": real.values["fid"],
+        "kid_real": real.values["kid"],
+        "composition_real": real.values.get("composition"),
+        "composition_shuffled": other.values.get("composition"),
+        **setup.names(),
+    }

@@ -1,0 +1,52 @@
+"""What training tracks of each member of a pack, as tensors on the device so that no step waits for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Health:
+    """Which members still train. A member whose loss or gradient norm is not finite is masked from that step on."""
+
+    def __init__(self, members: int, device: torch.device) -> None:
+        self.alive = torch.ones(members, dtype=torch.bool, device=device)
+        self.died = torch.full((members,), -1, dtype=torch.long, device=device)
+        self.total = torch.zeros(members, device=device)
+        self.count = 0
+
+    def observe(self, step: int, losses: Tensor, norms: Tensor) -> None:
+        """Take note of a step's losses and gradient norms, both ``[E]``."""
+        fine = self.alive & losses.isfinite() & norms.isfinite()
+        self.died = torch.where(self.alive & ~fine, step, self.died)
+        self.alive = fine
+        self.total += torch.where(fine, losses, 0.0)
+        self.count += 1
+
+    def mean_loss(self) -> Tensor:
+        """Mean training loss ``[E]`` since the last call."""
+        mean = self.total / max(self.count, 1)
+        self.total, self.count = torch.zeros_like(self.total), 0
+        return mean
+
+    def diverged_at(self) -> list[int | None]:
+        """The step at which each member was masked, or None."""
+        return [None if step < 0 else step for step in self.died.tolist()]
+
+
+class Best:
+    """The EMA and raw weights ``[E, P]`` of each member's smallest EMA validation loss (arXiv 2403.03206, appendix B.3)."""
+
+    def __init__(self, weights: Tensor) -> None:
+        members = weights.shape[0]
+        self.ema, self.raw = weights.clone(), weights.clone()
+        self.loss = torch.full((members,), float("inf"), device=weights.device)
+        self.step = torch.zeros(members, dtype=torch.long, device=weights.device)
+
+    def offer(self, step: int, score: Tensor, ema: Tensor, raw: Tensor, alive: Tensor) -> None:
+        """Keep the weights of the members whose ``score [E]`` is the smallest so far."""
+        better = alive & (score < self.loss)
+        self.loss = torch.where(better, score, self.loss)
+        self.step = torch.where(better, step, self.step)
+        self.ema = torch.where(better[:, None], ema, self.ema)
+        self.raw = torch.where(better[:, None], raw, self.raw)

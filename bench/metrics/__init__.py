@@ -1,0 +1,8 @@
+"""Measures of generated images: extractors, CLIP score, Frechet and kernel distance, and their full names.
+
+The numbers are in `clip_score`, `frechet` and `kid`, the names in `names`.
+"""
+
+from .extractors import Extractor, extractor
+
+__all__ = ["Extractor", "extractor"]

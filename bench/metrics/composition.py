@@ -1,0 +1,231 @@
+"""Compositional accuracy for ``shapes``: does a picture show what its caption says? By geometry, untrained.
+
+In the spirit of GenEval (Ghosh et al., arXiv 2310.11513), which detects objects and checks the prompt's
+relations: each pixel is unmixed into background and one palette colour, each caption colour gives a coverage
+map, and the map is compared with the renderer's own shapes drawn at its centroid.
+``python -m bench.metrics.composition`` prints the accuracy on real images (the ceiling), on shuffled captions
+and on noise (the floors).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data import sdf, shapes
+from bench.seeds import seed_for
+from samplers.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+PARTS = ("colors", "shapes", "sizes", "relation", "background", "all")
+"""What is judged. ``all`` is the conjunction of the others."""
+
+BACKGROUND_DISTANCE = 64.0
+"""RGB distance below which a pixel counts as background."""
+BACKGROUND_SHARE = 0.35
+"""Share of background pixels that a picture must have; real ones have over half."""
+MIN_COSINE = 0.9
+"""Least cosine between a pixel's offset from the background and that of its colour."""
+MIN_ALPHA = 0.15
+"""Least coverage that counts, against noise in flat regions."""
+MIN_AREA = 0.02
+"""Least area of an object over the frame's: half of the smallest object's, the small bar's."""
+MAX_MISFIT = 0.35
+"""Largest squared error of the best template over the template's own square sum, for a shape to count."""
+
+_CENTROID = {"triangle": 1 / 3}
+"""Height of the centroid below the box's centre over ``r``; 0 for the symmetric shapes."""
+
+
+def compositional_accuracy(
+    images: NDArray[np.uint8] | torch.Tensor, captions: Sequence[str] | Ints
+) -> dict[str, Array]:
+    """Whether each picture shows what its caption says, part by part.
+
+    Args:
+        images: uint8 ``[N, 3, R, R]``.
+        captions: N captions of ``shapes``, or their attribute rows ``[N, 8]``.
+
+    Returns:
+        float32 ``[N]`` of 0 and 1 for each of :data:`PARTS`: both objects' colours (and no third), shapes and
+        sizes (objects are told apart by colour, so a swapped shape is wrong), the relation, the background,
+        and ``all``. A part is 0 if an object that it speaks of is absent.
+
+    Raises:
+        UserError: wrong shapes, or a sentence that is no caption of ``shapes``.
+    """
+    pixels = images if isinstance(images, np.ndarray) else cast("NDArray[np.uint8]", images.cpu().numpy())
+    if (
+        pixels.ndim != 4
+        or pixels.shape[1] != 3
+        or pixels.shape[2] != pixels.shape[3]
+        or pixels.dtype != np.uint8
+    ):
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+        raise UserError(f"compositional accuracy needs square uint8 images [N, 3, R, R], not {found}")
+    rows = captions if isinstance(captions, np.ndarray) else _parse_all(captions)
+    if rows.shape != (len(pixels), len(shapes.ATTRIBUTES)):
+        raise UserError(f"compositional accuracy: {len(pixels)} images, but captions for {len(rows)}")
+    step = max(1, 2**18 // pixels.shape[-1] ** 2)
+    parts: dict[str, list[Array]] = {part: [np.zeros(0, np.float32)] for part in PARTS}
+    for start in range(0, len(pixels), step):
+        judged = _judge(pixels[start : start + step], rows[start : start + step])
+        for part in PARTS:
+            parts[part].append(judged[part].astype(np.float32))
+    return {part: np.concatenate(values) for part, values in parts.items()}
+
+
+def _parse_all(captions: Sequence[str]) -> Ints:
+    rows = [shapes.parse(caption) for caption in captions]
+    return np.stack(rows) if rows else np.zeros((0, len(shapes.ATTRIBUTES)), np.int64)
+
+
+def _judge(images: NDArray[np.uint8], rows: Ints) -> dict[str, Bools]:
+    pixels = images.reshape(len(images), 3, -1).astype(np.float32)
+    resolution = images.shape[-1]
+    background, flat = _background(pixels)
+    maps = _unmix(pixels, background)
+    areas = maps.mean(axis=2)
+    every = np.arange(len(rows))
+    present, shape_ok, size_ok, centers = [], [], [], []
+    for shape, color, size in ((0, 1, 2), (3, 4, 5)):
+        mask = maps[every, rows[:, color]].reshape(-1, resolution, resolution)
+        found_shape, found_size, center = _match(mask)
+        present.append(areas[every, rows[:, color]] > MIN_AREA)
+        shape_ok.append(found_shape == rows[:, shape])
+        size_ok.append(found_size == rows[:, size])
+        centers.append(center)
+    both = present[0] & present[1] & flat
+    areas[every, rows[:, 1]] = areas[every, rows[:, 4]] = 0
+    out = {
+        "colors": both & (areas.max(axis=1) < MIN_AREA),
+        "shapes": both & shape_ok[0] & shape_ok[1],
+        "sizes": both & size_ok[0] & size_ok[1],
+        "relation": both & (_relation(centers[0], centers[1]) == rows[:, 6]),
+        "background": flat & (background == rows[:, 7]),
+    }
+    out["all"] = np.logical_and.reduce(list(out.values()))
+    return out
+
+
+def _background(pixels: Array) -> tuple[Ints, Bools]:
+    """The commonest background colour of each picture, and whether it covers enough of it."""
+    shares = []
+    for color in shapes.BACKGROUND_RGB.astype(np.float32):
+        offset = pixels - color[:, None]
+        shares.append(np.mean(np.sum(offset * offset, axis=1) < BACKGROUND_DISTANCE**2, axis=1))
+    share = np.stack(shares, axis=1)
+    return np.argmax(share, axis=1), share.max(axis=1) >= BACKGROUND_SHARE
+
+
+def _unmix(pixels: Array, background: Ints) -> Array:
+    """Coverage ``[N, 6, P]`` of each pixel by the one palette colour that explains it best, else 0.
+
+    A pixel is ``background + alpha (color - background)``; the colour is the one of largest cosine, ``alpha``
+    the least-squares coverage, clipped at 1.
+    """
+    back = shapes.BACKGROUND_RGB[background].astype(np.float32)
+    offset = pixels - back[:, :, None]
+    ways = shapes.PALETTE.astype(np.float32) - back[:, None, :]
+    length = np.linalg.norm(ways, axis=2)[:, :, None]
+    along = (ways @ offset) / length  # [N, 6, P]: length of the projection
+    best = along.max(axis=1, keepdims=True)
+    norm = np.sqrt(np.sum(offset * offset, axis=1, keepdims=True))
+    alpha = np.minimum(along / length, 1)
+    keep = (along == best) & (best > MIN_COSINE * norm) & (alpha > MIN_ALPHA)
+    return np.where(keep, alpha, np.float32(0))
+
+
+def _match(mask: Array) -> tuple[Ints, Ints, Array]:
+    """The best of the 12 templates (six shapes, two sizes), each drawn with its centroid at the mask's.
+
+    Returns:
+        shape ``[N]`` (-1 if none fits), size ``[N]``, and the centre ``[N, 2]`` (x, y) of the template's box.
+    """
+    resolution = mask.shape[-1]
+    cx, cy = _centroid(mask)
+    energy = np.einsum("nhw,nhw->n", mask, mask)
+    misfits, errors, drops = [], [], []
+    for shape in shapes.SHAPES:
+        for radius in shapes.RADII.tolist():
+            drop = _CENTROID.get(shape, 0.0) * radius
+            template = sdf.coverage(shape, cx, cy - np.float32(drop), np.full_like(cx, radius), resolution)
+            own = np.einsum("nhw,nhw->n", template, template)
+            error = energy + own - 2 * np.einsum("nhw,nhw->n", mask, template)
+            errors.append(error)
+            misfits.append(error / np.maximum(own, 1e-6))
+            drops.append(drop)
+    best = np.argmin(np.stack(errors), axis=0)
+    fits = np.stack(misfits)[best, np.arange(len(mask))] < MAX_MISFIT
+    center = np.stack([cx, cy - np.array(drops, np.float32)[best]], axis=1)
+    count = len(shapes.RADII)
+    return np.where(fits, best // count, -1), best % count, center
+
+
+def _centroid(mask: Array) -> tuple[Array, Array]:
+    """Centroid ``(x, y)`` in frame units, taken twice: of all, then of what lies near the first."""
+    grid = ((np.arange(mask.shape[-1]) + 0.5) / mask.shape[-1]).astype(np.float32)
+    reach = np.float32(1.4 * shapes.RADII.max())
+    near_x = near_y = np.ones((len(mask), len(grid)), np.float32)
+    for _ in range(2):
+        total = np.maximum(np.einsum("nhw,nh,nw->n", mask, near_y, near_x, optimize=True), 1e-6)
+        cx = np.einsum("nhw,nh,nw->n", mask, near_y, near_x * grid, optimize=True) / total
+        cy = np.einsum("nhw,nh,nw->n", mask, near_y * grid, near_x, optimize=True) / total
+        near_x = (np.abs(grid - cx[:, None]) < reach).astype(np.float32)
+        near_y = (np.abs(grid - cy[:, None]) < reach).astype(np.float32)
+    return cx, cy
+
+
+def _relation(first: Array, second: Array) -> Ints:
+    """Index into RELATIONS by the axis along which the centres are farther apart."""
+    dx, dy = (second - first).T
+    found: Ints = np.argmax(np.stack([dx, -dx, dy, -dy]), axis=0)
+    return found
+
+
+def yardsticks(resolution: int, count: int) -> dict[str, dict[str, float]]:
+    """Mean accuracy per part on real images, on captions shuffled by one place, and on uniform noise."""
+    what = shapes.scenes(np.arange(count))
+    real = shapes.render(what, resolution)
+    noise = np.random.default_rng(seed_for("composition noise")).integers(0, 256, real.shape, np.uint8)
+    cases = {
+        "real": (real, what.attributes),
+        "shuffled": (real, np.roll(what.attributes, 1, axis=0)),
+        "noise": (noise, what.attributes),
+    }
+    scores = {name: compositional_accuracy(*case) for name, case in cases.items()}
+    return {name: {part: float(s[part].mean()) for part in PARTS} for name, s in scores.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the ceiling and the floors of the metric."""
+    parser = argparse.ArgumentParser(prog="python -m bench.metrics.composition", description=main.__doc__)
+    parser.add_argument("--resolution", type=int, nargs="+", default=[16, 32], help="sides in pixels")
+    parser.add_argument("--count", type=int, default=2000, help="number of images")
+    options = parser.parse_args(argv)
+    try:
+        if options.count < 1 or min(options.resolution) < 8:
+            raise UserError("--count must be at least 1 and --resolution at least 8")
+        print(f"{'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))
+        for resolution in options.resolution:
+            for name, scores in yardsticks(resolution, options.count).items():
+                print(f"{name:>8} {resolution:>4} " + " ".join(f"{scores[part]:>10.4f}" for part in PARTS))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,55 @@
+"""All parameters of a pack as one matrix ``[E, P]``: one row a member.
+
+The optimiser, the gradient norms, the EMA and the checkpoints then are one operation each, and a member is a row.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+
+class Flat:
+    """``weights`` and ``grads`` ``[E, P]`` that the model's parameters and their gradients are views of."""
+
+    def __init__(self, model: nn.Module) -> None:
+        named = list(model.named_parameters())
+        members = named[0][1].shape[0]
+        self.names = tuple(name for name, _ in named)
+        self.shapes = tuple(tuple(p.shape[1:]) for _, p in named)
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.weights = torch.cat([p.detach().reshape(members, -1) for _, p in named], dim=1)
+        self.grads = torch.zeros_like(self.weights)
+        for (_, p), w, g in zip(named, self.views(self.weights), self.views(self.grads), strict=True):
+            p.data, p.grad = w, g
+
+    def views(self, matrix: Tensor) -> list[Tensor]:
+        """The columns of ``matrix [E, P]`` as tensors shaped like the parameters."""
+        parts = matrix.split(self.sizes, dim=1)
+        return [part.unflatten(1, shape) if shape else part for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def member(self, row: Tensor) -> dict[str, Tensor]:
+        """One member's row ``[P]`` as named parameters, without the member axis."""
+        views = self.views(row[None])
+        return {name: view[0].contiguous() for name, view in zip(self.names, views, strict=True)}
+
+    def row(self, named: dict[str, Tensor]) -> Tensor:
+        """The row ``[P]`` of named parameters: the inverse of :meth:`member`."""
+        return torch.cat([named[name].reshape(-1) for name in self.names])
+
+
+class swapped(AbstractContextManager[None]):
+    """Run the model with other weights ``[E, P]``: they are copied in, and the old ones back afterwards."""
+
+    def __init__(self, flat: Flat, weights: Tensor) -> None:
+        self.flat, self.weights = flat, weights
+
+    def __enter__(self) -> None:
+        self.kept = self.flat.weights.clone()
+        self.flat.weights.copy_(self.weights)
+
+    def __exit__(self, *raised: object) -> None:
+        self.flat.weights.copy_(self.kept)

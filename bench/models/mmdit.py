@@ -1,0 +1,200 @@
+"""MM-DiT with a leading member axis: E independent models that train in one graph.
+
+The architecture is that of arXiv 2403.03206, section 4: image patches and text tokens form two streams with weights
+of their own, joined in the attention of every block; timestep and pooled text modulate each block (adaLN-Zero);
+queries and keys are RMS-normalised per head. Every parameter carries the member axis first, so a linear layer is a
+batched matrix product, and attention, which has no weights, folds members into the batch. With one member this is
+the ordinary model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.models.shape import Shape
+
+FREQUENCIES = 128
+"""Sinusoids of the time embedding; sine and cosine make 256 channels."""
+
+
+class Linear(nn.Module):
+    """``y[e] = x[e] W[e] + b[e]`` for members ``e``: ``[E, N, in] -> [E, N, out]``."""
+
+    def __init__(self, members: int, width_in: int, width_out: int, zero: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, width_in, width_out))
+        self.bias = nn.Parameter(torch.zeros(members, 1, width_out))
+        self.zero = zero
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
+    """``scale * x / rms(x)`` over the last axis; ``scale`` broadcasts."""
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6) * scale
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without parameters, then ``x (1 + scale) + shift``; x ``[E, B, N, h]``, the others ``[E, B, 1, h]``."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+
+
+class Stream(nn.Module):
+    """One stream's half of a block: the linear layers and norms of image or of text.
+
+    The text stream of the last block only supplies keys and values (``last``): its output is read by nobody.
+    """
+
+    def __init__(self, members: int, width: int, heads: int, last: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.last = last
+        self.qkv = Linear(members, width, 3 * width)
+        self.qk_scale = nn.Parameter(torch.ones(members, 1, 1, 2, 1, width // heads))
+        if not last:
+            self.out = Linear(members, width, width)
+            self.up = Linear(members, width, 4 * width)
+            self.down = Linear(members, 4 * width, width)
+
+    @property
+    def modulations(self) -> int:
+        """How many vectors of adaLN this half needs: shift and scale, and unless last a gate, and the same for the MLP."""
+        return 2 if self.last else 6
+
+    def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """Queries, keys and values ``[E, B, N, 3, heads, head width]`` of ``x [E, B, N, h]``."""
+        members, batch, tokens, width = x.shape
+        qkv = self.qkv(modulate(x, shift, scale).reshape(members, batch * tokens, width))
+        qkv = qkv.view(members, batch, tokens, 3, self.heads, width // self.heads)
+        qk, v = qkv.split([2, 1], dim=3)
+        return torch.cat([rms_norm(qk, self.qk_scale), v], dim=3)
+
+    def finish(self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor) -> Tensor:
+        """Attention's output and the MLP, each added through its gate."""
+        members, batch, tokens, width = x.shape
+        out = self.out(attended.reshape(members, batch * tokens, width)).view_as(x)
+        x = torch.addcmul(x, gate, out)
+        hidden = self.up(modulate(x, shift, scale).view(members, batch * tokens, width))
+        out = self.down(F.gelu(hidden, approximate="tanh")).view_as(x)
+        return torch.addcmul(x, gate2, out)
+
+
+class Block(nn.Module):
+    """A joint block: two streams, one attention over their concatenated tokens."""
+
+    def __init__(self, members: int, width: int, heads: int, last: bool) -> None:
+        super().__init__()
+        self.image = Stream(members, width, heads)
+        self.text = Stream(members, width, heads, last)
+
+    def forward(self, image: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        members, batch, tokens, width = image.shape
+        mi, mt = m[:6], m[6:]
+        qkv = torch.cat([self.image.project(image, *mi[:2]), self.text.project(text, *mt[:2])], dim=2)
+        q, k, v = qkv.flatten(0, 1).permute(2, 0, 3, 1, 4).unbind(0)
+        joint = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(members, batch, -1, width)
+        image = self.image.finish(image, joint[:, :, :tokens], *mi[2:])
+        if not self.text.last:
+            text = self.text.finish(text, joint[:, :, tokens:], *mt[2:])
+        return image, text
+
+
+class MMDiT(nn.Module):
+    """``members`` MM-DiTs of one ``shape``.
+
+    ``forward(x, clock, tokens, pooled)``:
+
+    * ``x`` ``[E, B, C, H, W]``: the scaled noisy images ``c_in x_t``;
+    * ``clock`` ``[E, B]``: the formulation's ``c_noise``;
+    * ``tokens`` ``[B, L, text width]`` and ``pooled`` ``[B, pooled width]``: the captions, shared by the members.
+
+    Returns the network output ``[E, B, C, H, W]``.
+    """
+
+    def __init__(self, shape: Shape, members: int = 1) -> None:
+        super().__init__()
+        self.shape, self.members = shape, members
+        h, heads = shape.width, shape.heads
+        self.patch = Linear(members, shape.patch_width, h)
+        self.text = Linear(members, shape.text_width, h)
+        self.time_in, self.time_out = Linear(members, 2 * FREQUENCIES, h), Linear(members, h, h)
+        self.pooled_in, self.pooled_out = Linear(members, shape.pooled_width, h), Linear(members, h, h)
+        self.blocks = nn.ModuleList(
+            Block(members, h, heads, last=i == shape.depth - 1) for i in range(shape.depth)
+        )
+        self.modulation = Linear(members, h, shape.modulations * h, zero=True)
+        self.head = Linear(members, h, shape.patch_width, zero=True)
+        self.register_buffer("positions", positions_2d(shape.side, h), persistent=False)
+
+    def forward(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        members, batch = clock.shape
+        image = self.patch(patchify(x, self.shape.patch).flatten(1, 2)).unflatten(1, (batch, -1)) + self.positions
+        text = self.text(tokens.flatten(0, 1).expand(members, -1, -1)).unflatten(1, (batch, -1))
+        condition = self.condition(clock, pooled)
+        modulation = self.modulation(F.silu(condition)).view(members, batch, 1, -1)
+        parts = modulation.split(self.shape.width, dim=-1)
+        for i, block in enumerate(self.blocks):
+            image, text = block(image, text, parts[12 * i : 12 * i + 12])
+        image = modulate(image, *parts[-2:])
+        return unpatchify(self.head(image.flatten(1, 2)).unflatten(1, (batch, -1)), self.shape)
+
+    def condition(self, clock: Tensor, pooled: Tensor) -> Tensor:
+        """The vector ``[E, B, h]`` that modulates the blocks: time and pooled text, each through a small MLP."""
+        time = self.time_out(F.silu(self.time_in(time_features(clock))))
+        return time + self.pooled_out(F.silu(self.pooled_in(pooled.expand(self.members, -1, -1))))
+
+
+def time_features(clock: Tensor) -> Tensor:
+    """Sines and cosines ``[..., 256]`` of ``1000 c_noise w``, ``w`` from 1 to 1/10,000 in equal ratios, in float32."""
+    ratios = torch.arange(FREQUENCIES, device=clock.device, dtype=torch.float32) / FREQUENCIES
+    angles = 1000 * clock.float()[..., None] * torch.exp(-math.log(10_000) * ratios)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def positions_2d(side: int, width: int) -> Tensor:
+    """Sinusoidal positions ``[side * side, width]``: half the channels for the row, half for the column."""
+    quarter = width // 4
+    w = torch.exp(-math.log(10_000) * torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = torch.arange(side, dtype=torch.float64)[:, None] * w
+    axis = torch.cat([angles.sin(), angles.cos()], dim=-1)
+    rows, columns = axis[:, None].expand(-1, side, -1), axis[None].expand(side, -1, -1)
+    return torch.cat([rows, columns], dim=-1).reshape(side * side, width).float()
+
+
+def patchify(x: Tensor, p: int) -> Tensor:
+    """``[E, B, C, H, W] -> [E, B, N, C p p]``."""
+    e, b, c, height, width = x.shape
+    x = x.view(e, b, c, height // p, p, width // p, p)
+    return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(e, b, (height // p) * (width // p), c * p * p)
+
+
+def unpatchify(x: Tensor, shape: Shape) -> Tensor:
+    """``[E, B, N, C p p] -> [E, B, C, H, W]``."""
+    e, b = x.shape[:2]
+    n, c, p = shape.side, shape.channels, shape.patch
+    return x.view(e, b, n, n, c, p, p).permute(0, 1, 4, 2, 5, 3, 6).reshape(e, b, c, n * p, n * p)
+
+
+def linears(model: nn.Module) -> Iterator[Linear]:
+    """The linear layers of ``model`` in the order of their definition."""
+    return (m for m in model.modules() if isinstance(m, Linear))
+
+
+@torch.no_grad()
+def initialise(model: MMDiT, generator: torch.Generator) -> None:
+    """The same start for every member: Xavier-uniform weights, zero biases, zero modulation and head (adaLN-Zero).
+
+    All formulations of one seed begin here, so that a difference between them is not a difference of luck.
+    """
+    for layer in linears(model):
+        width_in, width_out = layer.weight.shape[1:]
+        if not layer.zero:
+            bound = math.sqrt(6 / (width_in + width_out))
+            draw = torch.rand(width_in, width_out, generator=generator, device="cpu") * 2 - 1
+            layer.weight.copy_(bound * draw)

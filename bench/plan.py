@@ -1,0 +1,109 @@
+"""From a grid to its cells, and what the run folder already holds of them. Nothing else decides what is run. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import formulations
+from bench import store
+from bench.config import HEADLINE, Cell, Evaluation, Grid, full
+from samplers.errors import UserError
+
+State = Literal["done", "diverged", "trained", "failed", "missing"]
+"""``trained`` cells still need measuring under this evaluation; ``failed`` and ``missing`` ones need training."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell, its folder and its state."""
+
+    cell: Cell
+    folder: Path
+    state: State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a command is about."""
+
+    grid: Grid
+    out: Path
+    cells: tuple[Planned, ...]
+
+    def counts(self) -> dict[str, int]:
+        """How many cells are in each state."""
+        return dict(Counter(p.state for p in self.cells))
+
+    def todo(self, size: int) -> list[tuple[Planned, ...]]:
+        """The unfinished cells in packs of at most ``size``: same dataset, seed and stage, so one graph serves a pack."""
+        groups: dict[tuple[str, int, bool], list[Planned]] = {}
+        for p in self.cells:
+            if p.state not in ("done", "diverged"):
+                groups.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
+        return [tuple(g[i : i + size]) for g in groups.values() for i in range(0, len(g), size)]
+
+
+def expand(grid: Grid) -> tuple[str, ...]:
+    """Canonical names of the grid's formulations, crossed with its samplers. Raises :class:`UserError` for unknown ones."""
+    chosen: list[str] = []
+    for pattern in grid.formulations:
+        if pattern == "headline":
+            chosen += HEADLINE
+        elif pattern in formulations.SUITES:
+            chosen += formulations.names(pattern)
+        else:
+            chosen += formulations.match([pattern])
+    return tuple(formulations.cross(chosen, grid.samplers) if grid.samplers else dict.fromkeys(chosen))
+
+
+def make(grid: Grid, out: Path) -> Plan:
+    """The cells of a grid in a fixed order, each with its state in the folder ``out``."""
+    cells = [
+        Cell(name, dataset, seed, grid.model, grid.images, grid.training, grid.text)
+        for dataset in dict.fromkeys(grid.datasets)
+        for seed in range(grid.seeds)
+        for name in expand(grid)
+    ]
+    return Plan(grid, out, tuple(look(cell, out, grid.evaluation) for cell in cells))
+
+
+def look(cell: Cell, out: Path, evaluation: Evaluation) -> Planned:
+    """A cell's state from its folder. Raises :class:`UserError` if the folder was made by another configuration."""
+    folder = out / "cells" / cell.id
+    if not (folder / "config.json").exists():
+        return Planned(cell, folder, "missing")
+    kept, wanted = store.read_json(folder / "config.json").get("cell"), full(cell)
+    if kept != wanted:
+        changed = differing(kept, wanted) if isinstance(kept, dict) else "everything"
+        raise UserError(
+            f"{folder} was made by an incompatible configuration ({changed} differ): "
+            f"use another --out, or the version of flowbench that made it"
+        )
+    if not (folder / "status.json").exists():
+        return Planned(cell, folder, "missing")
+    state = store.read_json(folder / "status.json").get("state")
+    if state in ("diverged", "failed"):
+        return Planned(cell, folder, state)
+    measured = (folder / evaluation.id / "result.json").exists()
+    return Planned(cell, folder, "done" if measured else "trained")
+
+
+def differing(kept: dict[str, object], wanted: dict[str, object], prefix: str = "") -> str:
+    """The dotted names of the fields in which two configurations differ."""
+    names: list[str] = []
+    for key in sorted(kept.keys() | wanted.keys()):
+        a, b = kept.get(key), wanted.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            if a != b:
+                names.append(differing(a, b, f"{prefix}{key}."))
+        elif a != b or (key in kept) != (key in wanted):
+            names.append(f"{prefix}{key}")
+    return ", ".join(names)
+
+
+def formulations_of(plan: Plan) -> tuple[str, ...]:
+    """Distinct formulations of the plan, in order."""
+    return tuple(dict.fromkeys(p.cell.formulation for p in plan.cells))

@@ -1,0 +1,103 @@
+"""One dataset made ready: its images, its encoded captions, and what its metrics compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.config import Evaluation, Grid, Model
+from bench.data import Data, load
+from bench.metrics.extractors import Extractor, extractor
+from bench.metrics.frechet import Moments
+from bench.metrics.names import clip_name, fid_name, kid_name
+from bench.models.shape import Shape
+from bench.seeds import seed_for
+from bench.text import Captions, TextEncoder, encode
+from samplers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that the cells of one dataset share.
+
+    ``chosen`` are the validation captions that are sampled and measured, the same for every cell; ``reference``
+    the features of all validation images, which the Fréchet and kernel distances compare with.
+    """
+
+    data: Data
+    captions: Captions
+    text_name: str
+    extractor: Extractor
+    chosen: tuple[str, ...]
+    text_features: Tensor | None
+    reference: Tensor
+    moments: Moments
+
+    def shape(self, model: Model, resolution: int) -> Shape:
+        """The MM-DiT of this dataset's images and captions. Raises :class:`UserError` if patches do not fit."""
+        if resolution % model.patch:
+            raise UserError(
+                f"--patch {model.patch} does not divide the resolution {resolution}: the nearest that does is "
+                f"{min((p for p in range(1, resolution + 1) if resolution % p == 0), key=lambda p: abs(p - model.patch))}"
+            )
+        width, heads = model.sizes
+        channels = self.data.train.images.shape[1]
+        _, length, text_width = self.captions.tokens.shape
+        pooled = self.captions.pooled.shape[1]
+        return Shape(model.depth, width, heads, model.patch, resolution, channels, length, text_width, pooled)
+
+    def names(self) -> dict[str, str | None]:
+        """The full names of the metrics: extractor, preprocessing, reference set and n."""
+        n, reference = len(self.chosen), f"{self.data.name.partition(':')[0]}-{self.data.digest}"
+        return {
+            "clip_name": clip_name(self.extractor, n) if self.extractor.has_text else None,
+            "fid_name": fid_name(self.extractor, reference, len(self.reference), n),
+            "kid_name": kid_name(self.extractor, reference, len(self.reference), n),
+        }
+
+
+def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
+    """The frozen text encoder that conditions the models: an extractor that can also encode captions as tokens."""
+    found = extractor(spec, str(device))
+    if not hasattr(found, "encode_text"):
+        raise UserError(f"--text {spec!r} gives no token vectors: choose 'tinyclip', 'tinyclip:PATH' or 'clip:PATH'")
+    return found
+
+
+def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
+    """Load a dataset, encode its captions and the reference features."""
+    images, evaluation = grid.images, grid.evaluation
+    data = load(dataset, resolution=images.resolution, train=images.train, validation=images.validation)
+    encoder = load_text_encoder(grid.text, device)
+    measure = extractor(evaluation.extractor, str(device))
+    chosen = choose(data, evaluation)
+    for model in (encoder, measure):
+        if hasattr(model, "require_vocabulary"):
+            model.require_vocabulary(data.train.captions, dataset)
+    reference = features(measure, data.validation.images)
+    return Setup(
+        data,
+        encode(encoder, data.train.captions + data.validation.captions, device),
+        encoder.name,
+        measure,
+        chosen,
+        measure.text_features(chosen) if measure.has_text else None,
+        reference,
+        Moments.of(reference),
+    )
+
+
+def choose(data: Data, evaluation: Evaluation) -> tuple[str, ...]:
+    """The captions to sample: validation captions in a fixed shuffled order, repeated if there are too few."""
+    rng = np.random.default_rng(seed_for("captions", data.name))
+    order = rng.permutation(len(data.validation.captions))
+    return tuple(data.validation.captions[order[i % len(order)]] for i in range(evaluation.samples))
+
+
+def features(model: Extractor, images: np.ndarray | Tensor, chunk: int = 512) -> Tensor:
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``."""
+    tensor = torch.as_tensor(images)
+    return torch.cat([model.image_features(part) for part in tensor.split(chunk)])

@@ -1,0 +1,216 @@
+"""Runs a pack of cells: train, then generate and measure. Each stage leaves files, and the next begins from those."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import formulations
+from bench import store
+from bench.batches import Batches, validation_batch
+from bench.config import Evaluation, full
+from bench.generate import control_settings, generate, setting_name, start_noise
+from bench.measure import measure
+from bench.models.flat import Flat
+from bench.models.mmdit import MMDiT
+from bench.plan import Planned
+from bench.setup import Setup
+from bench.train import Trained, finite, train
+from formulations import Formulation
+from samplers.errors import UserError
+
+
+class Watcher(Protocol):
+    """Is told how far a pack is: ``stage`` and a text, and a share of this pack's work between 0 and 1."""
+
+    def __call__(self, stage: str, text: str, share: float) -> None: ...
+
+
+def run(
+    pack: Sequence[Planned],
+    setup: Setup,
+    evaluation: Evaluation,
+    device: torch.device,
+    watch: Watcher,
+    compiled: bool = False,
+) -> None:
+    """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status."""
+    try:
+        if pack[0].state != "trained":
+            train_pack(pack, setup, device, watch, compiled)
+        evaluate_pack(pack, setup, evaluation, device, watch)
+    except UserError:
+        raise
+    except Exception as error:
+        for planned in pack:
+            store.write_text(planned.folder / "error.txt", traceback.format_exc())
+            store.write_json(
+                planned.folder / "status.json", {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+            )
+
+
+def train_pack(pack: Sequence[Planned], setup: Setup, device: torch.device, watch: Watcher, compiled: bool) -> None:
+    """Train the cells of a pack together; leaves configuration, metrics, weights and status in their folders."""
+    cell = pack[0].cell
+    recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
+    for planned, formulation in zip(pack, members, strict=True):
+        store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **inputs(setup, formulation)})
+    batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, device)
+    held = validation_batch(setup.data, setup.captions, recipe.validation_images, device)
+    logs = [(p.folder / "metrics.jsonl").open("w", encoding="utf-8") for p in pack]
+
+    def record(member: int, line: dict[str, Any]) -> None:
+        logs[member].write(json.dumps(line, allow_nan=False) + "\n")
+        logs[member].flush()
+
+    def progress(step: int) -> None:
+        if step % 10 == 0 or step == recipe.steps:
+            watch("train", f"step {step} of {recipe.steps}", step / recipe.steps)
+
+    started = time.perf_counter()
+    try:
+        trained = train(
+            members,
+            setup.shape(cell.model, cell.images.resolution),
+            recipe,
+            batches,
+            held,
+            cell.seed,
+            record,
+            progress,
+            compiled,
+        )
+    finally:
+        for log in logs:
+            log.close()
+    save(pack, trained, {"seconds": round(time.perf_counter() - started, 1), **provenance(device, len(pack))})
+
+
+def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
+    """Write each member's weights and status."""
+    best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.loss.tolist()
+    for e, (planned, died) in enumerate(zip(pack, trained.health.diverged_at(), strict=True)):
+        if died is None and losses[e] == float("inf"):
+            died = planned.cell.training.steps
+        if died is None:
+            for name, weights in (("ema", best.ema), ("raw", best.raw)):
+                store.write_tensors(planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu()))
+        status = {
+            "state": "trained" if died is None else "diverged",
+            "best_step": steps[e],
+            "val_loss": finite(losses[e]),
+            "diverged_at_step": died,
+            "training": facts,
+        }
+        store.write_json(planned.folder / "status.json", status)
+
+
+def evaluate_pack(
+    pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, device: torch.device, watch: Watcher
+) -> None:
+    """Generate with and measure every cell of the pack that has weights; leaves images and ``result.json``."""
+    alive = [p for p in pack if (p.folder / "ema.safetensors").exists()]
+    if not alive:
+        return
+    cell = alive[0].cell
+    members = [formulations.get(p.cell.formulation) for p in alive]
+    for planned, formulation in zip(alive, members, strict=True):
+        verify(planned.folder, setup, formulation)
+    model = MMDiT(setup.shape(cell.model, cell.images.resolution), len(alive)).to(device)
+    flat = Flat(model)
+    rows = setup.captions.rows(setup.chosen)
+    noise = start_noise(setup.data.name, len(rows), tuple(setup.data.train.images.shape[1:]))
+    settings = control_settings(evaluation)
+    results: list[dict[str, Any]] = [{} for _ in alive]
+    images: list[dict[str, torch.Tensor]] = [{} for _ in alive]
+    per_sample: list[dict[str, torch.Tensor]] = [{} for _ in alive]
+    work = sum(evaluations(setting) for _, setting in settings) * len(rows)
+    done = 0.0
+    started = time.perf_counter()
+    for weights, setting in settings:
+        name = setting_name(weights, setting)
+        rows_of_weights = torch.stack(
+            [flat.row(store.read_tensors(p.folder / f"{weights}.safetensors")) for p in alive]
+        ).to(device)
+
+        def progress(count: int, setting: tuple[int, float] = setting, name: str = name) -> None:
+            nonlocal done
+            done += count * evaluations(setting)
+            watch("evaluate", f"{name}, {len(rows)} images", done / work)
+
+        parts = generate(
+            model, flat, rows_of_weights, members, setup.captions, rows, noise, setting, evaluation.grid, progress
+        )
+        pictures = torch.cat([setup.data.denormalize(part).cpu() for part in parts], dim=1)
+        for e in range(len(alive)):
+            measured = measure(pictures[e], setup)
+            results[e][name] = {"weights": weights, "steps": setting[0], "cfg": setting[1], **measured.values}
+            images[e][name] = pictures[e].clone()
+            for key, values in measured.per_sample.items():
+                per_sample[e][f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
+    facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(device, len(alive))}
+    for e, planned in enumerate(alive):
+        folder = planned.folder / evaluation.id
+        store.write_tensors(folder / "images.safetensors", images[e])
+        store.write_tensors(folder / "per_sample.safetensors", per_sample[e])
+        result = {"evaluation": full(evaluation), "captions": list(setup.chosen[:16]), "names": setup.names(), "settings": results[e], "measuring": facts}
+        store.write_json(folder / "result.json", result)
+
+
+def evaluations(setting: tuple[int, float]) -> int:
+    """Network evaluations for one image: one a step without guidance, two with."""
+    return setting[0] * (1 if setting[1] == 1.0 else 2)
+
+
+def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
+    """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
+    return {"data": setup.data.digest, "text_encoder": setup.text_name, "coefficients": probe(formulation)}
+
+
+def probe(formulation: Formulation) -> list[list[float]]:
+    """The seven scalars at seven quantiles: shows a plugin that was edited under an old name."""
+    u = torch.tensor([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], dtype=torch.float64)
+    c = formulation.coeffs(formulation.times(u))
+    return [[float(f"{value:.6g}") for value in part.tolist()] for part in c]
+
+
+def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
+    """Raises :class:`UserError` if a trained cell was made from other data, text encoder or formulation."""
+    kept = store.read_json(folder / "config.json")
+    now = inputs(setup, formulation)
+    if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
+        what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
+        raise UserError(f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder")
+    verify_formulation(folder, formulation)
+
+
+def verify_formulation(folder: Path, formulation: Formulation) -> None:
+    """Raises :class:`UserError` if the cell in ``folder`` was trained with other coefficients under the same name."""
+    kept = store.read_json(folder / "config.json")["coefficients"]
+    if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise UserError(
+            f"formulation {formulation.name!r} has changed since {folder} was trained: "
+            f"register it under another name, or delete the folder"
+        )
+
+
+def provenance(device: torch.device, members: int) -> dict[str, Any]:
+    """Where a stage ran. No host name, no path."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "pack": members,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+

@@ -1,0 +1,119 @@
+"""The conformance check that a formulation must pass before it is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from formulations import grids
+from formulations.algebra import mix, spread, split
+from formulations.formulation import EDGE_U, Coeffs, Formulation
+from samplers.errors import UserError
+from samplers.lazy import lazy
+from samplers.registry import blame
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+STEPS = 50
+"""Length of the sampling grids that are checked."""
+
+
+def check(f: Formulation) -> list[str]:
+    """Runs every check; returns one line per passed check.
+
+    Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times and on both
+    sampling grids; the clock rises from data to noise; |det| stays above 1e-3 of the norms of its rows on the grids; (x, n) ->
+    output -> (x, n) returns the same; the dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
+
+    Raises:
+        UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file and line.
+    """
+    with blame(f"formulation {f.name!r}"):
+        return [part(f) for part in (_times, _finite, _clock, _grids, _round_trip, _shapes)]
+
+
+def _u() -> Tensor:
+    edges = torch.tensor([0.0, EDGE_U, 1 - EDGE_U, 1.0], dtype=torch.float64)
+    return torch.cat([edges, torch.linspace(1e-4, 1 - 1e-4, 1001, dtype=torch.float64)]).sort().values
+
+
+def _fail(f: Formulation, what: str) -> UserError:
+    return UserError(f"formulation {f.name!r} fails its check: {what}")
+
+
+def _times(f: Formulation) -> str:
+    u = _u()[1:-1]
+    for progress in (0.0, 1.0):
+        raw = f.law(u, progress)
+        if not isinstance(raw, torch.Tensor) or raw.shape != u.shape:
+            raise _fail(f, f"its sampler returned {_kind(raw)} for u of shape {list(u.shape)}")
+        if not bool(raw.isfinite().all()) or bool((raw < 0).any()) or bool((raw > 1).any()):
+            raise _fail(f, "its sampler leaves [0, 1] or is not finite")
+        step = raw.diff()
+        if not (bool((step >= 0).all()) or bool((step <= 0).all())) or bool(raw[0] == raw[-1]):
+            raise _fail(f, "its sampler is not monotone in u")
+        if not torch.equal(raw, f.law(u, progress)):
+            raise _fail(f, "its sampler gives different times for the same u")
+    return "times: monotone in u, inside (0, 1)"
+
+
+def _kind(value: object) -> str:
+    return f"shape {list(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def _finite(f: Formulation) -> str:
+    t = torch.cat([f.times(_u()), f.grid(STEPS), f.common_grid(STEPS)])
+    c = f.coeffs(t)
+    for name, value in zip(Coeffs._fields, c, strict=True):
+        bad = ~value.isfinite()
+        if bool(bad.any()):
+            raise _fail(f, f"{name} is not finite at t = {float(t[bad][0]):g}")
+    if bool((c.w < 0).any()):
+        raise _fail(f, f"w is negative at t = {float(t[c.w < 0][0]):g}")
+    return "coefficients: finite at training and sampling times, w >= 0"
+
+
+def _clock(f: Formulation) -> str:
+    t = torch.linspace(1e-4, 1 - 1e-4, 1001, dtype=torch.float64)
+    s = f.clock(t)
+    if not bool((s.diff() > 0).all()) or float(s[0]) > 0.5 or float(s[-1]) < 0.5:
+        raise _fail(f, "the clock b/(a+b) must rise with t, from data at t = 0 to noise at t = 1")
+    return "path: the clock b/(a+b) rises from data to noise"
+
+
+def _grids(f: Formulation) -> str:
+    for kind, grid in (("native", f.grid(STEPS)), ("common", f.common_grid(STEPS))):
+        if grid.shape != (STEPS,) or bool((grid.diff() >= 0).any()):
+            raise _fail(f, f"its {kind} sampling grid is not {STEPS} descending times")
+        low = grids.relative_det(f, grid)
+        if float(low.min()) < grids.MIN_DET:
+            where = float(grid[low.argmin()])
+            raise _fail(f, f"its output cannot be decoded at t = {where:g} of the {kind} grid (det = a q - b p is about 0)")
+    return "grids: descending, output decodable (det away from zero)"
+
+
+def _round_trip(f: Formulation) -> str:
+    t = torch.cat([f.grid(STEPS), f.common_grid(STEPS)])
+    draw = torch.Generator().manual_seed(0)
+    x, n = torch.randn(2, len(t), 1, 2, 2, generator=draw, dtype=torch.float64)
+    c = f.coeffs(t)
+    back = split(spread(c.p) * x + spread(c.q) * n, mix(x, n, c), c)
+    miss = max(float((back[0] - x).abs().max()), float((back[1] - n).abs().max()))
+    if not miss < 1e-6:
+        raise _fail(f, f"(x, n) -> output -> (x, n) is off by {miss:.1e}")
+    return "round trip: (x, n) -> output -> (x, n)"
+
+
+def _shapes(f: Formulation) -> str:
+    for dtype in (torch.float32, torch.float64):
+        flat = f.times(_u().to(dtype))
+        wide = flat[:1000].reshape(4, 250)
+        if flat.dtype != dtype or any(z.dtype != dtype for z in f.coeffs(wide)):
+            raise _fail(f, f"the dtype {dtype} is not kept")
+        for name, one, many in zip(Coeffs._fields, f.coeffs(flat[:1000]), f.coeffs(wide), strict=True):
+            if not torch.allclose(one.reshape(4, 250), many, rtol=1e-6, atol=0, equal_nan=True):
+                raise _fail(f, f"{name} depends on the shape of t; the functions must be elementwise")
+    return "shapes: [B] and [E, B], float32 and float64"

@@ -1,0 +1,80 @@
+"""Sampling grids, and the inverse of the clock. Grids descend from ``start`` and leave out t = 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from formulations.formulation import Formulation
+else:
+    torch = lazy("torch")
+
+NOISIEST = 80.0
+"""b / a where sampling begins on paths that cannot begin at pure noise (Karras et al. 2022, arXiv 2206.00364)."""
+CLEANEST = 0.002
+"""b / a where Karras' grid ends, from the same source."""
+MIN_DET = 1e-3
+"""|det| over the norms of its rows below which an output no longer tells clean from noise."""
+
+
+def counted(steps: int) -> int:
+    """``steps``, checked to be at least 1."""
+    if steps < 1:
+        raise UserError(f"a sampling grid needs at least one step, not {steps}")
+    return steps
+
+
+def invert(function: Callable[[Tensor], Tensor], value: Tensor, domain: tuple[float, float]) -> Tensor:
+    """``t`` in ``domain`` with ``function(t) = value``, for an increasing elementwise function, float64."""
+    lo, hi = torch.full_like(value, domain[0]), torch.full_like(value, domain[1])
+    for _ in range(60):
+        middle = (lo + hi) / 2
+        below = function(middle) < value
+        lo, hi = torch.where(below, middle, lo), torch.where(below, hi, middle)
+    return (lo + hi) / 2
+
+
+def at_ratio(f: Formulation, ratio: Tensor) -> Tensor:
+    """Native times where b / a is ``ratio``."""
+    return invert(lambda t: f.point(t).ratio, ratio.double(), f.domain)
+
+
+def relative_det(f: Formulation, t: Tensor) -> Tensor:
+    """``|det| / (|(a, b)| |(p, q)|)``: the sine of the angle between input and output as rows on (x, n)."""
+    at = f.point(t)
+    return at.det.abs() / (torch.hypot(at.a, at.b) * torch.hypot(at.p, at.q))
+
+
+def start(f: Formulation) -> float:
+    """See ``Formulation.start``."""
+    end = torch.ones((), dtype=torch.float64)
+    seen = torch.stack(list(f.coeffs(end)[:6]))
+    if bool(seen.isfinite().all()) and float(relative_det(f, end)) > MIN_DET:
+        return 1.0
+    return float(at_ratio(f, torch.tensor(NOISIEST, dtype=torch.float64)))
+
+
+def uniform(f: Formulation, steps: int) -> Tensor:
+    """``start (1 - k / steps)``: equally spaced native times."""
+    return f.start * (1 - torch.arange(steps, dtype=torch.float64) / steps)
+
+
+def karras(f: Formulation, steps: int) -> Tensor:
+    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, Karras et al. 2022, eq. 5 with rho = 7."""
+    share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
+    top, bottom = NOISIEST ** (1 / 7), CLEANEST ** (1 / 7)
+    return at_ratio(f, (top + share * (bottom - top)) ** 7)
+
+
+def common(f: Formulation, steps: int) -> Tensor:
+    """Equally spaced in the clock, from the clock of ``start``."""
+    first = torch.tensor([f.start], dtype=torch.float64)
+    rest = f.clock(first) * (1 - torch.arange(1, steps, dtype=torch.float64) / steps)
+    return torch.cat([first, f.at_clock(rest)])

@@ -1,0 +1,56 @@
+"""The discrete LDM schedule as a continuous path, from a float64 table."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from samplers.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+STEPS, BETA_FIRST, BETA_LAST = 1000, 0.00085, 0.012
+
+
+def alphas_bar() -> Tensor:
+    """``prod (1 - beta)``, ``[1000]``, float64: sqrt(beta) runs linearly from sqrt(0.00085) to sqrt(0.012)."""
+    root = torch.linspace(BETA_FIRST**0.5, BETA_LAST**0.5, STEPS, dtype=torch.float64)
+    return torch.cumprod(1 - root**2, 0)
+
+
+@lru_cache(maxsize=8)
+def log_snr_table(device: str) -> Tensor:
+    """``log(abar / (1 - abar))``, ``[1000]``, from 7.069 to -5.364."""
+    bar = alphas_bar()
+    return torch.log(bar / (1 - bar)).to(device)
+
+
+@lru_cache(maxsize=8)
+def zero_terminal_table(device: str) -> Tensor:
+    """``atan2(b, a)``, ``[1000]``, of the table rescaled so that a = 0 at the last step and a_0 is kept."""
+    a = alphas_bar().sqrt()
+    a = a[0] * (a - a[-1]) / (a[0] - a[-1])
+    return torch.acos(a).to(device)
+
+
+def read(table: Tensor, t: Tensor) -> Tensor:
+    """Linear interpolation with index i at t = i / 999, continued linearly beyond the ends."""
+    place = t.double() * (STEPS - 1)
+    i = place.detach().floor().clamp(0, STEPS - 2).long()
+    return table[i] + (place - i) * (table[i + 1] - table[i])
+
+
+def ldm(t: Tensor) -> tuple[Tensor, Tensor]:
+    """``(a, b)`` with a^2 + b^2 = 1 and the interpolated log-SNR."""
+    x = read(log_snr_table(str(t.device)), t)
+    return torch.sigmoid(x).sqrt(), torch.sigmoid(-x).sqrt()
+
+
+def zero_terminal(t: Tensor) -> tuple[Tensor, Tensor]:
+    """``(cos, sin)`` of the interpolated angle; a is exactly 0 at t = 1."""
+    angle = read(zero_terminal_table(str(t.device)), t)
+    return torch.where(t >= 1, torch.zeros_like(angle), torch.cos(angle)), torch.sin(angle)

@@ -1,0 +1,23 @@
+"""The one error class for a user's mistakes, and the nearest valid choice to name in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake of the user's, told in one sentence: what is wrong, where, and the nearest valid choice.
+
+    Commands print it as ``error: <sentence>`` and exit with code 2; nothing is half-written when it is raised.
+    """
+
+
+def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:
+    """The ``count`` choices nearest to ``word`` as text for an error, e.g. ``did you mean 'rf/cosmap'?``"""
+    known = list(choices)
+    found = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
+    if found:
+        return "did you mean " + " or ".join(repr(f) for f in found) + "?"
+    shown = ", ".join(repr(c) for c in known[:12])
+    return f"known: {shown}" + (", ..." if len(known) > 12 else "")

@@ -1,0 +1,82 @@
+"""Samplers made of samplers: ``shift``, ``mix`` and ``curriculum``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from samplers.base import get, register
+from samplers.errors import UserError
+from samplers.sampler import Sampler, bisect
+from samplers.study import positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("shift(alpha,X)")
+def shift(alpha: float, X: Sampler = "uniform") -> Sampler:  # type: ignore[assignment]  # noqa: N803
+    """t = alpha x / (1 + (alpha - 1) x) for x drawn from X, by default uniform: ``+ ln(alpha)`` in the logit.
+
+    ``shift(alpha,lognorm(m,s))`` is ``lognorm(m + ln alpha,s)``. Resolution shift with ``alpha = sqrt(pixels / base
+    pixels)``: Esser et al. 2024, arXiv 2403.03206, section 5.3.2; ``alpha = e^mu`` in Flux.
+
+    Raises:
+        UserError: if ``alpha <= 0``.
+    """
+    positive("shift", "alpha", alpha)
+
+    def change(inner: Sampler) -> Sampler:
+        def quantile(u: Tensor) -> Tensor:
+            x = inner.quantile(u)
+            return alpha * x / (1 + (alpha - 1) * x)
+
+        def density(t: Tensor) -> Tensor:
+            scale = alpha - (alpha - 1) * t  # x = t / scale, dx/dt = alpha / scale^2
+            return inner.pdf(t / scale) * alpha / scale**2
+
+        return Sampler(quantile, density)
+
+    return X.lift(change)
+
+
+@register("mix(p,X)")
+def mix(p: float, X: Sampler) -> Sampler:  # noqa: N803
+    """With probability p from X, else uniform: density ``p pi_X(t) + 1 - p``.
+
+    As one quantile function: ``t = X(v)`` where ``v`` solves ``p v + (1 - p) X(v) = u``, so stratified ``u`` stays stratified.
+
+    Raises:
+        UserError: if ``p`` is outside [0, 1].
+    """
+    if not 0 <= p <= 1:
+        raise UserError(f"mix needs p in [0, 1], not {p:g}")
+
+    def change(inner: Sampler) -> Sampler:
+        def quantile(u: Tensor) -> Tensor:
+            up = inner.increasing
+
+            def rising(v: Tensor) -> Tensor:
+                return inner.quantile(v if up else 1 - v)
+
+            return rising(bisect(lambda v: p * v + (1 - p) * rising(v), u))
+
+        return Sampler(quantile, lambda t: p * inner.pdf(t) + (1 - p))
+
+    return X.lift(change)
+
+
+@register("curriculum(X,at)")
+def curriculum(X: Sampler, at: float) -> Sampler:  # noqa: N803
+    """X while less than the share ``at`` of the training is done, then uniform.
+
+    Curriculum sampling, arXiv 2603.12517 (logit-normal converges faster, uniform ends better).
+
+    Raises:
+        UserError: if ``at`` is outside (0, 1), or X is itself a curriculum.
+    """
+    if not 0 < at < 1:
+        raise UserError(f"curriculum needs at in (0, 1), not {at:g}")
+    if X.switch is not None:
+        raise UserError(f"curriculum cannot start with another curriculum, {X.name!r}")
+    return replace(X, switch=(at, get("uniform")))

@@ -1,0 +1,55 @@
+"""Plugins: a Python file that registers samplers and formulations when it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from samplers.base import registry
+from samplers.errors import UserError
+from samplers.registry import Registry, blame
+
+registries: list[Registry] = [registry]
+"""All registries that a plugin may fill; a failed plugin is taken back from each."""
+
+_done: dict[str, tuple[str, ...]] = {}
+
+
+def load_plugin(path: str | Path) -> tuple[str, ...]:
+    """Runs the file, so that its ``@register`` lines take effect; a file already loaded is not run again.
+
+    Returns:
+        The names that it registered, without parameters.
+
+    Raises:
+        UserError: no such file, or any error inside it, as one sentence with file and line; then nothing of it is registered.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise UserError(f"plugin {str(path)!r} is not a file")
+    if file.suffix != ".py":
+        raise UserError(f"plugin {str(path)!r} is not a Python file (*.py)")
+    if str(file) in _done:
+        return _done[str(file)]
+    module_name = f"flowbench_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {str(path)!r} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    before = [set(r.entries) for r in registries]
+    with ExitStack() as stack:
+        for one in registries:
+            stack.enter_context(one.all_or_nothing())
+        sys.modules[module_name] = module
+        try:
+            with blame(f"plugin {str(path)!r}", str(file)):
+                spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    added = [n for r, old in zip(registries, before, strict=True) for n in r.entries if n not in old]
+    _done[str(file)] = tuple(added)
+    return _done[str(file)]

@@ -1,0 +1,147 @@
+"""Splits, scale, digest, the digits, and what load() refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from bench import data
+from bench.data import dataset
+from samplers.errors import UserError
+
+
+@given(st.sets(st.text(max_size=8), max_size=60), st.text(max_size=8))
+def test_adding_an_item_moves_no_other(keys: set[str], new: str) -> None:
+    def sides(names: set[str]) -> dict[str, int]:
+        order = sorted(names)
+        split = dataset.hash_split(order, 10**6, 10**6)
+        return {order[i]: side for side, chosen in enumerate(split) for i in chosen}
+
+    before, after = sides(keys), sides(keys | {new})
+    assert set(before) == keys
+    assert all(after[key] == side for key, side in before.items())
+
+
+def test_bounds_never_move_an_item_across() -> None:
+    keys = [f"{i}.png" for i in range(1000)]
+    train, validation = dataset.hash_split(keys, 10**6, 10**6)
+    assert len(train) + len(validation) == 1000
+    assert 90 < len(validation) < 160  # 125 expected, deviation 10.5
+    few_train, few_validation = dataset.hash_split(keys, 100, 20)
+    assert (len(few_train), len(few_validation)) == (100, 20)
+    assert set(few_train) < set(train)
+    assert set(few_validation) < set(validation)
+    assert few_train == sorted(few_train)
+
+
+def test_hash_is_sha256_and_fixed() -> None:
+    assert dataset.unit_hash("0") == pytest.approx(0x5FECEB66FFC8 / 2**48, abs=1e-12)  # sha256("0")
+    assert np.mean([dataset.unit_hash(str(i)) for i in range(4000)]) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("spec", ["shapes", "digits"])
+def test_normalized_training_pixels_have_zero_mean_and_unit_deviation(spec: str) -> None:
+    loaded = data.load(spec, train=700, validation=50)
+    pixels = loaded.normalize(loaded.train.images)
+    assert pixels.dtype == torch.float32
+    assert pixels.shape == loaded.train.images.shape
+    assert pixels.double().mean().item() == pytest.approx(0, abs=1e-5)
+    assert pixels.double().std(correction=0).item() == pytest.approx(1, abs=1e-5)
+    scaled = loaded.train.images.astype(np.float64) / 127.5 - 1
+    assert loaded.mean == pytest.approx(scaled.mean(), abs=1e-12)
+    assert loaded.std == pytest.approx(scaled.std(), abs=1e-12)
+
+
+def test_denormalize_inverts_rounds_and_clamps() -> None:
+    loaded = data.load("shapes", train=100, validation=10)
+    every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(loaded.denormalize(loaded.normalize(every)), every)
+    assert torch.equal(loaded.normalize(every), loaded.normalize(every.numpy()))
+    odd = torch.tensor([-1e9, 1e9, float("inf"), float("-inf"), float("nan")])
+    assert loaded.denormalize(odd).tolist() == [0, 255, 255, 0, 0]
+    step = 1 / 127.5 / loaded.std
+    near = loaded.normalize(torch.tensor([100], dtype=torch.uint8)) + torch.tensor([0.4 * step, 0.6 * step])
+    assert loaded.denormalize(near).tolist() == [100, 101]
+
+
+def test_digest_sees_images_captions_and_resolution() -> None:
+    images = np.arange(2 * 64, dtype=np.uint8).reshape(2, 1, 8, 8)
+    split = dataset.Split(images, ("a", "b"))
+    base = dataset.build("x", (split, split)).digest
+    other = images.copy()
+    other[1, 0, 7, 7] += 1
+    changed = [
+        dataset.build("y", (split, split)),
+        dataset.build("x", (dataset.Split(other, ("a", "b")), split)),
+        dataset.build("x", (dataset.Split(images, ("a", "c")), split)),
+        dataset.build("x", (dataset.Split(images.reshape(2, 1, 4, 16), ("a", "b")), split)),
+    ]
+    assert len({base, *(c.digest for c in changed)}) == 5
+    assert dataset.build("x", (split, split)).digest == base
+
+
+def test_digits_are_scikit_learns_with_their_labels() -> None:
+    loaded = data.load("digits", resolution=8)
+    total = len(loaded.train) + len(loaded.validation)
+    assert total == 1797
+    assert 180 < len(loaded.validation) < 270
+    source = load_digits()
+    whole = {
+        tuple(np.rint(i * 255 / 16).astype(int).ravel()): t
+        for i, t in zip(source.images, source.target, strict=True)
+    }
+    for split in (loaded.train, loaded.validation):
+        for image, caption, label in zip(split.images, split.captions, split.attributes, strict=True):
+            assert whole[tuple(image.astype(int).ravel())] == label
+            assert caption.split()[:-1] == ["a", "photo", "of", "the", "digit"]
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    assert [words.index(c.split()[-1]) for c in loaded.train.captions] == loaded.train.attributes.tolist()
+
+
+def test_digits_are_upsampled_smoothly() -> None:
+    loaded = data.load("digits", resolution=16, train=100, validation=10)
+    assert loaded.train.images.shape == (100, 1, 16, 16)
+    small = data.load("digits", resolution=8, train=100, validation=10).train.images.astype(float)
+    pooled = loaded.train.images.astype(float).reshape(100, 1, 8, 2, 8, 2).mean((3, 5))
+    assert np.corrcoef(small.ravel(), pooled.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "says"),
+    [
+        ("shape", {}, "did you mean 'shapes'"),
+        ("imags:x", {}, "images:PATH"),
+        ("shapes", {"resolution": 4}, "resolution is 4"),
+        ("shapes", {"resolution": 4096}, "resolution is 4096"),
+        ("shapes", {"train": 0}, "train is 0"),
+        ("digits", {"validation": 0}, "validation is 0"),
+        ("images:", {}, "names no path"),
+        ("images:x", {"max_skipped": 1.5}, "max_skipped is 1.5"),
+    ],
+)
+def test_bad_requests_name_what_is_wrong(spec: str, options: dict[str, int], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        data.load(spec, **options)
+
+
+def test_constant_or_empty_data_is_refused() -> None:
+    flat = dataset.Split(np.full((3, 1, 8, 8), 7, np.uint8), ("a", "b", "c"))
+    with pytest.raises(UserError, match="one value"):
+        dataset.build("flat", (flat, flat))
+    empty = dataset.Split(np.zeros((0, 1, 8, 8), np.uint8), ())
+    with pytest.raises(UserError, match="no validation images"):
+        dataset.build("tiny", (flat, empty))
+
+
+def test_loading_shapes_imports_no_torch() -> None:
+    use = "from bench import data; data.load('shapes', train=9, validation=2)"
+    code = f"import sys; {use}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

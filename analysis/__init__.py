@@ -1,1 +1,2 @@
-"""What can be said from a results table: rankings and their uncertainty. Reads files only; imports no torch and no bench."""
+"""What can be said from a results table: rankings and their uncertainty. Reads files only; imports no torch
+and no bench."""

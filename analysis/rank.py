@@ -1,8 +1,8 @@
 """``python -m analysis.rank RESULTS``: which formulation is best, by the study's Pareto ranking.
 
-Per control setting (dataset, weights, steps, cfg and seed) the formulations are sorted into fronts on CLIP (up) and FID
-(down), `analysis.pareto`; a formulation's rank is its front index averaged over settings, lower is better (arXiv 2403.03206,
-section 5.1 and Table 1).
+Per control setting (dataset, weights, steps, cfg and seed) the formulations are sorted into fronts on CLIP
+(up) and FID (down), `analysis.pareto`; a formulation's rank is its front index averaged over settings, lower
+is better (arXiv 2403.03206, section 5.1 and Table 1).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ else:
 
 __all__ = ["main", "rank", "render"]
 
+DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg,
+seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
+lower is better."""
 GROUPS = ("steps", "dataset", "cfg", "weights")
 FEW, MANY, USUAL_CFG = 5, 50, 5.0
 
@@ -42,20 +45,21 @@ def rank(
 
     Columns, lower is better except for ``clip`` and ``composition``:
 
-    * ``rank_all``: front index averaged over all settings. An entry that is absent, not finite or has a status other
-      than ``done`` comes after all others of its setting (last front + 1).
-    * ``rank_5``, ``rank_50``: the same over the settings with 5 steps, and over those with 50 steps and the guidance of
-      the 5-step settings (5.0 where there are none): every number in the study's two columns is a multiple of 1/4, so
-      each averages four settings. NaN where there is no such setting.
+    * ``rank_all``: front index averaged over all settings. An entry that is absent, not finite or has a
+      status other than ``done`` comes after all others of its setting (last front + 1).
+    * ``rank_5``, ``rank_50``: the same over the settings with 5 steps, and over those with 50 steps and the
+      guidance of the 5-step settings (5.0 where there are none): every number in the study's two columns is a
+      multiple of 1/4, so each averages four settings. NaN where there is no such setting.
     * with ``by``, also ``rank[steps=5]`` and so on for every value of that column.
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone.
-    * ``clip``, ``fid``, ``kid``, ``composition``: means over the settings that have a value; ``val_loss``: mean over
-      datasets and seeds.
+    * ``clip``, ``fid``, ``kid``, ``composition``: means over the settings that have a value; ``val_loss``:
+      mean over datasets and seeds.
     * ``settings``, and how many of them the formulation lacks: ``diverged``, ``failed``, ``missing``.
 
-    Formulations of equal ``rank_all`` are in the order of their names. A metric of which the table has no value at all
-    (CLIP of an extractor that reads no text) is left out of the sorting, and the notes say so.
-    ``.attrs`` holds what `render` prints beside the table. Raises `UserError` as `analysis.schema.check` does.
+    Formulations of equal ``rank_all`` are in the order of their names. A metric of which the table has no
+    value at all (CLIP of an extractor that reads no text) is left out of the sorting, and the notes say so.
+    ``.attrs`` holds what `render` prints beside the table. Raises `UserError` as `analysis.schema.check`
+    does.
     """
     if by is not None and by not in GROUPS:
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
@@ -78,7 +82,7 @@ def rank(
     for state in ("diverged", "failed", "missing"):
         out[state] = (ranks["status"] == state).groupby(ranks["formulation"]).sum()
     out = out.reset_index().sort_values(["rank_all", "formulation"], ignore_index=True)
-    out.attrs = _notes(table, out, given)
+    out.attrs.update(_notes(table, out, given))
     return out
 
 
@@ -137,7 +141,8 @@ def _notes(
     """What stands beside the table, as plain JSON-able values."""
     recipes = {
         column.removesuffix("_name"): {
-            str(dataset): str(names.iloc[0]) for dataset, names in table.dropna(subset=[column]).groupby("dataset")[column]
+            str(dataset): str(names.iloc[0])
+            for dataset, names in table.dropna(subset=[column]).groupby("dataset")[column]
         }
         for column in schema.NAMES
         if column in table
@@ -169,12 +174,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="python -m analysis.rank", description=(__doc__ or "").split("\n\n", 1)[1])
+    parser = _Parser(prog="python -m analysis.rank", description=DESCRIPTION)
     columns = ", ".join(schema.REQUIRED)
     what = f"a run folder, or a .parquet or .csv file with the columns {columns}"
-    parser.add_argument("results", type=Path, help=what + " (optional: seed, val_loss, kid, composition, status)")
+    parser.add_argument(
+        "results", type=Path, help=what + " (optional: seed, val_loss, kid, composition, status)"
+    )
     parser.add_argument("--format", default="table", metavar="|".join(FORMATS), help="default: table")
-    parser.add_argument("--by", metavar="|".join(GROUPS), help="also one rank column for each value of this column")
+    parser.add_argument(
+        "--by", metavar="|".join(GROUPS), help="also one rank column for each value of this column"
+    )
     parser.add_argument("--top", type=int, metavar="N", help="show only the N best (all are ranked)")
     return parser
 

@@ -21,8 +21,9 @@ METRICS = {"clip": False, "fid": True, "val_loss": True}
 class Resolution:
     """Noise of one metric over seeds, in its own unit or, if ``log``, in natural logarithms.
 
-    ``sd`` is the pooled deviation over seeds of a formulation's mean over settings, ``paired_sd`` what is left of it
-    when all formulations share a seed's luck, ``gap`` the smallest separable difference of two formulations.
+    ``sd`` is the pooled deviation over seeds of a formulation's mean over settings, ``paired_sd`` what is
+    left of it when all formulations share a seed's luck, ``gap`` the smallest separable difference of two
+    formulations.
     """
 
     metric: str
@@ -37,14 +38,16 @@ class Resolution:
 def resolution(frame: pd.DataFrame, metric: str) -> Resolution | None:
     """Pooled seed noise of ``metric`` and the smallest gap that a paired t test separates at 95 %.
 
-    With ``y_fs`` the mean over settings of formulation ``f`` and seed ``s`` (``F`` and ``S`` of them), the model
-    ``y_fs = m + a_f + b_s + e_fs`` has the residual variance ``v`` with ``(F-1)(S-1)`` degrees of freedom, and
+    With ``y_fs`` the mean over settings of formulation ``f`` and seed ``s`` (``F`` and ``S`` of them), the
+    model ``y_fs = m + a_f + b_s + e_fs`` has the residual variance ``v`` with ``(F-1)(S-1)`` degrees of
+    freedom, and
 
         gap = t_{0.975, (F-1)(S-1)} sqrt(2 v / S)
 
-    for one pair that was chosen beforehand. Pooling assumes one noise level for all formulations. Only formulations
-    with a value in every setting of every seed, positive values
-    where the logarithm is taken, take part. None if they or the seeds are fewer than two. ``frame`` is a checked table whose lost entries are NaN.
+    for one pair that was chosen beforehand. Pooling assumes one noise level for all formulations.
+    Formulations with a value in every setting of every seed, positive where the logarithm is taken, take
+    part; None if they or the seeds are fewer than two. ``frame`` is a checked table whose lost entries are
+    NaN.
     """
     log = METRICS[metric]
     if metric not in frame:

@@ -2,9 +2,9 @@
 
 One row per formulation, dataset, seed and control setting.
 
-===============  ==================================================================================================
-formulation      canonical name, e.g. ``rf/lognorm(0.00,1.00)``
-dataset          name of the training and validation data
+===============
+================================================================================================== formulation
+canonical name, e.g. ``rf/lognorm(0.00,1.00)`` dataset          name of the training and validation data
 weights          ``ema`` or ``raw``
 steps, cfg       solver steps and guidance scale
 clip             CLIP score, higher is better
@@ -15,7 +15,8 @@ kid              optional, kernel distance, lower is better
 composition      optional, share of pictures that show what the caption says, higher is better
 status           optional, default ``done``; any other ranks last in its setting
 clip_name, ...   optional, the full recipe of ``clip``, ``fid`` and ``kid``; one recipe per dataset
-===============  ==================================================================================================
+===============
+==================================================================================================
 
 Further columns are kept and not read.
 """
@@ -59,7 +60,7 @@ def read(path: str | Path) -> pd.DataFrame:
         return check(_load(path), str(path))
     file = path / RESULTS
     if not file.is_file():
-        raise UserError(f"the folder {str(path)!r} holds no {RESULTS}: run `python -m bench.grid --out {path}` first")
+        raise UserError(f"{str(path)!r} holds no {RESULTS}: run `python -m bench.grid --out {path}` first")
     frame = check(_load(file), str(file))
     if (path / YARDSTICKS).exists():
         frame.attrs["yardsticks"] = _yardsticks(path / YARDSTICKS)
@@ -67,15 +68,16 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
-    """A copy of ``frame`` with every column of the schema typed, defaults filled in, and one recipe per dataset.
+    """A copy of ``frame`` with the schema's columns typed and defaults filled in.
 
-    Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows, an unknown status and
-    mixed recipes, naming the column and the row (counted from 1 without the header).
+    Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows, an unknown status
+    and mixed recipes, naming the column and the row (counted from 1 without the header).
     """
     missing = [column for column in REQUIRED if column not in frame.columns]
     if missing:
         found = ", ".join(map(str, frame.columns[:20]))
-        raise UserError(f"{where} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}; it has {found}")
+        what = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        raise UserError(f"{where} lacks the {what}; it has {found}")
     if frame.empty:
         raise UserError(f"{where} has no rows: nothing was measured yet")
     out = frame.reset_index(drop=True).copy()
@@ -88,13 +90,17 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
         if column in out:
             out[column] = _numbers(out, column, where)
     out["status"] = _status(out, where)
+    for column in NAMES:
+        if column in out:
+            out[column] = out[column].astype(object).where(~_absent(out[column]), None)
     _check_unique(out, where)
     _check_recipes(out, where)
     return out
 
 
 def recipe(name: str) -> dict[str, str]:
-    """The parts of a metric's full name, e.g. ``{"extractor": .., "preprocessing": .., "ref": .., "n": ..}``."""
+    """The parts of a metric's full name, e.g. ``{"extractor": .., "preprocessing": .., "ref": .., "n":
+    ..}``."""
     match = re.fullmatch(r"(\w+)\[(.*)\]", name)
     if not match:
         return {"name": name}
@@ -122,15 +128,22 @@ def _load(path: Path) -> pd.DataFrame:
         raise UserError(f"{str(path)!r} is of no known kind: choose a run folder, a .parquet or a .csv file")
     try:
         return pd.read_parquet(path)
+    except PermissionError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except Exception as error:  # pyarrow raises many kinds for foreign and damaged files
-        raise UserError(f"{str(path)!r} cannot be read as parquet: it is cut off, damaged or another format") from error
+        raise UserError(
+            f"{str(path)!r} cannot be read as parquet: it is cut off, damaged or another format"
+        ) from error
 
 
 def _load_csv(path: Path) -> pd.DataFrame:
-    """CSV with a header; every row must have as many fields as the header, which pandas would not insist on."""
+    """CSV with a header; every row must have as many fields as the header, which pandas would not insist
+    on."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader if row]
+            rows = [
+                (reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader if row
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{str(path)!r} cannot be read as CSV ({error})") from error
     except OSError as error:
@@ -143,9 +156,8 @@ def _load_csv(path: Path) -> pd.DataFrame:
         raise UserError(f"{str(path)!r} has the column {twice[0]!r} twice")
     for line, row in rows[1:]:
         if len(row) != len(header):
-            raise UserError(
-                f"{str(path)!r}, line {line}: {len(row)} fields where the header has {len(header)}; is the file cut off?"
-            )
+            counts = f"{len(row)} fields where the header has {len(header)}"
+            raise UserError(f"{str(path)!r}, line {line}: {counts}; is the file cut off?")
     return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
 
 
@@ -156,6 +168,10 @@ def _yardsticks(path: Path) -> dict[str, Any]:
         raise UserError(f"{str(path)!r} is not valid JSON ({error})") from error
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
         raise UserError(f"{str(path)!r} is no table of yardsticks by dataset")
+    for dataset, values in read.items():
+        for key, value in values.items():
+            if key.endswith(("_real", "_shuffled")) and not isinstance(value, (int, float, type(None))):
+                raise UserError(f"{str(path)!r}: {key} of {dataset!r} is {value!r}, not a number")
     return read
 
 
@@ -207,19 +223,16 @@ def _check_unique(frame: pd.DataFrame, where: str) -> None:
     if twice.any():
         row = frame[twice].iloc[0]
         what = ", ".join(f"{column} {row[column]}" for column in KEY)
-        raise UserError(f"{where} has {int(twice.sum())} rows that are not the only one of their kind, first: {what}")
+        raise UserError(f"{where} has {int(twice.sum())} rows that repeat one another, first: {what}")
 
 
 def _check_recipes(frame: pd.DataFrame, where: str) -> None:
     for column in NAMES:
         if column not in frame:
             continue
-        named = frame[~_absent(frame[column])]
-        for dataset, names in named.groupby("dataset")[column]:
+        for dataset, names in frame.dropna(subset=[column]).groupby("dataset")[column]:
             found = list(names.astype(str).unique())
             if len(found) > 1:
-                metric = column.removesuffix("_name")
-                raise UserError(
-                    f"{where} mixes {len(found)} recipes of {metric} on {dataset!r}, which cannot be compared:"
-                    f" {difference(found[0], found[1])}; rank them apart"
-                )
+                mixed = f"{len(found)} recipes of {column.removesuffix('_name')} on {dataset!r}"
+                parts = difference(found[0], found[1])
+                raise UserError(f"{where} mixes {mixed}, which cannot be compared: {parts}; rank them apart")

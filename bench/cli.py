@@ -40,7 +40,7 @@ def setting(text: str) -> Setting:
     try:
         return int(steps), float(cfg)
     except ValueError:
-        raise UserError(f"--settings {text!r}: write STEPS:GUIDANCE, for example 50:2.5") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not STEPS:GUIDANCE, for example 50:2.5") from None
 
 
 def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:

@@ -160,6 +160,10 @@ class Grid:
         _positive(self, "seeds")
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
+        size, patch = self.images.resolution, self.model.patch
+        if size % patch:
+            fitting = min((p for p in range(1, size + 1) if size % p == 0), key=lambda p: abs(p - patch))
+            raise UserError(f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}")
 
 
 def identity(config: Any) -> str:

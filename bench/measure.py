@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.clip_score import clip_scores
-from bench.metrics.composition import composition
+from bench.metrics.composition import compositional_accuracy
 from bench.metrics.frechet import Moments, frechet
 from bench.metrics.kid import kid
 from bench.seeds import seed_for
@@ -42,7 +42,7 @@ def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None)
     distance = kid(found, setup.reference)
     values |= {"fid": frechet(Moments.of(found), setup.moments), "kid": distance.value, "kid_stderr": distance.stderr}
     if setup.data.name == "shapes":
-        parts = composition(images.numpy(), captions or setup.chosen)
+        parts = compositional_accuracy(images.numpy(), captions or setup.chosen)
         per_sample |= {f"composition_{part}": hit for part, hit in parts.items()}
         values["composition"] = float(parts["all"].mean())
     return Measured(values, per_sample)

@@ -75,16 +75,16 @@ def look(cell: Cell, out: Path, evaluation: Evaluation) -> Planned:
     folder = out / "cells" / cell.id
     if not (folder / "config.json").exists():
         return Planned(cell, folder, "missing")
-    kept, wanted = store.read_json(folder / "config.json").get("cell"), full(cell)
+    kept, wanted = store.read_object(folder / "config.json").get("cell", {}), full(cell)
     if kept != wanted:
-        changed = differing(kept, wanted) if isinstance(kept, dict) else "everything"
+        changed = differing(kept, wanted)
         raise UserError(
             f"{folder} was made by an incompatible configuration ({changed} differ): "
             f"use another --out, or the version of flowbench that made it"
         )
     if not (folder / "status.json").exists():
         return Planned(cell, folder, "missing")
-    state = store.read_json(folder / "status.json").get("state")
+    state = store.read_object(folder / "status.json").get("state")
     if state in ("diverged", "failed"):
         return Planned(cell, folder, state)
     measured = (folder / evaluation.id / "result.json").exists()

@@ -37,12 +37,7 @@ class Setup:
     moments: Moments
 
     def shape(self, model: Model, resolution: int) -> Shape:
-        """The MM-DiT of this dataset's images and captions. Raises :class:`UserError` if patches do not fit."""
-        if resolution % model.patch:
-            raise UserError(
-                f"--patch {model.patch} does not divide the resolution {resolution}: the nearest that does is "
-                f"{min((p for p in range(1, resolution + 1) if resolution % p == 0), key=lambda p: abs(p - model.patch))}"
-            )
+        """The MM-DiT of this dataset's images and captions."""
         width, heads = model.sizes
         channels = self.data.train.images.shape[1]
         _, length, text_width = self.captions.tokens.shape

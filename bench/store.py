@@ -6,6 +6,7 @@
     DIR/cells/ID/metrics.jsonl        one line a validation, while it trains
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/EVAL/...             images and measurements under the hash of the evaluation recipe
+    DIR/yardsticks/RECIPE.json        the same measurements of real images
     DIR/results.parquet, ranking.csv, samples.png, yardsticks.json
 
 Each file has one writer, and is written beside its place, synced, and renamed.
@@ -58,6 +59,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}): delete its folder and run the command again") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises :class:`UserError` naming the file if it holds something else."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} cannot be read (it holds no object): delete its folder and run the command again")
+    return value
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:

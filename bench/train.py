@@ -70,11 +70,10 @@ def train(
         losses = native_loss(network, batch, c, recipe).mean(1)
         losses.sum().backward()
 
-        health.observe(step, losses.detach(), clip(flat.grads, recipe.clip))
+        health.observe(step, losses.detach(), clip(flat.collect(), recipe.clip))
         flat.grads.masked_fill_(~health.alive[:, None], 0.0)
         optimiser.param_groups[0]["lr"] = recipe.lr * rate(step, recipe)
         optimiser.step()
-        flat.grads.zero_()
         ema.lerp_(flat.weights, 1 - ema_decay(step, recipe))
 
         if step + 1 in checks:

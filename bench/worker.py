@@ -45,6 +45,9 @@ def run(
     """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status."""
     try:
         if pack[0].state != "trained":
+            for planned in pack:
+                known = inputs(setup, formulations.get(planned.cell.formulation))
+                store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
             train_pack(pack, setup, device, watch, compiled)
         evaluate_pack(pack, setup, evaluation, device, watch)
     except UserError:
@@ -58,11 +61,9 @@ def run(
 
 
 def train_pack(pack: Sequence[Planned], setup: Setup, device: torch.device, watch: Watcher, compiled: bool) -> None:
-    """Train the cells of a pack together; leaves configuration, metrics, weights and status in their folders."""
+    """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
     cell = pack[0].cell
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
-    for planned, formulation in zip(pack, members, strict=True):
-        store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **inputs(setup, formulation)})
     batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, device)
     held = validation_batch(setup.data, setup.captions, recipe.validation_images, device)
     logs = [(p.folder / "metrics.jsonl").open("w", encoding="utf-8") for p in pack]

@@ -1,15 +1,15 @@
 """What is learned: paths, targets and weights, the catalogue of names, and the algebra that serves them all.
 
-``get(name)`` gives a ``Formulation``; ``Formulation.coeffs(t)`` gives the seven scalars; ``loss``, ``split``, ``mix`` and ``common``
-are the same functions for every formulation.
+``get(name)`` gives a ``Formulation``; ``Formulation.coeffs(t)`` gives the seven scalars; ``loss``, ``split``,
+``mix`` and ``common`` are the same functions for every formulation.
 """
 
 from formulations.algebra import common, log_snr, loss, mix, split
 from formulations.catalogue import SUITES, bases, match, names
-from formulations.check import check
+from formulations.conformance import check
 from formulations.crossing import cross
 from formulations.formulation import Coeffs, Formulation, Point
-from formulations.names import get, register
+from formulations.specs import get, register
 from samplers.plugin import load_plugin
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What follows from the seven scalars, once, for every formulation.
 
-Coefficients of shape ``[B]`` or ``[E, B]`` meet images of shape ``[B, C, H, W]`` or ``[E, B, C, H, W]``; the shapes
-broadcast, so shared data ``[B, ...]`` serves ``E`` members.
+Coefficients of shape ``[B]`` or ``[E, B]`` meet images of shape ``[B, C, H, W]`` or ``[E, B, C, H, W]``; the
+shapes broadcast, so shared data ``[B, ...]`` serves ``E`` members.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def mix(x: Tensor, n: Tensor, c: Coeffs) -> Tensor:
 
 
 def loss(out: Tensor, x: Tensor, n: Tensor, c: Coeffs) -> Tensor:
-    """``w mean((out - p x - q n)^2)`` over channels and pixels: one value per sample, ``[..., B]``, float32 or better."""
+    """``w mean((out - p x - q n)^2)`` over channels and pixels, ``[..., B]``, float32 or better."""
     out = out.to(torch.promote_types(out.dtype, torch.float32))
     return c.w * (out - spread(c.p) * x - spread(c.q) * n).square().mean(dim=(-3, -2, -1))
 
@@ -40,10 +40,10 @@ def det(c: Coeffs) -> Tensor:
 
 
 def split(out: Tensor, x_t: Tensor, c: Coeffs) -> tuple[Tensor, Tensor]:
-    """The clean and the noise estimate ``((q x_t - b F) / det, (a F - p x_t) / det)`` that output ``F`` implies.
+    """Clean and noise estimate ``((q x_t - b F) / det, (a F - p x_t) / det)`` that output ``F`` implies.
 
-    One sampling step on any path is then ``mix(*split(out, x_t, c), c_next)``: DDIM, and Euler for rectified flow
-    and EDM.
+    One sampling step on any path is then ``mix(*split(out, x_t, c), c_next)``: DDIM, and Euler for rectified
+    flow and EDM.
     """
     out = out.to(torch.promote_types(out.dtype, torch.float32))
     a, b, p, q, d = (spread(z) for z in (c.a, c.b, c.p, c.q, det(c)))
@@ -51,9 +51,10 @@ def split(out: Tensor, x_t: Tensor, c: Coeffs) -> tuple[Tensor, Tensor]:
 
 
 def common(c: Coeffs) -> Coeffs:
-    """Coefficients whose ``loss`` is the error of the implied rectified-flow velocity: ``w = ((a + b) / det)^2``.
+    """Coefficients whose ``loss`` is the error of the implied rectified-flow velocity: w = ((a + b) / det)^2.
 
-    Comparable across formulations, because ``|dF|^2 = (det / (a + b))^2 |d v|^2``, with v on ``x_t / (a + b)``.
+    Comparable across formulations, because ``|dF|^2 = (det / (a + b))^2 |d v|^2``, with v on ``x_t / (a +
+    b)``.
     """
     return c._replace(w=((c.a + c.b) / det(c)).square())
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import cache
 
-from formulations.names import get, registry
+from formulations.specs import get, read, registry
 from samplers.catalogue import LATER, STUDY
 from samplers.errors import UserError, nearest
 from samplers.grammar import Call, numbers_in_glob, split_top
@@ -84,7 +84,7 @@ SUITES = ("paper", "published", "extra", "registered", "all")
 
 
 def names(suite: str = "paper") -> list[str]:
-    """Canonical names of a suite: ``paper`` (61), ``published`` (17), ``extra``, ``registered`` (by plugins), or ``all``.
+    """Canonical names of a suite: ``paper`` (61), ``published`` (17), ``extra``, ``registered``, or ``all``.
 
     Raises:
         UserError: an unknown suite.
@@ -93,13 +93,14 @@ def names(suite: str = "paper") -> list[str]:
         raise UserError(f"no suite is called {suite!r}; {nearest(suite, SUITES)}")
     if suite in {"registered", "all"}:
         registry.load_installed()
-    if suite == "all":
-        return [*PAPER, *_extra(), *_registered()]
-    return {"paper": list, "published": list, "extra": list, "registered": list}[suite](_listed(suite))
-
-
-def _listed(suite: str) -> Iterable[str]:
-    return {"paper": PAPER, "published": PUBLISHED}.get(suite) or (_extra() if suite == "extra" else _registered())
+    listed: dict[str, Callable[[], Iterable[str]]] = {
+        "paper": lambda: PAPER,
+        "published": lambda: PUBLISHED,
+        "extra": _extra,
+        "registered": _registered,
+        "all": lambda: (*PAPER, *_extra(), *_registered()),
+    }
+    return list(listed[suite]())
 
 
 @cache
@@ -107,33 +108,32 @@ def _extra() -> tuple[str, ...]:
     return tuple(dict.fromkeys(get(n).name for n in EXTRA))
 
 
-def _registered() -> list[str]:
+def _registered() -> tuple[str, ...]:
     """Registered formulations whose parameters all have defaults."""
     listed = []
     for entry in registry.entries.values():
         numbers = [entry.defaults.get(p) for p in entry.parameters]
         if all(isinstance(n, int | float) for n in numbers):
             listed.append(str(Call(entry.name, tuple(float(n) for n in numbers if n is not None))))
-    return listed
+    return tuple(listed)
 
 
 def bases(suite: str = "paper") -> list[str]:
-    """What a sampler can be put behind in a suite: ``eps/linear, v/linear, eps/cos, v/cos, rf, edm`` in the paper's."""
+    """What a suite puts samplers behind: eps/linear, v/linear, eps/cos, v/cos, rf, edm for ``paper``."""
     found: dict[str, None] = {}
     for name in names(suite):
-        plain = get(name).name.partition("@")[0].partition("+")[0]
-        parts = split_top(plain, "/")
-        base = "edm" if parts[0].startswith("edm") else "rf" if parts[0] == "rf" else "/".join(parts[:2])
-        found.setdefault(base)
+        base = read(name).base
+        found.setdefault("edm" if base.startswith("edm") else base)
     return list(found)
 
 
 def match(globs: Iterable[str], suite: str = "paper") -> list[str]:
     """Canonical names for a list of names and shell globs, in order, without repeats.
 
-    A name without ``*``, ``?`` or ``[`` is validated by ``get``. A glob is matched against the suite; numbers in its
-    parentheses may be spelled in any way. A glob that ends in one sampler, ``*/lognorm(0,1)``, stands for that sampler behind every
-    base of the suite that its front matches, and ``v/cos/*`` for every listed sampler behind ``v/cos``.
+    A name without ``*``, ``?`` or ``[`` is validated by ``get``. A glob is matched against the suite; numbers
+    in its parentheses may be spelled in any way. A glob that ends in one sampler, ``*/lognorm(0,1)``, stands
+    for that sampler behind every base of the suite that its front matches, and ``v/cos/*`` for every listed
+    sampler behind ``v/cos``.
 
     Raises:
         UserError: an unknown name, or a glob that matches nothing.
@@ -142,7 +142,9 @@ def match(globs: Iterable[str], suite: str = "paper") -> list[str]:
     for glob in globs:
         matched = [get(glob).name] if not _is_glob(glob) else _expand(numbers_in_glob(glob), suite)
         if not matched:
-            raise UserError(f"no formulation of suite {suite!r} matches {glob!r}; {nearest(glob, names('all'))}")
+            raise UserError(
+                f"no formulation of suite {suite!r} matches {glob!r}; {nearest(glob, names('all'))}"
+            )
         found.update(dict.fromkeys(matched))
     return list(found)
 

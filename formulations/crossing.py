@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import samplers
-from formulations.names import get, read
+from formulations.specs import get, read
 from samplers.errors import UserError, nearest
 from samplers.grammar import numbers_in_glob
 
 
 def cross(formulations: Iterable[str], globs: Iterable[str]) -> list[str]:
-    """Canonical names of each formulation with its own sampler replaced by each sampler, in order, without repeats.
+    """Canonical names of each formulation with its sampler replaced by each of the given, without repeats.
 
-    ``cross(["rf/cosmap", "v/cos"], ["lognorm(0,1)"])`` is ``["rf/lognorm(0.00,1.00)", "v/cos/lognorm(0.00,1.00)"]``.
+    ``cross(["rf/cosmap", "v/cos"], ["lognorm(0,1)"])`` is ``["rf/lognorm(0.00,1.00)",
+    "v/cos/lognorm(0.00,1.00)"]``.
 
     Raises:
         UserError: an unknown sampler, or a glob that matches none.

@@ -1,4 +1,4 @@
-"""A formulation is seven scalars per sample: ``Coeffs``, and ``Formulation`` that computes them for any time."""
+"""A formulation is seven scalars per sample: ``Coeffs``, and the ``Formulation`` that computes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import samplers
 from formulations import grids
 from samplers.errors import UserError
 from samplers.lazy import lazy
+from samplers.sampler import rates
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,8 @@ class Point:
     """What a formulation knows at time ``t``; every quantity is computed when first asked for, in t's dtype.
 
     ``a, b`` of the path, their rates ``da, db`` (by forward-mode differentiation), ``p, q`` of the target,
-    ``det = a q - b p``, ``ratio = b / a``, ``snr = (a / b)^2``, ``log_snr = 2 log(a / b)``, ``clock = b / (a + b)``.
+    ``det = a q - b p``, ``ratio = b / a``, ``snr = (a / b)^2``, ``log_snr = 2 log(a / b)``, ``clock = b / (a
+    + b)``.
     """
 
     t: Tensor
@@ -71,9 +73,8 @@ class Point:
 
     @cached_property
     def _rates(self) -> tuple[Tensor, Tensor]:
-        t = self.t.contiguous()
-        _, rates = torch.func.jvp(lambda z: pair(self.path(z), z, "path"), (t,), (torch.ones_like(t),))
-        return rates[0], rates[1]
+        da, db = rates(lambda z: pair(self.path(z), z, "path"), self.t)
+        return da, db
 
     @cached_property
     def _pq(self) -> tuple[Tensor, Tensor]:
@@ -158,8 +159,8 @@ class Formulation:
         weight: Point -> w.
         c_in: Point -> factor on the network's input.
         c_noise: Point -> the network's time input, by default the clock.
-        domain: native times at which the path is defined; a little beyond [0, 1] where a table ends short of noise.
-        schedule: (formulation, steps) -> native sampling times, for ``grid``.
+        domain: native times at which the path is defined; a little beyond [0, 1] where a table ends short of
+        noise. schedule: (formulation, steps) -> native sampling times, for ``grid``.
         name: canonical name; set by ``get``.
         formula: the formula as one line of text, for listings.
     """
@@ -189,10 +190,10 @@ class Formulation:
         return self.sampler
 
     def times(self, u: Tensor, progress: float = 0.0) -> Tensor:
-        """Training times for ``u`` uniform in (0, 1), any shape; ``progress`` in [0, 1] matters to a curriculum only.
+        """Training times for ``u`` uniform in (0, 1), any shape; ``progress`` matters to a curriculum only.
 
-        Computed in float64 and returned in u's dtype, at least float32. ``u`` is clamped to [1e-5, 1 - 1e-5] and t to
-        [1e-6, 1 - 1e-6].
+        Computed in float64 and returned in u's dtype, at least float32. ``u`` is clamped to [1e-5, 1 - 1e-5]
+        and t to [1e-6, 1 - 1e-6].
         """
         t = self.law(u.double().clamp(EDGE_U, 1 - EDGE_U), progress).clamp(EDGE_T, 1 - EDGE_T)
         return t.to(torch.promote_types(u.dtype, torch.float32))
@@ -237,9 +238,12 @@ class Formulation:
         return grids.start(self)
 
     def grid(self, steps: int) -> Tensor:
-        """Native sampling times ``[steps]``, float64, descending from ``start``; the last step goes to the clean estimate."""
+        """Native sampling times ``[steps]``, float64, descending from ``start``.
+
+        The last step goes to the clean estimate, so t = 0 is left out.
+        """
         return self.schedule(self, grids.counted(steps))
 
     def common_grid(self, steps: int) -> Tensor:
-        """Sampling times ``[steps]`` that are equally spaced in the clock, the same noise levels for every path."""
+        """Sampling times ``[steps]``, float64, equally spaced in the clock from that of ``start``."""
         return grids.common(self, grids.counted(steps))

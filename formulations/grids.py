@@ -17,7 +17,7 @@ else:
     torch = lazy("torch")
 
 NOISIEST = 80.0
-"""b / a where sampling begins on paths that cannot begin at pure noise (Karras et al. 2022, arXiv 2206.00364)."""
+"""b / a where sampling begins if it cannot begin at pure noise (Karras et al. 2022, arXiv 2206.00364)."""
 CLEANEST = 0.002
 """b / a where Karras' grid ends, from the same source."""
 MIN_DET = 1e-3
@@ -67,7 +67,7 @@ def uniform(f: Formulation, steps: int) -> Tensor:
 
 
 def karras(f: Formulation, steps: int) -> Tensor:
-    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, Karras et al. 2022, eq. 5 with rho = 7."""
+    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, from the same source with rho = 7."""
     share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
     top, bottom = NOISIEST ** (1 / 7), CLEANEST ** (1 / 7)
     return at_ratio(f, (top + share * (bottom - top)) ** 7)

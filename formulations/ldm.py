@@ -17,7 +17,7 @@ STEPS, BETA_FIRST, BETA_LAST = 1000, 0.00085, 0.012
 
 
 def alphas_bar() -> Tensor:
-    """``prod (1 - beta)``, ``[1000]``, float64: sqrt(beta) runs linearly from sqrt(0.00085) to sqrt(0.012)."""
+    """``prod (1 - beta)``, ``[1000]``, float64; sqrt(beta) is linear from sqrt(0.00085) to sqrt(0.012)."""
     root = torch.linspace(BETA_FIRST**0.5, BETA_LAST**0.5, STEPS, dtype=torch.float64)
     return torch.cumprod(1 - root**2, 0)
 

@@ -47,12 +47,12 @@ class Path:
 
 
 def straight() -> Path:
-    """a = 1 - t, b = t: rectified flow (Liu et al. 2022, arXiv 2209.03003), also flow matching with sigma_min = 0."""
+    """a = 1 - t, b = t: rectified flow (Liu et al. 2022, arXiv 2209.03003)."""
     return Path(lambda t: (1 - t, t), "a = 1 - t, b = t")
 
 
 def cosine() -> Path:
-    """a = cos(pi t / 2), b = sin(pi t / 2): the cosine schedule without offset, called GVP in SiT (arXiv 2401.08740)."""
+    """a = cos(pi t / 2), b = sin(pi t / 2): cosine without offset, called GVP in SiT (arXiv 2401.08740)."""
     return Path(
         lambda t: (torch.cos(math.pi / 2 * t), torch.sin(math.pi / 2 * t)),
         "a = cos(pi t/2), b = sin(pi t/2)",
@@ -63,18 +63,23 @@ def cosine() -> Path:
 def linear() -> Path:
     """The LDM schedule: sqrt(beta) linear from sqrt(0.00085) to sqrt(0.012) over 1000 steps, a^2 + b^2 = 1.
 
-    Index i stands at t = i / 999; the log-SNR is interpolated linearly and continued linearly to [-0.01, 1.01], because
-    the table itself spans only clock values 0.028 to 0.936. Values of Stable Diffusion (arXiv 2112.10752), which the
-    study names but does not print.
+    Index i stands at t = i / 999; the log-SNR is interpolated linearly and continued linearly to [-0.01,
+    1.01], because the table itself spans only clock values 0.028 to 0.936. Values of Stable Diffusion (arXiv
+    2112.10752), which the study names but does not print.
     """
-    return Path(ldm, "LDM table: sqrt(beta) from sqrt(.00085) to sqrt(.012), T = 1000, a^2 + b^2 = 1", True, (-0.01, 1.01))
+    return Path(
+        ldm,
+        "LDM table: sqrt(beta) from sqrt(.00085) to sqrt(.012), T = 1000, a^2 + b^2 = 1",
+        True,
+        (-0.01, 1.01),
+    )
 
 
 def zt_linear() -> Path:
-    """The LDM schedule rescaled to zero terminal SNR: a -> a_0 (a - a_T) / (a_0 - a_T), then b = sqrt(1 - a^2).
+    """The LDM schedule with zero terminal SNR: a -> a_0 (a - a_T) / (a_0 - a_T), b = sqrt(1 - a^2).
 
-    Lin et al. 2023, arXiv 2305.08891. Between table entries the angle atan2(b, a) is interpolated, since the log-SNR
-    ends at minus infinity.
+    Lin et al. 2023, arXiv 2305.08891. Between table entries the angle atan2(b, a) is interpolated, since the
+    log-SNR ends at minus infinity.
     """
     return Path(zero_terminal, "LDM table rescaled to a = 0 at t = 1, a^2 + b^2 = 1", True, (-0.0023, 1.0))
 
@@ -94,14 +99,17 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Path:
         total = beta_min * t + (beta_max - beta_min) * t * t / 2
         return torch.exp(-total / 2), torch.sqrt(-torch.expm1(-total))
 
-    return Path(path, f"a = exp(-B/2), b = sqrt(1 - a^2), B = {beta_min:g} t + {beta_max - beta_min:g} t^2/2", True)
+    return Path(
+        path, f"a = exp(-B/2), b = sqrt(1 - a^2), B = {beta_min:g} t + {beta_max - beta_min:g} t^2/2", True
+    )
 
 
 def ve() -> Path:
     """a = 1, b = sigma = t / (1 - t): variance exploding, parametrised by its clock.
 
-    So t = sigma / (1 + sigma), and a sampler ``lognorm(m,s)`` of t is the EDM law sigma = exp(m + s N(0, 1)). The
-    input is scaled by 1 / sqrt(1 + sigma^2); the grid is Karras' from sigma = 80 to 0.002 (arXiv 2206.00364).
+    So t = sigma / (1 + sigma), and a sampler ``lognorm(m,s)`` of t is the EDM law sigma = exp(m + s N(0, 1)).
+    The input is scaled by 1 / sqrt(1 + sigma^2); the grid is Karras' from sigma = 80 to 0.002 (arXiv
+    2206.00364).
     """
     return Path(
         lambda t: (torch.ones_like(t), t / (1 - t)),
@@ -112,9 +120,10 @@ def ve() -> Path:
 
 
 def trig(sd: float = 0.5) -> Path:
-    """a = cos(pi t / 2), b = sd sin(pi t / 2): TrigFlow (Lu and Song 2024, arXiv 2410.11081), sd the data's deviation.
+    """a = cos(pi t / 2), b = sd sin(pi t / 2): TrigFlow (Lu and Song 2024, arXiv 2410.11081).
 
-    Their angle is pi t / 2 and their noise has deviation sd. ``F(sd)/trig(sd)`` is TrigFlow with the opposite sign of F.
+    Their angle is pi t / 2; their noise has the deviation sd of the data. ``F(sd)/trig(sd)`` is
+    TrigFlow with the opposite sign of F.
 
     Raises:
         UserError: if ``sd <= 0``.

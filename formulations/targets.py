@@ -41,8 +41,9 @@ def velocity(at: Point) -> Pair:
 def karras(sd: float = 0.5) -> TargetFunction:
     """F of EDM: (p, q) = (b / (sd r), -sd a / r), r = sqrt(b^2 + sd^2 a^2); det = -r / sd.
 
-    With s = b / a: ``(s / (sd R), -sd / R)``, ``R = sqrt(s^2 + sd^2)``, the row that D = c_skip x_t + c_out F implies;
-    ``w = 1`` is Karras' D-space loss with weight (s^2 + sd^2) / (s sd)^2. Karras et al. 2022, arXiv 2206.00364, table 1.
+    With s = b / a: ``(s / (sd R), -sd / R)``, ``R = sqrt(s^2 + sd^2)``, the row that D = c_skip x_t + c_out F
+    implies; ``w = 1`` is Karras' D-space loss with weight (s^2 + sd^2) / (s sd)^2. Karras et al. 2022, arXiv
+    2206.00364, table 1.
 
     Raises:
         UserError: if ``sd <= 0``.

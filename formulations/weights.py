@@ -1,8 +1,8 @@
 """Loss spaces (``@x``, ``@eps``, ``@v``) and weights (``+minsnr(5)`` ...): functions Point -> w.
 
-The network's error dF means an error in x, n and v at once, since x_t is known: ``|dx| = |b / det| |dF|``, ``|dn| = |a /
-det| |dF|``. So a weight is written once, in the space where its authors state it, and its form in every other space
-follows.
+The network's error dF means an error in x, n and v at once, since x_t is known: ``|dx| = |b / det| |dF|``,
+``|dn| = |a / det| |dF|``. So a weight is written once, in the space where its authors state it, and its form
+in every other space follows.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def eps_space(at: Point) -> Tensor:
 def v_space(preserving: bool) -> Scalar:
     """The loss is |v^ - v|^2; |det| is clamped at 0.05.
 
-    Variance-preserving paths: v = a n - b x, w = ((a^2 + b^2) / det)^2. Other paths: v is the velocity a' x + b' n,
-    w = ((a b' - b a') / det)^2, which on the straight path with target x is JiT's v-loss 1 / max(t, 0.05)^2.
+    Variance-preserving paths: v = a n - b x, w = ((a^2 + b^2) / det)^2. Other paths: v is the velocity a' x +
+    b' n, w = ((a b' - b a') / det)^2, which on the straight path with target x is JiT's v-loss 1 / max(t,
+    0.05)^2.
     """
     if preserving:
         return lambda at: _over_det(at.a * at.a + at.b * at.b, at)
@@ -66,10 +67,10 @@ def in_eps(factor: Scalar) -> Scalar:
 
 
 def in_log_snr(factor: Scalar) -> Scalar:
-    """The weight w(lambda) of ``1/2 integral w(lambda) |dn|^2 d lambda``, as a weight on |dF|^2 under uniform t.
+    """w(lambda) of ``1/2 integral w(lambda) |dn|^2 d lambda``, as a weight on |dF|^2 under uniform t.
 
-    Kingma and Gao 2023, arXiv 2303.00848. ``d lambda / dt = -2 (a b' - b a') / (a b)``; a sampler other than uniform
-    multiplies the result by its density, as it does for every weight.
+    Kingma and Gao 2023, arXiv 2303.00848. ``d lambda / dt = -2 (a b' - b a') / (a b)``; a sampler other than
+    uniform multiplies the result by its density, as it does for every weight.
     """
     return in_eps(lambda at: factor(at) * (at.a * at.db - at.b * at.da).abs() / (at.a * at.b))
 
@@ -89,7 +90,8 @@ def minsnr(gamma: float = 5.0) -> Scalar:
 def softminsnr(gamma: float = 5.0) -> Scalar:
     """gamma SNR / (SNR + gamma) |dx|^2, smooth min-SNR.
 
-    Crowson et al. 2024, arXiv 2401.11605, who write it for EDM's F as (sigma sd)^2 / (sigma^2 + sd^2)^2: gamma = sd^-2.
+    Crowson et al. 2024, arXiv 2401.11605, who write it for EDM's F as (sigma sd)^2 / (sigma^2 + sd^2)^2:
+    gamma = sd^-2.
 
     Raises:
         UserError: if ``gamma <= 0``.
@@ -113,8 +115,8 @@ def p2(k: float = 1.0, gamma: float = 1.0) -> Scalar:
 def debiased(cap: float = 1000.0) -> Scalar:
     """1 / sqrt(min(SNR, cap)) |dn|^2. Yu et al. 2023, arXiv 2310.08442.
 
-    Some trainers use 1 / (SNR + 1) for v-prediction under the same name, which is another weight on n; here every
-    target has the authors' weight.
+    Some trainers use 1 / (SNR + 1) for v-prediction under the same name, which is another weight on n; here
+    every target has the authors' weight.
 
     Raises:
         UserError: if ``cap <= 0``.
@@ -132,7 +134,7 @@ def sigmoid(bias: float = 0.0) -> Scalar:
 
 
 def edmmono(mean: float = -1.2, deviation: float = 1.2, sd: float = 0.5) -> Scalar:
-    """w(lambda) of EDM, N(lambda; -2 Pm, (2 Ps)^2) (e^-lambda + sd^2), held at its maximum for noisier lambda.
+    """w(lambda) of EDM, N(lambda; -2 Pm, (2 Ps)^2) (e^-lambda + sd^2), held at its maximum beyond it.
 
     Scaled to a maximum of 1. Kingma and Gao 2023, arXiv 2303.00848.
 
@@ -143,7 +145,9 @@ def edmmono(mean: float = -1.2, deviation: float = 1.2, sd: float = 0.5) -> Scal
     _positive("edmmono", "sd", sd)
 
     def log_weight(x: Tensor) -> Tensor:
-        return -((x + 2 * mean) ** 2) / (8 * deviation**2) + torch.logaddexp(-x, torch.full_like(x, 2 * math.log(sd)))
+        return -((x + 2 * mean) ** 2) / (8 * deviation**2) + torch.logaddexp(
+            -x, torch.full_like(x, 2 * math.log(sd))
+        )
 
     @lru_cache(maxsize=1)
     def peak() -> float:
@@ -190,4 +194,4 @@ WEIGHTS: dict[str, tuple[Callable[..., Scalar], tuple[float, ...], str]] = {
     "edmmono": (edmmono, (-1.2, 1.2, 0.5), "w(lambda) of EDM, constant beyond its maximum"),
     "bell": (lambda: bell, (), "loss times a bell over t, 0 at both ends"),
 }
-"""Name -> (constructor, default parameters, formula). All but ``bell`` fix the weight and exclude a loss space."""
+"""Name -> (constructor, default parameters, formula). All but ``bell`` exclude a loss space."""

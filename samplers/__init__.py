@@ -1,4 +1,4 @@
-"""Where training looks: one quantile function ``u -> t`` per timestep sampler (``t = 0`` data, ``t = 1`` noise)."""
+"""Where training looks: one quantile function ``u -> t`` per timestep sampler (t = 0 data, t = 1 noise)."""
 
 from samplers import logsnr, modifiers, more, study  # noqa: F401  (importing registers the names)
 from samplers.base import get, register

@@ -18,7 +18,7 @@ ALIASES = {"shifted": "shift", "logitnormal": "lognorm"}
 
 
 def register(template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a sampler: ``@register("mine(a)")`` on a function of numbers that returns a ``Sampler``.
+    """Decorator that adds a sampler: ``@register("mine(a)")`` on a function that returns a ``Sampler``.
 
     A parameter spelled in capitals (``X``) takes a sampler instead of a number.
 

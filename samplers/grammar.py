@@ -59,7 +59,9 @@ def parse(text: str) -> Call:
     if not rest:
         return Call(head.group())
     if not (rest.startswith("(") and rest.endswith(")")) or not _balanced(rest):
-        raise UserError(f"cannot read the name {text!r}: expected '{head.group()}(...)' with matching parentheses")
+        raise UserError(
+            f"cannot read the name {text!r}: expected '{head.group()}(...)' with matching parentheses"
+        )
     inside = rest[1:-1].strip()
     if not inside:
         return Call(head.group())

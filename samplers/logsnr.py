@@ -1,4 +1,4 @@
-"""Samplers stated as a law of the log-SNR ``lambda``; ``t = sigmoid(-lambda / 2)``, the clock of the straight path.
+"""Samplers stated as a law of the log-SNR: ``t = sigmoid(-lambda / 2)``, the clock of the straight path.
 
 On another path the same ``t`` is drawn, so there the law of the log-SNR is that path's image of it.
 """
@@ -21,7 +21,7 @@ else:
 
 
 def from_log_snr(upper: Quantile, density: Quantile) -> Sampler:
-    """Sampler of ``t = sigmoid(-lambda / 2)`` from ``upper``: u -> lambda, decreasing, and ``density`` of lambda."""
+    """Sampler of sigmoid(-lambda / 2), from ``upper``: u -> lambda (decreasing) and the density of lambda."""
 
     def pi(t: Tensor) -> Tensor:
         return density(-2 * torch.logit(t)) * 2 / (t * (1 - t))  # |d lambda / dt| = 2 / (t (1 - t))
@@ -33,8 +33,8 @@ def from_log_snr(upper: Quantile, density: Quantile) -> Sampler:
 def laplace(mu: float, b: float) -> Sampler:
     """lambda = mu + b sgn(1/2 - u) (-ln(1 - 2 |u - 1/2|)), Laplace law of the log-SNR.
 
-    Density of lambda ``exp(-|lambda - mu| / b) / (2 b)``. Hang et al. 2024, arXiv 2407.03297 (mu = 0; b = 0.5 at
-    256 pixels, 0.75 at 512).
+    Density of lambda ``exp(-|lambda - mu| / b) / (2 b)``. Hang et al. 2024, arXiv 2407.03297 (mu = 0; b = 0.5
+    at 256 pixels, 0.75 at 512).
 
     Raises:
         UserError: if ``b <= 0``.

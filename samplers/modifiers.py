@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @register("shift(alpha,X)")
-def shift(alpha: float, X: Sampler = "uniform") -> Sampler:  # type: ignore[assignment]  # noqa: N803
+def shift(alpha: float, X: Sampler = "uniform") -> Sampler:  # type: ignore[assignment]
     """t = alpha x / (1 + (alpha - 1) x) for x drawn from X, by default uniform: ``+ ln(alpha)`` in the logit.
 
-    ``shift(alpha,lognorm(m,s))`` is ``lognorm(m + ln alpha,s)``. Resolution shift with ``alpha = sqrt(pixels / base
-    pixels)``: Esser et al. 2024, arXiv 2403.03206, section 5.3.2; ``alpha = e^mu`` in Flux.
+    ``shift(alpha,lognorm(m,s))`` is ``lognorm(m + ln alpha,s)``. Resolution shift with ``alpha = sqrt(pixels
+    / base pixels)``: Esser et al. 2024, arXiv 2403.03206, section 5.3.2; ``alpha = e^mu`` in Flux.
 
     Raises:
         UserError: if ``alpha <= 0``.
@@ -41,10 +41,11 @@ def shift(alpha: float, X: Sampler = "uniform") -> Sampler:  # type: ignore[assi
 
 
 @register("mix(p,X)")
-def mix(p: float, X: Sampler) -> Sampler:  # noqa: N803
+def mix(p: float, X: Sampler) -> Sampler:
     """With probability p from X, else uniform: density ``p pi_X(t) + 1 - p``.
 
-    As one quantile function: ``t = X(v)`` where ``v`` solves ``p v + (1 - p) X(v) = u``, so stratified ``u`` stays stratified.
+    As one quantile function: ``t = X(v)`` where ``v`` solves ``p v + (1 - p) X(v) = u``, so stratified ``u``
+    stays stratified.
 
     Raises:
         UserError: if ``p`` is outside [0, 1].
@@ -59,7 +60,10 @@ def mix(p: float, X: Sampler) -> Sampler:  # noqa: N803
             def rising(v: Tensor) -> Tensor:
                 return inner.quantile(v if up else 1 - v)
 
-            return rising(bisect(lambda v: p * v + (1 - p) * rising(v), u))
+            if p == 1:
+                return rising(u)
+            v = bisect(lambda v: p * v + (1 - p) * rising(v), u)
+            return ((u - p * v) / (1 - p)).clamp(0, 1)  # X(v) would lose the tail where v is 1 in float64
 
         return Sampler(quantile, lambda t: p * inner.pdf(t) + (1 - p))
 
@@ -67,7 +71,7 @@ def mix(p: float, X: Sampler) -> Sampler:  # noqa: N803
 
 
 @register("curriculum(X,at)")
-def curriculum(X: Sampler, at: float) -> Sampler:  # noqa: N803
+def curriculum(X: Sampler, at: float) -> Sampler:
     """X while less than the share ``at`` of the training is done, then uniform.
 
     Curriculum sampling, arXiv 2603.12517 (logit-normal converges faster, uniform ends better).

@@ -75,7 +75,9 @@ def _beta_table(a: float, b: float, device: str) -> Knots:
     log_1t = np.log(np.maximum(np.where(t > 0.5, betaincinv(b, a, rest), 1 - t), tiny))
     # d logit(t) / d logit(u) = u (1 - u) / (pi(t) t (1 - t))
     slope = np.exp(np.log(u) + np.log(rest) - (a * log_t + b * log_1t - betaln(a, b)))
-    as_tensor = [torch.as_tensor(z, dtype=torch.float64, device=device) for z in (knots, log_t - log_1t, slope)]
+    as_tensor = [
+        torch.as_tensor(z, dtype=torch.float64, device=device) for z in (knots, log_t - log_1t, slope)
+    ]
     return as_tensor[0], as_tensor[1], as_tensor[2]
 
 
@@ -98,19 +100,22 @@ def ushape(a: float) -> Sampler:
 
 @register("trunclognorm(m,s,lo,hi)")
 def trunclognorm(m: float, s: float, lo: float, hi: float) -> Sampler:
-    """lognorm(m,s) given that lo < t < hi: t = sigmoid(m + s N^-1(A + u (B - A))), A and B its CDF at lo and hi.
+    """t = sigmoid(m + s N^-1(A + u (B - A))): lognorm(m,s) given lo < t < hi, A and B its CDF there.
 
     The truncation of stable-audio-tools stated in t; t is not rescaled afterwards.
 
     Raises:
-        UserError: if ``s <= 0``, unless 0 <= lo < hi <= 1, or if that interval holds less than 1e-6 of lognorm(m,s).
+        UserError: if ``s <= 0``, unless 0 <= lo < hi <= 1, or if that interval holds less than 1e-6 of
+            lognorm(m,s).
     """
     positive("trunclognorm", "s", s)
     if not 0 <= lo < hi <= 1:
         raise UserError(f"trunclognorm needs 0 <= lo < hi <= 1, not {lo:g} and {hi:g}")
     below, above = _normal_cdf(lo, m, s), _normal_cdf(hi, m, s)
     if above - below < 1e-6:
-        raise UserError(f"trunclognorm: the interval {lo:g} to {hi:g} holds less than 1e-6 of lognorm({m:g},{s:g})")
+        raise UserError(
+            f"trunclognorm: the interval {lo:g} to {hi:g} holds less than 1e-6 of lognorm({m:g},{s:g})"
+        )
 
     def density(t: Tensor) -> Tensor:
         inside = (t > lo) & (t < hi)
@@ -134,9 +139,10 @@ REFLECT = 1e-3
 def stretched(m: float, s: float, floor: float = 0.1) -> Sampler:
     """lognorm(m,s) with its 0.5 and 99.9 percentiles stretched to 0 and 1, plus a share ``floor`` of uniform.
 
-    Below 1e-3 the stretched value is reflected at 1e-3; above 1 it is set to 1; the uniform part lies in (1e-3, 1).
-    The sampler of LTX-2 (its shift: m = 0.95 at 1,024 tokens to 2.05 at 4,096, s = 1). Here as one quantile function, by
-    bisection of the CDF ``(1 - floor) (G(t) - G(2e-3 - t)) + floor (t - 1e-3) / 0.999``, G that of the stretched law.
+    Below 1e-3 the stretched value is reflected at 1e-3; above 1 it is set to 1; the uniform part lies in
+    (1e-3, 1). The sampler of LTX-2 (its shift: m = 0.95 at 1,024 tokens to 2.05 at 4,096, s = 1). Here as one
+    quantile function, by bisection of the CDF ``(1 - floor) (G(t) - G(2e-3 - t)) + floor (t - 1e-3) /
+    0.999``, G that of the stretched law.
 
     Raises:
         UserError: if ``s <= 0`` or ``floor`` is outside [0, 1].
@@ -147,8 +153,9 @@ def stretched(m: float, s: float, floor: float = 0.1) -> Sampler:
     low, high = (1 / (1 + math.exp(-(m + s * z))) for z in (-2.5758293035489004, 3.0902323061678132))
 
     def raw_cdf(t: Tensor) -> Tensor:
-        z = (low + t * (high - low)).clamp(1e-300, 1)
-        return torch.special.ndtr((torch.logit(z) - m) / s)
+        z: Tensor = (low + t * (high - low)).clamp(1e-300, 1)
+        below: Tensor = torch.special.ndtr((torch.logit(z) - m) / s)
+        return below
 
     def cdf(t: Tensor) -> Tensor:
         law = raw_cdf(t) - raw_cdf(2 * REFLECT - t)

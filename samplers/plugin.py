@@ -25,7 +25,8 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
         The names that it registered, without parameters.
 
     Raises:
-        UserError: no such file, or any error inside it, as one sentence with file and line; then nothing of it is registered.
+        UserError: no such file, or any error inside it, as one sentence with file and line; then nothing of
+            it is registered.
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():

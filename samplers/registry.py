@@ -1,4 +1,4 @@
-"""Names to functions: what ``@register("word(a,b)")`` fills, and what plugins and installed packages add to."""
+"""Names to functions: filled by ``@register("word(a,b)")`` here, in plugins and in installed packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any
 
 from samplers.errors import UserError, nearest
 
-_TEMPLATE = re.compile(r"([A-Za-z][\w.\-]*(?:/[A-Za-z][\w.\-]*)*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\))?")
+_TEMPLATE = re.compile(
+    r"([A-Za-z][\w.\-]*(?:/[A-Za-z][\w.\-]*)*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\))?"
+)
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,11 @@ class Registry:
         self._loaded = False
 
     def register(self, template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: ``@register("word(a,b)")`` on a function of numbers; parameters with defaults may be left out.
+        """Decorator: ``@register("word(a,b)")`` on a function of numbers; defaults may be left out.
 
         Raises:
-            UserError: a malformed template, parameters that differ from the function's, or a name that exists.
+            UserError: a malformed template, parameters that differ from the function's, or a name that
+                exists.
         """
         match = _TEMPLATE.fullmatch(template.strip())
         if match is None:
@@ -97,10 +100,14 @@ class Registry:
         """
         if self._loaded:
             return
-        self._loaded = True
-        for point in entry_points(group=self.group):
-            with blame(f"entry point {point.name!r} of group {self.group!r}"):
-                point.load()
+        self._loaded = True  # first, since what is imported may ask for names itself
+        try:
+            for point in entry_points(group=self.group):
+                with self.all_or_nothing(), blame(f"entry point {point.name!r} of group {self.group!r}"):
+                    point.load()
+        except BaseException:
+            self._loaded = False
+            raise
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

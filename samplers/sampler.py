@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,10 +20,10 @@ Quantile = Callable[["Tensor"], "Tensor"]
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Where training looks: ``t = quantile(u)`` for ``u`` uniform in (0, 1); ``t = 0`` is data and ``t = 1`` noise.
+    """Where training looks: ``t = quantile(u)`` for ``u`` uniform in (0, 1); t = 0 is data, t = 1 noise.
 
-    As a quantile function rather than a random generator it lets one stratified ``u`` serve every formulation.
-    Monotone in ``u``, in either direction (``mode`` decreases).
+    As a quantile function rather than a random generator it lets one stratified ``u`` serve every
+    formulation. Monotone in ``u``, in either direction (``mode`` decreases).
 
     Attributes:
         quantile: elementwise map of float64 ``u`` to float64 ``t``, any shape.
@@ -69,16 +70,25 @@ class Sampler:
         return torch.where(t >= 1, torch.ones_like(u), torch.where(t <= 0, torch.zeros_like(u), u))
 
     def pdf(self, t: Tensor) -> Tensor:
-        """Density ``pi(t)``, float64: the closed form if there is one, else ``1 / |dt/du|`` at ``u = cdf(t)``."""
+        """Density ``pi(t)``, float64: the closed form if there is one, else ``1 / |dt/du|``."""
         if self.density is not None:
             return self.density(t.double())
         u = self.cdf(t) if self.increasing else 1 - self.cdf(t)
-        _, slope = torch.func.jvp(self.quantile, (u,), (torch.ones_like(u),))
-        return 1 / slope.abs()
+        return 1 / rates(lambda z: (self.quantile(z),), u)[0].abs()
+
+
+def rates(function: Callable[[Tensor], tuple[Tensor, ...]], t: Tensor) -> tuple[Tensor, ...]:
+    """Derivatives of an elementwise function at ``t``, by forward-mode differentiation."""
+    t = t.contiguous()  # jvp refuses expanded tensors
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", category=FutureWarning, module="torch"
+        )  # torch's own, at the first use
+        return tuple(torch.func.jvp(function, (t,), (torch.ones_like(t),))[1])
 
 
 def bisect(function: Quantile, value: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """``z`` in (low, high) with ``function(z) = value``, for an increasing elementwise function; float64, no host sync."""
+    """``z`` in (low, high) with ``function(z) = value``, for an increasing function; no host sync."""
     lo, hi = torch.full_like(value, low), torch.full_like(value, high)
     for _ in range(54):
         middle = (lo + hi) / 2

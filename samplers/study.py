@@ -1,4 +1,4 @@
-"""The timestep samplers of the study (Esser et al. 2024, arXiv 2403.03206, section 3.1): uniform and three more."""
+"""The timestep samplers of the study: Esser et al. 2024, arXiv 2403.03206, section 3.1."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def flat(t: Tensor) -> Tensor:
 def lognorm(m: float, s: float) -> Sampler:
     """t = sigmoid(m + s N^-1(u)), logit-normal; m > 0 leans to noise.
 
-    Density ``exp(-(logit t - m)^2 / (2 s^2)) / (s sqrt(2 pi) t (1 - t))``, ``s`` the standard deviation. On the straight
-    path the log-SNR is ``N(-2 m, (2 s)^2)``.
+    Density ``exp(-(logit t - m)^2 / (2 s^2)) / (s sqrt(2 pi) t (1 - t))``, ``s`` the standard deviation. On
+    the straight path the log-SNR is ``N(-2 m, (2 s)^2)``.
 
     Raises:
         UserError: if ``s <= 0``.
@@ -55,8 +55,8 @@ def logit_normal(t: Tensor, m: float, s: float) -> Tensor:
 def mode(s: float) -> Sampler:
     """t = 1 - u - s (cos^2(pi u / 2) - 1 + u), heavy in the middle for s > 0 and at the ends for s < 0.
 
-    Decreasing in ``u``. Density ``1 / |dt/du|``, ``dt/du = -1 - s + (s pi / 2) sin(pi u)``: 1 / (1 + s) at the ends and
-    1 / (1 + s - s pi / 2) in the middle; ``s = -1`` is the arcsine law.
+    Decreasing in ``u``. Density ``1 / |dt/du|``, ``dt/du = -1 - s + (s pi / 2) sin(pi u)``: 1 / (1 + s) at
+    the ends and 1 / (1 + s - s pi / 2) in the middle; ``s = -1`` is the arcsine law.
 
     Raises:
         UserError: if ``s`` is outside [-1, 2 / (pi - 2)] = [-1, 1.75194], where the map is not monotone.

@@ -1,9 +1,10 @@
-"""`tinyclip`: a small image-text dual encoder, the default extractor of metrics and the generators' text encoder.
+"""`tinyclip`: a small image-text dual encoder, the default extractor of metrics and the generators' text
+encoder.
 
-Two towers of about a million weights map 32x32 pictures and captions to one sphere in 64 dimensions, trained with
-the symmetric contrastive loss of CLIP (Radford et al., arXiv 2103.00020, section 2.3) on captioned data and on
-captions with one edit as further negatives (as NegCLIP, Yuksekgonul et al., arXiv 2210.01936). One safetensors
-file holds the weights, the vocabulary, the recipe that made them and their held-out accuracy::
+Two towers of about a million weights map 32x32 pictures and captions to one sphere in 64 dimensions, trained
+with the symmetric contrastive loss of CLIP (Radford et al., arXiv 2103.00020, section 2.3) on captioned data
+and on captions with one edit as further negatives (as NegCLIP, Yuksekgonul et al., arXiv 2210.01936). One
+safetensors file holds the weights, the vocabulary, the recipe that made them and their held-out accuracy::
 
     python -m bench.metrics.tinyclip --data images:PATH --out my.safetensors
     python -m bench.metrics.tinyclip --describe my.safetensors
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from bench.metrics.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
@@ -40,9 +41,9 @@ _CHUNK = 256
 class TinyCLIP:
     """A trained encoder, ready for use; an ``Extractor``.
 
-    Attributes: ``name`` (``tinyclip-`` and 8 hex digits of the file's sha256), ``preprocessing``, ``dim`` (of both
-    kinds of features), ``has_text``, ``tokens`` (L, tokens per caption), ``width`` (of a token), ``recipe`` (how
-    the weights were made, with held-out accuracies), ``tokenizer``, ``device``.
+    Attributes: ``name`` (``tinyclip-`` and 8 hex digits of the file's sha256), ``preprocessing``, ``dim`` (of
+    both kinds of features), ``has_text``, ``tokens`` (L, tokens per caption), ``width`` (of a token),
+    ``recipe`` (how the weights were made, with held-out accuracies), ``tokenizer``, ``device``.
     """
 
     preprocessing = "bicubic32"
@@ -63,7 +64,8 @@ class TinyCLIP:
 
     @torch.no_grad()
     def image_features(self, images: Tensor) -> Tensor:
-        """uint8 ``[N, C, H, W]``, C in {1, 3}, any size -> float32 ``[N, dim]`` on the CPU, of length ``sqrt(dim)``.
+        """uint8 ``[N, C, H, W]``, C in {1, 3}, any size -> float32 ``[N, dim]`` on the CPU, of length
+        ``sqrt(dim)``.
 
         That length makes one coordinate about 1 in size, so that Frechet distances have a stable scale. A
         picture's features do not depend on the others (GroupNorm), up to float32 rounding.
@@ -79,7 +81,8 @@ class TinyCLIP:
         return self._sphere(*self._chunks(lambda part: self.model.image(bicubic(part, side))[:1], images))
 
     def text_features(self, captions: Sequence[str]) -> Tensor:
-        """Captions -> float32 ``[N, dim]`` of length ``sqrt(dim)``, on the sphere of :meth:`image_features`."""
+        """Captions -> float32 ``[N, dim]`` of length ``sqrt(dim)``, on the sphere of
+        :meth:`image_features`."""
         return self.encode_text(captions)[1]
 
     @torch.no_grad()
@@ -108,19 +111,20 @@ class TinyCLIP:
         share = self.unknown_words(captions)
         if share > MOST_UNKNOWN:
             raise UserError(
-                f"tinyclip was trained on other captions ({share:.0%} of the words of {where} are unknown): train one "
-                f"with `python -m bench.metrics.tinyclip --data {where} --out my.safetensors` and pass "
-                "`--extractor tinyclip:my.safetensors`"
+                f"tinyclip was trained on other captions ({share:.0%} of the words of {where} are unknown): "
+                f"train one with `python -m bench.metrics.tinyclip --data {where} --out my.safetensors` and "
+                "pass `--extractor tinyclip:my.safetensors`"
             )
 
     def _sphere(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) * math.sqrt(self.dim)
 
     def _chunks(self, function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor) -> list[Tensor]:
-        """``function``'s outputs over parts of ``rows``, on the CPU; no rows give no rows of the right shape."""
+        """``function``'s outputs over parts of ``rows``, on the CPU; no rows give no rows of the right
+        shape."""
         if not len(rows):
             return [out[:0].cpu() for out in function(rows.new_zeros((1, *rows.shape[1:])).to(self.device))]
-        parts = [function(part.to(self.device)) for part in rows.split(_CHUNK)]
+        parts = [function(part.to(self.device)) for part in torch.split(rows, _CHUNK)]
         return [torch.cat([out.cpu() for out in outs]) for outs in zip(*parts, strict=True)]
 
 
@@ -136,7 +140,7 @@ def save(path: Path, model: DualEncoder, tokenizer: Tokenizer, recipe: Mapping[s
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(tensors, partial, metadata={"tinyclip": json.dumps(header, sort_keys=True)})
+        partial.write_bytes(save_tensors(tensors, metadata={"tinyclip": json.dumps(header)}))
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -35,44 +35,69 @@ def parser() -> argparse.ArgumentParser:
     """The options; their defaults are those of :class:`Recipe`, which made the shipped weights."""
     default = Recipe()
     p = _Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
-    p.add_argument("--data", nargs="+", default=list(default.data), metavar="SPEC",
-                   help="captioned data: shapes, digits, images:PATH (default: shapes digits)")  # fmt: skip
-    p.add_argument("--out", type=Path, metavar="FILE", help="the safetensors file to write")
-    p.add_argument("--describe", nargs="?", type=Path, const=tinyclip.SHIPPED, metavar="FILE",
-                   help="print the recipe and accuracies of FILE (default: the shipped weights) and stop")  # fmt: skip
-    p.add_argument("--resolution", nargs="+", type=int, default=list(default.resolutions), metavar="R",
-                   help="resolutions at which each data set is loaded (default: 16 32)")  # fmt: skip
-    p.add_argument(
-        "--train", type=int, default=default.train, metavar="N", help="training pictures per data set"
+    add = p.add_argument
+    add("--data", nargs="+", metavar="SPEC", help="shapes, digits, images:PATH (default: shapes digits)")
+    add("--out", type=Path, metavar="FILE", help="the safetensors file to write")
+    add(
+        "--describe",
+        nargs="?",
+        type=Path,
+        const=tinyclip.SHIPPED,
+        metavar="FILE",
+        help="print the recipe and accuracies of FILE (default: the shipped weights)",
     )
-    p.add_argument(
-        "--validation", type=int, default=default.validation, metavar="N", help="held-out pictures"
+    add("--resolution", nargs="+", type=int, metavar="R", help="sides of the pictures (default: 16 32)")
+    numbers = {
+        "train": "training pictures of each data set, at most",
+        "validation": "held-out pictures of each data set, at most",
+        "steps": "training steps",
+        "batch": "pictures per step",
+        "twins": "captions with one edit per caption, as negatives",
+        "seed": "of weights, batches and noise",
+    }
+    for name, meaning in numbers.items():
+        usual = getattr(default, name)
+        add(f"--{name}", type=int, default=usual, metavar="N", help=f"{meaning} (default: {usual})")
+    add(
+        "--length",
+        type=int,
+        metavar="L",
+        help="tokens per caption (default: the longest's, even, at most 32)",
     )
-    p.add_argument("--steps", type=int, default=default.steps, metavar="N", help="(default: %(default)s)")
-    p.add_argument("--batch", type=int, default=default.batch, metavar="N", help="(default: %(default)s)")
-    p.add_argument("--twins", type=int, default=default.twins, metavar="N",
-                   help="captions with one edit per caption, as negatives (default: %(default)s)")  # fmt: skip
-    p.add_argument("--learning-rate", type=float, default=default.learning_rate, metavar="X")
-    p.add_argument("--length", type=int, default=None, metavar="L",
-                   help="tokens per caption (default: the longest caption, rounded up to even, at most 32)")  # fmt: skip
-    p.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    add("--learning-rate", type=float, default=default.learning_rate, metavar="X")
     return p
+
+
+LEAST = {"train": 2, "validation": 2, "steps": 1, "batch": 2, "twins": 0, "seed": 0, "length": 2}
+"""The smallest value of each numeric option."""
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The recipe that the options ask for, checked."""
-    limits = (
-        ("--train", args.train, 2), ("--validation", args.validation, 2), ("--steps", args.steps, 1),
-        ("--batch", args.batch, 2), ("--twins", args.twins, 0), ("--length", args.length or 2, 2), ("--seed", args.seed, 0),
-    )  # fmt: skip
-    for option, value, least in limits:
-        if value < least:
-            raise UserError(f"{option} {value} is too small: the least is {least}")
+    default = Recipe()
+    for name, least in LEAST.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value} is too small: the least is {least}")
     if not 0 < args.learning_rate < 1:
         raise UserError(f"--learning-rate {args.learning_rate} is not between 0 and 1")
     given = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
-    given |= {"data": tuple(args.data), "resolutions": tuple(args.resolution)}
+    given |= {"data": tuple(args.data or default.data)}
+    given |= {"resolutions": tuple(args.resolution or default.resolutions)}
     return Recipe(**given)
+
+
+def command_of(recipe: Recipe) -> str:
+    """The command that asks for ``recipe`` (without ``--out``)."""
+    words = COMMAND.split()
+    for name, option in (("data", "data"), ("resolutions", "resolution"), *((n, n) for n in LEAST)):
+        value = getattr(recipe, name)
+        if value != getattr(Recipe(), name):
+            many = value if isinstance(value, tuple) else (value,)
+            words += [f"--{option}", *map(str, many)]
+    if recipe.learning_rate != Recipe().learning_rate:
+        words += ["--learning-rate", str(recipe.learning_rate)]
+    return shlex.join(words)
 
 
 def writable(path: Path) -> Path:
@@ -116,20 +141,22 @@ def data_facts(source: Source, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def make(recipe: Recipe, out: Path, command: str) -> None:
+def make(recipe: Recipe, out: Path) -> None:
     """Train, measure on held-out pictures, and write."""
     sources, tokenizer = load_sources(recipe)
     facts = [data_facts(source, tokenizer) for row in sources for source in row]
     for fact in facts:
         print(
-            f"{fact['spec']} at {fact['resolution']}: {fact['train']} pictures, {fact['validation']} held out, "
-            f"{fact['skipped']} skipped, {fact['captions cut']} captions cut to {tokenizer.length} words",
+            "{spec} at {resolution}: {train} pictures, {validation} held out, {skipped} skipped, "
+            "{captions cut} captions cut to".format(**fact),
+            tokenizer.length,
+            "words",
             flush=True,
         )
     model = train(recipe, sources, tokenizer, lambda line: print(line, flush=True))
     made = {
         **asdict(recipe),
-        "command": command,
+        "command": command_of(recipe),
         "data": facts,
         "vocabulary": len(tokenizer.words),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -164,12 +191,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser().parse_args(words)
         if args.describe:
+            if vars(args) != vars(parser().parse_args([])) | {"describe": args.describe}:
+                raise UserError("--describe trains nothing: give it without the options of a training")
             describe(args.describe)
         elif args.out is None:
             raise UserError("give --out FILE to train an encoder, or --describe to see one")
         else:
-            shown = [w for i, w in enumerate(words) if w != "--out" and (i == 0 or words[i - 1] != "--out")]
-            make(recipe_of(args), writable(args.out), shlex.join([*COMMAND.split(), *shown]))
+            make(recipe_of(args), writable(args.out))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,8 @@
 """How well a dual encoder knows held-out pictures: retrieval, classification, and binding of words.
 
-``text`` below is a function from captions to features ``[N, D]`` (``TinyCLIP.text_features``), ``image`` are features
-``[N, D]`` of the pictures of ``captions``; all features have one length, so that products rank as cosines do.
+``text`` below is a function from captions to features ``[N, D]`` (``TinyCLIP.text_features``), ``image`` are
+features ``[N, D]`` of the pictures of ``captions``; all features have one length, so that products rank as
+cosines do.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.data import Split
@@ -23,7 +25,8 @@ OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"
 
 
 def swap_words(caption: str, words: Collection[str]) -> str | None:
-    """``caption`` with its two different words that are among ``words`` exchanged; None if there are not two."""
+    """``caption`` with its two different words that are among ``words`` exchanged; None if there are not
+    two."""
     parts = words_of(caption)
     places = [i for i, word in enumerate(parts) if word in words]
     if len(places) != 2 or parts[places[0]] == parts[places[1]]:
@@ -58,13 +61,14 @@ def preference(
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Row by row, ``[N]``."""
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return F.cosine_similarity(a, b)
 
 
 def retrieval(
     image: Tensor, captions: Sequence[str], text: TextFeatures, pool: int = POOL
 ) -> tuple[float, float]:
-    """R@1 of the caption for a picture, and of the picture for a caption, among ``pool`` pairs, averaged over pools.
+    """R@1 of the caption for a picture, and of the picture for a caption, among ``pool`` pairs, averaged over
+    pools.
 
     A partner with the same caption counts as right.
     """
@@ -100,7 +104,8 @@ def random_twins(captions: Sequence[str], tokenizer: Tokenizer, twins: Twins) ->
 
 
 def shapes_twins(captions: Sequence[str]) -> dict[str, list[str | None]]:
-    """Captions of ``shapes`` with their colours, shapes or sizes changing places, or the relation turned round."""
+    """Captions of ``shapes`` with their colours, shapes or sizes changing places, or the relation turned
+    round."""
     from bench.data.shapes import COLORS, SHAPES, SIZES
 
     return {
@@ -114,11 +119,14 @@ def shapes_twins(captions: Sequence[str]) -> dict[str, list[str | None]]:
 def measure(
     image: Tensor, split: Split, tokenizer: Tokenizer, twins: Twins, text: TextFeatures, shapes: bool
 ) -> dict[str, float]:
-    """All held-out numbers of one split, by name. ``shapes`` asks for the binding of its words as well."""
+    """All held-out numbers of one split, by name; ``shapes`` asks for the binding of its words as well.
+
+    Captions that repeat at least four times on average are classes: their number is an accuracy.
+    """
     captions = split.captions
     distinct = len(set(captions))
     numbers: dict[str, float] = {}
-    if distinct <= POOL // 4:
+    if 4 * distinct <= len(captions):  # classes
         numbers[f"accuracy among {distinct} captions"] = classification(image, captions, text)
     else:
         pool = min(POOL, len(captions))

@@ -13,7 +13,8 @@ from bench.metrics.tokenizer import PAD
 
 @dataclass(frozen=True)
 class TinyCLIPConfig:
-    """Sizes of the towers. ``words`` is the number of words in the vocabulary, ``length`` the tokens of a caption."""
+    """Sizes of the towers. ``words`` is the number of words in the vocabulary, ``length`` the tokens of a
+    caption."""
 
     words: int
     length: int
@@ -27,7 +28,8 @@ class TinyCLIPConfig:
 
 
 def bicubic(images: Tensor, resolution: int) -> Tensor:
-    """Pictures ``[N, C, H, W]``, values in [0, 255] -> float32 ``[N, 3, resolution, resolution]`` in about [-1, 1].
+    """Pictures ``[N, C, H, W]``, values in [0, 255] -> float32 ``[N, 3, resolution, resolution]`` in about
+    [-1, 1].
 
     Antialiased bicubic in float32 without rounding; one channel is repeated to three.
     """
@@ -53,7 +55,8 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(y.transpose(1, 2).reshape(n, length, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        change: Tensor = self.down(F.gelu(self.up(self.norm2(x))))
+        return x + change
 
 
 class Residual(nn.Module):
@@ -65,7 +68,8 @@ class Residual(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(F.silu(self.norm(x)))
+        change: Tensor = self.conv(F.silu(self.norm(x)))
+        return x + change
 
 
 class ImageTower(nn.Module):
@@ -103,7 +107,8 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Ids ``[N, L]`` -> tokens ``[N, L, text_width]`` (layer-normed, zero on padding) and an embedding ``[N, dim]``."""
+    """Ids ``[N, L]`` -> tokens ``[N, L, text_width]`` (layer-normed, zero on padding) and an embedding ``[N,
+    dim]``."""
 
     def __init__(self, config: TinyCLIPConfig) -> None:
         super().__init__()

@@ -27,21 +27,21 @@ Ids = NDArray[np.int64]
 class Recipe:
     """Everything that decides the weights, apart from the data's content, torch's version and the threads.
 
-    ``word_loss`` weighs an auxiliary loss, discarded with its head after training: which words the caption of a
-    picture has. It lets the image tower see objects before the text tower can name them. ``max_scale`` bounds the
-    inverse temperature: the lower, the wider the gap in cosine between a caption and its twins.
+    ``word_loss`` weighs an auxiliary loss, discarded with its head after training: which words the caption of
+    a picture has. It lets the image tower see objects before the text tower can name them. ``max_scale``
+    bounds the inverse temperature: the lower, the wider the gap in cosine between a caption and its twins.
     """
 
     data: tuple[str, ...] = ("shapes", "digits")
     resolutions: tuple[int, ...] = (16, 32)
     train: int = 40_000
     validation: int = 2_000
-    steps: int = 2000
+    steps: int = 1600
     batch: int = 256
     twins: int = 3
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
-    max_scale: float = 30.0
+    max_scale: float = 12.0
     word_loss: float = 0.5
     length: int | None = None
     seed: int = 0
@@ -100,8 +100,8 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 def distinct(ids: Ids, twins: Ids) -> tuple[Ids, NDArray[np.int64]]:
     """``(captions [U, L], target [B])`` of a batch's captions ``ids [B, L]``.
 
-    ``captions`` are the distinct ones, then the distinct twins that equal none of them: a batch's own caption is
-    never a negative for its picture. ``captions[target]`` is ``ids``.
+    ``captions`` are the distinct ones, then the distinct twins that equal none of them: a batch's own caption
+    is never a negative for its picture. ``captions[target]`` is ``ids``.
     """
     own, target = np.unique(ids, axis=0, return_inverse=True)
     _, first = np.unique(np.concatenate([own, twins]), axis=0, return_index=True)
@@ -110,9 +110,11 @@ def distinct(ids: Ids, twins: Ids) -> tuple[Ids, NDArray[np.int64]]:
 
 
 class Batches:
-    """Batches of a run: pictures ``[B, 3, R, R]``, their captions' ids ``[B, L]``, and those of :func:`distinct`.
+    """Batches of a run: pictures ``[B, 3, R, R]``, their captions' ids ``[B, L]``, and those of
+    :func:`distinct`.
 
-    Each batch mixes all data sets, in proportion to the root of their sizes, at one of the resolutions in turn.
+    Each batch mixes all data sets, in proportion to the root of their sizes, at one of the resolutions in
+    turn.
     """
 
     def __init__(self, recipe: Recipe, sources: list[list[Source]], words: int, side: int) -> None:
@@ -135,16 +137,17 @@ class Batches:
             negatives.append(twins.draw(np.unique(ids[-1], axis=0), self.count, self.rng))
         every = np.concatenate(ids)
         captions, target = distinct(every, np.concatenate(negatives))
-        return torch.cat(pictures), *(torch.from_numpy(a) for a in (every, captions, target))
+        own, all_captions, targets = (torch.from_numpy(a) for a in (every, captions, target))
+        return torch.cat(pictures), own, all_captions, targets
 
 
 def contrastive_loss(image: Tensor, text: Tensor, target: Tensor, scale: Tensor | float) -> Tensor:
     """Symmetric InfoNCE where pictures may share a caption and further captions are negatives only.
 
-    ``image [B, D]``; ``text [U, D]``, U distinct captions; ``target[b]`` is the caption of picture ``b``. With
-    ``s = scale cos(image, text)`` it is half of ``-mean_b log softmax_u(s)[b, target b]`` plus half of the mean
-    over the batch's captions ``u`` of ``-mean_{b of u} log softmax_b(s)[b, u]`` (the mean over positives stands
-    outside the logarithm, as in SupCon, Khosla et al., arXiv 2004.11362, equation 2).
+    ``image [B, D]``; ``text [U, D]``, U distinct captions; ``target[b]`` is the caption of picture ``b``.
+    With ``s = scale cos(image, text)`` it is half of ``-mean_b log softmax_u(s)[b, target b]`` plus half of
+    the mean over the batch's captions ``u`` of ``-mean_{b of u} log softmax_b(s)[b, u]`` (the mean over
+    positives stands outside the logarithm, as in SupCon, Khosla et al., arXiv 2004.11362, equation 2).
     """
     logits = scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
     to_image = logits.log_softmax(0).gather(1, target[:, None])[:, 0]  # log p(picture b | its caption)
@@ -175,7 +178,8 @@ def train(
     tokenizer: Tokenizer,
     report: Callable[[str], None] = print,
 ) -> DualEncoder:
-    """The trained encoder; deterministic for a recipe, its data, the version of torch and the number of threads.
+    """The trained encoder; deterministic for a recipe, its data, the version of torch and the number of
+    threads.
 
     Raises:
         UserError: the loss is not finite.
@@ -198,12 +202,13 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         optimizer.zero_grad(set_to_none=True)
-        (loss + recipe.word_loss * words).backward()
+        torch.autograd.backward(loss + recipe.word_loss * words)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if step % 100 == 99 or step == recipe.steps - 1:
-            if not math.isfinite(float(loss.detach())):
+            values = torch.stack([loss, words, scale]).tolist()
+            if not math.isfinite(values[0]):
                 raise UserError(f"tinyclip's training diverged before step {step + 1}: lower --learning-rate")
-            shown = f"loss {float(loss.detach()):.3f}  words {float(words.detach()):.3f}  scale {float(scale.detach()):.1f}"
+            shown = "loss {:.3f}  words {:.3f}  scale {:.1f}".format(*values)
             report(f"step {step + 1}/{recipe.steps}  {shown}  {time.perf_counter() - started:.0f} s")
     return model.eval()

@@ -1,9 +1,9 @@
 """Twins: captions one edit away from a true one, which describe another picture.
 
-With thousands of captions, random negatives seldom differ only in *which* object has which colour, so an encoder
-trained on them reads captions as bags of words. Twins make it bind: two words (or two spans of up to three words)
-change places, or one word is replaced, wherever the result still consists of pairs of neighbouring words that the
-training captions have.
+With thousands of captions, random negatives seldom differ only in *which* object has which colour, so an
+encoder trained on them reads captions as bags of words. Twins make it bind: two words (or two spans of up to
+three words) change places, or one word is replaced, wherever the result still consists of pairs of
+neighbouring words that the training captions have.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Twins:
         self.pairs[UNKNOWN] = self.pairs[:, UNKNOWN] = False
 
     def swap(self, ids: Ids, rng: np.random.Generator, span: int = 1) -> Ids:
-        """Each caption with two different spans of ``span`` words exchanged, chosen at random among those that fit
-        and do not touch; unchanged where no two do."""
+        """Each caption with two different spans of ``span`` words exchanged, chosen at random among those
+        that fit and do not touch; unchanged where no two do."""
         if (count := ids.shape[1] - span + 1) < 1:
             return ids.copy()
         before, after = (
@@ -85,19 +85,16 @@ class Twins:
     def draw(self, ids: Ids, count: int, rng: np.random.Generator) -> Ids:
         """``count`` twins of each caption ``[count * N, L]``: swaps and replacements in turn.
 
-        Swaps take spans of one to three words, one where the longer do not fit. Where nothing can change places, a
-        word is replaced; where nothing is possible the caption itself is returned, which the loss leaves out.
+        Swaps take spans of one to three words, one where the longer do not fit. Where nothing can change
+        places, a word is replaced; where nothing is possible the caption itself is returned, which the loss
+        leaves out.
         """
-        made = []
-        for k in range(count):
-            twins = ids
-            tries = [lambda: self.replace(ids, rng)]
-            if k % 2 == 0:
-                span = int(rng.integers(1, 4))
-                tries = [lambda span=span: self.swap(ids, rng, span), lambda: self.swap(ids, rng), *tries]
-            for change in tries:
-                same = (twins == ids).all(1)
-                if same.any():
-                    twins = np.where(same[:, None], change(), twins)
-            made.append(twins)
-        return np.concatenate(made) if made else ids[:0]
+        return np.concatenate([ids[:0], *(self._one(ids, k % 2 == 0, rng) for k in range(count))])
+
+    def _one(self, ids: Ids, swap: bool, rng: np.random.Generator) -> Ids:
+        twins = self.swap(ids, rng, int(rng.integers(1, 4))) if swap else ids
+        for change in (self.swap, self.replace) if swap else (self.replace,):
+            same = (twins == ids).all(1)
+            if same.any():
+                twins = np.where(same[:, None], change(ids, rng), twins)
+        return twins

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Flat:
-    """``weights`` and ``grads`` ``[E, P]`` that the model's parameters and their gradients are views of."""
+    """``weights [E, P]`` that the model's parameters are views of, and ``grads [E, P]`` that collects their gradients."""
 
     def __init__(self, model: nn.Module) -> None:
         named = list(model.named_parameters())
@@ -23,8 +23,17 @@ class Flat:
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.weights = torch.cat([p.detach().reshape(members, -1) for _, p in named], dim=1)
         self.grads = torch.zeros_like(self.weights)
-        for (_, p), w, g in zip(named, self.views(self.weights), self.views(self.grads), strict=True):
-            p.data, p.grad = w, g
+        self.parameters = [p for _, p in named]
+        for p, w in zip(self.parameters, self.views(self.weights), strict=True):
+            p.data = w
+
+    def collect(self) -> Tensor:
+        """Move the gradients of the last backward pass into ``grads``, and return it."""
+        parts = [p.grad.flatten(1) for p in self.parameters if p.grad is not None]
+        torch.cat(parts, dim=1, out=self.grads)
+        for p in self.parameters:
+            p.grad = None
+        return self.grads
 
     def views(self, matrix: Tensor) -> list[Tensor]:
         """The columns of ``matrix [E, P]`` as tensors shaped like the parameters."""

@@ -1,8 +1,9 @@
 """From a name to a formulation: ``base[/sampler][@space][+weight]``.
 
-Bases: ``rf``; ``edm(Pm,Ps)``, ``edm(Pm,Ps,sd)``, ``edm/rf``, ``edm/cos``; ``<target>/<path>`` with targets x, eps, v, u, F(sd) and
-paths rf, linear, ztlinear, cos, vp(beta_min,beta_max), ve, trig(sd), poly(n); and what was registered. One formulation has
-one canonical name, the study's where there is one: ``u/rf`` is ``rf``, ``F(0.50)/ve/lognorm(m,s)`` is ``edm(m,s)``.
+Bases: ``rf``; ``edm(Pm,Ps)``, ``edm(Pm,Ps,sd)``, ``edm/rf``, ``edm/cos``; ``<target>/<path>`` with targets x,
+eps, v, u, F(sd) and paths rf, linear, ztlinear, cos, vp(beta_min,beta_max), ve, trig(sd), poly(n); and what
+was registered. One formulation has one canonical name, the study's where there is one: ``u/rf`` is ``rf``,
+``F(0.50)/ve/lognorm(m,s)`` is ``edm(m,s)``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from formulations.formulation import Formulation, Scalar, ones
 from formulations.paths import PATHS, Path
 from formulations.targets import TARGETS, karras_input, quarter_log_sigma
 from formulations.weights import SPACES, WEIGHTS, eps_space, product, v_space, x_space
+from samplers.base import registry as sampler_registry
 from samplers.errors import UserError, nearest
 from samplers.grammar import Call, number, parse, split_top
 from samplers.plugin import registries
@@ -28,8 +30,12 @@ ALIASES = {"x0": "x", "velocity": "u", "gvp": "cos", "trigflow": "trig"}
 
 def _taken(name: str) -> bool:
     """Whether the built-in grammar already gives ``name`` a meaning."""
-    first, _, second = name.partition("/")
-    return name in {"rf", "edm"} or (first in {*TARGETS, "rf", "edm"} and (second in PATHS or first == second == ""))
+    first, *rest = (ALIASES.get(word, word) for word in name.split("/"))
+    if not rest:
+        return first in TARGETS or first in {"rf", "edm"}
+    if first in TARGETS:
+        return rest[0] in PATHS
+    return first in {"rf", "edm"} and (rest[0] in {"rf", "cos"} or rest[0] in sampler_registry.entries)
 
 
 registry = Registry("formulation", GROUP, _taken)
@@ -53,11 +59,12 @@ class Spec:
 def get(spec: str) -> Formulation:
     """The formulation of that name, e.g. ``get("rf/lognorm(0,1)")``; any spelling of the numbers is read.
 
-    ``edm/rf`` and ``edm/cos`` are not defined in the paper. Reading A, the default: EDM's F-loss with the log-SNR law of
-    rectified flow (sigma = u / (1 - u)) and of the cosine path (sigma = tan(pi u / 2)). Reading B, ``edm/rf(B)``: the law for
-    which the whole weight w(lambda) is that of rf and v/cos, e^(-lambda/2); this is one formulation, sigma = 0.5 tan(pi u /
-    2), so ``edm/cos(B)`` has the same name. In ``rf/mode(1.29)`` the value is the one written; the study's own values
-    are -1 + k 2.75 / 6, printed with two decimals.
+    ``edm/rf`` and ``edm/cos`` are not defined in the paper. Reading A, the default: EDM's F-loss with the
+    log-SNR law of rectified flow (sigma = u / (1 - u)) and of the cosine path (sigma = tan(pi u / 2)).
+    Reading B, ``edm/rf(B)``: the law for which the whole weight w(lambda) is that of rf and v/cos,
+    e^(-lambda/2); this is one formulation, sigma = 0.5 tan(pi u / 2), so ``edm/cos(B)`` has the same name. In
+    ``rf/mode(1.29)`` the value is the one written; the study's own values are -1 + k 2.75 / 6, printed with
+    two decimals.
 
     Raises:
         UserError: an unknown part (with the nearest valid ones), or a parameter out of range.
@@ -68,7 +75,9 @@ def get(spec: str) -> Formulation:
 
 
 def register(template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a formulation: ``@register("my/path(s)")`` on a function of numbers returning a ``Formulation``.
+    """Decorator that adds a formulation: ``@register("my/path(s)")`` on a function of numbers.
+
+    The function returns a ``Formulation``; parameters with defaults may be left out of a name.
 
     Raises:
         UserError: a malformed or existing name, or parameters that differ from the function's.
@@ -202,14 +211,18 @@ def _general(segments: list[Call], spec: str) -> Spec:
         return Spec("rf", Call("u"), Call("rf"), None, _one_sampler(rest, "rf"))
     word = ALIASES.get(head.word, head.word)
     if word not in TARGETS:
-        registry.load_installed()
-        raise UserError(f"no formulation is called {spec!r}; {nearest(spec, _suggestions())}")
+        near = nearest(spec, _suggestions())
+        if sampler_registry.find(word):
+            near = f"{word!r} is a timestep sampler, which follows a base: 'rf/{spec}'"
+        raise UserError(f"no formulation is called {spec!r}; {near}")
     target = _known(head, TARGETS, "target", spec)
     if not rest:
         raise UserError(f"{spec!r} lacks a path: write {word}/<path>, e.g. '{word}/cos'")
     path = _known(rest[0], PATHS, "path", spec)
     if path.word == "ve" and word in {"u", "v"}:
-        raise UserError(f"{spec!r}: on ve, v and velocity have no bounded size; use 'F(1)/ve' (v-prediction) or 'eps/ve'")
+        raise UserError(
+            f"{spec!r}: on ve, v and velocity have no bounded size; use 'F(1)/ve' (v-prediction) or 'eps/ve'"
+        )
     sampler = _one_sampler(rest[1:], f"{target}/{path}")
     if word == "F" and path.word == "ve":
         sd = target.args[0]
@@ -222,7 +235,7 @@ def _general(segments: list[Call], spec: str) -> Spec:
 def _suggestions() -> list[str]:
     from formulations.catalogue import bases, names
 
-    return [*names("paper"), *bases(), *(e.template for e in registry.entries.values())]
+    return list(dict.fromkeys([*bases(), *(e.template for e in registry.entries.values()), *names("paper")]))
 
 
 def _is_own_space(spec: Spec, space: str) -> bool:
@@ -294,5 +307,7 @@ def _plugin(call: Call) -> Formulation:
     with blame(f"formulation {str(call)!r}"):
         made = entry.function(*call.args)
         if not isinstance(made, Formulation):
-            raise UserError(f"formulation {entry.template!r} returned {type(made).__name__}, not a Formulation")
+            raise UserError(
+                f"formulation {entry.template!r} returned {type(made).__name__}, not a Formulation"
+            )
     return made if made.formula else replace(made, formula=entry.summary)

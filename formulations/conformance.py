@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formulations import grids
-from formulations.algebra import mix, spread, split
+from formulations.algebra import mix, split, spread
 from formulations.formulation import EDGE_U, Coeffs, Formulation
 from samplers.errors import UserError
 from samplers.lazy import lazy
@@ -24,15 +24,20 @@ STEPS = 50
 def check(f: Formulation) -> list[str]:
     """Runs every check; returns one line per passed check.
 
-    Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times and on both
-    sampling grids; the clock rises from data to noise; |det| stays above 1e-3 of the norms of its rows on the grids; (x, n) ->
-    output -> (x, n) returns the same; the dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
+    Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times
+    and on both sampling grids; the clock rises from data to noise; |det| stays above 1e-3 of the norms of its
+    rows on the grids; (x, n) -> output -> (x, n) returns the same; the dtype is kept; ``[B]`` and ``[E, B]``
+    give the same values.
 
     Raises:
-        UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file and line.
+        UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file
+            and line.
     """
-    with blame(f"formulation {f.name!r}"):
-        return [part(f) for part in (_times, _finite, _clock, _grids, _round_trip, _shapes)]
+    try:
+        with blame(f"formulation {f.name!r}"):
+            return [part(f) for part in (_times, _shapes, _clock, _finite, _grids, _round_trip)]
+    except UserError as error:
+        raise error if repr(f.name) in str(error) else _fail(f, str(error)) from error
 
 
 def _u() -> Tensor:
@@ -65,14 +70,18 @@ def _kind(value: object) -> str:
 
 
 def _finite(f: Formulation) -> str:
-    t = torch.cat([f.times(_u()), f.grid(STEPS), f.common_grid(STEPS)])
-    c = f.coeffs(t)
-    for name, value in zip(Coeffs._fields, c, strict=True):
-        bad = ~value.isfinite()
-        if bool(bad.any()):
-            raise _fail(f, f"{name} is not finite at t = {float(t[bad][0]):g}")
-    if bool((c.w < 0).any()):
-        raise _fail(f, f"w is negative at t = {float(t[c.w < 0][0]):g}")
+    training, sampling = f.times(_u()), torch.cat([f.grid(STEPS), f.common_grid(STEPS)])
+    for t, fields in (
+        (training, Coeffs._fields),
+        (sampling, Coeffs._fields[:-1]),
+    ):  # w has no part in sampling
+        for name, value in zip(fields, f.coeffs(t), strict=False):
+            bad = ~value.isfinite()
+            if bool(bad.any()):
+                raise _fail(f, f"{name} is not finite at t = {float(t[bad][0]):g}")
+    w = f.coeffs(training).w
+    if bool((w < 0).any()):
+        raise _fail(f, f"w is negative at t = {float(training[w < 0][0]):g}")
     return "coefficients: finite at training and sampling times, w >= 0"
 
 
@@ -91,7 +100,10 @@ def _grids(f: Formulation) -> str:
         low = grids.relative_det(f, grid)
         if float(low.min()) < grids.MIN_DET:
             where = float(grid[low.argmin()])
-            raise _fail(f, f"its output cannot be decoded at t = {where:g} of the {kind} grid (det = a q - b p is about 0)")
+            raise _fail(
+                f,
+                f"its output cannot be decoded at t = {where:g} of the {kind} grid (a q - b p is about 0)",
+            )
     return "grids: descending, output decodable (det away from zero)"
 
 
@@ -113,7 +125,7 @@ def _shapes(f: Formulation) -> str:
         wide = flat[:1000].reshape(4, 250)
         if flat.dtype != dtype or any(z.dtype != dtype for z in f.coeffs(wide)):
             raise _fail(f, f"the dtype {dtype} is not kept")
-        for name, one, many in zip(Coeffs._fields, f.coeffs(flat[:1000]), f.coeffs(wide), strict=True):
-            if not torch.allclose(one.reshape(4, 250), many, rtol=1e-6, atol=0, equal_nan=True):
+        for name, one, many in zip(Coeffs._fields, f.coeffs(wide[1]), f.coeffs(wide), strict=True):
+            if not torch.allclose(one, many[1], rtol=1e-6, atol=0, equal_nan=True):
                 raise _fail(f, f"{name} depends on the shape of t; the functions must be elementwise")
     return "shapes: [B] and [E, B], float32 and float64"

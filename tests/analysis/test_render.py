@@ -1,0 +1,223 @@
+"""What a reader sees: golden text of every format, yardsticks, marks and notes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.rank import main, rank, render
+from analysis.render import FORMATS
+from samplers.errors import UserError
+
+CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"
+FID = "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"
+YARDSTICKS = {
+    "shapes": {"clip_real": 33.1, "clip_shuffled": 12.0, "fid_real": 0.5, "n": 256, "clip_name": CLIP}
+}
+
+
+def results() -> pd.DataFrame:
+    """Three formulations at 5 and 50 steps, one of them failed at 5 steps."""
+    rows = [
+        ("rf", 50, 30.0, 4.0, 0.40, "done"),
+        ("rf", 5, 28.0, 5.0, 0.40, "done"),
+        ("v_a", 50, 29.0, 6.0, 0.41, "done"),
+        ("v_a", 5, 28.5, 7.0, 0.41, "done"),
+        ("edm", 50, 31.0, 9.0, 0.45, "done"),
+        ("edm", 5, None, None, None, "failed"),
+    ]
+    frame = pd.DataFrame(rows, columns=["formulation", "steps", "clip", "fid", "val_loss", "status"])
+    return frame.assign(dataset="shapes", weights="ema", cfg=5.0, clip_name=CLIP, fid_name=FID)
+
+
+@pytest.fixture
+def ranking() -> pd.DataFrame:
+    return rank(results(), yardsticks=YARDSTICKS)
+
+
+NOTES = """\
+2 settings: shapes; ema weights; steps/cfg 5/5, 50/5; 1 seed; 256 images per setting
+* what diverged, failed or is missing ranks last in its settings; means are over the rest
+CLIP: clip[tinyclip-1a2b3c4d,native32,n=256]
+FID: fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]
+resolution: one seed: differences between formulations smaller than the spread over seeds cannot be told; \
+run several seeds to learn that spread"""
+
+
+TABLE = """\
+formulation        rank all  5 steps  50 steps  val loss   CLIP    FID  by CLIP  by FID  by val loss      lost
+-----------------  --------  -------  --------  --------  -----  -----  -------  ------  -----------  --------
+rf                     1.00     1.00      1.00    0.4000  29.00  4.500     2.00    1.00         1.00         -
+edm *                  1.50     2.00      1.00    0.4500  31.00  9.000     2.00    3.00         3.00  1 failed
+v_a                    1.50     1.00      2.00    0.4100  28.75  6.500     2.00    2.00         2.00         -
+-----------------  --------  -------  --------  --------  -----  -----  -------  ------  -----------  --------
+real images                                               33.10  0.500
+shuffled captions                                         12.00
+
+"""
+
+
+def test_plain_table(ranking: pd.DataFrame) -> None:
+    assert render(ranking) == TABLE + NOTES
+
+
+def test_markdown(ranking: pd.DataFrame) -> None:
+    text = render(ranking, "md")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[:7]]
+    assert rows[0][:4] == ["formulation", "rank all", "5 steps", "50 steps"]
+    assert rows[1][:2] == [":" + "-" * 18, "-" * 11 + ":"]
+    # The mean of a formulation that lacks entries is never the best.
+    assert rows[2][:7] == ["rf", "**1.00**", "**1.00**", "**1.00**", "**0.4000**", "**29.00**", "**4.500**"]
+    assert rows[3][:7] == [r"edm \*", "1.50", "2.00", "**1.00**", "0.4500", "31.00", "9.000"]
+    assert rows[4][:3] == [r"v\_a", "1.50", "**1.00**"]
+    assert rows[5] == ["real images", "", "", "", "", "33.10", "0.500", "", "", "", ""]
+    assert text.splitlines()[7:] == ["", *(f"- `{line}`" for line in NOTES.splitlines())]
+
+
+LATEX = r"""\begin{tabular}{lrrrrrrrrrr}
+\toprule
+formulation & rank all & 5 steps & 50 steps & val loss & CLIP & FID & by CLIP & by FID & by val loss & lost \\
+\midrule
+rf & \textbf{1.00} & \textbf{1.00} & \textbf{1.00} & \textbf{0.4000} & \textbf{29.00} & \textbf{4.500} & \
+\textbf{2.00} & \textbf{1.00} & \textbf{1.00} & - \\
+edm * & 1.50 & 2.00 & \textbf{1.00} & 0.4500 & 31.00 & 9.000 & \textbf{2.00} & 3.00 & 3.00 & 1 failed \\
+v\_a & 1.50 & \textbf{1.00} & 2.00 & 0.4100 & 28.75 & 6.500 & \textbf{2.00} & 2.00 & 2.00 & - \\
+real images &  &  &  &  & 33.10 & 0.500 &  &  &  &  \\
+shuffled captions &  &  &  &  & 12.00 &  &  &  &  &  \\
+\bottomrule
+\end{tabular}
+\par{\footnotesize 2 settings: shapes;""".replace("& \\\n", "& ")
+
+
+def test_latex(ranking: pd.DataFrame) -> None:
+    text = render(ranking, "latex")
+    assert text.startswith(LATEX)
+    assert text.count(r"\par{\footnotesize ") == 5
+
+
+def test_csv_is_the_frame_at_full_precision(ranking: pd.DataFrame) -> None:
+    text = render(ranking, "csv")
+    assert text.splitlines()[:2] == [
+        "formulation,rank_all,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,clip,fid,val_loss,settings,diverged,"
+        "failed,missing",
+        "rf,1.0,1.0,1.0,2.0,1.0,1.0,29.0,4.5,0.4,2,0,0,0",
+    ]
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), ranking)
+
+
+def test_json_holds_frame_and_notes_and_no_nan(ranking: pd.DataFrame) -> None:
+    ranking.loc[0, "rank_50"] = np.nan
+    whole = json.loads(render(ranking, "json"), parse_constant=pytest.fail)
+    assert whole["ranking"][0]["formulation"] == "rf"
+    assert whole["ranking"][0]["rank_50"] is None
+    assert whole["ranking"][1]["failed"] == 1
+    assert whole["notes"]["recipes"]["fid"] == {"shapes": FID}
+    assert whole["notes"]["yardsticks"] == YARDSTICKS
+    assert whole["notes"]["seeds"] == 1
+
+
+def test_terminal_goes_without_columns_rather_than_cutting_names(ranking: pd.DataFrame, monkeypatch) -> None:
+    from rich.text import Text
+
+    monkeypatch.setenv("TERM", "xterm")
+    for width in (20, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = Text.from_ansi(render(ranking, colour=True)).plain.splitlines()
+        for name in ("rf", "edm *", "v_a", "real images", "shuffled captions"):
+            assert any(line.split("  ")[0] == name for line in lines)
+        assert ("by FID" in lines[0]) == (width == 200)
+        assert any("left out for" in line for line in lines) == (width < 200)
+        assert lines[1].split()[:6] == ["rf", "1.00", "1.00", "1.00", "0.4000", "29.00"]
+    assert "\x1b[1m" in render(ranking, colour=True)
+
+
+def test_long_and_odd_names_stay_whole() -> None:
+    frame = results()
+    names = {"rf": "rf/" + "x" * 300, "v_a": "a[b]|c&d%e", "edm": r"back\slash_#{}~^$"}
+    ranking = rank(frame.assign(formulation=frame["formulation"].map(names)))
+    assert names["rf"] in render(ranking)
+    assert names["v_a"] in render(ranking)
+    assert r"a\[b\]\|c&d%e" in render(ranking, "md")
+    assert r"a[b]|c\&d\%e" in render(ranking, "latex")
+    assert r"back\textbackslash{}slash\_\#\{\}\textasciitilde{}\textasciicircum{}\$" in render(
+        ranking, "latex"
+    )
+
+
+def test_yardsticks_of_several_datasets_and_of_another_recipe() -> None:
+    frame = pd.concat(
+        [results(), results().assign(dataset="digits", fid_name=FID.replace("shapes", "digits"))]
+    )
+    given = {"shapes": {"clip_real": 30.0, "fid_real": 1.0}, "digits": {"clip_real": 20.0, "fid_real": 2.0}}
+    text = render(rank(frame, yardsticks=given))
+    cells = {
+        line[:20].strip(): line[20:].split() for line in text.splitlines() if line.startswith("real images")
+    }
+    assert cells == {
+        "real images": ["25.00", "1.500"],
+        "real images (shapes)": ["30.00", "1.000"],
+        "real images (digits)": ["20.00", "2.000"],
+    }
+    assert "FID: " + FID + " (shapes)" in text
+    other = {"shapes": {"clip_real": 30.0, "clip_name": CLIP.replace("256", "64")}}
+    text = render(rank(results(), yardsticks=other))
+    assert "the yardsticks of shapes were measured by another recipe and are left out" in text
+    assert "real images" not in text
+    assert "real images" not in render(rank(results(), yardsticks={"digits": {"clip_real": 3.0}}))
+
+
+def test_several_seeds_print_their_resolution() -> None:
+    frame = results()[lambda f: f["formulation"] != "edm"]
+    by = frame["formulation"].map({"rf": 0.01, "v_a": 0.03})
+    other = frame.assign(seed=1, clip=frame["clip"] + 100 * by, fid=frame["fid"] * np.exp(by))
+    text = render(rank(pd.concat([frame.assign(seed=0), other])))
+    # Over the seeds rf moves by 1 and the other by 3: sd = sqrt((0.5 + 4.5) / 2); the residuals are +-0.5,
+    # so the variance is 1 with one degree of freedom, and the gap is the 97.5 % point of t, 12.706.
+    # FID: a hundredth of that, in logarithms.
+    assert "1 seed;" not in text
+    assert "2 seeds;" in text
+    assert "resolution: CLIP sd 1.6, gap 13; FID sd 1.6 %, gap 14 %; val loss sd" in text
+    assert "pooled over 2 formulations x 2 seeds" in text
+
+
+def test_one_metric_alone_and_the_best_few_are_said() -> None:
+    text = render(rank(results().assign(clip=None, clip_name=None).replace("failed", "diverged")))
+    assert text.splitlines()[4].endswith("  1 diverged")
+    assert "the table has values of FID only: ranked by it alone" in text
+    assert "  CLIP" not in text
+    assert "the best 2 of 3 ranked formulations" in render(rank(results()).head(2))
+
+
+def test_columns_of_a_group() -> None:
+    header = render(rank(results(), by="steps")).splitlines()[0]
+    assert header.split("  ")[-1]
+    assert "steps=5  steps=50" in header
+
+
+def test_unknown_format(ranking: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="unknown format 'jsn'; did you mean 'json'"):
+        render(ranking, "jsn")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_command_prints_what_the_functions_give(format: str, tmp_path: Path, capsys) -> None:
+    results().to_parquet(tmp_path / "results.parquet")
+    (tmp_path / "yardsticks.json").write_text(json.dumps(YARDSTICKS))
+    assert main([str(tmp_path), "--format", format]) == 0
+    out, err = capsys.readouterr()
+    assert out == render(rank(results(), yardsticks=YARDSTICKS), format) + "\n"
+    assert err == ""
+
+
+def test_command_shows_the_best_and_groups(tmp_path: Path, capsys) -> None:
+    results().to_csv(tmp_path / "a.csv", index=False)
+    assert main([str(tmp_path / "a.csv"), "--top", "1", "--by", "weights", "--format", "csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "rank[weights=ema]" in lines[0]
+    assert lines[1].startswith("rf,")

@@ -1,0 +1,107 @@
+"""Common random numbers: what every formulation of a seed sees at a step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bench.batches import LEVELS, Batches, validation_batch
+from bench.seeds import seed_for
+from bench.setup import Setup
+from bench.text import encode
+
+CPU = torch.device("cpu")
+
+
+def batches(setup: Setup, seed: int = 0, size: int = 10, dropout: float = 0.1) -> Batches:
+    return Batches(setup.data, setup.captions, seed, size, dropout, CPU)
+
+
+def test_seeds_are_golden() -> None:
+    assert seed_for("noise", 0, 7) == int.from_bytes(
+        __import__("hashlib").sha256(b'["flowbench-1","noise",0,7]').digest()[:8], "big"
+    ) >> 1
+    assert seed_for("noise", 0, 7) != seed_for("noise", 7, 0) != seed_for("u", 0, 7)
+
+
+def test_a_step_can_be_made_again_at_any_time(setup: Setup) -> None:
+    one, other = batches(setup), batches(setup)
+    for step in (5, 0, 23, 5):
+        for a, b in zip(one.at(step), other.at(step), strict=True):
+            assert torch.equal(a, b)
+        assert torch.equal(one.u(step), other.u(step))
+
+
+def test_seeds_and_steps_differ(setup: Setup) -> None:
+    first, second, other = batches(setup).at(0), batches(setup).at(1), batches(setup, seed=1).at(0)
+    assert not torch.equal(first.noise, second.noise)
+    assert not torch.equal(first.noise, other.noise)
+    assert not torch.equal(first.x, other.x)
+
+
+def test_u_is_stratified(setup: Setup) -> None:
+    for step in range(5):
+        u = batches(setup, size=16).u(step)
+        assert u.dtype == torch.float64
+        assert sorted((u * 16).floor().tolist()) == list(range(16))
+        assert not torch.equal(u, u.sort().values), "strata must not be tied to the order of the images"
+
+
+def test_an_epoch_sees_every_image_once_and_epochs_differ(setup: Setup) -> None:
+    made, count = batches(setup, size=10), len(setup.data.train)
+    seen = np.concatenate([made.order(step) for step in range(2 * count // 10 + 1)])
+    assert sorted(seen[:count]) == list(range(count))
+    assert sorted(seen[count : 2 * count]) == list(range(count))
+    assert not np.array_equal(seen[:count], seen[count : 2 * count])
+
+
+def test_images_keep_their_captions(setup: Setup) -> None:
+    made = batches(setup, dropout=0.0)
+    rows, batch = made.order(3), made.at(3)
+    tokens, pooled = setup.captions[setup.captions.rows([setup.data.train.captions[r] for r in rows])]
+    assert torch.equal(batch.tokens, tokens)
+    assert torch.equal(batch.pooled, pooled)
+    assert torch.equal(setup.data.denormalize(batch.x), torch.from_numpy(setup.data.train.images[rows]))
+
+
+@pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.1, 0.05, 0.15)])
+def test_captions_are_dropped_whole_at_the_stated_rate(setup: Setup, dropout: float, low: float, high: float) -> None:
+    made = batches(setup, size=64, dropout=dropout)
+    gone = []
+    for step in range(15):
+        batch = made.at(step)
+        without_tokens, without_pooled = batch.tokens.flatten(1).norm(dim=1) == 0, batch.pooled.norm(dim=1) == 0
+        assert torch.equal(without_tokens, without_pooled)
+        gone.append(without_tokens.double().mean().item())
+    assert low <= np.mean(gone) <= high
+
+
+def test_validation_covers_the_eight_levels_equally(setup: Setup) -> None:
+    batch, levels = validation_batch(setup.data, setup.captions, 32, CPU)
+    assert LEVELS == (0.0625, 0.1875, 0.3125, 0.4375, 0.5625, 0.6875, 0.8125, 0.9375)
+    assert levels.tolist() == list(LEVELS) * 4
+    again, _ = validation_batch(setup.data, setup.captions, 32, CPU)
+    assert torch.equal(batch.noise, again.noise)
+    assert len(batch.x) == 32
+
+
+def test_few_validation_images_are_repeated_with_other_noise(setup: Setup) -> None:
+    batch, _ = validation_batch(setup.data, setup.captions, 96, CPU)
+    assert torch.equal(batch.x[0], batch.x[48])
+    assert not torch.equal(batch.noise[0], batch.noise[48])
+
+
+def test_encoding_drops_padding_shared_by_all(setup: Setup) -> None:
+    class Encoder:
+        name = "counts"
+
+        def encode_text(self, captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+            tokens = torch.zeros(len(captions), 9, 2)
+            for row, caption in zip(tokens, captions, strict=True):
+                row[: len(caption.split())] = 1
+            return tokens, torch.ones(len(captions), 3)
+
+    made = encode(Encoder(), ["a b c", "a", "a b c"], CPU)
+    assert made.tokens.shape == (2, 3, 2)
+    assert made.rows(["a b c", "a"]).tolist() == [made.index["a b c"], made.index["a"]]

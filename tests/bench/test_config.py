@@ -1,0 +1,120 @@
+"""Identity of cells: golden ids, defaults that do not count, options that do."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import (
+    PRESETS,
+    Cell,
+    Evaluation,
+    Grid,
+    Images,
+    Model,
+    Training,
+    canonical,
+    full,
+    identity,
+    non_default,
+    preset,
+)
+from samplers.errors import UserError
+
+GOLDEN = {
+    "default": (Cell("rf", "shapes"), "GOLDEN1"),
+    "seed and size": (Cell("rf/lognorm(0.00,1.00)", "digits", seed=2, model=Model(depth=2, patch=4)), "GOLDEN2"),
+    "recipe": (Cell("edm/rf", "shapes", training=Training(steps=1500, lr=2e-3), images=Images(resolution=32)), "GOLDEN3"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_ids(name: str) -> None:
+    cell, expected = GOLDEN[name]
+    assert cell.id == expected
+
+
+def test_golden_evaluation_id() -> None:
+    assert Evaluation(samples=256, weights=("ema",)).id == "GOLDEN4"
+
+
+def test_only_what_differs_from_the_defaults_is_hashed() -> None:
+    assert non_default(Cell("rf", "shapes")) == {"formulation": "rf", "dataset": "shapes"}
+    assert non_default(Cell("rf", "shapes", model=Model(patch=4))) == {
+        "formulation": "rf",
+        "dataset": "shapes",
+        "model": {"patch": 4},
+    }
+
+
+def test_whole_numbers_and_floats_are_one_value() -> None:
+    assert Cell("rf", "shapes", training=Training(lr=1)).id == Cell("rf", "shapes", training=Training(lr=1.0)).id
+    assert Evaluation(settings=((50, 5),)).id == Evaluation(settings=((50, 5.0),)).id
+
+
+CHANGES: dict[str, Any] = {
+    "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
+    "batch": 5, "lr": 0.1, "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "clip": 2.0, "ema": 0.1, "dropout": 0.2,
+    "validations": 3, "validation_images": 64, "precision": "bf16", "settings": ((5, 1.0),), "weights": ("raw",),
+    "samples": 10, "grid": "common", "extractor": "clip:x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [Model, Images, Training, Evaluation])
+def test_every_field_changes_the_identity(part: type) -> None:
+    default = part()
+    for f in fields(part):
+        assert identity(replace(default, **{f.name: CHANGES[f.name]})) != identity(default), f.name
+
+
+@given(st.permutations(["a", "b", "c"]))
+def test_canonical_json_does_not_depend_on_order(keys: list[str]) -> None:
+    assert canonical({k: ord(k) for k in keys}) == '{"a":97,"b":98,"c":99}'
+
+
+def test_full_dump_is_json_and_complete() -> None:
+    dumped = full(Cell("rf", "shapes"))
+    assert set(dumped) == {f.name for f in fields(Cell)}
+    assert dumped["training"]["steps"] == Training().steps
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Training(steps=0), "--steps 0"),
+        (lambda: Training(lr=-1.0), "--lr -1"),
+        (lambda: Training(lr=float("nan")), "--lr nan"),
+        (lambda: Training(dropout=1.5), "nearest is 1"),
+        (lambda: Training(validation_images=60), "nearest is 64"),
+        (lambda: Training(precision="fp8"), "'float32', 'bf16'"),  # type: ignore[arg-type]
+        (lambda: Model(depth=0), "--depth 0"),
+        (lambda: Model(width=100, heads=3), "--width 96"),
+        (lambda: Images(resolution=-4), "--resolution -4"),
+        (lambda: Evaluation(samples=1), "--samples 1"),
+        (lambda: Evaluation(settings=((0, 1.0),)), "steps must be at least 1"),
+        (lambda: Evaluation(settings=((5, 1.0), (5, 1.0))), "none twice"),
+        (lambda: Evaluation(weights=("best",)), "'ema', 'raw'"),  # type: ignore[arg-type]
+        (lambda: Grid(seeds=0), "--seeds 0"),
+        (lambda: preset("qick"), "did you mean 'quick'?"),
+    ],
+)
+def test_mistakes_are_one_sentence(make: Any, words: str) -> None:
+    with pytest.raises(UserError, match=".*") as caught:
+        make()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_presets() -> None:
+    assert set(PRESETS) == {"smoke", "quick", "published", "paper"}
+    quick = PRESETS["quick"]
+    assert len(quick.formulations) >= 6
+    assert quick.datasets == ("shapes",)
+    assert quick.evaluation.settings == ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+    assert PRESETS["paper"].formulations == ("paper",)
+    assert PRESETS["paper"].evaluation.weights == ("ema", "raw")
+    assert PRESETS["paper"].evaluation.samples == 1000

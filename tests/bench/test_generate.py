@@ -1,0 +1,152 @@
+"""Sampling: one update for every path, guidance on the output, the same noise for everybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.coefficients import at
+from bench.config import Grid, Setting
+from bench.generate import generate, guided, setting_name, solve, start_noise, trajectory
+from bench.models.flat import Flat
+from bench.models.mmdit import MMDiT
+from bench.setup import Setup
+from formulations import Coeffs, get, names
+
+CPU = torch.device("cpu")
+PRIOR_MEAN, PRIOR_STD = 0.7, 0.4
+
+
+def gaussian_optimum(path: Coeffs) -> Callable[..., Tensor]:
+    """The network that is optimal for data N(0.7, 0.4^2), in any formulation: it knows its step by counting."""
+    step = iter(range(10_000))
+
+    def network(x_in: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        c = Coeffs(*(part[..., None, None, None].double() for part in at(path, next(step))))
+        x_t = x_in.double() / c.c_in
+        gain = c.a * PRIOR_STD**2 / (c.a**2 * PRIOR_STD**2 + c.b**2)
+        clean = PRIOR_MEAN + gain * (x_t - c.a * PRIOR_MEAN)
+        return (c.p * clean + c.q * (x_t - c.a * clean) / c.b).float()
+
+    return network
+
+
+def sample(name: str, steps: int, grid: str = "native", noise: Tensor | None = None) -> Tensor:
+    path = trajectory([get(name)], steps, grid, CPU)
+    given = noise if noise is not None else torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
+    nothing = torch.zeros(12, 1, 1)
+    return solve(gaussian_optimum(path), path, given, (nothing, nothing[:, 0]), 1.0)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
+@pytest.mark.parametrize("grid", ["native", "common"])
+def test_many_steps_with_the_optimum_reach_the_data(name: str, grid: str) -> None:
+    """The exact flow maps noise n to 0.7 + 0.4 n; each sampler must converge to it.
+
+    LDM-linear cannot quite: its path ends at a = 0.068, and sampling starts there from noise without that much data.
+    """
+    noise = torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
+    exact = PRIOR_MEAN + PRIOR_STD * noise
+    coarse, fine = ((sample(name, steps, grid) - exact).abs().max() for steps in (20, 400))
+    assert fine < (0.04 if name.endswith("/linear") else 0.02)
+    assert fine < coarse
+
+
+def test_the_step_is_euler_for_rectified_flow() -> None:
+    noise = torch.randn(12, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    x, steps = noise.double(), 8
+    for k in range(steps):
+        t = 1 - k / steps
+        variance = (1 - t) ** 2 * PRIOR_STD**2 + t**2
+        clean = PRIOR_MEAN + (1 - t) * PRIOR_STD**2 / variance * (x - (1 - t) * PRIOR_MEAN)
+        velocity = (x - clean) / t
+        x = x - velocity / steps
+    torch.testing.assert_close(sample("rf", steps, noise=noise).double(), x, rtol=1e-5, atol=1e-5)
+
+
+def test_the_step_is_karras_euler_for_edm() -> None:
+    noise = torch.randn(12, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    steps = 8
+    ramp = torch.arange(steps, dtype=torch.float64) / (steps - 1)
+    sigmas = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    x = noise.double() * math.sqrt(80**2 + 1)
+    for sigma, after in zip(sigmas.tolist(), [*sigmas[1:].tolist(), 0.0], strict=True):
+        denoised = PRIOR_MEAN + PRIOR_STD**2 / (PRIOR_STD**2 + sigma**2) * (x - PRIOR_MEAN)
+        x = x + (after - sigma) * (x - denoised) / sigma
+    torch.testing.assert_close(sample("edm(-1.2,1.2)", steps, noise=noise).double(), x, rtol=1e-4, atol=1e-4)
+
+
+def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:
+    model = MMDiT(setup.shape(grid.model, 16), members)
+    flat = Flat(model)
+    flat.weights.copy_(0.05 * torch.randn(flat.weights.shape, generator=torch.Generator().manual_seed(3)))
+    return model, flat
+
+
+def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
+    model, _ = tiny(setup, grid, 1)
+    c = at(trajectory([get("rf")], 4, "native", CPU), 1)
+    c = Coeffs(*(part.expand(-1, 3) for part in c))
+    x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
+    with torch.no_grad():
+        one, zero, three = (guided(model, x, c, text, cfg) for cfg in (1.0, 0.0, 3.0))
+        nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
+        torch.testing.assert_close(zero, guided(model, x, c, nothing, 1.0))
+        torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
+        assert (one - zero).abs().max() > 1e-3
+
+
+def run(setup: Setup, grid: Grid, names: list[str], weights: Tensor, setting: Setting, how: str = "native") -> Tensor:
+    model, flat = tiny(setup, grid, len(names))
+    rows = setup.captions.rows(setup.chosen)
+    noise = start_noise("shapes", len(rows), (3, 16, 16))
+    parts = generate(model, flat, weights, [get(n) for n in names], setup.captions, rows, noise, setting, how)
+    return torch.cat(list(parts), dim=1)
+
+
+def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
+    listed = ["rf", "eps/linear", "edm(-1.2,1.2)"]
+    weights = tiny(setup, grid, 3)[1].weights
+    together = run(setup, grid, listed, weights, (4, 2.5))
+    assert together.shape == (3, 12, 3, 16, 16)
+    for e, name in enumerate(listed):
+        alone = run(setup, grid, [name], weights[e : e + 1], (4, 2.5))
+        torch.testing.assert_close(alone[0], together[e], rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_and_progress(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tiny(setup, grid, 1)[1].weights
+    whole = run(setup, grid, ["rf"], weights, (3, 5.0))
+    monkeypatch.setattr("bench.generate.CHUNK", 5)
+    torch.testing.assert_close(run(setup, grid, ["rf"], weights, (3, 5.0)), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_the_grid_option_matters_where_grids_differ(setup: Setup, grid: Grid) -> None:
+    weights = tiny(setup, grid, 1)[1].weights
+    for name, same in (("rf", True), ("v/cos", False), ("edm(-1.2,1.2)", False)):
+        native, common = (run(setup, grid, [name], weights, (5, 1.0), how) for how in ("native", "common"))
+        assert torch.allclose(native, common, atol=1e-4) is same, name
+
+
+def test_start_noise_is_a_prefix_and_named(setup: Setup) -> None:
+    assert torch.equal(start_noise("shapes", 8, (3, 16, 16))[:4], start_noise("shapes", 4, (3, 16, 16)))
+    assert not torch.equal(start_noise("shapes", 4, (3, 16, 16)), start_noise("digits", 4, (3, 16, 16)))
+
+
+def test_setting_names() -> None:
+    assert [setting_name("ema", (50, 2.5)), setting_name("raw", (5, 5.0))] == ["ema-50-2.5", "raw-5-5"]
+
+
+def test_evaluation_leaves_the_weights_of_the_model_alone(setup: Setup, grid: Grid) -> None:
+    model, flat = tiny(setup, grid, 1)
+    before = flat.weights.clone()
+    rows, other = setup.captions.rows(setup.chosen), torch.zeros_like(before)
+    noise = start_noise("shapes", len(rows), (3, 16, 16))
+    list(generate(model, flat, other, [get("rf")], setup.captions, rows, noise, (2, 1.0)))
+    assert torch.equal(flat.weights, before)
+    assert replace(grid.evaluation, grid="common").id != grid.evaluation.id

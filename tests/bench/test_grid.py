@@ -1,0 +1,273 @@
+"""The command, end to end: trains, measures, ranks, resumes, and refuses mistakes in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench import grid, plan
+from bench.cli import parse
+
+SMALL = [
+    "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "96",
+    "--validation-images", "48", "--steps", "12", "--batch", "8", "--validations", "3", "--validation-batch", "16",
+    "--settings", "4:1", "2:5", "--samples", "12", "--lr", "0.01", "--ema", "0.5", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    assert grid.main([*SMALL, "--out", str(out)]) == 0
+    return out
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    names = {p.name for p in finished.iterdir()}
+    assert names == {"grid.json", "cells", "results.parquet", "ranking.csv", "samples.png", "yardsticks.json", "yardsticks"}
+    cells = sorted((finished / "cells").iterdir())
+    assert len(cells) == 2
+    for cell in cells:
+        config = json.loads((cell / "config.json").read_text())
+        assert config["cell"]["dataset"] == "shapes"
+        lines = [json.loads(line) for line in (cell / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [4, 8, 12]
+        status = json.loads((cell / "status.json").read_text())
+        assert status["state"] == "trained"
+        assert status["val_loss"] == pytest.approx(min(line["val_loss"] for line in lines))
+        assert status["best_step"] in (4, 8, 12)
+        assert (cell / "ema.safetensors").exists()
+        assert not list(cell.glob("**/.*"))
+
+
+def test_results_are_tidy(finished: Path) -> None:
+    frame = pd.read_parquet(finished / "results.parquet")
+    assert len(frame) == 2 * 2 * 2
+    assert set(frame["weights"]) == {"ema", "raw"}
+    assert frame["clip"].between(-100, 100).all()
+    assert (frame["fid"] > 0).all()
+    assert frame["composition"].between(0, 1).all()
+    assert frame["fid_name"].str.contains("n=12").all()
+    assert frame["clip_name"].nunique() == 1
+
+
+def test_per_sample_values_average_to_the_result(finished: Path) -> None:
+    for cell in (finished / "cells").iterdir():
+        (folder,) = (p for p in cell.iterdir() if p.is_dir())
+        result = json.loads((folder / "result.json").read_text())
+        per_sample, images = load_file(folder / "per_sample.safetensors"), load_file(folder / "images.safetensors")
+        for name, values in result["settings"].items():
+            assert per_sample[f"{name}/clip"].mean().item() == pytest.approx(values["clip"], abs=1e-3)
+            assert images[name].shape == (12, 3, 16, 16)
+            assert images[name].dtype == torch.uint8
+
+
+def test_ema_and_raw_weights_give_different_images(finished: Path) -> None:
+    cell = next((finished / "cells").iterdir())
+    (folder,) = (p for p in cell.iterdir() if p.is_dir())
+    images = load_file(folder / "images.safetensors")
+    assert not torch.equal(images["ema-4-1"], images["raw-4-1"])
+
+
+def test_yardsticks_order(finished: Path) -> None:
+    yardsticks = json.loads((finished / "yardsticks.json").read_text())["shapes"]
+    assert yardsticks["clip_real"] > yardsticks["clip_shuffled"] + 30
+    assert yardsticks["composition_real"] == 1.0
+    assert 0 < yardsticks["fid_real"]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in sorted((folder / "cells").rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_the_same_command_does_nothing_more(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(finished)
+    assert grid.main([*SMALL, "--out", str(finished)]) == 0
+    assert snapshot(finished) == before
+    printed = capsys.readouterr()
+    assert "nothing to run" in printed.err
+    assert "rf/lognorm(0.00,1.00)" in printed.out
+
+
+def test_only_what_is_missing_is_run_and_a_pack_does_not_change_results(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grown"
+    command = [*SMALL, "--out", str(out)]
+    at = command.index("--formulations")
+    assert grid.main([*command[: at + 2], *command[at + 3 :]]) == 0
+    before = snapshot(out)
+    assert grid.main(command) == 0
+    after = snapshot(out)
+    assert before.items() <= after.items()
+    assert len(list((out / "cells").iterdir())) == 2
+    keys = ["formulation", "weights", "steps", "cfg"]
+    one, other = (pd.read_parquet(p / "results.parquet").sort_values(keys) for p in (finished, out))
+    np.testing.assert_allclose(one["val_loss"].astype(float), other["val_loss"].astype(float), rtol=1e-4)
+    np.testing.assert_allclose(one["clip"], other["clip"], atol=0.05)
+
+
+def test_another_evaluation_measures_again_without_training(finished: Path) -> None:
+    weights = {p: p.stat().st_mtime_ns for p in finished.glob("cells/*/ema.safetensors")}
+    assert grid.main([*SMALL, "--samples", "16", "--out", str(finished)]) == 0
+    assert {p: p.stat().st_mtime_ns for p in finished.glob("cells/*/ema.safetensors")} == weights
+    assert pd.read_parquet(finished / "results.parquet")["fid_name"].str.contains("n=16").all()
+    assert json.loads((finished / "yardsticks.json").read_text())["shapes"]["n"] == 16
+    assert grid.main([*SMALL, "--out", str(finished)]) == 0
+    assert json.loads((finished / "yardsticks.json").read_text())["shapes"]["n"] == 12
+
+
+def test_a_failing_cell_is_reported_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import worker
+
+    real = worker.train_pack
+
+    def broken(pack: Any, *rest: Any) -> None:
+        if pack[0].cell.formulation == "eps/linear":
+            raise RuntimeError("out of memory")
+        real(pack, *rest)
+
+    monkeypatch.setattr(worker, "train_pack", broken)
+    assert grid.main([*SMALL, "--pack", "1", "--out", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr()
+    assert "failed: eps/linear on shapes, seed 0: RuntimeError: out of memory" in printed.err
+    assert "rf/lognorm(0.00,1.00)" in printed.out
+    monkeypatch.undo()
+    assert grid.main([*SMALL, "--pack", "1", "--out", str(tmp_path / "run")]) == 0
+
+
+PLUGIN = """
+from formulations import Formulation, register
+
+@register("my/late(s)")
+def late(s: float = 2.0) -> Formulation:
+    return Formulation(path=lambda t: (1 - t, t), target=lambda at: (at.da, at.db), weight=lambda at: at.t ** s)
+"""
+
+
+def test_a_plugin_joins_and_an_edited_plugin_is_refused(tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.py", str(tmp_path / "run")
+    file.write_text(PLUGIN)
+    command = [*SMALL, "--plugin", str(file), "--formulations", "rf", "my/late(1.5)", "--out", out]
+    assert subprocess_main(command).returncode == 0
+    file.write_text(PLUGIN.replace("at.t ** s", "at.t ** (s + 1)"))
+    again = subprocess_main(command)
+    assert again.returncode == 2
+    assert "'my/late(1.50)' has changed since" in again.stderr
+
+
+def subprocess_main(argv: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.grid", *argv],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        timeout=300,
+        check=False,
+    )
+
+
+MISTAKES = [
+    (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'"),
+    (["--formulatons", "rf"], "did you mean '--formulations'"),
+    (["--formulations", "rf/lognrm(0,1)"], "lognorm"),
+    (["--formulations", "rf/mode(1.8)"], "1.75"),
+    (["--formulations", "rf/lognorm(0,0)"], "s > 0"),
+    (["--formulations", "zz*"], "matches"),
+    (["--samplers", "cosmop"], "cosmap"),
+    (["--datasets", "shape"], "shapes"),
+    (["--datasets", "images:/nowhere/at/all"], "/nowhere/at/all"),
+    (["--steps", "many"], "--steps"),
+    (["--steps", "-3"], "--steps -3"),
+    (["--seeds", "0"], "--seeds 0"),
+    (["--pack", "0"], "--pack 0"),
+    (["--settings", "50"], "STEPS:GUIDANCE"),
+    (["--weights", "best"], "'ema', 'raw'"),
+    (["--patch", "3"], "nearest that does is"),
+    (["--device", "cuda:99"], "--device"),
+    (["--device", "gpu"], "--device"),
+    (["--plugin", "nowhere.py"], "nowhere.py"),
+    (["--extractor", "tinyklip"], "tinyclip"),
+    (["--text", "inception:x"], "inception"),
+    (["--text", "tinyclip:nowhere.safetensors"], "nowhere.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), MISTAKES, ids=[" ".join(argv) for argv, _ in MISTAKES])
+def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert grid.main([*SMALL, *argv, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    said = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert words in said[0]
+    assert "Traceback" not in error
+    assert not list(out.rglob("*.parquet"))
+    assert not out.exists()
+
+
+def test_a_folder_that_is_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    assert grid.main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
+    assert grid.main([*SMALL, "--out", str(tmp_path / "thesis.tex")]) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--dry-run"], ["--dry-run", "--preset", "paper"]])
+def test_help_and_plan_need_no_torch_and_no_second(argv: list[str], tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bench.grid", *argv],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "| torch\n" not in done.stderr
+    assert time.monotonic() - started < 5, "about 0.2 s on an idle machine"
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert grid.main(["--preset", "paper", "--dry-run", "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert "122 cells: 61 formulations x 2 datasets x 1 seeds" in printed
+    assert "edm(-1.20,1.20)" in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_option_reaches_the_configuration() -> None:
+    usual = parse(["--preset", "smoke"])[1]
+    changed = parse(
+        "--preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 "
+        "--patch 2 --text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 "
+        "--warmup 1 --decay .5 --weight-decay .1 --clip 3 --ema .3 --dropout .4 --validations 2 --validation-batch 8 "
+        "--precision bf16 --settings 7:2 --weights raw --samples 5 --sampling-grid common --extractor clip:y".split()
+    )[1]
+    from bench.config import full
+
+    def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in tree.items():
+            flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return flat
+
+    before, after = leaves(full(usual)), leaves(full(changed))
+    assert [key for key in before if before[key] == after[key]] == []
+    assert plan.differing(full(usual), full(changed)).count(",") == len(before) - 1

@@ -1,0 +1,113 @@
+"""Cells of a grid and their states; nothing else decides what is run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import plan, store
+from bench.config import Cell, Evaluation, Grid, Training, full
+from samplers.errors import UserError
+
+
+def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:
+    folder = out / "cells" / cell.id
+    store.write_json(folder / "config.json", {"cell": full(cell)})
+    store.write_json(folder / "status.json", {"state": state})
+    if evaluation is not None:
+        store.write_json(folder / evaluation.id / "result.json", {})
+    return folder
+
+
+def test_a_grid_is_the_cross_product_in_a_fixed_order(tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf", "eps/cos"), datasets=("shapes", "digits"), seeds=2)
+    cells = [p.cell for p in plan.make(grid, tmp_path).cells]
+    assert [(c.dataset, c.seed, c.formulation) for c in cells] == [
+        (d, s, f) for d in ("shapes", "digits") for s in (0, 1) for f in ("rf", "eps/cos")
+    ]
+    assert len({c.id for c in cells}) == 8
+
+
+def test_samplers_cross_every_formulation() -> None:
+    grid = Grid(formulations=("rf/cosmap", "v/cos", "edm(0,1)"), samplers=("lognorm(0,1)", "uniform"))
+    assert plan.expand(grid) == (
+        "rf/lognorm(0.00,1.00)",
+        "rf",
+        "v/cos/lognorm(0.00,1.00)",
+        "v/cos",
+        "edm(0.00,1.00)",
+        "edm/rf",
+    )
+
+
+def test_suites_globs_and_names() -> None:
+    assert len(plan.expand(Grid(formulations=("paper",)))) == 61
+    assert len(plan.expand(Grid(formulations=("published",)))) == 17
+    assert plan.expand(Grid(formulations=("*/cos", "rf", "edm/cos"))) == ("eps/cos", "v/cos", "edm/cos", "rf")
+    assert plan.expand(Grid(formulations=("rf", "rf/lognorm( 0 , 1 )", "rf/lognorm(0.0,1.00)"))) == (
+        "rf",
+        "rf/lognorm(0.00,1.00)",
+    )
+    with pytest.raises(UserError, match="did you mean 'cosmap'"):
+        plan.expand(Grid(formulations=("rf/cosmop",)))
+    with pytest.raises(UserError, match="cosmap"):
+        plan.expand(Grid(formulations=("rf",), samplers=("cosmop",)))
+
+
+def test_states(tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf", "eps/cos", "v/cos", "eps/linear", "v/linear", "edm/rf"))
+    cells = [p.cell for p in plan.make(grid, tmp_path).cells]
+    touch(tmp_path, cells[0], "trained", grid.evaluation)
+    touch(tmp_path, cells[1], "trained")
+    touch(tmp_path, cells[2], "diverged")
+    touch(tmp_path, cells[3], "failed")
+    store.write_json(tmp_path / "cells" / cells[4].id / "config.json", {"cell": full(cells[4])})
+    made = plan.make(grid, tmp_path)
+    assert [p.state for p in made.cells] == ["done", "trained", "diverged", "failed", "missing", "missing"]
+    assert made.counts() == {"done": 1, "trained": 1, "diverged": 1, "failed": 1, "missing": 2}
+    packs = [[p.cell.formulation for p in pack] for pack in made.todo(16)]
+    assert packs == [["eps/cos"], ["eps/linear", "v/linear", "edm/rf"]]
+    other = replace(grid, evaluation=replace(grid.evaluation, samples=77))
+    assert plan.make(other, tmp_path).cells[0].state == "trained", "another evaluation measures again and trains nothing"
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
+def test_packs_cover_what_is_missing_once(size: int, seeds: int, datasets: int) -> None:
+    grid = Grid(formulations=("edm*",), datasets=("shapes", "digits")[:datasets], seeds=seeds)
+    made = plan.make(grid, Path("nowhere"))
+    packs = made.todo(size)
+    assert [p for pack in packs for p in pack] == list(made.cells)
+    assert all(len(pack) <= size for pack in packs)
+    assert all(len({(p.cell.dataset, p.cell.seed) for p in pack}) == 1 for pack in packs)
+
+
+def test_another_configuration_under_the_same_id_is_an_error(tmp_path: Path) -> None:
+    """As when a default changed between two versions of flowbench."""
+    grid = Grid(formulations=("rf",))
+    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
+    kept = json.loads((folder / "config.json").read_text())
+    kept["cell"]["training"]["lr"] = 123.0
+    store.write_json(folder / "config.json", kept)
+    with pytest.raises(UserError, match=r"training\.lr"):
+        plan.make(grid, tmp_path)
+
+
+def test_foreign_and_truncated_files_are_named(tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf",))
+    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
+    (folder / "status.json").write_text('{"state": "tra')
+    with pytest.raises(UserError, match=r"status\.json cannot be read"):
+        plan.make(grid, tmp_path)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"config\.json"):
+        plan.make(grid, tmp_path)
+
+
+def test_differing_names_the_fields() -> None:
+    a, b = full(Cell("rf", "shapes")), full(Cell("rf", "shapes", seed=1, training=Training(lr=1.0)))
+    assert plan.differing(a, b) == "seed, training.lr"

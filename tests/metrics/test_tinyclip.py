@@ -1,0 +1,194 @@
+"""The shipped encoder: what it promises, re-measured on fresh pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.data import Split, load, shapes
+from bench.metrics import tinyclip
+from bench.metrics.extractors import Extractor, extractor
+from bench.metrics.tinyclip_eval import classification, preference, retrieval, shapes_twins
+from bench.metrics.tinyclip_model import bicubic
+from samplers.errors import UserError
+
+CAPTION = "a small red circle left of a large blue square on white"
+
+
+@cache
+def shipped() -> tinyclip.TinyCLIP:
+    return tinyclip.load()
+
+
+@cache
+def fresh(resolution: int) -> tuple[Split, Tensor]:
+    """512 scenes far beyond those of training and validation, and their features."""
+    what = shapes.scenes(np.arange(10_000_000, 10_000_512))
+    split = Split(shapes.render(what, resolution), what.captions(), what.attributes)
+    return split, shipped().image_features(torch.from_numpy(split.images))
+
+
+def test_the_file_is_small_and_tells_how_it_was_made() -> None:
+    assert tinyclip.SHIPPED.stat().st_size < 3_000_000
+    recipe = shipped().recipe
+    assert recipe["command"] == "python -m bench.metrics.tinyclip"
+    assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "digits"] * 2
+    assert all(fact["captions cut"] == 0 for fact in recipe["data"])
+    assert "/" not in json.dumps(recipe)  # no path of the machine that trained it
+    for resolution in (16, 32):
+        held_out = recipe["held out"][f"shapes at {resolution}"]
+        assert held_out["R@1 of 256, image to text"] > 0.97
+        assert recipe["held out"][f"digits at {resolution}"]["accuracy among 10 captions"] > 0.95
+
+
+def test_the_recorded_data_is_the_data_of_today() -> None:
+    """A changed picture, caption or split needs new weights."""
+    for fact in shipped().recipe["data"][:2]:
+        counts = {"train": fact["train"], "validation": fact["validation"]}
+        assert load(fact["spec"], resolution=fact["resolution"], **counts).digest == fact["digest"]
+
+
+@pytest.mark.parametrize("resolution", [16, 32])
+def test_it_finds_the_caption_of_fresh_shapes(resolution: int) -> None:
+    split, features = fresh(resolution)
+    to_text, to_image = retrieval(features, split.captions, shipped().text_features)
+    assert to_text > 0.97
+    assert to_image > 0.97
+
+
+@pytest.mark.parametrize("resolution", [16, 32])
+@pytest.mark.parametrize("what", ["colors", "shapes", "sizes", "relation"])
+def test_it_binds_words_to_objects(resolution: int, what: str) -> None:
+    split, features = fresh(resolution)
+    found = preference(features, split.captions, shapes_twins(split.captions)[what], shipped().text_features)
+    assert found is not None
+    right, gap = found
+    assert right > 0.95
+    assert gap > 0.1
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_it_reads_held_out_digits(resolution: int) -> None:
+    split = load("digits", resolution=resolution).validation
+    features = shipped().image_features(torch.from_numpy(split.images))
+    assert classification(features, split.captions, shipped().text_features) > 0.95
+
+
+def test_features_have_one_length_and_do_not_depend_on_the_batch() -> None:
+    split, features = fresh(16)
+    images = torch.from_numpy(split.images)
+    clip = shipped()
+    assert features.shape == (512, clip.dim)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.norm(dim=1), torch.full((512,), math.sqrt(clip.dim)))
+    assert torch.equal(features, clip.image_features(images))
+    alone = torch.cat([clip.image_features(image[None]) for image in images[:5]])
+    torch.testing.assert_close(alone, features[:5], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        clip.image_features(images[3:8].flip(0)).flip(0), features[3:8], rtol=0, atol=1e-4
+    )
+    assert clip.image_features(images[:0]).shape == (0, clip.dim)
+
+
+def test_one_channel_means_three_equal_ones() -> None:
+    gray = torch.randint(0, 256, (4, 1, 20, 20), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    clip = shipped()
+    torch.testing.assert_close(clip.image_features(gray), clip.image_features(gray.expand(-1, 3, -1, -1)))
+
+
+def test_the_resize_is_pillows() -> None:
+    """Pillow resizes one float32 channel with antialiased bicubic, without rounding."""
+    image = torch.randint(0, 256, (1, 1, 45, 57), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    ours = (bicubic(image, 32)[0, 0] + 1) * 127.5
+    theirs = Image.fromarray(image[0, 0].numpy().astype(np.float32)).resize(
+        (32, 32), Image.Resampling.BICUBIC
+    )
+    np.testing.assert_allclose(ours.numpy(), np.asarray(theirs), atol=1e-2)
+
+
+@pytest.mark.parametrize("image", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 2, 8, 8, dtype=torch.uint8)])
+def test_other_images_are_refused(image: Tensor) -> None:
+    with pytest.raises(UserError, match="uint8 images"):
+        shipped().image_features(image)
+
+
+def test_encoded_text() -> None:
+    clip = shipped()
+    captions = [CAPTION, "a photo of the digit seven", CAPTION, ""]
+    tokens, pooled = clip.encode_text(captions)
+    assert tokens.shape == (4, clip.tokens, clip.width)
+    assert pooled.shape == (4, clip.dim)
+    assert tokens.dtype == pooled.dtype == torch.float32
+    assert not tokens.requires_grad
+    words = [12, 6, 12, 0]
+    for row, count in zip(tokens, words, strict=True):
+        assert (row[count:] == 0).all()
+        if count == 0:
+            continue
+        torch.testing.assert_close(row[:count].mean(1), torch.zeros(count), rtol=0, atol=1e-4)
+        torch.testing.assert_close(row[:count].std(1, correction=0), torch.ones(count), rtol=0, atol=1e-3)
+    assert torch.equal(tokens[0], tokens[2])
+    assert torch.isfinite(pooled).all()
+    assert all(torch.equal(a, b) for a, b in zip((tokens, pooled), clip.encode_text(captions), strict=True))
+    assert torch.equal(clip.text_features(captions), pooled)
+    torch.testing.assert_close(clip.encode_text([CAPTION])[0][0], tokens[0], rtol=0, atol=1e-5)
+    assert clip.encode_text([])[0].shape == (0, clip.tokens, clip.width)
+
+
+def test_foreign_captions_are_refused() -> None:
+    clip = shipped()
+    assert clip.unknown_words([CAPTION]) == 0
+    assert clip.unknown_words(["a red zebra and", "a circle"]) == pytest.approx(2 / 6)
+    clip.require_vocabulary([CAPTION] * 5 + ["a zebra"], "shapes")
+    with pytest.raises(
+        UserError, match=r"67% of the words of images:zoo are unknown.*--data images:zoo --out"
+    ):
+        clip.require_vocabulary(["a grazing zebra"], "images:zoo")
+
+
+def test_it_is_the_default_extractor_under_a_name_of_its_weights(tmp_path: Path) -> None:
+    clip: Extractor = extractor("tinyclip")
+    assert isinstance(clip, Extractor)
+    assert clip.has_text
+    assert clip.name == shipped().name
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(tinyclip.SHIPPED, copy)
+    assert extractor(f"tinyclip:{copy}").name == clip.name
+
+
+def test_loading_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    tinyclip.load()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_files_that_are_no_tinyclip_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    with pytest.raises(UserError, match="no tinyclip weights at"):
+        tinyclip.load(path)
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(UserError, match="no readable safetensors"):
+        tinyclip.load(path)
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match="holds no tinyclip"):
+        tinyclip.load(path)
+    header = {**tinyclip.read_header(tinyclip.SHIPPED), "format": 99}
+    save_file({"x": torch.zeros(2)}, path, metadata={"tinyclip": json.dumps(header)})
+    with pytest.raises(UserError, match="format 99"):
+        tinyclip.load(path)
+    header["format"] = tinyclip.FORMAT
+    save_file({"x": torch.zeros(2)}, path, metadata={"tinyclip": json.dumps(header)})
+    with pytest.raises(UserError, match="damaged"):
+        tinyclip.load(path)

@@ -1,0 +1,25 @@
+"""Tests may register names; every test leaves the registries as it found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import formulations.specs
+import samplers.base
+from samplers import plugin
+
+
+@pytest.fixture(autouse=True)
+def clean_registries() -> Iterator[None]:
+    before = [dict(r.entries) for r in plugin.registries]
+    done = dict(plugin._done)
+    yield
+    for registry, entries in zip(plugin.registries, before, strict=True):
+        registry.entries.clear()
+        registry.entries.update(entries)
+    plugin._done.clear()
+    plugin._done.update(done)
+    samplers.base.get.cache_clear()
+    formulations.specs.get.cache_clear()

@@ -32,7 +32,9 @@ class Batch(NamedTuple):
 class Batches:
     """The training batches of one dataset and seed, addressed by step."""
 
-    def __init__(self, data: Data, captions: Captions, seed: int, size: int, dropout: float, device: torch.device):
+    def __init__(
+        self, data: Data, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
+    ):
         self.images = data.normalize(data.train.images).to(device)
         self.captions, self.rows = captions, captions.rows(data.train.captions).to(device)
         self.seed, self.size, self.dropout, self.device = seed, size, dropout, device
@@ -66,7 +68,9 @@ class Batches:
         return self._order[1]
 
 
-def validation_batch(data: Data, captions: Captions, count: int, device: torch.device) -> tuple[Batch, Tensor]:
+def validation_batch(
+    data: Data, captions: Captions, count: int, device: torch.device
+) -> tuple[Batch, Tensor]:
     """``count`` validation samples with fixed noise, and the clock ``[B]`` of each: sample i is at level i mod 8.
 
     The same for every formulation and every seed. If the split has fewer images they are repeated with other noise.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +31,9 @@ class Parser(argparse.ArgumentParser):
         """Raise for the first argument that is no option."""
         if unknown:
             options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
-            raise UserError(f"unknown option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], options)}")
+            raise UserError(
+                f"unknown option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], options)}"
+            )
 
 
 def setting(text: str) -> Setting:
@@ -57,64 +59,111 @@ def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
 
 INT, FLOAT = number(int, "a whole number"), number(float, "a number")
 
-OPTIONS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
-    "what is compared": (
-        ("formulations", {"nargs": "+", "metavar": "GLOB", "help": "names, globs, or a suite: paper, published, headline"}),
-        ("samplers", {"nargs": "+", "metavar": "GLOB", "help": "cross every formulation with these timestep samplers"}),
-        ("datasets", {"nargs": "+", "metavar": "DATA", "help": "shapes, digits, images:PATH"}),
-        ("seeds", {"type": INT, "metavar": "N", "help": "seeds 0 .. N-1"}),
-    ),
-    "the model": (
-        ("depth", {"type": INT, "metavar": "D", "help": "blocks; width is 64 D and heads are D unless given"}),
-        ("width", {"type": INT, "metavar": "W", "help": "channels of both streams"}),
-        ("heads", {"type": INT, "metavar": "N", "help": "attention heads"}),
-        ("patch", {"type": INT, "metavar": "P", "help": "edge of a patch in pixels"}),
-        ("text", {"metavar": "ENCODER", "help": "frozen text encoder: tinyclip, tinyclip:PATH, clip:PATH"}),
-    ),
-    "images": (
-        ("resolution", {"type": INT, "metavar": "PX", "help": "edge of the square images"}),
-        ("train-images", {"type": INT, "metavar": "N", "help": "training images, at most"}),
-        ("validation-images", {"type": INT, "metavar": "N", "help": "validation images, at most; the reference of FID"}),
-    ),
-    "training": (
-        ("steps", {"type": INT, "metavar": "N", "help": "training steps"}),
-        ("batch", {"type": INT, "metavar": "B", "help": "images a step"}),
-        ("lr", {"type": FLOAT, "metavar": "X", "help": "peak learning rate of AdamW"}),
-        ("warmup", {"type": INT, "metavar": "N", "help": "steps of linear warm-up"}),
-        ("decay", {"type": FLOAT, "metavar": "SHARE", "help": "share of the run over which the rate falls to zero"}),
-        ("weight-decay", {"type": FLOAT, "metavar": "X", "help": "AdamW's decoupled weight decay"}),
-        ("clip", {"type": FLOAT, "metavar": "X", "help": "largest gradient norm of a member"}),
-        ("ema", {"type": FLOAT, "metavar": "SHARE", "help": "time constant of the EMA as a share of the run"}),
-        ("dropout", {"type": FLOAT, "metavar": "P", "help": "probability of dropping a caption"}),
-        ("validations", {"type": INT, "metavar": "N", "help": "validations in a run"}),
-        ("validation-batch", {"type": INT, "metavar": "N", "help": "images of a validation, a multiple of 8"}),
-        ("precision", {"metavar": "float32|bf16", "help": "of the network's matrix products"}),
-    ),
-    "evaluation": (
-        ("settings", {"nargs": "+", "type": setting, "metavar": "STEPS:CFG", "help": "sampler settings, e.g. 50:1 5:5"}),
-        ("weights", {"nargs": "+", "metavar": "ema|raw", "help": "which weights to sample with"}),
-        ("samples", {"type": INT, "metavar": "N", "help": "images for each control setting"}),
-        ("sampling-grid", {"metavar": "native|common", "help": "Euler steps on the formulation's own grid or on one in the clock"}),
-        ("extractor", {"metavar": "MODEL", "help": "features of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH"}),
-    ),
-}
 
-FIELDS = {
-    "model": ("depth", "width", "heads", "patch"),
-    "images": ("resolution", "train_images", "validation_images"),
-    "training": (
-        "steps batch lr warmup decay weight_decay clip ema dropout validations validation_batch precision".split()
-    ),
-    "evaluation": ("settings", "weights", "samples", "sampling_grid", "extractor"),
-}
-"""Which options belong to which part of a :class:`bench.config.Grid`."""
+@dataclass(frozen=True)
+class Option:
+    """One option: its name, the field of the configuration that it sets, and how argparse reads it."""
 
-RENAMED = {
-    ("images", "train_images"): "train",
-    ("images", "validation_images"): "validation",
-    ("training", "validation_batch"): "validation_images",
-    ("evaluation", "sampling_grid"): "grid",
-}
+    name: str
+    help: str
+    metavar: str
+    type: Callable[[str], Any] = str
+    several: bool = False
+    field: str = ""
+
+    @property
+    def target(self) -> str:
+        """The field it sets."""
+        return self.field or self.name.replace("-", "_")
+
+
+GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
+    (
+        "what is compared",
+        None,
+        (
+            Option(
+                "formulations", "names, globs, or a suite: paper, published, headline", "GLOB", several=True
+            ),
+            Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
+            Option("datasets", "shapes, digits, images:PATH", "DATA", several=True),
+            Option("seeds", "seeds 0 .. N-1", "N", INT),
+            Option(
+                "text", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH", "ENCODER"
+            ),
+        ),
+    ),
+    (
+        "the model",
+        "model",
+        (
+            Option("depth", "blocks; width is 64 D and heads are D unless given", "D", INT),
+            Option("width", "channels of both streams", "W", INT),
+            Option("heads", "attention heads", "N", INT),
+            Option("patch", "edge of a patch in pixels", "P", INT),
+        ),
+    ),
+    (
+        "the images",
+        "images",
+        (
+            Option("resolution", "edge of the square images", "PX", INT),
+            Option("train-images", "training images, at most", "N", INT, field="train"),
+            Option(
+                "validation-images",
+                "validation images, at most; FID's reference",
+                "N",
+                INT,
+                field="validation",
+            ),
+        ),
+    ),
+    (
+        "training",
+        "training",
+        (
+            Option("steps", "training steps", "N", INT),
+            Option("batch", "images a step", "B", INT),
+            Option("lr", "peak learning rate of AdamW", "X", FLOAT),
+            Option("warmup", "steps of linear warm-up", "N", INT),
+            Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
+            Option("weight-decay", "AdamW's decoupled weight decay", "X", FLOAT),
+            Option("clip", "largest gradient norm of a member", "X", FLOAT),
+            Option("ema", "time constant of the EMA as a share of the run", "SHARE", FLOAT),
+            Option("dropout", "probability of dropping a caption", "P", FLOAT),
+            Option("validations", "validations in a run", "N", INT),
+            Option(
+                "validation-batch",
+                "images of a validation, a multiple of 8",
+                "N",
+                INT,
+                field="validation_images",
+            ),
+            Option("precision", "of the network's matrix products", "float32|bf16"),
+        ),
+    ),
+    (
+        "evaluation",
+        "evaluation",
+        (
+            Option("settings", "sampler settings, e.g. 50:1 5:5", "STEPS:CFG", setting, several=True),
+            Option("weights", "which weights to sample with", "ema|raw", several=True),
+            Option("samples", "images for each control setting", "N", INT),
+            Option(
+                "sampling-grid",
+                "Euler steps on each path's own grid or one in the clock",
+                "native|common",
+                field="grid",
+            ),
+            Option(
+                "extractor",
+                "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",
+                "MODEL",
+            ),
+        ),
+    ),
+)
+"""Every option by part of :class:`bench.config.Grid`; those of the first group are fields of the grid itself."""
 
 
 def parser() -> Parser:
@@ -126,17 +175,32 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--preset", default="quick", metavar="NAME", help=" | ".join(PRESETS) + " (default quick)")
+    made.add_argument(
+        "--preset", default="quick", metavar="NAME", help=" | ".join(PRESETS) + " (default quick)"
+    )
     made.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/PRESET)")
-    made.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default auto)")
-    made.add_argument("--plugin", nargs="+", action="extend", type=Path, default=[], metavar="FILE", help="files that register formulations")
-    made.add_argument("--pack", type=INT, default=16, metavar="N", help="cells that train in one graph (default 16)")
+    made.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default auto)"
+    )
+    made.add_argument(
+        "--plugin",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="files that register formulations",
+    )
+    made.add_argument(
+        "--pack", type=INT, default=16, metavar="N", help="cells that train in one graph (default 16)"
+    )
     made.add_argument("--compile", action="store_true", help="torch.compile the model")
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    for title, options in OPTIONS.items():
+    for title, _, options in GROUPS:
         group = made.add_argument_group(f"{title} (default: the preset's)")
-        for name, how in options:
-            group.add_argument(f"--{name}", **how)
+        for o in options:
+            many = {"nargs": "+"} if o.several else {}
+            group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
     return made
 
 
@@ -153,17 +217,11 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Grid]:
 def override(grid: Grid, args: argparse.Namespace) -> Grid:
     """The preset with the options that were given."""
     changes: dict[str, Any] = {}
-    for part, names in FIELDS.items():
-        given = {
-            RENAMED.get((part, name), name): _frozen(getattr(args, name)) for name in names if getattr(args, name) is not None
-        }
-        if given:
+    for _, part, options in GROUPS:
+        values = {o.target: getattr(args, o.name.replace("-", "_")) for o in options}
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
+        if part is None:
+            changes |= given
+        elif given:
             changes[part] = replace(getattr(grid, part), **given)
-    for name in ("formulations", "samplers", "datasets", "seeds", "text"):
-        if getattr(args, name) is not None:
-            changes[name] = _frozen(getattr(args, name))
     return replace(grid, **changes)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

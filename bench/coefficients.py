@@ -28,7 +28,9 @@ def times(formulation: Formulation, u: Tensor, steps: range, total: int) -> Tens
     return torch.stack([formulation.times(row, step / total) for row, step in zip(u, steps, strict=True)])
 
 
-def validation_coefficients(formulations: Sequence[Formulation], levels: Tensor, device: torch.device) -> Coeffs:
+def validation_coefficients(
+    formulations: Sequence[Formulation], levels: Tensor, device: torch.device
+) -> Coeffs:
     """The seven scalars ``[E, B]`` at the given levels of the clock."""
     return stack([f.coeffs(f.at_clock(levels)) for f in formulations], device)
 

@@ -43,7 +43,9 @@ class Model:
     @property
     def sizes(self) -> tuple[int, int]:
         """Width and heads with the defaults filled in."""
-        return self.width or 64 * self.depth, self.heads or (self.depth if self.width is None else self.width // 64 or 1)
+        return self.width or 64 * self.depth, self.heads or (
+            self.depth if self.width is None else self.width // 64 or 1
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,12 @@ class Training:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "lr", "clip", "ema", "validations")
-        for name, low, high in (("decay", 0, 1), ("dropout", 0, 1), ("weight_decay", 0, 1e9), ("warmup", 0, 1e12)):
+        for name, low, high in (
+            ("decay", 0, 1),
+            ("dropout", 0, 1),
+            ("weight_decay", 0, 1e9),
+            ("warmup", 0, 1e12),
+        ):
             _within(self, name, low, high)
         if self.validation_images < 8 or self.validation_images % 8:
             closest = max(8, round(self.validation_images / 8) * 8)
@@ -108,7 +115,9 @@ class Evaluation:
             raise UserError(f"--samples {self.samples}: a Fréchet distance needs at least 2 samples")
         for steps, cfg in self.settings:
             if steps < 1 or not 0 <= cfg < 1e6:
-                raise UserError(f"sampler setting {steps}:{cfg:g}: steps must be at least 1 and guidance at least 0")
+                raise UserError(
+                    f"sampler setting {steps}:{cfg:g}: steps must be at least 1 and guidance at least 0"
+                )
         if not self.settings or len(set(self.settings)) < len(self.settings):
             raise UserError("--settings must name at least one sampler setting, and none twice")
         if not self.weights or len(set(self.weights)) < len(self.weights):
@@ -163,7 +172,9 @@ class Grid:
         size, patch = self.images.resolution, self.model.patch
         if size % patch:
             fitting = min((p for p in range(1, size + 1) if size % p == 0), key=lambda p: abs(p - patch))
-            raise UserError(f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}")
+            raise UserError(
+                f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}"
+            )
 
 
 def identity(config: Any) -> str:
@@ -210,17 +221,25 @@ def _within(config: Any, name: str, low: float, high: float) -> None:
     value = getattr(config, name)
     if not low <= value <= high:
         closest = min(max(value, low), high) if value == value else low
-        raise UserError(f"{_flag(name)} {value:g}: must lie in [{low:g}, {high:g}], the nearest is {closest:g}")
+        raise UserError(
+            f"{_flag(name)} {value:g}: must lie in [{low:g}, {high:g}], the nearest is {closest:g}"
+        )
 
 
 def _choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
     if getattr(config, name) not in choices:
-        raise UserError(f"{_flag(name)} {getattr(config, name)!r}: choose from {', '.join(map(repr, choices))}")
+        raise UserError(
+            f"{_flag(name)} {getattr(config, name)!r}: choose from {', '.join(map(repr, choices))}"
+        )
 
 
 def _flag(name: str) -> str:
     """The command's option for a field."""
-    special = {"train": "train-images", "validation": "validation-images", "validation_images": "validation-batch"}
+    special = {
+        "train": "train-images",
+        "validation": "validation-images",
+        "validation_images": "validation-batch",
+    }
     return "--" + special.get(name, name.replace("_", "-"))
 
 

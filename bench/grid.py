@@ -49,7 +49,9 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / "grid.json").exists():
-        raise UserError(f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}")
+        raise UserError(
+            f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"
+        )
 
 
 def describe(planned: plan.Plan, pack: int) -> str:
@@ -61,7 +63,9 @@ def describe(planned: plan.Plan, pack: int) -> str:
     lines = [
         f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {grid.seeds} seeds, "
         f"in {planned.out}",
-        "  " + ", ".join(f"{n} {state}" for state, n in counts.items()) + f"; {len(planned.todo(pack))} packs to run",
+        "  "
+        + ", ".join(f"{n} {state}" for state, n in counts.items())
+        + f"; {len(planned.todo(pack))} packs to run",
         f"model: depth {grid.model.depth}, width {width}, heads {heads}, patch {grid.model.patch}, text {grid.text}",
         f"training: {recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, {recipe.precision}",
         f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "

@@ -40,7 +40,11 @@ def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None)
         per_sample["clip"] = clip_scores(found, texts)
         values["clip"] = float(per_sample["clip"].mean())
     distance = kid(found, setup.reference)
-    values |= {"fid": frechet(Moments.of(found), setup.moments), "kid": distance.value, "kid_stderr": distance.stderr}
+    values |= {
+        "fid": frechet(Moments.of(found), setup.moments),
+        "kid": distance.value,
+        "kid_stderr": distance.stderr,
+    }
     if setup.data.name == "shapes":
         parts = compositional_accuracy(images.numpy(), captions or setup.chosen)
         per_sample |= {f"composition_{part}": hit for part, hit in parts.items()}

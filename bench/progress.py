@@ -38,7 +38,9 @@ class Display:
             self.bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bars:
             self.bars.stop()
 
@@ -59,7 +61,9 @@ class Display:
         """Progress inside the present pack; training counts for one half of it."""
         inside = share / 2 if stage == "train" else 0.5 + share / 2
         if self.bars:
-            self.bars.update(self.task, completed=(self.pack + inside) / self.packs, description=f"{stage}: {text}")
+            self.bars.update(
+                self.task, completed=(self.pack + inside) / self.packs, description=f"{stage}: {text}"
+            )
         elif time.monotonic() - self.spoken > PLAIN_EVERY or share >= 1:
             self.spoken = time.monotonic()
             self.say(f"{stage}: {text}")

@@ -54,7 +54,9 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         store.write_whole(path, lambda p: frame.to_csv(p, index=False))
 
 
-def sample_sheet(plan: Plan, order: Sequence[str], path: Path, captions: Sequence[str], columns: int = 8) -> None:
+def sample_sheet(
+    plan: Plan, order: Sequence[str], path: Path, captions: Sequence[str], columns: int = 8
+) -> None:
     """Draw formulations x captions for the first dataset and seed, at the study's setting with most steps and guidance.
 
     ``order`` lists formulations from the best; a cell without images leaves its row out.

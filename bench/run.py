@@ -82,14 +82,18 @@ def report(planned: plan.Plan, seconds: float) -> int:
     failed = [p for p in planned.cells if p.state == "failed"]
     for p in failed:
         error = store.read_json(p.folder / "status.json").get("error")
-        print(f"failed: {p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}: {error}", file=sys.stderr)
+        print(
+            f"failed: {p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}: {error}", file=sys.stderr
+        )
     if frame.empty or len(failed) == len(planned.cells):
         return 1
     results.write_frame(frame, planned.out / "results.parquet")
     store.write_json(planned.out / "yardsticks.json", store.read_object(yardsticks_file(planned)))
     ranking = rank.rank(frame)
     results.write_frame(ranking, planned.out / "ranking.csv")
-    results.sample_sheet(planned, list(ranking["formulation"]), planned.out / "samples.png", captions_of(planned))
+    results.sample_sheet(
+        planned, list(ranking["formulation"]), planned.out / "samples.png", captions_of(planned)
+    )
     rank.main([str(planned.out)])
     print(f"\n{len(planned.cells)} cells, {seconds:.0f} s. In {planned.out}:")
     print("  results.parquet  ranking.csv  samples.png  yardsticks.json  cells/")

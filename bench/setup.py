@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,10 +57,13 @@ class Setup:
 
 def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
     """The frozen text encoder that conditions the models: an extractor that can also encode captions as tokens."""
-    found = extractor(spec, str(device))
+    found: Any = extractor(spec, str(device))
     if not hasattr(found, "encode_text"):
-        raise UserError(f"--text {spec!r} gives no token vectors: choose 'tinyclip', 'tinyclip:PATH' or 'clip:PATH'")
-    return found
+        raise UserError(
+            f"--text {spec!r} gives no token vectors: choose 'tinyclip', 'tinyclip:PATH' or 'clip:PATH'"
+        )
+    encoder: TextEncoder = found
+    return encoder
 
 
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:

@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=15, help="alternations of every pair")
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled pairs out")
     parser.add_argument("--presets", nargs="*", default=["smoke", "quick"], help="presets to run whole")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows with device, versions and commit")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the rows with device, versions and commit"
+    )
     args = parser.parse_args(argv)
     try:
         for part in args.parts:
@@ -172,7 +174,15 @@ def step_rows(repeats: int, compiled: bool) -> list[Row]:
             ours, other, ratio = pair(
                 our_step(shape, batch, 1, how), diffusers_step(shape, batch, how), repeats
             )
-            rows.append(Row(f"step, {name}, {'compiled' if how else 'eager'}", ours, other, ratio, "ms; other: diffusers"))
+            rows.append(
+                Row(
+                    f"step, {name}, {'compiled' if how else 'eager'}",
+                    ours,
+                    other,
+                    ratio,
+                    "ms; other: diffusers",
+                )
+            )
             torch.compiler.reset()
     return rows
 
@@ -189,14 +199,24 @@ def member_rows(repeats: int) -> list[Row]:
                 alone()
 
         ours, other, ratio = pair(our_step(shape, batch, members, False), one_by_one, repeats)
-        rows.append(Row(f"{members} members, depth 3, width 64, batch {batch}", ours, other, ratio, "ms; other: one by one"))
+        rows.append(
+            Row(
+                f"{members} members, depth 3, width 64, batch {batch}",
+                ours,
+                other,
+                ratio,
+                "ms; other: one by one",
+            )
+        )
     return rows
 
 
 def command_rows(presets: Sequence[str]) -> list[Row]:
     """Wall seconds and peak memory of whole commands."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = [["--help"], ["--dry-run"]] + [["--preset", name, "--out", f"{folder}/{name}"] for name in presets]
+        commands = [["--help"], ["--dry-run"]] + [
+            ["--preset", name, "--out", f"{folder}/{name}"] for name in presets
+        ]
         return [command_row(arguments) for arguments in commands]
 
 
@@ -210,9 +230,13 @@ def command_row(arguments: Sequence[str]) -> Row:
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     if process.returncode:
-        raise UserError(f"'python -m bench.grid {' '.join(arguments)}' ended with exit code {process.returncode}")
+        raise UserError(
+            f"'python -m bench.grid {' '.join(arguments)}' ended with exit code {process.returncode}"
+        )
     shown = " ".join(a for a in arguments[:2])
-    return Row(f"bench.grid {shown}", seconds, None, None, f"s; peak memory {usage.ru_maxrss / 2**20:.2f} GiB")
+    return Row(
+        f"bench.grid {shown}", seconds, None, None, f"s; peak memory {usage.ru_maxrss / 2**20:.2f} GiB"
+    )
 
 
 def show(rows: Sequence[Row]) -> None:

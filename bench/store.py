@@ -58,14 +58,18 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): delete its folder and run the command again") from None
+        raise UserError(
+            f"{path} cannot be read ({error}): delete its folder and run the command again"
+        ) from None
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises :class:`UserError` naming the file if it holds something else."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise UserError(f"{path} cannot be read (it holds no object): delete its folder and run the command again")
+        raise UserError(
+            f"{path} cannot be read (it holds no object): delete its folder and run the command again"
+        )
     return value
 
 
@@ -85,7 +89,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         tensors: dict[str, Any] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): delete its folder and run the command again") from None
+        raise UserError(
+            f"{path} cannot be read ({error}): delete its folder and run the command again"
+        ) from None
     return tensors
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 class TextEncoder(Protocol):
     """What conditions a model: ``name`` identifies the weights."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens ``[N, L, text width]``, zero at padding, and pooled vectors ``[N, pooled width]``, float32."""
@@ -43,7 +44,9 @@ class Captions:
 
 
 @torch.no_grad()
-def encode(encoder: TextEncoder, captions: Sequence[str], device: torch.device, chunk: int = 1024) -> Captions:
+def encode(
+    encoder: TextEncoder, captions: Sequence[str], device: torch.device, chunk: int = 1024
+) -> Captions:
     """Encode the distinct ``captions``; positions that are padding in all of them are cut off."""
     distinct = sorted(set(captions))
     parts = [encoder.encode_text(distinct[i : i + chunk]) for i in range(0, len(distinct), chunk)]

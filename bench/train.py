@@ -26,6 +26,7 @@ from bench.models.shape import Shape
 from bench.seeds import seed_for
 from formulations import Coeffs, Formulation, common, loss, mix
 
+
 @dataclass(frozen=True)
 class Trained:
     """The pack after training: the model's parameters as a matrix, the best weights of each member, and their health."""
@@ -79,7 +80,9 @@ def train(
         if step + 1 in checks:
             native, shared = validate(network, flat, ema, validation[0], held, recipe)
             best.offer(step + 1, shared.mean(1), ema, flat.weights, health.alive)
-            for member, line in enumerate(lines(step + 1, time.perf_counter() - started, health, native, shared)):
+            for member, line in enumerate(
+                lines(step + 1, time.perf_counter() - started, health, native, shared)
+            ):
                 record(member, line)
         progress(step + 1)
 
@@ -114,12 +117,13 @@ def validate(
             native.append(loss(out, part.x, part.noise, k))
             shared.append(loss(out, part.x, part.noise, common(k)))
     by_level = (-1, len(LEVELS))
-    return tuple(torch.cat(parts, 1).unflatten(1, by_level).mean(1) for parts in (native, shared))  # type: ignore[return-value]
+    means = [torch.cat(parts, 1).unflatten(1, by_level).mean(1) for parts in (native, shared)]
+    return means[0], means[1]
 
 
 def clip(grads: Tensor, limit: float) -> Tensor:
     """Scale each member's gradient ``[E, P]`` to a norm of at most ``limit``; returns the norms before, ``[E]``."""
-    norms = grads.norm(dim=1)
+    norms: Tensor = grads.norm(dim=1)
     grads.mul_((limit / (norms + 1e-6)).clamp(max=1.0)[:, None])
     return norms
 
@@ -144,7 +148,9 @@ def validation_steps(recipe: Training) -> set[int]:
     return {round((i + 1) * recipe.steps / count) for i in range(count)}
 
 
-def lines(step: int, seconds: float, health: Health, native: Tensor, shared: Tensor) -> Iterator[dict[str, Any]]:
+def lines(
+    step: int, seconds: float, health: Health, native: Tensor, shared: Tensor
+) -> Iterator[dict[str, Any]]:
     """Each member's line of ``metrics.jsonl``; numbers that are not finite become null, as JSON has none."""
     columns = (health.mean_loss().tolist(), native.tolist(), shared.tolist(), health.alive.tolist())
     for train_loss, by_level, common_by_level, alive in zip(*columns, strict=True):

@@ -56,11 +56,14 @@ def run(
         for planned in pack:
             store.write_text(planned.folder / "error.txt", traceback.format_exc())
             store.write_json(
-                planned.folder / "status.json", {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+                planned.folder / "status.json",
+                {"state": "failed", "error": f"{type(error).__name__}: {error}"},
             )
 
 
-def train_pack(pack: Sequence[Planned], setup: Setup, device: torch.device, watch: Watcher, compiled: bool) -> None:
+def train_pack(
+    pack: Sequence[Planned], setup: Setup, device: torch.device, watch: Watcher, compiled: bool
+) -> None:
     """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
     cell = pack[0].cell
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
@@ -103,7 +106,9 @@ def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> No
             died = planned.cell.training.steps
         if died is None:
             for name, weights in (("ema", best.ema), ("raw", best.raw)):
-                store.write_tensors(planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu()))
+                store.write_tensors(
+                    planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
+                )
         status = {
             "state": "trained" if died is None else "diverged",
             "best_step": steps[e],
@@ -148,7 +153,16 @@ def evaluate_pack(
             watch("evaluate", f"{name}, {len(rows)} images", done / work)
 
         parts = generate(
-            model, flat, rows_of_weights, members, setup.captions, rows, noise, setting, evaluation.grid, progress
+            model,
+            flat,
+            rows_of_weights,
+            members,
+            setup.captions,
+            rows,
+            noise,
+            setting,
+            evaluation.grid,
+            progress,
         )
         pictures = torch.cat([setup.data.denormalize(part).cpu() for part in parts], dim=1)
         for e in range(len(alive)):
@@ -162,7 +176,13 @@ def evaluate_pack(
         folder = planned.folder / evaluation.id
         store.write_tensors(folder / "images.safetensors", images[e])
         store.write_tensors(folder / "per_sample.safetensors", per_sample[e])
-        result = {"evaluation": full(evaluation), "captions": list(setup.chosen[:16]), "names": setup.names(), "settings": results[e], "measuring": facts}
+        result = {
+            "evaluation": full(evaluation),
+            "captions": list(setup.chosen[:16]),
+            "names": setup.names(),
+            "settings": results[e],
+            "measuring": facts,
+        }
         store.write_json(folder / "result.json", result)
 
 
@@ -189,7 +209,9 @@ def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
     now = inputs(setup, formulation)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
         what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
-        raise UserError(f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder")
+        raise UserError(
+            f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
+        )
     verify_formulation(folder, formulation)
 
 
@@ -205,7 +227,11 @@ def verify_formulation(folder: Path, formulation: Formulation) -> None:
 
 def provenance(device: torch.device, members: int) -> dict[str, Any]:
     """Where a stage ran. No host name, no path."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else (platform.processor() or platform.machine())
+    )
     return {
         "device": name,
         "threads": torch.get_num_threads(),
@@ -214,4 +240,3 @@ def provenance(device: torch.device, members: int) -> dict[str, Any]:
         "pack": members,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-

@@ -9,7 +9,8 @@ from formulations.catalogue import SUITES, bases, match, names
 from formulations.conformance import check
 from formulations.crossing import cross
 from formulations.formulation import Coeffs, Formulation, Point
-from formulations.specs import get, register
+from formulations.registry import register
+from formulations.specs import get
 from samplers.plugin import load_plugin
 
 __all__ = [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from formulations.catalogue import bases, match, names
 from formulations.conformance import check
 from formulations.formulation import Coeffs, Formulation
-from formulations.specs import get, registry
+from formulations.registry import registry
+from formulations.specs import get
 from samplers.base import registry as sampler_registry
 from samplers.errors import UserError
 from samplers.lazy import lazy
@@ -40,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _plugins(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +151,8 @@ def _overview() -> str:
         "registered": "from plugins and installed packages",
     }
     counts = "\n".join(f"  {suite:<11}{len(names(suite)):>4}  {text}" for suite, text in suites.items())
-    samplers_ = ", ".join(e.template for e in sampler_registry.entries.values())
+    laws = textwrap.wrap(", ".join(e.template for e in sampler_registry.entries.values()), 90)
+    samplers_ = ("\n" + " " * 12).join(laws)
     return (
         f"Formulations by suite:\n{counts}\n\n"
         "A name is base[/sampler][@space][+weight].\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from functools import cache
 
-from formulations.specs import get, read, registry
+from formulations.registry import registry
+from formulations.specs import get, read
 from samplers.catalogue import LATER, STUDY
 from samplers.errors import UserError, nearest
 from samplers.grammar import Call, numbers_in_glob, split_top
@@ -66,7 +66,7 @@ EXTRA: tuple[str, ...] = (
     "v/vp(0.10,20.00)",
     "eps/ve",
     "F(0.50)/trig(0.50)/lognorm(-1.00,1.40)",
-    "F(1.00)/ve/lognorm(-0.40,1.00)",
+    "edm(-0.40,1.00,1.00)",
     "u/poly(2.00)",
     "edm/rf(B)",
     "eps/cos+minsnr(5.00)",
@@ -96,16 +96,11 @@ def names(suite: str = "paper") -> list[str]:
     listed: dict[str, Callable[[], Iterable[str]]] = {
         "paper": lambda: PAPER,
         "published": lambda: PUBLISHED,
-        "extra": _extra,
+        "extra": lambda: EXTRA,
         "registered": _registered,
-        "all": lambda: (*PAPER, *_extra(), *_registered()),
+        "all": lambda: (*PAPER, *EXTRA, *_registered()),
     }
     return list(listed[suite]())
-
-
-@cache
-def _extra() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(get(n).name for n in EXTRA))
 
 
 def _registered() -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def draw(formulations: Sequence[Formulation]) -> Figure:
     from matplotlib.figure import Figure
 
     lines = [(f, 0.0) for f in formulations] + [(f, 1.0) for f in formulations if f.law.switch]
-    columns = 3 if len(lines) > 2 else max(len(lines), 1)
+    columns = min(max(len(lines), 1), max(1, 130 // (max(len(f.name) for f in formulations) + 14)))
     rows = -(-len(lines) // columns)
     figure = Figure(figsize=(13, 4.0 + 0.24 * rows), layout="constrained")
     panels = figure.subplots(1, 3)
@@ -65,8 +65,9 @@ def draw(formulations: Sequence[Formulation]) -> Figure:
         for i, f in enumerate(formulations)
     }
     tops: list[tuple[float, float]] = []
+    width = 3.4 if len(lines) <= 12 else 2.0
     for i, (f, progress) in enumerate(lines):  # ever thinner and every other dashed: curves coincide
-        tops.append(_lines(panels, f, progress, shade[f], 3.4 - 2.2 * i / max(len(lines) - 1, 1), i % 2 == 1))
+        tops.append(_lines(panels, f, progress, shade[f], width * (1 - 0.65 * i / len(lines)), i % 2 == 1))
     _axes(panels, tops)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

@@ -8,7 +8,6 @@ was registered. One formulation has one canonical name, the study's where there 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -16,30 +15,12 @@ from typing import Any
 import samplers
 from formulations.formulation import Formulation, Scalar, ones
 from formulations.paths import PATHS, Path
+from formulations.registry import ALIASES, made_by_plugin, registry, taken
 from formulations.targets import TARGETS, karras_input, quarter_log_sigma
 from formulations.weights import SPACES, WEIGHTS, eps_space, product, v_space, x_space
 from samplers.base import registry as sampler_registry
 from samplers.errors import UserError, nearest
 from samplers.grammar import Call, number, parse, split_top
-from samplers.plugin import registries
-from samplers.registry import Registry, blame
-
-GROUP = "flowbench.formulations"
-ALIASES = {"x0": "x", "velocity": "u", "gvp": "cos", "trigflow": "trig"}
-
-
-def _taken(name: str) -> bool:
-    """Whether the built-in grammar already gives ``name`` a meaning."""
-    first, *rest = (ALIASES.get(word, word) for word in name.split("/"))
-    if not rest:
-        return first in TARGETS or first in {"rf", "edm"}
-    if first in TARGETS:
-        return rest[0] in PATHS
-    return first in {"rf", "edm"} and (rest[0] in {"rf", "cos"} or rest[0] in sampler_registry.entries)
-
-
-registry = Registry("formulation", GROUP, _taken)
-registries.append(registry)
 
 
 @dataclass(frozen=True)
@@ -72,17 +53,6 @@ def get(spec: str) -> Formulation:
     parts = read(spec)
     formulation = _assemble(parts)
     return replace(formulation, name=_name(parts))
-
-
-def register(template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a formulation: ``@register("my/path(s)")`` on a function of numbers.
-
-    The function returns a ``Formulation``; parameters with defaults may be left out of a name.
-
-    Raises:
-        UserError: a malformed or existing name, or parameters that differ from the function's.
-    """
-    return registry.register(template)
 
 
 def read(spec: str) -> Spec:
@@ -127,7 +97,7 @@ def _registered(segments: list[Call]) -> Spec | None:
     for count in range(min(len(segments), 8), 0, -1):
         head = segments[:count]
         name = "/".join(c.word for c in head)
-        if any(c.args for c in head[:-1]) or _taken(name):
+        if any(c.args for c in head[:-1]) or taken(name):
             continue
         entry = registry.entries.get(name)
         if entry is None and not _builtin(segments):
@@ -261,7 +231,7 @@ def _path(call: Call) -> Path:
 
 def _assemble(spec: Spec) -> Formulation:
     """Builds the formulation that the parts describe."""
-    made = _plugin(spec.plugin) if spec.plugin else _builtin_formulation(spec)
+    made = made_by_plugin(spec.plugin) if spec.plugin else _builtin_formulation(spec)
     preserving = bool(getattr(made.path, "preserving", False))
     spaces: dict[str, Scalar] = {"x": x_space, "eps": eps_space, "v": v_space(preserving)}
     weight, formula = made.weight, made.formula
@@ -299,15 +269,3 @@ def _builtin_formulation(spec: Spec) -> Formulation:
         schedule=path.schedule,
         formula=f"{path.formula}; output {text}",
     )
-
-
-def _plugin(call: Call) -> Formulation:
-    """Calls a registered function; its errors become one sentence with file and line."""
-    entry = registry.entries[call.word]
-    with blame(f"formulation {str(call)!r}"):
-        made = entry.function(*call.args)
-        if not isinstance(made, Formulation):
-            raise UserError(
-                f"formulation {entry.template!r} returned {type(made).__name__}, not a Formulation"
-            )
-    return made if made.formula else replace(made, formula=entry.summary)

@@ -38,7 +38,10 @@ class Flat:
     def views(self, matrix: Tensor) -> list[Tensor]:
         """The columns of ``matrix [E, P]`` as tensors shaped like the parameters."""
         parts = matrix.split(self.sizes, dim=1)
-        return [part.unflatten(1, shape) if shape else part for part, shape in zip(parts, self.shapes, strict=True)]
+        return [
+            part.unflatten(1, shape) if shape else part
+            for part, shape in zip(parts, self.shapes, strict=True)
+        ]
 
     def member(self, row: Tensor) -> dict[str, Tensor]:
         """One member's row ``[P]`` as named parameters, without the member axis."""

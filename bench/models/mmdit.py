@@ -75,7 +75,9 @@ class Stream(nn.Module):
         qk, v = qkv.split([2, 1], dim=3)
         return torch.cat([rms_norm(qk, self.qk_scale), v], dim=3)
 
-    def finish(self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor) -> Tensor:
+    def finish(
+        self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor
+    ) -> Tensor:
         """Attention's output and the MLP, each added through its gate."""
         members, batch, tokens, width = x.shape
         out = self.out(attended.reshape(members, batch * tokens, width)).view_as(x)
@@ -134,7 +136,9 @@ class MMDiT(nn.Module):
 
     def forward(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
         members, batch = clock.shape
-        image = self.patch(patchify(x, self.shape.patch).flatten(1, 2)).unflatten(1, (batch, -1)) + self.positions
+        image = (
+            self.patch(patchify(x, self.shape.patch).flatten(1, 2)).unflatten(1, (batch, -1)) + self.positions
+        )
         text = self.text(tokens.flatten(0, 1).expand(members, -1, -1)).unflatten(1, (batch, -1))
         condition = self.condition(clock, pooled)
         modulation = self.modulation(F.silu(condition)).view(members, batch, 1, -1)
@@ -146,7 +150,7 @@ class MMDiT(nn.Module):
 
     def condition(self, clock: Tensor, pooled: Tensor) -> Tensor:
         """The vector ``[E, B, h]`` that modulates the blocks: time and pooled text, each through a small MLP."""
-        time = self.time_out(F.silu(self.time_in(time_features(clock))))
+        time: Tensor = self.time_out(F.silu(self.time_in(time_features(clock))))
         return time + self.pooled_out(F.silu(self.pooled_in(pooled.expand(self.members, -1, -1))))
 
 

@@ -36,7 +36,7 @@ class Shape:
 
     @property
     def modulations(self) -> int:
-        """Vectors of width ``h`` that adaLN supplies: 12 a block, 8 for the last (its text half ends early), 2 for the head."""
+        """Vectors of width ``h`` that adaLN supplies: 12 a block, 8 for the last (its text ends early), 2 for the head."""
         return 12 * self.depth - 4 + 2
 
     def parameters(self) -> int:

@@ -19,9 +19,11 @@ def batches(setup: Setup, seed: int = 0, size: int = 10, dropout: float = 0.1) -
 
 
 def test_seeds_are_golden() -> None:
-    assert seed_for("noise", 0, 7) == int.from_bytes(
-        __import__("hashlib").sha256(b'["flowbench-1","noise",0,7]').digest()[:8], "big"
-    ) >> 1
+    assert (
+        seed_for("noise", 0, 7)
+        == int.from_bytes(__import__("hashlib").sha256(b'["flowbench-1","noise",0,7]').digest()[:8], "big")
+        >> 1
+    )
     assert seed_for("noise", 0, 7) != seed_for("noise", 7, 0) != seed_for("u", 0, 7)
 
 
@@ -66,12 +68,17 @@ def test_images_keep_their_captions(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.1, 0.05, 0.15)])
-def test_captions_are_dropped_whole_at_the_stated_rate(setup: Setup, dropout: float, low: float, high: float) -> None:
+def test_captions_are_dropped_whole_at_the_stated_rate(
+    setup: Setup, dropout: float, low: float, high: float
+) -> None:
     made = batches(setup, size=64, dropout=dropout)
     gone = []
     for step in range(15):
         batch = made.at(step)
-        without_tokens, without_pooled = batch.tokens.flatten(1).norm(dim=1) == 0, batch.pooled.norm(dim=1) == 0
+        without_tokens, without_pooled = (
+            batch.tokens.flatten(1).norm(dim=1) == 0,
+            batch.pooled.norm(dim=1) == 0,
+        )
         assert torch.equal(without_tokens, without_pooled)
         gone.append(without_tokens.double().mean().item())
     assert low <= np.mean(gone) <= high

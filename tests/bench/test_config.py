@@ -27,8 +27,14 @@ from samplers.errors import UserError
 
 GOLDEN = {
     "default": (Cell("rf", "shapes"), "GOLDEN1"),
-    "seed and size": (Cell("rf/lognorm(0.00,1.00)", "digits", seed=2, model=Model(depth=2, patch=4)), "GOLDEN2"),
-    "recipe": (Cell("edm/rf", "shapes", training=Training(steps=1500, lr=2e-3), images=Images(resolution=32)), "GOLDEN3"),
+    "seed and size": (
+        Cell("rf/lognorm(0.00,1.00)", "digits", seed=2, model=Model(depth=2, patch=4)),
+        "GOLDEN2",
+    ),
+    "recipe": (
+        Cell("edm/rf", "shapes", training=Training(steps=1500, lr=2e-3), images=Images(resolution=32)),
+        "GOLDEN3",
+    ),
 }
 
 
@@ -52,7 +58,9 @@ def test_only_what_differs_from_the_defaults_is_hashed() -> None:
 
 
 def test_whole_numbers_and_floats_are_one_value() -> None:
-    assert Cell("rf", "shapes", training=Training(lr=1)).id == Cell("rf", "shapes", training=Training(lr=1.0)).id
+    assert (
+        Cell("rf", "shapes", training=Training(lr=1)).id == Cell("rf", "shapes", training=Training(lr=1.0)).id
+    )
     assert Evaluation(settings=((50, 5),)).id == Evaluation(settings=((50, 5.0),)).id
 
 
@@ -103,7 +111,7 @@ def test_full_dump_is_json_and_complete() -> None:
     ],
 )
 def test_mistakes_are_one_sentence(make: Any, words: str) -> None:
-    with pytest.raises(UserError, match=".*") as caught:
+    with pytest.raises(UserError) as caught:
         make()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -101,7 +101,9 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
         assert (one - zero).abs().max() > 1e-3
 
 
-def run(setup: Setup, grid: Grid, names: list[str], weights: Tensor, setting: Setting, how: str = "native") -> Tensor:
+def run(
+    setup: Setup, grid: Grid, names: list[str], weights: Tensor, setting: Setting, how: str = "native"
+) -> Tensor:
     model, flat = tiny(setup, grid, len(names))
     rows = setup.captions.rows(setup.chosen)
     noise = start_noise("shapes", len(rows), (3, 16, 16))

@@ -35,7 +35,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_a_run_leaves(finished: Path) -> None:
     names = {p.name for p in finished.iterdir()}
-    assert names == {"grid.json", "cells", "results.parquet", "ranking.csv", "samples.png", "yardsticks.json", "yardsticks"}
+    assert names == {
+        "grid.json",
+        "cells",
+        "results.parquet",
+        "ranking.csv",
+        "samples.png",
+        "yardsticks.json",
+        "yardsticks",
+    }
     cells = sorted((finished / "cells").iterdir())
     assert len(cells) == 2
     for cell in cells:
@@ -66,7 +74,10 @@ def test_per_sample_values_average_to_the_result(finished: Path) -> None:
     for cell in (finished / "cells").iterdir():
         (folder,) = (p for p in cell.iterdir() if p.is_dir())
         result = json.loads((folder / "result.json").read_text())
-        per_sample, images = load_file(folder / "per_sample.safetensors"), load_file(folder / "images.safetensors")
+        per_sample, images = (
+            load_file(folder / "per_sample.safetensors"),
+            load_file(folder / "images.safetensors"),
+        )
         for name, values in result["settings"].items():
             assert per_sample[f"{name}/clip"].mean().item() == pytest.approx(values["clip"], abs=1e-3)
             assert images[name].shape == (12, 3, 16, 16)
@@ -84,7 +95,7 @@ def test_yardsticks_order(finished: Path) -> None:
     yardsticks = json.loads((finished / "yardsticks.json").read_text())["shapes"]
     assert yardsticks["clip_real"] > yardsticks["clip_shuffled"] + 30
     assert yardsticks["composition_real"] == 1.0
-    assert 0 < yardsticks["fid_real"]
+    assert yardsticks["fid_real"] > 0
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -104,7 +115,9 @@ def test_the_same_command_does_nothing_more(finished: Path, capsys: pytest.Captu
     assert "rf/lognorm(0.00,1.00)" in printed.out
 
 
-def test_only_what_is_missing_is_run_and_a_pack_does_not_change_results(finished: Path, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_run_and_a_pack_does_not_change_results(
+    finished: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "grown"
     command = [*SMALL, "--out", str(out)]
     at = command.index("--formulations")
@@ -244,7 +257,9 @@ def test_help_and_plan_need_no_torch_and_no_second(argv: list[str], tmp_path: Pa
     assert time.monotonic() - started < 5, "about 0.2 s on an idle machine"
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert grid.main(["--preset", "paper", "--dry-run", "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
     assert "122 cells: 61 formulations x 2 datasets x 1 seeds" in printed
@@ -252,14 +267,17 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pyte
     assert not (tmp_path / "run").exists()
 
 
+EVERYTHING = """
+--preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 --patch 2
+--text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --decay .5
+--weight-decay .1 --clip 3 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
+--weights raw --samples 5 --sampling-grid common --extractor clip:y
+"""
+
+
 def test_every_option_reaches_the_configuration() -> None:
     usual = parse(["--preset", "smoke"])[1]
-    changed = parse(
-        "--preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 "
-        "--patch 2 --text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 "
-        "--warmup 1 --decay .5 --weight-decay .1 --clip 3 --ema .3 --dropout .4 --validations 2 --validation-batch 8 "
-        "--precision bf16 --settings 7:2 --weights raw --samples 5 --sampling-grid common --extractor clip:y".split()
-    )[1]
+    changed = parse(EVERYTHING.split())[1]
     from bench.config import full
 
     def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -134,7 +134,9 @@ def test_flat_is_the_model() -> None:
     flat = Flat(model)
     assert flat.weights.shape == (2, SMALL.parameters())
     assert torch.equal(flat.row(flat.member(flat.weights[1])), flat.weights[1])
-    randomised = flat.weights + 0.05 * torch.randn(flat.weights.shape, generator=torch.Generator().manual_seed(2))
+    randomised = flat.weights + 0.05 * torch.randn(
+        flat.weights.shape, generator=torch.Generator().manual_seed(2)
+    )
     given = inputs(SMALL, 2)
     before = model(*given)
     with swapped(flat, randomised):

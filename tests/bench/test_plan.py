@@ -73,7 +73,9 @@ def test_states(tmp_path: Path) -> None:
     packs = [[p.cell.formulation for p in pack] for pack in made.todo(16)]
     assert packs == [["eps/cos"], ["eps/linear", "v/linear", "edm/rf"]]
     other = replace(grid, evaluation=replace(grid.evaluation, samples=77))
-    assert plan.make(other, tmp_path).cells[0].state == "trained", "another evaluation measures again and trains nothing"
+    assert plan.make(other, tmp_path).cells[0].state == "trained", (
+        "another evaluation measures again and trains nothing"
+    )
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))

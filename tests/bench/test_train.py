@@ -20,7 +20,9 @@ CPU = torch.device("cpu")
 NAMES = ("rf/lognorm(0,1)", "eps/linear", "edm(-1.2,1.2)")
 
 
-def run(setup: Setup, grid: Grid, names: tuple[str, ...] = NAMES, **options: Any) -> tuple[Trained, list[list[dict[str, Any]]]]:
+def run(
+    setup: Setup, grid: Grid, names: tuple[str, ...] = NAMES, **options: Any
+) -> tuple[Trained, list[list[dict[str, Any]]]]:
     recipe = replace(grid.training, **options.pop("recipe", {}))
     formulations = options.pop("formulations", None) or [get(n) for n in names]
     lines: list[list[dict[str, Any]]] = [[] for _ in formulations]
@@ -104,7 +106,9 @@ def test_health_remembers_the_step_of_death() -> None:
 def test_best_keeps_the_smallest_loss_of_living_members() -> None:
     best = Best(torch.zeros(3, 2))
     alive = torch.tensor([True, True, False])
-    best.offer(1, torch.tensor([3.0, float("nan"), 1.0]), torch.full((3, 2), 1.0), torch.full((3, 2), 10.0), alive)
+    best.offer(
+        1, torch.tensor([3.0, float("nan"), 1.0]), torch.full((3, 2), 1.0), torch.full((3, 2), 10.0), alive
+    )
     best.offer(2, torch.tensor([4.0, 2.0, 1.0]), torch.full((3, 2), 2.0), torch.full((3, 2), 20.0), alive)
     assert best.step.tolist() == [1, 2, 0]
     assert best.ema[:, 0].tolist() == [1.0, 2.0, 0.0]
@@ -142,7 +146,9 @@ def test_ema_follows_its_recursion(setup: Setup, grid: Grid) -> None:
     seen: list[torch.Tensor] = []
     offer = Best.offer
 
-    def spy(self: Best, step: int, score: torch.Tensor, ema: torch.Tensor, raw: torch.Tensor, alive: torch.Tensor) -> None:
+    def spy(
+        self: Best, step: int, score: torch.Tensor, ema: torch.Tensor, raw: torch.Tensor, alive: torch.Tensor
+    ) -> None:
         seen.append(torch.stack([ema, raw]).clone())
         offer(self, step, score, ema, raw, alive)
 
@@ -191,4 +197,3 @@ def test_formulations_are_not_known_by_name() -> None:
     for module in (bench.train, bench.generate, bench.coefficients):
         source = inspect.getsource(module)
         assert not any(f'"{word}' in source for word in ("rf", "edm", "eps", "v/", "lognorm"))
-

@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 import formulations
 from formulations import Formulation, check, get, names, register
 from formulations.__main__ import main
+from formulations.registry import GROUP
 from formulations.targets import noise, velocity
 from samplers import Sampler
 from samplers.errors import UserError
@@ -189,14 +189,13 @@ def test_pictures_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 def test_help_is_quick_and_needs_no_torch() -> None:
     code = (
-        "import runpy, sys\nsys.argv = ['formulations', '--help']\n"
+        "import runpy, sys, time\nsys.argv = ['formulations', '--help']\n"
         "try: runpy.run_module('formulations', run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules and 'scipy' not in sys.modules\n"
+        "assert time.process_time() < 1\n"
     )
-    begin = time.process_time()
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert time.process_time() - begin < 1
     assert "check my.py" in done.stdout
 
 
@@ -224,7 +223,7 @@ def test_the_docs_page_runs(
     assert isinstance(scope["x_next"], torch.Tensor)
     assert scope["x_next"].shape == (64, 3, 8, 8)
     assert set(tomllib.loads(blocks("toml")[0])["project"]["entry-points"]) == {
-        formulations.specs.registry.group,
+        GROUP,
         "flowbench.samplers",
     }
 

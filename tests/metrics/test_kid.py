@@ -31,6 +31,30 @@ def test_value_is_the_definition_for_any_block(block: int) -> None:
     assert kid(x, y, block=block).value == pytest.approx(by_definition(x, y), rel=1e-12)
 
 
+def test_standard_error_is_its_formula() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(20, 3)) + 1.0
+    m, n = len(x), len(y)
+
+    def kernels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.array([[(p @ q / 3 + 1) ** 3 for q in b] for p in a])
+
+    def spread(k: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Means per row and per column over ``pairs``, and the mean square about them."""
+        rows = np.array([k[i][pairs[i]].mean() for i in range(len(k))])
+        cols = np.array([k[:, j][pairs[:, j]].mean() for j in range(k.shape[1])])
+        mean = k[pairs].mean()
+        return rows, cols, (k[pairs] ** 2).mean() - (rows**2).mean() - (cols**2).mean() + mean**2
+
+    rx, _, qxx = spread(kernels(x, x), ~np.eye(m, dtype=bool))
+    ry, _, qyy = spread(kernels(y, y), ~np.eye(n, dtype=bool))
+    xy, yx, qxy = spread(kernels(x, y), np.ones((m, n), dtype=bool))
+    first = 4 / m * max(0, np.var(rx - xy, ddof=1) - qxx / (m - 1) - qxy / n)
+    first += 4 / n * max(0, np.var(ry - yx, ddof=1) - qyy / (n - 1) - qxy / m)
+    second = 2 * qxx / (m * (m - 1)) + 2 * qyy / (n * (n - 1)) + 4 * qxy / (m * n)
+    assert kid(x, y).stderr == pytest.approx(np.sqrt(first + second), rel=1e-10)
+
+
 def test_blocks_do_not_change_the_error() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(30, 4)), rng.normal(size=(50, 4)) + 0.3

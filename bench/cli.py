@@ -57,6 +57,11 @@ def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
     return parse
 
 
+def datasets(values: Sequence[str]) -> list[str]:
+    """``digits,shapes`` is two datasets; a comma in the path of ``images:`` is a comma."""
+    return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
+
+
 INT, FLOAT = number(int, "a whole number"), number(float, "a number")
 
 
@@ -221,6 +226,8 @@ def override(grid: Grid, args: argparse.Namespace) -> Grid:
         values = {o.target: getattr(args, o.name.replace("-", "_")) for o in options}
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
         if part is None:
+            if "datasets" in given:
+                given["datasets"] = tuple(datasets(given["datasets"]))
             changes |= given
         elif given:
             changes[part] = replace(getattr(grid, part), **given)

@@ -21,7 +21,7 @@ from bench.seeds import seed_for
 from bench.text import Captions
 from formulations import Coeffs, Formulation, split
 
-CHUNK = 128
+CHUNK = 64
 """Captions sampled at once; no result depends on it beyond float rounding."""
 
 

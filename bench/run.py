@@ -13,6 +13,7 @@ import formulations
 from analysis import rank
 from bench import measure, plan, results, setup, store, worker
 from bench.config import Grid, full, identity
+from bench.memory import keep_freed_memory
 from bench.progress import Display
 from bench.setup import Setup
 from samplers.errors import UserError
@@ -23,6 +24,7 @@ def execute(planned: plan.Plan, device_name: str, pack_size: int, compiled: bool
 
     Returns the exit code: 0, or 1 if a cell failed. Raises :class:`UserError`.
     """
+    keep_freed_memory()
     device, started = pick_device(device_name), time.monotonic()
     check_formulations(planned)
     todo = planned.todo(pack_size)

@@ -113,7 +113,7 @@ class TinyCLIP:
             raise UserError(
                 f"tinyclip was trained on other captions ({share:.0%} of the words of {where} are unknown): "
                 f"train one with `python -m bench.metrics.tinyclip --data {where} --out my.safetensors` and "
-                "pass `--extractor tinyclip:my.safetensors`"
+                "pass `--extractor tinyclip:my.safetensors --text tinyclip:my.safetensors`"
             )
 
     def _sphere(self, x: Tensor) -> Tensor:

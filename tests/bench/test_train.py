@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_the_same_run_twice_is_bit_equal(setup: Setup, grid: Grid) -> None:
 def test_training_lowers_every_loss(setup: Setup, grid: Grid) -> None:
     _, lines = run(setup, grid, recipe={"steps": 120, "validations": 4})
     for member in lines:
-        assert member[-1]["val_loss"] < 0.9 * member[0]["val_loss"]
+        assert member[-1]["val_loss"] < 0.95 * member[0]["val_loss"]
 
 
 @pytest.mark.parametrize(
@@ -197,3 +198,10 @@ def test_formulations_are_not_known_by_name() -> None:
     for module in (bench.train, bench.generate, bench.coefficients):
         source = inspect.getsource(module)
         assert not any(f'"{word}' in source for word in ("rf", "edm", "eps", "v/", "lognorm"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_agrees_with_eager(setup: Setup, grid: Grid) -> None:
+    eager, compiled = (run(setup, grid, ("rf",), compiled=how)[0].best for how in (False, True))
+    torch.testing.assert_close(compiled.loss, eager.loss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(compiled.ema, eager.ema, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,100 @@
+"""Datasets made ready, images measured, yardsticks set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import grid as command
+from bench.config import Evaluation, Grid, Images
+from bench.measure import measure, yardsticks
+from bench.setup import Setup, choose, make
+from samplers.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def test_real_images_score_like_real_images(setup: Setup) -> None:
+    by_caption = {c: i for i, c in enumerate(setup.data.validation.captions)}
+    images = torch.from_numpy(setup.data.validation.images[[by_caption[c] for c in setup.chosen]])
+    found = measure(images, setup)
+    assert found.values["clip"] > 90
+    assert found.values["composition"] == found.values["composition_all"] == 1.0
+    assert found.per_sample["clip"].shape == (12,)
+    assert found.values["clip"] == pytest.approx(found.per_sample["clip"].mean())
+
+
+def test_noise_scores_badly(setup: Setup) -> None:
+    noise = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = measure(noise, setup)
+    assert found.values["clip"] < 40
+    assert found.values["composition_all"] == 0.0
+    assert found.values["fid"] > 20
+
+
+def test_composition_is_the_mean_of_its_parts(setup: Setup) -> None:
+    images = torch.from_numpy(setup.data.train.images[:12])
+    values = measure(images, setup).values
+    parts = [values[f"composition_{p}"] for p in ("colors", "shapes", "sizes", "relation", "background")]
+    assert values["composition"] == pytest.approx(np.mean(parts))
+    assert 0 < values["composition"] < 1
+
+
+def test_yardsticks(setup: Setup) -> None:
+    found = yardsticks(setup)
+    assert found["n"] == 12
+    assert found["clip_real"] > 90 > 20 > found["clip_shuffled"]
+    assert found["fid_name"].startswith("fid[tinyclip-")
+    assert f"ref=shapes-{setup.data.digest}-48,n=12]" in found["fid_name"]
+    assert found == yardsticks(setup)
+
+
+def test_the_chosen_captions_are_a_prefix_whatever_n(setup: Setup) -> None:
+    few, many = choose(setup.data, Evaluation(samples=10)), choose(setup.data, Evaluation(samples=100))
+    assert many[:10] == few
+    assert many[48:96] == many[:48], "48 validation captions, repeated"
+
+
+def test_a_gray_dataset(grid: Grid) -> None:
+    made = make("digits", replace(grid, images=Images(train=200, validation=40)), CPU)
+    assert made.shape(grid.model, 16).channels == 1
+    assert yardsticks(made)["clip_real"] > 80
+    assert "composition" not in measure(torch.from_numpy(made.data.train.images[:12]), made).values
+
+
+def write_folder(folder: Path, setup: Setup, words: str | None = None) -> None:
+    folder.mkdir()
+    images, captions = setup.data.train.images[:60], setup.data.train.captions[:60]
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:03}.png")
+        (folder / f"{i:03}.txt").write_text(words or caption)
+
+
+def test_a_folder_of_images_runs_through(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_folder(tmp_path / "pictures", setup)
+    (tmp_path / "pictures" / "extra.png").write_bytes(b"no image")
+    argv = [
+        "--preset", "smoke", "--formulations", "rf", "--datasets", f"images:{tmp_path / 'pictures'}", "--steps", "4",
+        "--batch", "4", "--validation-batch", "8", "--samples", "4", "--settings", "2:1", "--device", "cpu",
+    ]  # fmt: skip
+    assert command.main([*argv, "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert "skipped extra.png" in printed.err
+    assert "real images" in printed.out
+
+
+def test_captions_of_another_world_are_refused(
+    setup: Setup, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_folder(tmp_path / "pictures", setup, "an emoji of a grinning face")
+    with pytest.raises(UserError, match=r"bench\.metrics\.tinyclip --data .*--text tinyclip:"):
+        make(f"images:{tmp_path / 'pictures'}", grid, CPU)

@@ -8,7 +8,7 @@ Euler's step of the probability-flow ODE; for variance-preserving paths it is DD
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,7 +48,6 @@ def generate(
     noise: Tensor,
     setting: Setting,
     grid: str = "native",
-    progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[Tensor]:
     """Yield normalised images ``[E, n, C, H, W]`` chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
 
@@ -60,9 +59,7 @@ def generate(
     with swapped(flat, weights):
         for chosen in torch.arange(len(rows)).split(CHUNK):
             text = captions[rows[chosen].to(device)]
-            x = solve(model, path, noise[chosen].to(device), text, cfg)
-            progress(len(chosen))
-            yield x
+            yield solve(model, path, noise[chosen].to(device), text, cfg)
 
 
 def solve(model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float) -> Tensor:

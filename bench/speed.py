@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from bench import store
+from bench.memory import keep_freed_memory
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from samplers.errors import UserError, nearest
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--json", type=Path, metavar="FILE", help="write the rows with device, versions and commit"
     )
     args = parser.parse_args(argv)
+    keep_freed_memory()
     try:
         for part in args.parts:
             if part not in PARTS:

@@ -6,7 +6,8 @@ import json
 import platform
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import torch
 import formulations
 from bench import store
 from bench.batches import Batches, validation_batch
-from bench.config import Evaluation, full
+from bench.config import Evaluation, Setting, full
 from bench.generate import control_settings, generate, setting_name, start_noise
 from bench.measure import measure
 from bench.models.flat import Flat
@@ -126,67 +127,79 @@ def evaluate_pack(
     alive = [p for p in pack if (p.folder / "ema.safetensors").exists()]
     if not alive:
         return
-    cell = alive[0].cell
     members = [formulations.get(p.cell.formulation) for p in alive]
     for planned, formulation in zip(alive, members, strict=True):
         verify(planned.folder, setup, formulation)
-    model = MMDiT(setup.shape(cell.model, cell.images.resolution), len(alive)).to(device)
-    flat = Flat(model)
-    rows = setup.captions.rows(setup.chosen)
-    noise = start_noise(setup.data.name, len(rows), tuple(setup.data.train.images.shape[1:]))
-    settings = control_settings(evaluation)
-    results: list[dict[str, Any]] = [{} for _ in alive]
-    images: list[dict[str, torch.Tensor]] = [{} for _ in alive]
-    per_sample: list[dict[str, torch.Tensor]] = [{} for _ in alive]
-    work = sum(evaluations(setting) for _, setting in settings) * len(rows)
-    done = 0.0
     started = time.perf_counter()
-    for weights, setting in settings:
-        name = setting_name(weights, setting)
-        rows_of_weights = torch.stack(
-            [flat.row(store.read_tensors(p.folder / f"{weights}.safetensors")) for p in alive]
-        ).to(device)
-
-        def progress(count: int, setting: tuple[int, float] = setting, name: str = name) -> None:
-            nonlocal done
-            done += count * evaluations(setting)
-            watch("evaluate", f"{name}, {len(rows)} images", done / work)
-
-        parts = generate(
-            model,
-            flat,
-            rows_of_weights,
-            members,
-            setup.captions,
-            rows,
-            noise,
-            setting,
-            evaluation.grid,
-            progress,
-        )
-        pictures = torch.cat([setup.data.denormalize(part).cpu() for part in parts], dim=1)
-        for e in range(len(alive)):
-            measured = measure(pictures[e], setup)
-            results[e][name] = {"weights": weights, "steps": setting[0], "cfg": setting[1], **measured.values}
-            images[e][name] = pictures[e].clone()
+    found = [Found() for _ in alive]
+    for name, (weights, setting), images in generate_all(alive, members, setup, evaluation, device, watch):
+        for kept, pictures in zip(found, images, strict=True):
+            measured = measure(pictures, setup)
+            kept.settings[name] = {
+                "weights": weights,
+                "steps": setting[0],
+                "cfg": setting[1],
+                **measured.values,
+            }
+            kept.images[name] = pictures.clone()
             for key, values in measured.per_sample.items():
-                per_sample[e][f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
+                kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
     facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(device, len(alive))}
-    for e, planned in enumerate(alive):
+    for planned, kept in zip(alive, found, strict=True):
         folder = planned.folder / evaluation.id
-        store.write_tensors(folder / "images.safetensors", images[e])
-        store.write_tensors(folder / "per_sample.safetensors", per_sample[e])
+        store.write_tensors(folder / "images.safetensors", kept.images)
+        store.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
         result = {
             "evaluation": full(evaluation),
             "captions": list(setup.chosen[:16]),
             "names": setup.names(),
-            "settings": results[e],
+            "settings": kept.settings,
             "measuring": facts,
         }
         store.write_json(folder / "result.json", result)
 
 
-def evaluations(setting: tuple[int, float]) -> int:
+@dataclass
+class Found:
+    """What is collected of one cell while its settings are measured, by name of the setting."""
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, torch.Tensor] = field(default_factory=dict)
+    per_sample: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def generate_all(
+    pack: Sequence[Planned],
+    members: Sequence[Formulation],
+    setup: Setup,
+    evaluation: Evaluation,
+    device: torch.device,
+    watch: Watcher,
+) -> Iterator[tuple[str, tuple[str, Setting], torch.Tensor]]:
+    """Yield (name, control setting, uint8 images ``[E, n, C, H, W]``) for every control setting of the evaluation."""
+    cell = pack[0].cell
+    model = MMDiT(setup.shape(cell.model, cell.images.resolution), len(pack)).to(device)
+    flat = Flat(model)
+    rows = setup.captions.rows(setup.chosen)
+    _, channels, height, width = setup.data.train.images.shape
+    noise = start_noise(setup.data.name, len(rows), (channels, height, width))
+    settings = control_settings(evaluation)
+    work, done = sum(evaluations(setting) for _, setting in settings) * len(rows), 0
+    for weights, setting in settings:
+        name = setting_name(weights, setting)
+        files = [store.read_tensors(p.folder / f"{weights}.safetensors") for p in pack]
+        matrix = torch.stack([flat.row(named) for named in files]).to(device)
+        parts = []
+        for part in generate(
+            model, flat, matrix, members, setup.captions, rows, noise, setting, evaluation.grid
+        ):
+            parts.append(setup.data.denormalize(part).cpu())
+            done += part.shape[1] * evaluations(setting)
+            watch("evaluate", f"{name}, {len(rows)} images", done / work)
+        yield name, (weights, setting), torch.cat(parts, dim=1)
+
+
+def evaluations(setting: Setting) -> int:
     """Network evaluations for one image: one a step without guidance, two with."""
     return setting[0] * (1 if setting[1] == 1.0 else 2)
 

@@ -52,8 +52,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.device.type != "cpu" or q.shape[2] > 128:
         return F.scaled_dot_product_attention(q, k, v)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return scores.softmax(dim=-1) @ v
+    weights: Tensor = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1)
+    return weights @ v
 
 
 class Stream(nn.Module):
@@ -80,7 +80,7 @@ class Stream(nn.Module):
     def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         """Queries, keys and values ``[E, B, N, 3, heads, head width]`` of ``x [E, B, N, h]``, not yet normalised."""
         members, batch, tokens, width = x.shape
-        qkv = self.qkv(modulate(x, shift, scale).reshape(members, batch * tokens, width))
+        qkv: Tensor = self.qkv(modulate(x, shift, scale).reshape(members, batch * tokens, width))
         return qkv.view(members, batch, tokens, 3, self.heads, width // self.heads)
 
     def finish(

@@ -121,7 +121,7 @@ def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
         torch.testing.assert_close(alone[0], together[e], rtol=1e-4, atol=1e-4)
 
 
-def test_chunks_and_progress(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tiny(setup, grid, 1)[1].weights
     whole = run(setup, grid, ["rf"], weights, (3, 5.0))
     monkeypatch.setattr("bench.generate.CHUNK", 5)

@@ -30,7 +30,9 @@ def test_real_images_score_like_real_images(setup: Setup) -> None:
 
 
 def test_noise_scores_badly(setup: Setup) -> None:
-    noise = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    noise = torch.randint(
+        0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     found = measure(noise, setup)
     assert found.values["clip"] < 40
     assert found.values["composition_all"] == 0.0

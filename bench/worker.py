@@ -72,13 +72,19 @@ def train_pack(
     held = validation_batch(setup.data, setup.captions, recipe.validation_images, device)
     logs = [(p.folder / "metrics.jsonl").open("w", encoding="utf-8") for p in pack]
 
+    losses: dict[str, float] = {}
+
     def record(member: int, line: dict[str, Any]) -> None:
+        if line["val_loss"] is not None:
+            losses[pack[member].cell.formulation] = line["val_loss"]
         logs[member].write(json.dumps(line, allow_nan=False) + "\n")
         logs[member].flush()
 
     def progress(step: int) -> None:
         if step % 10 == 0 or step == recipe.steps:
-            watch("train", f"step {step} of {recipe.steps}", step / recipe.steps)
+            leader = min(losses, key=lambda name: losses[name], default=None)
+            lowest = f", lowest validation loss {losses[leader]:.3f} {leader}" if leader else ""
+            watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps)
 
     started = time.perf_counter()
     try:

@@ -184,6 +184,31 @@ def test_a_plugin_joins_and_an_edited_plugin_is_refused(tmp_path: Path) -> None:
     assert "'my/late(1.50)' has changed since" in again.stderr
 
 
+BROKEN = [
+    ("import nothing_of_this_name", "nothing_of_this_name"),
+    (PLUGIN.replace("at.t ** s", "1 / 0"), "ZeroDivisionError"),
+    (PLUGIN.replace("at.t ** s", "at.t.sum()"), "shape"),
+    (PLUGIN.replace("at.t ** s", "-at.t"), "w"),
+    (PLUGIN.replace("(1 - t, t)", "(1 - t, 0 * t)"), "my/late"),
+    (PLUGIN.replace("my/late(s)", "rf"), "rf"),
+    ("x = (", "line 1"),
+]
+
+
+@pytest.mark.parametrize(("source", "words"), BROKEN, ids=[words for _, words in BROKEN])
+def test_a_broken_plugin_is_one_sentence_and_leaves_nothing(
+    source: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    command = [*SMALL, "--plugin", str(tmp_path / "mine.py"), "--formulations", "my/late", "--out", str(tmp_path / "run")]
+    assert grid.main(command) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert not (tmp_path / "run").exists()
+
+
 def subprocess_main(argv: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bench.grid", *argv],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -38,12 +39,17 @@ class Plan:
         return dict(Counter(p.state for p in self.cells))
 
     def todo(self, size: int) -> list[tuple[Planned, ...]]:
-        """The unfinished cells in packs of at most ``size``: same dataset, seed and stage, so one graph serves a pack."""
+        """The unfinished cells in even packs of at most ``size``: same dataset, seed and stage, so one graph serves a pack."""
         groups: dict[tuple[str, int, bool], list[Planned]] = {}
         for p in self.cells:
             if p.state not in ("done", "diverged"):
                 groups.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
-        return [tuple(g[i : i + size]) for g in groups.values() for i in range(0, len(g), size)]
+        packs: list[tuple[Planned, ...]] = []
+        for group in groups.values():
+            count = -(-len(group) // size)
+            edges = [len(group) * i // count for i in range(count + 1)]
+            packs += [tuple(group[a:b]) for a, b in pairwise(edges)]
+        return packs
 
 
 def expand(grid: Grid) -> tuple[str, ...]:

@@ -85,6 +85,7 @@ def test_packs_cover_what_is_missing_once(size: int, seeds: int, datasets: int) 
     packs = made.todo(size)
     assert [p for pack in packs for p in pack] == list(made.cells)
     assert all(len(pack) <= size for pack in packs)
+    assert max(map(len, packs)) - min(map(len, packs)) <= 1
     assert all(len({(p.cell.dataset, p.cell.seed) for p in pack}) == 1 for pack in packs)
 
 

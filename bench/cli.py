@@ -133,7 +133,6 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
             Option("warmup", "steps of linear warm-up", "N", INT),
             Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
             Option("weight-decay", "AdamW's decoupled weight decay", "X", FLOAT),
-            Option("clip", "largest gradient norm of a member", "X", FLOAT),
             Option("ema", "time constant of the EMA as a share of the run", "SHARE", FLOAT),
             Option("dropout", "probability of dropping a caption", "P", FLOAT),
             Option("validations", "validations in a run", "N", INT),

@@ -64,8 +64,9 @@ class Images:
 class Training:
     """The recipe: AdamW with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
 
-    ``ema`` is the time constant of the EMA as a share of the run (the study's 1e4 steps of its 5e5, rounded to what
-    short runs need); ``decay`` the share at the end of the run over which the learning rate falls linearly to zero.
+    ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
+    not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
+    linearly to zero. Gradients are normalised (:func:`bench.train.normalise`), so there is no clipping to set.
     """
 
     steps: int = 20_000
@@ -74,7 +75,6 @@ class Training:
     warmup: int = 200
     decay: float = 0.0
     weight_decay: float = 0.0
-    clip: float = 1.0
     ema: float = 0.02
     dropout: float = 0.1
     validations: int = 20
@@ -82,7 +82,7 @@ class Training:
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch", "lr", "clip", "ema", "validations")
+        _positive(self, "steps", "batch", "lr", "ema", "validations")
         for name, low, high in (
             ("decay", 0, 1),
             ("dropout", 0, 1),

@@ -63,7 +63,7 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     split, n = setup.data.train, len(setup.chosen)
     rows = np.resize(rng.permutation(len(split.images)), n)
     images, captions = torch.from_numpy(split.images[rows]), [split.captions[i] for i in rows]
-    shuffled = captions[1:] + captions[:1]
+    shuffled = others(captions)
     real, other = measure(images, setup, captions), measure(images, setup, shuffled)
     return {
         "n": n,
@@ -75,3 +75,12 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
         "composition_shuffled": other.values.get("composition"),
         **setup.names(),
     }
+
+
+def others(captions: Sequence[str]) -> list[str]:
+    """For each caption the next one in the list that differs from it; itself if there is no other."""
+    turned = [*captions, *captions]
+    return [
+        next((c for c in turned[i + 1 : i + len(captions)] if c != mine), mine)
+        for i, mine in enumerate(captions)
+    ]

@@ -13,7 +13,7 @@ class Health:
         self.alive = torch.ones(members, dtype=torch.bool, device=device)
         self.died = torch.full((members,), -1, dtype=torch.long, device=device)
         self.total = torch.zeros(members, device=device)
-        self.count = 0
+        self.count = torch.zeros(members, device=device)
 
     def observe(self, step: int, losses: Tensor, norms: Tensor) -> None:
         """Take note of a step's losses and gradient norms, both ``[E]``."""
@@ -21,12 +21,12 @@ class Health:
         self.died = torch.where(self.alive & ~fine, step, self.died)
         self.alive = fine
         self.total += torch.where(fine, losses, 0.0)
-        self.count += 1
+        self.count += fine
 
     def mean_loss(self) -> Tensor:
-        """Mean training loss ``[E]`` since the last call."""
-        mean = self.total / max(self.count, 1)
-        self.total, self.count = torch.zeros_like(self.total), 0
+        """Mean training loss ``[E]`` of living members since the last call; NaN for those that had no step."""
+        mean = self.total / self.count
+        self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
         return mean
 
     def diverged_at(self) -> list[int | None]:
@@ -35,18 +35,25 @@ class Health:
 
 
 class Best:
-    """The EMA and raw weights ``[E, P]`` of each member's smallest EMA validation loss (arXiv 2403.03206, appendix B.3)."""
+    """The EMA and raw weights ``[E, P]`` of each member's smallest EMA validation loss (arXiv 2403.03206, appendix B.3).
+
+    Chosen by the member's own loss, which is what it minimises; ``common`` is the common loss at that step.
+    """
 
     def __init__(self, weights: Tensor) -> None:
         members = weights.shape[0]
         self.ema, self.raw = weights.clone(), weights.clone()
         self.loss = torch.full((members,), float("inf"), device=weights.device)
+        self.common = self.loss.clone()
         self.step = torch.zeros(members, dtype=torch.long, device=weights.device)
 
-    def offer(self, step: int, score: Tensor, ema: Tensor, raw: Tensor, alive: Tensor) -> None:
-        """Keep the weights of the members whose ``score [E]`` is the smallest so far."""
-        better = alive & (score < self.loss)
-        self.loss = torch.where(better, score, self.loss)
+    def offer(
+        self, step: int, native: Tensor, common: Tensor, ema: Tensor, raw: Tensor, alive: Tensor
+    ) -> None:
+        """Keep the weights of the members whose ``native`` loss ``[E]`` is the smallest so far."""
+        better = alive & (native < self.loss) & common.isfinite()
+        self.loss = torch.where(better, native, self.loss)
+        self.common = torch.where(better, common, self.common)
         self.step = torch.where(better, step, self.step)
         self.ema = torch.where(better[:, None], ema, self.ema)
         self.raw = torch.where(better[:, None], raw, self.raw)

@@ -39,7 +39,7 @@ class Plan:
         return dict(Counter(p.state for p in self.cells))
 
     def todo(self, size: int) -> list[tuple[Planned, ...]]:
-        """The unfinished cells in even packs of at most ``size``: same dataset, seed and stage, so one graph serves a pack."""
+        """The unfinished cells in even packs of at most ``size``, each of one dataset, seed and stage: one graph."""
         groups: dict[tuple[str, int, bool], list[Planned]] = {}
         for p in self.cells:
             if p.state not in ("done", "diverged"):

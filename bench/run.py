@@ -45,8 +45,9 @@ def execute(planned: plan.Plan, device_name: str, pack_size: int, compiled: bool
 
 def check_formulations(planned: plan.Plan) -> None:
     """Conformance of every formulation, and that none changed under the name of a cell that is there already."""
+    steps = [steps for steps, _ in planned.grid.evaluation.settings]
     for name in plan.formulations_of(planned):
-        formulations.check(formulations.get(name))
+        formulations.check(formulations.get(name), steps)
     for p in planned.cells:
         if p.state != "missing":
             worker.verify_formulation(p.folder, formulations.get(p.cell.formulation))
@@ -81,9 +82,9 @@ def yardsticks_file(planned: plan.Plan) -> Path:
 def report(planned: plan.Plan, seconds: float) -> int:
     """Write the tables and the picture, print the ranking, and say where everything is."""
     frame = results.collect(planned)
-    failed = [p for p in planned.cells if p.state == "failed"]
+    failed = [p for p in planned.cells if p.state not in ("done", "diverged")]
     for p in failed:
-        error = store.read_json(p.folder / "status.json").get("error")
+        error = store.read_object(p.folder / "status.json").get("error")
         print(
             f"failed: {p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}: {error}", file=sys.stderr
         )

@@ -71,7 +71,7 @@ def train(
         losses = native_loss(network, batch, c, recipe).mean(1)
         losses.sum().backward()
 
-        health.observe(step, losses.detach(), clip(flat.collect(), recipe.clip))
+        health.observe(step, losses.detach(), normalise(flat.collect()))
         flat.grads.masked_fill_(~health.alive[:, None], 0.0)
         optimiser.param_groups[0]["lr"] = recipe.lr * rate(step, recipe)
         optimiser.step()
@@ -79,7 +79,7 @@ def train(
 
         if step + 1 in checks:
             native, shared = validate(network, flat, ema, validation[0], held, recipe)
-            best.offer(step + 1, shared.mean(1), ema, flat.weights, health.alive)
+            best.offer(step + 1, native.mean(1), shared.mean(1), ema, flat.weights, health.alive)
             for member, line in enumerate(
                 lines(step + 1, time.perf_counter() - started, health, native, shared)
             ):
@@ -121,10 +121,14 @@ def validate(
     return means[0], means[1]
 
 
-def clip(grads: Tensor, limit: float) -> Tensor:
-    """Scale each member's gradient ``[E, P]`` to a norm of at most ``limit``; returns the norms before, ``[E]``."""
+def normalise(grads: Tensor) -> Tensor:
+    """Scale each member's gradient ``[E, P]`` to norm 1; returns the norms before, ``[E]``.
+
+    With AdamW's own invariance nothing then depends on the unit of a native loss: a formulation whose weight is
+    multiplied by a constant is the same formulation, and trains the same. An absolute clip would not see it so.
+    """
     norms: Tensor = grads.norm(dim=1)
-    grads.mul_((limit / (norms + 1e-6)).clamp(max=1.0)[:, None])
+    grads.div_(norms.clamp_min(1e-30)[:, None])
     return norms
 
 

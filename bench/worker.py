@@ -28,6 +28,8 @@ from bench.train import Trained, finite, train
 from formulations import Formulation
 from samplers.errors import UserError
 
+WEIGHTS = ("ema", "raw")
+
 
 class Watcher(Protocol):
     """Is told how far a pack is: ``stage`` and a text, and a share of this pack's work between 0 and 1."""
@@ -44,22 +46,37 @@ def run(
     compiled: bool = False,
 ) -> None:
     """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status."""
+    train_first = pack[0].state != "trained"
     try:
-        if pack[0].state != "trained":
+        if train_first:
             for planned in pack:
                 known = inputs(setup, formulations.get(planned.cell.formulation))
                 store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
             train_pack(pack, setup, device, watch, compiled)
+            train_first = False
+        for planned in pack:
+            forgive(planned.folder)
         evaluate_pack(pack, setup, evaluation, device, watch)
     except UserError:
         raise
     except Exception as error:
         for planned in pack:
-            store.write_text(planned.folder / "error.txt", traceback.format_exc())
-            store.write_json(
-                planned.folder / "status.json",
-                {"state": "failed", "error": f"{type(error).__name__}: {error}"},
-            )
+            fail(planned.folder, error, trained=not train_first)
+
+
+def fail(folder: Path, error: Exception, trained: bool) -> None:
+    """Note why a cell failed. A trained cell stays trained: only its measuring is done again."""
+    store.write_text(folder / "error.txt", traceback.format_exc())
+    status = store.read_object(folder / "status.json") if trained else {"state": "failed"}
+    store.write_json(folder / "status.json", status | {"error": f"{type(error).__name__}: {error}"})
+
+
+def forgive(folder: Path) -> None:
+    """Forget an earlier failure before trying again."""
+    (folder / "error.txt").unlink(missing_ok=True)
+    status = store.read_object(folder / "status.json")
+    if status.pop("error", None):
+        store.write_json(folder / "status.json", status)
 
 
 def train_pack(
@@ -107,10 +124,12 @@ def train_pack(
 
 def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
     """Write each member's weights and status."""
-    best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.loss.tolist()
+    best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.common.tolist()
     for e, (planned, died) in enumerate(zip(pack, trained.health.diverged_at(), strict=True)):
         if died is None and losses[e] == float("inf"):
             died = planned.cell.training.steps
+        for name in WEIGHTS:
+            (planned.folder / f"{name}.safetensors").unlink(missing_ok=True)
         if died is None:
             for name, weights in (("ema", best.ema), ("raw", best.raw)):
                 store.write_tensors(

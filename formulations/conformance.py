@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from formulations import grids
@@ -21,13 +22,13 @@ STEPS = 50
 """Length of the sampling grids that are checked."""
 
 
-def check(f: Formulation) -> list[str]:
+def check(f: Formulation, steps: Iterable[int] = (STEPS,)) -> list[str]:
     """Runs every check; returns one line per passed check.
 
     Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times
-    and on both sampling grids; the clock rises from data to noise; |det| stays above 1e-3 of the norms of its
-    rows on the grids; (x, n) -> output -> (x, n) returns the same; the dtype is kept; ``[B]`` and ``[E, B]``
-    give the same values.
+    and on both sampling grids; the clock rises from data to noise and reaches 1/16 ... 15/16; |det| stays above
+    1e-3 of the norms of its rows on the grids of ``steps``; (x, n) -> output -> (x, n) returns the same; the
+    dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file
@@ -35,7 +36,8 @@ def check(f: Formulation) -> list[str]:
     """
     try:
         with blame(f"formulation {f.name!r}"):
-            return [part(f) for part in (_times, _shapes, _clock, _finite, _grids, _round_trip)]
+            passed = [part(f) for part in (_times, _shapes, _clock, _finite)]
+            return [*passed, *(_grids(f, count) for count in dict.fromkeys(steps)), _round_trip(f)]
     except UserError as error:
         raise error if repr(f.name) in str(error) else _fail(f, str(error)) from error
 
@@ -90,13 +92,14 @@ def _clock(f: Formulation) -> str:
     s = f.clock(t)
     if not bool((s.diff() > 0).all()) or float(s[0]) > 0.5 or float(s[-1]) < 0.5:
         raise _fail(f, "the clock b/(a+b) must rise with t, from data at t = 0 to noise at t = 1")
+    f.at_clock(torch.linspace(1 / 16, 15 / 16, 8, dtype=torch.float64))  # the levels of validation
     return "path: the clock b/(a+b) rises from data to noise"
 
 
-def _grids(f: Formulation) -> str:
-    for kind, grid in (("native", f.grid(STEPS)), ("common", f.common_grid(STEPS))):
-        if grid.shape != (STEPS,) or bool((grid.diff() >= 0).any()):
-            raise _fail(f, f"its {kind} sampling grid is not {STEPS} descending times")
+def _grids(f: Formulation, steps: int) -> str:
+    for kind, grid in (("native", f.grid(steps)), ("common", f.common_grid(steps))):
+        if grid.shape != (steps,) or bool((grid.diff() >= 0).any()):
+            raise _fail(f, f"its {kind} sampling grid is not {steps} descending times")
         low = grids.relative_det(f, grid)
         if float(low.min()) < grids.MIN_DET:
             where = float(grid[low.argmin()])
@@ -104,7 +107,7 @@ def _grids(f: Formulation) -> str:
                 f,
                 f"its output cannot be decoded at t = {where:g} of the {kind} grid (a q - b p is about 0)",
             )
-    return "grids: descending, output decodable (det away from zero)"
+    return f"grids of {steps} steps: descending, output decodable (det away from zero)"
 
 
 def _round_trip(f: Formulation) -> str:

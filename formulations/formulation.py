@@ -195,7 +195,11 @@ class Formulation:
         Computed in float64 and returned in u's dtype, at least float32. ``u`` is clamped to [1e-5, 1 - 1e-5]
         and t to [1e-6, 1 - 1e-6].
         """
-        t = self.law(u.double().clamp(EDGE_U, 1 - EDGE_U), progress).clamp(EDGE_T, 1 - EDGE_T)
+        law = self.law.at(progress)
+        t = law(u.double().clamp(EDGE_U, 1 - EDGE_U))
+        if law.by_clock:
+            t = grids.invert(lambda z: self.point(z).clock, t, self.domain)
+        t = t.clamp(EDGE_T, 1 - EDGE_T)
         return t.to(torch.promote_types(u.dtype, torch.float32))
 
     def point(self, t: Tensor) -> Point:

@@ -138,14 +138,14 @@ def trig(sd: float = 0.5) -> Path:
 
 
 def poly(n: float = 2.0) -> Path:
-    """a = 1 - t^n, b = t^n: the polynomial convex path of Lipman et al. 2024, arXiv 2412.06264.
+    """a = (1 - t)^n, b = 1 - (1 - t)^n: the polynomial convex path of Lipman et al. 2024, arXiv 2412.06264.
 
     Raises:
         UserError: unless 0.1 <= n <= 10.
     """
     if not 0.1 <= n <= 10:
         raise UserError(f"poly needs n in [0.1, 10], not {n:g}")
-    return Path(lambda t: (1 - t**n, t**n), f"a = 1 - t^{n:g}, b = t^{n:g}")
+    return Path(lambda t: ((1 - t) ** n, 1 - (1 - t) ** n), f"a = (1 - t)^{n:g}, b = 1 - (1 - t)^{n:g}")
 
 
 PATHS: dict[str, tuple[Callable[..., Path], tuple[float, ...]]] = {

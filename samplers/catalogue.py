@@ -24,6 +24,7 @@ LATER = (
     "stretched(0.95,1.00,0.10)",
     "shift(3.00)",
     "shift(3.00,lognorm(0.00,1.00))",
+    "clock(laplace(0.00,0.50))",
     "mix(0.90,lognorm(0.00,1.00))",
     "curriculum(lognorm(0.00,1.00),0.66)",
 )

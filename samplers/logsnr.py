@@ -1,6 +1,7 @@
 """Samplers stated as a law of the log-SNR: ``t = sigmoid(-lambda / 2)``, the clock of the straight path.
 
-On another path the same ``t`` is drawn, so there the law of the log-SNR is that path's image of it.
+On another path the same ``t`` is drawn, so there the law of the log-SNR is that path's image of it; ``clock(...)``
+around the sampler keeps the law of the log-SNR instead.
 """
 
 from __future__ import annotations

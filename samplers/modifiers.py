@@ -1,4 +1,4 @@
-"""Samplers made of samplers: ``shift``, ``mix`` and ``curriculum``."""
+"""Samplers made of samplers: ``shift``, ``clock``, ``mix`` and ``curriculum``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def shift(alpha: float, X: Sampler = "uniform") -> Sampler:  # type: ignore[assi
         return Sampler(quantile, density)
 
     return X.lift(change)
+
+
+@register("clock(X)")
+def clock(X: Sampler) -> Sampler:
+    """The clock s = b / (a + b) is drawn from X, and native time follows from the path: ``t = s^-1(X(u))``.
+
+    So a law of the noise level is the same on every path: ``clock(lognorm(m,s))`` is sigma = b/a = exp(m + s N(0, 1)), and
+    ``clock(laplace(mu,b))`` is Laplace in the log-SNR (Hang et al. 2024, arXiv 2407.03297) also where ``laplace`` alone
+    would act on native time. On the straight path and on ``ve`` the clock is the native time. Noise levels that a path
+    does not reach become its nearest.
+    """
+    return X.lift(lambda inner: replace(inner, by_clock=True))
 
 
 @register("mix(p,X)")

@@ -29,6 +29,7 @@ class Sampler:
         quantile: elementwise map of float64 ``u`` to float64 ``t``, any shape.
         density: optional closed form ``t -> pi(t)``; derived from ``quantile`` where absent.
         name: canonical name; set by the registry.
+        by_clock: whether ``t`` is meant as the clock ``b / (a + b)`` of a path rather than its native time.
         switch: ``(at, sampler)``: from training progress ``at`` on, ``sampler`` takes over (a curriculum).
     """
 
@@ -36,6 +37,7 @@ class Sampler:
     density: Quantile | None = None
     name: str = ""
     switch: tuple[float, Sampler] | None = None
+    by_clock: bool = False
 
     def __call__(self, u: Tensor, progress: float = 0.0) -> Tensor:
         """``t`` for ``u``, float64, at ``progress`` in [0, 1] of the training."""
@@ -53,6 +55,7 @@ class Sampler:
     def lift(self, change: Callable[[Sampler], Sampler]) -> Sampler:
         """``change`` applied before and after the switch, for modifiers of a curriculum."""
         changed = change(replace(self, switch=None))
+        changed = replace(changed, by_clock=changed.by_clock or self.by_clock)
         if self.switch is None:
             return changed
         return replace(changed, switch=(self.switch[0], self.switch[1].lift(change)))

@@ -53,9 +53,10 @@ def logit_normal(t: Tensor, m: float, s: float) -> Tensor:
 
 @register("mode(s)")
 def mode(s: float) -> Sampler:
-    """t = 1 - u - s (cos^2(pi u / 2) - 1 + u), heavy in the middle for s > 0 and at the ends for s < 0.
+    """t = f(1 - u), f(v) = 1 - v - s (cos^2(pi v / 2) - 1 + v): heavy in the middle for s > 0, at the ends for s < 0.
 
-    Decreasing in ``u``. Density ``1 / |dt/du|``, ``dt/du = -1 - s + (s pi / 2) sin(pi u)``: 1 / (1 + s) at
+    The study's f falls in v; at ``1 - u`` it has the same law and rises, so that under shared ``u`` all samplers look at
+    the same end. Density ``1 / (dt/du)``, ``dt/du = 1 + s - (s pi / 2) sin(pi u)``: 1 / (1 + s) at
     the ends and 1 / (1 + s - s pi / 2) in the middle; ``s = -1`` is the arcsine law.
 
     Raises:
@@ -63,7 +64,7 @@ def mode(s: float) -> Sampler:
     """
     if not -1 <= s <= MODE_MAX:
         raise UserError(f"mode(s) needs s in [-1, {MODE_MAX:.5f}], not {s:g}")
-    return Sampler(lambda u: 1 - u - s * (torch.cos(math.pi / 2 * u) ** 2 - 1 + u))
+    return Sampler(lambda u: u - s * (torch.sin(math.pi / 2 * u) ** 2 - u))
 
 
 @register("cosmap")

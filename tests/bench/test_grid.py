@@ -53,8 +53,9 @@ def test_what_a_run_leaves(finished: Path) -> None:
         assert [line["step"] for line in lines] == [4, 8, 12]
         status = json.loads((cell / "status.json").read_text())
         assert status["state"] == "trained"
-        assert status["val_loss"] == pytest.approx(min(line["val_loss"] for line in lines))
-        assert status["best_step"] in (4, 8, 12)
+        best = min(lines, key=lambda line: sum(line["val_native"]))
+        assert status["best_step"] == best["step"]
+        assert status["val_loss"] == pytest.approx(best["val_loss"])
         assert (cell / "ema.safetensors").exists()
         assert not list(cell.glob("**/.*"))
 
@@ -184,6 +185,25 @@ def test_a_plugin_joins_and_an_edited_plugin_is_refused(tmp_path: Path) -> None:
     assert "'my/late(1.50)' has changed since" in again.stderr
 
 
+def test_failed_measuring_does_not_train_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import worker
+
+    def broken(*given: Any) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "measure", broken)
+        assert grid.main([*SMALL, "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.count("OSError: disk full") == 2
+    weights = {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/cells/*/ema.safetensors")}
+    assert len(weights) == 2
+    assert grid.main([*SMALL, "--out", str(tmp_path / "run")]) == 0
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/cells/*/ema.safetensors")} == weights
+    assert not list(tmp_path.glob("run/cells/*/error.txt"))
+
+
 BROKEN = [
     ("import nothing_of_this_name", "nothing_of_this_name"),
     (PLUGIN.replace("at.t ** s", "1 / 0"), "ZeroDivisionError"),
@@ -200,7 +220,15 @@ def test_a_broken_plugin_is_one_sentence_and_leaves_nothing(
     source: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.py").write_text(source)
-    command = [*SMALL, "--plugin", str(tmp_path / "mine.py"), "--formulations", "my/late", "--out", str(tmp_path / "run")]
+    command = [
+        *SMALL,
+        "--plugin",
+        str(tmp_path / "mine.py"),
+        "--formulations",
+        "my/late",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert grid.main(command) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -295,7 +323,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
 EVERYTHING = """
 --preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 --patch 2
 --text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --decay .5
---weight-decay .1 --clip 3 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
+--weight-decay .1 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
 --weights raw --samples 5 --sampling-grid common --extractor clip:y
 """
 

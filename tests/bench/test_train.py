@@ -14,7 +14,7 @@ from bench.coefficients import coefficients
 from bench.config import Grid, Training
 from bench.members import Best, Health
 from bench.setup import Setup
-from bench.train import Trained, clip, ema_decay, rate, train, validation_steps
+from bench.train import Trained, ema_decay, normalise, rate, train, validation_steps
 from formulations import get
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_training_lowers_every_loss(setup: Setup, grid: Grid) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"lr": 1e-3}, {"warmup": 9}, {"decay": 0.5}, {"weight_decay": 0.5}, {"clip": 0.01}, {"ema": 0.5}, {"dropout": 0.9},
+    [{"lr": 1e-3}, {"warmup": 9}, {"decay": 0.5}, {"weight_decay": 0.5}, {"ema": 0.5}, {"dropout": 0.9},
      {"precision": "bf16"}, {"batch": 16}, {"validation_images": 32}],
 )  # fmt: skip
 def test_every_option_changes_the_result(setup: Setup, grid: Grid, change: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ def test_a_diverged_member_is_masked_and_the_others_do_not_notice(setup: Setup, 
     alone, _ = run(setup, grid, formulations=[rf])
     assert trained.health.diverged_at() == [None, 0]
     assert lines[1][-1]["alive"] is False
-    assert lines[1][-1]["train_loss"] == 0.0
+    assert lines[1][-1]["train_loss"] is None
     assert trained.best.loss[1] == float("inf")
     assert trained.flat.weights.isfinite().all()
     torch.testing.assert_close(alone.best.ema[0], trained.best.ema[0], rtol=1e-4, atol=1e-5)
@@ -101,26 +101,40 @@ def test_health_remembers_the_step_of_death() -> None:
     health.observe(1, torch.tensor([1.0, float("nan"), 1.0]), one)
     health.observe(2, one, torch.tensor([1.0, 1.0, float("inf")]))
     assert health.diverged_at() == [None, 1, 2]
-    assert health.mean_loss().tolist() == pytest.approx([1.0, 1 / 3, 2 / 3])
-
-
-def test_best_keeps_the_smallest_loss_of_living_members() -> None:
-    best = Best(torch.zeros(3, 2))
-    alive = torch.tensor([True, True, False])
-    best.offer(
-        1, torch.tensor([3.0, float("nan"), 1.0]), torch.full((3, 2), 1.0), torch.full((3, 2), 10.0), alive
+    assert health.mean_loss().tolist() == pytest.approx([1.0, 1.0, 1.0]), (
+        "over the steps that each member lived"
     )
-    best.offer(2, torch.tensor([4.0, 2.0, 1.0]), torch.full((3, 2), 2.0), torch.full((3, 2), 20.0), alive)
+    assert health.mean_loss().isnan().all()
+
+
+def test_best_keeps_the_smallest_native_loss_of_living_members() -> None:
+    best = Best(torch.zeros(3, 2))
+    alive, common = torch.tensor([True, True, False]), torch.tensor([7.0, 7.0, 7.0])
+    ones = torch.ones(3, 2)
+    best.offer(1, torch.tensor([3.0, float("nan"), 1.0]), common, ones, 10 * ones, alive)
+    best.offer(2, torch.tensor([4.0, 2.0, 1.0]), common - 1, 2 * ones, 20 * ones, alive)
     assert best.step.tolist() == [1, 2, 0]
+    assert best.loss.tolist() == [3.0, 2.0, float("inf")]
+    assert best.common.tolist() == [7.0, 6.0, float("inf")]
     assert best.ema[:, 0].tolist() == [1.0, 2.0, 0.0]
     assert best.raw[:, 0].tolist() == [10.0, 20.0, 0.0]
 
 
-def test_clip_bounds_each_member_alone() -> None:
-    grads = torch.tensor([[3.0, 4.0], [0.3, 0.4], [float("inf"), 0.0]])
-    norms = clip(grads, 1.0)
-    assert norms.tolist() == pytest.approx([5.0, 0.5, float("inf")])
-    torch.testing.assert_close(grads[:2], torch.tensor([[0.6, 0.8], [0.3, 0.4]]), rtol=1e-5, atol=0)
+def test_gradients_are_normalised_member_by_member() -> None:
+    grads = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0], [float("inf"), 0.0]])
+    norms = normalise(grads)
+    assert norms.tolist() == pytest.approx([5.0, 0.5, 0.0, float("inf")])
+    torch.testing.assert_close(grads[:3], torch.tensor([[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("name", ["rf", "edm(-1.2,1.2)", "eps/linear"])
+def test_the_unit_of_a_loss_does_not_matter(setup: Setup, grid: Grid, name: str) -> None:
+    usual = get(name)
+    for factor in (0.01, 100.0):
+        scaled = replace(usual, weight=lambda at, k=factor: k * usual.weight(at))
+        one, other = run(setup, grid, formulations=[usual])[0], run(setup, grid, formulations=[scaled])[0]
+        torch.testing.assert_close(other.best.common, one.best.common, rtol=1e-3, atol=0)
+        torch.testing.assert_close(other.best.loss, factor * one.best.loss, rtol=1e-3, atol=0)
 
 
 def test_learning_rate() -> None:
@@ -147,11 +161,9 @@ def test_ema_follows_its_recursion(setup: Setup, grid: Grid) -> None:
     seen: list[torch.Tensor] = []
     offer = Best.offer
 
-    def spy(
-        self: Best, step: int, score: torch.Tensor, ema: torch.Tensor, raw: torch.Tensor, alive: torch.Tensor
-    ) -> None:
-        seen.append(torch.stack([ema, raw]).clone())
-        offer(self, step, score, ema, raw, alive)
+    def spy(self: Best, step: int, *given: torch.Tensor) -> None:
+        seen.append(torch.stack([given[2], given[3]]).clone())
+        offer(self, step, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Best, "offer", spy)
@@ -203,5 +215,5 @@ def test_formulations_are_not_known_by_name() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_training_agrees_with_eager(setup: Setup, grid: Grid) -> None:
     eager, compiled = (run(setup, grid, ("rf",), compiled=how)[0].best for how in (False, True))
-    torch.testing.assert_close(compiled.loss, eager.loss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(compiled.common, eager.common, rtol=1e-4, atol=0)
     torch.testing.assert_close(compiled.ema, eager.ema, rtol=1e-3, atol=1e-4)

@@ -81,7 +81,7 @@ def test_paths_with_closed_forms() -> None:
     assert close(b / (1 + b), T)
     a, b = path("poly(3)")
     assert close(a + b, torch.ones_like(T))
-    assert close(b, T**3)
+    assert close(a, (1 - T) ** 3)
     a, b = path("trig(.4)")
     angle = torch.atan(b / a / 0.4)  # TrigFlow: t = atan(sigma / sd)
     assert close(angle, math.pi * T / 2)
@@ -200,3 +200,17 @@ def test_a_formulation_can_be_made_without_a_name() -> None:
         torch.equal(one, other)
         for one, other in zip(f.coeffs(f.times(u)), rf.coeffs(rf.times(u)), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["v/cos", "u/poly(3)", "F(.5)/trig(.5)", "eps/vp"])
+def test_clock_keeps_the_law_of_the_noise_level_on_every_path(name: str) -> None:
+    """sCM's law sigma = exp(N(-1, 1.4)) and Hang et al.'s Laplace law of the log-SNR, off the straight path."""
+    u = torch.linspace(0.02, 0.98, 97, dtype=torch.float64)
+    f = get(f"{name}/clock(lognorm(-1,1.4))")
+    sigma = f.point(f.times(u)).ratio
+    expected = torch.exp(-1 + 1.4 * torch.special.ndtri(u))
+    torch.testing.assert_close(sigma, expected, rtol=1e-6, atol=0)
+    assert not torch.allclose(get(f"{name}/lognorm(-1,1.4)").times(u), f.times(u), rtol=0.01)
+    laplace = get(f"{name}/clock(laplace(0,.5))")
+    spread = laplace.point(laplace.times(u)).log_snr.abs()
+    torch.testing.assert_close(spread, -0.5 * torch.log(1 - 2 * (u - 0.5).abs()), rtol=1e-5, atol=1e-8)

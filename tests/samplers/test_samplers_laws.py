@@ -119,8 +119,10 @@ def test_density_integrates_to_one(spec: str) -> None:
 def test_mode_is_its_printed_map_and_has_the_stated_densities() -> None:
     for s in (-1.0, -0.54, 0.38, 1.29, 1.75):
         u = U.numpy()
-        written = 1 - u - s * (np.cos(np.pi * u / 2) ** 2 - 1 + u)
+        v = 1 - u  # the study's map falls
+        written = 1 - v - s * (np.cos(np.pi * v / 2) ** 2 - 1 + v)
         assert samplers.get(f"mode({s})")(U).numpy() == pytest.approx(written, abs=1e-15)
+        assert samplers.get(f"mode({s})").increasing
         if s > -1:
             ends, centre = samplers.get(f"mode({s})").pdf(torch.tensor([1e-9, 0.5])).tolist()
             assert ends == pytest.approx(1 / (1 + s), rel=1e-6)
@@ -228,3 +230,14 @@ def test_float32_input_is_computed_in_float64_and_any_shape_is_kept() -> None:
         t = samplers.get(name)(u)
         assert t.dtype == torch.float64
         assert t.shape == u.shape
+
+
+def test_clock_marks_the_sampler_and_survives_other_modifiers() -> None:
+    plain, marked = samplers.get("laplace(0,0.5)"), samplers.get("clock(laplace(0,0.5))")
+    assert marked.by_clock
+    assert not plain.by_clock
+    assert torch.equal(plain(U), marked(U))
+    assert samplers.get("shift(3,clock(lognorm(0,1)))").by_clock
+    turned = samplers.get("curriculum(clock(lognorm(0,1)),0.5)")
+    assert turned.at(0.0).by_clock
+    assert not turned.at(1.0).by_clock

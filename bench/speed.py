@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import torch
 
 from bench import store
+from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
@@ -263,21 +263,11 @@ def machine() -> dict[str, Any]:
         check=False,
     )
     return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "device": device_name(device()),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **versions(),
         "commit": found.stdout.strip() or "unknown",
     }
-
-
-def processor() -> str:
-    """The processor's model name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from bench import store
 from bench.batches import Batches, validation_batch
 from bench.config import Evaluation, Setting, full
 from bench.generate import control_settings, generate, setting_name, start_noise
+from bench.machine import device_name, versions
 from bench.measure import measure
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
@@ -264,17 +264,11 @@ def verify_formulation(folder: Path, formulation: Formulation) -> None:
 
 
 def provenance(device: torch.device, members: int) -> dict[str, Any]:
-    """Where a stage ran. No host name, no path."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else (platform.processor() or platform.machine())
-    )
+    """Where and when a stage ran."""
     return {
-        "device": name,
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **versions(),
         "pack": members,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

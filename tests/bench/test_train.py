@@ -216,4 +216,4 @@ def test_formulations_are_not_known_by_name() -> None:
 def test_compiled_training_agrees_with_eager(setup: Setup, grid: Grid) -> None:
     eager, compiled = (run(setup, grid, ("rf",), compiled=how)[0].best for how in (False, True))
     torch.testing.assert_close(compiled.common, eager.common, rtol=1e-4, atol=0)
-    torch.testing.assert_close(compiled.ema, eager.ema, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(compiled.ema, eager.ema, rtol=1e-2, atol=1e-3)

@@ -8,6 +8,7 @@ is better (arXiv 2403.03206, section 5.1 and Table 1).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,8 @@ def rank(
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
     given = yardsticks if yardsticks is not None else frame.attrs.get("yardsticks")
     table = _drop_lost(schema.check(frame))
+    if table[["clip", "fid"]].isna().all(axis=None):
+        raise UserError("no formulation has a CLIP score or FID in any setting: there is nothing to rank")
     ranks = _ranks(table)
     means = ranks.groupby("formulation")
     out = pd.DataFrame({"rank_all": means["front"].mean()})
@@ -110,6 +113,8 @@ def _ranks(table: pd.DataFrame) -> pd.DataFrame:
         lost = rows[objectives].isna().any(axis=1)
         part = pd.DataFrame(dict(zip(schema.SETTING, setting, strict=True)), index=rows.index)
         part["front"] = fronts(rows[objectives], [schema.HIGHER_IS_BETTER[m] for m in objectives])
+        if lost.all():  # a setting in which nobody has a value ranks nobody
+            part["front"] = np.nan
         for metric in metrics:
             part[f"rank_{metric}"] = fronts(rows[[metric]], [schema.HIGHER_IS_BETTER[metric]])
         status = rows["status"].fillna("missing")
@@ -197,12 +202,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.top is not None and args.top < 1:
             raise UserError(f"--top is {args.top}, not a whole number from 1")
         ranking = rank(schema.read(args.results), by=args.by)
+        if args.top is not None:
+            ranking = ranking.head(args.top)
+        print(render(ranking, args.format, colour=sys.stdout.isatty()), flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if args.top is not None:
-        ranking = ranking.head(args.top)
-    print(render(ranking, args.format, colour=sys.stdout.isatty()))
+    except BrokenPipeError:  # the reader of a pipe has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -34,7 +34,9 @@ class Model:
     def __post_init__(self) -> None:
         _positive(self, "depth", "patch")
         width, heads = self.sizes
-        if width <= 0 or heads <= 0 or width % (4 * heads):
+        if width <= 0 or heads <= 0:
+            raise UserError(f"--width {width} and --heads {heads}: must be greater than 0")
+        if width % (4 * heads):
             raise UserError(
                 f"the model's width {width} must be a positive multiple of 4 heads = {4 * heads}: "
                 f"the nearest is --width {max(1, round(width / (4 * max(heads, 1)))) * 4 * max(heads, 1)}"
@@ -43,9 +45,9 @@ class Model:
     @property
     def sizes(self) -> tuple[int, int]:
         """Width and heads with the defaults filled in."""
-        return self.width or 64 * self.depth, self.heads or (
-            self.depth if self.width is None else self.width // 64 or 1
-        )
+        width = 64 * self.depth if self.width is None else self.width
+        usual = self.depth if self.width is None else max(1, width // 64)
+        return width, usual if self.heads is None else self.heads
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,9 @@ class Cell:
         return identity(self)
 
 
+MOST_SEEDS = 1_000
+
+
 @dataclass(frozen=True)
 class Grid:
     """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed."""
@@ -167,6 +172,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         _positive(self, "seeds")
+        if self.seeds > MOST_SEEDS:
+            raise UserError(f"--seeds {self.seeds}: at most {MOST_SEEDS}")
+        object.__setattr__(self, "datasets", tuple(dict.fromkeys(self.datasets)))
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
         size, patch = self.images.resolution, self.model.patch
@@ -214,7 +222,9 @@ def _default(f: Any) -> Any:
 def _positive(config: Any, *names: str) -> None:
     for name in names:
         if not 0 < getattr(config, name) < float("inf"):
-            raise UserError(f"{_flag(name)} {getattr(config, name):g}: must be greater than 0")
+            raise UserError(
+                f"{_flag(name)} {getattr(config, name):g}: must be a finite number greater than 0"
+            )
 
 
 def _within(config: Any, name: str, low: float, high: float) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import formulations
-from bench import store
+from bench import data, store
 from bench.config import HEADLINE, Cell, Evaluation, Grid, full
+from bench.metrics import extractors
 from samplers.errors import UserError
 
 State = Literal["done", "diverged", "trained", "failed", "missing"]
@@ -66,10 +67,17 @@ def expand(grid: Grid) -> tuple[str, ...]:
 
 
 def make(grid: Grid, out: Path) -> Plan:
-    """The cells of a grid in a fixed order, each with its state in the folder ``out``."""
+    """The cells of a grid in a fixed order, each with its state in the folder ``out``.
+
+    Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
+    """
+    for dataset in grid.datasets:
+        data.check_spec(dataset)
+    for model in (grid.text, grid.evaluation.extractor):
+        extractors.check_spec(model)
     cells = [
         Cell(name, dataset, seed, grid.model, grid.images, grid.training, grid.text)
-        for dataset in dict.fromkeys(grid.datasets)
+        for dataset in grid.datasets
         for seed in range(grid.seeds)
         for name in expand(grid)
     ]
@@ -93,8 +101,14 @@ def look(cell: Cell, out: Path, evaluation: Evaluation) -> Planned:
     state = store.read_object(folder / "status.json").get("state")
     if state in ("diverged", "failed"):
         return Planned(cell, folder, state)
-    measured = (folder / evaluation.id / "result.json").exists()
-    return Planned(cell, folder, "done" if measured else "trained")
+    if state != "trained":
+        raise UserError(
+            f"{folder / 'status.json'} tells no state: delete that file and run the command again"
+        )
+    if all((folder / evaluation.id / name).exists() for name in store.MEASURED):
+        return Planned(cell, folder, "done")
+    weights = all((folder / name).exists() for name in store.WEIGHTS)
+    return Planned(cell, folder, "trained" if weights else "missing")
 
 
 def differing(kept: dict[str, object], wanted: dict[str, object], prefix: str = "") -> str:

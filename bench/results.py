@@ -11,6 +11,7 @@ import pandas as pd
 from bench import store
 from bench.config import Evaluation
 from bench.plan import Plan, Planned
+from samplers.errors import UserError
 
 
 def collect(plan: Plan) -> pd.DataFrame:
@@ -42,8 +43,12 @@ def cell_rows(planned: Planned, evaluation: Evaluation) -> list[dict[str, Any]]:
             for weights in evaluation.weights
             for steps, cfg in evaluation.settings
         ]
-    result = store.read_json(planned.folder / evaluation.id / "result.json")
-    return [common | values | result["names"] for values in result["settings"].values()]
+    path = planned.folder / evaluation.id / "result.json"
+    result = store.read_object(path)
+    try:
+        return [common | values | result["names"] for values in result["settings"].values()]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is not a result: delete that file and run the command again") from None
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

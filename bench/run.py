@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,9 @@ from bench.progress import Display
 from bench.setup import Setup
 from samplers.errors import UserError
 
+TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
+"""What a report leaves in the run folder."""
+
 
 def execute(planned: plan.Plan, device_name: str, pack_size: int, compiled: bool) -> int:
     """Run what is missing and print the ranking; everything is checked before anything is written.
@@ -28,18 +32,20 @@ def execute(planned: plan.Plan, device_name: str, pack_size: int, compiled: bool
     device, started = pick_device(device_name), time.monotonic()
     check_formulations(planned)
     todo = planned.todo(pack_size)
-    if not todo:
+    needed = dict.fromkeys([*(pack[0].cell.dataset for pack in todo), *unmeasured(planned)])
+    if not needed:
         print("nothing to run: every cell is there already", file=sys.stderr)
         return report(planned, time.monotonic() - started)
     with Display(len(todo)) as display:
-        ready = make_ready(planned, todo, device, display)
+        ready = make_ready(planned, needed, device, display)
         store.prepare(planned.out)
-        store.write_json(planned.out / "grid.json", {"grid": full(planned.grid), "command": sys.argv[1:]})
-        save_yardsticks(planned, ready)
-        for i, pack in enumerate(todo):
-            cell = pack[0].cell
-            display.begin(i, f"{cell.dataset}, seed {cell.seed}, {len(pack)} formulations on {device}")
-            worker.run(pack, ready[cell.dataset], planned.grid.evaluation, device, display, compiled)
+        with store.lock(planned.out):
+            store.write_json(planned.out / "grid.json", {"grid": full(planned.grid), "command": sys.argv[1:]})
+            save_yardsticks(planned, ready)
+            for i, pack in enumerate(todo):
+                cell = pack[0].cell
+                display.begin(i, f"{cell.dataset}, seed {cell.seed}, {len(pack)} formulations on {device}")
+                worker.run(pack, ready[cell.dataset], planned.grid.evaluation, device, display, compiled)
     return report(plan.make(planned.grid, planned.out), time.monotonic() - started)
 
 
@@ -54,11 +60,11 @@ def check_formulations(planned: plan.Plan) -> None:
 
 
 def make_ready(
-    planned: plan.Plan, todo: Sequence[Sequence[plan.Planned]], device: torch.device, display: Display
+    planned: plan.Plan, datasets: Iterable[str], device: torch.device, display: Display
 ) -> dict[str, Setup]:
     """Load every dataset that has something to do, so that a mistake in the last one is not found after hours."""
     ready: dict[str, Setup] = {}
-    for dataset in dict.fromkeys(pack[0].cell.dataset for pack in todo):
+    for dataset in datasets:
         display.say(f"{dataset}: making images and captions ready")
         ready[dataset] = setup.make(dataset, planned.grid, device)
         for item in ready[dataset].data.skipped:
@@ -68,9 +74,24 @@ def make_ready(
 
 def save_yardsticks(planned: plan.Plan, ready: Mapping[str, Setup]) -> None:
     """Measure real images of each dataset in the place of generated ones, and keep it beside the cells."""
-    path = yardsticks_file(planned)
-    kept = store.read_object(path) if path.exists() else {}
+    path, kept = yardsticks_file(planned), kept_yardsticks(planned)
     store.write_json(path, kept | {dataset: measure.yardsticks(made) for dataset, made in ready.items()})
+
+
+def kept_yardsticks(planned: plan.Plan) -> dict[str, Any]:
+    """The yardsticks that are there, by dataset; an unreadable file counts as none, for it is cheap to make again."""
+    try:
+        return store.read_object(yardsticks_file(planned))
+    except UserError:
+        return {}
+
+
+def unmeasured(planned: plan.Plan) -> list[str]:
+    """Datasets of the plan that lack their yardsticks."""
+    kept = kept_yardsticks(planned)
+    return [
+        dataset for dataset in dict.fromkeys(p.cell.dataset for p in planned.cells) if dataset not in kept
+    ]
 
 
 def yardsticks_file(planned: plan.Plan) -> Path:
@@ -88,18 +109,25 @@ def report(planned: plan.Plan, seconds: float) -> int:
         print(
             f"failed: {p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}: {error}", file=sys.stderr
         )
-    if frame.empty or len(failed) == len(planned.cells):
+    diverged = [p for p in planned.cells if p.state == "diverged"]
+    if len(failed) + len(diverged) == len(planned.cells):
+        for name in TABLES:  # those of an earlier command must not stand for this one
+            (planned.out / name).unlink(missing_ok=True)
+        print(f"no ranking: {len(diverged)} cells diverged and {len(failed)} failed", file=sys.stderr)
         return 1
     results.write_frame(frame, planned.out / "results.parquet")
-    store.write_json(planned.out / "yardsticks.json", store.read_object(yardsticks_file(planned)))
+    store.write_json(planned.out / "yardsticks.json", kept_yardsticks(planned))
     ranking = rank.rank(frame)
     results.write_frame(ranking, planned.out / "ranking.csv")
     results.sample_sheet(
         planned, list(ranking["formulation"]), planned.out / "samples.png", captions_of(planned)
     )
     rank.main([str(planned.out)])
+    others = sum(1 for _ in (planned.out / "cells").iterdir()) - len({p.cell.id for p in planned.cells})
+    if others:
+        print(f"{others} cells of other configurations in {planned.out} are not in these tables")
     print(f"\n{len(planned.cells)} cells, {seconds:.0f} s. In {planned.out}:")
-    print("  results.parquet  ranking.csv  samples.png  yardsticks.json  cells/")
+    print("  " + "  ".join([*TABLES, "cells/"]))
     return 1 if failed else 0
 
 
@@ -117,6 +145,8 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"{device.type} is no device to train on")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -14,14 +14,20 @@ Each file has one writer, and is written beside its place, synced, and renamed.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from samplers.errors import UserError
+
+WEIGHTS = ("ema.safetensors", "raw.safetensors")
+"""What training leaves of a cell."""
+MEASURED = ("result.json", "images.safetensors", "per_sample.safetensors")
+"""What an evaluation leaves of a cell, in its folder."""
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -59,7 +65,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): delete its folder and run the command again"
+            f"{path} cannot be read ({error}): delete that file and run the command again"
         ) from None
 
 
@@ -68,7 +74,7 @@ def read_object(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(
-            f"{path} cannot be read (it holds no object): delete its folder and run the command again"
+            f"{path} cannot be read (it holds no object): delete that file and run the command again"
         )
     return value
 
@@ -90,9 +96,22 @@ def read_tensors(path: Path) -> dict[str, Any]:
         tensors: dict[str, Any] = load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): delete its folder and run the command again"
+            f"{path} cannot be read ({error}): delete that file and run the command again"
         ) from None
     return tensors
+
+
+def lock(folder: Path) -> TextIO:
+    """Hold a run folder alone until the returned file is closed. Raises :class:`UserError` if another run has it."""
+    file = (folder / ".lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UserError(
+            f"--out {folder} is in use by another run: wait for it, or name another folder"
+        ) from None
+    return file
 
 
 def prepare(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +27,6 @@ from bench.setup import Setup
 from bench.train import Trained, finite, train
 from formulations import Formulation
 from samplers.errors import UserError
-
-WEIGHTS = ("ema", "raw")
 
 
 class Watcher(Protocol):
@@ -60,8 +58,11 @@ def run(
     except UserError:
         raise
     except Exception as error:
-        for planned in pack:
-            fail(planned.folder, error, trained=not train_first)
+        if len(pack) == 1:
+            fail(pack[0].folder, error, trained=not train_first)
+        for planned in pack if len(pack) > 1 else ():  # one by one, so that only the culprit fails
+            alone = planned if train_first else replace(planned, state="trained")
+            run([alone], setup, evaluation, device, watch, compiled)
 
 
 def fail(folder: Path, error: Exception, trained: bool) -> None:
@@ -128,8 +129,8 @@ def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> No
     for e, (planned, died) in enumerate(zip(pack, trained.health.diverged_at(), strict=True)):
         if died is None and losses[e] == float("inf"):
             died = planned.cell.training.steps
-        for name in WEIGHTS:
-            (planned.folder / f"{name}.safetensors").unlink(missing_ok=True)
+        for file in store.WEIGHTS:
+            (planned.folder / file).unlink(missing_ok=True)
         if died is None:
             for name, weights in (("ema", best.ema), ("raw", best.raw)):
                 store.write_tensors(

@@ -64,6 +64,8 @@ def mix(p: float, X: Sampler) -> Sampler:
     """
     if not 0 <= p <= 1:
         raise UserError(f"mix needs p in [0, 1], not {p:g}")
+    if "mix(" in X.name:
+        raise UserError(f"mix({p:g},{X.name}): write one mix, its share of X being the product of the two")
 
     def change(inner: Sampler) -> Sampler:
         def quantile(u: Tensor) -> Tensor:

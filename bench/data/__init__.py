@@ -7,9 +7,20 @@ from pathlib import Path
 from bench.data.dataset import Data, Split, build
 from samplers.errors import UserError, nearest
 
-__all__ = ["Data", "Split", "load"]
+__all__ = ["Data", "Split", "check_spec", "load"]
 
 SPECS = ("shapes", "digits", "images:PATH")
+
+
+def check_spec(spec: str) -> None:
+    """Raise UserError if ``spec`` names no dataset, or a path without images or shards. Loads nothing."""
+    kind, colon, where = spec.partition(":")
+    if spec not in ("shapes", "digits") and (kind, colon) != ("images", ":"):
+        raise UserError(f"unknown dataset {spec!r}; {nearest(kind, SPECS)}")
+    if colon:
+        from bench.data import sources
+
+        sources.find(where)
 
 
 def load(

@@ -60,16 +60,28 @@ class Extractor(Protocol):
         ...
 
 
-def extractor(spec: str, device: str = "cpu") -> Extractor:
-    """The extractor that ``spec`` names (see the module's table), on ``device``.
+def check_spec(spec: str) -> None:
+    """Raise `UserError` if ``spec`` names no extractor, or a ``tinyclip:`` file that is not there. Loads nothing."""
+    kind, where = _parts(spec)
+    if kind == "tinyclip" and where and not Path(where).exists():
+        raise UserError(f"extractor {spec!r}: there is no file {where}")
 
-    Raises `UserError` for an unknown kind, a missing path or absent or damaged weights.
-    """
+
+def _parts(spec: str) -> tuple[str, str]:
     kind, _, where = spec.partition(":")
     if kind not in KINDS:
         raise UserError(f"unknown extractor {spec!r}; {nearest(kind, KINDS)}")
     if spec.endswith(":"):
         raise UserError(f"extractor {spec!r} names no path after the colon")
+    return kind, where
+
+
+def extractor(spec: str, device: str = "cpu") -> Extractor:
+    """The extractor that ``spec`` names (see the module's table), on ``device``.
+
+    Raises `UserError` for an unknown kind, a missing path or absent or damaged weights.
+    """
+    kind, where = _parts(spec)
     if kind == "tinyclip":
         from . import tinyclip
 

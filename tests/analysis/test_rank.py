@@ -184,10 +184,17 @@ def test_diverged_failed_missing_and_not_finite_rank_last_and_are_counted() -> N
     assert found.loc["rf/mode(1.00)", "fid"] == 10.0
 
 
-def test_all_diverged_is_still_a_table() -> None:
-    found = rank(study(formulations=3).assign(status="diverged", clip=None, fid=None))
-    assert found["rank_all"].tolist() == [1.0] * 3
-    assert found["diverged"].tolist() == [24] * 3
+def test_all_diverged_ranks_nobody() -> None:
+    with pytest.raises(UserError, match="nothing to rank"):
+        rank(study(formulations=3).assign(status="diverged", clip=None, fid=None))
+
+
+def test_a_setting_without_any_value_ranks_nobody_in_it() -> None:
+    frame = study(formulations=3)
+    fewer = frame[frame["steps"] != 5]
+    frame.loc[frame["steps"] == 5, ["clip", "fid"]] = np.nan
+    found, expected = (rank(f).set_index("formulation")["rank_all"] for f in (frame, fewer))
+    pd.testing.assert_series_equal(found.sort_index(), expected.sort_index())
 
 
 def test_every_seed_is_a_setting_of_its_own() -> None:

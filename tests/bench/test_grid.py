@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_run_leaves(finished: Path) -> None:
-    names = {p.name for p in finished.iterdir()}
+    names = {p.name for p in finished.iterdir() if p.name != ".lock"}
     assert names == {
         "grid.json",
         "cells",
@@ -185,6 +185,72 @@ def test_a_plugin_joins_and_an_edited_plugin_is_refused(tmp_path: Path) -> None:
     assert "'my/late(1.50)' has changed since" in again.stderr
 
 
+def test_only_the_culprit_of_a_pack_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import worker
+
+    real = worker.train_pack
+
+    def broken(pack: Any, *rest: Any) -> None:
+        if any(p.cell.formulation == "eps/linear" for p in pack):
+            raise RuntimeError("a bad day")
+        real(pack, *rest)
+
+    monkeypatch.setattr(worker, "train_pack", broken)
+    assert grid.main([*SMALL, "--out", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("failed: ") == 1
+    assert "failed: eps/linear" in printed.err
+    assert "rf/lognorm(0.00,1.00)" in printed.out
+
+
+def test_all_diverged_is_no_ranking_and_leaves_no_old_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    assert grid.main([*SMALL, "--out", str(out)]) == 0
+    assert grid.main([*SMALL, "--lr", "1e30", "--out", str(out)]) == 1
+    assert "no ranking: 2 cells diverged" in capsys.readouterr().err
+    assert not (out / "samples.png").exists()
+    assert not (out / "results.parquet").exists()
+    assert grid.main([*SMALL, "--out", str(out)]) == 0
+    assert "2 cells of other configurations" in capsys.readouterr().out
+    assert (out / "samples.png").exists()
+
+
+def test_what_was_deleted_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    command = [*SMALL, "--out", str(out)]
+    assert grid.main(command) == 0
+    before = pd.read_parquet(out / "results.parquet")
+    cell = next((out / "cells").iterdir())
+    for damage in ("yardsticks", "images", "ema"):
+        if damage == "yardsticks":
+            (next((out / "yardsticks").iterdir())).write_text('{"shap')
+        elif damage == "images":
+            next(cell.glob("*/images.safetensors")).unlink()
+        else:
+            (cell / "ema.safetensors").unlink()
+            next(cell.glob("*/result.json")).unlink()
+        assert grid.main(command) == 0, damage
+        again = pd.read_parquet(out / "results.parquet")
+        np.testing.assert_allclose(again["fid"], before["fid"], rtol=1e-3)
+        assert "real images" in capsys.readouterr().out
+    for broken in ("[]", "{}", '{"settings"'):
+        next(cell.glob("*/result.json")).write_text(broken)
+        assert grid.main(command) == 2
+        assert "result.json" in capsys.readouterr().err
+
+
+def test_two_runs_on_one_folder(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from bench import store
+
+    with store.lock(finished):
+        assert grid.main([*SMALL, "--samples", "9", "--out", str(finished)]) == 2
+    assert "is in use by another run" in capsys.readouterr().err
+
+
 def test_failed_measuring_does_not_train_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +328,11 @@ MISTAKES = [
     (["--steps", "-3"], "--steps -3"),
     (["--seeds", "0"], "--seeds 0"),
     (["--pack", "0"], "--pack 0"),
+    (["--seeds", "99999999999"], "at most"),
+    (["--heads", "0"], "must be greater than 0"),
+    (["--width", "0"], "must be greater than 0"),
+    (["--lr", "inf"], "finite"),
+    (["--device", "meta"], "--device"),
     (["--settings", "50"], "STEPS:GUIDANCE"),
     (["--weights", "best"], "'ema', 'raw'"),
     (["--patch", "3"], "nearest that does is"),
@@ -326,6 +397,20 @@ EVERYTHING = """
 --weight-decay .1 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
 --weights raw --samples 5 --sampling-grid common --extractor clip:y
 """
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--datasets", "shape"],
+        ["--datasets", "images:/no"],
+        ["--text", "foo"],
+        ["--extractor", "tinyclip:no"],
+    ],
+)
+def test_a_plan_refuses_what_a_run_would(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert grid.main(["--preset", "smoke", "--dry-run", *argv]) == 2
+    assert argv[1] in capsys.readouterr().err
 
 
 def test_every_option_reaches_the_configuration() -> None:

@@ -19,8 +19,11 @@ def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = Non
     folder = out / "cells" / cell.id
     store.write_json(folder / "config.json", {"cell": full(cell)})
     store.write_json(folder / "status.json", {"state": state})
-    if evaluation is not None:
-        store.write_json(folder / evaluation.id / "result.json", {})
+    if state == "trained":
+        for name in store.WEIGHTS:
+            store.write_text(folder / name, "")
+    for name in store.MEASURED if evaluation is not None else ():
+        store.write_text(folder / evaluation.id / name, "{}")
     return folder
 
 
@@ -72,6 +75,11 @@ def test_states(tmp_path: Path) -> None:
     assert made.counts() == {"done": 1, "trained": 1, "diverged": 1, "failed": 1, "missing": 2}
     packs = [[p.cell.formulation for p in pack] for pack in made.todo(16)]
     assert packs == [["eps/cos"], ["eps/linear", "v/linear", "edm/rf"]]
+    (made.cells[0].folder / grid.evaluation.id / "images.safetensors").unlink()
+    assert plan.make(grid, tmp_path).cells[0].state == "trained", "measured again, because something is gone"
+    (made.cells[0].folder / "raw.safetensors").unlink()
+    assert plan.make(grid, tmp_path).cells[0].state == "missing", "trained again, because weights are gone"
+    touch(tmp_path, cells[0], "trained", grid.evaluation)
     other = replace(grid, evaluation=replace(grid.evaluation, samples=77))
     assert plan.make(other, tmp_path).cells[0].state == "trained", (
         "another evaluation measures again and trains nothing"

@@ -78,6 +78,7 @@ def test_the_study_has_39_samplers() -> None:
         ("lognorm(0,1,2)", "too many parameters"),
         ("lognorm(0,0)", "s > 0"),
         ("lognorm(0,-1)", "s > 0"),
+        ("mix(0.5,mix(0.5,cosmap))", "write one mix"),
         ("mode(1.76)", r"\[-1, 1.75194\], not 1.76"),
         ("mode(-1.01)", r"\[-1, 1.75194\]"),
         ("laplace(0,0)", "b > 0"),

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from bench import store
+from bench.config import preset
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
 from bench.models.mmdit import MMDiT, initialise
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part in args.parts:
             if part not in PARTS:
                 raise UserError(f"--parts {part!r}: {nearest(part, PARTS)}")
+        for name in args.presets:
+            preset(name)
         if args.repeats < 1:
             raise UserError(f"--repeats {args.repeats}: must be greater than 0")
         rows: list[Row] = []

@@ -74,9 +74,9 @@ def mix(p: float, X: Sampler) -> Sampler:
             def rising(v: Tensor) -> Tensor:
                 return inner.quantile(v if up else 1 - v)
 
-            if p == 1:
-                return rising(u)
             v = bisect(lambda v: p * v + (1 - p) * rising(v), u)
+            if 1 - p < 1e-6:  # below, dividing by it would only amplify rounding
+                return rising(v)
             return ((u - p * v) / (1 - p)).clamp(0, 1)  # X(v) would lose the tail where v is 1 in float64
 
         return Sampler(quantile, lambda t: p * inner.pdf(t) + (1 - p))

@@ -60,6 +60,27 @@ class CLIP:
             parts = [self._text_batch(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         return torch.cat(parts) if parts else torch.zeros(0, self.dim)
 
+    def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What a generator is conditioned on, float32 on the CPU.
+
+        Tokens ``[N, L, W]``: the text tower's states before its last layer (as arXiv 2403.03206, appendix B.1), normalised
+        to mean 0 and deviation 1 over W, and zero after the caption's end. Pooled ``[N, D]``: the projected text feature
+        at norm sqrt(D).
+        """
+        texts = list(captions)
+        parts = [self._states(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        pooled = torch.nn.functional.normalize(self.text_features(texts), dim=-1) * self.dim**0.5
+        return torch.cat(parts), pooled
+
+    def _states(self, texts: list[str]) -> Tensor:
+        ids, mask = self._ids(texts)
+        with torch.no_grad():
+            found = self._model.text_model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        states = found.hidden_states[-2].float()
+        states = torch.nn.functional.layer_norm(states, states.shape[-1:]) * mask[..., None]
+        out: Tensor = states.cpu()
+        return out
+
     def _image_batch(self, batch: Tensor) -> Tensor:
         if self._library == "torchmetrics":
             given: list[Any] = list(batch.cpu())
@@ -71,6 +92,10 @@ class CLIP:
         return _tensor(self._model.get_image_features(pixel_values=pixels.to(self._device)))
 
     def _text_batch(self, texts: list[str]) -> Tensor:
+        ids, mask = self._ids(texts)
+        return _tensor(self._model.get_text_features(input_ids=ids, attention_mask=mask))
+
+    def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         if self._library == "torchmetrics":
             tokens = self._tokenizer(texts, return_tensors="pt", padding=True)
         else:
@@ -79,7 +104,7 @@ class CLIP:
             )
         ids = tokens["input_ids"][:, : self._length].to(self._device)
         mask = tokens["attention_mask"][:, : self._length].to(self._device)
-        return _tensor(self._model.get_text_features(input_ids=ids, attention_mask=mask))
+        return ids, mask
 
 
 def load(where: str, device: str = "cpu", *, library: Library = "transformers") -> CLIP:

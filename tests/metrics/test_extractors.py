@@ -290,3 +290,24 @@ def test_weights_digest_sees_values_names_types_and_settings() -> None:
         weights_digest(state, extra={"crop": 24}),
     ]
     assert len({digest, *changed}) == 6
+
+
+def test_clip_conditions_generators_with_its_states_before_the_last_layer(
+    clip: Extractor, clip_folder: Path
+) -> None:
+    import transformers
+
+    tokens, pooled = clip.encode_text(CAPTIONS)  # type: ignore[attr-defined]
+    model = transformers.CLIPModel.from_pretrained(clip_folder).eval()
+    given = transformers.CLIPTokenizer.from_pretrained(clip_folder)(
+        CAPTIONS, return_tensors="pt", padding="max_length", truncation=True, max_length=tokens.shape[1]
+    )
+    with torch.no_grad():
+        states = model.text_model(**given, output_hidden_states=True).hidden_states[-2]
+    expected = torch.nn.functional.layer_norm(states, states.shape[-1:]) * given["attention_mask"][..., None]
+    torch.testing.assert_close(tokens, expected)
+    torch.testing.assert_close(pooled.norm(dim=1), torch.full((len(CAPTIONS),), clip.dim**0.5))
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(pooled), torch.nn.functional.normalize(clip.text_features(CAPTIONS))
+    )
+    assert (tokens[0].abs().sum(dim=-1) == 0).any(), "zero at padding"

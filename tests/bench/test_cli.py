@@ -1,0 +1,130 @@
+"""The options of the command: what they reach, and the sentence that answers a mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import grid, plan
+from bench.cli import parse
+
+BASE = ["--preset", "smoke", "--device", "cpu"]
+
+MISTAKES = [
+    (["--preset", "quik"], "unknown preset 'quik': did you mean 'quick'"),
+    (["--formulatons", "rf"], "did you mean '--formulations'"),
+    (["--formulations", "rf/lognrm(0,1)"], "lognorm"),
+    (["--formulations", "rf/mode(1.8)"], "1.75"),
+    (["--formulations", "rf/lognorm(0,0)"], "s > 0"),
+    (["--formulations", "zz*"], "matches"),
+    (["--samplers", "cosmop"], "cosmap"),
+    (["--datasets", "shape"], "shapes"),
+    (["--datasets", "images:/nowhere/at/all"], "/nowhere/at/all"),
+    (["--steps", "many"], "--steps"),
+    (["--steps", "-3"], "--steps -3"),
+    (["--seeds", "0"], "--seeds 0"),
+    (["--pack", "0"], "--pack 0"),
+    (["--seeds", "99999999999"], "at most"),
+    (["--heads", "0"], "must be greater than 0"),
+    (["--width", "0"], "must be greater than 0"),
+    (["--lr", "inf"], "finite"),
+    (["--device", "meta"], "--device"),
+    (["--settings", "50"], "STEPS:GUIDANCE"),
+    (["--weights", "best"], "'ema', 'raw'"),
+    (["--patch", "3"], "nearest that does is"),
+    (["--device", "cuda:99"], "--device"),
+    (["--device", "gpu"], "--device"),
+    (["--plugin", "nowhere.py"], "nowhere.py"),
+    (["--extractor", "tinyklip"], "tinyclip"),
+    (["--text", "inception:x"], "inception"),
+    (["--text", "tinyclip:nowhere.safetensors"], "nowhere.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), MISTAKES, ids=[" ".join(argv) for argv, _ in MISTAKES])
+def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert grid.main([*BASE, *argv, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    said = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert words in said[0]
+    assert "Traceback" not in error
+    assert not list(out.rglob("*.parquet"))
+    assert not out.exists()
+
+
+def test_a_folder_that_is_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    assert grid.main([*BASE, "--out", str(tmp_path)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
+    assert grid.main([*BASE, "--out", str(tmp_path / "thesis.tex")]) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--dry-run"], ["--dry-run", "--preset", "paper"]])
+def test_help_and_plan_need_no_torch_and_no_second(argv: list[str], tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bench.grid", *argv],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "| torch\n" not in done.stderr
+    assert time.monotonic() - started < 5, "about 0.2 s on an idle machine"
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert grid.main(["--preset", "paper", "--dry-run", "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert "122 cells: 61 formulations x 2 datasets x 1 seeds" in printed
+    assert "edm(-1.20,1.20)" in printed
+    assert not (tmp_path / "run").exists()
+
+
+EVERYTHING = """
+--preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 --patch 2
+--text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --decay .5
+--weight-decay .1 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
+--weights raw --samples 5 --sampling-grid common --extractor clip:y
+"""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--datasets", "shape"],
+        ["--datasets", "images:/no"],
+        ["--text", "foo"],
+        ["--extractor", "tinyclip:no"],
+    ],
+)
+def test_a_plan_refuses_what_a_run_would(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert grid.main(["--preset", "smoke", "--dry-run", *argv]) == 2
+    assert argv[1] in capsys.readouterr().err
+
+
+def test_every_option_reaches_the_configuration() -> None:
+    usual = parse(["--preset", "smoke"])[1]
+    changed = parse(EVERYTHING.split())[1]
+    from bench.config import full
+
+    def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in tree.items():
+            flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return flat
+
+    before, after = leaves(full(usual)), leaves(full(changed))
+    assert [key for key in before if before[key] == after[key]] == []
+    assert plan.differing(full(usual), full(changed)).count(",") == len(before) - 1

@@ -3,6 +3,7 @@
 * ``step``: one training step (forward, backward) of our MM-DiT with one member against diffusers' SD3Transformer2DModel
   of the same size, eager against eager and compiled against compiled, timed in alternation in one process;
 * ``members``: a step of E members in one graph against E steps of one member;
+* ``data``: seconds to render 20,000 images of ``shapes``;
 * ``commands``: wall time and peak memory of ``--help``, ``--dry-run``, ``smoke`` and ``quick`` as a user runs them.
 """
 
@@ -17,20 +18,23 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench import store
 from bench.config import preset
+from bench.data import shapes
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from samplers.errors import UserError, nearest
 
-PARTS = ("step", "members", "commands")
+PARTS = ("step", "members", "data", "commands")
 
 SIZES = {
     "depth 2, 16 + 12 tokens, batch 32": (Shape(2, 128, 2, 4, 16, 3, 12, 96, 64), 32),
@@ -75,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += step_rows(args.repeats, compiled=not args.no_compile)
         if "members" in args.parts:
             rows += member_rows(args.repeats)
+        if "data" in args.parts:
+            rows += data_rows()
         if "commands" in args.parts:
             rows += command_rows(args.presets)
     except UserError as error:
@@ -213,6 +219,19 @@ def member_rows(repeats: int) -> list[Row]:
                 "ms; other: one by one",
             )
         )
+    return rows
+
+
+def data_rows() -> list[Row]:
+    """Seconds to draw and render 20,000 scenes of ``shapes``."""
+
+    def render(size: int) -> None:
+        shapes.render(shapes.scenes(np.arange(20_000)), size)
+
+    rows = []
+    for size in (16, 32):
+        seconds = statistics.median(clocked(partial(render, size)) for _ in range(3)) / 1000
+        rows.append(Row(f"render 20,000 shapes at {size} px", seconds, None, None, "s"))
     return rows
 
 

@@ -7,6 +7,7 @@
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/EVAL/...             images and measurements under the hash of the evaluation recipe
     DIR/yardsticks/RECIPE.json        the same measurements of real images
+    DIR/.lock                         held by the run that is writing
     DIR/results.parquet, ranking.csv, samples.png, yardsticks.json
 
 Each file has one writer, and is written beside its place, synced, and renamed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,7 @@ def test_a_folder_that_is_something_else(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--dry-run"], ["--dry-run", "--preset", "paper"]])
-def test_help_and_plan_need_no_torch_and_no_second(argv: list[str], tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_help_and_plan_need_no_torch(argv: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bench.grid", *argv],
         capture_output=True,
@@ -79,7 +77,6 @@ def test_help_and_plan_need_no_torch_and_no_second(argv: list[str], tmp_path: Pa
     )
     assert done.returncode == 0
     assert "| torch\n" not in done.stderr
-    assert time.monotonic() - started < 5, "about 0.2 s on an idle machine"
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(

@@ -29,25 +29,52 @@ class Batch(NamedTuple):
     pooled: Tensor
 
 
+class Draws(NamedTuple):
+    """What several steps draw, on the device: ``images`` and ``captions`` ``[S, B]`` row numbers, ``noise [S, B, C, H, W]``,
+    ``dropped [S, B]``."""
+
+    images: Tensor
+    captions: Tensor
+    noise: Tensor
+    dropped: Tensor
+
+
 class Batches:
-    """The training batches of one dataset and seed, addressed by step."""
+    """The training batches of one dataset and seed, addressed by step. Images and captions stay on the device."""
 
     def __init__(
         self, data: Data, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
     ):
         self.images = data.normalize(data.train.images).to(device)
-        self.captions, self.rows = captions, captions.rows(data.train.captions).to(device)
+        self.captions, self.rows = captions, captions.rows(data.train.captions)
         self.seed, self.size, self.dropout, self.device = seed, size, dropout, device
         self._order: tuple[int, np.ndarray] | None = None
 
+    @property
+    def noise_bytes(self) -> int:
+        """Bytes of the noise of one step."""
+        return 4 * self.size * self.images[0].numel()
+
     def at(self, step: int) -> Batch:
         """The batch of a step."""
-        rows = torch.from_numpy(self.order(step)).to(self.device)
-        generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
-        noise = torch.randn((self.size, *self.images.shape[1:]), generator=generator).to(self.device)
-        dropped = (torch.rand(self.size, generator=generator) < self.dropout).to(self.device)
-        tokens, pooled = drop(*self.captions[self.rows[rows]], dropped)
-        return Batch(self.images[rows], noise, tokens, pooled)
+        return self.look_up(self.draw(range(step, step + 1)), 0)
+
+    def draw(self, steps: range) -> Draws:
+        """Everything that ``steps`` draw, moved to the device without waiting for it."""
+        images = torch.from_numpy(np.stack([self.order(step) for step in steps]))
+        noise = torch.empty(len(steps), self.size, *self.images.shape[1:])
+        dropped = torch.empty(len(steps), self.size, dtype=torch.bool)
+        for i, step in enumerate(steps):
+            generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
+            torch.randn(noise.shape[1:], generator=generator, out=noise[i])
+            dropped[i] = torch.rand(self.size, generator=generator) < self.dropout
+        return Draws(*(moved(part, self.device) for part in (images, self.rows[images], noise, dropped)))
+
+    def look_up(self, draws: Draws, index: int) -> Batch:
+        """The batch of the step at ``index`` of ``draws``."""
+        images, captions, noise, dropped = (part[index] for part in draws)
+        tokens, pooled = drop(*self.captions[captions], dropped)
+        return Batch(self.images[images], noise, tokens, pooled)
 
     def u(self, step: int) -> Tensor:
         """Stratified uniforms ``[B]`` in (0, 1), float64: one in each of B equal strata, in random order."""
@@ -57,15 +84,21 @@ class Batches:
 
     def order(self, step: int) -> np.ndarray:
         """Indices ``[B]`` into the training images: epochs in a fresh order each, batches running across their ends."""
-        count = len(self.images)
-        places = np.arange(step * self.size, (step + 1) * self.size)
-        return np.array([self._epoch(int(p) // count)[int(p) % count] for p in places])
+        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.images))
+        return np.concatenate([self._epoch(int(e))[place[epoch == e]] for e in np.unique(epoch)])
 
     def _epoch(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
             rng = np.random.default_rng(seed_for("order", self.seed, epoch))
             self._order = (epoch, rng.permutation(len(self.images)))
         return self._order[1]
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on the device; to a GPU from pinned memory, so that the copy waits for nothing."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def validation_batch(

@@ -57,6 +57,11 @@ def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
     return parse
 
 
+def pack(text: str) -> int | None:
+    """``auto`` is None."""
+    return None if text == "auto" else INT(text)
+
+
 def datasets(values: Sequence[str]) -> list[str]:
     """``digits,shapes`` is two datasets; a comma in the path of ``images:`` is a comma."""
     return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
@@ -196,9 +201,18 @@ def parser() -> Parser:
         help="files that register formulations",
     )
     made.add_argument(
-        "--pack", type=INT, default=16, metavar="N", help="cells that train in one graph (default 16)"
+        "--pack",
+        type=pack,
+        metavar="N",
+        help="cells that train in one graph: auto or a number (default auto)",
     )
-    made.add_argument("--compile", action="store_true", help="torch.compile the model")
+    made.add_argument(
+        "--compile",
+        default="auto",
+        choices=("auto", "on", "off"),
+        metavar="auto|on|off",
+        help="torch.compile the model; auto decides by measurement (default auto)",
+    )
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     for title, _, options in GROUPS:
         group = made.add_argument_group(f"{title} (default: the preset's)")
@@ -213,7 +227,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Grid]:
     made = parser()
     args, unknown = made.parse_known_args(argv)
     made.check_unknown(unknown)
-    if args.pack < 1:
+    if args.pack is not None and args.pack < 1:
         raise UserError(f"--pack {args.pack}: must be greater than 0")
     return args, override(preset(args.preset), args)
 

@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bench.batches import Batches
+from bench.batches import Batches, moved
+from bench.products import autocast
 from formulations import Coeffs, Formulation
 
-CHUNK = 64
-"""Steps whose coefficients are computed at once; no result depends on it."""
 
-
-def coefficients(formulations: Sequence[Formulation], batches: Batches, first: int, total: int) -> Coeffs:
-    """The seven scalars ``[E, steps, B]`` of ``CHUNK`` steps from ``first``; computed in float64, stored in float32."""
-    steps = range(first, min(first + CHUNK, total))
+def coefficients(formulations: Sequence[Formulation], batches: Batches, steps: range, total: int) -> Coeffs:
+    """The seven scalars ``[E, steps, B]`` of some of ``total`` steps; computed in float64, stored in float32."""
     u = torch.stack([batches.u(step) for step in steps])
     return stack([f.coeffs(times(f, u, steps, total)) for f in formulations], batches.device)
 
@@ -37,7 +34,7 @@ def validation_coefficients(
 
 def stack(members: Sequence[Coeffs], device: torch.device) -> Coeffs:
     """Members' coefficients stacked along a new first axis, float32 on the device."""
-    return Coeffs(*(torch.stack(parts).float().to(device) for parts in zip(*members, strict=True)))
+    return Coeffs(*(moved(torch.stack(parts).float(), device) for parts in zip(*members, strict=True)))
 
 
 def at(table: Coeffs, index: int) -> Coeffs:
@@ -45,6 +42,9 @@ def at(table: Coeffs, index: int) -> Coeffs:
     return Coeffs(*(part[:, index] for part in table))
 
 
-def predict(network: Callable[..., Tensor], x_t: Tensor, c: Coeffs, tokens: Tensor, pooled: Tensor) -> Tensor:
+def predict(
+    network: Callable[..., Tensor], x_t: Tensor, c: Coeffs, tokens: Tensor, pooled: Tensor, precision: str
+) -> Tensor:
     """The network's output for noisy images ``x_t [E, B, C, H, W]``, with the formulation's input scale and clock."""
-    return network(c.c_in[..., None, None, None] * x_t, c.c_noise, tokens, pooled).float()
+    with autocast(precision, x_t.device):
+        return network(c.c_in[..., None, None, None] * x_t, c.c_noise, tokens, pooled).float()

@@ -21,8 +21,8 @@ from bench.seeds import seed_for
 from bench.text import Captions
 from formulations import Coeffs, Formulation, split
 
-CHUNK = 64
-"""Captions sampled at once; no result depends on it beyond float rounding."""
+CHUNK = {"cpu": 256, "cuda": 4096}
+"""Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
 
 
 def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -48,6 +48,7 @@ def generate(
     noise: Tensor,
     setting: Setting,
     grid: str = "native",
+    precision: str = "float32",
 ) -> Iterator[Tensor]:
     """Yield normalised images ``[E, n, C, H, W]`` chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
 
@@ -57,12 +58,25 @@ def generate(
     device = flat.weights.device
     path = trajectory(formulations, steps, grid, device)
     with swapped(flat, weights):
-        for chosen in torch.arange(len(rows)).split(CHUNK):
+        at_once = max(1, chunk(device, model.members) // evaluations(cfg))
+        for chosen in torch.arange(len(rows)).split(at_once):
             text = captions[rows[chosen].to(device)]
-            yield solve(model, path, noise[chosen].to(device), text, cfg)
+            yield solve(model, path, noise[chosen].to(device), text, cfg, precision)
 
 
-def solve(model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float) -> Tensor:
+def chunk(device: torch.device, members: int) -> int:
+    """Samples of each member in one evaluation: as many as fill the caches of a CPU or the cores of a GPU."""
+    return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)
+
+
+def evaluations(cfg: float) -> int:
+    """Evaluations of the network in one step: with captions, and if guided also without."""
+    return 1 if cfg == 1.0 else 2
+
+
+def solve(
+    model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float, precision: str
+) -> Tensor:
     """Follow ``path`` from pure noise ``[n, C, H, W]`` to clean images ``[E, n, C, H, W]``."""
     steps, size = path.a.shape[1], len(noise)
     first = at(path, 0)
@@ -70,26 +84,23 @@ def solve(model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor]
     clean = x_t
     for k in range(steps):
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
-        clean, direction = split(guided(model, x_t, here, text, cfg), x_t, here)
+        clean, direction = split(guided(model, x_t, here, text, cfg, precision), x_t, here)
         if k + 1 < steps:
             after = at(path, k + 1)
             x_t = after.a[..., None, None, None] * clean + after.b[..., None, None, None] * direction
     return clean
 
 
-def guided(model: MMDiT, x_t: Tensor, c: Coeffs, text: tuple[Tensor, Tensor], cfg: float) -> Tensor:
+def guided(
+    model: MMDiT, x_t: Tensor, c: Coeffs, text: tuple[Tensor, Tensor], cfg: float, precision: str
+) -> Tensor:
     """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
     tokens, pooled = text
-    if cfg == 1.0:
-        return predict(model, x_t, c, tokens, pooled)
+    if evaluations(cfg) == 1:
+        return predict(model, x_t, c, tokens, pooled, precision)
     doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
-    both = predict(
-        model,
-        torch.cat([x_t, x_t], dim=1),
-        doubled,
-        torch.cat([tokens, torch.zeros_like(tokens)]),
-        torch.cat([pooled, torch.zeros_like(pooled)]),
-    )
+    tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
+    both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
     conditional, unconditional = both.chunk(2, dim=1)
     return unconditional + cfg * (conditional - unconditional)
 

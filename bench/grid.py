@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
 from bench import cli, plan
 from samplers.errors import UserError
+
+STARTED = time.perf_counter()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +37,11 @@ def command(argv: Sequence[str] | None) -> int:
     check_folder(out)
     planned = plan.make(grid, out)
     if args.dry_run:
-        print(describe(planned, args.pack))
+        print(describe(planned))
         return 0
     from bench.run import execute  # imports torch, which a plan does not need
 
-    return execute(planned, args.device, args.pack, args.compile)
+    return execute(planned, args.device, args.pack, args.compile, STARTED)
 
 
 def load_plugins(files: Sequence[Path]) -> None:
@@ -57,7 +60,7 @@ def check_folder(out: Path) -> None:
         )
 
 
-def describe(planned: plan.Plan, pack: int) -> str:
+def describe(planned: plan.Plan) -> str:
     """The plan in words: what would be run, and what is there already."""
     grid, counts = planned.grid, planned.counts()
     recipe, evaluation = grid.training, grid.evaluation
@@ -68,7 +71,7 @@ def describe(planned: plan.Plan, pack: int) -> str:
         f"in {planned.out}",
         "  "
         + ", ".join(f"{n} {state}" for state, n in counts.items())
-        + f"; {len(planned.todo(pack))} packs to run",
+        + f"; {len(planned.groups())} groups of cells that can share a graph",
         f"model: depth {grid.model.depth}, width {width}, heads {heads}, patch {grid.model.patch}, text {grid.text}",
         f"training: {recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, {recipe.precision}",
         f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "

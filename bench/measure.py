@@ -40,7 +40,7 @@ def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None)
         texts = setup.text_features if captions is None else setup.extractor.text_features(captions)
         per_sample["clip"] = clip_scores(found, texts)
         values["clip"] = float(per_sample["clip"].mean())
-    distance = kid(found, setup.reference)
+    distance = kid(found, setup.reference, within=setup.within)
     values |= {
         "fid": frechet(Moments.of(found), setup.moments),
         "kid": distance.value,

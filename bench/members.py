@@ -15,18 +15,19 @@ class Health:
         self.total = torch.zeros(members, device=device)
         self.count = torch.zeros(members, device=device)
 
-    def observe(self, step: int, losses: Tensor, norms: Tensor) -> None:
-        """Take note of a step's losses and gradient norms, both ``[E]``."""
+    def observe(self, step: int | Tensor, losses: Tensor, norms: Tensor) -> None:
+        """Take note of a step's losses and gradient norms, both ``[E]``. Writes in place, as a CUDA graph needs."""
         fine = self.alive & losses.isfinite() & norms.isfinite()
-        self.died = torch.where(self.alive & ~fine, step, self.died)
-        self.alive = fine
+        self.died.copy_(torch.where(self.alive & ~fine, step, self.died))
+        self.alive.copy_(fine)
         self.total += torch.where(fine, losses, 0.0)
         self.count += fine
 
     def mean_loss(self) -> Tensor:
         """Mean training loss ``[E]`` of living members since the last call; NaN for those that had no step."""
         mean = self.total / self.count
-        self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
+        self.total.zero_()
+        self.count.zero_()
         return mean
 
     def diverged_at(self) -> list[int | None]:

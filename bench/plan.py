@@ -39,14 +39,18 @@ class Plan:
         """How many cells are in each state."""
         return dict(Counter(p.state for p in self.cells))
 
-    def todo(self, size: int) -> list[tuple[Planned, ...]]:
-        """The unfinished cells in even packs of at most ``size``, each of one dataset, seed and stage: one graph."""
-        groups: dict[tuple[str, int, bool], list[Planned]] = {}
+    def groups(self) -> list[tuple[Planned, ...]]:
+        """The unfinished cells by dataset, seed and stage: those that can share a graph."""
+        found: dict[tuple[str, int, bool], list[Planned]] = {}
         for p in self.cells:
             if p.state not in ("done", "diverged"):
-                groups.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
+                found.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
+        return [tuple(group) for group in found.values()]
+
+    def todo(self, size: int) -> list[tuple[Planned, ...]]:
+        """The groups in even packs of at most ``size``."""
         packs: list[tuple[Planned, ...]] = []
-        for group in groups.values():
+        for group in self.groups():
             count = -(-len(group) // size)
             edges = [len(group) * i // count for i in range(count + 1)]
             packs += [tuple(group[a:b]) for a, b in pairwise(edges)]

@@ -16,8 +16,8 @@ PLAIN_EVERY = 10.0
 class Display:
     """Shows the share of all packs that is done, and what the present pack is doing."""
 
-    def __init__(self, packs: int) -> None:
-        self.packs, self.pack, self.label = packs, 0, ""
+    def __init__(self) -> None:
+        self.packs, self.pack, self.label = 1, 0, ""
         self.console = Console(stderr=True)
         self.started = self.spoken = time.monotonic()
         self.bars: Progress | None = None
@@ -52,9 +52,9 @@ class Display:
         else:
             print(f"[{seconds:5.0f} s] {text}", file=sys.stderr, flush=True)
 
-    def begin(self, number: int, label: str) -> None:
-        """The pack that is worked on next, counted from 0."""
-        self.pack, self.label = number, label
+    def begin(self, number: int, packs: int, label: str) -> None:
+        """The pack that is worked on next, counted from 0, of ``packs``."""
+        self.pack, self.packs, self.label = number, packs, label
         self.say(f"pack {number + 1} of {self.packs}: {label}")
 
     def __call__(self, stage: str, text: str, share: float) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,75 @@ import torch
 
 import formulations
 from analysis import rank
-from bench import measure, plan, results, setup, store, worker
+from bench import measure, plan, results, setup, store, tuning, worker
 from bench.config import Grid, full, identity
 from bench.memory import keep_freed_memory
+from bench.products import fast_products
 from bench.progress import Display
 from bench.setup import Setup
+from bench.stages import Stages
 from samplers.errors import UserError
 
 TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
 """What a report leaves in the run folder."""
 
 
-def execute(planned: plan.Plan, device_name: str, pack_size: int, compiled: bool) -> int:
+def execute(
+    planned: plan.Plan, device_name: str, pack: int | None, compiled: tuning.Choice, started: float
+) -> int:
     """Run what is missing and print the ranking; everything is checked before anything is written.
 
+    ``pack`` None is ``auto``; ``started`` is when the command began, by ``time.perf_counter``.
     Returns the exit code: 0, or 1 if a cell failed. Raises :class:`UserError`.
     """
     keep_freed_memory()
-    device, started = pick_device(device_name), time.monotonic()
+    device, stages = pick_device(device_name), Stages(started)
+    fast_products(device)
     check_formulations(planned)
-    todo = planned.todo(pack_size)
-    needed = dict.fromkeys([*(pack[0].cell.dataset for pack in todo), *unmeasured(planned)])
+    groups = planned.groups()
+    needed = dict.fromkeys([*(group[0].cell.dataset for group in groups), *unmeasured(planned)])
     if not needed:
         print("nothing to run: every cell is there already", file=sys.stderr)
-        return report(planned, time.monotonic() - started)
-    with Display(len(todo)) as display:
+        return report(planned, stages)
+    with Display() as display:
         ready = make_ready(planned, needed, device, display)
         store.prepare(planned.out)
         with store.lock(planned.out):
             store.write_json(planned.out / "grid.json", {"grid": full(planned.grid), "command": sys.argv[1:]})
-            save_yardsticks(planned, ready)
-            for i, pack in enumerate(todo):
-                cell = pack[0].cell
-                display.begin(i, f"{cell.dataset}, seed {cell.seed}, {len(pack)} formulations on {device}")
-                worker.run(pack, ready[cell.dataset], planned.grid.evaluation, device, display, compiled)
-    return report(plan.make(planned.grid, planned.out), time.monotonic() - started)
+            chosen = tune(groups, ready, device, pack, compiled, stages)
+            for sentence in chosen.said:
+                display.say(sentence)
+            with stages("metrics"):
+                save_yardsticks(planned, ready)
+            stages.started_up()
+            bench = worker.Bench(device, display, stages, chosen.compiled)
+            todo = planned.todo(chosen.pack)
+            for i, cells in enumerate(todo):
+                first = cells[0].cell
+                what = f"{first.dataset}, seed {first.seed}, {len(cells)} formulations on {device}"
+                display.begin(i, len(todo), what)
+                worker.run(cells, ready[first.dataset], planned.grid.evaluation, bench)
+    return report(plan.make(planned.grid, planned.out), stages)
+
+
+def tune(
+    groups: Sequence[Sequence[plan.Planned]],
+    ready: Mapping[str, Setup],
+    device: torch.device,
+    pack: int | None,
+    compiled: tuning.Choice,
+    stages: Stages,
+) -> tuning.Tuning:
+    """How to train the groups, by measuring steps of the largest; those that only lack measuring go as they are."""
+    training = [group for group in groups if group[0].state != "trained"]
+    if not training:
+        return tuning.Tuning(pack or max((len(group) for group in groups), default=1), False, ())
+    largest = max(training, key=len)
+    cell = largest[0].cell
+    shape = ready[cell.dataset].shape(cell.model, cell.images.resolution)
+    with stages("compile"):
+        cells = sum(len(group) for group in training)
+        return tuning.choose(shape, cell.training, device, cells, len(largest), pack, compiled)
 
 
 def check_formulations(planned: plan.Plan) -> None:
@@ -100,8 +133,19 @@ def yardsticks_file(planned: plan.Plan) -> Path:
     return planned.out / "yardsticks" / f"{recipe}.json"
 
 
-def report(planned: plan.Plan, seconds: float) -> int:
-    """Write the tables and the picture, print the ranking, and say where everything is."""
+def report(planned: plan.Plan, stages: Stages) -> int:
+    """Write the tables and the picture, print the ranking, and say where everything is and where the time went."""
+    with stages("store"):
+        code = tables(planned)
+    spent = stages.report()
+    store.write_json(planned.out / "timings.json", spent)
+    print(f"\n{len(planned.cells)} cells, {spent['total']:.0f} s ({stages}). In {planned.out}:")
+    print("  " + "  ".join([*TABLES, "timings.json", "cells/"]))
+    return code
+
+
+def tables(planned: plan.Plan) -> int:
+    """Write the tables and the picture, and print the ranking; returns the exit code."""
     frame = results.collect(planned)
     failed = [p for p in planned.cells if p.state not in ("done", "diverged")]
     for p in failed:
@@ -126,8 +170,6 @@ def report(planned: plan.Plan, seconds: float) -> int:
     others = sum(1 for _ in (planned.out / "cells").iterdir()) - len({p.cell.id for p in planned.cells})
     if others:
         print(f"{others} cells of other configurations in {planned.out} are not in these tables")
-    print(f"\n{len(planned.cells)} cells, {seconds:.0f} s. In {planned.out}:")
-    print("  " + "  ".join([*TABLES, "cells/"]))
     return 1 if failed else 0
 
 

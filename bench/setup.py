@@ -13,6 +13,7 @@ from bench.config import Evaluation, Grid, Model
 from bench.data import Data, load
 from bench.metrics.extractors import Extractor, extractor
 from bench.metrics.frechet import Moments
+from bench.metrics.kid import Pairs, within_set
 from bench.metrics.names import clip_name, fid_name, kid_name
 from bench.models.shape import Shape
 from bench.seeds import seed_for
@@ -25,7 +26,8 @@ class Setup:
     """Everything that the cells of one dataset share.
 
     ``chosen`` are the validation captions that are sampled and measured, the same for every cell; ``reference``
-    the features of all validation images, which the Fréchet and kernel distances compare with.
+    the features of all validation images, which the Fréchet and kernel distances compare with, by their ``moments``
+    and by the kernel ``within`` them.
     """
 
     data: Data
@@ -36,6 +38,7 @@ class Setup:
     text_features: Tensor | None
     reference: Tensor
     moments: Moments
+    within: Pairs
 
     def shape(self, model: Model, resolution: int) -> Shape:
         """The MM-DiT of this dataset's images and captions."""
@@ -86,6 +89,7 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         measure.text_features(chosen) if measure.has_text else None,
         reference,
         Moments.of(reference),
+        within_set(reference),
     )
 
 

@@ -1,7 +1,7 @@
 """The training loop. It knows no formulation by name: it multiplies what a table of ``[E, B]`` scalars tells it to.
 
 All members of a pack share images, captions, noise and u, and start from the same weights; they differ in seven
-scalars a sample. A member whose loss or gradient stops being finite is masked from then on; the others do not notice.
+scalars a sample. A member whose loss or gradient stops being finite is out from then on; the others do not notice.
 Nothing in a step waits for the device: numbers are read back only where the model is validated.
 """
 
@@ -9,22 +9,105 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.batches import LEVELS, Batch, Batches
-from bench.coefficients import CHUNK, at, coefficients, predict, validation_coefficients
+from bench.batches import LEVELS, Batch, Batches, moved
+from bench.coefficients import predict, validation_coefficients
 from bench.config import Training
+from bench.feed import Feed
+from bench.generate import chunk
+from bench.graph import Graph
 from bench.members import Best, Health
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from bench.seeds import seed_for
+from bench.stages import Stages
 from formulations import Coeffs, Formulation, common, loss, mix
+
+
+class Trainer:
+    """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
+
+    All members start from the same weights, which ``seed`` gives. On a GPU the step is one CUDA graph.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        members: int,
+        recipe: Training,
+        device: torch.device,
+        seed: int = 0,
+        compiled: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.model = MMDiT(shape, members)
+        initialise(self.model, torch.Generator().manual_seed(seed_for("weights", seed)))
+        self.flat = Flat(self.model.to(device))
+        self.network = torch.compile(self.model, dynamic=False) if compiled else self.model
+        self.optimiser = adamw(self.flat, recipe)
+        self.ema = self.flat.weights.clone()
+        self.health = Health(members, device)
+        self.replay = Replay(self, device) if device.type == "cuda" else None
+
+    def step(self, index: int, batch: Batch, c: Coeffs) -> None:
+        """One update of every member, with coefficients ``c [E, B]``."""
+        if self.replay:
+            self.replay(index, batch, c)
+        else:
+            self.update(batch, c, index, *schedule(index, self.recipe))
+
+    def update(
+        self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
+    ) -> None:
+        """Forward, backward, normalisation, AdamW, EMA; every tensor that persists is written in place."""
+        losses = native_loss(self.network, batch, c, self.recipe).mean(1)
+        losses.sum().backward()
+        self.health.observe(index, losses.detach(), normalise(self.flat.collect()))
+        self.optimiser.param_groups[0]["lr"] = lr
+        self.optimiser.step()
+        self.ema.lerp_(self.flat.weights, fresh)
+
+
+class Replay:
+    """A trainer's update as a CUDA graph: every step's inputs are copied to where the graph reads them."""
+
+    def __init__(self, trainer: Trainer, device: torch.device) -> None:
+        self.trainer = trainer
+        steps = range(trainer.recipe.steps)
+        table = [[step, *schedule(step, trainer.recipe)] for step in steps]
+        self.schedule = moved(torch.tensor(table, dtype=torch.float64), device)
+        self.index = torch.zeros((), dtype=torch.long, device=device)
+        self.lr, self.fresh = (torch.zeros((), device=device) for _ in range(2))
+        self.graph = Graph(self.update)
+        self.inputs: tuple[Batch, Coeffs] | None = None
+
+    def __call__(self, index: int, batch: Batch, c: Coeffs) -> None:
+        """One step."""
+        if self.inputs is None:
+            self.inputs = Batch(*map(torch.clone, batch)), Coeffs(*map(torch.clone, c))
+        for place, value in zip(
+            (*self.inputs[0], *self.inputs[1], self.index, self.lr, self.fresh),
+            (*batch, *c, *self.schedule[index]),
+            strict=True,
+        ):
+            place.copy_(value)
+        self.graph()
+
+    def update(self) -> None:
+        """The trainer's update on the graph's inputs."""
+        assert self.inputs is not None
+        self.trainer.update(*self.inputs, self.index, self.lr, self.fresh)
+
+
+def schedule(index: int, recipe: Training) -> tuple[float, float]:
+    """Learning rate of a step, and the share of the new weights in the EMA."""
+    return recipe.lr * rate(index, recipe), 1 - ema_decay(index, recipe)
 
 
 @dataclass(frozen=True)
@@ -50,70 +133,62 @@ def train(
     record: Record = lambda member, line: None,
     progress: Callable[[int], None] = lambda step: None,
     compiled: bool = False,
+    stages: Stages | None = None,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given a line of metrics for each member at each validation, ``progress`` the number of finished steps.
     """
-    device, started = batches.device, time.perf_counter()
-    model = MMDiT(shape, len(formulations))
-    initialise(model, torch.Generator().manual_seed(seed_for("weights", seed)))
-    flat = Flat(model.to(device))
-    network = torch.compile(model, dynamic=False) if compiled else model
-    optimiser = adamw(flat, recipe)
-    ema, best, health = flat.weights.clone(), Best(flat.weights), Health(len(formulations), device)
-    held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
+    device, started, stages = batches.device, time.perf_counter(), stages or Stages()
+    with stages("train"):
+        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled)
+        feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
+        held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
 
     for step in range(recipe.steps):
-        if step % CHUNK == 0:
-            table = coefficients(formulations, batches, step, recipe.steps)
-        batch, c = batches.at(step), at(table, step % CHUNK)
-        losses = native_loss(network, batch, c, recipe).mean(1)
-        losses.sum().backward()
-
-        health.observe(step, losses.detach(), normalise(flat.collect()))
-        flat.grads.masked_fill_(~health.alive[:, None], 0.0)
-        optimiser.param_groups[0]["lr"] = recipe.lr * rate(step, recipe)
-        optimiser.step()
-        ema.lerp_(flat.weights, 1 - ema_decay(step, recipe))
-
-        if step + 1 in checks:
-            native, shared = validate(network, flat, ema, validation[0], held, recipe)
-            best.offer(step + 1, native.mean(1), shared.mean(1), ema, flat.weights, health.alive)
-            for member, line in enumerate(
-                lines(step + 1, time.perf_counter() - started, health, native, shared)
-            ):
-                record(member, line)
+        with stages("compile" if compiled and step == 0 else "train"):
+            trainer.step(step, *feed.at(step))
+            if step + 1 in checks:
+                native, shared = validate(trainer, validation[0], held)
+                ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
+                best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
+                seconds = time.perf_counter() - started
+                for member, line in enumerate(lines(step + 1, seconds, trainer.health, native, shared)):
+                    record(member, line)
         progress(step + 1)
 
-    return Trained(flat, best, health)
+    return Trained(trainer.flat, best, trainer.health)
 
 
 def adamw(flat: Flat, recipe: Training) -> torch.optim.AdamW:
     """One AdamW over the whole matrix of parameters."""
     leaf = torch.nn.Parameter(flat.weights)
     leaf.grad = flat.grads
-    return torch.optim.AdamW([leaf], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        [leaf],
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        capturable=flat.weights.device.type == "cuda",
+    )
 
 
 def native_loss(network: Callable[..., Tensor], batch: Batch, c: Coeffs, recipe: Training) -> Tensor:
     """Each member's own loss of each sample, ``[E, B]``."""
-    with autocast(recipe, batch.x.device):
-        out = predict(network, mix(batch.x, batch.noise, c), c, batch.tokens, batch.pooled)
+    out = predict(network, mix(batch.x, batch.noise, c), c, batch.tokens, batch.pooled, recipe.precision)
     return loss(out, batch.x, batch.noise, c)
 
 
 @torch.no_grad()
-def validate(
-    network: Callable[..., Tensor], flat: Flat, weights: Tensor, batch: Batch, c: Coeffs, recipe: Training
-) -> tuple[Tensor, Tensor]:
-    """Native and common loss ``[E, 8]`` per noise level of ``weights [E, P]`` on the validation batch."""
+def validate(trainer: Trainer, batch: Batch, c: Coeffs) -> tuple[Tensor, Tensor]:
+    """Native and common loss ``[E, 8]`` per noise level of the EMA weights on the validation batch."""
     native, shared = [], []
-    with swapped(flat, weights):
-        for rows in torch.arange(len(batch.x), device=batch.x.device).split(recipe.batch):
+    with swapped(trainer.flat, trainer.ema):
+        at_once = chunk(batch.x.device, trainer.model.members)
+        for rows in torch.arange(len(batch.x), device=batch.x.device).split(at_once):
             part, k = Batch(*(v[rows] for v in batch)), Coeffs(*(v[:, rows] for v in c))
-            with autocast(recipe, batch.x.device):
-                out = predict(network, mix(part.x, part.noise, k), k, part.tokens, part.pooled)
+            x_t, precision = mix(part.x, part.noise, k), trainer.recipe.precision
+            out = predict(trainer.model, x_t, k, part.tokens, part.pooled, precision)
             native.append(loss(out, part.x, part.noise, k))
             shared.append(loss(out, part.x, part.noise, common(k)))
     by_level = (-1, len(LEVELS))
@@ -128,7 +203,7 @@ def normalise(grads: Tensor) -> Tensor:
     multiplied by a constant is the same formulation, and trains the same. An absolute clip would not see it so.
     """
     norms: Tensor = grads.norm(dim=1)
-    grads.div_(norms.clamp_min(1e-30)[:, None])
+    grads.mul_(norms.clamp_min(1e-30).reciprocal()[:, None])
     return norms
 
 
@@ -172,10 +247,3 @@ def lines(
 def finite(value: float) -> float | None:
     """The value, or None if it is NaN or infinite."""
     return value if abs(value) < float("inf") else None
-
-
-def autocast(recipe: Training, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 matrix products if the recipe asks for them; weights, coefficients, loss and EMA stay float32."""
-    if recipe.precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

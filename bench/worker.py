@@ -6,6 +6,8 @@ import json
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +19,14 @@ import formulations
 from bench import store
 from bench.batches import Batches, validation_batch
 from bench.config import Evaluation, Setting, full
-from bench.generate import control_settings, generate, setting_name, start_noise
+from bench.generate import control_settings, evaluations, generate, setting_name, start_noise
 from bench.machine import device_name, versions
 from bench.measure import measure
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.plan import Planned
 from bench.setup import Setup
+from bench.stages import Stages
 from bench.train import Trained, finite, train
 from formulations import Formulation
 from samplers.errors import UserError
@@ -35,14 +38,17 @@ class Watcher(Protocol):
     def __call__(self, stage: str, text: str, share: float) -> None: ...
 
 
-def run(
-    pack: Sequence[Planned],
-    setup: Setup,
-    evaluation: Evaluation,
-    device: torch.device,
-    watch: Watcher,
-    compiled: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Bench:
+    """What packs run on: a device, models compiled or not, who is told of progress, and where time is counted."""
+
+    device: torch.device
+    watch: Watcher
+    stages: Stages
+    compiled: bool = False
+
+
+def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
     """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status."""
     train_first = pack[0].state != "trained"
     try:
@@ -50,11 +56,11 @@ def run(
             for planned in pack:
                 known = inputs(setup, formulations.get(planned.cell.formulation))
                 store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
-            train_pack(pack, setup, device, watch, compiled)
+            train_pack(pack, setup, bench)
             train_first = False
         for planned in pack:
             forgive(planned.folder)
-        evaluate_pack(pack, setup, evaluation, device, watch)
+        evaluate_pack(pack, setup, evaluation, bench)
     except UserError:
         raise
     except Exception as error:
@@ -62,7 +68,7 @@ def run(
             fail(pack[0].folder, error, trained=not train_first)
         for planned in pack if len(pack) > 1 else ():  # one by one, so that only the culprit fails
             alone = planned if train_first else replace(planned, state="trained")
-            run([alone], setup, evaluation, device, watch, compiled)
+            run([alone], setup, evaluation, bench)
 
 
 def fail(folder: Path, error: Exception, trained: bool) -> None:
@@ -80,14 +86,12 @@ def forgive(folder: Path) -> None:
         store.write_json(folder / "status.json", status)
 
 
-def train_pack(
-    pack: Sequence[Planned], setup: Setup, device: torch.device, watch: Watcher, compiled: bool
-) -> None:
+def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
     cell = pack[0].cell
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
-    batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, device)
-    held = validation_batch(setup.data, setup.captions, recipe.validation_images, device)
+    batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, bench.device)
+    held = validation_batch(setup.data, setup.captions, recipe.validation_images, bench.device)
     logs = [(p.folder / "metrics.jsonl").open("w", encoding="utf-8") for p in pack]
 
     losses: dict[str, float] = {}
@@ -102,7 +106,7 @@ def train_pack(
         if step % 10 == 0 or step == recipe.steps:
             leader = min(losses, key=lambda name: losses[name], default=None)
             lowest = f", lowest validation loss {losses[leader]:.3f} {leader}" if leader else ""
-            watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps)
+            bench.watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps)
 
     started = time.perf_counter()
     try:
@@ -115,12 +119,15 @@ def train_pack(
             cell.seed,
             record,
             progress,
-            compiled,
+            bench.compiled,
+            bench.stages,
         )
     finally:
         for log in logs:
             log.close()
-    save(pack, trained, {"seconds": round(time.perf_counter() - started, 1), **provenance(device, len(pack))})
+    facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(bench.device, len(pack))}
+    with bench.stages("store"):
+        save(pack, trained, facts | {"compiled": bench.compiled})
 
 
 def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
@@ -146,9 +153,7 @@ def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> No
         store.write_json(planned.folder / "status.json", status)
 
 
-def evaluate_pack(
-    pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, device: torch.device, watch: Watcher
-) -> None:
+def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
     """Generate with and measure every cell of the pack that has weights; leaves images and ``result.json``."""
     alive = [p for p in pack if (p.folder / "ema.safetensors").exists()]
     if not alive:
@@ -158,31 +163,54 @@ def evaluate_pack(
         verify(planned.folder, setup, formulation)
     started = time.perf_counter()
     found = [Found() for _ in alive]
-    for name, (weights, setting), images in generate_all(alive, members, setup, evaluation, device, watch):
-        for kept, pictures in zip(found, images, strict=True):
-            measured = measure(pictures, setup)
-            kept.settings[name] = {
-                "weights": weights,
-                "steps": setting[0],
-                "cfg": setting[1],
-                **measured.values,
-            }
-            kept.images[name] = pictures.clone()
-            for key, values in measured.per_sample.items():
-                kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
-    facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(device, len(alive))}
-    for planned, kept in zip(alive, found, strict=True):
-        folder = planned.folder / evaluation.id
-        store.write_tensors(folder / "images.safetensors", kept.images)
-        store.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
-        result = {
-            "evaluation": full(evaluation),
-            "captions": list(setup.chosen[:16]),
-            "names": setup.names(),
-            "settings": kept.settings,
-            "measuring": facts,
-        }
-        store.write_json(folder / "result.json", result)
+    # a GPU generates while the processor measures
+    with ThreadPoolExecutor(MEASURERS) if bench.device.type == "cuda" else nullcontext() as threads:
+        waiting = []
+        for name, control, images in generate_all(alive, members, setup, evaluation, bench):
+            for kept, pictures in zip(found, images, strict=True):
+                task = (kept, name, control, pictures.clone(), setup)
+                if threads:
+                    waiting.append(threads.submit(take, *task))
+                else:
+                    with bench.stages("metrics"):
+                        take(*task)
+        with bench.stages("metrics"):
+            for each in waiting:
+                each.result()
+    facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(bench.device, len(alive))}
+    with bench.stages("store"):
+        for planned, kept in zip(alive, found, strict=True):
+            save_measured(planned.folder / evaluation.id, kept, setup, evaluation, facts)
+
+
+MEASURERS = 4
+"""Threads that measure what a GPU has generated."""
+
+
+def take(kept: Found, name: str, control: tuple[str, Setting], pictures: torch.Tensor, setup: Setup) -> None:
+    """Measure one setting's ``pictures [n, C, H, W]`` of one cell, and keep them."""
+    weights, (steps, cfg) = control
+    measured = measure(pictures, setup)
+    kept.settings[name] = {"weights": weights, "steps": steps, "cfg": cfg, **measured.values}
+    kept.images[name] = pictures
+    for key, values in measured.per_sample.items():
+        kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
+
+
+def save_measured(
+    folder: Path, kept: Found, setup: Setup, evaluation: Evaluation, facts: dict[str, Any]
+) -> None:
+    """Write one cell's images and measurements."""
+    store.write_tensors(folder / "images.safetensors", kept.images)
+    store.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
+    result = {
+        "evaluation": full(evaluation),
+        "captions": list(setup.chosen[:16]),
+        "names": setup.names(),
+        "settings": kept.settings,
+        "measuring": facts,
+    }
+    store.write_json(folder / "result.json", result)
 
 
 @dataclass
@@ -199,35 +227,28 @@ def generate_all(
     members: Sequence[Formulation],
     setup: Setup,
     evaluation: Evaluation,
-    device: torch.device,
-    watch: Watcher,
+    bench: Bench,
 ) -> Iterator[tuple[str, tuple[str, Setting], torch.Tensor]]:
     """Yield (name, control setting, uint8 images ``[E, n, C, H, W]``) for every control setting of the evaluation."""
-    cell = pack[0].cell
-    model = MMDiT(setup.shape(cell.model, cell.images.resolution), len(pack)).to(device)
-    flat = Flat(model)
-    rows = setup.captions.rows(setup.chosen)
-    _, channels, height, width = setup.data.train.images.shape
-    noise = start_noise(setup.data.name, len(rows), (channels, height, width))
+    cell, device = pack[0].cell, bench.device
+    with bench.stages("generate"):
+        model = MMDiT(setup.shape(cell.model, cell.images.resolution), len(pack)).to(device)
+        flat = Flat(model)
+        rows = setup.captions.rows(setup.chosen)
+        noise = start_noise(setup.data.name, len(rows), setup.data.train.images.shape[1:])
     settings = control_settings(evaluation)
-    work, done = sum(evaluations(setting) for _, setting in settings) * len(rows), 0
+    work, done = sum(steps * evaluations(cfg) for _, (steps, cfg) in settings) * len(rows), 0
     for weights, setting in settings:
-        name = setting_name(weights, setting)
-        files = [store.read_tensors(p.folder / f"{weights}.safetensors") for p in pack]
-        matrix = torch.stack([flat.row(named) for named in files]).to(device)
-        parts = []
-        for part in generate(
-            model, flat, matrix, members, setup.captions, rows, noise, setting, evaluation.grid
-        ):
-            parts.append(setup.data.denormalize(part).cpu())
-            done += part.shape[1] * evaluations(setting)
-            watch("evaluate", f"{name}, {len(rows)} images", done / work)
+        name, parts = setting_name(weights, setting), []
+        with bench.stages("generate"):
+            files = [store.read_tensors(p.folder / f"{weights}.safetensors") for p in pack]
+            matrix = torch.stack([flat.row(named) for named in files]).to(device)
+            recipe = (evaluation.grid, cell.training.precision)
+            for part in generate(model, flat, matrix, members, setup.captions, rows, noise, setting, *recipe):
+                parts.append(setup.data.denormalize(part).cpu())
+                done += part.shape[1] * setting[0] * evaluations(setting[1])
+                bench.watch("evaluate", f"{name}, {len(rows)} images", done / work)
         yield name, (weights, setting), torch.cat(parts, dim=1)
-
-
-def evaluations(setting: Setting) -> int:
-    """Network evaluations for one image: one a step without guidance, two with."""
-    return setting[0] * (1 if setting[1] == 1.0 else 2)
 
 
 def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:

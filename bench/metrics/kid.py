@@ -28,7 +28,7 @@ class KID:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """Sums of the kernel over pairs: mean per row, mean per column, mean of squares."""
 
     rows: Rows
@@ -46,7 +46,7 @@ class _Pairs:
         return max(0.0, self.square - float(spread))
 
 
-def kid(x: Any, y: Any, *, block: int = 1024) -> KID:
+def kid(x: Any, y: Any, *, within: Pairs | None = None, block: int = 1024) -> KID:
     """Unbiased KID of generated features ``x`` ``[m, D]`` against reference features ``y`` ``[n, D]``.
 
     Standard error: square root of the two-sample U-statistic's variance up to second order (Hoeffding's
@@ -61,6 +61,8 @@ def kid(x: Any, y: Any, *, block: int = 1024) -> KID:
     = 64``. It includes the sampling of the reference, which is shared by all models that are compared with
     it.
 
+    ``within`` is ``within_set(y)``, if that is known already.
+
     Memory: ``block * max(m, n)`` numbers. ``ValueError`` for fewer than 2 rows or differing ``D``.
     """
     x, y = as_rows(x), as_rows(y)
@@ -71,7 +73,7 @@ def kid(x: Any, y: Any, *, block: int = 1024) -> KID:
         raise ValueError(f"KID needs at least 2 rows on each side, not {m} and {n}")
     xx, yy, xy = (
         _pairs(x, x, block, same=True),
-        _pairs(y, y, block, same=True),
+        within or _pairs(y, y, block, same=True),
         _pairs(x, y, block, same=False),
     )
     first_x = max(0.0, _var(xx.rows - xy.rows) - xx.residual / (m - 1) - xy.residual / n)
@@ -80,11 +82,17 @@ def kid(x: Any, y: Any, *, block: int = 1024) -> KID:
     return KID(xx.mean + yy.mean - 2 * xy.mean, float(np.sqrt(4 * first_x / m + 4 * first_y / n + second)))
 
 
+def within_set(y: Any, *, block: int = 1024) -> Pairs:
+    """The pairs of a reference set ``[n, D]`` with itself, which every distance to it needs."""
+    rows = as_rows(y)
+    return _pairs(rows, rows, block, same=True)
+
+
 def _var(values: Rows) -> float:
     return float(np.var(values, ddof=1))
 
 
-def _pairs(x: Rows, y: Rows, block: int, *, same: bool) -> _Pairs:
+def _pairs(x: Rows, y: Rows, block: int, *, same: bool) -> Pairs:
     """Kernel sums of ``x`` with ``y`` in blocks of rows; ``same`` leaves the pairs (i, i) out."""
     rows, cols, square = np.zeros(len(x)), np.zeros(len(y)), 0.0
     for start in range(0, len(x), block):
@@ -97,4 +105,4 @@ def _pairs(x: Rows, y: Rows, block: int, *, same: bool) -> _Pairs:
         cols += k.sum(axis=0)
         square += float(np.einsum("ij,ij->", k, k))
     per_row, per_col = (len(y) - 1, len(x) - 1) if same else (len(y), len(x))
-    return _Pairs(rows / per_row, cols / per_col, square / (len(x) * per_row))
+    return Pairs(rows / per_row, cols / per_col, square / (len(x) * per_row))

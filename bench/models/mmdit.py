@@ -33,18 +33,19 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.weight) == 1:  # the ordinary product is faster than a batch of one
-            return torch.addmm(self.bias[0], x[0], self.weight[0])[None]
+            x, weight, bias = x.squeeze(0), self.weight.squeeze(0), self.bias.squeeze(0)
+            return torch.addmm(bias, x, weight).unsqueeze(0)
         return torch.baddbmm(self.bias, x, self.weight)
-
-
-def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
-    """``scale * x / rms(x)`` over the last axis; ``scale`` broadcasts."""
-    return F.rms_norm(x, x.shape[-1:], eps=1e-6) * scale
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm without parameters, then ``x (1 + scale) + shift``; x ``[E, B, N, h]``, the others ``[E, B, 1, h]``."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+
+
+def joined(image: Tensor, text: Tensor) -> Tensor:
+    """``[E, B, N, k, heads, D]`` and ``[E, B, M, k, heads, D]`` as ``[k, E B, heads, N + M, D]``."""
+    return torch.cat([part.permute(3, 0, 1, 4, 2, 5) for part in (image, text)], dim=4).flatten(1, 2)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -54,8 +55,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.device.type != "cpu" or q.shape[2] > 128:
         return F.scaled_dot_product_attention(q, k, v)
-    weights: Tensor = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1)
-    return weights @ v
+    heads = q.shape[1]
+    q, k, v = (part.flatten(0, 1) for part in (q * q.shape[-1] ** -0.5, k, v))
+    weights = torch.softmax(torch.bmm(q, k.mT), dim=-1)
+    attended: Tensor = torch.bmm(weights, v).unflatten(0, (-1, heads))
+    return attended
 
 
 class Stream(nn.Module):
@@ -75,26 +79,19 @@ class Stream(nn.Module):
             self.up = Linear(members, width, 4 * width)
             self.down = Linear(members, 4 * width, width)
 
-    def scale(self, tokens: int) -> Tensor:
-        """The learned scale of normalised queries and keys, for every token: ``[E, 1, N, 2, 1, head width]``."""
-        return self.qk_scale.expand(-1, -1, tokens, -1, -1, -1)
-
-    def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-        """Queries, keys and values ``[E, B, N, 3, heads, head width]`` of ``x [E, B, N, h]``, not yet normalised."""
-        members, batch, tokens, width = x.shape
-        qkv: Tensor = self.qkv(modulate(x, shift, scale).reshape(members, batch * tokens, width))
-        return qkv.view(members, batch, tokens, 3, self.heads, width // self.heads)
+    def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries with keys ``[E, B, N, 2, heads, D]``, RMS-normalised and scaled, and values ``[E, B, N, 1, heads, D]``."""
+        qkv = self.qkv(modulate(x, shift, scale).flatten(1, 2))
+        qk, v = qkv.view(*x.shape[:3], 3, self.heads, -1).split([2, 1], dim=3)
+        return F.rms_norm(qk, qk.shape[-1:], eps=1e-6) * self.qk_scale, v
 
     def finish(
         self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor
     ) -> Tensor:
         """Attention's output and the MLP, each added through its gate."""
-        members, batch, tokens, width = x.shape
-        out = self.out(attended.reshape(members, batch * tokens, width)).view_as(x)
-        x = torch.addcmul(x, gate, out)
-        hidden = self.up(modulate(x, shift, scale).view(members, batch * tokens, width))
-        out = self.down(F.gelu(hidden, approximate="tanh")).view_as(x)
-        return torch.addcmul(x, gate2, out)
+        x = torch.addcmul(x, gate, self.out(attended).view_as(x))
+        hidden = F.gelu(self.up(modulate(x, shift, scale).flatten(1, 2)))
+        return torch.addcmul(x, gate2, self.down(hidden).view_as(x))
 
 
 class Block(nn.Module):
@@ -106,17 +103,20 @@ class Block(nn.Module):
         self.text = Stream(members, width, heads, last)
 
     def forward(self, image: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        members, batch, tokens, width = image.shape
+        members, batch, tokens, _ = image.shape
         mi, mt = m[:6], m[6:]
-        qkv = torch.cat([self.image.project(image, *mi[:2]), self.text.project(text, *mt[:2])], dim=2)
-        # normalised for both streams at once; their learned scales differ by token
-        scale = torch.cat([self.image.scale(tokens), self.text.scale(text.shape[2])], dim=2)
-        q, k = rms_norm(qkv[:, :, :, :2], scale).flatten(0, 1).permute(2, 0, 3, 1, 4).unbind(0)
-        v = qkv[:, :, :, 2].flatten(0, 1).transpose(1, 2)
-        joint = attention(q, k, v).transpose(1, 2).reshape(members, batch, -1, width)
-        image = self.image.finish(image, joint[:, :, :tokens], *mi[2:])
+        (image_qk, image_v), (text_qk, text_v) = (
+            self.image.project(image, *mi[:2]), self.text.project(text, *mt[:2])
+        )  # fmt: skip
+        q, k = joined(image_qk, text_qk).unbind(0)
+        joint = attention(q, k, joined(image_v, text_v).squeeze(0)).unflatten(0, (members, batch))
+        for_image, for_text = (
+            part.transpose(2, 3).reshape(members, -1, image.shape[-1])
+            for part in joint.split([tokens, text.shape[2]], dim=3)
+        )
+        image = self.image.finish(image, for_image, *mi[2:])
         if not self.text.last:
-            text = self.text.finish(text, joint[:, :, tokens:], *mt[2:])
+            text = self.text.finish(text, for_text, *mt[2:])
         return image, text
 
 

@@ -50,6 +50,11 @@ class Shape:
         condition = linear(256, h) + linear(self.pooled_width, h) + 2 * linear(h, h)
         return block + ends + condition + linear(h, self.modulations * h)
 
+    def activations(self) -> int:
+        """Numbers of one sample that the backward pass keeps, about: 24 a token and channel of a block, and attention."""
+        tokens = self.image_tokens + self.text_length
+        return self.depth * (24 * tokens * self.width + 2 * self.heads * tokens**2)
+
     def flops(self, batch: int = 1) -> int:
         """Multiply-adds times two of one member's forward pass on ``batch`` samples: matrix products and attention.
 

@@ -91,7 +91,7 @@ def test_a_diverged_member_is_masked_and_the_others_do_not_notice(setup: Setup, 
     assert lines[1][-1]["alive"] is False
     assert lines[1][-1]["train_loss"] is None
     assert trained.best.loss[1] == float("inf")
-    assert trained.flat.weights.isfinite().all()
+    assert trained.flat.weights[0].isfinite().all()
     torch.testing.assert_close(alone.best.ema[0], trained.best.ema[0], rtol=1e-4, atol=1e-5)
 
 
@@ -190,8 +190,8 @@ def test_native_and_common_loss_agree_for_rectified_flow_only(setup: Setup, grid
 def test_coefficients_do_not_depend_on_the_chunk(setup: Setup) -> None:
     made = Batches(setup.data, setup.captions, 0, 8, 0.1, CPU)
     formulations = [get("rf/curriculum(lognorm(0,1),0.5)"), get("rf")]
-    whole = coefficients(formulations, made, 0, 20)
-    tail = coefficients(formulations, made, 15, 20)
+    whole = coefficients(formulations, made, range(20), 20)
+    tail = coefficients(formulations, made, range(15, 20), 20)
     for a, b in zip(whole, tail, strict=True):
         assert torch.equal(a[:, 15:], b)
     early, late = whole.b[0, :10], whole.b[0, 10:]

@@ -1,0 +1,90 @@
+"""``grid``: wall time and peak memory of ``python -m bench.grid`` as a user runs it, and where its time goes.
+
+``--help``, ``--dry-run`` and whole presets, each in a process of its own; a run's stages (start-up, compile, train,
+generate, metrics, store) are what it writes into ``timings.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import store
+from bench.speed.options import Plan
+from bench.speed.timing import Row
+from samplers.errors import UserError
+
+STAGES = ("start-up", "compile", "train", "generate", "metrics", "store")
+
+SHORT, REPEATS = (("--help",), ("--dry-run",)), 3
+"""Commands of a fraction of a second, and how often they are run for their median."""
+
+LAUNCHER = """
+import os, sys
+child = os.fork()
+if not child:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.execv(sys.executable, [sys.executable, "-m", "bench.grid", *sys.argv[1:]])
+_, status, usage = os.wait4(child, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+"""A small process that starts the command: Linux counts the memory of whoever starts a process as its own peak."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command: wall seconds and peak memory in GiB."""
+
+    seconds: float
+    memory: float
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """The short commands, then every preset."""
+    for arguments in SHORT:
+        runs = [run(arguments) for _ in range(1 if plan.tiny else REPEATS)]
+        seconds = statistics.median(each.seconds for each in runs)
+        yield from wall(arguments[0], Ran(seconds, max(each.memory for each in runs)))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in plan.presets:
+            out = Path(folder) / name
+            steps = ("--steps", str(plan.paper_steps)) if name == "paper" and plan.paper_steps else ()
+            arguments = ("--preset", name, *steps)
+            done = run((*arguments, "--out", str(out)))
+            yield from wall(" ".join(arguments), done)
+            yield from stages(" ".join(arguments), out)
+
+
+def wall(shown: str, done: Ran) -> Iterator[Row]:
+    """Seconds and memory of a command."""
+    yield Row("grid", f"{shown}: wall", done.seconds, "s")
+    yield Row("grid", f"{shown}: peak memory", done.memory, "GiB")
+
+
+def stages(shown: str, out: Path) -> Iterator[Row]:
+    """Seconds of the stages of a run."""
+    found = store.read_object(out / "timings.json")
+    for stage in STAGES:
+        yield Row("grid", f"{shown}: {stage}", float(found[stage]), "s", note=f"of {found['total']:.2f} s")
+
+
+def run(arguments: Sequence[str]) -> Ran:
+    """Run ``python -m bench.grid`` with these arguments. Raises :class:`UserError` if it fails."""
+    started = time.perf_counter()
+    process = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *arguments], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    code, kilobytes = process.stdout.split()
+    if code != "0":
+        said = next((line for line in process.stderr.splitlines() if line.startswith("error: ")), "")
+        raise UserError(
+            f"'python -m bench.grid {' '.join(arguments)}' ended with exit code {code} {said}".rstrip()
+        )
+    return Ran(seconds, int(kilobytes) / 2**20)

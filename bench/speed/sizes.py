@@ -1,0 +1,90 @@
+"""What is timed: the sizes of models, and the inputs of a step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from bench.batches import Batch
+from bench.coefficients import stack
+from bench.config import Training
+from bench.models.shape import Shape
+from formulations import Coeffs, get
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model, a batch and a precision, by a short name for ``--sizes``."""
+
+    name: str
+    shape: Shape
+    batch: int
+    precision: Literal["float32", "bf16"] = "float32"
+    needs_gpu: bool = False
+
+    def __str__(self) -> str:
+        s = self.shape
+        return (
+            f"depth {s.depth}, width {s.width}, {s.image_tokens} + {s.text_length} tokens, batch {self.batch}"
+            + (", bf16" if self.precision == "bf16" else "")
+        )
+
+    def recipe(self) -> Training:
+        """The training recipe of a step."""
+        return Training(batch=self.batch, precision=self.precision)
+
+    def changed(self, batch: int | None = None, **shape: int) -> Size:
+        """The same with another batch or other fields of the shape."""
+        return replace(self, batch=batch or self.batch, shape=replace(self.shape, **shape))
+
+
+def big(depth: int) -> Size:
+    """The study's proportions (width 64 depth, heads = depth) on latents of 256 px: for a GPU."""
+    return Size(f"d{depth}", Shape(depth, 64 * depth, depth, 2, 32, 16, 154, 4096, 2048), 16, "bf16", True)
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size("d2-16", Shape(2, 128, 2, 4, 16, 3, 12, 96, 64), 32),
+        Size("d2-64", Shape(2, 128, 2, 2, 16, 3, 12, 96, 64), 32),
+        Size("d4-64", Shape(4, 256, 4, 2, 16, 3, 16, 96, 64), 16),
+        big(12),
+        big(18),
+    )
+}
+"""What ``--sizes`` chooses from."""
+
+QUICK = Size("quick", Shape(3, 64, 1, 4, 16, 3, 12, 96, 64), 8)
+"""The size of the preset ``quick``."""
+
+TINY = Size("tiny", Shape(1, 32, 1, 4, 16, 3, 4, 16, 8), 4)
+"""The size of ``--tiny``: it shows that a part runs, and measures nothing."""
+
+
+def inputs(size: Size, members: int, device: torch.device) -> tuple[Batch, Coeffs]:
+    """A batch, and the coefficients ``[E, B]`` of rectified flow at random times for every member; seeded."""
+    generator = torch.Generator().manual_seed(0)
+    s, b = size.shape, size.batch
+
+    def normal(*sizes: int) -> torch.Tensor:
+        return torch.randn(sizes, generator=generator).to(device)
+
+    image = (b, s.channels, s.resolution, s.resolution)
+    batch = Batch(
+        normal(*image), normal(*image), normal(b, s.text_length, s.text_width), normal(b, s.pooled_width)
+    )
+    times = torch.rand(b, generator=generator, dtype=torch.float64).clamp(1e-3, 1 - 1e-3)
+    return batch, stack([get("rf").coeffs(times)] * members, device)
+
+
+def to_json(size: Size) -> dict[str, Any]:
+    """A size as plain values, for a process of its own."""
+    return asdict(size)
+
+
+def from_json(value: dict[str, Any]) -> Size:
+    """The inverse of :func:`to_json`."""
+    return Size(**{**value, "shape": Shape(**value["shape"])})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Trainer:
         self.model = MMDiT(shape, members)
         initialise(self.model, torch.Generator().manual_seed(seed_for("weights", seed)))
         self.flat = Flat(self.model.to(device))
-        self.network = torch.compile(self.model, dynamic=False) if compiled else self.model
+        self.network = compiled_blocks(self.model) if compiled else self.model
         self.optimiser = adamw(self.flat, recipe)
         self.ema = self.flat.weights.clone()
         self.health = Health(members, device)
@@ -72,6 +73,19 @@ class Trainer:
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.step()
         self.ema.lerp_(self.flat.weights, fresh)
+
+
+SHAPES = 64
+"""Kinds of blocks of which compiled code is kept: packs of several sizes, datasets with captions of several lengths."""
+
+
+def compiled_blocks(model: MMDiT) -> Callable[..., Tensor]:
+    """The model with its blocks compiled: equal blocks share their code, so depth costs no compilation."""
+    import torch._dynamo  # a second that only compiling needs
+
+    torch._dynamo.config.cache_size_limit = SHAPES
+    blocks = [torch.compile(block, dynamic=False, fullgraph=True) for block in model.blocks]
+    return partial(model, blocks=blocks)
 
 
 class Replay:

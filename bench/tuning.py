@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +24,7 @@ from bench import store
 from bench.batches import Batch
 from bench.coefficients import stack
 from bench.config import Training, identity
+from bench.graph import WARM_UP
 from bench.machine import device_name, versions
 from bench.models.shape import Shape
 from bench.train import Trainer
@@ -29,10 +33,8 @@ from samplers.errors import UserError
 
 Choice = Literal["auto", "on", "off"]
 
-SIZES = tuple(2**i for i in range(12))
-"""Members that are tried in one graph."""
-GAIN = 1.03
-"""A larger pack must train this much more per second than the best smaller one."""
+CLEARLY = 1.1
+"""Half as many members are chosen where they train so many times as much in a second."""
 PATIENCE = 10.0
 """Compiling is tried where eager training lasts so many times as long as compiling is expected to take."""
 EXPECTED = {"cpu": 60.0, "cuda": 90.0}
@@ -73,8 +75,21 @@ def keep_compiled_code() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """Seconds of an eager and of a compiled step, and of a first step whose compiled code is in the cache."""
+
+    eager: float
+    compiled: float
+    first: float
+
+    def saved(self, steps: int) -> float:
+        """Seconds that compiling saves a training of so many steps."""
+        return steps * (self.eager - self.compiled) - self.first
+
+
 class Tuner:
-    """Measures steps of one kind of work, and remembers them."""
+    """Measures steps of one kind of work, in alternation, and remembers what came of it."""
 
     def __init__(self, shape: Shape, recipe: Training, device: torch.device) -> None:
         self.shape, self.recipe, self.device = shape, recipe, device
@@ -83,47 +98,101 @@ class Tuner:
         self.file = cache_folder() / "steps" / f"{identity(work)}.json"
         self.known: dict[str, Any] = {"work": asdict(work)} | read(self.file)
 
-    def pack(self, most: int) -> int:
-        """The number of members with the most member-steps a second, of 1, 2, 4, ... and ``most``."""
-        best = 1
-        for size in [*(size for size in SIZES if size < most), most]:
-            if size > 1 and self.memory(size) > MEMORY_SHARE * free_memory(self.device):
-                break
-            if self.rate(size) > GAIN * self.rate(best):
-                best = size
-            elif size > 2 * best:  # two sizes in a row without a gain
-                break
-        return best
+    def pack(self, most: int) -> tuple[int, float]:
+        """Members of a graph, and their throughput over that of half as many (1 for a single one).
 
-    def rate(self, members: int) -> float:
-        """Member-steps a second of an eager pack."""
-        return members / self.seconds("eager", members)[0]
+        As many as memory allows, of ``most``, ``most / 2``, ...; fewer only if half as many are clearly faster.
+        """
+        size = most
+        while size > 1 and self.memory(size) > MEMORY_SHARE * free_memory(self.device):
+            size = half(size)
+        if f"pack-{size}" not in self.known:
+            self.remember(f"pack-{size}", self._measured_pack(size))
+        chosen, gain = self.known[f"pack-{size}"]
+        return int(chosen), float(gain)
 
-    def seconds(self, how: Literal["eager", "compiled"], members: int) -> tuple[float, float]:
-        """Seconds of a step, and of the first one, which compiles."""
-        key = f"{how}-{members}"
+    def _measured_pack(self, size: int) -> tuple[int, float]:
+        while size > 1:
+            more, fewer = self._stepper(size), self._stepper(half(size))
+            alone, other = alternate(more, fewer)
+            gain = (size / alone) / (half(size) / other)
+            if gain > 1 / CLEARLY:
+                return size, gain
+            size = half(size)
+        return 1, 1.0
+
+    def compiled(self, members: int) -> Compiled:
+        """Eager against compiled steps."""
+        key = f"compiled-{members}"
         if key not in self.known:
-            trainer = Trainer(self.shape, members, self.recipe, self.device, compiled=how == "compiled")
-            self.known[key] = measure(trainer, self.shape, members, self.recipe, self.device)
-            with suppress(OSError):  # a cache that cannot be written costs a moment of the next run
-                store.write_json(self.file, self.known)
-        step, first = self.known[key]
-        return float(step), float(first)
+            self._stepper(members, compiled=True)()
+            torch.compiler.reset()  # once more, now that the code is in the cache
+            eager, fast = self._stepper(members), self._stepper(members, compiled=True)
+            first = seconds(fast)
+            self.remember(key, (*alternate(eager, fast), first))
+        return Compiled(*map(float, self.known[key]))
+
+    def knows_compiled(self, members: int) -> bool:
+        """Whether compiled steps have been measured before, and their code is still in the cache."""
+        return f"compiled-{members}" in self.known and Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
+
+    def eager(self, members: int) -> float:
+        """Seconds of an eager step."""
+        if f"eager-{members}" not in self.known:
+            step = self._stepper(members)
+            self.remember(f"eager-{members}", alternate(step, step)[0])
+        return float(self.known[f"eager-{members}"])
+
+    def compile(self, members: int, steps: int) -> tuple[bool, str]:
+        """Whether to compile a training of ``steps`` steps in all, and why."""
+        if not self.knows_compiled(members):
+            lasts = steps * self.eager(members)
+            if lasts < PATIENCE * EXPECTED.get(self.device.type, EXPECTED["cpu"]):
+                return False, f"{lasts:.0f} s of eager steps are too few for compiling to pay"
+        found = self.compiled(members)
+        times = f"{1000 * found.compiled:.3g} ms a step instead of {1000 * found.eager:.3g} ms"
+        return found.saved(steps) > 0, f"{times}, over {steps} steps, for {found.first:.0f} s at the start"
 
     def memory(self, members: int) -> float:
         """Bytes that training is expected to need: nine numbers a parameter, and what the backward pass keeps."""
         return 4.0 * members * (9 * self.shape.parameters() + self.recipe.batch * self.shape.activations())
 
-    def compile(self, members: int, steps: int) -> tuple[bool, str]:
-        """Whether to compile a training of ``steps`` steps in all, and why."""
-        eager = self.seconds("eager", members)[0]
-        expected = EXPECTED.get(self.device.type, EXPECTED["cpu"])
-        if f"compiled-{members}" not in self.known and steps * eager < PATIENCE * expected:
-            return False, f"{steps * eager:.0f} s of eager steps are too few for compiling to pay"
-        step, first = self.seconds("compiled", members)
-        chosen = steps * (eager - step) > first
-        compared = f"a step takes {1000 * step:.3g} ms instead of {1000 * eager:.3g} ms"
-        return chosen, f"{compared}, and compiling {first:.0f} s, for {steps} steps"
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a measurement for later runs."""
+        self.known[key] = value
+        with suppress(OSError):  # a cache that cannot be written costs a moment of the next run
+            store.write_json(self.file, self.known)
+
+    def _stepper(self, members: int, compiled: bool = False) -> Callable[[], None]:
+        trainer = Trainer(self.shape, members, self.recipe, self.device, compiled=compiled)
+        batch, c = inputs(self.shape, members, self.recipe.batch, self.device)
+        return partial(trainer.step, 0, batch, c)
+
+
+def half(size: int) -> int:
+    """Half as many members, rounded up."""
+    return -(-size // 2)
+
+
+def alternate(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
+    """Median seconds of two functions called in turn, after turns that do not count: 3 to 15 turns, or 2 seconds of them."""
+    for _ in range(WARM_UP + 1):
+        one()
+        other()
+    times: list[tuple[float, float]] = []
+    while len(times) < 3 or (len(times) < 15 and sum(map(sum, times)) < 2.0):
+        times.append((seconds(one), seconds(other)))
+    first, second = (statistics.median(column) for column in zip(*times, strict=True))
+    return first, second
+
+
+def seconds(function: Callable[[], None]) -> float:
+    """Seconds of one call, work that a GPU still has to do included."""
+    started = time.perf_counter()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def choose(
@@ -141,10 +210,10 @@ def choose(
     """
     keep_compiled_code()
     tuner, said = Tuner(shape, recipe, device), []
-    size = min(pack or tuner.pack(most), most)
+    size, gain = (min(pack, most), 1.0) if pack else tuner.pack(most)
     if pack is None and most > 1:
-        gain = f", {tuner.rate(size) / tuner.rate(1):.2g} times the throughput of one" if size > 1 else ""
-        said.append(f"--pack auto: {size} of {most} in one graph{gain}")
+        times = f", {gain:.2g} times the throughput of {half(size)}" if size > 1 else ""
+        said.append(f"--pack auto: {size} of {most} in one graph{times}")
     why_not = obstacle(device)
     if choice == "on" and why_not:
         raise UserError(f"--compile on: {why_not}: use '--compile off'")
@@ -164,21 +233,6 @@ def obstacle(device: torch.device) -> str | None:
     if device.type == "cpu" and not any(name and shutil.which(name) for name in compilers):
         return "there is no C++ compiler here"
     return None
-
-
-def measure(
-    trainer: Trainer, shape: Shape, members: int, recipe: Training, device: torch.device
-) -> tuple[float, float]:
-    """Seconds of the fastest of a few steps on drawn inputs, and of the first one."""
-    batch, c = inputs(shape, members, recipe.batch, device)
-    times: list[float] = []
-    while len(times) < 3 or (len(times) < 12 and sum(times[1:]) < 1.0):
-        started = time.perf_counter()
-        trainer.step(0, batch, c)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return min(times), times[0]
 
 
 def inputs(shape: Shape, members: int, size: int, device: torch.device) -> tuple[Batch, Coeffs]:

@@ -10,7 +10,7 @@ the ordinary model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -129,6 +129,8 @@ class MMDiT(nn.Module):
     * ``clock`` ``[E, B]``: the formulation's ``c_noise``;
     * ``tokens`` ``[B, L, text width]`` and ``pooled`` ``[B, pooled width]``: the captions, shared by the members.
 
+    * ``blocks``: to be called instead of the model's own: the same, compiled.
+
     Returns the network output ``[E, B, C, H, W]``.
     """
 
@@ -147,7 +149,14 @@ class MMDiT(nn.Module):
         self.head = Linear(members, h, shape.patch_width, zero=True)
         self.register_buffer("positions", positions_2d(shape.side, h), persistent=False)
 
-    def forward(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        clock: Tensor,
+        tokens: Tensor,
+        pooled: Tensor,
+        blocks: Iterable[nn.Module] | None = None,
+    ) -> Tensor:
         members, batch = clock.shape
         image = (
             self.patch(patchify(x, self.shape.patch).flatten(1, 2)).unflatten(1, (batch, -1)) + self.positions
@@ -156,7 +165,7 @@ class MMDiT(nn.Module):
         condition = self.condition(clock, pooled)
         modulation = self.modulation(F.silu(condition)).view(members, batch, 1, -1)
         parts = modulation.split(self.shape.width, dim=-1)
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(blocks or self.blocks):
             image, text = block(image, text, parts[12 * i : 12 * i + 12])
         image = modulate(image, *parts[-2:])
         return unpatchify(self.head(image.flatten(1, 2)).unflatten(1, (batch, -1)), self.shape)

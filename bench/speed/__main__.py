@@ -16,6 +16,7 @@ import torch
 from bench import store
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
+from bench.products import fast_products
 from bench.speed.options import Plan, parse
 from bench.speed.timing import Row
 from samplers.errors import UserError
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(plan: Plan) -> None:
     """Measure and print; the file is written again after every part, so that a later mistake costs no earlier number."""
     keep_freed_memory()
+    fast_products(plan.device)
     warnings.simplefilter("ignore", FutureWarning)  # the peers use what torch deprecates
     if plan.compiles:
         check_compiler(plan.device)

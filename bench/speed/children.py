@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from bench.memory import keep_freed_memory
+from bench.products import fast_products
 from bench.speed.sizes import Size, from_json, to_json
 from bench.speed.step import our_step
 from bench.speed.timing import synchronise
@@ -104,6 +105,7 @@ def child(task: dict[str, Any]) -> None:
     """What a process does."""
     torch.set_num_threads(task["threads"])
     keep_freed_memory()
+    fast_products(torch.device(task["device"]))
     step = our_step(from_json(task["size"]), task["members"], torch.device(task["device"]))
     for _ in range(WARMUPS):
         step()

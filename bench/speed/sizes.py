@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 
+from bench import tuning
 from bench.batches import Batch
-from bench.coefficients import stack
 from bench.config import Training
 from bench.models.shape import Shape
-from formulations import Coeffs, get
+from formulations import Coeffs
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,8 @@ TINY = Size("tiny", Shape(1, 32, 1, 4, 16, 3, 4, 16, 8), 4)
 
 
 def inputs(size: Size, members: int, device: torch.device) -> tuple[Batch, Coeffs]:
-    """A batch, and the coefficients ``[E, B]`` of rectified flow at random times for every member; seeded."""
-    generator = torch.Generator().manual_seed(0)
-    s, b = size.shape, size.batch
-
-    def normal(*sizes: int) -> torch.Tensor:
-        return torch.randn(sizes, generator=generator).to(device)
-
-    image = (b, s.channels, s.resolution, s.resolution)
-    batch = Batch(
-        normal(*image), normal(*image), normal(b, s.text_length, s.text_width), normal(b, s.pooled_width)
-    )
-    times = torch.rand(b, generator=generator, dtype=torch.float64).clamp(1e-3, 1 - 1e-3)
-    return batch, stack([get("rf").coeffs(times)] * members, device)
+    """A batch, and coefficients ``[E, B]`` of rectified flow; seeded."""
+    return tuning.inputs(size.shape, members, size.batch, device)
 
 
 def to_json(size: Size) -> dict[str, Any]:

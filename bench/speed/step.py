@@ -2,7 +2,8 @@
 
 A step is forward, backward, gradient normalisation (the peers': clipping), AdamW and EMA, on one batch that lies on the
 device, at equal width, depth, heads, tokens, batch and precision; eager against eager, compiled against compiled. The
-peers are trained as one trains well: clipping and EMA by ``foreach``, AdamW fused, gradients set to None.
+peers are trained as one trains well: clipping and EMA by ``foreach``, AdamW fused, gradients set to None. On a CPU ours
+multiplies as the harness does (:mod:`bench.products`); the peers do so too, and in another line as torch does by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from bench.products import autocast
+from bench.products import autocast, default_products
 from bench.speed.options import Plan
 from bench.speed.peers import PEERS, parameters
 from bench.speed.sizes import Size, inputs
@@ -32,13 +33,13 @@ def rows(plan: Plan) -> Iterator[Row]:
                 torch.manual_seed(0)
                 model = peer.build(size.shape)
                 theirs = peer_step(model, size, plan.device, compiled)
+                what = f"{size}, {'compiled' if compiled else 'eager'}"
+                note = f"parameters {count:,} and {parameters(model):,}"
                 timed = pair(ours, theirs, plan.turns("step"), calls=plan.calls)
-                yield timed.row(
-                    "step",
-                    f"{size}, {'compiled' if compiled else 'eager'}",
-                    peer.name,
-                    f"parameters {count:,} and {parameters(model):,}",
-                )
+                yield timed.row("step", what, peer.name, note)
+                if torch.get_float32_matmul_precision() != "highest":
+                    timed = pair(ours, default_products()(theirs), plan.turns("step"), calls=plan.calls)
+                    yield timed.row("step", what, f"{peer.name}, torch's own products", note)
                 del model, theirs
             del ours
             release()

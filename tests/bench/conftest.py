@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -23,6 +25,14 @@ TINY = Grid(
 def one_thread() -> None:
     """Many small products: threads only cost, and one thread is bit-reproducible."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def usual_products() -> Iterator[None]:
+    """A command lets oneDNN multiply from then on; every test begins and ends with torch's own choice."""
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,9 @@ MISTAKES = [
     (["--steps", "-3"], "--steps -3"),
     (["--seeds", "0"], "--seeds 0"),
     (["--pack", "0"], "--pack 0"),
+    (["--pack", "x"], "'x' is not a whole number"),
+    (["--pack"], "--pack"),
+    (["--compile", "maybe"], "--compile: invalid choice: 'maybe' (choose from auto, on, off)"),
     (["--seeds", "99999999999"], "at most"),
     (["--heads", "0"], "must be greater than 0"),
     (["--width", "0"], "must be greater than 0"),
@@ -109,6 +112,21 @@ EVERYTHING = """
 def test_a_plan_refuses_what_a_run_would(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert grid.main(["--preset", "smoke", "--dry-run", *argv]) == 2
     assert argv[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "pack", "compiled"),
+    [
+        ([], None, "auto"),
+        (["--pack", "auto", "--compile", "auto"], None, "auto"),
+        (["--pack", "3", "--compile", "on"], 3, "on"),
+        (["--compile", "off"], None, "off"),
+    ],
+)
+def test_pack_and_compile_are_auto_unless_given(argv: list[str], pack: int | None, compiled: str) -> None:
+    args, changed = parse(["--preset", "smoke", *argv])
+    assert (args.pack, args.compile) == (pack, compiled)
+    assert changed == parse(["--preset", "smoke"])[1], "neither is part of what an experiment is"
 
 
 def test_every_option_reaches_the_configuration() -> None:

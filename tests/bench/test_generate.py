@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from bench.coefficients import at
 from bench.config import Grid, Setting
-from bench.generate import generate, guided, setting_name, solve, start_noise, trajectory
+from bench.generate import CHUNK, chunk, generate, guided, setting_name, solve, start_noise, trajectory
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.setup import Setup
@@ -40,7 +41,8 @@ def sample(name: str, steps: int, grid: str = "native", noise: Tensor | None = N
     path = trajectory([get(name)], steps, grid, CPU)
     given = noise if noise is not None else torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
     nothing = torch.zeros(12, 1, 1)
-    return solve(gaussian_optimum(path), path, given, (nothing, nothing[:, 0]), 1.0)[0]  # type: ignore[arg-type]
+    text, network = (nothing, nothing[:, 0]), gaussian_optimum(path)
+    return solve(network, path, given, text, 1.0, "float32")[0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
@@ -94,20 +96,27 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
     with torch.no_grad():
-        one, zero, three = (guided(model, x, c, text, cfg) for cfg in (1.0, 0.0, 3.0))
+        one, zero, three = (guided(model, x, c, text, cfg, "float32") for cfg in (1.0, 0.0, 3.0))
         nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
-        torch.testing.assert_close(zero, guided(model, x, c, nothing, 1.0))
+        torch.testing.assert_close(zero, guided(model, x, c, nothing, 1.0, "float32"))
         torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
         assert (one - zero).abs().max() > 1e-3
 
 
 def run(
-    setup: Setup, grid: Grid, names: list[str], weights: Tensor, setting: Setting, how: str = "native"
+    setup: Setup,
+    grid: Grid,
+    names: list[str],
+    weights: Tensor,
+    setting: Setting,
+    how: str = "native",
+    precision: str = "float32",
 ) -> Tensor:
     model, flat = tiny(setup, grid, len(names))
     rows = setup.captions.rows(setup.chosen)
     noise = start_noise("shapes", len(rows), (3, 16, 16))
-    parts = generate(model, flat, weights, [get(n) for n in names], setup.captions, rows, noise, setting, how)
+    members = [get(n) for n in names]
+    parts = generate(model, flat, weights, members, setup.captions, rows, noise, setting, how, precision)
     return torch.cat(list(parts), dim=1)
 
 
@@ -124,8 +133,42 @@ def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
 def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tiny(setup, grid, 1)[1].weights
     whole = run(setup, grid, ["rf"], weights, (3, 5.0))
-    monkeypatch.setattr("bench.generate.CHUNK", 5)
-    torch.testing.assert_close(run(setup, grid, ["rf"], weights, (3, 5.0)), whole, rtol=1e-4, atol=1e-4)
+    sizes: list[int] = []
+    monkeypatch.setattr("bench.generate.solve", spy(sizes))
+    for most, expected in ((10, [5, 5, 2]), (1, [1] * 12), (1000, [12])):
+        monkeypatch.setitem(CHUNK, "cpu", most)
+        again = run(setup, grid, ["rf"], weights, (3, 5.0))
+        torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-4)
+        assert sizes == expected
+        sizes.clear()
+
+
+def spy(sizes: list[int]) -> Callable[..., Tensor]:
+    """The sampler, noting how many samples it is given at once."""
+
+    def solved(model: MMDiT, path: Coeffs, noise: Tensor, *rest: Any) -> Tensor:
+        sizes.append(len(noise))
+        return solve(model, path, noise, *rest)
+
+    return solved
+
+
+def test_a_chunk_is_shared_by_the_members() -> None:
+    cpu, gpu = CHUNK["cpu"], CHUNK["cuda"]
+    assert [chunk(CPU, members) for members in (1, 3, cpu, 2 * cpu)] == [cpu, cpu // 3, 1, 1]
+    assert chunk(torch.device("cuda"), 4) == gpu // 4
+    assert chunk(torch.device("mps"), 1) == cpu, "unknown devices are treated as a processor"
+
+
+def test_bf16_images_stay_near_float32(setup: Setup, grid: Grid) -> None:
+    weights = tiny(setup, grid, 2)[1].weights
+    usual, half = (
+        run(setup, grid, ["rf", "edm(-1.2,1.2)"], weights, (4, 2.5), precision=precision)
+        for precision in ("float32", "bf16")
+    )
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, usual)
+    assert (half - usual).abs().mean() < 0.01 * usual.abs().mean()
 
 
 def test_the_grid_option_matters_where_grids_differ(setup: Setup, grid: Grid) -> None:

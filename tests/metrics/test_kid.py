@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.metrics.kid import kid
+from bench.metrics.kid import kid, within_set
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -60,6 +60,16 @@ def test_blocks_do_not_change_the_error() -> None:
     x, y = rng.normal(size=(30, 4)), rng.normal(size=(50, 4)) + 0.3
     assert kid(x, y, block=7).stderr == pytest.approx(kid(x, y).stderr, rel=1e-10)
     assert kid(x, y).stderr == pytest.approx(kid(y, x).stderr, rel=1e-10)
+
+
+def test_a_reference_that_is_known_already_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=(40, 4))
+    within = within_set(y)
+    for shift in (0.0, 0.7):
+        x = rng.normal(size=(25, 4)) + shift
+        assert kid(x, y, within=within) == kid(x, y)
+    assert kid(x, y, within=within_set(2 * y)) != kid(x, y), "it is read"
 
 
 @pytest.mark.parametrize(("shift", "m", "n"), [(0.0, 40, 40), (0.0, 30, 120), (0.3, 40, 80), (1.0, 60, 40)])

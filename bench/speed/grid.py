@@ -18,9 +18,8 @@ from pathlib import Path
 from bench import store
 from bench.speed.options import Plan
 from bench.speed.timing import Row
+from bench.stages import STAGES
 from samplers.errors import UserError
-
-STAGES = ("start-up", "compile", "train", "generate", "metrics", "store")
 
 SHORT, REPEATS = (("--help",), ("--dry-run",)), 3
 """Commands of a fraction of a second, and how often they are run for their median."""
@@ -54,11 +53,16 @@ def rows(plan: Plan) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for name in plan.presets:
             out = Path(folder) / name
-            steps = ("--steps", str(plan.paper_steps)) if name == "paper" and plan.paper_steps else ()
-            arguments = ("--preset", name, *steps)
-            done = run((*arguments, "--out", str(out)))
-            yield from wall(" ".join(arguments), done)
-            yield from stages(" ".join(arguments), out)
+            options = ("--preset", name, *(budget(plan) if name == "paper" else ()))
+            done = run((*options, "--out", str(out)))
+            yield from wall(" ".join(options), done)
+            yield from stages(" ".join(options), out)
+
+
+def budget(plan: Plan) -> tuple[str, ...]:
+    """Options of the preset ``paper``: its fixed number of steps, and bf16 on a GPU."""
+    steps = ("--steps", str(plan.paper_steps)) if plan.paper_steps else ()
+    return (*steps, *(("--precision", "bf16") if plan.gpu else ()))
 
 
 def wall(shown: str, done: Ran) -> Iterator[Row]:

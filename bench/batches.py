@@ -88,10 +88,11 @@ class Batches:
         return np.concatenate([self._epoch(int(e))[place[epoch == e]] for e in np.unique(epoch)])
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
+        known = self._order  # read once: a thread may draw ahead
+        if known is None or known[0] != epoch:
             rng = np.random.default_rng(seed_for("order", self.seed, epoch))
-            self._order = (epoch, rng.permutation(len(self.images)))
-        return self._order[1]
+            known = self._order = (epoch, rng.permutation(len(self.images)))
+        return known[1]
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -59,7 +59,7 @@ def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
 
 def pack(text: str) -> int | None:
     """``auto`` is None."""
-    return None if text == "auto" else INT(text)
+    return None if text == "auto" else WHOLE_OR_AUTO(text)
 
 
 def datasets(values: Sequence[str]) -> list[str]:
@@ -67,6 +67,7 @@ def datasets(values: Sequence[str]) -> list[str]:
     return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
 
 
+WHOLE_OR_AUTO = number(int, "'auto' or a whole number")
 INT, FLOAT = number(int, "a whole number"), number(float, "a number")
 
 

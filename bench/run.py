@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ def execute(
     """
     keep_freed_memory()
     device, stages = pick_device(device_name), Stages(started)
+    tuning.check(compiled, device)
     fast_products(device)
     check_formulations(planned)
     groups = planned.groups()
     needed = dict.fromkeys([*(group[0].cell.dataset for group in groups), *unmeasured(planned)])
     if not needed:
         print("nothing to run: every cell is there already", file=sys.stderr)
-        return report(planned, stages)
+        return report(planned, None)
     with Display() as display:
         ready = make_ready(planned, needed, device, display)
         store.prepare(planned.out)
@@ -133,14 +135,21 @@ def yardsticks_file(planned: plan.Plan) -> Path:
     return planned.out / "yardsticks" / f"{recipe}.json"
 
 
-def report(planned: plan.Plan, stages: Stages) -> int:
-    """Write the tables and the picture, print the ranking, and say where everything is and where the time went."""
-    with stages("store"):
+def report(planned: plan.Plan, stages: Stages | None) -> int:
+    """Write the tables and the picture, print the ranking, and say where everything is and where the time went.
+
+    ``stages`` None: nothing was run, and the timings of the run that did it stay.
+    """
+    with stages("store") if stages else nullcontext():
         code = tables(planned)
-    spent = stages.report()
-    store.write_json(planned.out / "timings.json", spent)
-    print(f"\n{len(planned.cells)} cells, {spent['total']:.0f} s ({stages}). In {planned.out}:")
-    print("  " + "  ".join([*TABLES, "timings.json", "cells/"]))
+    spent = ""
+    if stages:
+        seconds = stages.report()
+        store.write_json(planned.out / "timings.json", seconds)
+        spent = f", {seconds['total']:.0f} s ({stages})"
+    there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
+    print(f"\n{len(planned.cells)} cells{spent}. In {planned.out}:")
+    print("  " + "  ".join([*there, "cells/"]))
     return code
 
 

@@ -24,6 +24,7 @@ from bench import store
 from bench.batches import Batch
 from bench.coefficients import stack
 from bench.config import Training, identity
+from bench.data.images import cache_folder
 from bench.graph import WARM_UP
 from bench.machine import device_name, versions
 from bench.models.shape import Shape
@@ -65,14 +66,9 @@ class Tuning:
     said: tuple[str, ...]
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/flowbench``, by default ``~/.cache/flowbench``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowbench"
-
-
 def keep_compiled_code() -> None:
     """Let torch keep compiled code in the cache folder, unless the user has named another."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder(None) / "inductor"))
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Tuner:
         self.shape, self.recipe, self.device = shape, recipe, device
         threads = torch.get_num_threads() if device.type == "cpu" else 0
         work = Work(shape, recipe.batch, recipe.precision, device_name(device), threads, **versions())
-        self.file = cache_folder() / "steps" / f"{identity(work)}.json"
+        self.file = cache_folder(None) / "steps" / f"{identity(work)}.json"
         self.known: dict[str, Any] = {"work": asdict(work)} | read(self.file)
 
     def pack(self, most: int) -> tuple[int, float]:
@@ -106,10 +102,10 @@ class Tuner:
         size = most
         while size > 1 and self.memory(size) > MEMORY_SHARE * free_memory(self.device):
             size = half(size)
-        if f"pack-{size}" not in self.known:
-            self.remember(f"pack-{size}", self._measured_pack(size))
-        chosen, gain = self.known[f"pack-{size}"]
-        return int(chosen), float(gain)
+        chosen, gain = self.recall(f"pack-{size}", 2) or self.remember(
+            f"pack-{size}", *self._measured_pack(size)
+        )
+        return int(chosen), gain
 
     def _measured_pack(self, size: int) -> tuple[int, float]:
         while size > 1:
@@ -124,24 +120,28 @@ class Tuner:
     def compiled(self, members: int) -> Compiled:
         """Eager against compiled steps."""
         key = f"compiled-{members}"
-        if key not in self.known:
-            self._stepper(members, compiled=True)()
-            torch.compiler.reset()  # once more, now that the code is in the cache
-            eager, fast = self._stepper(members), self._stepper(members, compiled=True)
-            first = seconds(fast)
-            self.remember(key, (*alternate(eager, fast), first))
-        return Compiled(*map(float, self.known[key]))
+        if known := self.recall(key, 3):
+            return Compiled(*known)
+        self._stepper(members, compiled=True)()
+        torch.compiler.reset()  # once more, now that the code is in the cache
+        eager, fast = self._stepper(members), self._stepper(members, compiled=True)
+        first = seconds(fast)
+        return Compiled(*self.remember(key, *alternate(eager, fast), first))
 
     def knows_compiled(self, members: int) -> bool:
         """Whether compiled steps have been measured before, and their code is still in the cache."""
-        return f"compiled-{members}" in self.known and Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
+        return (
+            bool(self.recall(f"compiled-{members}", 3))
+            and Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
+        )
 
     def eager(self, members: int) -> float:
         """Seconds of an eager step."""
-        if f"eager-{members}" not in self.known:
-            step = self._stepper(members)
-            self.remember(f"eager-{members}", alternate(step, step)[0])
-        return float(self.known[f"eager-{members}"])
+        key = f"eager-{members}"
+        if known := self.recall(key, 1):
+            return known[0]
+        step = self._stepper(members)
+        return self.remember(key, alternate(step, step)[0])[0]
 
     def compile(self, members: int, steps: int) -> tuple[bool, str]:
         """Whether to compile a training of ``steps`` steps in all, and why."""
@@ -157,11 +157,19 @@ class Tuner:
         """Bytes that training is expected to need: nine numbers a parameter, and what the backward pass keeps."""
         return 4.0 * members * (9 * self.shape.parameters() + self.recipe.batch * self.shape.activations())
 
-    def remember(self, key: str, value: Any) -> None:
+    def recall(self, key: str, count: int) -> tuple[float, ...] | None:
+        """The ``count`` numbers of a measurement, or None if the file does not hold them."""
+        kept = self.known.get(key)
+        if not isinstance(kept, list) or len(kept) != count or {*map(type, kept)} - {int, float}:
+            return None
+        return tuple(map(float, kept))
+
+    def remember(self, key: str, *values: float) -> tuple[float, ...]:
         """Keep a measurement for later runs."""
-        self.known[key] = value
+        self.known[key] = list(values)
         with suppress(OSError):  # a cache that cannot be written costs a moment of the next run
             store.write_json(self.file, self.known)
+        return values
 
     def _stepper(self, members: int, compiled: bool = False) -> Callable[[], None]:
         trainer = Trainer(self.shape, members, self.recipe, self.device, compiled=compiled)
@@ -214,15 +222,21 @@ def choose(
     if pack is None and most > 1:
         times = f", {gain:.2g} times the throughput of {half(size)}" if size > 1 else ""
         said.append(f"--pack auto: {size} of {most} in one graph{times}")
+    check(choice, device)
     why_not = obstacle(device)
-    if choice == "on" and why_not:
-        raise UserError(f"--compile on: {why_not}: use '--compile off'")
     compiled = choice == "on"
     if choice == "auto":
         steps = recipe.steps * -(-cells // size)
         compiled, why = (False, why_not) if why_not else tuner.compile(size, steps)
         said.append(f"--compile auto: {'on' if compiled else 'off'}, {why}")
     return Tuning(size, compiled, tuple(said))
+
+
+def check(choice: Choice, device: torch.device) -> None:
+    """Raises :class:`UserError` if compiling is asked for and cannot be done."""
+    why_not = obstacle(device)
+    if choice == "on" and why_not:
+        raise UserError(f"--compile on: {why_not}: use '--compile off'")
 
 
 def obstacle(device: torch.device) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,9 @@ MISTAKES = [
     (["--steps", "-3"], "--steps -3"),
     (["--seeds", "0"], "--seeds 0"),
     (["--pack", "0"], "--pack 0"),
-    (["--pack", "x"], "'x' is not a whole number"),
+    (["--pack", "x"], "'x' is not 'auto' or a whole number"),
     (["--pack"], "--pack"),
-    (["--compile", "maybe"], "--compile: invalid choice: 'maybe' (choose from auto, on, off)"),
+    (["--compile", "maybe"], "--compile: invalid choice: 'maybe'"),
     (["--seeds", "99999999999"], "at most"),
     (["--heads", "0"], "must be greater than 0"),
     (["--width", "0"], "must be greater than 0"),
@@ -58,6 +59,18 @@ def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
     assert words in said[0]
     assert "Traceback" not in error
     assert not list(out.rglob("*.parquet"))
+    assert not out.exists()
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    out = tmp_path / "run"
+    assert grid.main([*BASE, "--compile", "on", "--out", str(out)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == "error: --compile on: there is no C++ compiler here: use '--compile off'"
     assert not out.exists()
 
 

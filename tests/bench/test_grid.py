@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -16,11 +17,13 @@ import torch
 from safetensors.torch import load_file
 
 from bench import grid
+from bench.run import TABLES
+from bench.stages import STAGES
 
 SMALL = [
     "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "96",
     "--validation-images", "48", "--steps", "12", "--batch", "8", "--validations", "3", "--validation-batch", "16",
-    "--settings", "4:1", "2:5", "--samples", "12", "--lr", "0.01", "--ema", "0.5", "--device", "cpu",
+    "--settings", "4:1", "2:5", "--samples", "12", "--lr", "0.01", "--ema", "0.5", "--device", "cpu", "--pack", "2",
 ]  # fmt: skip
 
 
@@ -41,6 +44,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
         "samples.png",
         "yardsticks.json",
         "yardsticks",
+        "timings.json",
     }
     cells = sorted((finished / "cells").iterdir())
     assert len(cells) == 2
@@ -51,11 +55,46 @@ def test_what_a_run_leaves(finished: Path) -> None:
         assert [line["step"] for line in lines] == [4, 8, 12]
         status = json.loads((cell / "status.json").read_text())
         assert status["state"] == "trained"
+        assert (status["training"]["pack"], status["training"]["compiled"]) == (2, False)
         best = min(lines, key=lambda line: sum(line["val_native"]))
         assert status["best_step"] == best["step"]
         assert status["val_loss"] == pytest.approx(best["val_loss"])
         assert (cell / "ema.safetensors").exists()
         assert not list(cell.glob("**/.*"))
+
+
+def timings(out: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((out / "timings.json").read_text())
+    assert set(found) == {*STAGES, "total"}
+    rounding = 0.0005 * len(found)
+    assert min(found.values()) >= 0
+    assert sum(found[stage] for stage in STAGES) <= found["total"] + rounding
+    return found
+
+
+def test_where_the_time_went_is_written_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stages of half a second and more are said; here every clock reading is one second after the last."""
+    seconds = itertools.count(grid.STARTED)
+    monkeypatch.setattr("bench.stages.time.perf_counter", lambda: float(next(seconds)))
+    out = tmp_path / "run"
+    assert grid.main([*SMALL, "--pack", "auto", "--compile", "auto", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    said = [line.partition("] ")[2] for line in printed.err.splitlines()]
+    (pack,) = (line for line in said if line.startswith("--pack auto: "))
+    members = int(pack.split()[2])
+    assert pack.startswith(f"--pack auto: {members} of 2 in one graph")
+    (compiled,) = (line for line in said if line.startswith("--compile auto: "))
+    assert compiled.startswith("--compile auto: off, ")
+    for cell in (out / "cells").iterdir():
+        facts = json.loads((cell / "status.json").read_text())["training"]
+        assert (facts["pack"], facts["compiled"]) == (members, False)
+    spent, (summary, files) = timings(out), printed.out.splitlines()[-2:]
+    assert all(spent[stage] > 0 for stage in STAGES)
+    listed = ", ".join(f"{stage} {spent[stage]:.0f}" for stage in STAGES)
+    assert summary == f"2 cells, {spent['total']:.0f} s ({listed}). In {out}:"
+    assert set(files.split()) == {*TABLES, "timings.json", "cells/"}
 
 
 def test_results_are_tidy(finished: Path) -> None:
@@ -106,9 +145,12 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_the_same_command_does_nothing_more(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = snapshot(finished)
+    before, spent = snapshot(finished), timings(finished)
     assert grid.main([*SMALL, "--out", str(finished)]) == 0
     assert snapshot(finished) == before
+    assert grid.main([*SMALL, "--pack", "1", "--compile", "off", "--out", str(finished)]) == 0
+    assert snapshot(finished) == before, "neither is part of what a cell is"
+    assert timings(finished) == spent, "those of the run that did it"
     printed = capsys.readouterr()
     assert "nothing to run" in printed.err
     assert "rf/lognorm(0.00,1.00)" in printed.out

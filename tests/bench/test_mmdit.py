@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.models.flat import Flat, swapped
-from bench.models.mmdit import MMDiT, initialise, patchify, positions_2d, time_features, unpatchify
+from bench.models.mmdit import (
+    Block,
+    Linear,
+    MMDiT,
+    attention,
+    initialise,
+    patchify,
+    positions_2d,
+    time_features,
+    unpatchify,
+)
 from bench.models.shape import Shape
+from bench.products import fast_products
 
 SMALL = Shape(2, 64, 2, 2, 8, 3, text_length=5, text_width=24, pooled_width=16)
 SHAPES = [SMALL, replace(SMALL, depth=3, width=192, heads=3, patch=4), replace(SMALL, depth=1, channels=1)]
@@ -78,6 +91,106 @@ def test_members_do_not_mix() -> None:
         for mine, theirs in zip(alone.parameters(), model.parameters(), strict=True):
             mine.data = theirs.data[e : e + 1].clone()
         torch.testing.assert_close(alone(x[e : e + 1], clock[e : e + 1], tokens, pooled)[0], together[e])
+
+
+def test_members_do_not_mix_whatever_multiplies() -> None:
+    x, clock, tokens, pooled = inputs(SMALL, 3)
+    model, alone = MMDiT(SMALL, 3), MMDiT(SMALL, 1)
+    randomise(model)
+    usual = model(x, clock, tokens, pooled)
+    fast_products(torch.device("cpu"))
+    torch.testing.assert_close(model(x, clock, tokens, pooled), usual, rtol=1e-5, atol=1e-5)
+    for e in range(3):
+        for mine, theirs in zip(alone.parameters(), model.parameters(), strict=True):
+            mine.data = theirs.data[e : e + 1].clone()
+        single = alone(x[e : e + 1], clock[e : e + 1], tokens, pooled)[0]
+        torch.testing.assert_close(single, usual[e], rtol=1e-5, atol=1e-5)
+
+
+def plain_block(
+    block: Block, e: int, image: Tensor, text: Tensor, m: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """One member's joint block as it is written down: ``[B, N, h]`` and ``[B, M, h]``, modulated by ``12 [B, 1, h]``."""
+    heads, width = block.image.heads, image.shape[-1]
+
+    def linear(layer: Linear, x: Tensor) -> Tensor:
+        return x @ layer.weight[e] + layer.bias[e, 0]
+
+    def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        mean, variance = x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
+        return (x - mean) / (variance + 1e-6).sqrt() * (1 + scale) + shift
+
+    def rms(x: Tensor, scale: Tensor) -> Tensor:
+        return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * scale
+
+    q, k, v = [], [], []
+    for stream, x, shift, scale in ((block.image, image, m[0], m[1]), (block.text, text, m[6], m[7])):
+        parts = linear(stream.qkv, modulated(x, shift, scale)).chunk(3, dim=-1)
+        split = [part.unflatten(-1, (heads, width // heads)) for part in parts]
+        q.append(rms(split[0], stream.qk_scale[e, 0, 0, 0, 0]))
+        k.append(rms(split[1], stream.qk_scale[e, 0, 0, 1, 0]))
+        v.append(split[2])
+    queries, keys, values = (torch.cat(parts, dim=1) for parts in (q, k, v))
+    scores = torch.einsum("bihd,bjhd->bhij", queries, keys) / math.sqrt(width // heads)
+    weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+    attended = torch.einsum("bhij,bjhd->bihd", weights, values).flatten(2)
+    count, found = image.shape[1], []
+    for stream, x, a, four in (
+        (block.image, image, attended[:, :count], m[2:6]),
+        (block.text, text, attended[:, count:], m[8:]),
+    ):
+        if four:
+            gate, shift, scale, gate2 = four
+            x = x + gate * linear(stream.out, a)
+            hidden = linear(stream.up, modulated(x, shift, scale))
+            gelu = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
+            x = x + gate2 * linear(stream.down, gelu)
+        found.append(x)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("tokens", "words"), [(16, 5), (100, 28), (100, 29), (144, 5)])
+def test_a_block_is_what_is_written_down(
+    tokens: int, words: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float64, up to 128 tokens and beyond: exact GELU, and queries and keys that are normalised, then scaled."""
+    members, batch, width, heads = 2, 3, 24, 3
+    fused: list[None] = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        fused.append(None)
+        return real(q, k, v)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    block, g = Block(members, width, heads, last).double(), torch.Generator().manual_seed(4)
+
+    def normal(*sizes: int) -> Tensor:
+        return torch.randn(sizes, generator=g, dtype=torch.float64)
+
+    for p in block.parameters():
+        p.data = 0.5 * normal(*p.shape)
+    image, text = normal(members, batch, tokens, width), normal(members, batch, words, width)
+    m = tuple(normal(members, batch, 1, width) for _ in range(8 if last else 12))
+    with torch.no_grad():
+        found = block(image, text, m)
+        for e in range(members):
+            plain = plain_block(block, e, image[e], text[e], tuple(part[e] for part in m))
+            for mine, theirs in zip(found, plain, strict=True):
+                torch.testing.assert_close(mine[e], theirs, rtol=1e-9, atol=1e-9)
+        block.image.qk_scale.mul_(1.01)
+        assert (block(image, text, m)[0] - found[0]).abs().max() > 1e-4, (
+            "the scale of queries and keys matters"
+        )
+    assert bool(fused) is (tokens + words > 128)
+
+
+def test_both_ways_of_attention_are_equal() -> None:
+    g = torch.Generator().manual_seed(5)
+    q, k, v = (torch.randn(3, 2, 128, 8, generator=g, dtype=torch.float64) for _ in range(3))
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attention(q, k, v), fused, rtol=1e-10, atol=1e-12)
 
 
 def test_every_input_matters() -> None:

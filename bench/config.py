@@ -275,7 +275,7 @@ PRESETS: dict[str, Grid] = {
         formulations=HEADLINE,
         model=Model(depth=3, width=64, heads=1, patch=4),
         images=Images(train=10_000, validation=2_000),
-        training=Training(steps=5_000, batch=8, lr=1e-3, warmup=200, decay=0.3, validations=10),
+        training=Training(steps=4_500, batch=8, lr=1e-3, warmup=200, decay=0.3, validations=10),
         evaluation=Evaluation(weights=("ema",), samples=256),
     ),
     "published": Grid(formulations=("published",)),

@@ -74,6 +74,10 @@ class Trainer:
         self.optimiser.step()
         self.ema.lerp_(self.flat.weights, fresh)
 
+    def release(self) -> None:
+        """Let go of the CUDA graph and its memory: it refers back to the trainer."""
+        self.replay = None
+
 
 SHAPES = 64
 """Kinds of blocks of which compiled code is kept: packs of several sizes, datasets with captions of several lengths."""
@@ -171,6 +175,7 @@ def train(
                     record(member, line)
         progress(step + 1)
 
+    trainer.release()
     return Trained(trainer.flat, best, trainer.health)
 
 

@@ -40,8 +40,8 @@ PATIENCE = 10.0
 """Compiling is tried where eager training lasts so many times as long as compiling is expected to take."""
 EXPECTED = {"cpu": 60.0, "cuda": 90.0}
 """Seconds that a first compilation is expected to take."""
-MEMORY_SHARE = 0.8
-"""The share of free memory that a pack may be expected to need."""
+MEMORY_SHARE = 0.5
+"""The share of free memory that a pack may be expected to need: it is timed beside one of half the size."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Tuner:
         work = Work(shape, recipe.batch, recipe.precision, device_name(device), threads, **versions())
         self.file = cache_folder(None) / "steps" / f"{identity(work)}.json"
         self.known: dict[str, Any] = {"work": asdict(work)} | read(self.file)
+        self.trainers: list[Trainer] = []
 
     def pack(self, most: int) -> tuple[int, float]:
         """Members of a graph, and their throughput over that of half as many (1 for a single one).
@@ -111,6 +112,7 @@ class Tuner:
         while size > 1:
             more, fewer = self._stepper(size), self._stepper(half(size))
             alone, other = alternate(more, fewer)
+            self._release()
             gain = (size / alone) / (half(size) / other)
             if gain > 1 / CLEARLY:
                 return size, gain
@@ -126,7 +128,9 @@ class Tuner:
         torch.compiler.reset()  # once more, now that the code is in the cache
         eager, fast = self._stepper(members), self._stepper(members, compiled=True)
         first = seconds(fast)
-        return Compiled(*self.remember(key, *alternate(eager, fast), first))
+        found = (*alternate(eager, fast), first)
+        self._release()
+        return Compiled(*self.remember(key, *found))
 
     def knows_compiled(self, members: int) -> bool:
         """Whether compiled steps have been measured before, and their code is still in the cache."""
@@ -141,7 +145,9 @@ class Tuner:
         if known := self.recall(key, 1):
             return known[0]
         step = self._stepper(members)
-        return self.remember(key, alternate(step, step)[0])[0]
+        found = alternate(step, step)[0]
+        self._release()
+        return self.remember(key, found)[0]
 
     def compile(self, members: int, steps: int) -> tuple[bool, str]:
         """Whether to compile a training of ``steps`` steps in all, and why."""
@@ -173,8 +179,14 @@ class Tuner:
 
     def _stepper(self, members: int, compiled: bool = False) -> Callable[[], None]:
         trainer = Trainer(self.shape, members, self.recipe, self.device, compiled=compiled)
+        self.trainers.append(trainer)
         batch, c = inputs(self.shape, members, self.recipe.batch, self.device)
         return partial(trainer.step, 0, batch, c)
+
+    def _release(self) -> None:
+        for trainer in self.trainers:
+            trainer.release()
+        self.trainers.clear()
 
 
 def half(size: int) -> int:

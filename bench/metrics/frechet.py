@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .features import Rows, as_rows
 
@@ -101,20 +103,21 @@ def frechet(m1: Moments, m2: Moments) -> float:
     """
     if m1.mean.shape != m2.mean.shape:
         raise ValueError(f"features of {len(m1.mean)} and {len(m2.mean)} dimensions cannot be compared")
-    s1, s2 = m1.cov, m2.cov
-    if not all(np.isfinite(a).all() for a in (m1.mean, s1, m2.mean, s2)):
+    if not all(np.isfinite(a).all() for a in (m1.mean, m1.cov, m2.mean, m2.cov)):
         return float("nan")
-    values, vectors = np.linalg.eigh(s1)
-    root = (vectors * np.sqrt(_positive(values))) @ vectors.T
-    cross = np.sqrt(_positive(np.linalg.eigvalsh(root @ s2 @ root))).sum()
+    # torch's threads, for numpy's would fight them over the cores
+    s1, s2 = torch.from_numpy(m1.cov), torch.from_numpy(m2.cov)
+    values, vectors = torch.linalg.eigh(s1)
+    root = (vectors * _positive(values).sqrt()) @ vectors.T
+    cross = _positive(torch.linalg.eigvalsh(root @ s2 @ root)).sqrt().sum()
     gap = m1.mean - m2.mean
-    return max(0.0, float(gap @ gap + np.trace(s1) + np.trace(s2) - 2 * cross))
+    return max(0.0, float(gap @ gap + s1.trace() + s2.trace() - 2 * cross))
 
 
-def _positive(values: Rows) -> Rows:
+def _positive(values: Tensor) -> Tensor:
     """Eigenvalues with those inside the rounding error of the largest set to 0.
 
     The square root would lift them from 1e-16 to 1e-8 of the largest, times the rank deficiency.
     """
-    floor = len(values) * np.finfo(np.float64).eps * float(np.abs(values).max(initial=0.0))
-    return np.where(values > floor, values, 0.0)
+    floor = len(values) * torch.finfo(torch.float64).eps * values.abs().max()
+    return torch.where(values > floor, values, 0.0)

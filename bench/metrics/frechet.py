@@ -52,8 +52,9 @@ class Moments:
             return cls.empty(rows.shape[1])
         mean = rows.mean(axis=0)
         with np.errstate(invalid="ignore"):  # an infinite feature becomes NaN, and so does the distance
-            centred = rows - mean
-            return cls(len(rows), mean, centred.T @ centred)
+            centred = torch.from_numpy(rows - mean)
+            # by torch's threads, here and below: numpy's would fight them over the cores
+            return cls(len(rows), mean, (centred.T @ centred).numpy())
 
     def update(self, features: Any) -> Moments:
         """These moments with a further batch ``[N, D]``; the split into batches changes only the rounding."""
@@ -105,7 +106,6 @@ def frechet(m1: Moments, m2: Moments) -> float:
         raise ValueError(f"features of {len(m1.mean)} and {len(m2.mean)} dimensions cannot be compared")
     if not all(np.isfinite(a).all() for a in (m1.mean, m1.cov, m2.mean, m2.cov)):
         return float("nan")
-    # torch's threads, for numpy's would fight them over the cores
     s1, s2 = torch.from_numpy(m1.cov), torch.from_numpy(m2.cov)
     values, vectors = torch.linalg.eigh(s1)
     root = (vectors * _positive(values).sqrt()) @ vectors.T

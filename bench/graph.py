@@ -11,34 +11,33 @@ WARM_UP = 3
 
 
 class Graph:
-    """Calls ``function`` a few times as it is, then records it and replays the recording.
+    """Calls a function a few times as it is, then records it and replays the recording.
 
-    The function takes and returns nothing; it reads and writes tensors that stay where they are. The recording is a
-    call like any other: nothing is executed twice, and nothing is undone.
+    It is always given the same function, which takes and returns nothing, and reads and writes tensors that stay where
+    they are. The recording is a call like any other: nothing is executed twice, and nothing is undone.
     """
 
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
+    def __init__(self, device: torch.device) -> None:
         self.calls = 0
-        self.stream = torch.cuda.Stream()
+        self.stream = torch.cuda.Stream(device)
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> None:
+    def __call__(self, function: Callable[[], None]) -> None:
         """One call of the function."""
         if self.calls < WARM_UP:
-            self._aside()
+            self._aside(function)
         elif self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
             # other threads draw the next batches meanwhile
             with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
-                self.function()
+                function()
         if self.graph is not None:
             self.graph.replay()
         self.calls += 1
 
-    def _aside(self) -> None:
+    def _aside(self, function: Callable[[], None]) -> None:
         """Call on the stream of the recording, so that the memory is found there."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            self.function()
+            function()
         torch.cuda.current_stream().wait_stream(self.stream)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Health:
-    """Which members still train. A member whose loss or gradient norm is not finite is masked from that step on."""
+    """Which members still train. One whose loss or gradient norm is not finite is out from then on; its row may be NaN."""
 
     def __init__(self, members: int, device: torch.device) -> None:
         self.alive = torch.ones(members, dtype=torch.bool, device=device)
@@ -31,7 +31,7 @@ class Health:
         return mean
 
     def diverged_at(self) -> list[int | None]:
-        """The step at which each member was masked, or None."""
+        """The step at which each member went out, or None."""
         return [None if step < 0 else step for step in self.died.tolist()]
 
 

@@ -12,6 +12,7 @@ import formulations
 from bench import data, store
 from bench.config import HEADLINE, Cell, Evaluation, Grid, full
 from bench.metrics import extractors
+from bench.models.shape import ARCHITECTURE
 from samplers.errors import UserError
 
 State = Literal["done", "diverged", "trained", "failed", "missing"]
@@ -93,7 +94,13 @@ def look(cell: Cell, out: Path, evaluation: Evaluation) -> Planned:
     folder = out / "cells" / cell.id
     if not (folder / "config.json").exists():
         return Planned(cell, folder, "missing")
-    kept, wanted = store.read_object(folder / "config.json").get("cell", {}), full(cell)
+    config = store.read_object(folder / "config.json")
+    kept, wanted = config.get("cell", {}), full(cell)
+    if config.get("architecture") != ARCHITECTURE:
+        raise UserError(
+            f"{folder} was trained with another version of the network: "
+            f"use another --out, or the version of flowbench that made it"
+        )
     if kept != wanted:
         changed = differing(kept, wanted)
         raise UserError(

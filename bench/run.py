@@ -15,8 +15,10 @@ from analysis import rank
 from bench import measure, plan, results, setup, store, tuning, worker
 from bench.config import Grid, full, identity
 from bench.memory import keep_freed_memory
+from bench.models.shape import Shape
 from bench.products import fast_products
 from bench.progress import Display
+from bench.provenance import verify_formulation
 from bench.setup import Setup
 from bench.stages import Stages
 from samplers.errors import UserError
@@ -76,9 +78,13 @@ def tune(
     training = [group for group in groups if group[0].state != "trained"]
     if not training:
         return tuning.Tuning(pack or max((len(group) for group in groups), default=1), False, ())
-    largest = max(training, key=len)
-    cell = largest[0].cell
-    shape = ready[cell.dataset].shape(cell.model, cell.images.resolution)
+
+    def shape_of(group: Sequence[plan.Planned]) -> Shape:
+        cell = group[0].cell
+        return ready[cell.dataset].shape(cell.model, cell.images.resolution)
+
+    largest = max(training, key=lambda group: (len(group), shape_of(group).activations()))
+    cell, shape = largest[0].cell, shape_of(largest)
     with stages("compile"):
         cells = sum(len(group) for group in training)
         return tuning.choose(shape, cell.training, device, cells, len(largest), pack, compiled)
@@ -91,7 +97,7 @@ def check_formulations(planned: plan.Plan) -> None:
         formulations.check(formulations.get(name), steps)
     for p in planned.cells:
         if p.state != "missing":
-            worker.verify_formulation(p.folder, formulations.get(p.cell.formulation))
+            verify_formulation(p.folder, formulations.get(p.cell.formulation))
 
 
 def make_ready(
@@ -199,6 +205,8 @@ def pick_device(name: str) -> torch.device:
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError(f"{device.type} is no device to train on")
         torch.zeros(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # streams and graphs belong to the current device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {name!r} cannot be used ({reason}): choose 'auto' or 'cpu'") from None

@@ -102,7 +102,7 @@ class Replay:
         self.schedule = moved(torch.tensor(table, dtype=torch.float64), device)
         self.index = torch.zeros((), dtype=torch.long, device=device)
         self.lr, self.fresh = (torch.zeros((), device=device) for _ in range(2))
-        self.graph = Graph(self.update)
+        self.graph = Graph(device)
         self.inputs: tuple[Batch, Coeffs] | None = None
 
     def __call__(self, index: int, batch: Batch, c: Coeffs) -> None:
@@ -115,7 +115,7 @@ class Replay:
             strict=True,
         ):
             place.copy_(value)
-        self.graph()
+        self.graph(self.update)
 
     def update(self) -> None:
         """The trainer's update on the graph's inputs."""
@@ -163,19 +163,20 @@ def train(
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
 
-    for step in range(recipe.steps):
-        with stages("compile" if compiled and step == 0 else "train"):
-            trainer.step(step, *feed.at(step))
-            if step + 1 in checks:
-                native, shared = validate(trainer, validation[0], held)
-                ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
-                best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
-                seconds = time.perf_counter() - started
-                for member, line in enumerate(lines(step + 1, seconds, trainer.health, native, shared)):
-                    record(member, line)
-        progress(step + 1)
-
-    trainer.release()
+    try:
+        for step in range(recipe.steps):
+            with stages("compile" if compiled and step == 0 else "train"):
+                trainer.step(step, *feed.at(step))
+                if step + 1 in checks:
+                    native, shared = validate(trainer, validation[0], held)
+                    ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
+                    best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
+                    seconds = time.perf_counter() - started
+                    for member, line in enumerate(lines(step + 1, seconds, trainer.health, native, shared)):
+                        record(member, line)
+            progress(step + 1)
+    finally:
+        trainer.release()
     return Trained(trainer.flat, best, trainer.health)
 
 

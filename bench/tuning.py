@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,25 +20,28 @@ import torch
 import formulations
 from bench import store
 from bench.batches import Batch
+from bench.clock import alternate, seconds
 from bench.coefficients import stack
 from bench.config import Training, identity
 from bench.data.images import cache_folder
-from bench.graph import WARM_UP
 from bench.machine import device_name, versions
-from bench.models.shape import Shape
+from bench.memory import free_memory
+from bench.models.shape import ARCHITECTURE, Shape
 from bench.train import Trainer
 from formulations import Coeffs
 from samplers.errors import UserError
 
 Choice = Literal["auto", "on", "off"]
 
+SHORT = 1_000
+"""Steps below which a training is too short to time packs for it."""
 CLEARLY = 1.1
 """Half as many members are chosen where they train so many times as much in a second."""
 PATIENCE = 10.0
 """Compiling is tried where eager training lasts so many times as long as compiling is expected to take."""
 EXPECTED = {"cpu": 60.0, "cuda": 90.0}
 """Seconds that a first compilation is expected to take."""
-MEMORY_SHARE = 0.5
+MEMORY_SHARE = 0.4
 """The share of free memory that a pack may be expected to need: it is timed beside one of half the size."""
 
 
@@ -53,6 +54,8 @@ class Work:
     precision: str
     device: str
     threads: int
+    products: str
+    architecture: str
     torch: str
     python: str
 
@@ -90,19 +93,30 @@ class Tuner:
     def __init__(self, shape: Shape, recipe: Training, device: torch.device) -> None:
         self.shape, self.recipe, self.device = shape, recipe, device
         threads = torch.get_num_threads() if device.type == "cpu" else 0
-        work = Work(shape, recipe.batch, recipe.precision, device_name(device), threads, **versions())
+        work = Work(
+            shape,
+            recipe.batch,
+            recipe.precision,
+            device_name(device),
+            threads,
+            torch.get_float32_matmul_precision(),
+            ARCHITECTURE,
+            **versions(),
+        )
         self.file = cache_folder(None) / "steps" / f"{identity(work)}.json"
         self.known: dict[str, Any] = {"work": asdict(work)} | read(self.file)
         self.trainers: list[Trainer] = []
 
-    def pack(self, most: int) -> tuple[int, float]:
-        """Members of a graph, and their throughput over that of half as many (1 for a single one).
+    def pack(self, most: int) -> tuple[int, float | None]:
+        """Members of a graph, and their throughput over that of half as many, if it was measured.
 
         As many as memory allows, of ``most``, ``most / 2``, ...; fewer only if half as many are clearly faster.
         """
         size = most
         while size > 1 and self.memory(size) > MEMORY_SHARE * free_memory(self.device):
             size = half(size)
+        if size == 1 or self.recipe.steps < SHORT:
+            return size, None
         chosen, gain = self.recall(f"pack-{size}", 2) or self.remember(
             f"pack-{size}", *self._measured_pack(size)
         )
@@ -110,9 +124,12 @@ class Tuner:
 
     def _measured_pack(self, size: int) -> tuple[int, float]:
         while size > 1:
-            more, fewer = self._stepper(size), self._stepper(half(size))
-            alone, other = alternate(more, fewer)
-            self._release()
+            try:
+                alone, other = self._timed(self._stepper(size), self._stepper(half(size)))
+            except torch.cuda.OutOfMemoryError:
+                self._release()
+                size = half(size)
+                continue
             gain = (size / alone) / (half(size) / other)
             if gain > 1 / CLEARLY:
                 return size, gain
@@ -124,13 +141,11 @@ class Tuner:
         key = f"compiled-{members}"
         if known := self.recall(key, 3):
             return Compiled(*known)
-        self._stepper(members, compiled=True)()
+        self._first(members)
         torch.compiler.reset()  # once more, now that the code is in the cache
-        eager, fast = self._stepper(members), self._stepper(members, compiled=True)
-        first = seconds(fast)
-        found = (*alternate(eager, fast), first)
-        self._release()
-        return Compiled(*self.remember(key, *found))
+        first = self._first(members)
+        times = self._timed(self._stepper(members), self._stepper(members, compiled=True))
+        return Compiled(*self.remember(key, *times, first))
 
     def knows_compiled(self, members: int) -> bool:
         """Whether compiled steps have been measured before, and their code is still in the cache."""
@@ -145,9 +160,7 @@ class Tuner:
         if known := self.recall(key, 1):
             return known[0]
         step = self._stepper(members)
-        found = alternate(step, step)[0]
-        self._release()
-        return self.remember(key, found)[0]
+        return self.remember(key, self._timed(step, step)[0])[0]
 
     def compile(self, members: int, steps: int) -> tuple[bool, str]:
         """Whether to compile a training of ``steps`` steps in all, and why."""
@@ -155,7 +168,10 @@ class Tuner:
             lasts = steps * self.eager(members)
             if lasts < PATIENCE * EXPECTED.get(self.device.type, EXPECTED["cpu"]):
                 return False, f"{lasts:.0f} s of eager steps are too few for compiling to pay"
-        found = self.compiled(members)
+        try:
+            found = self.compiled(members)
+        except Exception as error:  # whatever a compiler says, eager training works
+            return False, f"compiling failed here ({type(error).__name__})"
         times = f"{1000 * found.compiled:.3g} ms a step instead of {1000 * found.eager:.3g} ms"
         return found.saved(steps) > 0, f"{times}, over {steps} steps, for {found.first:.0f} s at the start"
 
@@ -177,6 +193,18 @@ class Tuner:
             store.write_json(self.file, self.known)
         return values
 
+    def _timed(self, one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
+        try:
+            return alternate(one, other)
+        finally:
+            self._release()
+
+    def _first(self, members: int) -> float:
+        try:
+            return seconds(self._stepper(members, compiled=True))
+        finally:
+            self._release()
+
     def _stepper(self, members: int, compiled: bool = False) -> Callable[[], None]:
         trainer = Trainer(self.shape, members, self.recipe, self.device, compiled=compiled)
         self.trainers.append(trainer)
@@ -194,27 +222,6 @@ def half(size: int) -> int:
     return -(-size // 2)
 
 
-def alternate(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
-    """Median seconds of two functions called in turn, after turns that do not count: 3 to 15 turns, or 2 seconds of them."""
-    for _ in range(WARM_UP + 1):
-        one()
-        other()
-    times: list[tuple[float, float]] = []
-    while len(times) < 3 or (len(times) < 15 and sum(map(sum, times)) < 2.0):
-        times.append((seconds(one), seconds(other)))
-    first, second = (statistics.median(column) for column in zip(*times, strict=True))
-    return first, second
-
-
-def seconds(function: Callable[[], None]) -> float:
-    """Seconds of one call, work that a GPU still has to do included."""
-    started = time.perf_counter()
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def choose(
     shape: Shape,
     recipe: Training,
@@ -230,9 +237,9 @@ def choose(
     """
     keep_compiled_code()
     tuner, said = Tuner(shape, recipe, device), []
-    size, gain = (min(pack, most), 1.0) if pack else tuner.pack(most)
+    size, gain = (min(pack, most), None) if pack else tuner.pack(most)
     if pack is None and most > 1:
-        times = f", {gain:.2g} times the throughput of {half(size)}" if size > 1 else ""
+        times = f", {gain:.2g} times the throughput of {half(size)}" if gain and size > 1 else ""
         said.append(f"--pack auto: {size} of {most} in one graph{times}")
     check(choice, device)
     why_not = obstacle(device)
@@ -273,17 +280,6 @@ def inputs(shape: Shape, members: int, size: int, device: torch.device) -> tuple
     batch = Batch(*(torch.randn(each, generator=generator).to(device) for each in sizes))
     t = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     return batch, stack([formulations.get("rf").coeffs(t)] * members, device)
-
-
-def free_memory(device: torch.device) -> float:
-    """Bytes that can still be allocated; infinite where the system does not tell."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return float("inf")
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from bench import store
 from bench.batches import Batches, validation_batch
 from bench.config import Evaluation, Setting, full
 from bench.generate import control_settings, evaluations, generate, setting_name, start_noise
-from bench.machine import device_name, versions
 from bench.measure import measure
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.plan import Planned
+from bench.provenance import inputs, provenance, verify
 from bench.setup import Setup
 from bench.stages import Stages
 from bench.train import Trained, finite, train
@@ -174,9 +174,14 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
                 else:
                     with bench.stages("metrics"):
                         take(*task)
-        with bench.stages("metrics"):
+        try:
+            with bench.stages("metrics"):
+                for each in waiting:
+                    each.result()
+        except BaseException:
             for each in waiting:
-                each.result()
+                each.cancel()
+            raise
     facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(bench.device, len(alive))}
     with bench.stages("store"):
         for planned, kept in zip(alive, found, strict=True):
@@ -249,48 +254,3 @@ def generate_all(
                 done += part.shape[1] * setting[0] * evaluations(setting[1])
                 bench.watch("evaluate", f"{name}, {len(rows)} images", done / work)
         yield name, (weights, setting), torch.cat(parts, dim=1)
-
-
-def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
-    """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
-    return {"data": setup.data.digest, "text_encoder": setup.text_name, "coefficients": probe(formulation)}
-
-
-def probe(formulation: Formulation) -> list[list[float]]:
-    """The seven scalars at seven quantiles: shows a plugin that was edited under an old name."""
-    u = torch.tensor([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], dtype=torch.float64)
-    c = formulation.coeffs(formulation.times(u))
-    return [[float(f"{value:.6g}") for value in part.tolist()] for part in c]
-
-
-def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
-    """Raises :class:`UserError` if a trained cell was made from other data, text encoder or formulation."""
-    kept = store.read_json(folder / "config.json")
-    now = inputs(setup, formulation)
-    if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
-        what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
-        raise UserError(
-            f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
-        )
-    verify_formulation(folder, formulation)
-
-
-def verify_formulation(folder: Path, formulation: Formulation) -> None:
-    """Raises :class:`UserError` if the cell in ``folder`` was trained with other coefficients under the same name."""
-    kept = store.read_json(folder / "config.json")["coefficients"]
-    if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise UserError(
-            f"formulation {formulation.name!r} has changed since {folder} was trained: "
-            f"register it under another name, or delete the folder"
-        )
-
-
-def provenance(device: torch.device, members: int) -> dict[str, Any]:
-    """Where and when a stage ran."""
-    return {
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        **versions(),
-        "pack": members,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }

@@ -104,9 +104,14 @@ def frechet(m1: Moments, m2: Moments) -> float:
     """
     if m1.mean.shape != m2.mean.shape:
         raise ValueError(f"features of {len(m1.mean)} and {len(m2.mean)} dimensions cannot be compared")
-    if not all(np.isfinite(a).all() for a in (m1.mean, m1.cov, m2.mean, m2.cov)):
-        return float("nan")
     s1, s2 = torch.from_numpy(m1.cov), torch.from_numpy(m2.cov)
+    if not (
+        np.isfinite(m1.mean).all()
+        and np.isfinite(m2.mean).all()
+        and s1.isfinite().all()
+        and s2.isfinite().all()
+    ):
+        return float("nan")
     values, vectors = torch.linalg.eigh(s1)
     root = (vectors * _positive(values).sqrt()) @ vectors.T
     cross = _positive(torch.linalg.eigvalsh(root @ s2 @ root)).sqrt().sum()

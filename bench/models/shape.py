@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ARCHITECTURE = "mmdit-2"
+"""The network of this version: cells that were trained with another are neither measured nor ranked beside its own."""
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -6,6 +6,7 @@ generate, metrics, store) are what it writes into ``timings.json``.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -54,9 +55,9 @@ def rows(plan: Plan) -> Iterator[Row]:
         for name in plan.presets:
             out = Path(folder) / name
             options = ("--preset", name, *(budget(plan) if name == "paper" else ()))
-            done = run((*options, "--out", str(out)))
+            done = run((*options, "--out", str(out)), cache=Path(folder) / f"cache-{name}")
             yield from wall(" ".join(options), done)
-            yield from stages(" ".join(options), out)
+            yield from stages(" ".join(options), out, done)
 
 
 def budget(plan: Plan) -> tuple[str, ...]:
@@ -71,18 +72,25 @@ def wall(shown: str, done: Ran) -> Iterator[Row]:
     yield Row("grid", f"{shown}: peak memory", done.memory, "GiB")
 
 
-def stages(shown: str, out: Path) -> Iterator[Row]:
-    """Seconds of the stages of a run."""
+def stages(shown: str, out: Path, done: Ran) -> Iterator[Row]:
+    """Seconds of the stages of a run, and of what is before the command's first line and after its last."""
     found = store.read_object(out / "timings.json")
     for stage in STAGES:
-        yield Row("grid", f"{shown}: {stage}", float(found[stage]), "s", note=f"of {found['total']:.2f} s")
+        yield Row("grid", f"{shown}: {stage}", float(found[stage]), "s")
+    yield Row("grid", f"{shown}: starting and ending Python", done.seconds - float(found["total"]), "s")
 
 
-def run(arguments: Sequence[str]) -> Ran:
-    """Run ``python -m bench.grid`` with these arguments. Raises :class:`UserError` if it fails."""
+def run(arguments: Sequence[str], cache: Path | None = None) -> Ran:
+    """Run ``python -m bench.grid`` with these arguments, as if for the first time. Raises :class:`UserError` if it fails."""
+    fresh = {"XDG_CACHE_HOME": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache)} if cache else {}
+    environment = {**os.environ, **fresh}
     started = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LAUNCHER, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     seconds = time.perf_counter() - started
     code, kilobytes = process.stdout.split()

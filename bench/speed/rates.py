@@ -90,7 +90,7 @@ def fastest(candidates: Iterator[Product], plan: Plan) -> tuple[Product, float]:
 
 
 def launches(step: Callable[[], None]) -> int:
-    """Kernels that one warm step launches."""
+    """Launches by the host in one warm step; a CUDA graph is one."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         step()
         torch.cuda.synchronize()

@@ -53,7 +53,7 @@ def our_step(size: Size, members: int, device: torch.device, compiled: bool = Fa
 
     def step() -> None:
         nonlocal index
-        trainer.step(index, batch, coeffs)
+        trainer.step(index % trainer.recipe.steps, batch, coeffs)
         index += 1
 
     return step
@@ -64,7 +64,8 @@ def peer_step(
 ) -> Callable[[], None]:
     """A whole training step of a peer's model on the same batch: rectified flow, mean squared error of the velocity."""
     recipe = size.recipe()
-    network = torch.compile(model.to(device), dynamic=False) if compiled else model.to(device)
+    mode = "reduce-overhead" if device.type == "cuda" else "default"  # on a GPU with CUDA graphs, as ours
+    network = torch.compile(model.to(device), dynamic=False, mode=mode) if compiled else model.to(device)
     weights: list[Tensor] = list(model.parameters())
     optimiser = torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     ema = [w.detach().clone() for w in weights]

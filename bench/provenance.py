@@ -1,0 +1,67 @@
+"""What a cell was made of and on, and that it has not changed under its name since."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import store
+from bench.machine import device_name, versions
+from bench.models.shape import ARCHITECTURE
+from bench.setup import Setup
+from formulations import Formulation
+from samplers.errors import UserError
+
+
+def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
+    """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
+    return {
+        "data": setup.data.digest,
+        "text_encoder": setup.text_name,
+        "coefficients": probe(formulation),
+        "architecture": ARCHITECTURE,
+    }
+
+
+def probe(formulation: Formulation) -> list[list[float]]:
+    """The seven scalars at seven quantiles: shows a plugin that was edited under an old name."""
+    u = torch.tensor([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], dtype=torch.float64)
+    c = formulation.coeffs(formulation.times(u))
+    return [[float(f"{value:.6g}") for value in part.tolist()] for part in c]
+
+
+def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
+    """Raises :class:`UserError` if a trained cell was made from other data, text encoder or formulation."""
+    kept = store.read_json(folder / "config.json")
+    now = inputs(setup, formulation)
+    if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
+        what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
+        raise UserError(
+            f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
+        )
+    verify_formulation(folder, formulation)
+
+
+def verify_formulation(folder: Path, formulation: Formulation) -> None:
+    """Raises :class:`UserError` if the cell in ``folder`` was trained with other coefficients under the same name."""
+    kept = store.read_json(folder / "config.json")["coefficients"]
+    if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise UserError(
+            f"formulation {formulation.name!r} has changed since {folder} was trained: "
+            f"register it under another name, or delete the folder"
+        )
+
+
+def provenance(device: torch.device, members: int) -> dict[str, Any]:
+    """Where and when a stage ran."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        **versions(),
+        "pack": members,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

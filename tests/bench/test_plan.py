@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from bench import plan, store
 from bench.config import Cell, Evaluation, Grid, Training, full
+from bench.models.shape import ARCHITECTURE
 from samplers.errors import UserError
 
 
 def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:
     folder = out / "cells" / cell.id
-    store.write_json(folder / "config.json", {"cell": full(cell)})
+    store.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
     store.write_json(folder / "status.json", {"state": state})
     if state == "trained":
         for name in store.WEIGHTS:
@@ -69,7 +70,10 @@ def test_states(tmp_path: Path) -> None:
     touch(tmp_path, cells[1], "trained")
     touch(tmp_path, cells[2], "diverged")
     touch(tmp_path, cells[3], "failed")
-    store.write_json(tmp_path / "cells" / cells[4].id / "config.json", {"cell": full(cells[4])})
+    store.write_json(
+        tmp_path / "cells" / cells[4].id / "config.json",
+        {"cell": full(cells[4]), "architecture": ARCHITECTURE},
+    )
     made = plan.make(grid, tmp_path)
     assert [p.state for p in made.cells] == ["done", "trained", "diverged", "failed", "missing", "missing"]
     assert made.counts() == {"done": 1, "trained": 1, "diverged": 1, "failed": 1, "missing": 2}
@@ -106,6 +110,18 @@ def test_another_configuration_under_the_same_id_is_an_error(tmp_path: Path) -> 
     store.write_json(folder / "config.json", kept)
     with pytest.raises(UserError, match=r"training\.lr"):
         plan.make(grid, tmp_path)
+
+
+def test_a_cell_of_another_network_is_an_error(tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf",))
+    cell = plan.make(grid, tmp_path).cells[0].cell
+    file = tmp_path / "cells" / cell.id / "config.json"
+    for kept in ({"cell": full(cell)}, {"cell": full(cell), "architecture": "mmdit-1"}):
+        store.write_json(file, kept)
+        with pytest.raises(UserError, match="trained with another version of the network"):
+            plan.look(cell, tmp_path, grid.evaluation)
+    store.write_json(file, {"cell": full(cell), "architecture": ARCHITECTURE})
+    assert plan.look(cell, tmp_path, grid.evaluation).state == "missing"
 
 
 def test_foreign_and_truncated_files_are_named(tmp_path: Path) -> None:

@@ -220,9 +220,10 @@ def test_a_command_that_fails_is_a_sentence() -> None:
 def test_stages_of_a_run_are_what_it_wrote(tmp_path: Path) -> None:
     seconds = {stage: float(i) for i, stage in enumerate(grid.STAGES)}
     (tmp_path / "timings.json").write_text(json.dumps({**seconds, "total": 15.5}))
-    rows = list(grid.stages("--preset smoke", tmp_path))
-    assert [row.ours for row in rows] == list(seconds.values())
-    assert all(isinstance(row, Row) and row.note == "of 15.50 s" for row in rows)
+    rows = list(grid.stages("--preset smoke", tmp_path, grid.Ran(17.0, 1.0)))
+    assert all(isinstance(row, Row) for row in rows)
+    assert [row.ours for row in rows] == [*seconds.values(), 1.5]
+    assert rows[-1].what == "--preset smoke: starting and ending Python"
 
 
 def test_the_machine_is_described_without_names_of_hosts() -> None:

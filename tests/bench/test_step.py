@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from bench.batches import Batches
 from bench.config import Grid, Training
 from bench.feed import Feed
 from bench.setup import Setup
-from bench.train import Trainer, schedule
+from bench.train import Replay, Trainer, schedule
 from bench.tuning import obstacle
 from formulations import get
 
@@ -273,3 +275,21 @@ def test_a_compiled_step_is_the_eager_one(setup: Setup, grid: Grid) -> None:
     moved = (eager.flat.weights - start).norm(dim=1)
     assert ((compiled.flat.weights - eager.flat.weights).norm(dim=1) < 1e-4 * moved).all()
     torch.testing.assert_close(compiled.health.total, eager.health.total, rtol=1e-5, atol=0)
+
+
+def test_a_released_trainer_is_gone_without_the_collector(
+    setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory, and that of a CUDA graph, would else stay until the next pack has been made."""
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    trainer, feed = make(setup, grid)
+    advance(trainer, feed, range(1))
+    trainer.replay = Replay(trainer, CPU)
+    gone = weakref.ref(trainer)
+    gc.disable()
+    try:
+        trainer.release()
+        del trainer
+        assert gone() is None
+    finally:
+        gc.enable()

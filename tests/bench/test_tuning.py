@@ -403,3 +403,27 @@ def test_free_memory_is_known_here_or_infinite(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Path, "read_text", no_file)
     assert tuning.free_memory(CPU) == float("inf")
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_compiler_that_fails_leaves_training_eager(using: Using, monkeypatch: pytest.MonkeyPatch) -> None:
+    using(Table(lambda n: 1.0))
+
+    def broken(function: Callable[[], None]) -> float:
+        raise RuntimeError("no OpenMP here")
+
+    monkeypatch.setattr(tuning, "seconds", broken)
+    found = chosen(10**6)
+    assert found == Tuning(1, False, ("--compile auto: off, compiling failed here (RuntimeError)",))
+
+
+def test_out_of_memory_halves_the_pack(using: Using, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = using(Table(lambda n: 1.0))
+
+    def alternate(one: Any, other: Any) -> tuple[float, float]:
+        if one.func.__self__.members > 8:
+            raise torch.cuda.OutOfMemoryError
+        return table.alternate(one, other)
+
+    monkeypatch.setattr(tuning, "alternate", alternate)
+    assert tuner().pack(16) == (8, 2.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -265,6 +266,8 @@ def obstacle(device: torch.device) -> str | None:
     compilers = [os.environ.get("CXX", ""), "g++", "c++", "clang++"]
     if device.type == "cpu" and not any(name and shutil.which(name) for name in compilers):
         return "there is no C++ compiler here"
+    if device.type == "cpu" and not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return "Python's headers are not installed here"
     return None
 
 

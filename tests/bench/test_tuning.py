@@ -427,3 +427,11 @@ def test_out_of_memory_halves_the_pack(using: Using, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tuning, "alternate", alternate)
     assert tuner().pack(16) == (8, 2.0)
+
+
+def test_compiling_needs_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(tuning.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert tuning.obstacle(CPU) == "Python's headers are not installed here"
+    (tmp_path / "Python.h").touch()
+    assert tuning.obstacle(CPU) is None

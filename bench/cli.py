@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,21 @@ class Parser(argparse.ArgumentParser):
             raise UserError(
                 f"unknown option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], options)}"
             )
+
+
+def outcome(command: Callable[[], int], if_interrupted: str) -> int:
+    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence."""
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(if_interrupted, file=sys.stderr)
+        return 130
 
 
 def setting(text: str) -> Setting:

@@ -16,17 +16,8 @@ STARTED = time.perf_counter()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
-    try:
-        return command(argv)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command again does only what is missing", file=sys.stderr)
-        return 130
+    interrupted = "interrupted: the same command again does only what is missing"
+    return cli.outcome(lambda: command(argv), interrupted)
 
 
 def command(argv: Sequence[str] | None) -> int:

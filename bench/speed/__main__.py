@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bench import store
+from bench.cli import outcome
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
 from bench.products import fast_products
@@ -30,21 +31,10 @@ WIDTH = 72
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 2 for a user's mistake, 130 if interrupted."""
-    try:
-        command(parse(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return outcome(lambda: command(parse(argv)), "interrupted")
 
 
-def command(plan: Plan) -> None:
+def command(plan: Plan) -> int:
     """Measure and print; the file is written again after every part, so that a later mistake costs no earlier number."""
     keep_freed_memory()
     fast_products(plan.device)
@@ -60,6 +50,7 @@ def command(plan: Plan) -> None:
             rows.append(row)
         if plan.json:
             store.write_json(plan.json, {"machine": facts, "rows": [asdict(row) for row in rows]})
+    return 0
 
 
 def measured(part: str, plan: Plan) -> Iterator[Row]:

@@ -9,7 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench.cells import Retry
 from bench.config import PRESETS, Grid, Setting, preset
+from bench.launch.options import SlurmOptions, take
+from bench.launch.options import parse as slurm_options
+from bench.launch.submission import EXECUTORS, MODES, Execution, Readers
 from samplers.errors import UserError, nearest
 
 EPILOG = """\
@@ -18,8 +22,29 @@ examples:
   python -m bench.grid --dry-run --preset paper           what the whole study would run
   python -m bench.grid --formulations rf 'edm*' --samplers 'lognorm(0,1)' cosmap
   python -m bench.grid --plugin mine.py --formulations headline my/path
+  python -m bench.grid --preset paper --seeds 3 --executor slurm --slurm.partition=gpu --slurm.time=8:00:00
+  python -m bench.grid --preset paper --seeds 3 --status
 The same command again does only what is missing.
 """
+LOOKS = ("dry-run", "status", "watch", "cancel")
+"""What a command can do instead of running."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` and below change no result."""
+
+    grid: Grid
+    out: Path
+    plugins: tuple[Path, ...]
+    look: str | None
+    execution: Execution
+    slurm: SlurmOptions
+    wait: bool
+    retry: Retry | None
+    canary: bool
+    readable_by: Readers
+    tflops: float | None
 
 
 class Parser(argparse.ArgumentParser):
@@ -206,9 +231,6 @@ def parser() -> Parser:
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/PRESET)")
     made.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default auto)"
-    )
-    made.add_argument(
         "--plugin",
         nargs="+",
         action="extend",
@@ -217,20 +239,78 @@ def parser() -> Parser:
         metavar="FILE",
         help="files that register formulations",
     )
-    made.add_argument(
+    looking = made.add_argument_group("look, and run nothing")
+    for name, text in (
+        ("dry-run", "print the plan: cells, workers, device-hours, disk"),
+        ("status", "print what is done, at work, queued and failed, and why"),
+        ("watch", "the same, again and again until nothing is at work"),
+        ("cancel", "cancel what is at work or queued; cells keep their checkpoints"),
+    ):
+        looking.add_argument(f"--{name}", action="store_true", help=text)
+    running = made.add_argument_group("running: changes no result beyond float rounding")
+    running.add_argument(
+        "--executor",
+        default="local",
+        metavar="NAME",
+        help="local: every GPU of this machine, or its cores; slurm: submit, print the ids and return (default local)",
+    )
+    running.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1, mps (default auto; slurm: cuda)",
+    )
+    running.add_argument(
+        "--slots", type=INT, metavar="N", help="local: workers at a time (default one for each GPU, else 1)"
+    )
+    running.add_argument(
         "--pack",
         type=pack,
         metavar="N",
         help="cells that train in one graph: auto or a number (default auto)",
     )
-    made.add_argument(
+    running.add_argument(
         "--compile",
         default="auto",
         choices=("auto", "on", "off"),
         metavar="auto|on|off",
         help="torch.compile the model; auto decides by measurement (default auto)",
     )
-    made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    running.add_argument(
+        "--checkpoint", type=FLOAT, default=5.0, metavar="MINUTES", help="between checkpoints (default 5)"
+    )
+    running.add_argument(
+        "--canary",
+        action="store_true",
+        help="the first cell of each formulation first; the rest waits for it",
+    )
+    running.add_argument(
+        "--retry",
+        choices=("failed", "all"),
+        metavar="failed|all",
+        help="also run failed cells from where they were; all: failed and diverged cells from the start",
+    )
+    running.add_argument("--wait", action="store_true", help="slurm: wait until all is done, and rank")
+    running.add_argument(
+        "--readable-by",
+        default="me",
+        choices=tuple(MODES),
+        metavar="me|group|all",
+        help="who may read a new run folder (default me)",
+    )
+    running.add_argument(
+        "--tflops",
+        type=FLOAT,
+        metavar="X",
+        help="10^12 operations a second of a device, for the estimate of --dry-run",
+    )
+    running.add_argument(
+        "--slurm.KEY",
+        dest="slurm",
+        metavar="VALUE",
+        help="any option of submitit or sbatch: --slurm.partition=gpu --slurm.time=4:00:00 --slurm.gpus_per_node=1 "
+        "--slurm.array_parallelism=32 --slurm.account=me --slurm.qos=low --slurm.constraint=a100 --slurm.gres=gpu:1 ...",
+    )
     for title, _, options in GROUPS:
         group = made.add_argument_group(f"{title} (default: the preset's)")
         for o in options:
@@ -239,14 +319,46 @@ def parser() -> Parser:
     return made
 
 
-def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Grid]:
-    """The options and the grid they describe. Raises :class:`UserError`."""
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """The command line. Raises :class:`UserError`."""
     made = parser()
-    args, unknown = made.parse_known_args(argv)
+    pairs, rest = take(sys.argv[1:] if argv is None else argv)
+    args, unknown = made.parse_known_args(rest)
     made.check_unknown(unknown)
-    if args.pack is not None and args.pack < 1:
-        raise UserError(f"--pack {args.pack}: must be greater than 0")
-    return args, override(preset(args.preset), args)
+    look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
+    if len(look) > 1:
+        raise UserError(f"--{look[0]} and --{look[1]}: choose one")
+    execution = execution_of(args)
+    if pairs and execution.executor != "slurm":
+        raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
+    return Arguments(
+        override(preset(args.preset), args),
+        (args.out or Path("runs") / args.preset).absolute(),
+        tuple(dict.fromkeys(args.plugin)),
+        look[0] if look else None,
+        execution,
+        slurm_options(pairs),
+        args.wait,
+        args.retry,
+        args.canary,
+        args.readable_by,
+        args.tflops,
+    )
+
+
+def execution_of(args: argparse.Namespace) -> Execution:
+    """How workers run. Raises :class:`UserError`."""
+    if args.executor not in EXECUTORS:
+        raise UserError(f"--executor {args.executor!r}: {nearest(args.executor, EXECUTORS)}")
+    for name in ("pack", "slots", "checkpoint", "tflops"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name} {value:g}: must be a finite number greater than 0")
+    on_slurm = args.executor == "slurm"
+    if on_slurm and args.slots is not None:
+        raise UserError("--slots is for --executor local: use --slurm.array_parallelism")
+    device = "cuda" if on_slurm and args.device == "auto" else args.device
+    return Execution(args.executor, device, args.pack, args.compile, 60 * args.checkpoint, args.slots)
 
 
 def override(grid: Grid, args: argparse.Namespace) -> Grid:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from samplers.errors import UserError, nearest
 
@@ -134,6 +135,14 @@ class Evaluation:
         """Hash of this recipe; the measurements of a cell are stored under it."""
         return identity(self)
 
+    @property
+    def sampling(self) -> str:
+        """Hash of what the images depend on; another extractor measures the same images."""
+        images = replace(
+            self, extractor=Evaluation.extractor, settings=STUDY_SETTINGS, weights=("ema", "raw")
+        )
+        return identity(images)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -213,6 +222,23 @@ def full(config: Any) -> dict[str, Any]:
     """Every field of a dataclass as JSON holds it (tuples as lists)."""
     loaded: dict[str, Any] = json.loads(canonical(asdict(config)))
     return loaded
+
+
+T = TypeVar("T")
+
+
+def restore(kind: type[T], kept: Mapping[str, Any]) -> T:
+    """The dataclass of which :func:`full` made ``kept``. Raises TypeError for fields that it does not have."""
+    types = get_type_hints(kind)
+    return kind(**{name: _restored(types.get(name), value) for name, value in kept.items()})
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    if hasattr(kind, "__dataclass_fields__"):
+        return restore(kind, value)
+    if isinstance(value, list):
+        return tuple(_restored(None, item) for item in value)
+    return value
 
 
 def _default(f: Any) -> Any:

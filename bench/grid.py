@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import cli, plan
+from bench import cli, plan, status
+from bench.launch import drive
 from samplers.errors import UserError
 
 STARTED = time.perf_counter()
@@ -16,23 +17,26 @@ STARTED = time.perf_counter()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
-    interrupted = "interrupted: the same command again does only what is missing"
+    interrupted = "interrupted: the same command again does only what is missing, from the last checkpoints"
     return cli.outcome(lambda: command(argv), interrupted)
 
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    args, grid = cli.parse(argv)
-    load_plugins(args.plugin)
-    out = args.out or Path("runs") / args.preset
-    check_folder(out)
-    planned = plan.make(grid, out)
-    if args.dry_run:
-        print(describe(planned))
+    args = cli.parse(argv)
+    load_plugins(args.plugins)
+    check_folder(args.out)
+    planned = plan.make(args.grid, args.out)
+    if args.look == "dry-run":
+        print(drive.describe(planned, args))
         return 0
-    from bench.run import execute  # imports torch, which a plan does not need
-
-    return execute(planned, args.device, args.pack, args.compile, STARTED)
+    if args.look == "status":
+        return status.show(planned)
+    if args.look == "watch":
+        return status.watch(planned)
+    if args.look == "cancel":
+        return drive.cancel(args.out)
+    return drive.run(planned, args, sys.argv[1:] if argv is None else argv, STARTED)
 
 
 def load_plugins(files: Sequence[Path]) -> None:
@@ -49,28 +53,6 @@ def check_folder(out: Path) -> None:
         raise UserError(
             f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"
         )
-
-
-def describe(planned: plan.Plan) -> str:
-    """The plan in words: what would be run, and what is there already."""
-    grid, counts = planned.grid, planned.counts()
-    recipe, evaluation = grid.training, grid.evaluation
-    names = plan.formulations_of(planned)
-    width, heads = grid.model.sizes
-    lines = [
-        f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {grid.seeds} seeds, "
-        f"in {planned.out}",
-        "  "
-        + ", ".join(f"{n} {state}" for state, n in counts.items())
-        + f"; {len(planned.groups())} groups of cells that can share a graph",
-        f"model: depth {grid.model.depth}, width {width}, heads {heads}, patch {grid.model.patch}, text {grid.text}",
-        f"training: {recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, {recipe.precision}",
-        f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "
-        f"{' and '.join(evaluation.weights)} weights, {evaluation.grid} grid, {evaluation.extractor}",
-        "formulations:",
-        *(f"  {name}" for name in names),
-    ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

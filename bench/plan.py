@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,17 +18,22 @@ from bench.metrics import extractors
 from bench.models.shape import ARCHITECTURE
 from samplers.errors import UserError
 
-State = Literal["done", "diverged", "trained", "failed", "missing"]
-"""``trained`` cells still need measuring under this evaluation; ``failed`` and ``missing`` ones need training."""
+State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
+"""``done``, ``diverged`` and ``failed`` cells are at their end; ``running`` and ``queued`` ones are some worker's. The
+others are to be run: ``stale`` ones lost their worker, ``trained`` ones need measuring under this evaluation, ``missing``
+ones all."""
+ENDED: tuple[State, ...] = ("done", "diverged", "failed")
+BUSY: tuple[State, ...] = ("running", "queued")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell, its folder and its state."""
+    """A cell, its folder, its state, and what was found damaged in its folder."""
 
     cell: Cell
     folder: Path
     state: State
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,22 +48,45 @@ class Plan:
         """How many cells are in each state."""
         return dict(Counter(p.state for p in self.cells))
 
+    def ready(self) -> list[Planned]:
+        """The cells that are to be run: neither at their end nor some worker's."""
+        return [p for p in self.cells if p.state not in (*ENDED, *BUSY)]
+
     def groups(self) -> list[tuple[Planned, ...]]:
-        """The unfinished cells by dataset, seed and stage: those that can share a graph."""
+        """The cells that are to be run by dataset, seed and stage: those that can share a graph."""
         found: dict[tuple[str, int, bool], list[Planned]] = {}
-        for p in self.cells:
-            if p.state not in ("done", "diverged"):
-                found.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
+        for p in self.ready():
+            found.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
         return [tuple(group) for group in found.values()]
 
-    def todo(self, size: int) -> list[tuple[Planned, ...]]:
-        """The groups in even packs of at most ``size``."""
-        packs: list[tuple[Planned, ...]] = []
-        for group in self.groups():
-            count = -(-len(group) // size)
-            edges = [len(group) * i // count for i in range(count + 1)]
-            packs += [tuple(group[a:b]) for a, b in pairwise(edges)]
-        return packs
+
+def even(group: Sequence[Planned], size: int) -> list[tuple[Planned, ...]]:
+    """A group in even packs of at most ``size``."""
+    count = -(-len(group) // size)
+    edges = [len(group) * i // count for i in range(count + 1)]
+    return [tuple(group[a:b]) for a, b in pairwise(edges)]
+
+
+def together(groups: Sequence[tuple[Planned, ...]]) -> list[tuple[Planned, ...]]:
+    """The groups with those cells apart that began in a pack of their own: so they go on together, bit for bit."""
+    parted: list[tuple[Planned, ...]] = []
+    for group in groups:
+        packs = {p.cell.id: companions(p.folder) for p in group}
+        begun = {frozenset(pack) for pack in packs.values() if pack}
+        parts: dict[frozenset[str], list[Planned]] = {}
+        for p in group:
+            own = next((pack for pack in begun if p.cell.id in pack), frozenset())
+            parts.setdefault(own, []).append(p)
+        parted += [tuple(part) for part in parts.values()]
+    return parted
+
+
+def companions(folder: Path) -> list[str]:
+    """The ids of the cells that trained together when a cell's newest readable checkpoint was written."""
+    for step in store.checkpoint_steps(folder):
+        with suppress(store.Damaged):
+            return list(store.read_about(store.checkpoint_file(folder, step)).get("pack", []))
+    return []
 
 
 def expand(grid: Grid) -> tuple[str, ...]:
@@ -72,7 +103,7 @@ def expand(grid: Grid) -> tuple[str, ...]:
 
 
 def make(grid: Grid, out: Path) -> Plan:
-    """The cells of a grid in a fixed order, each with its state in the folder ``out``.
+    """The cells of a grid in a fixed order, each with its state in the folder ``out``, whoever works on them.
 
     Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
     """
@@ -80,46 +111,76 @@ def make(grid: Grid, out: Path) -> Plan:
         data.check_spec(dataset)
     for model in (grid.text, grid.evaluation.extractor):
         extractors.check_spec(model)
-    cells = [
+    looked = Looker(out, grid.evaluation)
+    return Plan(grid, out, tuple(looked(cell) for cell in cells_of(grid)))
+
+
+def cells_of(grid: Grid) -> list[Cell]:
+    """The cells of a grid in a fixed order."""
+    names = expand(grid)
+    return [
         Cell(name, dataset, seed, grid.model, grid.images, grid.training, grid.text)
         for dataset in grid.datasets
         for seed in range(grid.seeds)
-        for name in expand(grid)
+        for name in names
     ]
-    return Plan(grid, out, tuple(look(cell, out, grid.evaluation) for cell in cells))
 
 
-def look(cell: Cell, out: Path, evaluation: Evaluation) -> Planned:
-    """A cell's state from its folder. Raises :class:`UserError` if the folder was made by another configuration."""
-    folder = out / "cells" / cell.id
-    if not (folder / "config.json").exists():
-        return Planned(cell, folder, "missing")
-    config = store.read_object(folder / "config.json")
-    kept, wanted = config.get("cell", {}), full(cell)
-    if config.get("architecture") != ARCHITECTURE:
-        raise UserError(
-            f"{folder} was trained with another version of the network: "
-            f"use another --out, or the version of flowbench that made it"
-        )
-    if kept != wanted:
-        changed = differing(kept, wanted)
-        raise UserError(
-            f"{folder} was made by an incompatible configuration ({changed} differ): "
-            f"use another --out, or the version of flowbench that made it"
-        )
-    if not (folder / "status.json").exists():
-        return Planned(cell, folder, "missing")
-    state = store.read_object(folder / "status.json").get("state")
-    if state in ("diverged", "failed"):
-        return Planned(cell, folder, state)
-    if state != "trained":
-        raise UserError(
-            f"{folder / 'status.json'} tells no state: delete that file and run the command again"
-        )
-    if all((folder / evaluation.id / name).exists() for name in store.MEASURED):
-        return Planned(cell, folder, "done")
-    weights = all((folder / name).exists() for name in store.WEIGHTS)
-    return Planned(cell, folder, "trained" if weights else "missing")
+class Looker:
+    """Tells cells' states from their folders; lists the run folder once."""
+
+    def __init__(self, out: Path, evaluation: Evaluation) -> None:
+        self.out, self.evaluation, self.measured = out, evaluation, evaluation.id
+        folder = out / "cells"
+        self.there = set(os.listdir(folder)) if folder.is_dir() else set()
+
+    def __call__(self, cell: Cell) -> Planned:
+        """A cell's state. Raises :class:`UserError` if its folder was made by another configuration."""
+        name = cell.id
+        folder = self.out / "cells" / name
+        if name not in self.there:
+            return Planned(cell, folder, "missing")
+        there = set(os.listdir(folder))
+        if "config.json" not in there:
+            return Planned(cell, folder, "missing")
+        begun = "lease.json" in there or any(file.startswith("checkpoint-") for file in there)
+        try:
+            self.verify(cell, folder)
+            state = self.state(folder)
+            return Planned(cell, folder, "stale" if state == "missing" and begun else state)
+        except store.Damaged as error:
+            return Planned(cell, folder, "missing", str(error))
+
+    def verify(self, cell: Cell, folder: Path) -> None:
+        """Raises :class:`UserError` if the folder was made by another configuration."""
+        config = store.read_object(folder / "config.json")
+        kept, wanted = config.get("cell", {}), full(cell)
+        if config.get("architecture") != ARCHITECTURE:
+            raise UserError(
+                f"{folder} was trained with another version of the network: "
+                f"use another --out, or the version of flowbench that made it"
+            )
+        if kept != wanted:
+            raise UserError(
+                f"{folder} was made by an incompatible configuration ({differing(kept, wanted)} differ): "
+                f"use another --out, or the version of flowbench that made it"
+            )
+
+    def state(self, folder: Path) -> State:
+        """What the folder's files tell. Raises :class:`bench.store.Damaged`."""
+        if not (folder / "status.json").exists():
+            return "missing"
+        status = store.read_object(folder / "status.json")
+        state = status.get("state")
+        if state not in ("trained", "diverged", "failed"):
+            raise store.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
+        if state == "diverged":
+            return "diverged"
+        if all((folder / self.measured / name).exists() for name in store.MEASURED):
+            return "done"
+        if status.get("error"):
+            return "failed"
+        return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
 
 
 def differing(kept: dict[str, object], wanted: dict[str, object], prefix: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Live progress: two bars on a terminal, plain lines elsewhere."""
+"""Live progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PLAIN_EVERY = 10.0
 
 
 class Display:
-    """Shows the share of all packs that is done, and what the present pack is doing."""
+    """Shows the share of all work that is done, and what is being done."""
 
     def __init__(self) -> None:
-        self.packs, self.pack, self.label = 1, 0, ""
+        self.shown = ""
         self.console = Console(stderr=True)
         self.started = self.spoken = time.monotonic()
         self.bars: Progress | None = None
@@ -52,18 +52,10 @@ class Display:
         else:
             print(f"[{seconds:5.0f} s] {text}", file=sys.stderr, flush=True)
 
-    def begin(self, number: int, packs: int, label: str) -> None:
-        """The pack that is worked on next, counted from 0, of ``packs``."""
-        self.pack, self.packs, self.label = number, packs, label
-        self.say(f"pack {number + 1} of {self.packs}: {label}")
-
-    def __call__(self, stage: str, text: str, share: float) -> None:
-        """Progress inside the present pack; training counts for one half of it."""
-        inside = share / 2 if stage == "train" else 0.5 + share / 2
+    def show(self, stage: str, text: str, share: float) -> None:
+        """What is being done, and the share of everything that is done."""
         if self.bars:
-            self.bars.update(
-                self.task, completed=(self.pack + inside) / self.packs, description=f"{stage}: {text}"
-            )
-        elif time.monotonic() - self.spoken > PLAIN_EVERY or share >= 1:
-            self.spoken = time.monotonic()
+            self.bars.update(self.task, completed=share, description=f"{stage}: {text}")
+        elif text and text != self.shown and time.monotonic() - self.spoken > PLAIN_EVERY:
+            self.spoken, self.shown = time.monotonic(), text
             self.say(f"{stage}: {text}")

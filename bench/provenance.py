@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import formulations
 from bench import store
+from bench.config import Grid
 from bench.machine import device_name, versions
 from bench.models.shape import ARCHITECTURE
+from bench.plan import Planned
 from bench.setup import Setup
 from formulations import Formulation
 from samplers.errors import UserError
+from samplers.plugin import text_behind
 
 
 def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
@@ -24,6 +29,7 @@ def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
         "text_encoder": setup.text_name,
         "coefficients": probe(formulation),
         "architecture": ARCHITECTURE,
+        "plugin": text_behind(formulation.name),
     }
 
 
@@ -36,7 +42,7 @@ def probe(formulation: Formulation) -> list[list[float]]:
 
 def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
     """Raises :class:`UserError` if a trained cell was made from other data, text encoder or formulation."""
-    kept = store.read_json(folder / "config.json")
+    kept = store.read_object(folder / "config.json")
     now = inputs(setup, formulation)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
         what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
@@ -46,14 +52,34 @@ def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
     verify_formulation(folder, formulation)
 
 
+def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:
+    """As :func:`verify`, for a training that was interrupted: then the plugin's text must be the same too."""
+    verify(folder, setup, formulation)
+    if store.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
+        raise UserError(
+            f"the plugin of {formulation.name!r} has changed since the training in {folder} was interrupted: "
+            f"restore it, or delete that folder to train from the start"
+        )
+
+
 def verify_formulation(folder: Path, formulation: Formulation) -> None:
     """Raises :class:`UserError` if the cell in ``folder`` was trained with other coefficients under the same name."""
-    kept = store.read_json(folder / "config.json")["coefficients"]
+    kept = store.read_object(folder / "config.json")["coefficients"]
     if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
         raise UserError(
             f"formulation {formulation.name!r} has changed since {folder} was trained: "
             f"register it under another name, or delete the folder"
         )
+
+
+def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:
+    """Conformance of every formulation, and that none changed under the name of a cell that is begun already."""
+    steps = [steps for steps, _ in grid.evaluation.settings]
+    for name in dict.fromkeys(p.cell.formulation for p in cells):
+        formulations.check(formulations.get(name), steps)
+    for p in cells:
+        if (p.folder / "config.json").exists() and not p.damage:
+            verify_formulation(p.folder, formulations.get(p.cell.formulation))
 
 
 def provenance(device: torch.device, members: int) -> dict[str, Any]:

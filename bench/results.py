@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench import store
 from bench.config import Evaluation
-from bench.plan import Plan, Planned
+from bench.plan import ENDED, Plan, Planned
 from samplers.errors import UserError
 
 
@@ -25,9 +25,9 @@ def collect(plan: Plan) -> pd.DataFrame:
 def cell_rows(planned: Planned, evaluation: Evaluation) -> list[dict[str, Any]]:
     """The rows of one cell; none if it has not been run."""
     cell = planned.cell
-    if planned.state in ("missing", "trained"):
+    if planned.state not in ENDED:
         return []
-    status = store.read_json(planned.folder / "status.json")
+    status = store.read_object(planned.folder / "status.json")
     common = {
         "formulation": cell.formulation,
         "dataset": cell.dataset,
@@ -72,20 +72,20 @@ def sample_sheet(
     weights, (steps, cfg) = evaluation.weights[0], max(evaluation.settings)
     dataset, seed = plan.cells[0].cell.dataset, plan.cells[0].cell.seed
     found = {
-        p.cell.formulation: p.folder / evaluation.id / "images.safetensors"
+        p.cell.formulation: store.images_file(p.folder, evaluation.sampling, f"{weights}-{steps}-{cfg:g}")
         for p in plan.cells
         if (p.cell.dataset, p.cell.seed) == (dataset, seed) and p.state == "done"
     }
-    names = [name for name in order if name in found]
+    names = [name for name in order if name in found and found[name].exists()]
     if not names:
         return
     columns = min(columns, len(captions))
     figure = Figure(figsize=(2.2 + 1.05 * columns, 1.25 + 1.05 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), columns, squeeze=False)
     for row, name in zip(axes, names, strict=True):
-        images = store.read_tensors(found[name])[f"{weights}-{steps}-{cfg:g}"]
+        images = store.read_tensors(found[name], "numpy")[0]["images"]
         for i, ax in enumerate(row):
-            picture = images[i].permute(1, 2, 0).numpy()
+            picture = images[i].transpose(1, 2, 0)
             ax.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():

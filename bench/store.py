@@ -1,49 +1,84 @@
 """Files that appear whole, and the folder of a run: the only place where the state of an experiment lives.
 
-    DIR/grid.json                     the resolved configuration and the commands that were given
+    DIR/grid.json                     the resolved configuration and the command that was given last
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
-    DIR/cells/ID/status.json          done, diverged or failed, and why
+    DIR/cells/ID/status.json          trained, diverged or failed, and why
     DIR/cells/ID/metrics.jsonl        one line a validation, while it trains
+    DIR/cells/ID/log.txt              what happened to the cell, and when
+    DIR/cells/ID/lease.json           which worker is at it now
+    DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
     DIR/cells/ID/{ema,raw}.safetensors
-    DIR/cells/ID/EVAL/...             images and measurements under the hash of the evaluation recipe
-    DIR/yardsticks/RECIPE.json        the same measurements of real images
-    DIR/.lock                         held by the run that is writing
-    DIR/results.parquet, ranking.csv, samples.png, yardsticks.json
+    DIR/cells/ID/images-SAMPLING/     images under the hash of how they are sampled, a file for each control setting
+    DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
+    DIR/yardsticks/RECIPE/            the same measurements of real images, a file for each dataset
+    DIR/submissions/ID/               what was handed to workers (:mod:`bench.launch.submission`)
+    DIR/code/DIGEST/                  the code that they run
+    DIR/.lock                         held by a command while it plans and submits
+    DIR/results.parquet, ranking.csv, samples.png, yardsticks.json, timings.json
 
-Each file has one writer, and is written beside its place, synced, and renamed.
+Each file has one writer, and is written beside its place, synced, and renamed. Files of tensors carry the sha256 of their
+content.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from samplers.errors import UserError
 
 WEIGHTS = ("ema.safetensors", "raw.safetensors")
 """What training leaves of a cell."""
-MEASURED = ("result.json", "images.safetensors", "per_sample.safetensors")
+MEASURED = ("result.json", "per_sample.safetensors")
 """What an evaluation leaves of a cell, in its folder."""
 
 
+class Damaged(UserError):
+    """A file of ours that is cut short, filled with noise, or foreign."""
+
+
+class Unwritable(OSError):
+    """A file that cannot be written: the disk is full, the folder read-only, the quota used up."""
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it into place.
+
+    Files can be read by whoever can read the folder. Raises :class:`Unwritable`; the old file then stays.
+    """
+    temporary: Path | None = None
     try:
+        folder(path.parent)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        temporary = Path(name)
+        os.fchmod(handle, path.parent.stat().st_mode & 0o666)
+        os.close(handle)
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise Unwritable(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def folder(path: Path) -> None:
+    """Make a folder and those above it, each readable by whoever can read the one above."""
+    if path.is_dir():
+        return
+    folder(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(path.parent.stat().st_mode & 0o777)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,64 +96,122 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises :class:`UserError` naming the file if it is cut short or foreign."""
+    """Read JSON. Raises :class:`Damaged` naming the file if it is cut short or foreign."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(
+        raise Damaged(
             f"{path} cannot be read ({error}): delete that file and run the command again"
         ) from None
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises :class:`UserError` naming the file if it holds something else."""
+    """Read a JSON object. Raises :class:`Damaged` naming the file if it holds something else."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise UserError(
+        raise Damaged(
             f"{path} cannot be read (it holds no object): delete that file and run the command again"
         )
     return value
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors whole as safetensors."""
+def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
+    """Write tensors whole as safetensors, with their digest and whatever JSON tells ``about`` them."""
     from safetensors.torch import save_file
 
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda p: save_file(kept, p, metadata=dict(metadata or {})))
+    told = json.dumps({"sha256": digest(kept), **(about or {})}, allow_nan=False)
+    write_whole(path, lambda p: save_file(kept, p, metadata={"about": told}))
 
 
-def read_tensors(path: Path) -> dict[str, Any]:
-    """Read safetensors on the CPU. Raises :class:`UserError` naming the file if it is cut short or foreign."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_tensors(
+    path: Path, framework: Literal["pt", "numpy"] = "pt"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read safetensors on the CPU, and what was told about them. Raises :class:`Damaged` naming the file."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors: dict[str, Any] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
+        with safe_open(path, framework=framework) as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {}).get("about", "{}"))
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Damaged(
             f"{path} cannot be read ({error}): delete that file and run the command again"
         ) from None
-    return tensors
+    if about.get("sha256") != digest(tensors):
+        raise Damaged(
+            f"{path} cannot be read (its content is not what was written): delete that file and run the command again"
+        )
+    return tensors, about
 
 
-def lock(folder: Path) -> TextIO:
-    """Hold a run folder alone until the returned file is closed. Raises :class:`UserError` if another run has it."""
+def read_about(path: Path) -> dict[str, Any]:
+    """What was told about a file of tensors, without reading them. Raises :class:`Damaged` naming the file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {}).get("about", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Damaged(f"{path} cannot be read ({error})") from None
+    return about
+
+
+def images_file(folder: Path, sampling: str, setting: str) -> Path:
+    """The images of a cell for a control setting."""
+    return folder / f"images-{sampling}" / f"{setting}.safetensors"
+
+
+def checkpoint_file(folder: Path, step: int) -> Path:
+    """The checkpoint of a cell at a step."""
+    return folder / f"checkpoint-{step:08}.safetensors"
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps of which a cell has checkpoints, the newest first."""
+    found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", p.name) for p in folder.glob("checkpoint-*"))
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def digest(tensors: Mapping[str, Any]) -> str:
+    """sha256 over names, shapes, types and bytes of tensors on the CPU, or of arrays."""
+    import numpy as np
+
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+LOCK_SECONDS = 60.0
+"""How long a command waits for another one that plans and submits on the same folder."""
+
+
+def lock(folder: Path, patience: float = LOCK_SECONDS) -> TextIO:
+    """Hold a run folder alone until the returned file is closed. Raises :class:`UserError` if another command keeps it."""
     file = (folder / ".lock").open("w", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise UserError(
-            f"--out {folder} is in use by another run: wait for it, or name another folder"
-        ) from None
-    return file
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > until:
+                file.close()
+                raise UserError(
+                    f"--out {folder} is in use by another command that plans or submits: try again, or name another folder"
+                ) from None
+            time.sleep(0.05)
 
 
-def prepare(folder: Path) -> None:
-    """Make the run folder. Raises :class:`UserError` if it is no folder or cannot be written."""
+def prepare(folder: Path, mode: int) -> None:
+    """Make the run folder with a mode, if it is not there. Raises :class:`UserError` if it cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(mode)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

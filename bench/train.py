@@ -7,7 +7,7 @@ Nothing in a step waits for the device: numbers are read back only where the mod
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.batches import LEVELS, Batch, Batches, moved
+from bench.checkpoint import Keeper, State
 from bench.coefficients import predict, validation_coefficients
 from bench.config import Training
 from bench.feed import Feed
@@ -73,6 +74,16 @@ class Trainer:
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.step()
         self.ema.lerp_(self.flat.weights, fresh)
+
+    def moments(self) -> dict[str, Tensor]:
+        """AdamW's moments ``[E, P]`` by name."""
+        (kept,) = self.optimiser.state.values()
+        return {name: kept[name] for name in ("exp_avg", "exp_avg_sq")}
+
+    def resume(self, step: int) -> None:
+        """Go on after so many steps: AdamW's correction of its moments counts them."""
+        (kept,) = self.optimiser.state.values()
+        kept["step"].fill_(step)
 
     def release(self) -> None:
         """Let go of the CUDA graph and its memory: it refers back to the trainer."""
@@ -137,8 +148,8 @@ class Trained:
     health: Health
 
 
-Record = Callable[[int, dict[str, Any]], None]
-"""Takes (member, a line of ``metrics.jsonl``)."""
+Record = Callable[[int, list[dict[str, Any]]], None]
+"""Takes (member, all its lines of ``metrics.jsonl`` so far)."""
 
 
 def train(
@@ -148,33 +159,43 @@ def train(
     batches: Batches,
     validation: tuple[Batch, Tensor],
     seed: int,
-    record: Record = lambda member, line: None,
+    record: Record = lambda member, lines: None,
     progress: Callable[[int], None] = lambda step: None,
     compiled: bool = False,
     stages: Stages | None = None,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
-    ``record`` is given a line of metrics for each member at each validation, ``progress`` the number of finished steps.
+    ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
+    ``keeper`` finds a state to go on from, and saves it now and then.
     """
-    device, started, stages = batches.device, time.perf_counter(), stages or Stages()
+    device, stages, keeper = batches.device, stages or Stages(), keeper or Keeper((), math.inf)
     with stages("train"):
         trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
+        state = State(trainer, best, [[] for _ in formulations])
+        first = keeper.load(state)
+        for member, lines in enumerate(state.lines):
+            record(member, lines)
 
     try:
-        for step in range(recipe.steps):
-            with stages("compile" if compiled and step == 0 else "train"):
+        for step in range(first, recipe.steps):
+            with stages("compile" if compiled and step == first else "train"):
                 trainer.step(step, *feed.at(step))
                 if step + 1 in checks:
                     native, shared = validate(trainer, validation[0], held)
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
-                    seconds = time.perf_counter() - started
-                    for member, line in enumerate(lines(step + 1, seconds, trainer.health, native, shared)):
-                        record(member, line)
+                    found = lines_of(step + 1, keeper.elapsed(), trainer.health, native, shared)
+                    for member, (lines, line) in enumerate(zip(state.lines, found, strict=True)):
+                        lines.append(line)
+                        record(member, lines)
             progress(step + 1)
+            if step + 1 < recipe.steps:
+                with stages("store"):
+                    keeper(step + 1, state)
     finally:
         trainer.release()
     return Trained(trainer.flat, best, trainer.health)
@@ -184,13 +205,20 @@ def adamw(flat: Flat, recipe: Training) -> torch.optim.AdamW:
     """One AdamW over the whole matrix of parameters."""
     leaf = torch.nn.Parameter(flat.weights)
     leaf.grad = flat.grads
-    return torch.optim.AdamW(
+    made = torch.optim.AdamW(
         [leaf],
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
         fused=True,
         capturable=flat.weights.device.type == "cuda",
     )
+    # as its first step would make it, but there from the beginning: a checkpoint is copied into it
+    made.state[leaf] = {
+        "step": torch.zeros((), device=flat.weights.device),
+        "exp_avg": torch.zeros_like(flat.weights),
+        "exp_avg_sq": torch.zeros_like(flat.weights),
+    }
+    return made
 
 
 def native_loss(network: Callable[..., Tensor], batch: Batch, c: Coeffs, recipe: Training) -> Tensor:
@@ -247,7 +275,7 @@ def validation_steps(recipe: Training) -> set[int]:
     return {round((i + 1) * recipe.steps / count) for i in range(count)}
 
 
-def lines(
+def lines_of(
     step: int, seconds: float, health: Health, native: Tensor, shared: Tensor
 ) -> Iterator[dict[str, Any]]:
     """Each member's line of ``metrics.jsonl``; numbers that are not finite become null, as JSON has none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,8 @@ registries: list[Registry] = [registry]
 """All registries that a plugin may fill; a failed plugin is taken back from each."""
 
 _done: dict[str, tuple[str, ...]] = {}
+_digests: dict[str, str] = {}
+"""sha256 of each loaded plugin's text, by file."""
 
 
 def load_plugin(path: str | Path) -> tuple[str, ...]:
@@ -35,6 +38,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
         raise UserError(f"plugin {str(path)!r} is not a Python file (*.py)")
     if str(file) in _done:
         return _done[str(file)]
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     module_name = f"flowbench_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
@@ -53,4 +57,15 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
             raise
     added = [n for r, old in zip(registries, before, strict=True) for n in r.entries if n not in old]
     _done[str(file)] = tuple(added)
+    _digests[str(file)] = digest
     return _done[str(file)]
+
+
+def text_behind(name: str) -> str | None:
+    """sha256 of the plugin that registered the formulation or a sampler in ``name``; None if no plugin did."""
+    words = re.sub(r"\([^)]*\)", "", name).split("/")
+    parts = {"/".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    for file, added in _done.items():
+        if parts & set(added):
+            return _digests[file]
+    return None

@@ -1,0 +1,141 @@
+"""What a cell takes by formula: operations and bytes. Nothing is loaded, neither a dataset nor torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config import Grid
+from bench.metrics.composition import PARTS
+from bench.models.shape import Shape
+
+SHIPPED = Path(__file__).parent / "metrics" / "weights" / "tinyclip.safetensors"
+LONGEST = {"shapes": 12, "digits": 6}
+"""Words of the longest caption; those of ``images:`` are taken to be as long as the text encoder reads."""
+LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
+"""Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
+EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
+"""Operations on one image, of CLIP as of ViT-L/14; tinyclip's with the composition of ``shapes``, about."""
+COPIES = 6
+"""Numbers a parameter in a checkpoint: weights, EMA, two moments of AdamW, the best EMA and the best weights so far."""
+GENERATIONS = 2
+"""Checkpoints of a cell at once."""
+HEADER, ENTRY = 160, 85
+"""Bytes of a safetensors file beside its numbers: once, and for each tensor."""
+NOTES, LINE = 6_000, 600
+"""Bytes of a cell's JSON and its log, and of a validation's line of metrics."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Sizes of encoded captions: tokens at most, special ones among them, their width, that of the pooled vector."""
+
+    length: int
+    special: int
+    width: int
+    pooled: int
+    note: str = ""
+
+
+def text(spec: str) -> Text:
+    """The sizes of a text encoder from its file's header or its ``config.json``; a guess says in ``note`` that it is one."""
+    kind, _, where = spec.partition(":")
+    if kind == "tinyclip":
+        with suppress(OSError, ValueError, KeyError, TypeError, struct.error):
+            about = tinyclip(Path(where) if where else SHIPPED)
+            return Text(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
+        sizes = config["text_config"]
+        length, width = (int(sizes[name]) for name in ("max_position_embeddings", "hidden_size"))
+        return Text(length, 2, width, int(config["projection_dim"]))
+    length, width, pooled = LARGE.values()
+    return Text(length, 2, width, pooled, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
+
+
+def tinyclip(path: Path) -> dict[str, Any]:
+    """What a file of weights tells about itself, read without torch."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > 1 << 24:
+            raise ValueError(f"{path} is no safetensors file")
+        about: dict[str, Any] = json.loads(json.loads(file.read(length))["__metadata__"]["tinyclip"])
+    return about
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What the cells of one dataset take: operations (a multiplication and an addition are two) and bytes."""
+
+    grid: Grid
+    dataset: str
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The MM-DiT of the cells."""
+        model, known = self.grid.model, text(self.grid.text)
+        width, heads = model.sizes
+        channels = 1 if self.dataset == "digits" else 3
+        length = min(known.length, LONGEST.get(self.dataset, known.length) + known.special)
+        sizes = (channels, length, known.width, known.pooled)
+        return Shape(model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes)
+
+    @cached_property
+    def training(self) -> float:
+        """Operations of training a cell: steps, and validations, which have no backward pass."""
+        recipe = self.grid.training
+        held = min(recipe.validations, recipe.steps) * recipe.validation_images
+        return float((3 * recipe.steps * recipe.batch + held) * self.shape.flops())
+
+    @cached_property
+    def generation(self) -> dict[str, float]:
+        """Operations of generating a cell's images, by the name of the control setting in files."""
+        evaluation = self.grid.evaluation
+        each = evaluation.samples * self.shape.flops()
+        return {
+            f"{weights}-{steps}-{cfg:g}": float(steps * (1 if cfg == 1 else 2) * each)
+            for weights in evaluation.weights
+            for steps, cfg in evaluation.settings
+        }
+
+    @property
+    def extraction(self) -> float:
+        """Operations of measuring one image."""
+        return EXTRACTORS[self.grid.evaluation.extractor.partition(":")[0]]
+
+    @cached_property
+    def metrics(self) -> float:
+        """Operations of measuring a cell's images."""
+        return self.extraction * self.grid.evaluation.samples * len(self.generation)
+
+    @property
+    def reference(self) -> float:
+        """Operations of measuring the reference images, once for each worker."""
+        return self.extraction * self.grid.images.validation
+
+    @cached_property
+    def weight_files(self) -> int:
+        """Bytes that training leaves: two files of weights, and notes."""
+        named = HEADER + ENTRY * (18 * self.shape.depth + 11)
+        lines = LINE * min(self.grid.training.validations, self.grid.training.steps)
+        return 2 * (4 * self.shape.parameters() + named) + NOTES + lines
+
+    @cached_property
+    def evaluation_files(self) -> int:
+        """Bytes that an evaluation leaves: images, and values of each sample."""
+        shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
+        images = HEADER + ENTRY + samples * shape.channels * shape.resolution**2
+        values = (self.grid.evaluation.extractor.partition(":")[0] != "inception") + (
+            len(PARTS) if self.dataset == "shapes" else 0
+        )
+        return settings * (images + values * (4 * samples + ENTRY)) + HEADER
+
+    @cached_property
+    def checkpoint_files(self) -> int:
+        """Bytes of a cell's checkpoints while it trains."""
+        return GENERATIONS * COPIES * 4 * self.shape.parameters()

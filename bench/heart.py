@@ -1,0 +1,101 @@
+"""A worker's heartbeat and ear: it writes what the worker does every few seconds, and hears when it must stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from bench import lease, store
+from bench.checkpoint import Stopped
+from bench.stages import Stages
+
+
+class Heart:
+    """Beats while it is entered. :meth:`stop` gives the reason to stop, once there is one."""
+
+    def __init__(self, held: lease.Lease, stages: Stages) -> None:
+        self.lease, self.stages = held, stages
+        self.reason: str | None = None
+        self.fenced: lease.Fenced | None = None
+        self.at_once = False
+        self.parent = os.getppid()
+        self.now: dict[str, Any] = {"token": held.token, "stage": "start", "text": "", "share": 0.0}
+        self.now |= {"pack": 0, "packs": 1, "cells": []}
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._beats, daemon=True)
+
+    def __enter__(self) -> Heart:
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+            signal.signal(number, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+        self.lease.check()
+        self._beat()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.over.set()
+        self.thread.join()
+        self._beat()
+
+    def begin(self, number: int, packs: int, cells: Sequence[str]) -> None:
+        """The pack that is worked on next, counted from 0, of ``packs``."""
+        self.now |= {"pack": number, "packs": packs, "cells": list(cells), "share": 0.0}
+        self._beat()
+
+    def tell(self, stage: str, text: str, share: float) -> None:
+        """How far the pack is: a stage, a text, and a share of it between 0 and 1; training counts for one half.
+
+        Raises :class:`Stopped` while images are generated and measured: all that is finished has been written.
+        """
+        self.now |= {
+            "stage": stage,
+            "text": text,
+            "share": share / 2 if stage == "train" else 0.5 + share / 2,
+        }
+        if stage != "train" and (reason := self.stop()):
+            raise Stopped(f"{reason}: stopped while generating images")
+
+    def stop(self) -> str | None:
+        """The reason to stop, or None. Raises :class:`bench.lease.Fenced` if a newer copy of this worker runs."""
+        if self.fenced:
+            raise self.fenced
+        return self.reason
+
+    @contextmanager
+    def may_stop(self) -> Iterator[None]:
+        """While there is nothing to save: a signal ends the block at once."""
+        self.at_once = True
+        if self.reason:
+            raise Stopped(f"{self.reason}: stopped before anything was begun")
+        try:
+            yield
+        finally:
+            self.at_once = False
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.reason = self.reason or "asked to stop"
+        if self.at_once:
+            self.at_once = False
+            raise Stopped(f"{self.reason}: stopped before anything was begun")
+
+    def _beats(self) -> None:
+        while not self.over.wait(lease.BEAT_SECONDS):
+            if os.getppid() != self.parent:
+                self.reason = self.reason or "the command that started this worker is gone"
+            try:
+                self.lease.check()
+            except lease.Fenced as error:
+                self.fenced = error
+                return
+            self._beat()
+
+    def _beat(self) -> None:
+        with suppress(OSError):  # a full disk does not stop a training
+            beat = self.now | {"seconds": self.stages.report()}
+            store.write_json(self.lease.submission.beat_file(self.lease.index), beat)

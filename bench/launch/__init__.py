@@ -1,0 +1,1 @@
+"""Gets workers started and keeps them going: on this machine's device slots, or on a Slurm cluster."""

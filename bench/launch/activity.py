@@ -1,0 +1,154 @@
+"""What the workers of a run folder are doing, from their files and from what Slurm lists. No torch.
+
+The folder decides; a silent worker is called silent, and taken for gone only if neither Slurm nor the process table
+knows it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import lease, store
+from bench.launch import queue, slurm
+from bench.launch import submission as submissions
+from bench.launch.submission import Submission
+from bench.plan import ENDED, Plan, State
+
+HUNG_SECONDS = 900.0
+"""A process of this machine that has been silent for so long is no longer believed."""
+
+
+@dataclass(frozen=True)
+class Doing:
+    """One share: queued, running, or gone; ``ending`` and ``reason`` tell how it went."""
+
+    submission: Submission
+    index: int
+    state: Literal["queued", "running", "gone"]
+    ending: str = ""
+    reason: str = ""
+    job: str = ""
+    node: str = ""
+    silent: float = 0.0
+    beat: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Ids of its cells."""
+        return self.submission.shares[self.index].cells
+
+    @property
+    def active(self) -> bool:
+        """Whether somebody is at it or will be."""
+        return self.state != "gone"
+
+
+def survey(out: Path, closed: bool = False) -> list[Doing]:
+    """Every share of the submissions that are not closed (or of all), oldest first.
+
+    Raises :class:`UserError` if Slurm must be asked and does not answer.
+    """
+    found: list[Doing] = []
+    for submission in submissions.all_of(out):
+        if closed or not (submission.folder / "closed").exists():
+            found += of_submission(submission)
+    return found
+
+
+def of_submission(submission: Submission) -> list[Doing]:
+    """Every share of a submission."""
+    if submission.execution.executor == "local":
+        driver = on_this_machine(submission.host, submission.pid)
+        return [local(submission, index, driver) for index in range(len(submission.shares))]
+    arrays = slurm.read_arrays(submission) or []
+    tasks = {share: array.task(share) for array in arrays for share in array.shares}
+    listed = queue.look(tasks.values()) if tasks else {}
+    return [
+        on_slurm(submission, index, tasks.get(index, ""), listed.get(tasks.get(index, "")))
+        for index in range(len(submission.shares))
+    ]
+
+
+def local(submission: Submission, index: int, driver: bool | None) -> Doing:
+    """A share of this or another machine's own workers; ``driver``: whether its command lives, None if unknown."""
+    kept = lease.state(submission, index)
+    doing = Doing(
+        submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", node=submission.host
+    )
+    if doing.ending not in ("", "running"):
+        return doing
+    if doing.ending == "":
+        waits = driver if driver is not None else lease.silence(submission.folder, index) < HUNG_SECONDS
+        return replace(doing, state="queued" if waits and not submission.cancelled else "gone")
+    silent = lease.silence(submission.folder, index)
+    limit = {True: HUNG_SECONDS, False: 0.0, None: lease.SILENT_SECONDS}[driver]
+    if silent < limit:
+        return replace(doing, state="running", silent=silent, beat=beat(submission, index))
+    return replace(doing, ending="killed", reason="its process is gone")
+
+
+def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | None) -> Doing:
+    """A share that was handed to Slurm as ``task``; ``seen`` is what squeue lists of it."""
+    kept = lease.state(submission, index)
+    doing = Doing(submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", task)
+    if seen is None:
+        silent = lease.silence(submission.folder, index)
+        if doing.ending == "running" and silent < lease.SILENT_SECONDS:  # squeue may be a moment ahead
+            return replace(doing, state="running", silent=silent, beat=beat(submission, index))
+        if doing.ending in ("", "running"):
+            return replace(doing, ending="lost", reason="Slurm lists it no more, and it left no result")
+        return doing
+    if seen.state in ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED"):
+        if doing.ending not in ("", "running", "saved"):
+            return doing
+        silent = lease.silence(submission.folder, index)
+        return replace(doing, state="running", node=seen.node, silent=silent, beat=beat(submission, index))
+    return replace(doing, state="queued", reason=seen.reason)
+
+
+def on_this_machine(host: str, pid: int) -> bool | None:
+    """Whether a process of this machine lives; None for another machine's."""
+    if host != socket.gethostname():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+def beat(submission: Submission, index: int) -> dict[str, Any]:
+    """What the worker last said of itself."""
+    return lease.read(submission.beat_file(index))
+
+
+def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
+    """The plan with those cells that some worker has or will have as ``running`` and ``queued``."""
+    busy: dict[str, State] = {
+        cell: "running" if doing.state == "running" else "queued"
+        for doing in doings
+        if doing.active
+        for cell in doing.cells
+    }
+    cells = tuple(
+        replace(p, state=busy[p.cell.id]) if p.state not in ENDED and p.cell.id in busy else p
+        for p in plan.cells
+    )
+    return replace(plan, cells=cells)
+
+
+def close(doings: Sequence[Doing]) -> None:
+    """Mark the submissions of which no share is active any more, so that nobody need look at them again."""
+    active = {doing.submission.folder for doing in doings if doing.active}
+    for folder in {doing.submission.folder for doing in doings} - active:
+        store.write_text(folder / "closed", "")

@@ -1,0 +1,67 @@
+"""Shows what local workers say and do: the lines of their logs, and how far they are by their heartbeats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bench import lease
+from bench.launch.codes import Ending
+from bench.launch.submission import Submission
+from bench.progress import Display
+
+EVERY = 0.5
+"""Seconds between looks at the heartbeats."""
+
+
+class Follow:
+    """Called a few times a second. ``endings`` are the shares that are at their end."""
+
+    def __init__(self, submission: Submission, display: Display, endings: Mapping[int, Ending]) -> None:
+        self.submission, self.display, self.endings = submission, display, endings
+        self.read = [0] * len(submission.shares)
+        self.looked = 0.0
+
+    def __call__(self) -> None:
+        """Print new lines, and show how far all is."""
+        for index in range(len(self.read)):
+            self.lines(index)
+        if time.monotonic() - self.looked >= EVERY:
+            self.looked = time.monotonic()
+            self.beats()
+
+    def lines(self, index: int) -> None:
+        """The complete lines that a worker has added to its log; its last sentence is told by the command itself."""
+        try:
+            with self.submission.log_file(index).open("rb") as log:
+                log.seek(self.read[index])
+                new = log.read()
+        except FileNotFoundError:
+            return
+        whole, newline, _ = new.rpartition(b"\n")
+        self.read[index] += len(whole) + len(newline)
+        for line in whole.decode(errors="replace").splitlines():
+            if not line.startswith("error: "):
+                self.display.say(self.prefix(index) + line)
+
+    def beats(self) -> None:
+        """The share of all cells that is done, and what the first worker is at."""
+        shares = self.submission.shares
+        done, shown = 0.0, ("start", "")
+        for index, share in reversed(list(enumerate(shares))):
+            if index in self.endings:
+                done += len(share.cells)
+            elif beat := self.beat(index):
+                done += len(share.cells) * (beat["pack"] + beat["share"]) / max(1, beat["packs"])
+                shown = beat["stage"], self.prefix(index) + beat["text"]
+        self.display.show(*shown, done / max(1, sum(len(share.cells) for share in shares)))
+
+    def beat(self, index: int) -> dict[str, Any] | None:
+        """A worker's heartbeat, if it has one."""
+        found = lease.read(self.submission.beat_file(index))
+        return found if {"pack", "packs", "share", "stage", "text"} <= found.keys() else None
+
+    def prefix(self, index: int) -> str:
+        """Which worker, if there are several."""
+        return f"worker {index}: " if len(self.submission.shares) > 1 else ""

@@ -1,0 +1,204 @@
+"""Runs the worker of one share, again if it dies, until its cells are at their end or it is asked to stop. No torch.
+
+A worker that dies is started again and goes on from its checkpoints. After the second death without progress it takes its
+cells one at a time; after the fourth the cell that it was at has failed, and the others go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench import cells, lease, store
+from bench.launch.codes import ENDINGS, Ending
+from bench.launch.submission import Submission
+
+ALONE, DEATHS = 2, 4
+"""Deaths without progress after which cells run alone, and after which the cell at hand has failed."""
+FRUITLESS = 3
+"""Starts without progress (time limits, preemptions) after which a share is given up."""
+
+
+class Supervisor:
+    """One share's supervisor; ``restart`` counts the times that Slurm has started it before."""
+
+    def __init__(
+        self,
+        submission: Submission,
+        index: int,
+        environment: Mapping[str, str],
+        restart: int = 0,
+        job: str | None = None,
+    ) -> None:
+        self.submission, self.index, self.environment = submission, index, dict(environment)
+        self.restart, self.job = restart, job
+        self.token = (
+            f"{submission.id}/{index}/{restart}/{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+        )
+        self.stopping: str | None = None
+        self.changed = threading.Event()
+
+    def stop(self, reason: str) -> None:
+        """Ask the worker to save and stop. May be called from a signal handler or another thread."""
+        self.stopping = self.stopping or reason
+        self.changed.set()
+
+    def run(self) -> Ending:
+        """Until the share is at its end; writes how it ended."""
+        before = lease.state(self.submission, self.index)
+        if before.get("restart", -1) > self.restart:
+            return "fenced"
+        progress, deaths = self.progress(), 0
+        fruitless = before.get("fruitless", 0) + 1 if before.get("progress") == progress else 0
+        if fruitless >= FRUITLESS:
+            times = f"{fruitless} starts in a row made no progress"
+            return self.write("refused", f"{times}: ask for more time with --slurm.time", progress, fruitless)
+        self.write("running", None, progress, fruitless)
+        while self.stopping is None:
+            code = self.attempt(alone=deaths >= ALONE)
+            if code in ENDINGS:
+                return self.end(ENDINGS[code], fruitless)
+            if self.stopping is not None:
+                break
+            came, progress = progress, self.progress()
+            deaths = deaths + 1 if came == progress else 1
+            self.say(f"the worker {died_of(code)}; started again from the last checkpoints")
+            if deaths >= DEATHS:
+                if not self.blame(code):
+                    return self.write("killed", f"the worker {died_of(code)}", progress, fruitless)
+                deaths = 0
+        return self.end("saved", fruitless)
+
+    def attempt(self, alone: bool) -> int:
+        """Run the worker once; returns its exit code, negative for a signal."""
+        argv = [
+            sys.executable,
+            "-m",
+            "bench.worker",
+            str(self.submission.folder),
+            str(self.index),
+            self.token,
+        ]
+        with self.submission.log_file(self.index).open("ab") as log:
+            child = subprocess.Popen(
+                argv + ["--alone"] * alone,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment | pythonpath(self.submission.code_folder),
+                process_group=0,  # the terminal's Ctrl-C is for the driver, which asks each worker once
+            )
+            threading.Thread(target=self._wait, args=(child,), daemon=True).start()
+            told = False
+            while child.poll() is None:
+                self.changed.wait(1.0)
+                self.changed.clear()
+                if self.stopping is not None and not told:
+                    told = True
+                    child.send_signal(signal.SIGTERM)
+            return child.returncode
+
+    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+        child.wait()
+        self.changed.set()
+
+    def progress(self) -> str:
+        """A hash of which files the cells have that a death does not undo."""
+        found = hashlib.sha256()
+        for cell in self.submission.shares[self.index].cells:
+            folder = self.submission.out / "cells" / cell
+            names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.safetensors"))
+            found.update(f"{cell} {(folder / 'status.json').exists()} {names}\n".encode())
+        return found.hexdigest()[:12]
+
+    def blame(self, code: int) -> list[str]:
+        """Mark the cells that the worker was at as failed; returns them."""
+        at = lease.read(self.submission.beat_file(self.index)).get("cells", [])
+        tail = last_lines(self.submission.log_file(self.index), 20)
+        sentence = f"the worker {died_of(code)} {DEATHS} times at this cell"
+        for cell in at:
+            cells.fail(
+                self.submission.out / "cells" / cell, sentence, f"{sentence}\n\n{tail}\n", f"killed{code}"
+            )
+            failed(self.submission, cell, f"killed{code}")
+        self.submission.beat_file(self.index).unlink(missing_ok=True)
+        return list(at)
+
+    def end(self, ending: Ending, fruitless: int) -> Ending:
+        """Write how it ended, with the reason that the worker gave."""
+        reason = self.stopping
+        if ending in ("held", "refused", "unwritable"):
+            reason = error_of(self.submission.log_file(self.index))
+        return self.write(ending, reason, self.progress(), fruitless)
+
+    def write(self, ending: Ending | str, reason: str | None, progress: str, fruitless: int) -> Ending:
+        """Write the share's state, unless a newer supervisor has."""
+        if lease.state(self.submission, self.index).get("restart", -1) > self.restart:
+            return "fenced"
+        state = {
+            "token": self.token,
+            "restart": self.restart,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "job": self.job,
+            "state": ending,
+            "reason": reason,
+            "progress": progress,
+            "fruitless": fruitless,
+        }
+        try:
+            store.write_json(self.submission.state_file(self.index), state)
+        except store.Unwritable:
+            return "unwritable"
+        return ending  # type: ignore[return-value]
+
+    def say(self, text: str) -> None:
+        """A line in the share's log."""
+        with self.submission.log_file(self.index).open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+
+
+def pythonpath(code: Path) -> dict[str, str]:
+    """The environment in which Python takes the packages from a snapshot, and others from the present folder as usual."""
+    parts = [str(code), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(parts), "PYTHONSAFEPATH": "1"}
+
+
+def failed(submission: Submission, cell: str, cause: str) -> None:
+    """Note for the other workers that a cell failed."""
+    folder = submission.folder / "failures"
+    store.folder(folder)
+    (folder / f"{cause}.{cell}").touch()
+
+
+def died_of(code: int) -> str:
+    """``was killed by SIGKILL (out of memory?)`` or ``ended with exit code 3``."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def error_of(log: Path) -> str:
+    """The sentence with which a worker refused."""
+    lines = [line for line in last_lines(log, 50).splitlines() if line.startswith("error: ")]
+    return lines[-1].removeprefix("error: ") if lines else f"see {shlex.quote(str(log))}"
+
+
+def last_lines(log: Path, count: int) -> str:
+    """The end of a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 200 * count))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""

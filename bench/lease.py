@@ -1,0 +1,108 @@
+"""Who may write: of two copies of a worker, the newer one; of two workers at one cell, the one that was there first.
+
+A network that was cut can leave a process running while Slurm starts it again elsewhere. The supervisor of a share writes
+its token into ``share-0003.json``; a newer one (a higher SLURM_RESTART_COUNT) overwrites it, and the older one finds another
+token there before its next write, and stops. A cell's ``lease.json`` names the token that is at it. Should both write
+in the moment between looking and writing, they write the same: every file appears whole, and training is deterministic.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import store
+from bench.launch.submission import Submission
+
+BEAT_SECONDS = 5.0
+"""Seconds between heartbeats."""
+SILENT_SECONDS = 90.0
+"""A worker that has been silent for so long is taken for gone, unless something else knows better."""
+
+
+class Fenced(BaseException):
+    """A newer copy of this worker runs. No ``Exception``: it is no failure of a cell."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One run of one share."""
+
+    submission: Submission
+    index: int
+    token: str
+
+    def check(self) -> None:
+        """Raises :class:`Fenced` if another copy has taken the share over."""
+        if state(self.submission, self.index).get("token") != self.token:
+            raise Fenced(f"share {self.index} of {self.submission.id} was taken over by a newer worker")
+
+    def take(self, folder: Path) -> bool:
+        """Take a cell, unless another worker is alive at it."""
+        file = folder / "lease.json"
+        held = read(file)
+        if held.get("token") != self.token and alive(self.submission.out, held, self.submission, self.index):
+            return False
+        mine = {"token": self.token, "submission": self.submission.id, "share": self.index}
+        store.write_json(file, mine)
+        return True
+
+    def guard(self, folders: Sequence[Path]) -> None:
+        """Raises :class:`Fenced` if the share or one of the cells is no longer ours."""
+        self.check()
+        for folder in folders:
+            if read(folder / "lease.json").get("token") != self.token:
+                raise Fenced(f"{folder} was taken over by another worker")
+
+    def release(self, folder: Path) -> None:
+        """Give a cell back, if it is still ours."""
+        if read(folder / "lease.json").get("token") == self.token:
+            (folder / "lease.json").unlink(missing_ok=True)
+
+
+def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool:
+    """Whether the worker that holds a lease, if it is of another share, still beats."""
+    named = held.get("submission"), held.get("share")
+    if not isinstance(named[0], str) or not isinstance(named[1], int) or named == (ours.id, index):
+        return False
+    other = out / "submissions" / named[0]
+    if read(other / f"share-{named[1]:04}.json").get("state") != "running":
+        return False
+    return silence(other, named[1]) < SILENT_SECONDS
+
+
+def silence(folder: Path, index: int) -> float:
+    """Seconds since a share was heard of, by the clock of the file system that it writes to; infinite if never."""
+    heard = [
+        file.stat().st_mtime
+        for name in ("share", "beat")
+        if (file := folder / f"{name}-{index:04}.json").exists()
+    ]
+    return max(0.0, now(folder) - max(heard)) if heard else float("inf")
+
+
+def now(folder: Path) -> float:
+    """The time of the file system: that of another machine may differ from ours."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # a folder that can only be read
+        return time.time()
+
+
+def state(submission: Submission, index: int) -> dict[str, Any]:
+    """What a share's supervisor wrote; empty if it has not begun."""
+    return read(submission.state_file(index))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A small file that may be missing or damaged: then nothing."""
+    try:
+        return store.read_object(file)
+    except store.Damaged:
+        return {}

@@ -1,0 +1,246 @@
+"""Runs a pack of cells: train, generate, measure. Each stage leaves files, and the next begins from those.
+
+A pack is a convenience: its cells have folders, logs, states of their own, and one that fails or diverges leaves the
+others as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import formulations
+from bench import cells, checkpoint, store
+from bench.batches import Batches, validation_batch
+from bench.config import Evaluation, Setting, full
+from bench.control import Bench, Control
+from bench.measure import measure
+from bench.pictures import Lost, Pictures
+from bench.plan import Planned
+from bench.provenance import inputs, provenance, verify, verify_unfinished
+from bench.setup import Setup
+from bench.train import Trained, finite, train
+from samplers.errors import UserError
+
+
+def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
+    """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status.
+
+    Raises :class:`UserError` for a cell that was made by something else, :class:`bench.store.Unwritable`, and
+    :class:`bench.checkpoint.Stopped` once everything is saved.
+    """
+    train_first = pack[0].state != "trained"
+    try:
+        if train_first:
+            begin(pack, setup, bench)
+            train_pack(pack, setup, bench)
+            train_first = False
+        evaluate_pack(pack, setup, evaluation, bench)
+    except Lost as lost:
+        bench.control.say(f"{lost}: the cell is trained again")
+        cells.forget(lost.planned.folder)
+        again = [replace(lost.planned, state="missing")]
+        for part in ([p for p in pack if p is not lost.planned], again):
+            if part:
+                run(
+                    [replace(p, state="missing" if part is again else "trained") for p in part],
+                    setup,
+                    evaluation,
+                    bench,
+                )
+    except (UserError, store.Unwritable):
+        raise
+    except Exception as error:
+        if len(pack) == 1:
+            fail(pack[0], error, bench.control)
+        for planned in pack if len(pack) > 1 else ():  # one by one, so that only the culprit fails
+            alone = planned if train_first else replace(planned, state="trained")
+            run([alone], setup, evaluation, bench)
+
+
+def fail(planned: Planned, error: Exception, control: Control) -> None:
+    """Note why a cell failed. Failures are alike if the same kind of error was raised in the same place."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    cause = hashlib.sha256("\n".join([type(error).__name__, *places]).encode()).hexdigest()[:8]
+    sentence = f"{type(error).__name__}: {error}"
+    control.guard([planned.folder])
+    cells.fail(planned.folder, sentence, traceback.format_exc(), cause)
+    control.failed(planned.cell.id, cause)
+
+
+def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
+    """Write what goes into each cell; a training that was interrupted must have been begun with the same.
+
+    Raises :class:`UserError` otherwise.
+    """
+    bench.control.guard([p.folder for p in pack])
+    for planned in pack:
+        formulation = formulations.get(planned.cell.formulation)
+        if store.checkpoint_steps(planned.folder):
+            try:
+                verify_unfinished(planned.folder, setup, formulation)
+            except store.Damaged as error:
+                bench.control.say(f"trained from the start: {error}")
+                checkpoint.clear(planned.folder)
+    for planned in pack:
+        known = inputs(setup, formulations.get(planned.cell.formulation))
+        store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
+
+
+def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
+    """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
+    cell, control, folders = pack[0].cell, bench.control, [p.folder for p in pack]
+    recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
+    batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, bench.device)
+    held = validation_batch(setup.data, setup.captions, recipe.validation_images, bench.device)
+    losses: dict[str, float] = {}
+
+    def record(member: int, lines: list[dict[str, Any]]) -> None:
+        if lines and lines[-1]["val_loss"] is not None:
+            losses[pack[member].cell.formulation] = lines[-1]["val_loss"]
+        control.guard(folders[member : member + 1])
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        store.write_text(folders[member] / "metrics.jsonl", text)
+
+    def progress(step: int) -> None:
+        if step % 10 == 0 or step == recipe.steps:
+            leader = min(losses, key=lambda name: losses[name], default=None)
+            lowest = f", lowest validation loss {losses[leader]:.3f} {leader}" if leader else ""
+            bench.watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps)
+
+    def say(text: str) -> None:
+        control.say(text)
+        for folder in folders:
+            cells.note(folder, text)
+
+    ids = [p.cell.id for p in pack]
+    keeper = checkpoint.Keeper(
+        folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids
+    )
+    say(f"training {len(pack)} cells in one graph on {bench.device}")
+    trained = train(
+        members,
+        setup.shape(cell.model, cell.images.resolution),
+        recipe,
+        batches,
+        held,
+        cell.seed,
+        record,
+        progress,
+        bench.compiled,
+        bench.stages,
+        keeper,
+    )
+    facts = {"seconds": round(keeper.elapsed(), 1), **provenance(bench.device, len(pack))}
+    with bench.stages("store"):
+        control.guard(folders)
+        save(pack, trained, facts | {"compiled": bench.compiled, "code": control.code})
+        keeper.clear()
+
+
+def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
+    """Write each member's weights and status; what was measured of other weights goes."""
+    best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.common.tolist()
+    for e, (planned, died) in enumerate(zip(pack, trained.health.diverged_at(), strict=True)):
+        if died is None and losses[e] == float("inf"):
+            died = planned.cell.training.steps
+        cells.forget(planned.folder)
+        if died is None:
+            for name, weights in (("ema", best.ema), ("raw", best.raw)):
+                store.write_tensors(
+                    planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
+                )
+        status = {
+            "state": "trained" if died is None else "diverged",
+            "best_step": steps[e],
+            "val_loss": finite(losses[e]),
+            "diverged_at_step": died,
+            "training": facts,
+        }
+        store.write_json(planned.folder / "status.json", status)
+        cells.note(planned.folder, "trained" if died is None else f"diverged at step {died}")
+
+
+def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
+    """Generate with and measure every cell of the pack that has weights; leaves images and ``result.json``."""
+    alive = [p for p in pack if (p.folder / "ema.safetensors").exists()]
+    if not alive:
+        return
+    members = [formulations.get(p.cell.formulation) for p in alive]
+    for planned, formulation in zip(alive, members, strict=True):
+        verify(planned.folder, setup, formulation)
+    bench.control.guard([p.folder for p in alive])
+    started = time.perf_counter()
+    found = [Found() for _ in alive]
+    # a GPU generates while the processor measures
+    with ThreadPoolExecutor(MEASURERS) if bench.device.type == "cuda" else nullcontext() as threads:
+        waiting = []
+        for name, control, images in Pictures(alive, members, setup, evaluation, bench):
+            for kept, pictures in zip(found, images, strict=True):
+                task = (kept, name, control, pictures, setup)
+                if threads:
+                    waiting.append(threads.submit(take, *task))
+                else:
+                    with bench.stages("metrics"):
+                        take(*task)
+        try:
+            with bench.stages("metrics"):
+                for each in waiting:
+                    each.result()
+        except BaseException:
+            for each in waiting:
+                each.cancel()
+            raise
+    facts = {"seconds": round(time.perf_counter() - started, 1), **provenance(bench.device, len(alive))}
+    with bench.stages("store"):
+        bench.control.guard([p.folder for p in alive])
+        for planned, kept in zip(alive, found, strict=True):
+            save_measured(planned.folder / evaluation.id, kept, setup, evaluation, facts)
+            cells.note(planned.folder, "measured")
+
+
+MEASURERS = 4
+"""Threads that measure what a GPU has generated."""
+
+
+@dataclass
+class Found:
+    """What is collected of one cell while its settings are measured, by name of the setting."""
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    per_sample: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def take(kept: Found, name: str, control: tuple[str, Setting], pictures: torch.Tensor, setup: Setup) -> None:
+    """Measure one setting's ``pictures [n, C, H, W]`` of one cell."""
+    weights, (steps, cfg) = control
+    measured = measure(pictures, setup)
+    kept.settings[name] = {"weights": weights, "steps": steps, "cfg": cfg, **measured.values}
+    for key, values in measured.per_sample.items():
+        kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
+
+
+def save_measured(
+    folder: Path, kept: Found, setup: Setup, evaluation: Evaluation, facts: dict[str, Any]
+) -> None:
+    """Write one cell's measurements."""
+    store.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
+    result = {
+        "evaluation": full(evaluation),
+        "captions": list(setup.chosen[:16]),
+        "names": setup.names(),
+        "settings": kept.settings,
+        "measuring": facts,
+    }
+    store.write_json(folder / "result.json", result)

@@ -1,0 +1,132 @@
+"""The images of a pack, one control setting after the other: read if they are there, else generated and written.
+
+They are kept under the hash of how they are sampled, so that other settings or another extractor generate nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from bench import store
+from bench.config import Evaluation, Setting
+from bench.control import Bench
+from bench.generate import control_settings, evaluations, generate, setting_name, start_noise
+from bench.models.flat import Flat
+from bench.models.mmdit import MMDiT
+from bench.plan import Planned
+from bench.setup import Setup
+from formulations import Formulation
+
+
+class Lost(Exception):
+    """A trained cell whose weights are damaged."""
+
+    def __init__(self, planned: Planned, error: Exception) -> None:
+        super().__init__(str(error))
+        self.planned = planned
+
+
+class Pictures:
+    """Iterates over (name, control setting, uint8 images ``[E, n, C, H, W]``). Raises :class:`Lost` for damaged weights."""
+
+    def __init__(
+        self,
+        pack: Sequence[Planned],
+        members: Sequence[Formulation],
+        setup: Setup,
+        evaluation: Evaluation,
+        bench: Bench,
+    ) -> None:
+        self.pack, self.members, self.setup, self.evaluation, self.bench = (
+            pack,
+            members,
+            setup,
+            evaluation,
+            bench,
+        )
+        self.rows = setup.captions.rows(setup.chosen)
+        self.settings = control_settings(evaluation)
+        self.work, self.done = sum(map(self.cost, self.settings)), 0
+        self._model: tuple[MMDiT, Flat] | None = None
+        self._weights: tuple[str, torch.Tensor] | None = None
+
+    def cost(self, control: tuple[str, Setting]) -> int:
+        """Evaluations of the network that a setting takes."""
+        steps, cfg = control[1]
+        return steps * evaluations(cfg) * len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[str, Setting], torch.Tensor]]:
+        for control in self.settings:
+            name = setting_name(*control)
+            with self.bench.stages("generate"):
+                images = self.kept(name)
+                if images is None:
+                    images = self.generated(name, control)
+                else:
+                    self.done += self.cost(control)
+                    self.bench.watch("evaluate", f"{name}, there already", self.done / self.work)
+            yield name, control, images
+
+    def files(self, name: str) -> list[Path]:
+        """Where the images of a setting are kept, for each cell."""
+        return [store.images_file(p.folder, self.evaluation.sampling, name) for p in self.pack]
+
+    def kept(self, name: str) -> torch.Tensor | None:
+        """The images if all cells have them undamaged."""
+        files = self.files(name)
+        if not all(path.exists() for path in files):
+            return None
+        try:
+            return torch.stack([store.read_tensors(path)[0]["images"] for path in files])
+        except (store.Damaged, KeyError, RuntimeError) as error:
+            self.bench.control.say(f"generated again: {error}")
+            return None
+
+    def generated(self, name: str, control: tuple[str, Setting]) -> torch.Tensor:
+        """Generate the images of a setting, and keep them."""
+        (kind, setting), cell, setup = control, self.pack[0].cell, self.setup
+        model, flat = self.model()
+        matrix, noise = self.weights(kind, flat), start_noise(setup.data.name, len(self.rows), self.shape())
+        recipe = (self.evaluation.grid, cell.training.precision)
+        parts = []
+        for part in generate(
+            model, flat, matrix, self.members, setup.captions, self.rows, noise, setting, *recipe
+        ):
+            parts.append(setup.data.denormalize(part).cpu())
+            self.done += part.shape[1] * setting[0] * evaluations(setting[1])
+            self.bench.watch("evaluate", f"{name}, {len(self.rows)} images", self.done / self.work)
+        images = torch.cat(parts, dim=1)
+        with self.bench.stages("store"):
+            self.bench.control.guard([planned.folder for planned in self.pack])
+            for path, pictures in zip(self.files(name), images, strict=True):
+                store.write_tensors(path, {"images": pictures})
+        return images
+
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.setup.data.train.images.shape[1:]
+        return channels, height, width
+
+    def model(self) -> tuple[MMDiT, Flat]:
+        """The network of the pack, made when first needed."""
+        if self._model is None:
+            cell = self.pack[0].cell
+            shape = self.setup.shape(cell.model, cell.images.resolution)
+            made = MMDiT(shape, len(self.pack)).to(self.bench.device)
+            self._model = made, Flat(made)
+        return self._model
+
+    def weights(self, kind: str, flat: Flat) -> torch.Tensor:
+        """The members' weights of a kind, ``[E, P]``."""
+        if self._weights is None or self._weights[0] != kind:
+            rows = []
+            for planned in self.pack:
+                try:
+                    rows.append(flat.row(store.read_tensors(planned.folder / f"{kind}.safetensors")[0]))
+                except store.Damaged as error:
+                    raise Lost(planned, error) from None
+            self._weights = kind, torch.stack(rows).to(self.bench.device)
+        return self._weights[1]

@@ -1,0 +1,47 @@
+"""What real images score in the place of generated ones: a file for each dataset and recipe of evaluation. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import store
+from bench.config import Grid, identity
+
+if TYPE_CHECKING:
+    from bench.setup import Setup
+
+
+def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
+    """Measure real images of those datasets that lack it."""
+    from bench import measure
+
+    for dataset in lacking(out, grid):
+        if dataset in ready:
+            found = {"dataset": dataset, **measure.yardsticks(ready[dataset])}
+            store.write_json(file(out, grid, dataset), found)
+
+
+def lacking(out: Path, grid: Grid) -> list[str]:
+    """The grid's datasets that have no yardsticks yet."""
+    return [dataset for dataset in grid.datasets if dataset not in kept(out, grid)]
+
+
+def kept(out: Path, grid: Grid) -> dict[str, Any]:
+    """The yardsticks that are there, by dataset; an unreadable file counts as none, for it is cheap to make again."""
+    found = {}
+    for dataset in grid.datasets:
+        try:
+            values = store.read_object(file(out, grid, dataset))
+        except store.Damaged:
+            continue
+        found[dataset] = {name: value for name, value in values.items() if name != "dataset"}
+    return found
+
+
+def file(out: Path, grid: Grid, dataset: str) -> Path:
+    """Where a dataset's are kept for the grid's images and evaluation."""
+    recipe = identity(Grid(images=grid.images, evaluation=grid.evaluation))
+    return out / "yardsticks" / recipe / f"{hashlib.sha256(dataset.encode()).hexdigest()[:12]}.json"

@@ -63,7 +63,7 @@ class Keeper:
 
     Args:
         folders: the cells' folders, in the order of the members.
-        seconds: between checkpoints; 0 saves after every step.
+        seconds: between checkpoints; more if writing them takes more than :data:`SHARE` of the time.
         stop: asked after every step; a reason makes the keeper save and raise :class:`Stopped`.
         guard: called before anything is written; raises if these cells are no longer ours.
         say: is told what was found damaged, and what could not be written.
@@ -89,18 +89,32 @@ class Keeper:
         return self.spent + time.monotonic() - self.began
 
     def load(self, state: State) -> int:
-        """Put the newest state that all cells have into place; returns its step, 0 if there is none."""
-        for step in common_steps(self.folders):
-            try:
-                found = [store.read_tensors(store.checkpoint_file(folder, step)) for folder in self.folders]
-                state.load(step, [tensors for tensors, _ in found], [about["lines"] for _, about in found])
-            except (store.Damaged, KeyError, ValueError, RuntimeError) as error:
-                self.say(f"the checkpoint of step {step} is not used: {error}")
-                continue
-            self.say(f"going on after step {step}")
-            self.spent = max(float(about["seconds"]) for _, about in found)
-            return step
-        return 0
+        """Put the newest state that all cells have into place; returns its step, 0 if there is none.
+
+        Newer files go: they are not used, and the next ones would be taken for older than them.
+        """
+        first = next((step for step in common_steps(self.folders) if self.read(step, state)), 0)
+        for folder in self.folders:
+            for step in store.checkpoint_steps(folder):
+                if step > first:
+                    store.checkpoint_file(folder, step).unlink(missing_ok=True)
+        if first:
+            self.say(f"going on after step {first}")
+        return first
+
+    def read(self, step: int, state: State) -> bool:
+        """Put the state of a step into place, if all cells' files are whole and of this model."""
+        try:
+            found = [store.read_tensors(store.checkpoint_file(folder, step)) for folder in self.folders]
+            if any(about["step"] != step for _, about in found):
+                raise ValueError("it is of another step")
+            seconds = max(float(about["seconds"]) for _, about in found)
+            state.load(step, [tensors for tensors, _ in found], [about["lines"] for _, about in found])
+        except (store.Damaged, KeyError, ValueError, RuntimeError) as error:
+            self.say(f"the checkpoint of step {step} is not used: {error}")
+            return False
+        self.spent = seconds
+        return True
 
     def __call__(self, step: int, state: State) -> None:
         """After ``step`` steps: save if it is time. Raises :class:`Stopped` if asked to stop, once all is saved."""
@@ -112,21 +126,23 @@ class Keeper:
             self.save(step, state)
         except store.Unwritable as error:
             kept = max(common_steps(self.folders), default=0)
-            self.say(f"no checkpoint at step {step}, {error}: the last one is of step {kept}")
+            why = f"{error.filename}: {error.strerror}"
+            self.say(f"no checkpoint at step {step}, the last one is of step {kept} ({why})")
         self.saved = time.monotonic()
         self.cost = self.saved - now
         if reason is not None:
             raise Stopped(f"{reason}: stopped after step {step}")
 
     def save(self, step: int, state: State) -> None:
-        """Write every cell's rows, then delete what is older than two generations."""
+        """Write every cell's rows, then delete all but the newest two generations that all cells have."""
         rows = {name: tensor.detach().cpu() for name, tensor in state.rows().items()}
         for e, folder in enumerate(self.folders):
             about = {"step": step, "seconds": self.elapsed(), "lines": state.lines[e], "pack": self.pack}
             tensors = {name: row[e] for name, row in rows.items()}
             store.write_tensors(store.checkpoint_file(folder, step), tensors, about)
+        kept = common_steps(self.folders)[:GENERATIONS]
         for folder in self.folders:
-            for old in store.checkpoint_steps(folder)[GENERATIONS:]:
+            for old in set(store.checkpoint_steps(folder)) - set(kept):
                 store.checkpoint_file(folder, old).unlink(missing_ok=True)
 
     def clear(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from samplers.errors import UserError, nearest
+from samplers.errors import UserError
 
 Weights = Literal["ema", "raw"]
 Setting = tuple[int, float]
@@ -277,41 +277,3 @@ def _flag(name: str) -> str:
         "validation_images": "validation-batch",
     }
     return "--" + special.get(name, name.replace("_", "-"))
-
-
-HEADLINE = (
-    "rf",
-    "rf/lognorm(0.00,1.00)",
-    "rf/mode(1.29)",
-    "eps/linear",
-    "v/cos",
-    "edm(-1.20,1.20)",
-)
-"""Six formulations whose names everybody knows: the study's winner and its family, and what came before."""
-
-PRESETS: dict[str, Grid] = {
-    "smoke": Grid(
-        formulations=("rf/lognorm(0,1)", "eps/linear"),
-        model=Model(depth=1, width=32, heads=1, patch=4),
-        images=Images(train=512, validation=256),
-        training=Training(steps=60, batch=32, warmup=10, validations=3, validation_images=64),
-        evaluation=Evaluation(settings=((50, 1.0), (5, 5.0)), samples=64),
-    ),
-    "quick": Grid(
-        formulations=HEADLINE,
-        model=Model(depth=3, width=64, heads=1, patch=4),
-        images=Images(train=10_000, validation=2_000),
-        training=Training(steps=4_500, batch=8, lr=1e-3, warmup=200, decay=0.3, validations=10),
-        evaluation=Evaluation(weights=("ema",), samples=256),
-    ),
-    "published": Grid(formulations=("published",)),
-    "paper": Grid(formulations=("paper",), datasets=("shapes", "digits")),
-}
-"""Configurations to start from; every field can be overridden by an option."""
-
-
-def preset(name: str) -> Grid:
-    """A preset by name. Raises :class:`UserError` with the nearest names."""
-    if name not in PRESETS:
-        raise UserError(f"unknown preset {name!r}: {nearest(name, PRESETS)}")
-    return replace(PRESETS[name])

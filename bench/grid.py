@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import cli, plan, status
+from bench import cli, parser, plan, status
 from bench.launch import drive
+from bench.launch.describe import describe
 from samplers.errors import UserError
 
 STARTED = time.perf_counter()
@@ -18,7 +19,7 @@ STARTED = time.perf_counter()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
     interrupted = "interrupted: the same command again does only what is missing, from the last checkpoints"
-    return cli.outcome(lambda: command(argv), interrupted)
+    return parser.outcome(lambda: command(argv), interrupted)
 
 
 def command(argv: Sequence[str] | None) -> int:
@@ -28,7 +29,7 @@ def command(argv: Sequence[str] | None) -> int:
     check_folder(args.out)
     planned = plan.make(args.grid, args.out)
     if args.look == "dry-run":
-        print(drive.describe(planned, args))
+        print(describe(planned, args))
         return 0
     if args.look == "status":
         return status.show(planned)

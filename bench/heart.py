@@ -23,7 +23,8 @@ class Heart:
         self.reason: str | None = None
         self.fenced: lease.Fenced | None = None
         self.at_once = False
-        self.parent = os.getppid()
+        # the supervisor, which may be gone by now
+        self.parent = lease.state(held.submission, held.index).get("pid", os.getppid())
         self.now: dict[str, Any] = {"token": held.token, "stage": "start", "text": "", "share": 0.0}
         self.now |= {"pack": 0, "packs": 1, "cells": []}
         self.over = threading.Event()
@@ -97,5 +98,5 @@ class Heart:
 
     def _beat(self) -> None:
         with suppress(OSError):  # a full disk does not stop a training
-            beat = self.now | {"seconds": self.stages.report()}
+            beat = self.now | lease.stamp() | {"seconds": self.stages.report()}
             store.write_json(self.lease.submission.beat_file(self.lease.index), beat)

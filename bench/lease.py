@@ -9,6 +9,7 @@ in the moment between looking and writing, they write the same: every file appea
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises :class:`Fenced` if another copy has taken the share over."""
-        if state(self.submission, self.index).get("token") != self.token:
+        if not self.named(self.submission.state_file(self.index)):
             raise Fenced(f"share {self.index} of {self.submission.id} was taken over by a newer worker")
 
     def take(self, folder: Path) -> bool:
@@ -56,8 +57,12 @@ class Lease:
         """Raises :class:`Fenced` if the share or one of the cells is no longer ours."""
         self.check()
         for folder in folders:
-            if read(folder / "lease.json").get("token") != self.token:
+            if not self.named(folder / "lease.json"):
                 raise Fenced(f"{folder} was taken over by another worker")
+
+    def named(self, file: Path) -> bool:
+        """Whether a file names us. One that is damaged names nobody else; one that is gone was somebody else's."""
+        return read(file).get("token", self.token) == self.token and file.exists()
 
     def release(self, folder: Path) -> None:
         """Give a cell back, if it is still ours."""
@@ -71,19 +76,55 @@ def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool
     if not isinstance(named[0], str) or not isinstance(named[1], int) or named == (ours.id, index):
         return False
     other = out / "submissions" / named[0]
-    if read(other / f"share-{named[1]:04}.json").get("state") != "running":
+    kept = read(other / f"share-{named[1]:04}.json")
+    if kept.get("state") != "running" or on_this_machine(kept.get("host"), kept.get("pid")) is False:
         return False
     return silence(other, named[1]) < SILENT_SECONDS
 
 
+def on_this_machine(host: Any, pid: Any) -> bool | None:
+    """Whether a process of this machine lives; None for another machine's."""
+    if host != socket.gethostname() or not isinstance(pid, int):
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+def stamp() -> dict[str, Any]:
+    """What a file tells about when and where it was written, for :func:`silence`."""
+    return {"host": socket.gethostname(), "clock": time.monotonic()}
+
+
 def silence(folder: Path, index: int) -> float:
-    """Seconds since a share was heard of, by the clock of the file system that it writes to; infinite if never."""
-    heard = [
-        file.stat().st_mtime
-        for name in ("share", "beat")
-        if (file := folder / f"{name}-{index:04}.json").exists()
-    ]
-    return max(0.0, now(folder) - max(heard)) if heard else float("inf")
+    """Seconds since a share was heard of; infinite if never.
+
+    For this machine's own by a clock that nobody sets; for others by that of the file system which they write to.
+    """
+    return min(
+        (age(file) for name in ("share", "beat") if (file := folder / f"{name}-{index:04}.json").exists()),
+        default=float("inf"),
+    )
+
+
+def age(file: Path) -> float:
+    """Seconds since a file with a :func:`stamp` was written; infinite if its time lies in the future."""
+    kept = read(file)
+    if kept.get("host") == socket.gethostname() and isinstance(kept.get("clock"), float):
+        found = time.monotonic() - kept["clock"]
+        return found if found >= 0 else float("inf")  # written before this machine was started
+    try:
+        found = now(file.parent) - file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    return max(0.0, found) if found > -SILENT_SECONDS else float("inf")
 
 
 def now(folder: Path) -> float:

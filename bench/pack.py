@@ -40,6 +40,15 @@ def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Be
     Raises :class:`UserError` for a cell that was made by something else, :class:`bench.store.Unwritable`, and
     :class:`bench.checkpoint.Stopped` once everything is saved.
     """
+    again = attempt(pack, setup, evaluation, bench)
+    for part in again:  # here, where no traceback holds the memory of the pack any more
+        run(part, setup, evaluation, bench)
+
+
+def attempt(
+    pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench
+) -> list[list[Planned]]:
+    """Do it once; returns the packs in which the cells are to be tried again."""
     train_first = pack[0].state != "trained"
     try:
         if train_first:
@@ -50,23 +59,15 @@ def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Be
     except Lost as lost:
         bench.control.say(f"{lost}: the cell is trained again")
         cells.forget(lost.planned.folder)
-        again = [replace(lost.planned, state="missing")]
-        for part in ([p for p in pack if p is not lost.planned], again):
-            if part:
-                run(
-                    [replace(p, state="missing" if part is again else "trained") for p in part],
-                    setup,
-                    evaluation,
-                    bench,
-                )
+        others = [replace(p, state="trained") for p in pack if p is not lost.planned]
+        return [*([others] if others else []), [replace(lost.planned, state="missing")]]
     except (UserError, store.Unwritable):
         raise
     except Exception as error:
-        if len(pack) == 1:
-            fail(pack[0], error, bench.control)
-        for planned in pack if len(pack) > 1 else ():  # one by one, so that only the culprit fails
-            alone = planned if train_first else replace(planned, state="trained")
-            run([alone], setup, evaluation, bench)
+        if len(pack) > 1:  # one by one, so that only the culprit fails
+            return [[planned if train_first else replace(planned, state="trained")] for planned in pack]
+        fail(pack[0], error, bench.control)
+    return []
 
 
 def fail(planned: Planned, error: Exception, control: Control) -> None:
@@ -152,15 +153,15 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
 def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
     """Write each member's weights and status; what was measured of other weights goes."""
     best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.common.tolist()
-    for e, (planned, died) in enumerate(zip(pack, trained.health.diverged_at(), strict=True)):
-        if died is None and losses[e] == float("inf"):
-            died = planned.cell.training.steps
+    ends = [
+        p.cell.training.steps if died is None and loss == float("inf") else died
+        for p, died, loss in zip(pack, trained.health.diverged_at(), losses, strict=True)
+    ]
+    for e, planned in enumerate(pack):
         cells.forget(planned.folder)
-        if died is None:
-            for name, weights in (("ema", best.ema), ("raw", best.raw)):
-                store.write_tensors(
-                    planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
-                )
+        for name, weights in (("ema", best.ema), ("raw", best.raw)) if ends[e] is None else ():
+            store.write_tensors(planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu()))
+    for e, (planned, died) in enumerate(zip(pack, ends, strict=True)):  # the cells of a pack end together
         status = {
             "state": "trained" if died is None else "diverged",
             "best_step": steps[e],

@@ -13,9 +13,10 @@ from typing import Literal
 
 import formulations
 from bench import data, store
-from bench.config import HEADLINE, Cell, Evaluation, Grid, full
+from bench.config import Cell, Evaluation, Grid, full
 from bench.metrics import extractors
 from bench.models.shape import ARCHITECTURE
+from bench.presets import HEADLINE
 from samplers.errors import UserError
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]

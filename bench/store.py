@@ -22,14 +22,17 @@ content.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -69,7 +72,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise Unwritable(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         if temporary:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # read-only by now
+                temporary.unlink(missing_ok=True)
 
 
 def folder(path: Path) -> None:
@@ -78,7 +82,19 @@ def folder(path: Path) -> None:
         return
     folder(path.parent)
     path.mkdir(exist_ok=True)
-    path.chmod(path.parent.stat().st_mode & 0o777)
+    set_mode(path, path.parent.stat().st_mode)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Let a folder be read as ``mode`` says, whatever the umask; a group that its files inherit stays."""
+    path.chmod(mode & 0o777 | path.stat().st_mode & stat.S_ISGID)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what writers that were killed have left beside their files."""
+    for left in folder.rglob(".*.*"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,11 +133,23 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
     """Write tensors whole as safetensors, with their digest and whatever JSON tells ``about`` them."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    told = json.dumps({"sha256": digest(kept), **(about or {})}, allow_nan=False)
-    write_whole(path, lambda p: save_file(kept, p, metadata={"about": told}))
+    told = json.dumps({**(about or {}), "sha256": digest(kept, about or {})}, allow_nan=False)
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(kept, temporary, metadata={"about": told})
+        except (
+            SafetensorError
+        ) as error:  # a full disk among others: it tells the system's error in words only
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code)) from error
+
+    write_whole(path, write)
 
 
 def read_tensors(
@@ -138,7 +166,7 @@ def read_tensors(
         raise Damaged(
             f"{path} cannot be read ({error}): delete that file and run the command again"
         ) from None
-    if about.get("sha256") != digest(tensors):
+    if about.pop("sha256", None) != digest(tensors, about):
         raise Damaged(
             f"{path} cannot be read (its content is not what was written): delete that file and run the command again"
         )
@@ -173,11 +201,11 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
-def digest(tensors: Mapping[str, Any]) -> str:
-    """sha256 over names, shapes, types and bytes of tensors on the CPU, or of arrays."""
+def digest(tensors: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """sha256 over what is told about tensors, and over their names, shapes, types and bytes on the CPU; or of arrays."""
     import numpy as np
 
-    found = hashlib.sha256()
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         found.update(f"{name} {array.shape} {array.dtype}\n".encode())
@@ -211,7 +239,7 @@ def prepare(folder: Path, mode: int) -> None:
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True)
-            folder.chmod(mode)
+            set_mode(folder, mode)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

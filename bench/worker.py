@@ -10,12 +10,13 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import formulations
-from bench import checkpoint, lease, pack, plan, setup, tuning, yardsticks
+from bench import checkpoint, lease, pack, plan, setup, store, tuning, yardsticks
 from bench.control import Bench, Control
 from bench.device import pick_device
 from bench.heart import Heart
@@ -49,16 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Heart(lease.Lease(submission, args.index, args.token), stages) as heart:
             return Worker(submission, args.index, heart, stages, args.alone).run()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return REFUSED
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
         return UNWRITABLE
     except checkpoint.Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        say(str(stopped))
         return SAVED
     except lease.Fenced as fenced:
-        print(fenced, file=sys.stderr)
+        say(str(fenced))
         return FENCED
 
 
@@ -92,6 +93,8 @@ class Worker:
             mine = [p for p in cells if lent.take(p.folder)]
             if len(mine) < len(cells):
                 say(f"{len(cells) - len(mine)} cells are left to the worker that is at them")
+            for p in mine:
+                store.sweep(p.folder)
             try:
                 groups = self.groups(mine)
                 chosen = self.tune(groups, ready, device)
@@ -106,7 +109,7 @@ class Worker:
         finally:
             self.release(mine)
         if held:
-            print(f"error: {held}", file=sys.stderr)
+            say(f"error: {held}")
             return HELD
         return FAILED if any(p.state == "failed" for p in self.looked(mine)) else SETTLED
 
@@ -204,8 +207,9 @@ def make_ready(grid: Any, datasets: Sequence[str] | dict[str, None], device: Any
 
 
 def say(text: str) -> None:
-    """A line in the share's log."""
-    print(text, flush=True)
+    """A line in the share's log. A log that cannot be written stops nothing."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ knows it.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,7 +61,7 @@ def survey(out: Path, closed: bool = False) -> list[Doing]:
 def of_submission(submission: Submission) -> list[Doing]:
     """Every share of a submission."""
     if submission.execution.executor == "local":
-        driver = on_this_machine(submission.host, submission.pid)
+        driver = believed(submission)
         return [local(submission, index, driver) for index in range(len(submission.shares))]
     arrays = slurm.read_arrays(submission) or []
     tasks = {share: array.task(share) for array in arrays for share in array.shares}
@@ -74,8 +72,20 @@ def of_submission(submission: Submission) -> list[Doing]:
     ]
 
 
-def local(submission: Submission, index: int, driver: bool | None) -> Doing:
-    """A share of this or another machine's own workers; ``driver``: whether its command lives, None if unknown."""
+def believed(submission: Submission) -> bool:
+    """Whether the command of a local submission lives.
+
+    Another machine's does if somebody was heard; on this one a process of its number must be there too, and may be silent
+    for longer: after a crash of the machine the number may be another's.
+    """
+    here = lease.on_this_machine(submission.host, submission.pid)
+    heard = [lease.silence(submission.folder, index) for index in range(len(submission.shares))]
+    silent = min([*heard, lease.age(submission.folder / "submission.json")])
+    return here is not False and silent < (HUNG_SECONDS if here else lease.SILENT_SECONDS)
+
+
+def local(submission: Submission, index: int, driver: bool) -> Doing:
+    """A share of this or another machine's own workers; ``driver`` tells whether its command lives."""
     kept = lease.state(submission, index)
     doing = Doing(
         submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", node=submission.host
@@ -83,11 +93,9 @@ def local(submission: Submission, index: int, driver: bool | None) -> Doing:
     if doing.ending not in ("", "running"):
         return doing
     if doing.ending == "":
-        waits = driver if driver is not None else lease.silence(submission.folder, index) < HUNG_SECONDS
-        return replace(doing, state="queued" if waits and not submission.cancelled else "gone")
+        return replace(doing, state="queued" if driver and not submission.cancelled else "gone")
     silent = lease.silence(submission.folder, index)
-    limit = {True: HUNG_SECONDS, False: 0.0, None: lease.SILENT_SECONDS}[driver]
-    if silent < limit:
+    if driver:
         return replace(doing, state="running", silent=silent, beat=beat(submission, index))
     return replace(doing, ending="killed", reason="its process is gone")
 
@@ -109,22 +117,6 @@ def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | N
         silent = lease.silence(submission.folder, index)
         return replace(doing, state="running", node=seen.node, silent=silent, beat=beat(submission, index))
     return replace(doing, state="queued", reason=seen.reason)
-
-
-def on_this_machine(host: str, pid: int) -> bool | None:
-    """Whether a process of this machine lives; None for another machine's."""
-    if host != socket.gethostname():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return True
 
 
 def beat(submission: Submission, index: int) -> dict[str, Any]:

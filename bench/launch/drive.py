@@ -6,13 +6,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cells, estimate, plan, status, store, yardsticks
+from bench import cells, plan, status, store, yardsticks
 from bench.cli import Arguments
 from bench.config import full
 from bench.launch import activity, local, shares, slurm, snapshot
@@ -27,6 +28,9 @@ from samplers.errors import UserError
 from samplers.plugin import text_behind
 
 POLL_SECONDS = 5.0
+"""Between looks while waiting for a cluster."""
+SUBMISSIONS = 3
+"""How often lost cells are submitted again while a command waits."""
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
@@ -34,31 +38,23 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     stages = Stages(started)
     check_plugins(planned)
     new = not planned.out.exists()
+    planned, submission = hand_out(planned, args, argv)
+    if submission is None:
+        return follow_others(planned, args, argv)
+    stages.started_up()
+    if submission.execution.executor == "slurm":
+        return see_through(planned, args, argv) if args.wait else 0
+    return run_here(planned, submission, stages, new)
+
+
+def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
+    """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing."""
     store.prepare(planned.out, MODES[args.readable_by])
     with store.lock(planned.out):
         doings = recovered(planned.out)
-        planned = prepare(activity.overlay(planned, doings), args)
+        planned = prepare(activity.overlay(looked(planned), doings), args)
         store.write_json(planned.out / "grid.json", {"grid": full(planned.grid), "command": list(argv)})
-        submission = submit(planned, args, argv)
-    if submission is None:
-        return follow_others(planned, args)
-    stages.started_up()
-    if submission.execution.executor == "slurm":
-        return wait(planned, args) if args.wait else 0
-    ended = run_here(submission, doings=status.counts(planned))
-    refused = [index for index, ending in ended.endings.items() if ending == "refused"]
-    if refused:
-        reason = str(activity.of_submission(submission)[refused[0]].reason)
-        discard(submission, new)
-        raise UserError(reason)
-    if ended.stopping:
-        raise KeyboardInterrupt
-    for doing in activity.of_submission(submission):
-        if doing.ending not in ("settled", "failed"):
-            print(f"error: {doing.reason or doing.ending}", file=sys.stderr)
-    from bench import report
-
-    return report.report(looked(planned), stages, submission)
+        return planned, submit(planned, args, argv)
 
 
 def check_plugins(planned: Plan) -> None:
@@ -150,67 +146,99 @@ def tell_submitted(submission: Submission, taken: slurm.Submitted, args: Argumen
         )
 
 
-def follow_others(planned: Plan, args: Arguments) -> int:
+def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     """Nothing to submit: report, or tell who is at it."""
     if any(p.state in plan.BUSY for p in planned.cells):
         if args.wait:
-            return wait(planned, args)
+            return see_through(planned, args, argv)
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
         print("--status tells more, --wait waits for them", file=sys.stderr)
         return 0
+    from bench import report  # imports pandas
+
     print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
-    from bench import report
-
-    return report.report(looked(planned), None)
+    return report.report(planned, None)
 
 
-def wait(planned: Plan, args: Arguments) -> int:
-    """Until nobody is at any of the plan's cells; then report."""
+def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
+    """Until nobody is at any of the plan's cells; what was lost on the way is submitted again. Then report."""
+    from bench import report  # imports pandas
+
+    for _ in range(SUBMISSIONS):
+        planned, lost = wait(planned)
+        if not lost:
+            break
+        print(f"{lost} cells lost their workers: submitted again", file=sys.stderr)
+        planned, submission = hand_out(planned, replace(args, retry=None), argv)
+        if submission and submission.execution.executor == "local":
+            raise UserError("the workers are gone: the same command without --wait goes on")
+    return report.report(planned, None)
+
+
+def wait(planned: Plan) -> tuple[Plan, int]:
+    """Until nobody is at any of the plan's cells; returns them, and how many were lost by no fault of their own."""
+    told = ""
     with Display() as display:
-        told = ""
         while True:
-            now = activity.overlay(looked(planned), activity.survey(planned.out))
-            if (counts := status.counts(now)) != told:
+            planned = looked(planned)
+            try:
+                doings = activity.survey(planned.out)
+            except UserError as error:  # Slurm does not answer for a while
+                counts, busy = str(error), True
+            else:
+                now = activity.overlay(planned, doings)
+                counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
+            if counts != told:
                 told = counts
                 display.say(counts)
-            if not any(p.state in plan.BUSY for p in now.cells):
+            if not busy:
                 break
             time.sleep(POLL_SECONDS)
-    from bench import report
-
-    return report.report(now, None)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How local workers ended, and the reason if they were asked to stop."""
-
-    endings: dict[int, str]
-    stopping: str | None
+    left = {p.cell.id for p in planned.ready()}
+    ways = {cell: d.ending for d in doings if not d.submission.cancelled for cell in d.cells if cell in left}
+    return planned, sum(way in ("lost", "saved") for way in ways.values())
 
 
-def run_here(submission: Submission, doings: str) -> Ended:
-    """Run the shares on this machine. A first signal lets every worker save; a second ends this command at once."""
+def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -> int:
+    """Run the shares on this machine, and report. A first signal lets every worker save; a second ends all at once."""
+    from bench import report  # imports pandas
+
     pool = local.Pool(submission)
+    with stopped_by_signals(pool), Display() as display:
+        if pool.several:
+            display.say(status.counts(planned))
+        pool.run(Follow(submission, display, pool.endings))
+    if refused := [index for index, ending in pool.endings.items() if ending == "refused"]:
+        discard(submission, new)
+        raise UserError(str(pool.reasons[refused[0]]))
+    if pool.stopping:
+        raise KeyboardInterrupt
+    for index, ending in sorted(pool.endings.items()):
+        if ending not in ("settled", "failed"):
+            print(f"error: {pool.reasons[index] or ending}", file=sys.stderr)
+    return report.report(looked(planned), stages, submission)
+
+
+@contextmanager
+def stopped_by_signals(pool: local.Pool) -> Iterator[None]:
+    """Within the block, the first signal asks the workers to save and stop; after it signals do what they did before."""
     before: dict[signal.Signals, Any] = {}
 
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def stop(number: int, frame: FrameType | None) -> None:
-        pool.stop(f"{signal.Signals(number).name}")
-        for other, handler in before.items():
-            signal.signal(other, handler)
+        pool.stop(signal.Signals(number).name)
+        restore()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, stop)
     try:
-        with Display() as display:
-            if pool.several:
-                display.say(doings)
-            pool.run(Follow(submission, display, pool.endings))
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return Ended(dict(pool.endings), pool.stopping)
+        restore()
 
 
 def discard(submission: Submission, new: bool) -> None:
@@ -243,46 +271,3 @@ def looked(planned: Plan) -> Plan:
     """The plan with its cells as they are now."""
     look = plan.Looker(planned.out, planned.grid.evaluation)
     return replace(planned, cells=tuple(look(p.cell) for p in planned.cells))
-
-
-def describe(planned: Plan, args: Arguments) -> str:
-    """The plan in words: what would be run, what is there already, and what it will cost."""
-    there = planned.out.is_dir()
-    planned = activity.overlay(planned, activity.survey(planned.out)) if there else planned
-    divided = divided_cells(planned, args)
-    grid, recipe, evaluation, execution = (
-        planned.grid,
-        planned.grid.training,
-        planned.grid.evaluation,
-        args.execution,
-    )
-    names = plan.formulations_of(planned)
-    width, heads = grid.model.sizes
-    cost = estimate.estimate(
-        planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
-    )
-    lines = [
-        f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {grid.seeds} seeds, "
-        f"in {planned.out}",
-        f"  {status.counts(planned)}",
-        f"model: depth {grid.model.depth}, width {width}, heads {heads}, patch {grid.model.patch}, text {grid.text}",
-        f"training: {recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, {recipe.precision}",
-        f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "
-        f"{' and '.join(evaluation.weights)} weights, {evaluation.grid} grid, {evaluation.extractor}",
-        workers(divided, args),
-        f"cost: {estimate.describe(cost)}",
-        "formulations:",
-        *(f"  {name}" for name in names),
-    ]
-    return "\n".join(lines)
-
-
-def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:
-    """How the cells would be handed out."""
-    sizes = sorted({len(part) for part in divided}) or [0]
-    cells_each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    told = f"{len(divided)} {'worker' if len(divided) == 1 else 'workers'} of {cells_each} cells"
-    if args.execution.executor == "local":
-        return f"executor: local, {len(local.slots(args.execution))} slots, {told}"
-    limit, most = args.slurm.minutes, args.slurm.parallelism
-    return f"executor: slurm, {told}, {limit} minutes each, at most {most} at once"

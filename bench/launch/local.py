@@ -5,6 +5,8 @@ Slots are told their GPU by ``CUDA_VISIBLE_DEVICES``, out of those that this com
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import queue
 import subprocess
@@ -41,12 +43,19 @@ def visible_gpus() -> list[str]:
     """The GPUs that this command may use, by the names that ``CUDA_VISIBLE_DEVICES`` knows them by."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
+        names = (name.strip() for name in given.split(","))
+        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # as CUDA reads it
     if not (glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/kfd")):
         return []
+    return [str(i) for i in range(count_gpus())]
+
+
+@functools.cache
+def count_gpus() -> int:
+    """How many GPUs torch sees, asked in a process of its own: a driver that has touched CUDA keeps some of its memory."""
     count = "import torch; print(torch.cuda.device_count())"
     done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=False)
-    return [str(i) for i in range(int(done.stdout.strip() or 0))]
+    return int(done.stdout.strip() or 0)
 
 
 class Pool:
@@ -55,6 +64,7 @@ class Pool:
     def __init__(self, submission: Submission) -> None:
         self.submission = submission
         self.endings: dict[int, Ending] = {}
+        self.reasons: dict[int, str | None] = {}
         self.running: dict[int, Supervisor] = {}
         self.stopping: str | None = None
         self.threads: list[threading.Thread] = []
@@ -83,7 +93,9 @@ class Pool:
         for share in shares:
             todo.put(share)
         environments = slots(self.submission.execution)[: len(shares)]
-        self.threads = [threading.Thread(target=self._slot, args=(env, todo)) for env in environments]
+        self.threads = [
+            threading.Thread(target=self._slot, args=(env, todo), daemon=True) for env in environments
+        ]
         for thread in self.threads:
             thread.start()
         while any(thread.is_alive() for thread in self.threads):
@@ -105,4 +117,5 @@ class Pool:
             if self.stopping is not None:
                 supervisor.stop(self.stopping)
             self.endings[share] = supervisor.run()
+            self.reasons[share] = supervisor.reason
             del self.running[share]

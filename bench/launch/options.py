@@ -126,11 +126,11 @@ def parse(pairs: Sequence[tuple[str, str]]) -> SlurmOptions:
     for word, text in pairs:
         key = word.replace("-", "_")
         key = ALIASES.get(key, key)
-        where = f"{PREFIX}{word}={text}"
         try:
             _read(key, text, given, extra)
         except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
+            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{word}={text}".rstrip("="))
+            raise UserError(f"{PREFIX}{said}: {error}") from None
     made = SlurmOptions(given, extra)
     if made.minutes * 60 <= made.warning + OTHER_LIMIT:
         raise UserError(

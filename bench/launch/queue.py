@@ -5,7 +5,6 @@ What squeue no longer lists has ended or was never there. Every call has its own
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
@@ -22,6 +21,10 @@ PREFIX = re.compile(
     r"^(\w+: )?((\w+ )?error|fatal|info): (Batch job submission failed: )?|^\w+: (?=\S+ option)"
 )
 NOT_KNOWN = "Invalid job id"
+BUSY = (
+    *("Unable to contact", "Socket timed out", "Zero Bytes", "standby mode", "temporarily", "no answer in"),
+    *("Connection refused", "Connection reset", "Connection timed out"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,7 @@ def run(command: Sequence[str]) -> str:
     """What a Slurm command prints. Raises :class:`UserError` with its own words if it fails or does not answer."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SQUEUE_", "SACCT_", "SCANCEL_"))}
     environment["SLURM_BITSTR_LEN"] = "0"  # ranges of tasks in full
-    why = f"no answer in {PATIENCE:g} s"
-    with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+    try:
         ended = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -100,10 +102,22 @@ def run(command: Sequence[str]) -> str:
             encoding="utf-8",
             errors="replace",
         )
+    except subprocess.TimeoutExpired:
+        why = f"no answer in {PATIENCE:g} s"
+    except OSError as error:
+        why = error.strerror or str(error)
+    else:
         if ended.returncode == 0:
             return ended.stdout
         why = words(ended.stderr) or f"exit code {ended.returncode}"
-    raise UserError(f"{command[0]} does not answer ({why}): is slurmctld up? try again")
+    if is_busy(why):
+        raise UserError(f"{command[0]} does not answer ({why}): is slurmctld up? try again")
+    raise UserError(f"{command[0]} failed: {why}")
+
+
+def is_busy(text: str) -> bool:
+    """Whether a Slurm command says that it could not reach Slurm."""
+    return any(word in text for word in BUSY)
 
 
 def words(text: str) -> str:

@@ -41,4 +41,4 @@ def canaries(plan: Plan) -> list[Planned]:
 def as_shares(divided: Sequence[Sequence[Planned]], plan: Plan, canary: bool) -> list[Share]:
     """The divided cells as a submission holds them."""
     first = {p.cell.id for p in canaries(plan)} if canary else set()
-    return [Share(tuple(p.cell.id for p in part), part[0].cell.id in first) for part in divided]
+    return [Share(tuple(p.cell.id for p in part), any(p.cell.id in first for p in part)) for part in divided]

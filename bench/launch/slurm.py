@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import re
-import shlex
 import shutil
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bench import store
 from bench.launch import queue
-from bench.launch.arrays import Array, cancel, cancel_strays, name, read_arrays, recover, write_arrays
+from bench.launch.arrays import Array, cancel, cancel_strays, read_arrays, recover, write_arrays
 from bench.launch.options import SlurmOptions
+from bench.launch.sbatch import call, fresh_folder, parameters
 from bench.launch.submission import Submission
 from samplers.errors import UserError
 
@@ -29,29 +24,11 @@ T = TypeVar("T")
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the tries while Slurm does not answer."""
-BUSY = (
-    *("Unable to contact", "Socket timed out", "Zero Bytes", "standby mode", "temporarily", "no answer in"),
-    *("Connection refused", "Connection reset", "Connection timed out"),
-)
-"""What Slurm's commands say when they could not reach it."""
 FULL = ("SubmitJob", "MaxSubmit", "Job violates accounting/QOS policy")
 """What sbatch says when it would take fewer jobs."""
+ASLEEP = "temporarily unable to accept job"
+"""What sbatch says when it has itself tried for two minutes: the cluster's own table of jobs is full."""
 PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
-NEEDED = {"SLURM_CONF", "SLURM_JWT"}
-"""How Slurm's commands find and enter the cluster; all other SLURM_ variables describe a job that we may be in."""
-OVERRIDES = {
-    "TIMELIMIT",
-    "ARRAY_INX",
-    "JOB_NAME",
-    "INPUT",
-    "OUTPUT",
-    "ERROR",
-    "OPEN_MODE",
-    "SIGNAL",
-    "NO_REQUEUE",
-}
-OVERRIDES |= {"REQUEUE", "WAIT", "CLUSTERS", "MEM_BIND", "CPU_BIND"}
-"""SBATCH_ variables that would win over what stands in the script."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +45,11 @@ class Submitted:
 
 
 class _FullError(Exception):
-    """Slurm would take fewer jobs."""
+    """Slurm takes no more; perhaps ``fewer``."""
+
+    def __init__(self, words: str, fewer: bool) -> None:
+        super().__init__(words)
+        self.fewer = fewer
 
 
 def obstacle() -> str | None:
@@ -138,8 +119,8 @@ class _Desk:
             waits = [*after, jobs[-lanes]] if len(jobs) >= lanes else list(after)
             try:
                 jobs.append(self.retry(partial(self.sbatch, piece, most, waits)))
-            except _FullError:
-                if len(piece) == 1:
+            except _FullError as error:
+                if len(piece) == 1 or not error.fewer:
                     raise
                 half = (len(piece) + 1) // 2
                 pieces[:1] = [piece[:half], piece[half:]]
@@ -153,7 +134,7 @@ class _Desk:
             try:
                 return call()
             except UserError as error:
-                if not any(word in str(error) for word in BUSY):
+                if not queue.is_busy(str(error)):
                     raise
             self.sleep(pause)
         return call()
@@ -164,15 +145,16 @@ class _Desk:
 
         if self.doubts:
             cancel_strays(self.submission, self.arrays)
-        folder = _fresh_folder(self.submission)
+        folder = fresh_folder(self.submission)
         try:
             store.write_json(folder / "shares.json", {"shares": list(shares)})
-            job = self.map_array(folder, shares, self.call_parameters(most, waits))
+            chosen = parameters(self.submission, self.parameters, most, waits)
+            job = call(self.submission, folder, shares, chosen)
         except FailedJobError as error:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise self.failure(str(error)) from None
         except BaseException as error:  # sbatch may have accepted it
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(UserError):
                 cancel_strays(self.submission, self.arrays)
             if isinstance(error, RuntimeError):  # an answer that submitit does not understand
@@ -182,50 +164,15 @@ class _Desk:
         write_arrays(self.submission, self.arrays)
         return job
 
-    def map_array(self, folder: Path, shares: Sequence[int], parameters: dict[str, Any]) -> str:
-        """Let submitit write the pickles and the script, and call sbatch; it may not print."""
-        from submitit import SlurmExecutor
-
-        from bench.launch.job import Entry
-
-        with _environment(parameters), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            executor = SlurmExecutor(folder, max_num_timeout=1_000_000)
-            executor.update_parameters(**parameters)
-            entry = Entry(str(self.submission.folder.absolute()), tuple(shares))
-            jobs = executor.map_array(entry, range(len(shares)))
-        return str(jobs[0].job_id).partition("_")[0]
-
-    def call_parameters(self, most: int, waits: Sequence[str]) -> dict[str, Any]:
-        """What submitit is told about one array."""
-        chosen = dict(self.parameters)
-        code = self.submission.code_folder.absolute()
-        path = shlex.quote(f"{code}:{Path.cwd()}")
-        exports = [
-            f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
-            "export PYTHONSAFEPATH=1",
-            # srun does not take this from sbatch in every release of Slurm, and would bind the worker to one core
-            '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
-        ]
-        # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
-        shield = [sys.executable, "-I", "-S", str(code / "bench" / "launch" / "shield.py")]
-        chosen |= {
-            "job_name": name(self.submission),
-            "array_parallelism": most,
-            "setup": [*chosen.get("setup", ()), *exports],
-            # with sbatch's --export=NONE srun would not even hand on PATH
-            "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shield],
-        }
-        if waits:
-            chosen["dependency"] = "afterany:" + ":".join(waits)
-        return chosen
-
     def failure(self, stderr: str) -> Exception:
         """What sbatch's words mean."""
         said = queue.words(stderr) or "it says nothing"
+        if ASLEEP in stderr:
+            return _FullError(ASLEEP, False)
         if any(word in stderr for word in FULL):
-            return _FullError(said)
-        if any(word in stderr for word in BUSY):
+            limit = re.search(r"\b\w+Limit\b", stderr)
+            return _FullError(limit[0] if limit else said, True)
+        if queue.is_busy(stderr):
             self.doubts += 1
         done, all_ = sum(len(a.shares) for a in self.arrays), len(self.submission.shares)
         return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {said}")
@@ -235,31 +182,3 @@ def _largest_array() -> int:
     """How many tasks an array may have: indices end below MaxArraySize."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", queue.run(["scontrol", "show", "config"]), re.MULTILINE)
     return max(1, int(found[1])) if found else 1001
-
-
-def _fresh_folder(submission: Submission) -> Path:
-    """A new folder for submitit, which nobody else may enter: what is unpickled there is run."""
-    parent = submission.folder.absolute() / "slurm"
-    parent.mkdir(mode=0o700, exist_ok=True)
-    folder = parent / str(max((int(p.name) for p in parent.iterdir()), default=-1) + 1)
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-@contextlib.contextmanager
-def _environment(parameters: dict[str, Any]) -> Iterator[None]:
-    """An environment for sbatch in which only what the user meant for it is left.
-
-    SBATCH_ variables are defaults of the user's, but sbatch lets them win over the script: those go that would undo
-    what was asked for.
-    """
-    from submitit.helpers import clean_env
-
-    asked = {key.upper().replace("-", "_") for key in (*parameters, *parameters["additional_parameters"])}
-    undone = {f"SBATCH_{key}" for key in OVERRIDES | asked}
-    kept = {
-        k: v for k, v in os.environ.items() if k in NEEDED or (k.startswith("SBATCH_") and k not in undone)
-    }
-    with clean_env():
-        os.environ.update(kept)
-        yield

@@ -26,7 +26,9 @@ def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
     named = {f"{i}-{file.name}": file for i, file in enumerate(plugins)}
     code = digest([*files(ROOT), *((f"plugins/{name}", file) for name, file in named.items())])
     place = out / "code" / code
-    if not place.exists():
+    if place.exists():
+        check(place, code, named)
+    else:
         store.folder(place.parent)
         temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
         try:
@@ -34,7 +36,10 @@ def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
                 copy(file, temporary / name)
             for name, file in named.items():
                 copy(file, temporary / "plugins" / name)
-            temporary.chmod(out.stat().st_mode & 0o777)
+            store.set_mode(temporary, out.stat().st_mode)
+            for path in temporary.rglob("*"):
+                readable = out.stat().st_mode & (0o777 if path.is_dir() else 0o666)
+                path.chmod(readable)
             temporary.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -43,9 +48,12 @@ def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
 
 def verify(submission: Submission) -> None:
     """Raises :class:`UserError` if the copy is no longer what was submitted."""
-    place = submission.code_folder
-    plugins = [(f"plugins/{file.name}", file) for file in submission.plugin_files]
-    if digest([*files(place), *plugins]) != submission.code:
+    check(submission.code_folder, submission.code, submission.plugins)
+
+
+def check(place: Path, code: str, plugins: Iterable[str]) -> None:
+    """Raises :class:`UserError` if the copy in ``place`` has another digest than ``code``."""
+    if digest([*files(place), *((f"plugins/{name}", place / "plugins" / name) for name in plugins)]) != code:
         raise UserError(
             f"{place} has been changed since it was submitted: delete that folder, and run the command again"
         )

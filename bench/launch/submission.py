@@ -126,9 +126,7 @@ def new(
 
 def write(submission: Submission) -> None:
     """Write ``submission.json``, in folders that are readable as the run folder is."""
-    mode = submission.out.stat().st_mode & 0o777
-    submission.folder.parent.mkdir(mode=mode, exist_ok=True)
-    submission.folder.mkdir(mode=mode)
+    store.folder(submission.folder)
     kept = asdict(submission) | {"grid": full(submission.grid)}
     del kept["folder"]
     store.write_json(submission.folder / "submission.json", kept)
@@ -144,7 +142,7 @@ def read(folder: Path) -> Submission:
         kept["shares"] = tuple(Share(tuple(s["cells"]), s["canary"]) for s in kept["shares"])
         kept |= {name: tuple(kept[name]) for name in ("plugins", "command")}
         return Submission(folder=folder, **kept)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{file} is no submission of this version of flowbench ({error}): delete {folder}"
         ) from None

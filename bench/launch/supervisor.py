@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bench import cells, lease, store
@@ -45,6 +46,7 @@ class Supervisor:
             f"{submission.id}/{index}/{restart}/{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         )
         self.stopping: str | None = None
+        self.reason: str | None = None  # of the ending, should its file not be written
         self.changed = threading.Event()
 
     def stop(self, reason: str) -> None:
@@ -54,6 +56,13 @@ class Supervisor:
 
     def run(self) -> Ending:
         """Until the share is at its end; writes how it ended."""
+        try:
+            return self._run()
+        except OSError as error:  # no log, no process, no failure can be written
+            self.reason = f"{error.filename or self.submission.folder}: {error.strerror or error}"
+            return self.write("unwritable", self.reason, "", 0)
+
+    def _run(self) -> Ending:
         before = lease.state(self.submission, self.index)
         if before.get("restart", -1) > self.restart:
             return "fenced"
@@ -62,7 +71,9 @@ class Supervisor:
         if fruitless >= FRUITLESS:
             times = f"{fruitless} starts in a row made no progress"
             return self.write("refused", f"{times}: ask for more time with --slurm.time", progress, fruitless)
-        self.write("running", None, progress, fruitless)
+        begun = self.write("running", None, progress, fruitless)
+        if begun in ("fenced", "unwritable"):
+            return begun
         while self.stopping is None:
             code = self.attempt(alone=deaths >= ALONE)
             if code in ENDINGS:
@@ -82,6 +93,7 @@ class Supervisor:
         """Run the worker once; returns its exit code, negative for a signal."""
         argv = [
             sys.executable,
+            "-u",  # a line that a full disk does not take is lost, and not tried again at the end
             "-m",
             "bench.worker",
             str(self.submission.folder),
@@ -112,11 +124,12 @@ class Supervisor:
         self.changed.set()
 
     def progress(self) -> str:
-        """A hash of which files the cells have that a death does not undo."""
+        """A hash of which files the cells have that a death does not undo; not of those that it left half written."""
         found = hashlib.sha256()
         for cell in self.submission.shares[self.index].cells:
             folder = self.submission.out / "cells" / cell
-            names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.safetensors"))
+            files = (p for p in folder.rglob("*.safetensors") if not p.name.startswith("."))
+            names = sorted(p.relative_to(folder).as_posix() for p in files)
             found.update(f"{cell} {(folder / 'status.json').exists()} {names}\n".encode())
         return found.hexdigest()[:12]
 
@@ -137,7 +150,9 @@ class Supervisor:
         """Write how it ended, with the reason that the worker gave."""
         reason = self.stopping
         if ending in ("held", "refused", "unwritable"):
-            reason = error_of(self.submission.log_file(self.index))
+            none = f"{self.submission.out} cannot be written" if ending == "unwritable" else None
+            reason = error_of(self.submission.log_file(self.index), none)
+        self.reason = reason
         return self.write(ending, reason, self.progress(), fruitless)
 
     def write(self, ending: Ending | str, reason: str | None, progress: str, fruitless: int) -> Ending:
@@ -147,7 +162,7 @@ class Supervisor:
         state = {
             "token": self.token,
             "restart": self.restart,
-            "host": socket.gethostname(),
+            **lease.stamp(),
             "pid": os.getpid(),
             "job": self.job,
             "state": ending,
@@ -162,8 +177,8 @@ class Supervisor:
         return ending  # type: ignore[return-value]
 
     def say(self, text: str) -> None:
-        """A line in the share's log."""
-        with self.submission.log_file(self.index).open("a", encoding="utf-8") as log:
+        """A line in the share's log, if it takes one."""
+        with suppress(OSError), self.submission.log_file(self.index).open("a", encoding="utf-8") as log:
             log.write(f"{text}\n")
 
 
@@ -188,10 +203,10 @@ def died_of(code: int) -> str:
     return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def error_of(log: Path) -> str:
-    """The sentence with which a worker refused."""
+def error_of(log: Path, none: str | None = None) -> str:
+    """The sentence with which a worker refused, or ``none``."""
     lines = [line for line in last_lines(log, 50).splitlines() if line.startswith("error: ")]
-    return lines[-1].removeprefix("error: ") if lines else f"see {shlex.quote(str(log))}"
+    return lines[-1].removeprefix("error: ") if lines else none or f"see {shlex.quote(str(log))}"
 
 
 def last_lines(log: Path, count: int) -> str:

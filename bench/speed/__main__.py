@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from bench import store
-from bench.cli import outcome
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
+from bench.parser import outcome
 from bench.products import fast_products
 from bench.speed.options import Plan, parse
 from bench.speed.timing import Row

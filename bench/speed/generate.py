@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import torch
 
-from bench.config import HEADLINE, Evaluation, Grid, Images, Setting, preset
+from bench.config import Evaluation, Grid, Images, Setting
 from bench.generate import generate, start_noise
+from bench.presets import HEADLINE, preset
 from bench.setup import Setup, make
 from bench.speed.options import Plan
 from bench.speed.timing import Row, pair

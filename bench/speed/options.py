@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.cli import INT, Parser
-from bench.config import preset
+from bench.parser import INT, Parser
+from bench.presets import preset
 from bench.speed.sizes import SIZES, TINY, Size
 from samplers.errors import UserError, nearest
 

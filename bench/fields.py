@@ -1,0 +1,145 @@
+"""The options that say what an experiment is: each sets a field of :class:`bench.config.Grid` or of one of its parts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.config import Grid, Setting
+from bench.parser import FLOAT, INT
+
+
+def setting(text: str) -> Setting:
+    """``50:2.5``: 50 steps with guidance 2.5."""
+    steps, _, cfg = text.partition(":")
+    try:
+        return int(steps), float(cfg)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not STEPS:GUIDANCE, for example 50:2.5") from None
+
+
+def datasets(values: Sequence[str]) -> list[str]:
+    """``digits,shapes`` is two datasets; a comma in the path of ``images:`` is a comma."""
+    return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its name, the field of the configuration that it sets, and how argparse reads it."""
+
+    name: str
+    help: str
+    metavar: str
+    type: Callable[[str], Any] = str
+    several: bool = False
+    field: str = ""
+
+    @property
+    def target(self) -> str:
+        """The field it sets."""
+        return self.field or self.name.replace("-", "_")
+
+
+GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
+    (
+        "what is compared",
+        None,
+        (
+            Option(
+                "formulations", "names, globs, or a suite: paper, published, headline", "GLOB", several=True
+            ),
+            Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
+            Option("datasets", "shapes, digits, images:PATH", "DATA", several=True),
+            Option("seeds", "seeds 0 .. N-1", "N", INT),
+            Option(
+                "text", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH", "ENCODER"
+            ),
+        ),
+    ),
+    (
+        "the model",
+        "model",
+        (
+            Option("depth", "blocks; width is 64 D and heads are D unless given", "D", INT),
+            Option("width", "channels of both streams", "W", INT),
+            Option("heads", "attention heads", "N", INT),
+            Option("patch", "edge of a patch in pixels", "P", INT),
+        ),
+    ),
+    (
+        "the images",
+        "images",
+        (
+            Option("resolution", "edge of the square images", "PX", INT),
+            Option("train-images", "training images, at most", "N", INT, field="train"),
+            Option(
+                "validation-images",
+                "validation images, at most; FID's reference",
+                "N",
+                INT,
+                field="validation",
+            ),
+        ),
+    ),
+    (
+        "training",
+        "training",
+        (
+            Option("steps", "training steps", "N", INT),
+            Option("batch", "images a step", "B", INT),
+            Option("lr", "peak learning rate of AdamW", "X", FLOAT),
+            Option("warmup", "steps of linear warm-up", "N", INT),
+            Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
+            Option("weight-decay", "AdamW's decoupled weight decay", "X", FLOAT),
+            Option("ema", "time constant of the EMA as a share of the run", "SHARE", FLOAT),
+            Option("dropout", "probability of dropping a caption", "P", FLOAT),
+            Option("validations", "validations in a run", "N", INT),
+            Option(
+                "validation-batch",
+                "images of a validation, a multiple of 8",
+                "N",
+                INT,
+                field="validation_images",
+            ),
+            Option("precision", "of the network's matrix products", "float32|bf16"),
+        ),
+    ),
+    (
+        "evaluation",
+        "evaluation",
+        (
+            Option("settings", "sampler settings, e.g. 50:1 5:5", "STEPS:CFG", setting, several=True),
+            Option("weights", "which weights to sample with", "ema|raw", several=True),
+            Option("samples", "images for each control setting", "N", INT),
+            Option(
+                "sampling-grid",
+                "Euler steps on each path's own grid or one in the clock",
+                "native|common",
+                field="grid",
+            ),
+            Option(
+                "extractor",
+                "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",
+                "MODEL",
+            ),
+        ),
+    ),
+)
+"""Every option by part of :class:`bench.config.Grid`; those of the first group are fields of the grid itself."""
+
+
+def override(grid: Grid, args: argparse.Namespace) -> Grid:
+    """The preset with the options that were given."""
+    changes: dict[str, Any] = {}
+    for _, part, options in GROUPS:
+        values = {o.target: getattr(args, o.name.replace("-", "_")) for o in options}
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
+        if part is None:
+            if "datasets" in given:
+                given["datasets"] = tuple(datasets(given["datasets"]))
+            changes |= given
+        elif given:
+            changes[part] = replace(getattr(grid, part), **given)
+    return replace(grid, **changes)

@@ -1,0 +1,55 @@
+"""What every command line of flowbench shares: errors in one sentence, exit codes, numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from samplers.errors import UserError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are :class:`UserError` with the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+    def check_unknown(self, unknown: Sequence[str]) -> None:
+        """Raise for the first argument that is no option."""
+        if unknown:
+            options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
+            raise UserError(
+                f"unknown option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], options)}"
+            )
+
+
+def outcome(command: Callable[[], int], if_interrupted: str) -> int:
+    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence."""
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(if_interrupted, file=sys.stderr)
+        return 130
+
+
+def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    """A parser of numbers whose error is a sentence."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return parse
+
+
+INT, FLOAT = number(int, "a whole number"), number(float, "a number")

@@ -1,0 +1,81 @@
+"""How a status is put into lines: readable on 80 columns, on a terminal and in a file. No torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.plan import Plan, Planned
+
+
+def block(
+    word: str, cells: Sequence[Planned], why: str, planned: Plan, story: Iterable[str], files: Iterable[Path]
+) -> list[str]:
+    """A paragraph about cells with the same fate."""
+    reason = textwrap.shorten(why, 400, placeholder=" ...")
+    lines = wrapped(f"{many(len(cells), 'cell')} {word}" + f": {reason}" * bool(reason), "", "  ")
+    lines += [f"  {names(cells, planned, width() - 2)}"]
+    told = textwrap.dedent("\n".join(story)).splitlines()
+    return lines + [cropped(f"  | {line}") for line in told] + [f"  {short(file)}" for file in files]
+
+
+def names(cells: Sequence[Planned], planned: Plan, room: int) -> str:
+    """As many names as fit, ``and 212 more``."""
+    grid, told = planned.grid, ""
+    for i, p in enumerate(cells):
+        name = p.cell.formulation
+        name += f" {p.cell.dataset}" * (len(grid.datasets) > 1) + f" seed {p.cell.seed}" * (grid.seeds > 1)
+        more = f" and {len(cells) - i} more"
+        if told and len(told) + len(name) + len(more) + 2 > room:
+            return told + more
+        told += f", {name}" if told else name
+    return told
+
+
+def many(count: int, what: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns below each other; columns that are empty everywhere are left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column)]
+    wide = [max(map(len, column)) for column in columns]
+    lines = (
+        "  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True))
+        for row in zip(*columns, strict=True)
+    )
+    return [cropped(f"  {line.rstrip()}") for line in lines]
+
+
+def width() -> int:
+    """Of the terminal; 80 where there is none."""
+    return max(60, min(120, shutil.get_terminal_size().columns))
+
+
+def cropped(line: str) -> str:
+    """A line that fits."""
+    return line if len(line) <= width() else line[: width() - 3] + "..."
+
+
+def wrapped(text: str, first: str, others: str) -> list[str]:
+    """A sentence over several lines; paths and options stay whole."""
+    return textwrap.wrap(
+        text,
+        width(),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def short(file: Path) -> str:
+    """A path as short as it can be typed from here."""
+    try:
+        return str(file.relative_to(os.getcwd()))
+    except ValueError:
+        return str(file)

@@ -70,7 +70,8 @@ def look(planned: Plan, ended: dict[str, str]) -> Situation:
 
     def again(p: Planned) -> Planned:
         doing = newest.get(p.folder.name)  # nobody else changes a cell
-        return looker(p.cell) if doing and (doing.active or p.state not in ENDED) else p
+        same = p.state in ENDED and not doing.active if doing else p.state not in BUSY
+        return p if same else looker(p.cell)
 
     now = activity.overlay(replace(planned, cells=tuple(map(again, planned.cells))), doings)
     found = Situation(now, tuple(doings), newest, trouble, ended)

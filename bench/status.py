@@ -22,7 +22,7 @@ from bench.launch.supervisor import last_lines
 from bench.plan import Plan, Planned, State
 from bench.running import running
 from bench.situation import Situation
-from bench.wording import block, many, names, width, wrapped
+from bench.wording import block, many, names, short, width, wrapped
 
 CAUSES, FRAMES, TAIL = 8, 6, 4
 """Causes that are told one by one; lines of a traceback, and of a log."""
@@ -85,7 +85,8 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
             text = styled(describe(now, "--watch"))
             if live:
                 live.update(text, refresh=True)
-            elif told != (told := gist(now)):
+            elif (came := gist(now)) != told:
+                told = came
                 console.print(Text(f"[{time.strftime('%H:%M:%S')}]"), text, "", sep="\n", soft_wrap=True)
             if not now.busy:
                 return now.code
@@ -116,8 +117,10 @@ def describe(now: Situation, option: str) -> str:
     """The whole status; ``option`` is what the user typed to see it."""
     planned, found = now.plan, now.plan.counts()
     notes = [f"  {state}: {note}" for state, note in NOTES.items() if state in found]
+    what = f"{many(len(planned.cells), 'cell')} in {short(planned.out)}:"
+    apart = len(what) + len(counts(planned)) >= width()
     parts = [
-        *wrapped(f"{many(len(planned.cells), 'cell')} in {planned.out}: {counts(planned)}", "", "  "),
+        *([what, f"  {counts(planned)}"] if apart else [f"{what} {counts(planned)}"]),
         *notes,
         *running(now),
         *queued(now),
@@ -161,7 +164,8 @@ def failed(now: Situation) -> list[str]:
         (first, error), cells = group[0], [p for p, _ in group]
         story = innermost(first.folder / "error.txt", error, now.plan.out)
         had = now.newest.get(first.folder.name)
-        files = [first.folder / "error.txt", *([had.submission.log_file(had.index)] if had else [])]
+        log = log_of(had) if had else None
+        files = [first.folder / "error.txt", *([log] if log else [])]
         lines += block("failed", cells, error, now.plan, story, files)
     if rest := ordered[CAUSES:]:
         lines += [f"{many(sum(map(len, rest)), 'cell')} failed: {many(len(rest), 'more cause')}"]
@@ -211,8 +215,8 @@ def what_next(now: Situation, option: str) -> str:
     if not now.doings and ready == len(now.plan.cells):
         return f"nothing has been submitted: without {option} the same command begins"
     if "failed" in now.plan.counts():
-        others = f", and {many(ready, 'other')}" if ready else ""
-        return f"next: '--retry failed' instead of {option} runs failed cells again{others}"
+        others = f" and {many(ready, 'other')}" if ready else ""
+        return f"next: '--retry failed' instead of {option} runs the failed cells{others}"
     if ready:
         return f"next: without {option} the same command goes on with {many(ready, 'cell')}"
     return "" if now.busy else f"next: without {option} the same command ranks them"
@@ -235,7 +239,7 @@ def innermost(file: Path, error: str, out: Path) -> list[str]:
     except OSError:
         return []
     text = re.sub(re.escape(str(out / "code")) + "/[0-9a-f]+/", "", text)
-    lines = [line for line in text.splitlines() if line.strip(" ~^")]
+    lines = [line for line in text.splitlines() if line.strip(" ~^") and not line.startswith("Traceback (")]
     while lines and " ".join(lines[-1].split()) in error:
         lines.pop()
     return lines[-FRAMES:]

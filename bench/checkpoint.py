@@ -145,11 +145,6 @@ class Keeper:
             for old in set(store.checkpoint_steps(folder)) - set(kept):
                 store.checkpoint_file(folder, old).unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Delete all checkpoints: training is over."""
-        for folder in self.folders:
-            clear(folder)
-
 
 class Stopped(BaseException):
     """A worker was asked to stop, and has saved what it had. No ``Exception``: it is no failure of a cell."""

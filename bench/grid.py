@@ -50,7 +50,8 @@ def check_folder(out: Path) -> None:
     """Refuse a folder that holds something else than a run."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "grid.json").exists():
+    ours = any((out / name).exists() for name in ("grid.json", ".lock"))  # a command that is just beginning
+    if out.is_dir() and any(out.iterdir()) and not ours:
         raise UserError(
             f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"
         )

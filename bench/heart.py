@@ -42,6 +42,7 @@ class Heart:
     def __exit__(self, *raised: object) -> None:
         self.over.set()
         self.thread.join()
+        self.now["over"] = True
         self._beat()
 
     def begin(self, number: int, packs: int, cells: Sequence[str]) -> None:

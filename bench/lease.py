@@ -70,6 +70,13 @@ class Lease:
             (folder / "lease.json").unlink(missing_ok=True)
 
 
+def revoke(submission: Submission, index: int, reason: str) -> None:
+    """Take a share from a worker that is believed to be gone: nobody has it now."""
+    kept = state(submission, index)
+    told = {"token": "nobody", "state": "lost", "reason": reason}
+    store.write_json(submission.state_file(index), kept | told)
+
+
 def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool:
     """Whether the worker that holds a lease, if it is of another share, still beats."""
     named = held.get("submission"), held.get("share")

@@ -55,6 +55,8 @@ def attempt(
             begin(pack, setup, bench)
             train_pack(pack, setup, bench)
             train_first = False
+        for planned in pack:
+            checkpoint.clear(planned.folder)
         evaluate_pack(pack, setup, evaluation, bench)
     except Lost as lost:
         bench.control.say(f"{lost}: the cell is trained again")
@@ -147,7 +149,6 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     with bench.stages("store"):
         control.guard(folders)
         save(pack, trained, facts | {"compiled": bench.compiled, "code": control.code})
-        keeper.clear()
 
 
 def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def survey(out: Path) -> tuple[list[Doing], str | None]:
         found: list[Doing] = []
         for submission in submissions.all_of(out):  # raises again what is not Slurm's
             local = submission.execution.executor == "local"
-            found += activity.of_submission(submission) if local else by_files(submission)
+            found += activity.of_submission(submission, {}, {}) if local else by_files(submission)
         return found, str(error)
 
 

@@ -127,8 +127,8 @@ def describe(now: Situation, option: str) -> str:
         *failed(now),
         *left(now),
         *diverged(now),
-        *(wrapped(f"told by the files alone: {now.trouble}", "", "  ") if now.trouble else []),
-        *wrapped(what_next(now, option), "", "  "),
+        *(wrapped(f"told by the files alone: {now.trouble}") if now.trouble else []),
+        *wrapped(what_next(now, option)),
     ]
     return "\n".join(parts)
 
@@ -145,7 +145,7 @@ def queued(now: Situation) -> list[str]:
         amount = f"{waiting} queued, {many(len(doings), 'worker')}"
         why = (reason if reason != "None" else "") or ("" if doings[0].job else "waits for a free slot")
         hint = hinted(reason).replace("JOB", doings[0].job)
-        lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint), "", "  ")
+        lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint))
     return lines
 
 
@@ -179,11 +179,16 @@ def left(now: Situation) -> list[str]:
         if (key := ending(d, now.ended.get(d.job, "")))[0]:
             groups.setdefault(key, []).append((p, d))
     lines = []
-    for (word, why), group in sorted(groups.items(), key=lambda item: -len(item[1])):
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    for (word, why), group in ordered[:CAUSES]:
         doing = group[0][1]
-        log = log_of(doing) if word in ("lost", "killed") else None
+        log = log_of(doing) if word in ("lost", "killed", "not written") else None
         story = [line for line in last_lines(log, TAIL).splitlines() if line.strip()] if log else []
         lines += block(word, [p for p, _ in group], why, now.plan, story, [log] if log else [])
+    if rest := ordered[CAUSES:]:
+        lines += [
+            f"{many(sum(len(group) for _, group in rest), 'cell')} left for {many(len(rest), 'more reason')}"
+        ]
     return lines
 
 
@@ -195,11 +200,11 @@ def ending(doing: Doing, told: str) -> tuple[str, str]:
         return "stopped and saved", ", ".join(filter(None, [doing.reason, told]))
     if doing.ending == "held":  # each worker has held another number of cells
         return "held back", doing.reason.partition(" held back: ")[2] or doing.reason
-    if doing.ending not in situation.BAD:
-        return "", ""
+    if doing.ending == "unwritable":  # each cannot write another file
+        return "not written", doing.reason.rpartition(": ")[2]
     hint = hinted(told)
-    word = "not written" if doing.ending == "unwritable" else doing.ending
-    return word, (told + f" ({hint})" * bool(hint)) or doing.reason
+    told += f" ({hint})" * bool(hint)
+    return (doing.ending, told or doing.reason) if doing.ending in situation.BAD else ("", "")
 
 
 def diverged(now: Situation) -> list[str]:

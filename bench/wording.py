@@ -16,7 +16,7 @@ def block(
 ) -> list[str]:
     """A paragraph about cells with the same fate."""
     reason = textwrap.shorten(why, 400, placeholder=" ...")
-    lines = wrapped(f"{many(len(cells), 'cell')} {word}" + f": {reason}" * bool(reason), "", "  ")
+    lines = wrapped(f"{many(len(cells), 'cell')} {word}" + f": {reason}" * bool(reason))
     lines += [f"  {names(cells, planned, width() - 2)}"]
     told = textwrap.dedent("\n".join(story)).splitlines()
     return lines + [cropped(f"  | {line}") for line in told] + [f"  {short(file)}" for file in files]
@@ -61,15 +61,10 @@ def cropped(line: str) -> str:
     return line if len(line) <= width() else line[: width() - 3] + "..."
 
 
-def wrapped(text: str, first: str, others: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
     """A sentence over several lines; paths and options stay whole."""
     return textwrap.wrap(
-        text,
-        width(),
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
+        text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 

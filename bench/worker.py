@@ -101,13 +101,13 @@ class Worker:
                 with self.stages("metrics"):
                     yardsticks.save(self.submission.out, grid, ready)
             except BaseException:
-                self.release(mine)
+                self.release()
                 raise
         self.stages.started_up()
         try:
             held = self.packs(groups, ready, device, chosen)
         finally:
-            self.release(mine)
+            self.release()
         if held:
             say(f"error: {held}")
             return HELD
@@ -129,10 +129,10 @@ class Worker:
         look = plan.Looker(self.submission.out, self.submission.grid.evaluation)
         return [look(p.cell) for p in cells]
 
-    def release(self, cells: Sequence[Planned]) -> None:
-        """Give the cells back."""
-        for p in cells:
-            self.heart.lease.release(p.folder)
+    def release(self) -> None:
+        """Give the share's cells back; also those that an earlier worker of it had when it was killed."""
+        for cell in self.submission.shares[self.index].cells:
+            self.heart.lease.release(self.submission.out / "cells" / cell)
 
     def groups(self, cells: Sequence[Planned]) -> list[tuple[Planned, ...]]:
         """Cells that can share a graph; those that began together stay together."""

@@ -6,7 +6,7 @@ knows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,8 @@ from bench.launch import submission as submissions
 from bench.launch.submission import Submission
 from bench.plan import ENDED, Plan, State
 
+FADING_SECONDS = 3 * lease.BEAT_SECONDS
+"""A worker that nothing keeps any more notices at its next beat; after so long it has ended."""
 HUNG_SECONDS = 900.0
 """A process of this machine that has been silent for so long is no longer believed."""
 
@@ -34,6 +36,8 @@ class Doing:
     node: str = ""
     silent: float = 0.0
     beat: dict[str, Any] = field(default_factory=dict)
+    fading: bool = False
+    """Running, though nothing that keeps it does: it will save and end in a moment, or has died."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -51,25 +55,32 @@ def survey(out: Path, closed: bool = False) -> list[Doing]:
 
     Raises :class:`UserError` if Slurm must be asked and does not answer.
     """
-    found: list[Doing] = []
-    for submission in submissions.all_of(out):
-        if closed or not (submission.folder / "closed").exists():
-            found += of_submission(submission)
-    return found
+    found = submissions.all_of(out)
+    over = {submission.id for submission in found if (submission.folder / "closed").exists()}
+    chosen = [submission for submission in found if closed or submission.id not in over]
+    tasks = {s.id: slurm_tasks(s) for s in chosen}
+    asked = [task for s in chosen if s.id not in over for task in tasks[s.id].values()]
+    listed = queue.look(asked) if asked else {}
+    return [doing for s in chosen for doing in of_submission(s, tasks[s.id], listed)]
 
 
-def of_submission(submission: Submission) -> list[Doing]:
-    """Every share of a submission."""
+def slurm_tasks(submission: Submission) -> dict[int, str]:
+    """The names by which Slurm knows a submission's shares."""
+    if submission.execution.executor != "slurm":
+        return {}
+    arrays = slurm.read_arrays(submission) or []
+    return {share: array.task(share) for array in arrays for share in array.shares}
+
+
+def of_submission(
+    submission: Submission, tasks: Mapping[int, str], listed: Mapping[str, queue.Seen]
+) -> list[Doing]:
+    """Every share of a submission, with what squeue lists of its tasks."""
     if submission.execution.executor == "local":
         driver = believed(submission)
         return [local(submission, index, driver) for index in range(len(submission.shares))]
-    arrays = slurm.read_arrays(submission) or []
-    tasks = {share: array.task(share) for array in arrays for share in array.shares}
-    listed = queue.look(tasks.values()) if tasks else {}
-    return [
-        on_slurm(submission, index, tasks.get(index, ""), listed.get(tasks.get(index, "")))
-        for index in range(len(submission.shares))
-    ]
+    named = [tasks.get(index, "") for index in range(len(submission.shares))]
+    return [on_slurm(submission, index, task, listed.get(task)) for index, task in enumerate(named)]
 
 
 def believed(submission: Submission) -> bool:
@@ -94,10 +105,8 @@ def local(submission: Submission, index: int, driver: bool) -> Doing:
         return doing
     if doing.ending == "":
         return replace(doing, state="queued" if driver and not submission.cancelled else "gone")
-    silent = lease.silence(submission.folder, index)
-    if driver:
-        return replace(doing, state="running", silent=silent, beat=beat(submission, index))
-    return replace(doing, ending="killed", reason="its process is gone")
+    gone = replace(doing, ending="lost", reason="the command that ran it is gone")
+    return running(doing, fading=not driver) or gone
 
 
 def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | None) -> Doing:
@@ -105,18 +114,23 @@ def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | N
     kept = lease.state(submission, index)
     doing = Doing(submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", task)
     if seen is None:
-        silent = lease.silence(submission.folder, index)
-        if doing.ending == "running" and silent < lease.SILENT_SECONDS:  # squeue may be a moment ahead
-            return replace(doing, state="running", silent=silent, beat=beat(submission, index))
-        if doing.ending in ("", "running"):
-            return replace(doing, ending="lost", reason="Slurm lists it no more, and it left no result")
-        return doing
+        if not task or doing.ending not in ("", "running"):
+            return doing
+        gone = replace(doing, ending="lost", reason="Slurm lists it no more, and it left no result")
+        return (running(doing, fading=True) or gone) if doing.ending else gone
     if seen.state in ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED"):
         if doing.ending not in ("", "running", "saved"):
             return doing
-        silent = lease.silence(submission.folder, index)
-        return replace(doing, state="running", node=seen.node, silent=silent, beat=beat(submission, index))
+        return running(replace(doing, node=seen.node), fading=False) or doing
     return replace(doing, state="queued", reason=seen.reason)
+
+
+def running(doing: Doing, fading: bool) -> Doing | None:
+    """The share as it runs; None if it is ``fading`` and has been silent for some beats, or said that it ended."""
+    silent, last = lease.silence(doing.submission.folder, doing.index), beat(doing.submission, doing.index)
+    if fading and (silent > FADING_SECONDS or last.get("over")):
+        return None
+    return replace(doing, state="running", silent=silent, beat=last, fading=fading)
 
 
 def beat(submission: Submission, index: int) -> dict[str, Any]:
@@ -140,7 +154,13 @@ def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
 
 
 def close(doings: Sequence[Doing]) -> None:
-    """Mark the submissions of which no share is active any more, so that nobody need look at them again."""
+    """Mark the submissions of which no share is active any more, so that nobody need look at them again.
+
+    A share that was lost is marked, too: should its worker live after all, it finds that, and stops.
+    """
+    for doing in doings:
+        if doing.ending == "lost" and lease.state(doing.submission, doing.index).get("state") == "running":
+            lease.revoke(doing.submission, doing.index, doing.reason)
     active = {doing.submission.folder for doing in doings if doing.active}
     for folder in {doing.submission.folder for doing in doings} - active:
         store.write_text(folder / "closed", "")

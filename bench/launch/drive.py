@@ -71,7 +71,11 @@ def recovered(out: Path) -> list[Doing]:
     for submission in submissions.all_of(out):
         if submission.execution.executor == "slurm" and not (submission.folder / "closed").exists():
             slurm.recover(submission)
+    until = time.monotonic() + 2 * activity.FADING_SECONDS
     doings = activity.survey(out)
+    while any(doing.fading for doing in doings) and time.monotonic() < until:
+        time.sleep(0.5)  # it is about to save and end
+        doings = activity.survey(out)
     activity.close(doings)
     return doings
 

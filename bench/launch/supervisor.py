@@ -45,6 +45,7 @@ class Supervisor:
         self.token = (
             f"{submission.id}/{index}/{restart}/{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         )
+        self.found, self.fruitless = "", 0  # the progress that this start found, and how many before it made none
         self.stopping: str | None = None
         self.reason: str | None = None  # of the ending, should its file not be written
         self.changed = threading.Event()
@@ -60,24 +61,24 @@ class Supervisor:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written
             self.reason = f"{error.filename or self.submission.folder}: {error.strerror or error}"
-            return self.write("unwritable", self.reason, "", 0)
+            return self.write("unwritable", self.reason)
 
     def _run(self) -> Ending:
         before = lease.state(self.submission, self.index)
         if before.get("restart", -1) > self.restart:
             return "fenced"
-        progress, deaths = self.progress(), 0
-        fruitless = before.get("fruitless", 0) + 1 if before.get("progress") == progress else 0
-        if fruitless >= FRUITLESS:
-            times = f"{fruitless} starts in a row made no progress"
-            return self.write("refused", f"{times}: ask for more time with --slurm.time", progress, fruitless)
-        begun = self.write("running", None, progress, fruitless)
+        self.found = progress = self.progress()
+        self.fruitless = before.get("fruitless", 0) + 1 if before.get("progress") == progress else 0
+        if self.fruitless >= FRUITLESS:
+            times = f"{self.fruitless} starts in a row made no progress"
+            return self.write("refused", f"{times}: ask for more time with --slurm.time")
+        deaths, begun = 0, self.write("running", None)
         if begun in ("fenced", "unwritable"):
             return begun
         while self.stopping is None:
             code = self.attempt(alone=deaths >= ALONE)
             if code in ENDINGS:
-                return self.end(ENDINGS[code], fruitless)
+                return self.end(ENDINGS[code])
             if self.stopping is not None:
                 break
             came, progress = progress, self.progress()
@@ -85,9 +86,9 @@ class Supervisor:
             self.say(f"the worker {died_of(code)}; started again from the last checkpoints")
             if deaths >= DEATHS:
                 if not self.blame(code):
-                    return self.write("killed", f"the worker {died_of(code)}", progress, fruitless)
+                    return self.write("killed", f"the worker {died_of(code)}")
                 deaths = 0
-        return self.end("saved", fruitless)
+        return self.end("saved")
 
     def attempt(self, alone: bool) -> int:
         """Run the worker once; returns its exit code, negative for a signal."""
@@ -146,16 +147,16 @@ class Supervisor:
         self.submission.beat_file(self.index).unlink(missing_ok=True)
         return list(at)
 
-    def end(self, ending: Ending, fruitless: int) -> Ending:
+    def end(self, ending: Ending) -> Ending:
         """Write how it ended, with the reason that the worker gave."""
         reason = self.stopping
         if ending in ("held", "refused", "unwritable"):
             none = f"{self.submission.out} cannot be written" if ending == "unwritable" else None
             reason = error_of(self.submission.log_file(self.index), none)
         self.reason = reason
-        return self.write(ending, reason, self.progress(), fruitless)
+        return self.write(ending, reason)
 
-    def write(self, ending: Ending | str, reason: str | None, progress: str, fruitless: int) -> Ending:
+    def write(self, ending: Ending | str, reason: str | None) -> Ending:
         """Write the share's state, unless a newer supervisor has."""
         if lease.state(self.submission, self.index).get("restart", -1) > self.restart:
             return "fenced"
@@ -167,8 +168,8 @@ class Supervisor:
             "job": self.job,
             "state": ending,
             "reason": reason,
-            "progress": progress,
-            "fruitless": fruitless,
+            "progress": self.found,
+            "fruitless": self.fruitless,
         }
         try:
             store.write_json(self.submission.state_file(self.index), state)

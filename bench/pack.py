@@ -31,6 +31,7 @@ from bench.plan import Planned
 from bench.provenance import inputs, provenance, verify, verify_unfinished
 from bench.setup import Setup
 from bench.train import Trained, finite, train
+from bench.wording import many
 from samplers.errors import UserError
 
 
@@ -131,7 +132,8 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     keeper = checkpoint.Keeper(
         folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids
     )
-    say(f"training {len(pack)} cells in one graph on {bench.device}")
+    for folder in folders:
+        cells.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
     trained = train(
         members,
         setup.shape(cell.model, cell.images.resolution),

@@ -11,6 +11,7 @@ from bench import lease, results, store, yardsticks
 from bench.launch.submission import Submission
 from bench.plan import ENDED, Plan
 from bench.stages import Stages
+from bench.wording import many
 from samplers.errors import UserError
 
 TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
@@ -94,7 +95,7 @@ def tell_failures(planned: Plan) -> None:
         print("the same command with '--retry failed' runs failed cells again", file=sys.stderr)
     left = [p for p in planned.cells if p.state not in ENDED]
     if left:
-        print(f"{len(left)} cells are not finished: the same command goes on with them", file=sys.stderr)
+        print(f"{many(len(left), 'cell')} not finished: the same command goes on", file=sys.stderr)
 
 
 def code_of(folder: Path) -> str | None:

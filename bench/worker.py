@@ -31,6 +31,7 @@ from bench.products import fast_products
 from bench.provenance import check_formulations
 from bench.setup import Setup
 from bench.stages import Stages
+from bench.wording import many
 from samplers.errors import UserError
 
 STARTED = time.perf_counter()
@@ -92,7 +93,7 @@ class Worker:
             lent = self.heart.lease
             mine = [p for p in cells if lent.take(p.folder)]
             if len(mine) < len(cells):
-                say(f"{len(cells) - len(mine)} cells are left to the worker that is at them")
+                say(f"{many(len(cells) - len(mine), 'cell')} left to the worker that is there already")
             for p in mine:
                 store.sweep(p.folder)
             try:
@@ -187,12 +188,11 @@ class Worker:
             if not free:
                 continue
             first = free[0].cell
-            say(
-                f"pack {i + 1} of {len(todo)}: {first.dataset}, seed {first.seed}, {len(free)} formulations on {device}"
-            )
+            what = f"{first.dataset}, seed {first.seed}, {many(len(free), 'formulation')} on {device}"
+            say(f"pack {i + 1} of {len(todo)}: {what}")
             self.heart.begin(i, len(todo), [p.cell.id for p in free])
             pack.run(free, ready[first.dataset], self.submission.grid.evaluation, bench)
-        return f"{held} cells are held back: {gate.reason}" if held else None
+        return f"{many(held, 'cell')} held back: {gate.reason}" if held else None
 
 
 def make_ready(grid: Any, datasets: Sequence[str] | dict[str, None], device: Any) -> dict[str, Setup]:

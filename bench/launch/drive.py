@@ -217,9 +217,9 @@ def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -
         raise UserError(str(pool.reasons[refused[0]]))
     if pool.stopping:
         raise KeyboardInterrupt
-    for index, ending in sorted(pool.endings.items()):
-        if ending not in ("settled", "failed"):
-            print(f"error: {pool.reasons[index] or ending}", file=sys.stderr)
+    ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in ("settled", "failed")]
+    for ending, reason in dict.fromkeys(ended):
+        print(f"error: {reason or ending}", file=sys.stderr)
     return report.report(looked(planned), stages, submission)
 
 

@@ -54,7 +54,7 @@ class Follow:
                 done += len(share.cells)
             elif beat := self.beat(index):
                 done += len(share.cells) * (beat["pack"] + beat["share"]) / max(1, beat["packs"])
-                shown = beat["stage"], self.prefix(index) + beat["text"]
+                shown = beat["stage"], self.prefix(index) + beat["text"] if beat["text"] else ""
         self.display.show(*shown, done / max(1, sum(len(share.cells) for share in shares)))
 
     def beat(self, index: int) -> dict[str, Any] | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import cached_property
 
+from bench import lease
 from bench.config import Cell
 from bench.launch.submission import Submission
 from bench.plan import cells_of
 
 ALIKE = 3
-"""So many failures with the same traceback hold all that is left."""
+"""So many cells of a formulation that failed with the same traceback hold its others; so many formulations hold all."""
 
 
 class Gate:
@@ -18,21 +20,30 @@ class Gate:
 
     def __init__(self, submission: Submission) -> None:
         self.submission, self.reason = submission, ""
-        chosen = {cell for share in submission.shares if share.canary for cell in share.cells}
-        self.canaries = (
-            {c.id: c.formulation for c in cells_of(submission.grid) if c.id in chosen} if chosen else {}
-        )
+        self.canaries = {cell for share in submission.shares if share.canary for cell in share.cells}
+
+    @cached_property
+    def formulations(self) -> dict[str, str]:
+        """Of every cell of the submission, by id."""
+        ours = {cell for share in self.submission.shares for cell in share.cells}
+        return {cell.id: cell.formulation for cell in cells_of(self.submission.grid) if cell.id in ours}
 
     def holds(self, cell: Cell) -> bool:
         """Whether a cell must wait until somebody has looked at the failures."""
         failures = self.failures()
-        cause, count = Counter(failures.values()).most_common(1)[0] if failures else ("", 0)
-        if count >= ALIKE:
-            self.reason = f"{count} cells failed alike ({cause})"
-            return True
-        if cell.id not in self.canaries and cell.formulation in {
-            self.canaries.get(other) for other in failures
-        }:
+        for cause in sorted(set(failures.values())):
+            alike = [other for other, why in failures.items() if why == cause]
+            kinds = Counter(self.formulations.get(other, "") for other in alike)
+            everywhere = len(kinds) >= min(ALIKE, len(set(self.formulations.values())))
+            if everywhere and len(alike) >= ALIKE:
+                self.reason = f"{len(alike)} cells failed alike: {self.error(alike[0])}"
+                return True
+            if kinds[cell.formulation] >= ALIKE:
+                count = kinds[cell.formulation]
+                self.reason = f"{count} cells of {cell.formulation} failed alike: {self.error(alike[0])}"
+                return True
+        canaries = {self.formulations[other] for other in self.canaries & failures.keys()}
+        if cell.formulation in canaries and cell.id not in self.canaries:
             self.reason = f"the canary of {cell.formulation} failed"
             return True
         return False
@@ -42,3 +53,8 @@ class Gate:
         folder = self.submission.folder / "failures"
         names = os.listdir(folder) if folder.is_dir() else []
         return {cell: cause for cause, _, cell in (name.partition(".") for name in names)}
+
+    def error(self, cell: str) -> str:
+        """The sentence of a failure."""
+        status = lease.read(self.submission.out / "cells" / cell / "status.json")
+        return str(status.get("error", "see --status"))

@@ -41,6 +41,8 @@ def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
                 readable = out.stat().st_mode & (0o777 if path.is_dir() else 0o666)
                 path.chmod(readable)
             temporary.rename(place)
+        except OSError as error:
+            raise store.Unwritable(error.errno, error.strerror, str(place)) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return code, tuple(named)

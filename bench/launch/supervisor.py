@@ -45,7 +45,10 @@ class Supervisor:
         self.token = (
             f"{submission.id}/{index}/{restart}/{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         )
-        self.found, self.fruitless = "", 0  # the progress that this start found, and how many before it made none
+        self.found, self.fruitless = (
+            "",
+            0,
+        )  # the progress that this start found, and how many before it made none
         self.stopping: str | None = None
         self.reason: str | None = None  # of the ending, should its file not be written
         self.changed = threading.Event()

@@ -15,12 +15,12 @@ Retry = Literal["failed", "all"]
 
 def note(folder: Path, text: str) -> None:
     """A line in the cell's log. A log that cannot be written stops nothing."""
-    with suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+    with suppress(OSError), store.append(folder / "log.txt") as log:
+        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
 
-def fail(folder: Path, error: str, trace: str, cause: str) -> None:
-    """Note why a cell failed. A trained cell stays trained: only its measuring is done again.
+def fail(folder: Path, error: str, trace: str, cause: str, evaluation: str) -> None:
+    """Note why a cell failed. A trained cell stays trained: it failed under this ``evaluation``, and is whole for others.
 
     ``error`` is a sentence, ``trace`` the whole story, and ``cause`` the same for failures that are alike.
     """
@@ -29,7 +29,8 @@ def fail(folder: Path, error: str, trace: str, cause: str) -> None:
         status = store.read_object(folder / "status.json")
     except store.Damaged:
         status = {"state": "failed"}
-    store.write_json(folder / "status.json", status | {"error": error, "cause": cause})
+    told = {"error": error, "cause": cause, "evaluation": evaluation}
+    store.write_json(folder / "status.json", status | told)
     note(folder, f"failed: {error}")
 
 
@@ -49,7 +50,7 @@ def retry(folder: Path, what: Retry) -> None:
             store.checkpoint_file(folder, step).unlink()
     else:
         status = store.read_object(folder / "status.json")
-        for word in ("error", "cause"):
+        for word in ("error", "cause", "evaluation"):
             status.pop(word, None)
         if status["state"] == "failed":
             (folder / "status.json").unlink()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import cli, parser, plan, status
+from bench import STARTED, cli, parser, plan, status
 from bench.launch import drive
 from bench.launch.describe import describe
 from samplers.errors import UserError
-
-STARTED = time.perf_counter()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,17 +28,16 @@ from bench.control import Bench, Control
 from bench.measure import measure
 from bench.pictures import Lost, Pictures
 from bench.plan import Planned
-from bench.provenance import inputs, provenance, verify, verify_unfinished
+from bench.provenance import Changed, inputs, provenance, verify, verify_unfinished
 from bench.setup import Setup
 from bench.train import Trained, finite, train
 from bench.wording import many
-from samplers.errors import UserError
 
 
 def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
     """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status.
 
-    Raises :class:`UserError` for a cell that was made by something else, :class:`bench.store.Unwritable`, and
+    Raises :class:`Changed` for a cell that was made by something else, :class:`bench.store.Unwritable`, and
     :class:`bench.checkpoint.Stopped` once everything is saved.
     """
     again = attempt(pack, setup, evaluation, bench)
@@ -64,29 +63,29 @@ def attempt(
         cells.forget(lost.planned.folder)
         others = [replace(p, state="trained") for p in pack if p is not lost.planned]
         return [*([others] if others else []), [replace(lost.planned, state="missing")]]
-    except (UserError, store.Unwritable):
+    except (Changed, store.Unwritable):
         raise
     except Exception as error:
         if len(pack) > 1:  # one by one, so that only the culprit fails
             return [[planned if train_first else replace(planned, state="trained")] for planned in pack]
-        fail(pack[0], error, bench.control)
+        fail(pack[0], error, evaluation, bench.control)
     return []
 
 
-def fail(planned: Planned, error: Exception, control: Control) -> None:
+def fail(planned: Planned, error: Exception, evaluation: Evaluation, control: Control) -> None:
     """Note why a cell failed. Failures are alike if the same kind of error was raised in the same place."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     cause = hashlib.sha256("\n".join([type(error).__name__, *places]).encode()).hexdigest()[:8]
     sentence = f"{type(error).__name__}: {error}"
     control.guard([planned.folder])
-    cells.fail(planned.folder, sentence, traceback.format_exc(), cause)
+    cells.fail(planned.folder, sentence, traceback.format_exc(), cause, evaluation.id)
     control.failed(planned.cell.id, cause)
 
 
 def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     """Write what goes into each cell; a training that was interrupted must have been begun with the same.
 
-    Raises :class:`UserError` otherwise.
+    Raises :class:`Changed` otherwise.
     """
     bench.control.guard([p.folder for p in pack])
     for planned in pack:

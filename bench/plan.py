@@ -179,7 +179,7 @@ class Looker:
             return "diverged"
         if all((folder / self.measured / name).exists() for name in store.MEASURED):
             return "done"
-        if status.get("error"):
+        if status.get("error") and (state == "failed" or status.get("evaluation") == self.measured):
             return "failed"
         return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
 

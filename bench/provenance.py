@@ -22,6 +22,10 @@ from samplers.errors import UserError
 from samplers.plugin import text_behind
 
 
+class Changed(UserError):
+    """A cell that was begun with something else than there is now: nothing of it may be gone on with."""
+
+
 def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
     """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
     return {
@@ -41,12 +45,12 @@ def probe(formulation: Formulation) -> list[list[float]]:
 
 
 def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
-    """Raises :class:`UserError` if a trained cell was made from other data, text encoder or formulation."""
+    """Raises :class:`Changed` if a trained cell was made from other data, text encoder or formulation."""
     kept = store.read_object(folder / "config.json")
     now = inputs(setup, formulation)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
         what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
-        raise UserError(
+        raise Changed(
             f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
         )
     verify_formulation(folder, formulation)
@@ -56,17 +60,17 @@ def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> N
     """As :func:`verify`, for a training that was interrupted: then the plugin's text must be the same too."""
     verify(folder, setup, formulation)
     if store.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
-        raise UserError(
+        raise Changed(
             f"the plugin of {formulation.name!r} has changed since the training in {folder} was interrupted: "
             f"restore it, or delete that folder to train from the start"
         )
 
 
 def verify_formulation(folder: Path, formulation: Formulation) -> None:
-    """Raises :class:`UserError` if the cell in ``folder`` was trained with other coefficients under the same name."""
+    """Raises :class:`Changed` if the cell in ``folder`` was trained with other coefficients under the same name."""
     kept = store.read_object(folder / "config.json")["coefficients"]
     if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise UserError(
+        raise Changed(
             f"formulation {formulation.name!r} has changed since {folder} was trained: "
             f"register it under another name, or delete the folder"
         )

@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from samplers.errors import UserError
 
@@ -62,9 +62,9 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         folder(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         temporary = Path(name)
-        os.fchmod(handle, path.parent.stat().st_mode & 0o666)
         os.close(handle)
         write(temporary)
+        temporary.chmod(path.parent.stat().st_mode & 0o666)  # now: safetensors makes a file of its own
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -95,6 +95,17 @@ def sweep(folder: Path) -> None:
     for left in folder.rglob(".*.*"):
         if left.is_file():
             left.unlink(missing_ok=True)
+
+
+def append(path: Path) -> BinaryIO:
+    """A log, opened for whole lines at its end; read by whoever can read its folder."""
+
+    def opener(name: str, flags: int) -> int:
+        handle = os.open(name, flags, 0o600)
+        os.fchmod(handle, path.parent.stat().st_mode & 0o666)
+        return handle
+
+    return open(path, "ab", buffering=0, opener=opener)
 
 
 def write_json(path: Path, value: Any) -> None:

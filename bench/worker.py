@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import formulations
-from bench import checkpoint, lease, pack, plan, setup, store, tuning, yardsticks
+from bench import STARTED, checkpoint, lease, pack, plan, setup, store, tuning, yardsticks
 from bench.control import Bench, Control
 from bench.device import pick_device
 from bench.heart import Heart
@@ -33,8 +32,6 @@ from bench.setup import Setup
 from bench.stages import Stages
 from bench.wording import many
 from samplers.errors import UserError
-
-STARTED = time.perf_counter()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

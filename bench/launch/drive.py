@@ -212,9 +212,9 @@ def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -
         if pool.several:
             display.say(status.counts(planned))
         pool.run(Follow(submission, display, pool.endings))
-    if refused := [index for index, ending in pool.endings.items() if ending == "refused"]:
+    if {*pool.endings.values()} == {"refused"}:
         discard(submission, new)
-        raise UserError(str(pool.reasons[refused[0]]))
+        raise UserError(str(pool.reasons[min(pool.reasons)]))
     if pool.stopping:
         raise KeyboardInterrupt
     ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in ("settled", "failed")]

@@ -63,8 +63,8 @@ class Supervisor:
         try:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written
-            self.reason = f"{error.filename or self.submission.folder}: {error.strerror or error}"
-            return self.write("unwritable", self.reason)
+            why = f"{error.filename or self.submission.folder}: {error.strerror or error}"
+            return self.write("unwritable", why)
 
     def _run(self) -> Ending:
         before = lease.state(self.submission, self.index)
@@ -104,14 +104,15 @@ class Supervisor:
             str(self.index),
             self.token,
         ]
-        with self.submission.log_file(self.index).open("ab") as log:
+        with store.append(self.submission.log_file(self.index)) as log:
             child = subprocess.Popen(
                 argv + ["--alone"] * alone,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment | pythonpath(self.submission.code_folder),
-                process_group=0,  # the terminal's Ctrl-C is for the driver, which asks each worker once
+                # a terminal's Ctrl-C is for the driver, which asks each worker once; Slurm may kill by group
+                process_group=0 if self.job is None else None,
             )
             threading.Thread(target=self._wait, args=(child,), daemon=True).start()
             told = False
@@ -143,9 +144,8 @@ class Supervisor:
         tail = last_lines(self.submission.log_file(self.index), 20)
         sentence = f"the worker {died_of(code)} {DEATHS} times at this cell"
         for cell in at:
-            cells.fail(
-                self.submission.out / "cells" / cell, sentence, f"{sentence}\n\n{tail}\n", f"killed{code}"
-            )
+            folder, evaluation = self.submission.out / "cells" / cell, self.submission.grid.evaluation.id
+            cells.fail(folder, sentence, f"{sentence}\n\n{tail}\n", f"killed{code}", evaluation)
             failed(self.submission, cell, f"killed{code}")
         self.submission.beat_file(self.index).unlink(missing_ok=True)
         return list(at)
@@ -156,11 +156,11 @@ class Supervisor:
         if ending in ("held", "refused", "unwritable"):
             none = f"{self.submission.out} cannot be written" if ending == "unwritable" else None
             reason = error_of(self.submission.log_file(self.index), none)
-        self.reason = reason
         return self.write(ending, reason)
 
     def write(self, ending: Ending | str, reason: str | None) -> Ending:
         """Write the share's state, unless a newer supervisor has."""
+        self.reason = reason
         if lease.state(self.submission, self.index).get("restart", -1) > self.restart:
             return "fenced"
         state = {
@@ -182,8 +182,8 @@ class Supervisor:
 
     def say(self, text: str) -> None:
         """A line in the share's log, if it takes one."""
-        with suppress(OSError), self.submission.log_file(self.index).open("a", encoding="utf-8") as log:
-            log.write(f"{text}\n")
+        with suppress(OSError), store.append(self.submission.log_file(self.index)) as log:
+            log.write(f"{text}\n".encode())
 
 
 def pythonpath(code: Path) -> dict[str, str]:

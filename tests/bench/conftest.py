@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
 
+from bench import tuning, worker
 from bench.config import Cell, Evaluation, Grid, Images, Model, Training
+from bench.launch.codes import Ending
+from bench.launch.local import Pool
+from bench.launch.supervisor import Supervisor
 from bench.setup import Setup, make
+
+from .tables import Stub, Table, Using
 
 CPU = torch.device("cpu")
 
@@ -22,9 +34,12 @@ TINY = Grid(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Many small products: threads only cost, and one thread is bit-reproducible."""
+def one_thread() -> Iterator[None]:
+    """Many small products: threads only cost, and one thread is bit-reproducible. In workers too."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +63,65 @@ def setup() -> Setup:
 @pytest.fixture
 def cell() -> Cell:
     return Cell("rf", "shapes", 0, TINY.model, TINY.images, TINY.training)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run in this process, where a test can reach into them; their supervisors and the command are as usual."""
+
+    def attempt(self: Supervisor, alone: bool) -> int:
+        usual = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)}
+        monkeypatch.setattr(worker, "STARTED", time.perf_counter())
+        argv = [str(self.submission.folder), str(self.index), self.token, *["--alone"] * alone]
+        try:
+            with (
+                self.submission.log_file(self.index).open("a") as log,
+                redirect_stdout(log),
+                redirect_stderr(log),
+            ):
+                return worker.main(argv)
+        finally:
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+
+    def run(self: Pool, watch: Callable[[], None]) -> dict[int, Ending]:
+        for index in range(len(self.submission.shares)):
+            self.endings[index] = Supervisor(self.submission, index, {}).run()
+        watch()
+        return self.endings
+
+    monkeypatch.setattr(os, "getppid", os.getpid)  # a worker looks whether its supervisor lives
+    monkeypatch.setattr(Supervisor, "attempt", attempt)
+    monkeypatch.setattr(Pool, "run", run)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements and compiled code of a test are its own, and there are headers to compile with."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "Python.h").touch()
+    monkeypatch.setattr(tuning.sysconfig, "get_path", lambda name: str(tmp_path / "include"))
+
+
+@pytest.fixture
+def using(monkeypatch: pytest.MonkeyPatch) -> Using:
+    """Measure by a table, on a machine with enough memory."""
+
+    def use(table: Table) -> Table:
+        monkeypatch.setattr(tuning, "Trainer", Stub)
+        monkeypatch.setattr(tuning, "alternate", table.alternate)
+        monkeypatch.setattr(tuning, "seconds", table.seconds)
+        monkeypatch.setattr(tuning, "free_memory", lambda device: float("inf"))
+        monkeypatch.setattr(torch.compiler, "reset", lambda: None)
+        return table
+
+    return use
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a compiler here."""
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "c++" else None)

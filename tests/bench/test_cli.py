@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,10 +61,11 @@ def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
     assert not out.exists()
 
 
-def test_compiling_without_a_compiler_is_refused_before_anything_is_written(
+def test_compiling_without_a_compiler_is_refused_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    """Workers find out; the command lets no folder stand that was made for nothing."""
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.delenv("CXX", raising=False)
     out = tmp_path / "run"
     assert grid.main([*BASE, "--compile", "on", "--out", str(out)]) == 2
@@ -82,23 +82,41 @@ def test_a_folder_that_is_something_else(tmp_path: Path, capsys: pytest.CaptureF
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--dry-run"], ["--dry-run", "--preset", "paper"]])
-def test_help_and_plan_need_no_torch(argv: list[str]) -> None:
+LOOKS = [
+    ["--help"],
+    ["--dry-run", "--tflops", "1"],
+    ["--dry-run", "--tflops", "1", "--preset", "paper"],
+    ["--status"],
+]
+
+
+@pytest.mark.parametrize("argv", LOOKS, ids=" ".join)
+def test_help_and_looks_are_quick(argv: list[str], tmp_path: Path) -> None:
+    """None of them imports what takes a second to import, so neither does the command before it needs it."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('MODULES', *sys.modules))\n"
+        "from bench import grid\n"
+        "sys.exit(grid.main(sys.argv[1:]))"
+    )
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "bench.grid", *argv],
+        [sys.executable, "-c", code, *argv, "--out", str(tmp_path / "run")],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
         check=False,
     )
-    assert done.returncode == 0
-    assert "| torch\n" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    (modules,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("MODULES "))
+    assert "bench.launch.drive" in modules
+    assert not {"torch", "pandas", "scipy", "matplotlib", "submitit"} & set(modules)
+    assert not (tmp_path / "run").exists()
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert grid.main(["--preset", "paper", "--dry-run", "--out", str(tmp_path / "run")]) == 0
+    assert grid.main(["--preset", "paper", "--dry-run", "--tflops", "1", "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
     assert "122 cells: 61 formulations x 2 datasets x 1 seeds" in printed
     assert "edm(-1.20,1.20)" in printed
@@ -137,14 +155,14 @@ def test_a_plan_refuses_what_a_run_would(argv: list[str], capsys: pytest.Capture
     ],
 )
 def test_pack_and_compile_are_auto_unless_given(argv: list[str], pack: int | None, compiled: str) -> None:
-    args, changed = parse(["--preset", "smoke", *argv])
-    assert (args.pack, args.compile) == (pack, compiled)
-    assert changed == parse(["--preset", "smoke"])[1], "neither is part of what an experiment is"
+    args = parse(["--preset", "smoke", *argv])
+    assert (args.execution.pack, args.execution.compile) == (pack, compiled)
+    assert args.grid == parse(["--preset", "smoke"]).grid, "neither is part of what an experiment is"
 
 
 def test_every_option_reaches_the_configuration() -> None:
-    usual = parse(["--preset", "smoke"])[1]
-    changed = parse(EVERYTHING.split())[1]
+    usual = parse(["--preset", "smoke"]).grid
+    changed = parse(EVERYTHING.split()).grid
     from bench.config import full
 
     def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config import (
-    PRESETS,
     Cell,
     Evaluation,
     Grid,
@@ -21,8 +20,8 @@ from bench.config import (
     full,
     identity,
     non_default,
-    preset,
 )
+from bench.presets import PRESETS, preset
 from samplers.errors import UserError
 
 GOLDEN = {

@@ -130,7 +130,7 @@ def test_trained_cells_take_no_training_and_images_that_are_there_no_generation(
     assert hours([planned(tmp_path, 1)], tflops=1.0) == pytest.approx((measuring + amounts.training) / rate)
     assert estimate([trained], [[trained]], TINY, "slurm").peak_bytes == amounts.evaluation_files
     for weights, setting in control_settings(TINY.evaluation):
-        path = file(trained.folder, TINY.evaluation, setting_name(weights, setting))
+        path = store.images_file(trained.folder, TINY.evaluation.sampling, setting_name(weights, setting))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert hours([trained], tflops=1.0) == pytest.approx(amounts.metrics / rate)

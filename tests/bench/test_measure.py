@@ -77,6 +77,7 @@ def write_folder(folder: Path, setup: Setup, words: str | None = None) -> None:
         (folder / f"{i:03}.txt").write_text(words or caption)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_folder_of_images_runs_through(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import plan, store
+from bench.cells import retry
 from bench.config import Cell, Evaluation, Grid, Training, full
 from bench.models.shape import ARCHITECTURE
 from samplers.errors import UserError
@@ -19,7 +20,8 @@ from samplers.errors import UserError
 def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:
     folder = out / "cells" / cell.id
     store.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
-    store.write_json(folder / "status.json", {"state": state})
+    error = {"error": "RuntimeError: a bad day"} if state == "failed" else {}
+    store.write_json(folder / "status.json", {"state": state, **error})
     if state == "trained":
         for name in store.WEIGHTS:
             store.write_text(folder / name, "")
@@ -77,9 +79,9 @@ def test_states(tmp_path: Path) -> None:
     made = plan.make(grid, tmp_path)
     assert [p.state for p in made.cells] == ["done", "trained", "diverged", "failed", "missing", "missing"]
     assert made.counts() == {"done": 1, "trained": 1, "diverged": 1, "failed": 1, "missing": 2}
-    packs = [[p.cell.formulation for p in pack] for pack in made.todo(16)]
-    assert packs == [["eps/cos"], ["eps/linear", "v/linear", "edm/rf"]]
-    (made.cells[0].folder / grid.evaluation.id / "images.safetensors").unlink()
+    groups = [[p.cell.formulation for p in group] for group in made.groups()]
+    assert groups == [["eps/cos"], ["v/linear", "edm/rf"]], "neither what is at its end nor what failed"
+    (made.cells[0].folder / grid.evaluation.id / "per_sample.safetensors").unlink()
     assert plan.make(grid, tmp_path).cells[0].state == "trained", "measured again, because something is gone"
     (made.cells[0].folder / "raw.safetensors").unlink()
     assert plan.make(grid, tmp_path).cells[0].state == "missing", "trained again, because weights are gone"
@@ -90,11 +92,43 @@ def test_states(tmp_path: Path) -> None:
     )
 
 
+def test_a_cell_whose_measuring_failed_has_failed_until_it_is_tried_again(tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf",))
+    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
+    failed = {"state": "trained", "error": "OSError: disk full", "evaluation": grid.evaluation.id}
+    store.write_json(folder / "status.json", failed)
+    other = replace(grid, evaluation=replace(grid.evaluation, samples=9))
+    assert plan.make(other, tmp_path).cells[0].state == "trained", "another evaluation was not tried"
+    assert plan.make(grid, tmp_path).cells[0].state == "failed"
+    retry(folder, "failed")
+    assert plan.make(grid, tmp_path).cells[0].state == "trained"
+
+
+@pytest.mark.parametrize("left", ["lease.json", "checkpoint-00000012.safetensors"])
+def test_a_cell_that_lost_its_worker_is_stale(left: str, tmp_path: Path) -> None:
+    grid = Grid(formulations=("rf",))
+    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "missing")
+    (folder / "status.json").unlink()
+    assert plan.make(grid, tmp_path).cells[0].state == "missing"
+    store.write_text(folder / left, "{}")
+    made = plan.make(grid, tmp_path)
+    assert made.cells[0].state == "stale"
+    assert made.ready() == list(made.cells)
+
+
+def test_what_others_are_at_is_not_to_be_run(tmp_path: Path) -> None:
+    made = plan.make(Grid(formulations=("rf", "eps/cos", "v/cos")), tmp_path)
+    states: tuple[plan.State, ...] = ("running", "queued", "stale")
+    busy = replace(made, cells=tuple(replace(p, state=s) for p, s in zip(made.cells, states, strict=True)))
+    assert [p.cell.formulation for p in busy.ready()] == ["v/cos"]
+    assert [[p.cell.formulation for p in group] for group in busy.groups()] == [["v/cos"]]
+
+
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
 def test_packs_cover_what_is_missing_once(size: int, seeds: int, datasets: int) -> None:
     grid = Grid(formulations=("edm*",), datasets=("shapes", "digits")[:datasets], seeds=seeds)
     made = plan.make(grid, Path("nowhere"))
-    packs = made.todo(size)
+    packs = [pack for group in made.groups() for pack in plan.even(group, size)]
     assert [p for pack in packs for p in pack] == list(made.cells)
     assert all(len(pack) <= size for pack in packs)
     assert max(map(len, packs)) - min(map(len, packs)) <= 1
@@ -119,20 +153,24 @@ def test_a_cell_of_another_network_is_an_error(tmp_path: Path) -> None:
     for kept in ({"cell": full(cell)}, {"cell": full(cell), "architecture": "mmdit-1"}):
         store.write_json(file, kept)
         with pytest.raises(UserError, match="trained with another version of the network"):
-            plan.look(cell, tmp_path, grid.evaluation)
+            plan.Looker(tmp_path, grid.evaluation)(cell)
     store.write_json(file, {"cell": full(cell), "architecture": ARCHITECTURE})
-    assert plan.look(cell, tmp_path, grid.evaluation).state == "missing"
+    assert plan.Looker(tmp_path, grid.evaluation)(cell).state == "missing"
 
 
-def test_foreign_and_truncated_files_are_named(tmp_path: Path) -> None:
+def test_foreign_and_truncated_files_are_named_and_the_cell_is_run_again(tmp_path: Path) -> None:
     grid = Grid(formulations=("rf",))
-    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
-    (folder / "status.json").write_text('{"state": "tra')
-    with pytest.raises(UserError, match=r"status\.json cannot be read"):
-        plan.make(grid, tmp_path)
-    (folder / "config.json").write_text("[]")
-    with pytest.raises(UserError, match=r"config\.json"):
-        plan.make(grid, tmp_path)
+    folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained", grid.evaluation)
+    for name, content in (
+        ("status.json", '{"state": "tra'),
+        ("status.json", '{"state": "happy"}'),
+        ("config.json", "[]"),
+    ):
+        (folder / name).write_text(content)
+        (found,) = plan.make(grid, tmp_path).cells
+        assert found.state == "missing"
+        assert found.damage is not None
+        assert f"{name} cannot be read" in found.damage
 
 
 def test_differing_names_the_fields() -> None:

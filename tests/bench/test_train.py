@@ -27,6 +27,12 @@ def run(
     recipe = replace(grid.training, **options.pop("recipe", {}))
     formulations = options.pop("formulations", None) or [get(n) for n in names]
     lines: list[list[dict[str, Any]]] = [[] for _ in formulations]
+
+    def record(member: int, so_far: list[dict[str, Any]]) -> None:
+        assert so_far[: len(lines[member])] == lines[member]
+        assert len(so_far) <= len(lines[member]) + 1
+        lines[member] = list(so_far)
+
     trained = train(
         formulations,
         setup.shape(grid.model, grid.images.resolution),
@@ -34,7 +40,7 @@ def run(
         Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU),
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
         options.pop("seed", 0),
-        lambda member, line: lines[member].append(line),
+        record,
         **options,
     )
     return trained, lines

@@ -22,7 +22,15 @@ SMALL = [
     "--validation-images", "32", "--batch", "8", "--validations", "4", "--validation-batch", "16", "--weights", "ema",
     "--settings", "4:1", "2:5", "--samples", "8", "--compile", "off", "--pack", "1", "--checkpoint", "0.01",
 ]  # fmt: skip
-SLURM = ["--executor", "slurm", "--device", "cpu", "--slurm.gpus=8", "--slurm.cpus_per_task=2", "--slurm.time=60"]
+SLURM = [
+    "--executor",
+    "slurm",
+    "--device",
+    "cpu",
+    "--slurm.gpus=8",
+    "--slurm.cpus_per_task=2",
+    "--slurm.time=60",
+]
 """A worker takes all the pretended GPUs of its node: four workers run at once, one on each."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "FLOWBENCH_SECRET": "hunter2"}
 
@@ -140,5 +148,7 @@ def differences(one: Run, other: Run) -> Iterator[str]:
 def facts(file: Path, drop: str) -> list[dict[str, Any]]:
     """The JSON objects of a file without what differs from run to run."""
     text = file.read_text()
-    found = [json.loads(line) for line in text.splitlines()] if file.suffix == ".jsonl" else [json.loads(text)]
+    found = (
+        [json.loads(line) for line in text.splitlines()] if file.suffix == ".jsonl" else [json.loads(text)]
+    )
     return [{k: v for k, v in value.items() if k != drop} for value in found]

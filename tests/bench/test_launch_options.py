@@ -1,0 +1,201 @@
+"""What the user may ask Slurm for, in which words, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from submitit import SlurmExecutor
+
+from bench.launch import options
+from bench.launch.options import SlurmOptions, parse, take
+from samplers.errors import UserError
+
+HELP = """
+  -A, --account=name          charge job to specified account
+  -H, --hold                  submit job in held state
+      --nice[=value]          decrease scheduling priority by value
+      --reservation=name      allocate resources from named reservation
+      --container             Path to OCI container bundle
+      --mem=MB                minimum amount of real memory
+                              --mem >= --mem-per-cpu if --mem is specified.
+  -B  --extra-node-info=S[:C[:T]]  combine request of sockets per node,
+"""
+
+
+@pytest.fixture(autouse=True)
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An sbatch that only has a help text, alone on PATH."""
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\n/bin/cat <<'END'{HELP}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options.sbatch_options.cache_clear()
+    return program
+
+
+def read(*words: str) -> SlurmOptions:
+    pairs, rest = take([f"--slurm.{word}" for word in words])
+    assert not rest
+    return parse(pairs)
+
+
+def refusal(*words: str) -> str:
+    with pytest.raises(UserError) as error:
+        read(*words)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_pairs_are_taken_out_of_a_command_line() -> None:
+    line = [
+        "--steps",
+        "3",
+        "--slurm.partition=gpu",
+        "--slurm.time",
+        "30",
+        "--slurm.hold",
+        "--out",
+        "x",
+        "--slurm.exclusive",
+    ]
+    pairs, rest = take(line)
+    assert pairs == [("partition", "gpu"), ("time", "30"), ("hold", ""), ("exclusive", "")]
+    assert rest == ["--steps", "3", "--out", "x"]
+
+
+def test_every_parameter_of_submitit_can_be_set_or_is_refused_with_a_reason() -> None:
+    for name in SlurmExecutor._valid_parameters():
+        if name in options.REFUSED:
+            assert name in refusal(f"{name}=1")
+        else:
+            chosen = read(
+                f"{name}={'false' if name == 'stderr_to_stdout' else '1'}" if name != "time" else "time=5"
+            )
+            assert name in chosen.given or name == "stderr_to_stdout"
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["cpus-per-task=4"], {"cpus_per_task": 4}),
+        (["cpus_per_task=4", "cpus-per-task=6"], {"cpus_per_task": 6}),
+        (["gpus=a100:2"], {"gpus_per_node": "a100:2"}),
+        (["gpus=0"], {"gpus_per_node": 0}),
+        (["setup=module load x", "setup=ulimit -c 0"], {"setup": ["module load x", "ulimit -c 0"]}),
+        (["srun-args=--mpi=none '--x=a b'"], {"srun_args": ["--mpi=none", "--x=a b"]}),
+        (["exclusive"], {"exclusive": True}),
+        (["exclusive=user"], {"exclusive": "user"}),
+        (["exclusive", "exclusive=no"], {}),
+        (["stderr-to-stdout=yes"], {"stderr_to_stdout": True}),
+        (["use-srun=true", "nodes=1"], {"use_srun": True, "nodes": 1}),
+        (["dependency=afterok:7"], {"dependency": "afterok:7"}),
+    ],
+)
+def test_values_have_the_type_that_submitit_wants(words: list[str], given: dict[str, Any]) -> None:
+    assert read(*words) == SlurmOptions(given, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["reservation=r1"], {"reservation": "r1"}),
+        (["nice"], {"nice": True}),
+        (["nice=100"], {"nice": "100"}),
+        (["nice=0"], {"nice": "0"}),
+        (["hold", "hold=false"], {}),
+        (["container=/image"], {"container": "/image"}),
+        (["extra_node_info=1:2"], {"extra-node-info": "1:2"}),
+    ],
+)
+def test_what_only_sbatch_knows_goes_to_sbatch(words: list[str], extra: dict[str, Any]) -> None:
+    assert read(*words) == SlurmOptions({}, extra)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        *[("240", 240), ("30:00", 30), ("30:01", 31), ("1:30:00", 90), ("1-12", 2160), ("1-12:30", 2190)],
+        *[("0-0:30:1", 31), ("2-00:00:00", 2880)],
+    ],
+)
+def test_a_time_is_read_as_sbatch_reads_it(text: str, minutes: int) -> None:
+    assert read(f"time={text}").minutes == minutes
+
+
+@given(st.integers(0, 20), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
+def test_the_two_long_forms_of_a_time_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
+    assert options.minutes(f"{days}-{hours}:{minutes}:{seconds}") == options.minutes(
+        f"{24 * days + hours}:{minutes}:{seconds}"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "1-", "-5", "1:2:3:4", "1.5", "unlimited", "٣"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    assert "minutes or [DAYS-]HOURS:MINUTES:SECONDS are needed" in refusal(f"time={text}")
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("patition=x", "did you mean 'partition'"),
+        ("gpu=1", "'gpus'"),
+        ("reservations=x", "'reservation'"),
+        ("nodes=2", "one process"),
+        ("ntasks-per-node=2", "one process"),
+        ("use-srun=false", "only what srun has started"),
+        ("array=0-3", "--slurm.array-parallelism"),
+        ("job-name=x", "name"),
+        ("signal=USR1", "--slurm.signal-delay-s"),
+        ("no-requeue", "requeued"),
+        ("additional_parameters={}", "--slurm.reservation=NAME"),
+        ("cpus_per_task=many", "whole number"),
+        ("cpus_per_task=0", "greater than 0"),
+        ("gpus=one", "number of GPUs"),
+        ("stderr_to_stdout=perhaps", "true or false"),
+        ("partition=", "a value is needed"),
+        ("comment=a\nb", "control characters"),
+        ("srun_args='", "quotation"),
+        ("time=3", "more than 3 min"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(word: str, part: str) -> None:
+    key = word.partition("=")[0]
+    said = refusal(word)
+    assert said.startswith(f"--slurm.{key}")
+    assert part in said
+
+
+def test_the_warning_must_come_before_the_end() -> None:
+    assert read("time=11", "signal-delay-s=599").warning == 599
+    assert "--slurm.signal-delay-s" in refusal("time=11", "signal-delay-s=600")
+
+
+def test_without_sbatch_only_submitits_options_are_known(sbatch: Path) -> None:
+    sbatch.unlink()
+    assert read("partition=gpu").given == {"partition": "gpu"}
+    assert "sbatch cannot be asked" in refusal("reservation=r1")
+
+
+@pytest.mark.parametrize(
+    ("device", "words", "sent"),
+    [
+        ("auto", [], {"gpus_per_node": 1, "cpus_per_task": 8}),
+        ("cuda", ["cpus_per_task=3"], {"gpus_per_node": 1, "cpus_per_task": 3}),
+        ("cuda", ["cpus_per_gpu=3"], {"gpus_per_task": 1, "cpus_per_gpu": 3}),
+        ("cpu", [], {}),
+        ("cpu", ["gpus=1"], {"gpus_per_node": 1, "cpus_per_task": 8}),
+        ("auto", ["gpus=0"], {"gpus_per_node": 0}),
+        ("auto", ["gpus=a100:2"], {"gpus_per_node": "a100:2", "cpus_per_task": 8}),
+        ("auto", ["gres=gpu:1"], {"gres": "gpu:1", "cpus_per_task": 8}),
+        ("auto", ["gres=lustre:1"], {"gres": "lustre:1", "gpus_per_node": 1, "cpus_per_task": 8}),
+    ],
+)
+def test_one_gpu_with_eight_cores_unless_something_else_was_said(
+    device: str, words: list[str], sent: dict[str, Any]
+) -> None:
+    always = {"time": 240, "signal_delay_s": 120, "array_parallelism": 256, "wckey": None}
+    assert read(*words).parameters(device) == {**always, **sent, "additional_parameters": {"requeue": True}}

@@ -1,0 +1,96 @@
+"""What was measured is kept, and measured again only where that is needed. Measurements are tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import tuning
+
+from .tables import RECIPE, SHAPE, Table, Using, files, tuner
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+def test_what_was_measured_is_not_measured_again(using: Using) -> None:
+    first, second = Table(lambda n: n**1.5, lambda n: 0.5), Table(lambda n: 1.0)
+    using(first)
+    found = (tuner().pack(6), tuner().eager(3), tuner().compiled(2))
+    assert first.measured
+    using(second)
+    assert (tuner().pack(6), tuner().eager(3), tuner().compiled(2)) == found
+    assert second.measured == []
+    assert tuner().pack(4) == (4, 2.0), "other sizes are"
+    assert second.measured == ["eager-4", "eager-2"]
+
+
+def test_other_work_is_another_file(using: Using, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = using(Table(lambda n: 1.0))
+    tuner().eager(1)
+    tuner(shape=replace(SHAPE, width=64)).eager(1)
+    tuner(recipe=replace(RECIPE, batch=8)).eager(1)
+    tuner(recipe=replace(RECIPE, precision="bf16")).eager(1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    tuner().eager(1)
+    monkeypatch.setattr(tuning, "versions", lambda: {"torch": "0.1", "python": "3"})
+    tuner().eager(1)
+    monkeypatch.setattr(tuning, "device_name", lambda device: "abacus")
+    tuner().eager(1)
+    assert table.measured == ["eager-1"] * 7
+    assert len(files()) == 7
+    works = [json.loads(file.read_text())["work"] for file in files()]
+    assert sorted(work["device"] == "abacus" for work in works) == [False] * 6 + [True]
+    tuner(recipe=replace(RECIPE, steps=7, lr=1.0)).eager(1)
+    assert len(files()) == 7, "the length of a run is no part of a step"
+
+
+DAMAGE = ["", '{"eager', "[]", "null", "\x00"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_measured_again(damage: str, using: Using) -> None:
+    table = using(Table(lambda n: 1.0))
+    tuner().eager(1)
+    (file,) = files()
+    file.write_text(damage)
+    assert tuner().eager(1) == 1.0
+    assert table.measured == ["eager-1"] * 2
+    assert tuner().eager(1) == 1.0
+    assert table.measured == ["eager-1"] * 2, "and is whole again"
+
+
+WRONG: list[Any] = [None, "x", [], {}, [1.0, 2.0], [1.0, None, 2.0], [[1.0], 2.0, 3.0]]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=str)
+def test_a_file_that_holds_something_else_is_measured_again(value: Any, using: Using) -> None:
+    """As after an edit by hand, or in another version's format."""
+    table = using(Table(lambda n: 1.0, lambda n: 0.5, first=7.0))
+    tuner().eager(2)
+    (file,) = files()
+    kept = json.loads(file.read_text())
+    pairs = isinstance(value, list) and value == [1.0, 2.0]
+    file.write_text(
+        json.dumps(kept | {"eager-2": value, "compiled-2": value, "pack-2": None if pairs else value})
+    )
+    table.measured.clear()
+    assert tuner().eager(2) == 1.0
+    assert tuner().compiled(2) == tuning.Compiled(1.0, 0.5, 7.0)
+    assert tuner().pack(2) == (2, 2.0)
+    assert table.measured == ["eager-2", "eager-2", "compiled-2", "eager-2", "eager-1"]
+
+
+def test_a_folder_that_cannot_be_written_does_no_harm(
+    using: Using, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    table = using(Table(lambda n: max(1.0, n * n / 4)))
+    assert tuner().pack(4)[0] == 2
+    assert table.measured == ["eager-4", "eager-2", "eager-2", "eager-1"]
+    assert (tmp_path / "file").read_text() == ""

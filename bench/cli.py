@@ -45,7 +45,7 @@ class Arguments:
     wait: bool
     retry: Retry | None
     canary: bool
-    readable_by: Readers
+    readable_by: Readers | None
     tflops: float | None
 
 
@@ -130,7 +130,6 @@ def parser() -> Parser:
     running.add_argument("--wait", action="store_true", help="slurm: wait until all is done, and rank")
     running.add_argument(
         "--readable-by",
-        default="me",
         choices=tuple(MODES),
         metavar="me|group|all",
         help="who may read a new run folder (default me)",
@@ -165,6 +164,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
     if len(look) > 1:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")
+    check_together(args, look[0] if look else None)
     execution = execution_of(args)
     if pairs and execution.executor != "slurm":
         raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
@@ -181,6 +181,17 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         args.readable_by,
         args.tflops,
     )
+
+
+def check_together(args: argparse.Namespace, look: str | None) -> None:
+    """Raises :class:`UserError` for an option that would do nothing beside another."""
+    given = {"retry": args.retry, "wait": args.wait, "readable-by": args.readable_by}
+    given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
+    for name, value in given.items():
+        if value and look is not None:
+            raise UserError(f"--{name} does nothing beside --{look}: leave one of them out")
+    if args.tflops and look is None:
+        raise UserError("--tflops is for the estimate of --dry-run: leave it out, or add --dry-run")
 
 
 def execution_of(args: argparse.Namespace) -> Execution:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from bench import estimate, plan, status
 from bench.cli import Arguments
-from bench.launch import activity, drive, local
+from bench.launch import activity, drive, local, slurm
 from bench.plan import Plan
+from bench.wording import many
+from samplers.errors import UserError
 
 
 def describe(planned: Plan, args: Arguments) -> str:
@@ -46,8 +48,17 @@ def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:
     """How the cells would be handed out."""
     sizes = sorted({len(part) for part in divided}) or [0]
     cells_each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    told = f"{len(divided)} {'worker' if len(divided) == 1 else 'workers'} of {cells_each} cells"
+    told = f"{many(len(divided), 'worker')} of {cells_each} cells"
     if args.execution.executor == "local":
-        return f"executor: local, {len(local.slots(args.execution))} slots, {told}"
+        return f"executor: local, {many(len(local.slots(args.execution)), 'slot')}, {told}"
     limit, most = args.slurm.minutes, args.slurm.parallelism
-    return f"executor: slurm, {told}, {limit} minutes each, at most {most} at once"
+    arrays = many(-(-len(divided) // largest_array()), "array")
+    return f"executor: slurm, {told} in {arrays}, {limit} minutes each, at most {most} at once"
+
+
+def largest_array() -> int:
+    """How many tasks an array may have: Slurm's default where Slurm cannot be asked."""
+    try:
+        return slurm.USUAL_ARRAY if slurm.obstacle() else slurm.largest_array()
+    except UserError:
+        return slurm.USUAL_ARRAY

@@ -49,7 +49,12 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
 
 def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
     """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing."""
-    store.prepare(planned.out, MODES[args.readable_by])
+    store.prepare(planned.out, MODES[args.readable_by or "me"])
+    if args.readable_by and (mode := planned.out.stat().st_mode & 0o777) != MODES[args.readable_by]:
+        raise UserError(
+            f"--readable-by {args.readable_by}: {planned.out} is there already, with mode {mode:o}: "
+            f"change it with chmod -R, or name another --out"
+        )
     with store.lock(planned.out):
         doings = recovered(planned.out)
         planned = prepare(activity.overlay(looked(planned), doings), args)
@@ -111,6 +116,8 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
         return None
     code, plugins = snapshot.take(planned.out, args.plugins)
     found = shares.as_shares(divided, planned, args.canary)
+    if args.canary and not any(share.canary for share in found):
+        print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)
     submission = submissions.new(planned.out, planned.grid, args.execution, found, code, plugins, argv)
     submissions.write(submission)
     if submission.execution.executor == "slurm":

@@ -28,6 +28,8 @@ FULL = ("SubmitJob", "MaxSubmit", "Job violates accounting/QOS policy")
 """What sbatch says when it would take fewer jobs."""
 ASLEEP = "temporarily unable to accept job"
 """What sbatch says when it has itself tried for two minutes: the cluster's own table of jobs is full."""
+USUAL_ARRAY = 1001
+"""Slurm's default of MaxArraySize."""
 PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 
 
@@ -101,7 +103,7 @@ class _Desk:
         self.sleep = sleep
         self.arrays = read_arrays(submission) or []
         self.doubts = 0
-        self.largest = self.retry(_largest_array)
+        self.largest = self.retry(largest_array)
 
     def hand_in(self, shares: Sequence[int], after: Sequence[str]) -> list[str]:
         """Submit shares as arrays that wait for the jobs ``after``; returns their ids.
@@ -178,7 +180,7 @@ class _Desk:
         return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {said}")
 
 
-def _largest_array() -> int:
+def largest_array() -> int:
     """How many tasks an array may have: indices end below MaxArraySize."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", queue.run(["scontrol", "show", "config"]), re.MULTILINE)
-    return max(1, int(found[1])) if found else 1001
+    return max(1, int(found[1])) if found else USUAL_ARRAY

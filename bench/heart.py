@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -12,7 +13,11 @@ from typing import Any
 
 from bench import lease, store
 from bench.checkpoint import Stopped
+from bench.launch.codes import FENCED, SAVED
 from bench.stages import Stages
+
+PATIENCE = 300.0
+"""Seconds that a worker may take to save and end when nobody waits for it any more."""
 
 
 class Heart:
@@ -84,18 +89,31 @@ class Heart:
         self.reason = self.reason or "asked to stop"
         if self.at_once:
             self.at_once = False
+            if self.fenced:
+                raise self.fenced
             raise Stopped(f"{self.reason}: stopped before anything was begun")
 
     def _beats(self) -> None:
         while not self.over.wait(lease.BEAT_SECONDS):
-            if os.getppid() != self.parent:
-                self.reason = self.reason or "the command that started this worker is gone"
             try:
                 self.lease.check()
             except lease.Fenced as error:
                 self.fenced = error
+            if self.fenced or os.getppid() != self.parent:
+                self._end()
                 return
             self._beat()
+
+    def _end(self) -> None:
+        """Nobody waits for this worker any more: it saves if it may, and ends; by force if it takes too long."""
+        self.reason = self.reason or "the command that started this worker is gone"
+        os.kill(os.getpid(), signal.SIGTERM)  # the main thread hears it
+        until = time.monotonic() + PATIENCE
+        while not self.over.wait(lease.BEAT_SECONDS):
+            if time.monotonic() > until:
+                os._exit(FENCED if self.fenced else SAVED)
+            if not self.fenced:
+                self._beat()
 
     def _beat(self) -> None:
         with suppress(OSError):  # a full disk does not stop a training

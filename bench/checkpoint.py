@@ -26,6 +26,9 @@ GENERATIONS = 2
 SHARE = 0.02
 """Checkpoints are written less often than asked for where writing would take more than this share of the time."""
 
+LONGEST = 6
+"""But at most so many times as long: one slow write is no reason to write no more."""
+
 
 @dataclass
 class State:
@@ -91,16 +94,18 @@ class Keeper:
     def load(self, state: State) -> int:
         """Put the newest state that all cells have into place; returns its step, 0 if there is none.
 
-        Newer files go: they are not used, and the next ones would be taken for older than them.
+        Newer ones that cannot be read go: the next ones would be taken for older than them.
         """
-        first = next((step for step in common_steps(self.folders) if self.read(step, state)), 0)
-        for folder in self.folders:
-            for step in store.checkpoint_steps(folder):
-                if step > first:
-                    store.checkpoint_file(folder, step).unlink(missing_ok=True)
-        if first:
-            self.say(f"going on after step {first}")
-        return first
+        for step in common_steps(self.folders):
+            if self.read(step, state):
+                self.say(f"going on after step {step}")
+                return step
+            for folder in self.folders:
+                store.checkpoint_file(folder, step).unlink(missing_ok=True)
+        left = sorted({step for folder in self.folders for step in store.checkpoint_steps(folder)})
+        if left:
+            self.say(f"from the start: not all cells of the pack have the checkpoints of steps {left}")
+        return 0
 
     def read(self, step: int, state: State) -> bool:
         """Put the state of a step into place, if all cells' files are whole and of this model."""
@@ -109,17 +114,23 @@ class Keeper:
             if any(about["step"] != step for _, about in found):
                 raise ValueError("it is of another step")
             seconds = max(float(about["seconds"]) for _, about in found)
+            threads = int(found[0][1]["threads"])
             state.load(step, [tensors for tensors, _ in found], [about["lines"] for _, about in found])
         except (store.Damaged, KeyError, ValueError, RuntimeError) as error:
             self.say(f"the checkpoint of step {step} is not used: {error}")
             return False
         self.spent = seconds
+        if threads != torch.get_num_threads() and state.trainer.flat.weights.device.type == "cpu":
+            torch.set_num_threads(threads)  # another number adds in another order
+            self.say(f"with {threads} threads as before, for the same bits")
         return True
 
     def __call__(self, step: int, state: State) -> None:
         """After ``step`` steps: save if it is time. Raises :class:`Stopped` if asked to stop, once all is saved."""
         reason, now = self.stop(), time.monotonic()
-        if reason is None and now - self.saved < max(self.seconds, self.cost / SHARE):
+        if reason is None and now - self.saved < max(
+            self.seconds, min(self.cost / SHARE, LONGEST * self.seconds)
+        ):
             return
         self.guard()
         try:
@@ -138,6 +149,7 @@ class Keeper:
         rows = {name: tensor.detach().cpu() for name, tensor in state.rows().items()}
         for e, folder in enumerate(self.folders):
             about = {"step": step, "seconds": self.elapsed(), "lines": state.lines[e], "pack": self.pack}
+            about["threads"] = torch.get_num_threads()
             tensors = {name: row[e] for name, row in rows.items()}
             store.write_tensors(store.checkpoint_file(folder, step), tensors, about)
         kept = common_steps(self.folders)[:GENERATIONS]

@@ -127,7 +127,11 @@ def parser() -> Parser:
         metavar="failed|all",
         help="also run failed cells from where they were; all: failed and diverged cells from the start",
     )
-    running.add_argument("--wait", action="store_true", help="slurm: wait until all is done, and rank")
+    running.add_argument(
+        "--wait",
+        action="store_true",
+        help="until all is done; submit again what was lost, and rank",
+    )
     running.add_argument(
         "--readable-by",
         choices=tuple(MODES),
@@ -200,7 +204,7 @@ def execution_of(args: argparse.Namespace) -> Execution:
         raise UserError(f"--executor {args.executor!r}: {nearest(args.executor, EXECUTORS)}")
     for name in ("pack", "slots", "checkpoint", "tflops"):
         value = getattr(args, name)
-        if value is not None and not 0 < value < float("inf"):
+        if value is not None and not 0 < value < (1e9 if name == "checkpoint" else float("inf")):
             raise UserError(f"--{name} {value:g}: must be a finite number greater than 0")
     on_slurm = args.executor == "slurm"
     if on_slurm and args.slots is not None:

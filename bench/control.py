@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from bench.config import Cell
 from bench.stages import Stages
 
 
@@ -24,14 +25,15 @@ class Control:
     """What a pack asks while it runs, and whom it tells.
 
     ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
-    write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``checkpoint`` is the
-    seconds between checkpoints.
+    write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` tells
+    whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints.
     """
 
     stop: Callable[[], str | None] = lambda: None
     guard: Callable[[Sequence[Path]], None] = lambda folders: None
     say: Callable[[str], None] = lambda text: None
     failed: Callable[[str, str], None] = lambda cell, cause: None
+    holds: Callable[[Cell], bool] = lambda cell: False
     checkpoint: float = math.inf
     code: str | None = None
 

@@ -99,6 +99,8 @@ class Heart:
                 self.lease.check()
             except lease.Fenced as error:
                 self.fenced = error
+            except OSError:  # the file system does not answer: asked again
+                continue
             if self.fenced or os.getppid() != self.parent:
                 self._end()
                 return
@@ -118,4 +120,4 @@ class Heart:
     def _beat(self) -> None:
         with suppress(OSError):  # a full disk does not stop a training
             beat = self.now | lease.stamp() | {"seconds": self.stages.report()}
-            store.write_json(self.lease.submission.beat_file(self.lease.index), beat)
+            store.write_json(self.lease.submission.beat_file(self.lease.index), beat, sync=False)

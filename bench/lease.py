@@ -8,6 +8,7 @@ in the moment between looking and writing, they write the same: every file appea
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import tempfile
@@ -25,9 +26,20 @@ BEAT_SECONDS = 5.0
 SILENT_SECONDS = 90.0
 """A worker that has been silent for so long is taken for gone, unless something else knows better."""
 
+CLOCK_SECONDS = 60.0
+"""A file system's clock is asked anew after so long."""
+
 
 class Fenced(BaseException):
     """A newer copy of this worker runs. No ``Exception``: it is no failure of a cell."""
+
+
+class Taken(BaseException):
+    """A cell is another worker's now, or its folder was removed. No ``Exception``: it is no failure of the cell."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} is another worker's now, or was removed: left alone")
+        self.folder = folder
 
 
 @dataclass(frozen=True)
@@ -51,18 +63,24 @@ class Lease:
             return False
         mine = {"token": self.token, "submission": self.submission.id, "share": self.index}
         store.write_json(file, mine)
-        return True
+        return self.named(file)  # another may have written in the same moment
 
     def guard(self, folders: Sequence[Path]) -> None:
-        """Raises :class:`Fenced` if the share or one of the cells is no longer ours."""
+        """Raises :class:`Fenced` if the share is no longer ours, :class:`Taken` if one of the cells is not."""
         self.check()
         for folder in folders:
             if not self.named(folder / "lease.json"):
-                raise Fenced(f"{folder} was taken over by another worker")
+                raise Taken(folder)
 
     def named(self, file: Path) -> bool:
-        """Whether a file names us. One that is damaged names nobody else; one that is gone was somebody else's."""
-        return read(file).get("token", self.token) == self.token and file.exists()
+        """Whether a file names us. One that is damaged names nobody else; one that is gone was somebody else's.
+
+        If the file system does not answer, nobody else is known of.
+        """
+        try:
+            return read(file).get("token", self.token) == self.token and file.exists()
+        except OSError:
+            return True
 
     def release(self, folder: Path) -> None:
         """Give a cell back, if it is still ours."""
@@ -135,12 +153,19 @@ def age(file: Path) -> float:
 
 
 def now(folder: Path) -> float:
-    """The time of the file system: that of another machine may differ from ours."""
+    """The time of the file system: that of another machine may differ from ours. Asked once in a while."""
+    offset = _offset(folder, int(time.monotonic() / CLOCK_SECONDS))
+    return time.monotonic() + offset
+
+
+@functools.lru_cache(maxsize=256)
+def _offset(folder: Path, turn: int) -> float:
+    """From our clock to that of the file system."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            return os.fstat(file.fileno()).st_mtime
+            return os.fstat(file.fileno()).st_mtime - time.monotonic()
     except OSError:  # a folder that can only be read
-        return time.time()
+        return time.time() - time.monotonic()
 
 
 def state(submission: Submission, index: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bench import cells, checkpoint, store
 from bench.batches import Batches, validation_batch
 from bench.config import Evaluation, Setting, full
 from bench.control import Bench, Control
+from bench.device import check_device
 from bench.measure import measure
 from bench.pictures import Lost, Pictures
 from bench.plan import Planned
@@ -42,7 +43,8 @@ def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Be
     """
     again = attempt(pack, setup, evaluation, bench)
     for part in again:  # here, where no traceback holds the memory of the pack any more
-        run(part, setup, evaluation, bench)
+        if not bench.control.holds(part[0].cell):
+            run(part, setup, evaluation, bench)
 
 
 def attempt(
@@ -66,6 +68,7 @@ def attempt(
     except (Changed, store.Unwritable):
         raise
     except Exception as error:
+        check_device(bench.device)  # after some errors a GPU does nothing more in this process
         if len(pack) > 1:  # one by one, so that only the culprit fails
             return [[planned if train_first else replace(planned, state="trained")] for planned in pack]
         fail(pack[0], error, evaluation, bench.control)
@@ -189,15 +192,15 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
     # a GPU generates while the processor measures
     with ThreadPoolExecutor(MEASURERS) if bench.device.type == "cuda" else nullcontext() as threads:
         waiting = []
-        for name, control, images in Pictures(alive, members, setup, evaluation, bench):
-            for kept, pictures in zip(found, images, strict=True):
-                task = (kept, name, control, pictures, setup)
-                if threads:
-                    waiting.append(threads.submit(take, *task))
-                else:
-                    with bench.stages("metrics"):
-                        take(*task)
         try:
+            for name, control, images in Pictures(alive, members, setup, evaluation, bench):
+                for kept, pictures in zip(found, images, strict=True):
+                    task = (kept, name, control, pictures, setup)
+                    if threads:
+                        waiting.append(threads.submit(take, *task))
+                    else:
+                        with bench.stages("metrics"):
+                            take(*task)
             with bench.stages("metrics"):
                 for each in waiting:
                     each.result()

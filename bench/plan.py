@@ -69,15 +69,19 @@ def even(group: Sequence[Planned], size: int) -> list[tuple[Planned, ...]]:
 
 
 def together(groups: Sequence[tuple[Planned, ...]]) -> list[tuple[Planned, ...]]:
-    """The groups with those cells apart that began in a pack of their own: so they go on together, bit for bit."""
+    """The groups with those cells apart that began in a pack of their own: so they go on together, bit for bit.
+
+    A cell that has no checkpoint belongs to such a pack only if the pack died while it wrote its first.
+    """
     parted: list[tuple[Planned, ...]] = []
     for group in groups:
         packs = {p.cell.id: companions(p.folder) for p in group}
-        begun = {frozenset(pack) for pack in packs.values() if pack}
+        once = [p for p in group if len(store.checkpoint_steps(p.folder)) == 1]
+        first = {cell: packs[p.cell.id] for p in once for cell in sorted(packs[p.cell.id])}
         parts: dict[frozenset[str], list[Planned]] = {}
         for p in group:
-            own = next((pack for pack in begun if p.cell.id in pack), frozenset())
-            parts.setdefault(own, []).append(p)
+            own = packs[p.cell.id] or first.get(p.cell.id, [])
+            parts.setdefault(frozenset(own), []).append(p)
         parted += [tuple(part) for part in parts.values()]
     return parted
 

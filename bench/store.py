@@ -52,8 +52,8 @@ class Unwritable(OSError):
     """A file that cannot be written: the disk is full, the folder read-only, the quota used up."""
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it into place.
+def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, ``sync`` it, and rename it into place.
 
     Files can be read by whoever can read the folder. Raises :class:`Unwritable`; the old file then stays.
     """
@@ -65,8 +65,9 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         os.close(handle)
         write(temporary)
         temporary.chmod(path.parent.stat().st_mode & 0o666)  # now: safetensors makes a file of its own
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise Unwritable(error.errno, error.strerror or str(error), str(path)) from error
@@ -108,18 +109,18 @@ def append(path: Path) -> BinaryIO:
     return open(path, "ab", buffering=0, opener=opener)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
     """Write JSON whole, sorted and indented; NaN is an error, not a token."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", sync)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, sync: bool = True) -> None:
     """Write text whole, in UTF-8."""
 
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
-    write_whole(path, write)
+    write_whole(path, write, sync)
 
 
 def read_json(path: Path) -> Any:
@@ -236,7 +237,13 @@ def lock(folder: Path, patience: float = LOCK_SECONDS) -> TextIO:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return file
-        except BlockingIOError:
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                file.close()
+                raise UserError(
+                    f"--out {folder}: its file system has no locks ({error.strerror}): mount it with them "
+                    f"(Lustre: -o flock), or name a folder elsewhere"
+                ) from None
             if time.monotonic() > until:
                 file.close()
                 raise UserError(

@@ -7,6 +7,7 @@ Its supervisor starts it, and again if it dies (:mod:`bench.launch.supervisor`);
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,11 +18,11 @@ from typing import Any
 import formulations
 from bench import STARTED, checkpoint, lease, pack, plan, setup, store, tuning, yardsticks
 from bench.control import Bench, Control
-from bench.device import pick_device
+from bench.device import DeviceLost, NoDevice, pick_device
 from bench.heart import Heart
 from bench.launch import snapshot, supervisor
 from bench.launch import submission as submissions
-from bench.launch.codes import FAILED, FENCED, HELD, REFUSED, SAVED, SETTLED, UNWRITABLE
+from bench.launch.codes import FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
 from bench.launch.gate import Gate
 from bench.memory import keep_freed_memory
 from bench.models.shape import Shape
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return Worker(submission, args.index, heart, stages, args.alone).run()
     except UserError as error:
         say(f"error: {error}")
-        return REFUSED
+        return UNFIT if isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ else REFUSED
     except OSError as error:
         say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
         return UNWRITABLE
@@ -59,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except lease.Fenced as fenced:
         say(str(fenced))
         return FENCED
+    except DeviceLost as lost:
+        say(f"the device is lost: {lost}")
+        return LOST
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ class Worker:
             guard=self.heart.lease.guard,
             say=say,
             failed=lambda cell, cause: supervisor.failed(self.submission, cell, cause),
+            holds=gate.holds,
             checkpoint=self.submission.execution.checkpoint,
             code=self.submission.code,
         )
@@ -182,13 +187,17 @@ class Worker:
         for i, cells in enumerate(todo):
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
-            if not free:
-                continue
-            first = free[0].cell
-            what = f"{first.dataset}, seed {first.seed}, {many(len(free), 'formulation')} on {device}"
-            say(f"pack {i + 1} of {len(todo)}: {what}")
-            self.heart.begin(i, len(todo), [p.cell.id for p in free])
-            pack.run(free, ready[first.dataset], self.submission.grid.evaluation, bench)
+            while free:
+                first = free[0].cell
+                what = f"{first.dataset}, seed {first.seed}, {many(len(free), 'formulation')} on {device}"
+                say(f"pack {i + 1} of {len(todo)}: {what}")
+                self.heart.begin(i, len(todo), [p.cell.id for p in free])
+                try:
+                    pack.run(free, ready[first.dataset], self.submission.grid.evaluation, bench)
+                    break
+                except lease.Taken as taken:  # the others go on
+                    say(str(taken))
+                    free = [p for p in free if p.folder != taken.folder]
         return f"{many(held, 'cell')} held back: {gate.reason}" if held else None
 
 

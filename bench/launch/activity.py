@@ -19,6 +19,18 @@ from bench.plan import ENDED, Plan, State
 
 FADING_SECONDS = 3 * lease.BEAT_SECONDS
 """A worker that nothing keeps any more notices at its next beat; after so long it has ended."""
+OVER = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "TIMEOUT",
+}
+"""States of a job that has ended, should squeue still list it."""
 HUNG_SECONDS = 900.0
 """A process of this machine that has been silent for so long is no longer believed."""
 
@@ -113,7 +125,7 @@ def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | N
     """A share that was handed to Slurm as ``task``; ``seen`` is what squeue lists of it."""
     kept = lease.state(submission, index)
     doing = Doing(submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", task)
-    if seen is None:
+    if seen is None or seen.state in OVER:
         if not task or doing.ending not in ("", "running"):
             return doing
         gone = replace(doing, ending="lost", reason="Slurm lists it no more, and it left no result")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-SETTLED, REFUSED, FAILED, HELD, UNWRITABLE, SAVED, FENCED = 0, 2, 10, 11, 74, 75, 76
+SETTLED, REFUSED, FAILED, HELD, UNWRITABLE, SAVED, FENCED, UNFIT = 0, 2, 10, 11, 74, 75, 76, 77
 """Exit codes: all cells are at their end; a user's mistake; a cell failed; cells are held back; no file can be written;
-saved because it was asked to stop; a newer copy runs."""
+saved because it was asked to stop; a newer copy runs; this node has not the device that was asked for."""
 
-Ending = Literal["settled", "failed", "held", "refused", "unwritable", "saved", "fenced", "killed"]
+LOST = 70
+"""The device does nothing more in this process: a death, after which another process goes on."""
+
+Ending = Literal["settled", "failed", "held", "refused", "unwritable", "saved", "fenced", "unfit", "killed"]
 ENDINGS: dict[int, Ending] = {
     SETTLED: "settled",
     FAILED: "failed",
@@ -17,4 +20,5 @@ ENDINGS: dict[int, Ending] = {
     UNWRITABLE: "unwritable",
     SAVED: "saved",
     FENCED: "fenced",
+    UNFIT: "unfit",
 }

@@ -7,16 +7,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cells, plan, status, store, yardsticks
+from bench import cells, lease, plan, status, store, yardsticks
 from bench.cli import Arguments
 from bench.config import full
-from bench.launch import activity, local, shares, slurm, snapshot
+from bench.launch import activity, local, queue, shares, slurm, snapshot
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
 from bench.launch.follow import Follow
@@ -24,11 +24,12 @@ from bench.launch.submission import MODES, Submission
 from bench.plan import Plan
 from bench.progress import Display
 from bench.stages import Stages
+from bench.wording import many
 from samplers.errors import UserError
 from samplers.plugin import text_behind
 
-POLL_SECONDS = 5.0
-"""Between looks while waiting for a cluster."""
+PAUSES = (3.0, 20.0)
+"""Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""
 SUBMISSIONS = 3
 """How often lost cells are submitted again while a command waits."""
 
@@ -37,13 +38,18 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
     stages = Stages(started)
     check_plugins(planned)
+    if args.execution.executor == "slurm":
+        slurm.check(args.slurm, args.execution.device)
     new = not planned.out.exists()
     planned, submission = hand_out(planned, args, argv)
     if submission is None:
         return follow_others(planned, args, argv)
     stages.started_up()
     if submission.execution.executor == "slurm":
-        return see_through(planned, args, argv) if args.wait else 0
+        if args.wait:
+            return see_through(planned, args, argv)
+        taken = sum(len(array.shares) for array in slurm.read_arrays(submission) or [])
+        return 0 if taken == len(submission.shares) else 1
     return run_here(planned, submission, stages, new)
 
 
@@ -53,7 +59,7 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
     if args.readable_by and (mode := planned.out.stat().st_mode & 0o777) != MODES[args.readable_by]:
         raise UserError(
             f"--readable-by {args.readable_by}: {planned.out} is there already, with mode {mode:o}: "
-            f"change it with chmod -R, or name another --out"
+            f"change it with chmod -R g+rX or a+rX, or name another --out"
         )
     with store.lock(planned.out):
         doings = recovered(planned.out)
@@ -124,7 +130,11 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
         try:
             taken = slurm.submit(submission, args.slurm)
         except UserError:
-            shutil.rmtree(submission.folder)
+            with suppress(
+                UserError
+            ):  # a request without an answer may have been accepted: then the next command sees to it
+                if not slurm.strays(submission, []):
+                    shutil.rmtree(submission.folder)
             raise
         tell_submitted(submission, taken, args)
     return submission
@@ -175,11 +185,11 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     """Until nobody is at any of the plan's cells; what was lost on the way is submitted again. Then report."""
     from bench import report  # imports pandas
 
-    for _ in range(SUBMISSIONS):
+    for tries in range(SUBMISSIONS + 1):
         planned, lost = wait(planned)
-        if not lost:
+        if not lost or tries == SUBMISSIONS:
             break
-        print(f"{lost} cells lost their workers: submitted again", file=sys.stderr)
+        print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
         planned, submission = hand_out(planned, replace(args, retry=None), argv)
         if submission and submission.execution.executor == "local":
             raise UserError("the workers are gone: the same command without --wait goes on")
@@ -188,10 +198,10 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
 def wait(planned: Plan) -> tuple[Plan, int]:
     """Until nobody is at any of the plan's cells; returns them, and how many were lost by no fault of their own."""
-    told = ""
+    told, pause = "", PAUSES[0]
     with Display() as display:
         while True:
-            planned = looked(planned)
+            planned = looked(planned, again=False)
             try:
                 doings = activity.survey(planned.out)
             except UserError as error:  # Slurm does not answer for a while
@@ -200,25 +210,40 @@ def wait(planned: Plan) -> tuple[Plan, int]:
                 now = activity.overlay(planned, doings)
                 counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
             if counts != told:
-                told = counts
+                told, pause = counts, PAUSES[0]
                 display.say(counts)
             if not busy:
                 break
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(1.5 * pause, PAUSES[1])
+    return planned, len(lost_cells(planned, doings))
+
+
+def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
+    """The cells whose workers ended by no fault of their own, and that nobody has cancelled: ids."""
     left = {p.cell.id for p in planned.ready()}
-    ways = {cell: d.ending for d in doings if not d.submission.cancelled for cell in d.cells if cell in left}
-    return planned, sum(way in ("lost", "saved") for way in ways.values())
+    newest = {cell: doing for doing in doings for cell in doing.cells if cell in left}
+    ended = {doing.job: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
+    said = queue.explain([job for job in ended if job])
+    gone = set()
+    for job, doing in ended.items():
+        begun = lease.state(doing.submission, doing.index) != {}
+        # what was saved was asked to; without accounting nobody can tell whether by a user
+        known = said.get(job, "CANCELLED" if doing.ending == "saved" else "")
+        if begun and not doing.submission.cancelled and not known.startswith("CANCELLED"):
+            gone.add(job)
+    return [cell for cell, doing in newest.items() if doing.job in gone]
 
 
 def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -> int:
-    """Run the shares on this machine, and report. A first signal lets every worker save; a second ends all at once."""
+    """Run the shares on this machine, and report. After a signal every worker saves; a second one waits for nothing."""
     from bench import report  # imports pandas
 
     pool = local.Pool(submission)
     with stopped_by_signals(pool), Display() as display:
         if pool.several:
             display.say(status.counts(planned))
-        pool.run(Follow(submission, display, pool.endings))
+        pool.run(Follow(submission, display, pool.begun, pool.endings))
     if {*pool.endings.values()} == {"refused"}:
         discard(submission, new)
         raise UserError(str(pool.reasons[min(pool.reasons)]))
@@ -254,9 +279,11 @@ def stopped_by_signals(pool: local.Pool) -> Iterator[None]:
 
 def discard(submission: Submission, new: bool) -> None:
     """Remove a submission that was refused; the whole run folder if nothing else was ever in it."""
-    shutil.rmtree(submission.folder, ignore_errors=True)
-    if new and not (submission.out / "cells").exists():
-        shutil.rmtree(submission.out, ignore_errors=True)
+    with store.lock(submission.out):
+        shutil.rmtree(submission.folder, ignore_errors=True)
+        others = any((submission.out / "submissions").iterdir()) or (submission.out / "cells").exists()
+        if new and not others:
+            shutil.rmtree(submission.out, ignore_errors=True)
 
 
 def cancel(out: Path) -> int:
@@ -269,16 +296,13 @@ def cancel(out: Path) -> int:
             store.write_text(submission.folder / "cancelled", "")
             if submission.execution.executor == "slurm":
                 slurm.cancel(submission)
-    told = (
-        f"{len(active)} submissions cancelled; their cells keep their checkpoints"
-        if active
-        else "nothing is at work"
-    )
-    print(f"{told} in {out}")
+    cancelled = f"{many(len(active), 'submission')} cancelled, cells keep their checkpoints"
+    print(f"{cancelled if active else 'nothing is at work'} in {out}")
     return 0
 
 
-def looked(planned: Plan) -> Plan:
-    """The plan with its cells as they are now."""
+def looked(planned: Plan, again: bool = True) -> Plan:
+    """The plan with its cells as they are now; ``again`` looks also at those that were at their end."""
     look = plan.Looker(planned.out, planned.grid.evaluation)
-    return replace(planned, cells=tuple(look(p.cell) for p in planned.cells))
+    cells_now = (look(p.cell) if again or p.state not in plan.ENDED else p for p in planned.cells)
+    return replace(planned, cells=tuple(cells_now))

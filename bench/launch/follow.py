@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench import lease
@@ -16,17 +16,27 @@ EVERY = 0.5
 
 
 class Follow:
-    """Called a few times a second. ``endings`` are the shares that are at their end."""
+    """Called a few times a second. ``begun`` gives the shares that were begun, ``endings`` are those at their end."""
 
-    def __init__(self, submission: Submission, display: Display, endings: Mapping[int, Ending]) -> None:
-        self.submission, self.display, self.endings = submission, display, endings
+    def __init__(
+        self,
+        submission: Submission,
+        display: Display,
+        begun: Callable[[], Iterable[int]],
+        endings: Mapping[int, Ending],
+    ) -> None:
+        self.submission, self.display, self.begun, self.endings = submission, display, begun, endings
+        self.drained: set[int] = set()
         self.read = [0] * len(submission.shares)
         self.looked = 0.0
 
     def __call__(self) -> None:
         """Print new lines, and show how far all is."""
-        for index in range(len(self.read)):
+        for index in sorted(set(self.begun()) - self.drained):
+            over = index in self.endings
             self.lines(index)
+            if over:
+                self.drained.add(index)
         if time.monotonic() - self.looked >= EVERY:
             self.looked = time.monotonic()
             self.beats()
@@ -48,11 +58,11 @@ class Follow:
     def beats(self) -> None:
         """The share of all cells that is done, and what the first worker is at."""
         shares = self.submission.shares
-        done, shown = 0.0, ("start", "")
+        done, shown, begun = 0.0, ("start", ""), set(self.begun())
         for index, share in reversed(list(enumerate(shares))):
             if index in self.endings:
                 done += len(share.cells)
-            elif beat := self.beat(index):
+            elif index in begun and (beat := self.beat(index)):
                 done += len(share.cells) * (beat["pack"] + beat["share"]) / max(1, beat["packs"])
                 shown = beat["stage"], self.prefix(index) + beat["text"] if beat["text"] else ""
         self.display.show(*shown, done / max(1, sum(len(share.cells) for share in shares)))

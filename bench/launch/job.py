@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.launch import submission as submissions
 from bench.launch.supervisor import Supervisor
 
-MARGIN = 60.0
+TRIES, PAUSE = 12, 5.0
+MARGIN = 30.0
 """Seconds before the end of the allocation at which a worker stops by itself, should Slurm's warning not come."""
 
 
@@ -34,10 +35,25 @@ class Entry:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2, signal.SIGTERM])
         threading.Thread(target=watch_clock, args=(supervisor, job), daemon=True).start()
         ending = supervisor.run()
-        if ending == "saved" and not submission.cancelled and state(job) == "RUNNING":
-            print(f"requeued: {supervisor.stopping}", flush=True)
-            subprocess.run(["scontrol", "requeue", job], check=False, timeout=60)
-        sys.exit(0 if ending in ("settled", "saved", "fenced") else 1)
+        again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)
+        if again and ending == "unfit" and (node := os.environ.get("SLURMD_NODENAME")):
+            ask("scontrol", "update", f"jobid={job}", f"ExcNodeList={node}")
+        if again:
+            print(f"requeued: {supervisor.reason}", flush=True)
+        sys.exit(0 if again or ending in ("settled", "fenced") else 1)
+
+
+def requeue(job: str) -> bool:
+    """Have Slurm start this task again; False if it is being ended for good, or Slurm does not answer for a minute."""
+    for _ in range(TRIES):
+        now = ask("squeue", "-h", "-j", job, "-o", "%T")
+        if now is not None and now.partition(" ")[0] != "RUNNING":
+            return False
+        if now and ask("scontrol", "requeue", job) is not None:
+            return True
+        time.sleep(PAUSE)
+    print("not requeued: Slurm does not answer; the same command goes on with these cells", flush=True)
+    return False
 
 
 def task_name() -> str:
@@ -47,26 +63,19 @@ def task_name() -> str:
 
 
 def watch_clock(supervisor: Supervisor, job: str) -> None:
-    """Stop the worker before the allocation ends; asked again before, since limits can be changed."""
-    while (left := seconds_left(job)) is not None:
-        if left <= MARGIN:
+    """Stop the worker before the allocation ends; asked again now and then, since limits can be changed."""
+    while True:
+        told = ask("squeue", "-h", "-j", job, "-o", "%L")
+        left = parse_time(told) if told is not None else None
+        if left is not None and left <= MARGIN:
             supervisor.stop("the time limit")
             return
-        time.sleep(max(1.0, min(left - MARGIN, 3600.0)))
-
-
-def state(job: str) -> str:
-    """The job's state as Slurm tells it now, one word; empty if it does not."""
-    return ask("squeue", "-h", "-j", job, "-o", "%T").partition(" ")[0]
-
-
-def seconds_left(job: str) -> float | None:
-    """Seconds until the end of the allocation; None without a limit, or if Slurm does not tell."""
-    return parse_time(ask("squeue", "-h", "-j", job, "-o", "%L"))
+        unknown = 60.0 if told is None else 3600.0
+        time.sleep(max(1.0, min(left - MARGIN, 3600.0)) if left is not None else unknown)
 
 
 def parse_time(text: str) -> float | None:
-    """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; None for words."""
+    """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; None for words, as for a job without a limit."""
     days, _, clock = text.rpartition("-")
     try:
         parts = [int(part) for part in clock.split(":")]
@@ -76,10 +85,10 @@ def parse_time(text: str) -> float | None:
         return None
 
 
-def ask(*command: str) -> str:
-    """What a Slurm command prints; nothing if it fails."""
+def ask(*command: str) -> str | None:
+    """What a Slurm command prints; None if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -77,6 +77,10 @@ class Pool:
             self._run(part, watch)
         return self.endings
 
+    def begun(self) -> set[int]:
+        """The shares that were begun."""
+        return {*list(self.running), *list(self.endings)}
+
     @property
     def several(self) -> bool:
         """Whether there is more than one share."""

@@ -52,6 +52,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("wrap", "wait", "parsable", "quiet", "test_only", "help", "usage", "version"), OWN),
 }
 """Options that would be ignored or break something, and why."""
+GPU_KEYS = ("gpus_per_node", "gpus_per_task")
 ONE = ("nodes", "ntasks", "ntasks_per_node", "ntasks_per_gpu")
 
 
@@ -91,6 +92,8 @@ class SlurmOptions:
 
         One GPU unless the device is the CPU or the user said what to allocate, and eight cores with it.
         """
+        if device != "cpu" and any(gpu_number(self.given.get(key)) > 1 for key in GPU_KEYS):
+            raise UserError(f"{PREFIX}gpus: a worker uses one GPU, multi-GPU cells come later: ask for 1")
         chosen = {**DEFAULTS, **self.given, "additional_parameters": {**self.extra, "requeue": True}}
         gpus = self.gpus
         if gpus is None and device != "cpu":
@@ -132,6 +135,10 @@ def parse(pairs: Sequence[tuple[str, str]]) -> SlurmOptions:
             said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{word}={text}".rstrip("="))
             raise UserError(f"{PREFIX}{said}: {error}") from None
     made = SlurmOptions(given, extra)
+    if made.warning < OTHER_LIMIT:
+        raise UserError(
+            f"{PREFIX}signal-delay-s is {made.warning}: workers need {OTHER_LIMIT} s to save, choose at least {OTHER_LIMIT}"
+        )
     if made.minutes * 60 <= made.warning + OTHER_LIMIT:
         raise UserError(
             f"{PREFIX}time is {made.minutes} min, and workers are warned {made.warning} s before it ends: give them "
@@ -233,6 +240,12 @@ def some_text(text: str) -> str:
     if not text:
         raise ValueError("a value is needed")
     return text
+
+
+def gpu_number(given: Any) -> int:
+    """``a100:2`` is two; what is no number is one."""
+    last = str(given).rpartition(":")[2]
+    return int(last) if last.isdigit() else 1
 
 
 def flag(text: str) -> bool:

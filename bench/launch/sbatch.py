@@ -46,6 +46,8 @@ def parameters(
         "export PYTHONSAFEPATH=1",
         # srun does not take this from sbatch in every release of Slurm, and would bind the worker to one core
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
+        # as many threads as there are cores for them; and on every node the same, so that results are
+        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"',
     ]
     # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
     shield = [sys.executable, "-I", "-S", str(code / "bench" / "launch" / "shield.py")]

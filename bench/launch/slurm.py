@@ -13,13 +13,21 @@ from typing import TypeVar
 
 from bench import store
 from bench.launch import queue
-from bench.launch.arrays import Array, cancel, cancel_strays, read_arrays, recover, write_arrays
+from bench.launch.arrays import (
+    Array,
+    cancel,
+    cancel_strays,
+    read_arrays,
+    recover,
+    strays,
+    write_arrays,
+)
 from bench.launch.options import SlurmOptions
 from bench.launch.sbatch import call, fresh_folder, parameters
 from bench.launch.submission import Submission
 from samplers.errors import UserError
 
-__all__ = ["Array", "Submitted", "cancel", "obstacle", "read_arrays", "recover", "submit"]
+__all__ = ["Array", "Submitted", "cancel", "check", "obstacle", "read_arrays", "recover", "strays", "submit"]
 T = TypeVar("T")
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -63,6 +71,17 @@ def obstacle() -> str | None:
     return f"{', '.join(missing)}{plural} not on PATH: run it on a machine of the cluster, or use --executor local"
 
 
+def check(options: SlurmOptions, device: str) -> None:
+    """Raises :class:`UserError` if Slurm cannot be used from here, does not answer, or not for these options."""
+    options.parameters(device)
+    if why := obstacle():
+        raise UserError(f"--executor slurm: {why}")
+    try:
+        largest_array()
+    except UserError as error:
+        raise UserError(f"--executor slurm: {error}") from None
+
+
 def submit(
     submission: Submission, options: SlurmOptions, sleep: Callable[[float], None] = time.sleep
 ) -> Submitted:
@@ -83,7 +102,9 @@ def submit(
     try:
         first = desk.hand_in([i for i, c in enumerate(canary) if c], ())
         desk.hand_in([i for i, c in enumerate(canary) if not c], first)
-    except _FullError as error:
+    except (_FullError, UserError) as error:  # what was accepted runs
+        if isinstance(error, UserError) and not desk.arrays:
+            raise
         refused = str(error)
     if desk.doubts:  # a request that timed out may have been accepted after we asked
         with contextlib.suppress(UserError):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from bench import cells, lease, store
 from bench.launch.codes import ENDINGS, Ending
@@ -26,7 +27,8 @@ from bench.launch.submission import Submission
 ALONE, DEATHS = 2, 4
 """Deaths without progress after which cells run alone, and after which the cell at hand has failed."""
 FRUITLESS = 3
-"""Starts without progress (time limits, preemptions) after which a share is given up."""
+"""Starts without progress after which a share is given up: those that lasted longer than the time between checkpoints, or
+found no device. A preemption in the beginning does not count."""
 
 
 class Supervisor:
@@ -49,14 +51,16 @@ class Supervisor:
             "",
             0,
         )  # the progress that this start found, and how many before it made none
+        self.begun = time.monotonic()
         self.stopping: str | None = None
         self.reason: str | None = None  # of the ending, should its file not be written
-        self.changed = threading.Event()
+        # of a kind whose put() may be interrupted by a signal handler that calls it, too
+        self.changed: SimpleQueue[None] = SimpleQueue()
 
     def stop(self, reason: str) -> None:
         """Ask the worker to save and stop. May be called from a signal handler or another thread."""
         self.stopping = self.stopping or reason
-        self.changed.set()
+        self.changed.put(None)
 
     def run(self) -> Ending:
         """Until the share is at its end; writes how it ended."""
@@ -71,10 +75,11 @@ class Supervisor:
         if before.get("restart", -1) > self.restart:
             return "fenced"
         self.found = progress = self.progress()
-        self.fruitless = before.get("fruitless", 0) + 1 if before.get("progress") == progress else 0
+        self.fruitless = before.get("fruitless", 0) if before.get("progress") == progress else 0
         if self.fruitless >= FRUITLESS:
-            times = f"{self.fruitless} starts in a row made no progress"
-            return self.write("refused", f"{times}: ask for more time with --slurm.time")
+            return self.write(
+                "refused", f"{before.get('reason')}, {self.fruitless} times in a row without progress"
+            )
         deaths, begun = 0, self.write("running", None)
         if begun in ("fenced", "unwritable"):
             return begun
@@ -87,6 +92,7 @@ class Supervisor:
             came, progress = progress, self.progress()
             deaths = deaths + 1 if came == progress else 1
             self.say(f"the worker {died_of(code)}; started again from the last checkpoints")
+            time.sleep(deaths - 1)
             if deaths >= DEATHS:
                 if not self.blame(code):
                     return self.write("killed", f"the worker {died_of(code)}")
@@ -117,8 +123,8 @@ class Supervisor:
             threading.Thread(target=self._wait, args=(child,), daemon=True).start()
             told = False
             while child.poll() is None:
-                self.changed.wait(1.0)
-                self.changed.clear()
+                with suppress(Empty):
+                    self.changed.get(timeout=1.0)
                 if self.stopping is not None and not told:
                     told = True
                     child.send_signal(signal.SIGTERM)
@@ -126,7 +132,7 @@ class Supervisor:
 
     def _wait(self, child: subprocess.Popen[bytes]) -> None:
         child.wait()
-        self.changed.set()
+        self.changed.put(None)
 
     def progress(self) -> str:
         """A hash of which files the cells have that a death does not undo; not of those that it left half written."""
@@ -152,8 +158,10 @@ class Supervisor:
 
     def end(self, ending: Ending) -> Ending:
         """Write how it ended, with the reason that the worker gave."""
-        reason = self.stopping
-        if ending in ("held", "refused", "unwritable"):
+        reason, lasted = self.stopping, time.monotonic() - self.begun
+        if ending == "unfit" or (ending == "saved" and lasted > self.submission.execution.checkpoint):
+            self.fruitless += 1  # if it made progress, the next start sees that
+        if ending in ("held", "refused", "unwritable", "unfit"):
             none = f"{self.submission.out} cannot be written" if ending == "unwritable" else None
             reason = error_of(self.submission.log_file(self.index), none)
         return self.write(ending, reason)

@@ -1,11 +1,7 @@
-"""Training that is interrupted, killed, or finds its checkpoints damaged ends as if nothing had happened, bit for bit."""
+"""Training that is interrupted or killed ends as if nothing had happened, bit for bit."""
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,108 +11,37 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import checkpoint, store
-from bench.batches import Batches, validation_batch
 from bench.checkpoint import Keeper, State, Stopped
-from bench.config import Grid, Model
+from bench.config import Grid
 from bench.setup import Setup
-from bench.train import train
-from formulations import Formulation, get
+from formulations import Formulation
 
 from ..disks import fill, mounted
-
-CPU = torch.device("cpu")
-STEPS = 8
-RF, EPS, EDM = get("rf/lognorm(0,1)"), get("eps/linear"), get("edm(-1.2,1.2)")
-
-
-class Killed(BaseException):
-    """Nothing is saved."""
-
-
-class Watched(Keeper):
-    """A keeper that saves after every ``every`` steps, is asked to stop or killed at given steps, and keeps the state."""
-
-    def __init__(
-        self, folders: Sequence[Path], every: int = 1, stops: Sequence[int] = (), kills: Sequence[int] = ()
-    ):
-        self.said: list[str] = []
-        super().__init__(folders, math.inf, lambda: self.reason, say=self.said.append, pack=["a", "b"])
-        self.every, self.stops, self.kills = every, stops, kills
-        self.reason: str | None = None
-
-    def load(self, state: State) -> int:
-        self.state = state
-        self.first = super().load(state)
-        return self.first
-
-    def __call__(self, step: int, state: State) -> None:
-        if step in self.kills:
-            raise Killed
-        self.reason = "asked" if step in self.stops else None
-        self.seconds = 0.0 if step % self.every == 0 else math.inf
-        self.cost = 0.0
-        super().__call__(step, state)
-
-
-def diverging(formulation: Formulation, step: int) -> Formulation:
-    """The formulation with a loss that is no number from a step on."""
-
-    def weight(at: Any) -> torch.Tensor:
-        weights = torch.ones_like(at.t)
-        if at.t.ndim == 2:  # steps x samples
-            weights[step:] = float("nan")
-        return weights
-
-    return replace(formulation, weight=weight, name=f"dies at {step}")
-
-
-def run(
-    setup: Setup, grid: Grid, members: Sequence[Formulation], keeper: Keeper, model: Model | None = None
-) -> None:
-    recipe = replace(grid.training, steps=STEPS, validations=3)
-    train(
-        members,
-        setup.shape(model or grid.model, grid.images.resolution),
-        recipe,
-        Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU),
-        validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
-        0,
-        keeper=keeper,
-    )
-
-
-def everything(keeper: Watched) -> dict[str, Any]:
-    """All that training has made, as bytes; and the lines of metrics without the only thing that may differ."""
-    rows = {name: row.numpy().tobytes() for name, row in keeper.state.rows().items()}
-    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in m] for m in keeper.state.lines]
-    assert all(line["seconds"] > 0 for member in keeper.state.lines for line in member)
-    return rows | {"lines": lines}
-
-
-def folders(root: Path, count: int = 2) -> list[Path]:
-    return [root / f"cell{i}" for i in range(count)]
+from .checkpoints import (
+    EDM,
+    EPS,
+    RF,
+    STEPS,
+    Killed,
+    Watched,
+    diverging,
+    everything,
+    folders,
+    killed,
+    run,
+    undisturbed,
+)
 
 
 @pytest.fixture(scope="module")
 def whole(setup: Setup, grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What RF and EPS become in a training that nothing disturbs."""
-    keeper = Watched(folders(tmp_path_factory.mktemp("whole")), every=STEPS + 1)
-    run(setup, grid, [RF, EPS], keeper)
-    return everything(keeper)
+    return undisturbed(setup, grid, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
 def begun(setup: Setup, grid: Grid, tmp_path: Path) -> list[Path]:
-    """Folders of RF and EPS, killed after 6 of their steps, with checkpoints of the 3rd and the 5th."""
-    with pytest.raises(Killed):
-        run(setup, grid, [RF, EPS], Watched(folders(tmp_path), every=1, kills=[4]))
-    for folder in folders(tmp_path):
-        store.checkpoint_file(folder, 2).unlink()
-    again = Watched(folders(tmp_path), every=5, kills=[6])
-    with pytest.raises(Killed):
-        run(setup, grid, [RF, EPS], again)
-    assert [store.checkpoint_steps(folder) for folder in folders(tmp_path)] == [[5, 3]] * 2
-    return folders(tmp_path)
+    """With checkpoints of the 3rd and the 5th step of RF and EPS."""
+    return killed(setup, grid, tmp_path)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -181,99 +106,6 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
     run(setup, grid, [RF, EPS], last)
     assert last.said == ["going on after step 7"]
     assert everything(last) == whole
-
-
-def cut(content: bytearray) -> bytearray:
-    return content[: len(content) // 2]
-
-
-def empty(content: bytearray) -> bytearray:
-    return bytearray()
-
-
-def header(content: bytearray) -> bytearray:
-    content[8:200] = random.Random(0).randbytes(192)
-    return content
-
-
-def length(content: bytearray) -> bytearray:
-    content[:8] = b"\xff" * 8
-    return content
-
-
-def bit(content: bytearray) -> bytearray:
-    content[-1] ^= 1
-    return content
-
-
-def told(content: bytearray) -> bytearray:
-    at = content.index(b"train_loss") + 16
-    content[at] = ord("1") if content[at] != ord("1") else ord("2")
-    return content
-
-
-DAMAGES = [cut, empty, header, length, bit, told]
-
-
-@pytest.mark.parametrize("member", [0, 1])
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
-    damage: Callable[[bytearray], bytearray],
-    member: int,
-    setup: Setup,
-    grid: Grid,
-    begun: list[Path],
-    whole: dict[str, Any],
-) -> None:
-    file = store.checkpoint_file(begun[member], 5)
-    file.write_bytes(damage(bytearray(file.read_bytes())))
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper)
-    assert keeper.said[0].startswith(f"the checkpoint of step 5 is not used: {file} cannot be read")
-    assert keeper.said[1:] == ["going on after step 3"]
-    assert everything(keeper) == whole
-
-
-def test_a_checkpoint_under_another_step_s_name_is_not_used(
-    setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any]
-) -> None:
-    for folder in begun:
-        store.checkpoint_file(folder, 5).rename(store.checkpoint_file(folder, 6))
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper)
-    assert keeper.said == [
-        "the checkpoint of step 6 is not used: it is of another step",
-        "going on after step 3",
-    ]
-    assert everything(keeper) == whole
-
-
-def test_with_both_generations_damaged_it_begins_anew_and_its_new_checkpoints_are_kept(
-    setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any]
-) -> None:
-    """Those of the old training are of later steps, and must not be taken for the newest."""
-    for file in begun[1].glob("checkpoint-*"):
-        file.write_bytes(file.read_bytes()[:-1])
-    keeper = Watched(begun, kills=[3])
-    with pytest.raises(Killed):
-        run(setup, grid, [RF, EPS], keeper)
-    assert [text.partition(" is not used")[0] for text in keeper.said] == [
-        "the checkpoint of step 5",
-        "the checkpoint of step 3",
-    ]
-    assert keeper.first == 0
-    assert [store.checkpoint_steps(folder) for folder in begun] == [[2, 1]] * 2
-    last = Watched(begun)
-    run(setup, grid, [RF, EPS], last)
-    assert last.said == ["going on after step 2"]
-    assert everything(last) == whole
-
-
-def test_another_model_s_checkpoint_is_not_used(setup: Setup, grid: Grid, begun: list[Path]) -> None:
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper, replace(grid.model, width=64))
-    assert [text.partition(": ")[2] for text in keeper.said] == ["it is of another model"] * 2
-    assert keeper.first == 0
 
 
 def test_a_cell_of_a_pack_can_go_on_alone(
@@ -348,28 +180,3 @@ def test_checkpoints_are_written_when_it_is_time(monkeypatch: pytest.MonkeyPatch
         keeper(130, state)
     assert saved[-1] == 130
     assert keeper.elapsed() == pytest.approx(now[0])
-
-
-@settings(max_examples=150)
-@given(place=st.integers(0, 10**6), flip=st.integers(1, 255))
-def test_no_changed_byte_of_a_file_of_tensors_goes_unnoticed(
-    place: int, flip: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "bytes"
-    file = folder / "whole.safetensors"
-    if not file.exists():
-        folder.mkdir()
-        tensors = {"a": torch.arange(6.0), "b": torch.tensor(True), "c": torch.tensor([1, 2])}
-        store.write_tensors(file, tensors, {"step": 3, "seconds": 1.5, "lines": [{"x": None}], "pack": ["a"]})
-    content = bytearray(file.read_bytes())
-    content[place % len(content)] ^= flip
-    changed = folder / "changed.safetensors"
-    changed.write_bytes(content)
-    try:
-        tensors, about = store.read_tensors(changed)
-    except store.Damaged:
-        return
-    again, same = store.read_tensors(file)
-    assert about == same
-    assert tensors.keys() == again.keys()
-    assert all(torch.equal(tensors[name], again[name]) for name in again)

@@ -72,9 +72,8 @@ def test_every_parameter_of_submitit_can_be_set_or_is_refused_with_a_reason() ->
         if name in options.REFUSED:
             assert name in refusal(f"{name}=1")
         else:
-            chosen = read(
-                f"{name}={'false' if name == 'stderr_to_stdout' else '1'}" if name != "time" else "time=5"
-            )
+            values = {"stderr_to_stdout": "false", "time": "5", "signal_delay_s": "90"}
+            chosen = read(f"{name}={values.get(name, '1')}")
             assert name in chosen.given or name == "stderr_to_stdout"
 
 
@@ -180,6 +179,12 @@ def test_without_sbatch_only_submitits_options_are_known(sbatch: Path) -> None:
     assert "sbatch cannot be asked" in refusal("reservation=r1")
 
 
+def test_a_second_gpu_is_refused_where_it_would_be_idle() -> None:
+    for words in ("gpus=2", "gpus=a100:4", "gpus-per-task=2"):
+        with pytest.raises(UserError, match="a worker uses one GPU"):
+            read(words).parameters("cuda")
+
+
 @pytest.mark.parametrize(
     ("device", "words", "sent"),
     [
@@ -189,7 +194,8 @@ def test_without_sbatch_only_submitits_options_are_known(sbatch: Path) -> None:
         ("cpu", [], {}),
         ("cpu", ["gpus=1"], {"gpus_per_node": 1, "cpus_per_task": 8}),
         ("auto", ["gpus=0"], {"gpus_per_node": 0}),
-        ("auto", ["gpus=a100:2"], {"gpus_per_node": "a100:2", "cpus_per_task": 8}),
+        ("auto", ["gpus=a100:1"], {"gpus_per_node": "a100:1", "cpus_per_task": 8}),
+        ("cpu", ["gpus=a100:2"], {"gpus_per_node": "a100:2", "cpus_per_task": 8}),
         ("auto", ["gres=gpu:1"], {"gres": "gpu:1", "cpus_per_task": 8}),
         ("auto", ["gres=lustre:1"], {"gres": "lustre:1", "gpus_per_node": 1, "cpus_per_task": 8}),
     ],

@@ -74,24 +74,24 @@ def test_where_sbatch_has_itself_waited_for_a_place_nobody_waits_again(
     assert len(cluster.calls("sbatch")) == 1
 
 
-@pytest.mark.parametrize(
-    ("answers", "taken", "kept"), [("Invalid qos", "none", []), ("accept\nInvalid qos", "2", ["0"])]
-)
 def test_another_refusal_is_told_in_sbatchs_words(
-    cluster: Cluster,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    answers: str,
-    taken: str,
-    kept: list[str],
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.set("answers", answers)
+    cluster.set("answers", "Invalid qos")
+    submission = make(tmp_path / "run", 4)
+    assert refusal(submission) == "sbatch has taken none of the 4 workers, then failed: Invalid qos"
+    assert (left_behind(submission), slurm.read_arrays(submission)) == ([], None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_was_taken_before_another_refusal_is_kept(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.set("answers", "accept\nInvalid qos")
     cluster.set("array", "2")
     submission = make(tmp_path / "run", 4)
-    assert refusal(submission) == f"sbatch has taken {taken} of the 4 workers, then failed: Invalid qos"
-    assert left_behind(submission) == kept
-    assert [a.shares for a in slurm.read_arrays(submission) or []] == ([(0, 1)] if kept else [])
-    assert capfd.readouterr() == ("", "")
+    taken = submit(submission)
+    assert taken.refused == "sbatch has taken 2 of the 4 workers, then failed: Invalid qos"
+    assert left_behind(submission) == ["0"]
+    assert [a.shares for a in slurm.read_arrays(submission) or []] == [(0, 1)]
 
 
 def test_an_answer_that_cannot_be_understood_leaves_no_job(cluster: Cluster, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""A tiny grid, submissions and commands of it, and workers that can be killed anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import grid as command_line
+from bench import plan, store
+from bench.config import Evaluation, Grid, Images, Model, Training
+from bench.launch import activity, snapshot
+from bench.launch import submission as submissions
+from bench.launch.submission import Execution, Share, Submission
+from bench.launch.supervisor import Supervisor
+
+from . import forks
+from .commands import PLUGIN, command, start, until
+from .forks import told
+
+Whole = Callable[..., dict[str, Any]]
+Ends = list[tuple[int, str]]
+"""Before which change of files with which name a worker is killed."""
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Grid:
+    return Grid(
+        formulations=("rf/lognorm(0,1)", "eps/linear"),
+        model=Model(depth=1, width=32, heads=2, patch=4),
+        images=Images(resolution=16, train=32, validation=16),
+        training=Training(steps=4, batch=8, warmup=2, lr=3e-3, validations=2, validation_images=16),
+        evaluation=Evaluation(settings=((2, 1.0),), samples=4, weights=("ema",)),
+    )
+
+
+def submission(
+    out: Path,
+    grid: Grid,
+    shares: Sequence[Share] | None = None,
+    plugins: Sequence[Path] = (),
+    code: str | None = None,
+    **execution: Any,
+) -> Submission:
+    """A submission that is written: one share for all cells, or those that are given; ``code`` saves the snapshot."""
+    store.prepare(out, 0o700)
+    shares = shares or [Share(tuple(cell.id for cell in plan.cells_of(grid)))]
+    digest, names = snapshot.take(out, plugins) if code is None else (code, ())
+    chosen = Execution(device="cpu", compile="off", **execution)
+    made = submissions.new(out, grid, chosen, shares, digest, names, ["a", "command"])
+    submissions.write(made)
+    return made
+
+
+@pytest.fixture
+def submit(tiny: Grid, tmp_path: Path) -> Callable[..., Submission]:
+    """Writes a submission in the test's folder."""
+
+    def make(grid: Grid = tiny, **given: Any) -> Submission:
+        return submission(tmp_path / "run", grid, **given)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[forks.Forks]:
+    """Starts workers in a moment."""
+    with forks.started() as found:
+        yield found
+
+
+@pytest.fixture
+def forked(workers: forks.Forks, monkeypatch: pytest.MonkeyPatch) -> Ends:
+    """Lets supervisors start such workers. The first are killed before a change of a file, and the supervisors end too."""
+    ends: Ends = []
+
+    def attempt(self: Supervisor, alone: bool) -> int:
+        die, at = ends.pop(0) if ends else (None, "")
+        if die:
+            self.stop("the end of the world")
+        return workers.start(self.submission, self.index, self.token, *["--alone"] * alone, die=die, at=at)[0]
+
+    monkeypatch.setattr(Supervisor, "attempt", attempt)
+    return ends
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the plugin lies, and the files that tell it what to do."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    monkeypatch.setenv("FLOWBENCH_TEST", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def kept() -> dict[tuple[str, ...], dict[str, Any]]:
+    return {}
+
+
+@pytest.fixture
+def undisturbed(here: Path, forked: Ends, kept: dict[tuple[str, ...], dict[str, Any]]) -> Whole:
+    """What becomes of formulations if nothing happens."""
+
+    def make(*formulations: str) -> dict[str, Any]:
+        if formulations not in kept:
+            (here / "memory").touch()
+            assert command_line.main(command(here, here / "undisturbed", *formulations)) == 0
+            (here / "memory").unlink()
+            (here / "reached").unlink(missing_ok=True)
+            kept[formulations] = told(here / "undisturbed")
+        return kept[formulations]
+
+    return make
+
+
+@pytest.fixture
+def held(here: Path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    """Starts the command, and returns when its worker has trained 64 steps and is held there."""
+    processes = []
+
+    def make(out: Path) -> subprocess.Popen[str]:
+        (here / "hold").touch()
+        processes.append(process := start(command(here, out, "my/held")))
+        until((here / "reached").exists, process)
+        return process
+
+    yield make
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Lets the commands of a run folder be processes that have ended, and their workers have been silent for a while."""
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    process.wait()
+    monkeypatch.setattr(activity, "FADING_SECONDS", 0.2)
+
+    def make(out: Path) -> None:
+        for file in out.glob("submissions/*/submission.json"):
+            store.write_json(file, store.read_object(file) | {"pid": process.pid})
+
+    return make

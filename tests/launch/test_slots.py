@@ -1,0 +1,71 @@
+"""How many workers run at once on this machine, and what each is told of its GPU or its cores."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bench.launch import local
+from bench.launch.local import slots
+from bench.launch.submission import Execution
+from samplers.errors import UserError
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Six cores, no GPU unless a test names some, and no number of threads."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return 6
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus"),
+    [
+        ("3,5", ["3", "5"]),
+        ("0", ["0"]),
+        (" 1 , 2 ", ["1", "2"]),
+        ("GPU-8932f937,MIG-1", ["GPU-8932f937", "MIG-1"]),
+        ("", []),
+        ("-1", []),
+        ("2,-1,3", ["2"]),
+    ],
+)
+def test_only_the_gpus_that_the_command_was_given(
+    given: str, gpus: list[str], cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert local.visible_gpus() == gpus
+    expected = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}]
+    assert slots(Execution()) == expected
+    assert slots(Execution(device="cuda")) == expected
+    assert slots(Execution(device="cpu")) == [{}]
+    assert slots(Execution(device="mps")) == [{}]
+
+
+def test_slots_go_round_the_gpus(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(Execution(slots=5))] == ["3", "5", "3", "5", "3"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(Execution(slots=1))] == ["3"]
+
+
+def test_cores_are_divided(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slots(Execution(slots=2)) == [{"OMP_NUM_THREADS": "3"}] * 2
+    assert slots(Execution(slots=4)) == [{"OMP_NUM_THREADS": "1"}] * 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert slots(Execution(slots=3)) == [{"OMP_NUM_THREADS": "2"}] * 3, "what the user says stands"
+
+
+def test_more_slots_than_cores_are_refused(cores: int) -> None:
+    with pytest.raises(UserError, match="--slots 7: there are 6 cores here, choose at most 6"):
+        slots(Execution(slots=7))
+
+
+def test_without_a_gpu_torch_is_not_asked(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(local, "glob", lambda pattern: [])
+    monkeypatch.setattr(local, "count_gpus", lambda: pytest.fail("it takes seconds"))
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert local.visible_gpus() == []

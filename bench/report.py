@@ -36,7 +36,7 @@ def report(planned: Plan, stages: Stages | None, submission: Submission | None =
         said = ", ".join(f"{name} {s:.0f}" for name, s in seconds.items() if s >= 0.5 and name != "total")
         spent = f", {seconds['total']:.0f} s ({said})"
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
-    print(f"\n{len(planned.cells)} cells{spent}. In {planned.out}:")
+    print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
     print("  " + "  ".join([*there, "cells/"]))
     return code
 
@@ -114,14 +114,20 @@ def captions_of(planned: Plan) -> list[str]:
 
 
 def set_aside(planned: Plan) -> list[Path]:
-    """Delete results that cannot be read, so that they are made again; returns them."""
+    """Delete results that cannot be read, and pictures that are to be shown, so that they are made again; returns them."""
     damaged = []
+    shown = results.shown(planned)
     for p in planned.cells:
         if p.state == "done":
-            file = p.folder / planned.grid.evaluation.id / "result.json"
+            result = p.folder / planned.grid.evaluation.id / "result.json"
             try:
+                file = result
                 results.cell_rows(p, planned.grid.evaluation)
+                if p.cell.formulation in shown and shown[p.cell.formulation].is_relative_to(p.folder):
+                    file = shown[p.cell.formulation]
+                    store.read_tensors(file, "numpy")
             except UserError:
-                file.unlink(missing_ok=True)
+                for part in {file, result}:
+                    part.unlink(missing_ok=True)
                 damaged.append(file)
     return damaged

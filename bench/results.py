@@ -71,12 +71,8 @@ def sample_sheet(
     evaluation = plan.grid.evaluation
     weights, (steps, cfg) = evaluation.weights[0], max(evaluation.settings)
     dataset, seed = plan.cells[0].cell.dataset, plan.cells[0].cell.seed
-    found = {
-        p.cell.formulation: store.images_file(p.folder, evaluation.sampling, f"{weights}-{steps}-{cfg:g}")
-        for p in plan.cells
-        if (p.cell.dataset, p.cell.seed) == (dataset, seed) and p.state == "done"
-    }
-    names = [name for name in order if name in found and found[name].exists()]
+    found = shown(plan)
+    names = [name for name in order if name in found]
     if not names:
         return
     columns = min(columns, len(captions))
@@ -96,6 +92,17 @@ def sample_sheet(
     kind = "EMA" if weights == "ema" else "raw"
     figure.suptitle(f"{dataset}, seed {seed}: {kind} weights, {steps} steps, guidance {cfg:g}", fontsize=10)
     store.write_whole(path, lambda p: figure.savefig(p, dpi=130))
+
+
+def shown(plan: Plan) -> dict[str, Path]:
+    """The images that the sheet shows, by formulation: of the finished cells of the first dataset and seed."""
+    evaluation, first = plan.grid.evaluation, plan.cells[0].cell
+    weights, (steps, cfg) = evaluation.weights[0], max(evaluation.settings)
+    return {
+        p.cell.formulation: store.images_file(p.folder, evaluation.sampling, f"{weights}-{steps}-{cfg:g}")
+        for p in plan.cells
+        if (p.cell.dataset, p.cell.seed) == (first.dataset, first.seed) and p.state == "done"
+    }
 
 
 def _wrapped(caption: str, width: int = 18) -> str:

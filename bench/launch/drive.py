@@ -247,6 +247,8 @@ def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -
     if {*pool.endings.values()} == {"refused"}:
         discard(submission, new)
         raise UserError(str(pool.reasons[min(pool.reasons)]))
+    if unwritable := [index for index, ending in sorted(pool.endings.items()) if ending == "unwritable"]:
+        raise UserError(str(pool.reasons[unwritable[0]]))
     if pool.stopping:
         raise KeyboardInterrupt
     ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in ("settled", "failed")]

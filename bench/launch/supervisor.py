@@ -78,7 +78,8 @@ class Supervisor:
         self.fruitless = before.get("fruitless", 0) if before.get("progress") == progress else 0
         if self.fruitless >= FRUITLESS:
             return self.write(
-                "refused", f"{before.get('reason')}, {self.fruitless} times in a row without progress"
+                "refused",
+                f"{before.get('reason') or 'ended'}, {self.fruitless} times in a row without progress",
             )
         deaths, begun = 0, self.write("running", None)
         if begun in ("fenced", "unwritable"):

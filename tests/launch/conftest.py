@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ from .forks import told
 Whole = Callable[..., dict[str, Any]]
 Ends = list[tuple[int, str]]
 """Before which change of files with which name a worker is killed."""
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long in this process: neither between the deaths of a worker nor between looks."""
+    real = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))
 
 
 @pytest.fixture(scope="session")

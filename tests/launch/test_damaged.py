@@ -182,7 +182,6 @@ def test_a_measuring(
     assert told(out) == whole
 
 
-@pytest.mark.xfail(strict=True, reason="the sheet of samples wants the file deleted, and then lacks the row")
 @pytest.mark.parametrize("damage", [noise])
 def test_the_pictures_of_a_finished_cell(
     damage: Damage, finished: Path, whole: dict[str, Any], capsys: pytest.CaptureFixture[str]

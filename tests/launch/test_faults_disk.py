@@ -26,14 +26,13 @@ def test_13_the_disk_is_full_while_checkpoints_and_weights_are_written(
     with mounted(here / "disk", 24_000) as disk:
         out = disk / "run"
         (here / "script").write_text(f"cat /dev/zero > {disk}/filler; truncate --size=-80K {disk}/filler\n")
-        assert grid.main(command(here, out, "my/held")) == 1
+        assert grid.main(command(here, out, "my/held")) == 2
         said = capsys.readouterr().err
         (cell,) = (out / "cells").iterdir()
         for step in range(65, STEPS):
             assert f"no checkpoint at step {step}, the last one is of step 64 ({cell}/checkpoint-" in said
         (sentence,) = sentences(said)
         assert sentence == f"error: {cell}/ema.safetensors: No space left on device"
-        assert "1 cell not finished: the same command goes on" in said
         assert store.checkpoint_steps(cell) == [64, 63]
         assert not [p for p in cell.iterdir() if p.name.startswith(".")]
         (here / "script").unlink()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import stat
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -146,29 +148,38 @@ def test_killed_at_twenty_moments(cluster: Cluster, tmp_path: Path, faults: Faul
     options = ("--seeds", "4", "--steps", "1500")
     run = Run(tmp_path / "run", options, cluster)
     run.submit()
-    rng, stages = random.Random(6), []
-    seen: set[Path] = set()
-    while len(stages) < 20 and not done_all(run, 8):
-        alive = workers(run)
+    rng, kills = random.Random(6), 0
+    before: dict[str, set[Path]] = {}
+    while kills < 20 and not done_all(run, 8):
         time.sleep(rng.uniform(0.0, 1.2))
-        now = set(run.out.rglob("*.safetensors"))
-        if alive and now - seen:  # so that no worker dies four times at the same place
-            seen = now
-            victim = rng.choice(alive)
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            stages.append(victim)
-    assert len(stages) >= 10
+        for pid in rng.sample(alive := workers(run), len(alive)):
+            share, now = progress_of(run, pid)
+            if share and now != before.get(share):  # four deaths at the same place are a failure of the cell
+                before[share] = now
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+                break
+    assert kills >= 10
     run.finish()
     assert run.logs().count("was killed by SIGKILL") >= 10
     assert not list(differences(run, reference(tmp_path / "local", *options)))
     faults(
         6,
-        f"the workers' Python is killed {len(stages)} times, in every stage",
+        f"the workers' Python is killed {kills} times, in every stage",
         "the log: was killed by SIGKILL; started again",
     )
+
+
+def progress_of(run: Run, pid: int) -> tuple[str, set[Path]]:
+    """A worker's share, and the files that its cell has; nothing if it has just died."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        folder, index = words[words.index("bench.worker") + 1 :][:2]
+    except (OSError, ValueError):
+        return "", set()
+    (cell,) = json.loads((Path(folder) / "submission.json").read_text())["shares"][int(index)]["cells"]
+    return f"{folder}/{index}", set((run.out / "cells" / cell).rglob("*.safetensors"))
 
 
 def done_all(run: Run, count: int) -> bool:

@@ -26,8 +26,8 @@ GENERATIONS = 2
 SHARE = 0.02
 """Checkpoints are written less often than asked for where writing would take more than this share of the time."""
 
-LONGEST = 6
-"""But at most so many times as long: one slow write is no reason to write no more."""
+LONGEST = 1800.0
+"""But at least so often, in seconds: one slow write is no reason to write no more."""
 
 
 @dataclass
@@ -128,9 +128,7 @@ class Keeper:
     def __call__(self, step: int, state: State) -> None:
         """After ``step`` steps: save if it is time. Raises :class:`Stopped` if asked to stop, once all is saved."""
         reason, now = self.stop(), time.monotonic()
-        if reason is None and now - self.saved < max(
-            self.seconds, min(self.cost / SHARE, LONGEST * self.seconds)
-        ):
+        if reason is None and now - self.saved < max(self.seconds, min(self.cost / SHARE, LONGEST)):
             return
         self.guard()
         try:

@@ -58,7 +58,7 @@ def trainings(cell: Path) -> int:
 
 
 def start(argv: list[str], **environment: str) -> subprocess.Popen[str]:
-    """The command in a process group of its own, as a shell starts it."""
+    """The command in a process group of its own, as a shell starts it; Ctrl-C counts even if these tests ignore it."""
     return subprocess.Popen(
         [sys.executable, "-m", "bench.grid", *argv],
         stdout=subprocess.PIPE,
@@ -66,6 +66,7 @@ def start(argv: list[str], **environment: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, **environment},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import lease, results, store, yardsticks
 from bench.launch.submission import Submission
 from bench.plan import ENDED, Plan
-from bench.stages import Stages
+from bench.stages import Stages, sentence
 from bench.wording import many
 from samplers.errors import UserError
 
@@ -33,8 +33,7 @@ def report(planned: Plan, stages: Stages | None, submission: Submission | None =
     if stages and submission:
         seconds = timings(stages, submission)
         store.write_json(planned.out / "timings.json", seconds)
-        said = ", ".join(f"{name} {s:.0f}" for name, s in seconds.items() if s >= 0.5 and name != "total")
-        spent = f", {seconds['total']:.0f} s ({said})"
+        spent = f", {seconds['total']:.0f} s ({sentence(seconds)})"
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
     print("  " + "  ".join([*there, "cells/"]))

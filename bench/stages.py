@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -44,5 +44,7 @@ class Stages:
         found: dict[str, float] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         return found | {"total": round(time.perf_counter() - self.started, 3)}
 
-    def __str__(self) -> str:
-        return ", ".join(f"{stage} {s:.0f}" for stage, s in self.seconds.items() if s >= 0.5)
+
+def sentence(seconds: Mapping[str, float]) -> str:
+    """``train 102, generate 43``: the stages of half a second and more."""
+    return ", ".join(f"{name} {s:.0f}" for name, s in seconds.items() if s >= 0.5 and name != "total")

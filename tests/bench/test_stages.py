@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from bench.stages import STAGES, Stages
+from bench.stages import STAGES, Stages, sentence
 
 
 class Clock:
@@ -94,4 +94,4 @@ def test_the_report_names_every_stage_and_the_sentence_the_long_ones(clock: Cloc
     found = spent.report()
     assert tuple(found) == (*STAGES, "total")
     assert found["generate"] == 61.234
-    assert str(spent) == "generate 61"
+    assert sentence(spent.report()) == "generate 61"

@@ -154,8 +154,10 @@ def test_the_command_is_killed_and_its_worker_saves(
     while not lease.read(file).get("over"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    log = file.with_name("share-0000.log").read_text()
-    assert "the command that started this worker is gone: stopped after step 65" in log
+    said = "the command that started this worker is gone: stopped after step 65"
+    while said not in file.with_name("share-0000.log").read_text():  # its last words
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert json.loads(file.with_name("share-0000.json").read_text())["state"] == "running"
     assert grid.main(command(here, out, "my/held")) == 0
     assert "going on after step 65" in capsys.readouterr().err

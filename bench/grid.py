@@ -47,8 +47,8 @@ def check_folder(out: Path) -> None:
     """Refuse a folder that holds something else than a run."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
-    ours = any((out / name).exists() for name in ("grid.json", ".lock"))  # a command that is just beginning
-    if out.is_dir() and any(out.iterdir()) and not ours:
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if there and not there & {"grid.json", ".lock"}:  # .lock is the first that a beginning command makes
         raise UserError(
             f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"
         )

@@ -256,7 +256,7 @@ def prepare(folder: Path, mode: int) -> None:
     """Make the run folder with a mode, if it is not there. Raises :class:`UserError` if it cannot be written."""
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)  # another command may begin in this moment
             set_mode(folder, mode)
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -92,7 +92,7 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path, faults: Faults) -> Non
     run.submit()
     hit = training(run)
     for task in run.tasks():
-        cluster.run("scontrol", "update", f"jobid={task}", "EndTime=now+20")
+        cluster.run("scontrol", "update", f"jobid={task}", "EndTime=now+90")
     until(lambda: "stopped after step" in run.logs() or not run.tasks(), 60, "the workers save", run)
     noticed = time.monotonic()
     until(lambda: "going on after step" in run.logs() or not run.tasks(), 90, "they go on", run)

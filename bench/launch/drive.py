@@ -130,9 +130,8 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
         try:
             taken = slurm.submit(submission, args.slurm)
         except UserError:
-            with suppress(
-                UserError
-            ):  # a request without an answer may have been accepted: then the next command sees to it
+            # a request without an answer may have been accepted: then the next command sees to it
+            with suppress(UserError):
                 if not slurm.strays(submission, []):
                     shutil.rmtree(submission.folder)
             raise
@@ -153,9 +152,9 @@ def divided_cells(planned: Plan, args: Arguments) -> list[list[plan.Planned]]:
 
 def tell_submitted(submission: Submission, taken: slurm.Submitted, args: Arguments) -> None:
     """What Slurm took, and how to go on."""
-    jobs = ", ".join(f"{array.job} ({len(array.shares)} workers)" for array in taken.arrays)
+    jobs = ", ".join(f"{array.job} ({many(len(array.shares), 'worker')})" for array in taken.arrays)
     count = sum(len(submission.shares[i].cells) for array in taken.arrays for i in array.shares)
-    print(f"submitted {count} cells as job {jobs}")
+    print(f"submitted {many(count, 'cell')} as job {jobs}")
     if taken.refused:
         print(
             f"{taken.workers} of {len(submission.shares)} workers submitted; Slurm takes no more ({taken.refused}): "
@@ -187,12 +186,10 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
     for tries in range(SUBMISSIONS + 1):
         planned, lost = wait(planned)
-        if not lost or tries == SUBMISSIONS:
-            break
+        if not lost or tries == SUBMISSIONS or args.execution.executor == "local":
+            break  # what another local command lost, this one's report says how to go on with
         print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
-        planned, submission = hand_out(planned, replace(args, retry=None), argv)
-        if submission and submission.execution.executor == "local":
-            raise UserError("the workers are gone: the same command without --wait goes on")
+        planned, _ = hand_out(planned, replace(args, retry=None), argv)
     return report.report(planned, None)
 
 

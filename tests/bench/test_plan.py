@@ -176,3 +176,33 @@ def test_foreign_and_truncated_files_are_named_and_the_cell_is_run_again(tmp_pat
 def test_differing_names_the_fields() -> None:
     a, b = full(Cell("rf", "shapes")), full(Cell("rf", "shapes", seed=1, training=Training(lr=1.0)))
     assert plan.differing(a, b) == "seed, training.lr"
+
+
+def test_a_cell_goes_on_with_those_it_trained_with_last(tmp_path: Path) -> None:
+    """Also where an older pack names it: A went on alone after {A, B}, and must not be put beside B again."""
+    import torch
+
+    cells = plan.make(Grid(formulations=("rf", "eps/cos", "v/cos")), tmp_path).cells
+    a, b, c = (p.cell.id for p in cells)
+
+    def checkpoint(planned: plan.Planned, step: int, pack: list[str]) -> None:
+        file = store.checkpoint_file(planned.folder, step)
+        store.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
+
+    checkpoint(cells[0], 1985, [a])
+    checkpoint(cells[1], 272, [a, b])
+    parts = [[p.cell.id for p in part] for part in plan.together([cells])]
+    assert parts == [[a], [b], [c]]
+    checkpoint(cells[0], 1986, [a, b, c])
+    checkpoint(cells[0], 1987, [a, b, c])
+    assert [[p.cell.id for p in part] for part in plan.together([cells])] == [[a], [b], [c]], "c began anew"
+
+
+def test_a_pack_that_died_at_its_first_checkpoint_begins_together(tmp_path: Path) -> None:
+    import torch
+
+    cells = plan.make(Grid(formulations=("rf", "eps/cos")), tmp_path).cells
+    pack = [p.cell.id for p in cells]
+    file = store.checkpoint_file(cells[0].folder, 100)
+    store.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
+    assert [[p.cell.id for p in part] for part in plan.together([cells])] == [pack]

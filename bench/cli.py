@@ -14,8 +14,8 @@ from bench.fields import GROUPS, override
 from bench.launch.options import SlurmOptions, take
 from bench.launch.options import parse as slurm_options
 from bench.launch.submission import EXECUTORS, MODES, Execution, Readers
-from bench.parser import FLOAT, INT, Parser, number
 from bench.presets import PRESETS, preset
+from samplers.command import FLOAT, INT, Parser, number
 from samplers.errors import UserError, nearest
 
 EPILOG = """\

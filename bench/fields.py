@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config import Grid, Setting
-from bench.parser import FLOAT, INT
+from samplers.command import FLOAT, INT
 
 
 def setting(text: str) -> Setting:

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import STARTED, cli, parser, plan, status
+from bench import STARTED, cli, plan, status
 from bench.launch import drive
 from bench.launch.describe import describe
+from samplers.command import outcome
 from samplers.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
     interrupted = "interrupted: the same command again does only what is missing, from the last checkpoints"
-    return parser.outcome(lambda: command(argv), interrupted)
+    return outcome(lambda: command(argv), interrupted)
 
 
 def command(argv: Sequence[str] | None) -> int:

@@ -16,10 +16,10 @@ import torch
 from bench import store
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
-from bench.parser import outcome
 from bench.products import fast_products
 from bench.speed.options import Plan, parse
 from bench.speed.timing import Row
+from samplers.command import outcome
 from samplers.errors import UserError
 
 PEERS = ("diffusers", "mmdit", "clean-fid", "torch-fidelity")

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from bench.parser import INT, Parser
 from bench.presets import preset
 from bench.speed.sizes import SIZES, TINY, Size
+from samplers.command import INT, Parser
 from samplers.errors import UserError, nearest
 
 REPEATS = {"step": 15, "members": 15, "generate": 3, "metrics": 3, "data": 3, "rates": 15, "work": 15}

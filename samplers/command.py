@@ -1,8 +1,9 @@
-"""What every command line of flowbench shares: errors in one sentence, exit codes, numbers."""
+"""What every command line of flowbench shares: errors in one sentence, exit codes, numbers. It imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -25,13 +26,16 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def outcome(command: Callable[[], int], if_interrupted: str) -> int:
+def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> int:
     """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence."""
     try:
         return command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         return 2

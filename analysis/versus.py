@@ -1,0 +1,240 @@
+"""``rank --versus-paper``: our order of formulations beside the one that arXiv 2403.03206 published in its table 1.
+
+A front index depends on how many others were ranked, 61 there, so that orders are compared and not values: by Kendall's
+tau-b and Spearman's rho, and pair by pair where our noise is known. The paper's order comes from one seed and has no
+intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import paper
+from .tables import Table, fixed, simple
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+Array = NDArray[np.float64]
+LEVEL = 0.05
+EXACT, RANDOM = 8, 20_000
+"""All orders are tried of at most so many formulations; of more, so many random ones."""
+
+
+@dataclass(frozen=True)
+class Association:
+    """A coefficient of rank correlation from -1 to 1, with the 2.5 and 97.5 percentiles over draws of our ranks where there
+    are any. Noise in our ranks lowers every draw's agreement, so the interval may lie below the value. NaN if all of our
+    ranks are equal."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        told = f"{self.name} {self.value:.2f}" if isfinite(self.value) else f"{self.name} undefined"
+        return told if self.low is None else f"{told} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Versus:
+    """Our order beside the paper's.
+
+    ``shared`` has one row for each formulation that both have, in the paper's order: ``formulation``, ``paper_rank_all``,
+    ``paper_place`` and ``place`` among the shared (equal ranks share the better one), ``rank_all``, and ``position`` among
+    all ``formulations`` of ours. ``p`` is the share of all orders that agree with the paper's at least as well as ours, by
+    tau; ``p_floor`` the smallest that it could be, and ``exact`` whether all orders were tried. ``pairs`` has a row for each
+    pair: ``first`` (by the paper), ``second``, ``difference`` of our ranks first - second, ``p``, ``p_holm``, and
+    ``disagrees``: in the other order here, by more than noise.
+    """
+
+    shared: pd.DataFrame
+    tau: Association
+    rho: Association
+    p: float
+    p_floor: float
+    exact: bool
+    pairs: pd.DataFrame
+    formulations: int
+
+    @property
+    def disagreements(self) -> pd.DataFrame:
+        """The pairs that are in the other order here by more than noise."""
+        return self.pairs[self.pairs["disagrees"]]
+
+    def lines(self) -> list[str]:
+        """What there is to say, in sentences."""
+        drawn = self.tau.low is not None
+        over = f" (in brackets: {100 * (1 - LEVEL):.0f} % over our seeds)" if drawn else ""
+        how = "all orders tried" if self.exact else f"{RANDOM} random orders"
+        return [
+            f"order against the paper's, {len(self.shared)} formulations shared: {self.tau}, {self.rho}{over}",
+            f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
+            *self._about_pairs(),
+            f"ranks count fronts among {paper.FORMULATIONS} formulations there and {self.formulations} here: "
+            f"compare orders, not values; the paper's have no intervals (one seed)",
+        ]
+
+    def _about_pairs(self) -> list[str]:
+        opposite = int((self.pairs["difference"] > 0).sum())
+        counted = f"{opposite} of {len(self.pairs)} pairs are in the other order here"
+        if self.pairs["p"].isna().all():
+            return [f"{counted}; without seeds nothing tells which of them by more than noise"]
+        found = self.disagreements
+        if found.empty:
+            return [
+                f"{counted}, none by more than noise (paired t, Holm over all pairs, {100 * LEVEL:.0f} %)"
+            ]
+        ranks = self.shared.set_index("formulation")
+        told = [
+            f"  {a} before {b} there ({ranks['paper_rank_all'][a]:.2f} and {ranks['paper_rank_all'][b]:.2f}), "
+            f"after it here ({ranks['rank_all'][a]:.2f} and {ranks['rank_all'][b]:.2f}, p = {p:.2g} after Holm)"
+            for a, b, p in zip(found["first"], found["second"], found["p_holm"], strict=True)
+        ]
+        return [f"{counted}, {len(found)} by more than noise:", *told]
+
+    def table(self) -> Table:
+        """The shared formulations side by side, with `lines` as notes."""
+        columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+            "formulation": ("formulation", str),
+            "paper_rank_all": ("rank in the paper", fixed(2)),
+            "paper_place": ("place there", str),
+            "place": ("place here", str),
+            "rank_all": ("rank here", fixed(2)),
+            "position": ("position here", str),
+        }
+        return simple("versus_paper", self.shared, columns, self.lines(), "Beside arXiv 2403.03206, table 1")
+
+
+def versus(
+    ranking: pd.DataFrame,
+    draws: Array | None = None,
+    names: Sequence[str] = (),
+    p_value: Callable[[str, str], float] | None = None,
+) -> Versus:
+    """Compare a whole ranking (``formulation``, ``rank_all``, ``position``) with the paper's.
+
+    ``draws`` ``[B, F]`` are mean fronts of the formulations ``names`` under the noise of our seeds; ``p_value(f, g)`` the
+    two-sided p-value of their difference in mean front, NaN where it has none. Both are None where there is one seed.
+    Raises `UserError` if fewer than three formulations are shared.
+    """
+    published, ours = paper.published(), ranking.set_index("formulation")
+    ours = ours[ours["rank_all"].notna()]
+    both = [name for name in published.index if name in ours.index]
+    if len(both) < 3:
+        what = ", ".join(both) if both else "none"
+        others = [name for name in ("rf", "eps/linear", "v/cos", *published.index) if name not in both]
+        raise UserError(
+            f"an order needs three formulations, and this ranking shares {len(both)} ({what}) with the paper's table 1: "
+            f"add some of its {len(published)}, e.g. {' and '.join(others[: 3 - len(both)])}"
+        )
+    shared = pd.DataFrame(
+        {
+            "formulation": both,
+            "paper_rank_all": published[both].to_numpy(),
+            "paper_place": published[both].rank(method="min").astype(int).to_numpy(),
+            "place": ours.loc[both, "rank_all"].rank(method="min").astype(int).to_numpy(),
+            "rank_all": ours.loc[both, "rank_all"].to_numpy(),
+            "position": ours.loc[both, "position"].to_numpy(),
+        }
+    )
+    there, here = shared["paper_rank_all"].to_numpy(float), shared["rank_all"].to_numpy(float)
+    known = set(both) <= set(names) and draws is not None
+    drawn = draws[:, [list(names).index(name) for name in both]] if known and draws is not None else None
+    p, floor, exact = _chance(here, there)
+    return Versus(
+        shared,
+        _association("Kendall's tau-b", kendall, here, there, drawn),
+        _association("Spearman's rho", spearman, here, there, drawn),
+        p,
+        floor,
+        exact,
+        _pairs(both, here, p_value),
+        len(ours),
+    )
+
+
+def kendall(ours: Array, other: Array) -> Array:
+    """Kendall's tau-b of each row of ``ours`` ``[B, n]`` with ``other`` ``[n]``; NaN for a constant row."""
+    a, b = _signs(ours), _signs(other)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((a * b).sum(-1) / np.sqrt((a != 0).sum(-1) * (b != 0).sum(-1)))
+
+
+def spearman(ours: Array, other: Array) -> Array:
+    """Spearman's rho of each row of ``ours`` ``[B, n]`` with ``other`` ``[n]``: of mean ranks; NaN for a constant row."""
+    from scipy.stats import rankdata
+
+    a, b = rankdata(ours, axis=-1), rankdata(other)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean()
+    with np.errstate(invalid="ignore"):
+        return np.asarray((a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum()))
+
+
+def _association(
+    name: str, measure: Callable[[Array, Array], Array], here: Array, there: Array, drawn: Array | None
+) -> Association:
+    value = float(measure(here[None], there)[0])
+    if drawn is None:
+        return Association(name, value)
+    low, high = np.nanpercentile(measure(drawn, there), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
+    return Association(name, value, float(low), float(high))
+
+
+def _signs(values: Array) -> Array:
+    """Which of each pair is larger, ``[..., n (n - 1) / 2]``."""
+    i, j = np.triu_indices(values.shape[-1], 1)
+    return np.sign(values[..., i] - values[..., j])
+
+
+def _chance(here: Array, there: Array) -> tuple[float, float, bool]:
+    """How often an order by chance agrees as well as ours; the smallest that this could be; whether all were tried."""
+    a, exact = _signs(here), len(here) <= EXACT
+    if exact:
+        orders = there[np.array(list(permutations(range(len(there)))))]
+    else:
+        orders = np.random.default_rng(0).permuted(np.tile(there, (RANDOM, 1)), axis=1)
+    agreement = _signs(orders) @ a
+    as_well = int((agreement >= a @ _signs(there)).sum())
+    if exact:
+        return as_well / len(orders), float((agreement == agreement.max()).mean()), True
+    return (1 + as_well) / (1 + RANDOM), 1 / (1 + RANDOM), False
+
+
+def _pairs(both: Sequence[str], here: Array, p_value: Callable[[str, str], float] | None) -> pd.DataFrame:
+    """All pairs in the paper's order, with Holm's p-values over them."""
+    order = list(combinations(range(len(both)), 2))
+    p = np.array([p_value(both[i], both[j]) if p_value else np.nan for i, j in order])
+    frame = pd.DataFrame(
+        {
+            "first": [both[i] for i, _ in order],
+            "second": [both[j] for _, j in order],
+            "difference": [here[i] - here[j] for i, j in order],
+            "p": p,
+            "p_holm": holm(p),
+        }
+    )
+    frame["disagrees"] = (frame["difference"] > 0) & (frame["p_holm"] < LEVEL)
+    return frame
+
+
+def holm(p: Array) -> Array:
+    """Holm's step-down adjusted p-values (1979, Scand. J. Stat. 6(2)); a NaN counts as a test and stays NaN."""
+    order = np.argsort(p)  # NaN last
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted

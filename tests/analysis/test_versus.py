@@ -1,0 +1,158 @@
+"""Our order against the paper's: coefficients against scipy, hand-worked cases, and no disagreement out of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, norm, spearmanr
+
+from analysis import paper
+from analysis.versus import RANDOM, Versus, holm, kendall, spearman, versus
+from samplers.errors import UserError
+
+FOUR = ("rf/lognorm(0.00,1.00)", "eps/linear", "rf", "v/cos")
+"""In the paper's order: 1.54, 2.88, 5.67, 9.17."""
+
+
+def ranking(ranks: dict[str, float]) -> pd.DataFrame:
+    frame = pd.DataFrame({"formulation": list(ranks), "rank_all": list(ranks.values())})
+    frame = frame.sort_values(["rank_all", "formulation"], ignore_index=True)
+    return frame.assign(position=np.arange(1, len(frame) + 1))
+
+
+def swapped(p_value: Callable[[str, str], float] | None = None) -> Versus:
+    """The paper's order but for one pair, and a formulation that the paper does not rank."""
+    ranks = dict(zip(FOUR, (1.0, 3.0, 2.0, 4.0), strict=True)) | {"rf/mode(-1.00)": 1.5}
+    return versus(ranking(ranks), p_value=p_value)
+
+
+def test_one_swapped_pair_of_six_by_hand() -> None:
+    """tau = (5 - 1) / 6; rho = 1 - 6 (0 + 1 + 1 + 0) / (4 x 15); of 24 orders one agrees wholly, three but for a swap."""
+    found = swapped()
+    assert found.tau.value == pytest.approx(4 / 6)
+    assert found.rho.value == pytest.approx(0.8)
+    assert (found.p, found.p_floor, found.exact) == (pytest.approx(4 / 24), pytest.approx(1 / 24), True)
+    assert list(found.shared["formulation"]) == list(FOUR)
+    assert list(found.shared["paper_place"]) == [1, 2, 3, 4]
+    assert list(found.shared["place"]) == [1, 3, 2, 4]
+    assert list(found.shared["position"]) == [1, 4, 3, 5]
+    assert found.formulations == 5
+
+
+RANKS = st.lists(st.integers(0, 6), min_size=3, max_size=12).filter(lambda values: len(set(values)) > 1)
+
+
+@given(RANKS, st.integers(0, 99))
+def test_the_coefficients_are_scipys_with_ties_too(ranks: list[int], seed: int) -> None:
+    ours, other = np.array(ranks, float), np.random.default_rng(seed).permutation(len(ranks)).astype(float)
+    assert kendall(ours[None], other)[0] == pytest.approx(kendalltau(ours, other).statistic)
+    assert spearman(ours[None], other)[0] == pytest.approx(spearmanr(ours, other).statistic)
+
+
+@pytest.mark.parametrize("count", [3, 6, 8, 12])
+def test_chance_is_the_exact_distribution_of_kendalls_tau(count: int) -> None:
+    there = paper.published().iloc[:count]
+    ours = pd.Series(np.random.default_rng(3).normal(size=count) + 0.2 * np.arange(count), there.index)
+    found = versus(ranking(ours.to_dict()))
+    exact = kendalltau(ours, there, method="exact", alternative="greater").pvalue
+    assert found.exact == (count <= 8)
+    near = 1e-12 if found.exact else 4 * np.sqrt(exact * (1 - exact) / RANDOM)
+    assert found.p == pytest.approx(exact, abs=near)
+
+
+def test_the_smallest_p_value_with_ties_of_ours_is_shared_by_several_orders() -> None:
+    found = versus(ranking(dict(zip(FOUR, (1.0, 2.0, 2.0, 3.0), strict=True))))
+    assert found.p == found.p_floor == pytest.approx(2 / 24)
+
+
+def test_intervals_are_percentiles_over_draws_of_our_ranks() -> None:
+    rng = np.random.default_rng(0)
+    names = ["rf/mode(-1.00)", *reversed(FOUR)]
+    draws = np.array([1.5, 4.0, 2.0, 3.0, 1.0]) + rng.normal(size=(500, 5))
+    ranks = dict(zip(FOUR, (1.0, 3.0, 2.0, 4.0), strict=True)) | {"rf/mode(-1.00)": 1.5}
+    found = versus(ranking(ranks), draws, names)
+    there = paper.published()[list(FOUR)]
+    each = [kendalltau(draw[[4, 3, 2, 1]], there).statistic for draw in draws]
+    assert (found.tau.low, found.tau.high) == tuple(
+        pytest.approx(q) for q in np.percentile(each, [2.5, 97.5])
+    )
+    each = [spearmanr(draw[[4, 3, 2, 1]], there).statistic for draw in draws]
+    assert (found.rho.low, found.rho.high) == tuple(
+        pytest.approx(q) for q in np.percentile(each, [2.5, 97.5])
+    )
+
+
+def test_one_seed_has_no_intervals_and_no_disagreements_and_says_so() -> None:
+    found = swapped()
+    assert (found.tau.low, found.rho.high) == (None, None)
+    assert found.disagreements.empty
+    assert any("1 of 6 pairs" in line and "without seeds" in line for line in found.lines())
+
+
+def test_a_pair_disagrees_if_the_order_is_another_and_holm_rejects() -> None:
+    def p_value(f: str, g: str) -> float:
+        return {("eps/linear", "rf"): 0.008, (FOUR[0], "v/cos"): 0.0001}.get((f, g), 0.5)
+
+    found = swapped(p_value)
+    assert list(found.disagreements[["first", "second"]].itertuples(index=False, name=None)) == [
+        ("eps/linear", "rf")
+    ]
+    assert found.disagreements["p_holm"].item() == pytest.approx(5 * 0.008)
+    assert found.disagreements["difference"].item() == pytest.approx(1.0)
+    assert (
+        sum("eps/linear before rf there (2.88 and 5.67), after it here" in line for line in found.lines())
+        == 1
+    )
+
+
+def test_a_swapped_pair_within_the_noise_is_counted_and_not_named() -> None:
+    found = swapped(lambda f, g: 0.02)
+    assert found.disagreements.empty
+    assert any(
+        "1 of 6 pairs are in the other order here, none by more than noise" in line for line in found.lines()
+    )
+
+
+def test_holm_by_hand_and_with_a_pair_that_has_no_test() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.01, np.nan, 0.4])) == pytest.approx([0.03, np.nan, 0.8], nan_ok=True)
+
+
+def test_equal_formulations_disagree_with_the_paper_in_at_most_one_grid_of_twenty() -> None:
+    rng, names, wrong = np.random.default_rng(1), list(paper.published().index[:6]), 0
+    for _ in range(400):
+        ranks = dict(zip(names, rng.normal(size=6), strict=True))
+        deviation = np.sqrt(2)
+
+        def p_value(f: str, g: str, ranks: dict[str, float] = ranks, deviation: float = deviation) -> float:
+            return float(2 * norm.sf(abs(ranks[f] - ranks[g]) / deviation))
+
+        wrong += not versus(ranking(ranks), p_value=p_value).disagreements.empty
+    assert wrong <= 0.05 * 400
+
+
+def test_equal_ranks_have_no_coefficient() -> None:
+    found = versus(ranking(dict.fromkeys(FOUR, 1.0)))
+    assert np.isnan(found.tau.value)
+    assert found.p == 1
+    assert "Kendall's tau-b undefined" in found.lines()[0]
+
+
+def test_the_table_shows_both_places_and_the_sentences() -> None:
+    table = swapped().table()
+    assert list(table.cells.iloc[1]) == ["eps/linear", "2.88", "2", "3", "3.00", "4"]
+    assert list(table.notes) == swapped().lines()
+
+
+def test_fewer_than_three_shared_formulations_is_one_sentence() -> None:
+    with pytest.raises(
+        UserError, match=r"shares 2 \(eps/linear, rf\) with the paper's table 1: .* e\.g\. v/cos"
+    ):
+        versus(ranking({"rf": 1.0, "eps/linear": 2.0, "rf/mode(-1.00)": 3.0}))
+    with pytest.raises(UserError, match=r"shares 0 \(none\)"):
+        versus(ranking({"rf/mode(-1.00)": 3.0}))

@@ -7,19 +7,19 @@ intervals.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from . import paper
+from .association import Array, kendall, pair_signs, spearman
 from .tables import Table, fixed, simple
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-Array = NDArray[np.float64]
 LEVEL = 0.05
 EXACT, RANDOM = 8, 20_000
 """All orders are tried of at most so many formulations; of more, so many random ones."""
@@ -45,7 +44,7 @@ class Association:
     high: float | None = None
 
     def __str__(self) -> str:
-        told = f"{self.name} {self.value:.2f}" if isfinite(self.value) else f"{self.name} undefined"
+        told = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
         return told if self.low is None else f"{told} [{self.low:.2f}, {self.high:.2f}]"
 
 
@@ -167,23 +166,6 @@ def versus(
     )
 
 
-def kendall(ours: Array, other: Array) -> Array:
-    """Kendall's tau-b of each row of ``ours`` ``[B, n]`` with ``other`` ``[n]``; NaN for a constant row."""
-    a, b = _signs(ours), _signs(other)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((a * b).sum(-1) / np.sqrt((a != 0).sum(-1) * (b != 0).sum(-1)))
-
-
-def spearman(ours: Array, other: Array) -> Array:
-    """Spearman's rho of each row of ``ours`` ``[B, n]`` with ``other`` ``[n]``: of mean ranks; NaN for a constant row."""
-    from scipy.stats import rankdata
-
-    a, b = rankdata(ours, axis=-1), rankdata(other)
-    a, b = a - a.mean(-1, keepdims=True), b - b.mean()
-    with np.errstate(invalid="ignore"):
-        return np.asarray((a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum()))
-
-
 def _association(
     name: str, measure: Callable[[Array, Array], Array], here: Array, there: Array, drawn: Array | None
 ) -> Association:
@@ -194,21 +176,15 @@ def _association(
     return Association(name, value, float(low), float(high))
 
 
-def _signs(values: Array) -> Array:
-    """Which of each pair is larger, ``[..., n (n - 1) / 2]``."""
-    i, j = np.triu_indices(values.shape[-1], 1)
-    return np.sign(values[..., i] - values[..., j])
-
-
 def _chance(here: Array, there: Array) -> tuple[float, float, bool]:
     """How often an order by chance agrees as well as ours; the smallest that this could be; whether all were tried."""
-    a, exact = _signs(here), len(here) <= EXACT
+    a, exact = pair_signs(here), len(here) <= EXACT
     if exact:
         orders = there[np.array(list(permutations(range(len(there)))))]
     else:
         orders = np.random.default_rng(0).permuted(np.tile(there, (RANDOM, 1)), axis=1)
-    agreement = _signs(orders) @ a
-    as_well = int((agreement >= a @ _signs(there)).sum())
+    agreement = pair_signs(orders) @ a
+    as_well = int((agreement >= a @ pair_signs(there)).sum())
     if exact:
         return as_well / len(orders), float((agreement == agreement.max()).mean()), True
     return (1 + as_well) / (1 + RANDOM), 1 / (1 + RANDOM), False

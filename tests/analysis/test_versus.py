@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, norm, spearmanr
+from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
 from analysis import paper
-from analysis.versus import RANDOM, Versus, holm, kendall, spearman, versus
+from analysis.association import kendall, pearson, spearman
+from analysis.versus import RANDOM, Versus, holm, versus
 from samplers.errors import UserError
 
 FOUR = ("rf/lognorm(0.00,1.00)", "eps/linear", "rf", "v/cos")
@@ -52,6 +53,7 @@ def test_the_coefficients_are_scipys_with_ties_too(ranks: list[int], seed: int) 
     ours, other = np.array(ranks, float), np.random.default_rng(seed).permutation(len(ranks)).astype(float)
     assert kendall(ours[None], other)[0] == pytest.approx(kendalltau(ours, other).statistic)
     assert spearman(ours[None], other)[0] == pytest.approx(spearmanr(ours, other).statistic)
+    assert pearson(ours[None], other)[0] == pytest.approx(pearsonr(ours, other).statistic)
 
 
 @pytest.mark.parametrize("count", [3, 6, 8, 12])

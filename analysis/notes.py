@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import schema, yardsticks
+from .run import names
+from .tables import TIED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HEADINGS = {
     "rank_all": "rank all",
+    "position": "place",
     "rank_5": "5 steps",
     "rank_50": "50 steps",
     "val_loss": "val loss",
@@ -19,6 +23,8 @@ HEADINGS = {
     "fid": "FID",
     "kid": "KID",
     "composition": "composition",
+    "front_one": "on front 1",
+    "wins": "wins",
     "rank_clip": "by CLIP",
     "rank_fid": "by FID",
     "rank_val_loss": "by val loss",
@@ -33,54 +39,97 @@ def notes(ranking: pd.DataFrame) -> list[str]:
         return []
     steps = ", ".join(f"{s}/{c:g}" for s, c in about["samplers"])
     lines = [
+        *provisional_lines(about),
         f"{_count(about['settings'], 'setting')}: {', '.join(about['datasets'])};"
         f" {', '.join(about['weights'])} weights; steps/cfg {steps};"
-        f" {_count(about['seeds'], 'seed')}; {_samples(about)}"
+        f" {_count(about['seeds'], 'seed')}; {_samples(about)}",
     ]
     if about["formulations"] > len(ranking):
-        lines.append(f"the best {len(ranking)} of {about['formulations']} ranked formulations")
+        lines.append(f"{len(ranking)} of {about['formulations']} ranked formulations")
     if len(about["objectives"]) == 1:
         lines.append(f"the table has values of {HEADINGS[about['objectives'][0]]} only: ranked by it alone")
     if lost(ranking).any():
         lines.append(
             "* what diverged, failed or is missing ranks last in its settings; means are over the rest"
         )
-    for metric, names in about["recipes"].items():
-        for name in sorted(set(names.values())):
-            where = [d for d in names if names[d] == name]
-            suffix = f" ({', '.join(where)})" if len(set(names.values())) > 1 else ""
+    for metric, found in about["recipes"].items():
+        for name in sorted(set(found.values())):
+            where = [d for d in found if found[d] == name]
+            suffix = f" ({', '.join(where)})" if len(set(found.values())) > 1 else ""
             lines.append(f"{HEADINGS[metric]}: {name}{suffix}")
-    return [*lines, *yardsticks.left_out(ranking), *resolution_lines(about)]
+    return [*lines, *yardsticks.left_out(ranking), *uncertainty_lines(ranking, about)]
 
 
-def resolution_lines(about: dict[str, Any]) -> list[str]:
-    """What differences the run could have told apart."""
-    if about["seeds"] < 2:
-        return [
-            "resolution: one seed: differences between formulations smaller than the spread over seeds"
-            " cannot be told; run several seeds to learn that spread"
+def provisional_lines(about: Mapping[str, Any]) -> list[str]:
+    """What is still to come, and what cannot be read."""
+    lines, left = [], about["provisional"]
+    if left:
+        blocks = [f"{d} seed {s}" for d, s in left["blocks"]]
+        without = [
+            f"{names(blocks)} of all formulations" if blocks else "",
+            names(left["formulations"]) if left["formulations"] else "",
         ]
+        told = " and ".join(filter(None, without))
+        lines.append(
+            f"provisional: {left['done']} of {left['cells']} cells are at their end; left out: {told}"
+        )
+    lines += [f"{damaged}; the grid command makes it again" for damaged in about["damaged"][:3]]
+    if len(about["damaged"]) > 3:
+        lines.append(f"{len(about['damaged']) - 3} more files cannot be read")
+    return lines
+
+
+def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+    """What differences the run could have told apart, and what the marks mean."""
+    if about["seeds"] < 2:
+        lines = [
+            "resolution: one seed: nothing can be told apart by the noise of seeds, which only several seeds show"
+        ]
+        if "clip_low" in ranking or "fid_low" in ranking:
+            lines.append(
+                "±: half of a 95 % interval over captions and sampling noise of this one training; two seeds differ by more"
+            )
+        return lines
     if not about["resolution"]:
-        return ["resolution: unknown, no two formulations have every entry of at least two seeds"]
-    parts = []
-    for r in about["resolution"]:
-        name = HEADINGS[r["metric"]]
-        if r["log"]:
-            parts.append(f"{name} sd {_percent(r['sd'])}, gap {_percent(r['gap'])}")
-        else:
-            parts.append(f"{name} sd {r['sd']:.2g}, gap {r['gap']:.2g}")
-    counts = sorted({(r["formulations"], r["seeds"]) for r in about["resolution"]})
-    pooled = " or ".join(f"{f} formulations x {s} seeds" for f, s in counts)
-    return [
-        f"resolution: {'; '.join(parts)}",
-        f"  sd: over seeds, pooled over {pooled}; gap: smallest difference of one pair of formulations"
-        " that a paired t test with pooled variance separates at 95 %",
+        return ["resolution: unknown, no two formulations have every entry of two seeds"]
+    lines = [
+        f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
+        "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",
     ]
+    for r in about["resolution"]:
+        lines.append(resolution_line(r))
+    if about["without_interval"]:
+        lines.append(
+            f"no interval for {names(about['without_interval'])}: not every entry of every seed is there"
+        )
+    return lines
 
 
-def _samples(about: dict[str, Any]) -> str:
-    names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
-    found = {schema.recipe(name).get("n") for name in names} - {None}
+def resolution_line(r: Mapping[str, Any]) -> str:
+    """One response: its noise, what could have been separated, and what the observed lead would need."""
+    name = "rank" if r["response"] == "rank" else HEADINGS[r["response"]]
+    needed = r["seeds_needed"]
+    if needed is None:
+        more = "over 1000 seeds would separate it"
+    elif needed <= r["seeds"]:
+        more = "separated"
+    else:
+        more = f"{needed} seeds would separate it"
+    shared = f", correlation {r['correlation']:.2f}" if r["correlation"] == r["correlation"] else ""
+    return (
+        f"resolution, {name}: sigma {_size(r, 'sigma')} over {r['seeds']} seeds ({r['df']} df){shared};"
+        f" separable gap {_size(r, 'gap')}; runner-up {_size(r, 'lead')} behind: {more}"
+    )
+
+
+def _size(r: Mapping[str, Any], part: str) -> str:
+    value = r[part]
+    return f"{100 * math.expm1(value):.2g} %" if r["log"] else f"{value:.2g}"
+
+
+def _samples(about: Mapping[str, Any]) -> str:
+    found_names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
+    found = {schema.recipe(name).get("n") for name in found_names} - {None}
     if not found:
         return "number of images not stated"
     return f"{' or '.join(sorted(map(str, found)))} images per setting"
@@ -88,10 +137,6 @@ def _samples(about: dict[str, Any]) -> str:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}{'s' if n != 1 else ''}"
-
-
-def _percent(log: float) -> str:
-    return f"{100 * math.expm1(log):.2g} %"
 
 
 def lost(ranking: pd.DataFrame) -> pd.Series[bool]:

@@ -1,80 +1,58 @@
-"""A ranking as text: terminal table, Markdown, LaTeX, CSV or JSON, all from the one frame of
-`analysis.rank.rank`."""
+"""A ranking, and what belongs to it, as tables (`analysis.tables`)."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
 from . import schema, yardsticks
+from .confirm import Confirmation
 from .notes import HEADINGS, lost, notes
+from .tables import Table, fixed, jsonable, simple
 
 if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
 
-FORMATS = ("table", "md", "latex", "csv", "json")
 SIGNIFICANT = {"kid": 3, "composition": 3}
-OPTIONAL = ("by val loss", "by FID", "by CLIP", "composition", "KID")
+OPTIONAL = ("by val loss", "by FID", "by CLIP", "wins", "on front 1", "composition", "KID", "lost")
 """Columns that a narrow terminal goes without, in this order."""
+INTERVALS = ("clip", "fid", "val_loss")
+"""Metrics that are shown with half the width of their interval."""
+TIED = {"rank_all": "rank_tied", "clip": "clip_tied", "fid": "fid_tied", "val_loss": "val_loss_tied"}
 
 
-def render(ranking: pd.DataFrame, format: str = "table", *, colour: bool = False) -> str:
-    """``ranking`` in one of `FORMATS`, with what was measured and the smallest separable gap under it.
+def ranking_table(ranking: pd.DataFrame) -> Table:
+    """The ranking with what was measured and what could be told apart under it.
 
-    ``csv`` is the bare frame and ``json`` the frame with its notes, both at full precision; the others are
-    rounded, mark formulations that lack entries with ``*``, print the best of each column bold where the
-    format has bold (a mean over fewer settings is never best), and show real images and shuffled captions as
-    rows of their own. ``colour``: for a terminal. Raises `UserError` for an unknown format.
+    Formulations that lack entries are marked ``*``; the best of each column is bold (a mean over fewer settings is
+    never best) and what cannot be told from it is marked; real images and shuffled captions are rows of their own.
     """
-    if format not in FORMATS:
-        raise UserError(f"unknown format {format!r}; {nearest(format, FORMATS)}")
-    if format == "csv":
-        return ranking.to_csv(index=False).rstrip("\n")
-    if format == "json":
-        return _json(ranking)
-    cells, best = _cells(ranking)
-    writers: dict[str, Callable[[pd.DataFrame, pd.DataFrame, list[str]], str]] = {
-        "md": _markdown,
-        "latex": _latex,
+    incomplete, rows = lost(ranking), yardsticks.rows(ranking)
+    text: dict[str, list[str]] = {
+        "formulation": list(ranking["formulation"] + np.where(incomplete, " *", ""))
     }
-    writer = writers.get(format) or (_terminal if colour else _plain)
-    return writer(cells, best, notes(ranking))
-
-
-def _shown(ranking: pd.DataFrame) -> list[str]:
-    groups = [c for c in ranking.columns if c.startswith("rank[")]
-    order = [*list(HEADINGS)[:3], *groups, *list(HEADINGS)[3:]]
-    return [c for c in order if c in ranking and ranking[c].notna().any()]
-
-
-def _cells(ranking: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The frame as text with headings, and which of its cells are the best of their column."""
-    incomplete, best = lost(ranking), dict[str, list[bool]]()
-    text: dict[str, list[str]] = {}
-    text["formulation"] = list(ranking["formulation"] + np.where(incomplete, " *", ""))
-    rows = yardsticks.rows(ranking)
+    best: dict[str, list[bool]] = {}
+    tied: dict[str, list[bool]] = {}
     for column in _shown(ranking):
-        values = [*ranking[column], *(row.get(column) for row in rows)]
-        digits = 2 if column.startswith("rank") else _digits(ranking[column], SIGNIFICANT.get(column, 4))
-        written = ["" if v is None else f"{v:.{digits}f}" if math.isfinite(v) else "-" for v in values]
         heading = HEADINGS.get(column, column.removeprefix("rank[").removesuffix("]"))
-        text[heading] = written[: len(ranking)]
-        for row, value in zip(rows, written[len(ranking) :], strict=True):
-            row[heading] = value
+        text[heading] = _written(ranking, column)
+        for row in rows:
+            row[heading] = _number(ranking, column)(row[column]) if column in row else ""
+        if column in ("position", "front_one", "wins"):
+            continue
         fair = ranking[column] if column.startswith("rank") else ranking[column].where(~incomplete)
         top = fair.max() if schema.HIGHER_IS_BETTER.get(column, False) else fair.min()
         best[heading] = [bool(v == top) for v in fair]
+        if column in TIED and TIED[column] in ranking:
+            marks = ranking[TIED[column]].fillna(False).astype(bool)
+            tied[heading] = [bool(m) and not b for m, b in zip(marks, best[heading], strict=True)]
     if incomplete.any():
         text["lost"] = [
             ", ".join(f"{row[s]} {s}" for s in ("diverged", "failed", "missing") if row[s]) or "-"
@@ -82,111 +60,77 @@ def _cells(ranking: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         ]
     cells = pd.DataFrame(text)
     extra = pd.DataFrame([{c: row.get(c, "") for c in cells.columns} for row in rows], columns=cells.columns)
-    marks = pd.DataFrame(best, index=cells.index).reindex(columns=cells.columns, fill_value=False)
-    return pd.concat([cells, extra], ignore_index=True), marks
+    whole = pd.concat([cells, extra], ignore_index=True)
+    return Table(
+        "ranking",
+        ranking,
+        whole,
+        _marks(best, cells),
+        _marks(tied, cells),
+        notes(ranking),
+        OPTIONAL,
+        about={"notes": jsonable(dict(ranking.attrs))},
+    )
 
 
-def _digits(values: pd.Series[Any], significant: int) -> int:
-    """Decimals that give the median value that many digits, from 2 to 6."""
-    middle = float(values.abs().median())
+def confirmation_table(found: Confirmation) -> Table:
+    """The chosen formulations on the seeds that chose them and on fresh ones."""
+    columns = {"formulation": ("formulation", str)}
+    for metric in ("rank_all", *INTERVALS):
+        write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
+        for when in ("first", "fresh"):
+            columns[f"{metric}_{when}"] = (f"{HEADINGS[metric]}, {when}", write)
+    seeds = f"{found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"{found.seeds[0]}"
+    notes = [
+        f"fresh: seeds {seeds}, which had no part in choosing these formulations: believe these; ranks are among the chosen",
+        f"chosen: {found.why}" if found.why else "",
+        f"{found.pending} cells of the confirmation are still to come" if found.pending else "",
+    ]
+    return simple(
+        "confirmation", found.table, columns, [n for n in notes if n], "Confirmation on fresh seeds"
+    )
+
+
+def _shown(ranking: pd.DataFrame) -> list[str]:
+    groups = [c for c in ranking.columns if c.startswith("rank[")]
+    columns = list(HEADINGS)
+    at = columns.index("rank_50") + 1
+    order = [*columns[:at], *groups, *columns[at:]]
+    shown = [c for c in order if c in ranking and ranking[c].notna().any()]
+    return [c for c in shown if c != "position" or ranking["position_low"].notna().any()]
+
+
+def _written(ranking: pd.DataFrame, column: str) -> list[str]:
+    """A column as text, with its interval."""
+    number = _number(ranking, column)
+    values: Sequence[Any] = list(ranking[column])
+    if column == "position":
+        ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
+        return [f"{low:.0f}-{high:.0f}" if low == low else "" for low, high in ends]
+    written = [number(v) for v in values]
+    if column in INTERVALS and f"{column}_low" in ranking:
+        half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
+        digits = _digits(ranking, column)
+        written = [w if h != h else f"{w} ±{h:.{digits}f}" for w, h in zip(written, half, strict=True)]
+    return written
+
+
+def _number(ranking: pd.DataFrame, column: str) -> Any:
+    if column in ("front_one", "wins"):
+        return fixed(0, percent=True)
+    return fixed(2 if column.startswith("rank") else _digits(ranking, column))
+
+
+def _digits(ranking: pd.DataFrame, column: str) -> int:
+    """Decimals that give the median value a sensible number of digits, from 1 to 6."""
+    middle = float(ranking[column].abs().median())
+    significant = SIGNIFICANT.get(column, 4)
+    if not math.isfinite(middle) or middle == 0:
+        return 2
+    return min(6, max(1, significant - 1 - math.floor(math.log10(middle))))
+
+
+def _marks(found: dict[str, list[bool]], cells: pd.DataFrame) -> pd.DataFrame:
     return (
-        2
-        if not math.isfinite(middle) or middle == 0
-        else min(6, max(2, significant - 1 - math.floor(math.log10(middle))))
+        pd.DataFrame(found, index=cells.index).reindex(columns=cells.columns, fill_value=False).astype(bool)
     )
-
-
-def _plain(cells: pd.DataFrame, best: pd.DataFrame, lines: list[str]) -> str:
-    """Columns padded with spaces, never wrapped or cut, for files and pipes."""
-    widths = [max(map(len, [column, *cells[column]])) for column in cells]
-    rule, body = ["-" * width for width in widths], cells.to_numpy().tolist()
-    rows = [list(cells.columns), rule, *body[: len(best)]]
-    if len(body) > len(best):
-        rows += [rule, *body[len(best) :]]
-
-    def line(row: list[str]) -> str:
-        padded = [
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([*map(line, rows), "", *lines])
-
-
-def _terminal(cells: pd.DataFrame, best: pd.DataFrame, lines: list[str]) -> str:
-    """The same with rich, best values bold; where the terminal is too narrow, without the `OPTIONAL`
-    columns."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=io.StringIO(), force_terminal=True)
-    gone = []
-    for column in OPTIONAL:
-        if column in cells and _width(cells) > console.width:
-            cells, best = cells.drop(columns=column), best.drop(columns=column)
-            gone.append(column)
-    if gone:
-        lines = [*lines, f"left out for want of width: {', '.join(gone)} (--format md shows them)"]
-    console.width = max(console.width, _width(cells))
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for column in map(str, cells.columns):
-        table.add_column(Text(column), justify="left" if column == "formulation" else "right", no_wrap=True)
-    for i, row in enumerate(cells.to_numpy().tolist()):
-        real = i >= len(best)
-        styles = ["dim" if real else "bold" if best.iat[i, j] else "" for j in range(len(row))]
-        table.add_row(*(Text(text, style=style) for text, style in zip(row, styles, strict=True)))
-    with console.capture() as captured:
-        console.print(table)
-        console.print(Text("\n" + "\n".join(lines)), style="dim")
-    return captured.get().rstrip("\n")
-
-
-def _width(cells: pd.DataFrame) -> int:
-    return sum(max(map(len, [column, *cells[column]])) + 2 for column in cells) - 2
-
-
-def _markdown(cells: pd.DataFrame, best: pd.DataFrame, lines: list[str]) -> str:
-    marked = _marked(cells, best, "**{}**", lambda text: re.sub(r"([\\|*_<>\[\]`])", r"\\\1", text))
-    align = ["left" if column == "formulation" else "right" for column in cells]
-    body = marked.to_markdown(index=False, disable_numparse=True, colalign=align)
-    return "\n".join([body, "", *(f"- `{line}`" for line in lines)])
-
-
-def _latex(cells: pd.DataFrame, best: pd.DataFrame, lines: list[str]) -> str:
-    marked = _marked(cells, best, r"\textbf{{{}}}", _latex_escape)
-    marked.columns = pd.Index([_latex_escape(column) for column in cells.columns])
-    body = marked.to_latex(index=False, escape=False, column_format="l" + "r" * (len(cells.columns) - 1))
-    # Paragraphs under the table, so that it can be put into any environment.
-    return "\n".join(
-        [body.rstrip("\n"), *(rf"\par{{\footnotesize {_latex_escape(line)}}}" for line in lines)]
-    )
-
-
-def _marked(cells: pd.DataFrame, best: pd.DataFrame, bold: str, escape: Callable[[str], str]) -> pd.DataFrame:
-    out = cells.map(escape)
-    for i, j in zip(*np.nonzero(best.to_numpy(dtype=bool)), strict=True):
-        out.iat[int(i), int(j)] = bold.format(out.iat[int(i), int(j)])
-    return out
-
-
-def _latex_escape(text: str) -> str:
-    table = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    table |= {c: "\\" + c for c in "&%$#_{}"}
-    return "".join(table.get(c, c) for c in text)
-
-
-def _json(ranking: pd.DataFrame) -> str:
-    whole = {"ranking": ranking.to_dict("records"), "notes": ranking.attrs}
-    return json.dumps(_jsonable(whole), indent=2, allow_nan=False)
-
-
-def _jsonable(value: Any) -> Any:
-    """``value`` with NaN and infinities as null, which JSON lacks, and numpy numbers as Python's."""
-    if isinstance(value, dict):
-        return {k: _jsonable(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_jsonable(v) for v in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if hasattr(value, "item") else value

@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rank import main, rank, render
-from analysis.render import FORMATS
+from analysis import tables
+from analysis.rank import main
+from analysis.ranking import rank
+from analysis.render import ranking_table
+from analysis.tables import FORMATS
 from samplers.errors import UserError
 
 CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"
@@ -19,6 +22,10 @@ FID = "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"
 YARDSTICKS = {
     "shapes": {"clip_real": 33.1, "clip_shuffled": 12.0, "fid_real": 0.5, "n": 256, "clip_name": CLIP}
 }
+
+
+def render(ranking: pd.DataFrame, format: str = "table", colour: bool = False) -> str:
+    return tables.write([ranking_table(ranking)], format, colour=colour)
 
 
 def results() -> pd.DataFrame:
@@ -45,8 +52,7 @@ NOTES = """\
 * what diverged, failed or is missing ranks last in its settings; means are over the rest
 CLIP: clip[tinyclip-1a2b3c4d,native32,n=256]
 FID: fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]
-resolution: one seed: differences between formulations smaller than the spread over seeds cannot be told; \
-run several seeds to learn that spread"""
+resolution: one seed: nothing can be told apart by the noise of seeds, which only several seeds show"""
 
 
 TABLE = """\
@@ -103,11 +109,12 @@ def test_latex(ranking: pd.DataFrame) -> None:
 def test_csv_is_the_frame_at_full_precision(ranking: pd.DataFrame) -> None:
     text = render(ranking, "csv")
     assert text.splitlines()[:2] == [
-        "formulation,rank_all,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,clip,fid,val_loss,settings,diverged,"
-        "failed,missing",
-        "rf,1.0,1.0,1.0,2.0,1.0,1.0,29.0,4.5,0.4,2,0,0,0",
+        "formulation,rank_all,position,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,clip,fid,val_loss,settings,diverged,"
+        "failed,missing,rank_tied,clip_tied,fid_tied,val_loss_tied,position_low,position_high",
+        "rf,1.0,1,1.0,1.0,2.0,1.0,1.0,29.0,4.5,0.4,2,0,0,0,,,,,,",
     ]
-    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), ranking)
+    plain = ranking.assign(**{c: ranking[c].astype("float64") for c in ranking if c.endswith("_tied")})
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), plain, check_dtype=False)
 
 
 def test_json_holds_frame_and_notes_and_no_nan(ranking: pd.DataFrame) -> None:
@@ -176,13 +183,14 @@ def test_several_seeds_print_their_resolution() -> None:
     by = frame["formulation"].map({"rf": 0.01, "v_a": 0.03})
     other = frame.assign(seed=1, clip=frame["clip"] + 100 * by, fid=frame["fid"] * np.exp(by))
     text = render(rank(pd.concat([frame.assign(seed=0), other])))
-    # Over the seeds rf moves by 1 and the other by 3: sd = sqrt((0.5 + 4.5) / 2); the residuals are +-0.5,
-    # so the variance is 1 with one degree of freedom, and the gap is the 97.5 % point of t, 12.706.
-    # FID: a hundredth of that, in logarithms.
+    # Over the seeds rf moves by 1 and the other by 3 on average over the settings: the residuals are +-0.5, so the
+    # variance is 1 with one degree of freedom, and of two formulations the gap is the one-sided 95 % point of t, 6.31.
+    # FID: a hundredth of that, in logarithms. CLIP 29.5 against 30.25: 0.75 apart.
     assert "1 seed;" not in text
     assert "2 seeds;" in text
-    assert "resolution: CLIP sd 1.6, gap 13; FID sd 1.6 %, gap 14 %; val loss sd" in text
-    assert "pooled over 2 formulations x 2 seeds" in text
+    expected = "resolution, CLIP: sigma 1 over 2 seeds (1 df), correlation 0.60; separable gap 6.3; runner-up 0.75 behind: "
+    assert expected in text
+    assert "resolution, FID: sigma 1 % over 2 seeds (1 df), correlation 0.60; separable gap 6.5 %;" in text
 
 
 def test_one_metric_alone_and_the_best_few_are_said() -> None:
@@ -190,7 +198,7 @@ def test_one_metric_alone_and_the_best_few_are_said() -> None:
     assert text.splitlines()[4].endswith("  1 diverged")
     assert "the table has values of FID only: ranked by it alone" in text
     assert "  CLIP" not in text
-    assert "the best 2 of 3 ranked formulations" in render(rank(results()).head(2))
+    assert "2 of 3 ranked formulations" in render(rank(results()).head(2))
 
 
 def test_columns_of_a_group() -> None:

@@ -1,0 +1,140 @@
+"""What lies in the cells of a run beside the numbers of the table: curves, profiles, values of single samples, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from .run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+LEVELS = tuple((i + 0.5) / 8 for i in range(8))
+"""The noise levels of the validation, on the clock b / (a + b)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A formulation in words, and where it spends its training: curves over the clock, ``[N]``."""
+
+    formula: str
+    clock: NDArray[np.float64]
+    density: NDArray[np.float64]
+    budget: NDArray[np.float64]
+
+
+def curves(run: Run) -> pd.DataFrame:
+    """The validations of all finished cells: formulation, dataset, seed, cell, step, seconds, train_loss, val_loss, and the
+    common loss at each noise level as ``level_0`` .. ``level_7`` (`LEVELS`). Cells without a readable log are left out."""
+    rows: list[dict[str, Any]] = []
+    for _, cell, home in run.cells():
+        about = {"formulation": cell.formulation, "dataset": cell.dataset, "seed": cell.seed, "cell": cell.id}
+        for line in _lines(home / "metrics.jsonl"):
+            levels = {f"level_{i}": v for i, v in enumerate(line.get("val_common") or [])}
+            numbers = {k: line.get(k) for k in ("step", "seconds", "train_loss", "val_loss")}
+            rows.append(about | numbers | levels)
+    columns = ["formulation", "dataset", "seed", "cell", "step", "seconds", "train_loss", "val_loss"]
+    frame = pd.DataFrame(rows, columns=[*columns, *(f"level_{i}" for i in range(len(LEVELS)))])
+    numbers = frame.columns[4:]
+    frame[numbers] = frame[numbers].astype("float64")
+    return frame
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    try:
+        found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [line for line in found if isinstance(line, dict)]
+
+
+def profiles(run: Run) -> dict[str, Profile]:
+    """Profiles by formulation, of those whose cells tell one (whatever became of them)."""
+    found: dict[str, Profile] = {}
+    for m in run.manifests:
+        for cell in m.cells:
+            if cell.formulation in found:
+                continue
+            try:
+                kept = json.loads((run.path / "cells" / cell.id / "config.json").read_bytes())["profile"]
+                curve = (np.asarray(kept[k], dtype=np.float64) for k in ("clock", "density", "budget"))
+                found[cell.formulation] = Profile(str(kept["formula"]), *curve)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def captions(run: Run, dataset: str) -> list[str]:
+    """The first captions of a dataset that were sampled, in the order of the pictures."""
+    for m, cell, home in run.cells():
+        if cell.dataset == dataset:
+            try:
+                return list(json.loads((home / m.evaluation / "result.json").read_bytes())["captions"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return []
+
+
+def pictures(
+    run: Run,
+    formulation: str,
+    dataset: str,
+    seed: int,
+    weights: str,
+    steps: int,
+    cfg: float,
+    rows: Sequence[int],
+) -> NDArray[np.uint8] | None:
+    """The pictures ``[len(rows), C, H, W]`` of some captions; None if the cell has none at this setting.
+
+    Raises `UserError` naming the file if it is damaged.
+    """
+    for m, cell, home in run.cells():
+        if (cell.formulation, cell.dataset, cell.seed) != (formulation, dataset, seed):
+            continue
+        file = home / f"images-{m.sampling}" / f"{weights}-{steps}-{cfg:g}.safetensors"
+        if not file.exists():
+            continue
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="numpy") as kept:
+                part = kept.get_slice("images")
+                there = [row for row in rows if row < part.get_shape()[0]]
+                return np.stack([part[row] for row in there]).astype(np.uint8)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read ({error}): delete it and run the grid again") from None
+    return None
+
+
+def per_sample(run: Run, metric: str) -> dict[tuple[str, str, int, str], NDArray[np.float64]]:
+    """Values of single samples ``[n]`` of a metric (``clip``, ``fid``, ...) by (formulation, dataset, seed, setting's name).
+
+    Sample i has the same caption everywhere in a dataset. Files that cannot be read are left out.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[tuple[str, str, int, str], NDArray[np.float64]] = {}
+    for m, cell, home in run.cells():
+        try:
+            with safe_open(home / m.evaluation / "per_sample.safetensors", framework="numpy") as kept:
+                for key in kept.keys():  # noqa: SIM118 (not a dict)
+                    setting, _, name = key.partition("/")
+                    if name == metric:
+                        place = (cell.formulation, cell.dataset, cell.seed, setting)
+                        found[place] = kept.get_tensor(key).astype(np.float64)
+        except (SafetensorError, OSError, ValueError):
+            continue
+    return found

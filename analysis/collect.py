@@ -1,0 +1,164 @@
+"""From the cells of a run folder to one table, ``results.parquet``, which is made anew only where something changed.
+
+One row per planned cell and control setting: the numbers of those that are measured; ``diverged``, ``failed`` or ``pending``
+without numbers for the others. The table's metadata hold what the files of each cell looked like when they were read, so
+that the next look reads those that changed. A folder that cannot be written is read all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplers.lazy import lazy
+
+from .manifest import Manifest, PlannedCell
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+RESULTS = "results.parquet"
+VERSION = 1
+"""Of the table and of what is kept beside it; another is made anew."""
+KEPT = b"flowbench"
+Stamp = list[int]
+"""Times and sizes of a cell's status and of its measurements; zeros for what is not there."""
+
+
+def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
+    """The table of all planned cells. ``attrs["damaged"]`` lists files that cannot be read; their cells are ``pending``."""
+    about, before = _kept(folder)
+    plans = [m.digest for m in manifests]
+    old = about["stamps"] if about.get("plans") == plans and about.get("version") == VERSION else {}
+    stamps, changed, damaged = {}, [], []
+    for m in manifests:
+        for cell in m.cells:
+            stamps[cell.id] = stamp = _stamp(folder / "cells" / cell.id, m.evaluation)
+            if old.get(cell.id) != stamp:
+                changed.append((m, cell))
+    if not changed and old.keys() == stamps.keys() and before is not None:
+        before.attrs["damaged"] = []
+        return before
+    rows: list[dict[str, Any]] = []
+    for m, cell in changed:
+        try:
+            rows += cell_rows(folder, m, cell)
+        except Damaged as error:
+            damaged.append(str(error))
+            del stamps[cell.id]  # looked at again the next time
+            rows += _empty(m, cell, "pending")
+    frame = pd.DataFrame(rows)
+    if old and before is not None:
+        again = {cell.id for _, cell in changed}
+        frame = pd.concat([before[~before["cell"].isin(again)], frame], ignore_index=True)
+    if not frame.empty:
+        with suppress(OSError):  # somebody else's folder
+            _write(frame, folder / RESULTS, {"version": VERSION, "plans": plans, "stamps": stamps})
+    frame.attrs["damaged"] = damaged
+    return frame
+
+
+class Damaged(ValueError):
+    """A file of a cell that is cut short or foreign."""
+
+
+def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, Any]]:
+    """The rows of one cell. Raises `Damaged`."""
+    home = folder / "cells" / cell.id
+    result = home / m.evaluation / "result.json"
+    status = _object(home / "status.json") if (home / "status.json").exists() else {}
+    if status.get("state") == "diverged":
+        return _empty(m, cell, "diverged")
+    if result.exists() and result.with_name("per_sample.safetensors").exists():
+        common = _common(m, cell) | {
+            "status": "done",
+            "val_loss": status.get("val_loss"),
+            "best_step": status.get("best_step"),
+        }
+        measured = _object(result)
+        try:
+            return [common | values | measured["names"] for values in measured["settings"].values()]
+        except (KeyError, TypeError, AttributeError):
+            raise Damaged(f"{result} is not a result") from None
+    here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation
+    return _empty(m, cell, "failed" if status.get("error") and here else "pending")
+
+
+def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
+    recipe = m.recipes[cell.recipe]
+    base, sampler = m.parts.get(cell.formulation, (cell.formulation, None))
+    return {
+        "formulation": cell.formulation,
+        "dataset": cell.dataset,
+        "seed": cell.seed,
+        "phase": m.phase,
+        "cell": cell.id,
+        "recipe": recipe.text,
+        "parameters": recipe.parameters,
+        "train_flops": recipe.train_flops,
+        "base": base,
+        "sampler": sampler,
+    }
+
+
+def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
+    common = _common(m, cell) | {"status": status, "val_loss": None, "clip": None, "fid": None, "kid": None}
+    return [common | {"weights": w, "steps": steps, "cfg": cfg} for w, steps, cfg in m.settings]
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{file} cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise Damaged(f"{file} holds no object")
+    return found
+
+
+def _stamp(home: Path, evaluation: str) -> Stamp:
+    found: Stamp = []
+    for name in ("status.json", f"{evaluation}/result.json"):
+        try:
+            seen = os.stat(f"{home}/{name}")
+            found += [seen.st_mtime_ns, seen.st_size]
+        except OSError:
+            found += [0, 0]
+    return found
+
+
+def _kept(folder: Path) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """The table as it was left, and what was noted of it; nothing if it is damaged or was not made here."""
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(folder / RESULTS)
+        about = json.loads((table.schema.metadata or {})[KEPT])
+        return about, table.to_pandas()
+    except (OSError, ValueError, KeyError):
+        return {}, None
+
+
+def _write(frame: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    noted = json.dumps(about, separators=(",", ":")).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEPT: noted})
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        pq.write_table(table, temporary)
+        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

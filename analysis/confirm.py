@@ -1,0 +1,97 @@
+"""The winner's curse, and its cure: who leads among many looks better than it is, so the top group is run again on
+fresh seeds.
+
+``python -m bench.grid --confirm K`` does that; here it is said which formulations, and how both compare. Where fresh
+results are there, they are to be believed: the first ones chose the group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import ranking, run
+from .run import Run, phase
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+COMPARED = ("clip", "fid", "val_loss")
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """``first`` and ``fresh`` are rankings of the chosen formulations among themselves, on the seeds that chose them
+    and on the fresh ones; ``table`` has both side by side, the best of the fresh first. ``pending`` cells are still
+    to come."""
+
+    why: str
+    seeds: tuple[int, ...]
+    first: pd.DataFrame
+    fresh: pd.DataFrame
+    table: pd.DataFrame
+    pending: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the same formulation leads on the fresh seeds."""
+        return bool(self.first["formulation"].iloc[0] == self.fresh["formulation"].iloc[0])
+
+
+def group(out: Path) -> tuple[tuple[str, ...], str]:
+    """The formulations of a finished run that cannot be told from the best by their mean front index, best first, and
+    why them.
+
+    Raises `UserError` if the run has fewer than two seeds: then nothing tells how much a seed matters.
+    """
+    found = ranking.of_run(run.read(out))
+    about = found.attrs
+    if about["seeds"] < 2:
+        raise UserError(
+            "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: "
+            "run the grid with --seeds 2 or more first"
+        )
+    tied = found["rank_tied"].fillna(False).astype(bool)
+    tied.iloc[0] = True
+    names = tuple(found.loc[tied, "formulation"])
+    why = (
+        f"not separable from the best by mean front index over {about['seeds']} seeds (Hsu, family-wise 95 %)"
+    )
+    return names, why
+
+
+def confirmation(of: Run) -> Confirmation | None:
+    """How the confirmation of a run compares with what it confirms; None if there is none, or nothing of it is done."""
+    fresh = phase(of.frame, "confirm")
+    if fresh.empty or not (fresh["status"] == "done").any():
+        return None
+    chosen = next((m.chosen for m in of.manifests if m.phase == "confirm"), {})
+    names = set(fresh["formulation"])
+    first = phase(of.frame, "rank")
+    first = first[first["formulation"].isin(names)]
+    try:
+        before = ranking.rank(first)
+        after = ranking.rank(fresh.assign(phase="rank"))
+    except UserError:  # too little of it is done
+        return None
+    table = _beside(before, after)
+    cells = fresh.loc[fresh["status"] == "pending", "cell"].nunique() if "cell" in fresh else 0
+    seeds = tuple(sorted(int(s) for s in fresh["seed"].unique()))
+    return Confirmation(str(chosen.get("why", "")), seeds, before, after, table, int(cells))
+
+
+def _beside(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Both rankings in one frame: ``rank_first``, ``rank_fresh``, ``clip_first`` and so on."""
+    columns = ["rank_all", *(m for m in COMPARED if m in before and m in after)]
+    left = before.set_index("formulation")[columns].add_suffix("_first")
+    extra = [c for c in ("rank_tied",) if c in after]
+    right = after.set_index("formulation")[columns].add_suffix("_fresh")
+    table = right.join(left).join(after.set_index("formulation")[extra].add_suffix("_fresh"))
+    order = [c for m in columns for c in (f"{m}_first", f"{m}_fresh")]
+    return table[[*order, *(f"{c}_fresh" for c in extra)]].reset_index()

@@ -1,0 +1,98 @@
+"""``rank --effects``: what the formulation and what the timestep sampler does, in a run that crosses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import schema, uncertainty, wide
+from .effects import Effects, Factor, effects
+from .notes import HEADINGS
+from .pending import settled
+from .run import Run, names, phase
+from .tables import TIED, Table, fixed, simple
+from .uncertainty import Response
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+FACTORS = ("base", "sampler")
+
+
+def tables(run: Run) -> list[Table]:
+    """A table of main effects for each response and factor: the deviation of each level from the mean of all, with its 95 %
+    interval, and whether it can be told from the best.
+
+    Raises `UserError` unless the run crosses two formulations or more with two samplers or more, over two seeds or more.
+    """
+    rows = phase(run.frame, "rank")
+    schema.comparable(rows)
+    rows, _ = settled(rows)
+    if not set(FACTORS) <= set(rows.columns) or rows["base"].isna().all():
+        raise UserError(
+            f"--effects: {str(run.path)!r} does not say which base and sampler its formulations have"
+        )
+    parts = rows.drop_duplicates("formulation").set_index("formulation")[list(FACTORS)].fillna("uniform")
+    table = wide.make(rows)
+    made: list[Table] = []
+    for response in uncertainty.RESPONSES:
+        if response.name != "rank" and response.name not in table.values:
+            continue
+        values = table.by_seed(response.name, response.log)
+        values.index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
+        found = effects(values)
+        if found is not None:
+            made += [_table(found, factor, response) for factor in found.factors]
+    if not made:
+        raise UserError(
+            f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "
+            f"or more: {str(run.path)!r} has none (run the grid with --samplers and --seeds)"
+        )
+    return made
+
+
+def _table(found: Effects, factor: Factor, response: Response) -> Table:
+    interval, tied = factor.effects(), factor.not_separable(response.higher_is_better)
+    turn = np.expm1 if response.log else np.asarray
+    frame = pd.DataFrame(
+        {
+            factor.name: factor.levels,
+            "effect": turn(interval.estimate),
+            "low": turn(interval.low),
+            "high": turn(interval.high),
+            "tied": tied,
+        }
+    ).sort_values("effect", ascending=not response.higher_is_better, ignore_index=True)
+    write = fixed(1, percent=True) if response.log else fixed(2)
+    columns = {
+        factor.name: (factor.name, str),
+        "effect": ("effect", write),
+        "low": ("low", write),
+        "high": ("high", write),
+        "tied": ("not separable from the best", lambda mark: TIED if mark else ""),
+    }
+    title = "rank" if response.name == "rank" else HEADINGS[response.name]
+    return simple(
+        f"{response.name}_{factor.name}", frame, columns, _notes(found), f"{title} by {factor.name}"
+    )
+
+
+def _notes(found: Effects) -> list[str]:
+    shares = ", ".join(
+        f"{name} {100 * share:.0f} %"
+        for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)
+    )
+    lines = [
+        f"effect: against the mean over all levels, with its 95 % interval over {len(found.seeds)} seeds; {found.df} df",
+        f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
+    ]
+    for name, left in zip(FACTORS, found.left_out, strict=True):
+        if left:
+            lines.append(f"not in the full cross, left out: {name} {names(left)}")
+    return lines

@@ -1,0 +1,105 @@
+"""Intervals of single runs, from the values of their samples: what another draw of captions and noise would have changed.
+
+Seeds of training do not enter: two runs of one formulation differ by more than these intervals say.
+
+- CLIP: paired bootstrap over captions, the same draws for every formulation.
+- FID: the same, by its influence values (`bench.metrics.influence`): with weights ``w_i`` of the captions, to first order
+  ``FID_w = FID + mean_i (w_i - 1) psi_i``.
+- KID: its own standard error; settings share their captions, so their errors are taken to be fully correlated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.lazy import lazy
+
+from . import cells
+from .run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+DRAWS = 2_000
+SEED = 2403_03206
+Z = 1.959964
+"""Quantile of the normal law for 95 %."""
+
+
+def intervals(run: Run, rows: pd.DataFrame, means: pd.DataFrame, best: str) -> pd.DataFrame:
+    """``clip_low``, ``clip_high``, ``clip_behind_low``, ``clip_behind_high`` and the same of ``fid`` and ``kid`` by
+    formulation.
+
+    ``rows`` of the results table are those that were ranked; ``means`` is the ranking indexed by formulation, whose
+    ``clip``, ``fid`` and ``kid`` the intervals are of; ``behind`` is the paired difference, this formulation minus
+    ``best`` (none for KID). Only where every setting has values of its samples.
+    """
+    out = pd.DataFrame(index=means.index)
+    for metric in ("clip", "fid"):
+        if metric in means:
+            out = out.join(_bootstrap(run, rows, metric, means[metric], best))
+    if "kid" in means and "kid_stderr" in rows:
+        error = (
+            rows[rows["status"] == "done"]
+            .groupby("formulation", observed=True)["kid_stderr"]
+            .mean()
+            .reindex(means.index)
+        )
+        out["kid_low"], out["kid_high"] = means["kid"] - Z * error, means["kid"] + Z * error
+    return out
+
+
+def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, means: pd.Series[float], best: str) -> pd.DataFrame:
+    averaged = _averaged(run, rows, metric)
+    names = [n for n in means.index if np.isfinite(means[n]) and n in averaged]
+    datasets = sorted({d for n in names for d in averaged[n]})
+    names = [n for n in names if set(averaged[n]) == set(datasets)]
+    if not names:
+        return pd.DataFrame(index=means.index)
+    rng, shift = np.random.default_rng(SEED), np.zeros((DRAWS, len(names)))
+    for dataset in datasets:
+        values = np.stack([averaged[n][dataset] for n in names], axis=1)  # [n, F]
+        count = len(values)
+        weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
+        shift += (weights @ (values - values.mean(axis=0))) / len(datasets)
+    found = pd.DataFrame(index=names)
+    low, high = np.quantile(shift, [0.025, 0.975], axis=0)
+    found[f"{metric}_low"], found[f"{metric}_high"] = means[names] + low, means[names] + high
+    if best in names:
+        behind = shift - shift[:, [names.index(best)]]
+        low, high = np.quantile(behind, [0.025, 0.975], axis=0)
+        apart = means[names] - means[best]
+        found[f"{metric}_behind_low"], found[f"{metric}_behind_high"] = apart + low, apart + high
+    return found.reindex(means.index)
+
+
+def _averaged(run: Run, rows: pd.DataFrame, metric: str) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Values ``[n]`` by formulation and dataset, averaged over settings and seeds; nothing where a setting has none."""
+    rows = rows[rows["status"] == "done"]
+    wanted = rows.groupby(["formulation", "dataset"], observed=True).size()
+    sums: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+    shown = set(
+        zip(
+            rows["formulation"],
+            rows["dataset"],
+            rows["seed"],
+            rows["weights"],
+            rows["steps"],
+            rows["cfg"],
+            strict=True,
+        )
+    )
+    for (formulation, dataset, seed, setting), values in cells.per_sample(run, metric).items():
+        weights, steps, cfg = setting.rsplit("-", 2)
+        if (formulation, dataset, seed, weights, int(steps), float(cfg)) in shown:
+            sums.setdefault((formulation, dataset), []).append(values)
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for (formulation, dataset), parts in sums.items():
+        if len(parts) == wanted[(formulation, dataset)] and len({len(p) for p in parts}) == 1:
+            found.setdefault(formulation, {})[dataset] = np.mean(parts, axis=0)
+    return found

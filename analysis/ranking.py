@@ -1,0 +1,178 @@
+"""The ranking of formulations by the study's Pareto fronts, with the uncertainty of every number.
+
+Per control setting (dataset, weights, steps, cfg) and seed the formulations are sorted into fronts on CLIP (up) and
+FID (down), `analysis.pareto`; a formulation's rank is its front index averaged over settings, lower is better (arXiv
+2403.03206, section 5.1 and table 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samplers.errors import UserError, nearest
+from samplers.lazy import lazy
+
+from . import per_sample, schema, uncertainty, wide
+from .pending import Provisional, settled
+from .run import Run, phase
+from .uncertainty import Known
+from .wide import Wide
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+GROUPS = ("steps", "dataset", "cfg", "weights")
+STATES = ("diverged", "failed", "missing")
+ALONE = ("clip", "fid", "val_loss")
+"""Metrics by which formulations are also ranked alone."""
+
+
+def rank(
+    frame: pd.DataFrame,
+    *,
+    by: str | None = None,
+    run: Run | None = None,
+    yardsticks: Mapping[str, Mapping[str, Any]] | None = None,
+) -> pd.DataFrame:
+    """The ranking of a results table (`analysis.schema`), best first, one row per formulation. Pure.
+
+    Lower is better except for ``clip``, ``composition``, ``front_one``, ``first`` and ``wins``:
+
+    * ``rank_all``: front index averaged over all settings. An entry that is absent, not finite, diverged or failed
+      comes after all others of its setting (last front + 1). Cells that are not at their end rank nowhere
+      (`analysis.pending`).
+    * ``position`` from 1, and what `analysis.uncertainty` says of it: ``position_low``, ``position_high``,
+      ``front_one``, ``first``, ``wins`` ...; for each of ``rank``, ``clip``, ``fid``, ``val_loss`` whether it is
+      ``tied`` with the best, ``low`` and ``high``. With one seed and a ``run``, ``low`` and ``high`` are
+      `analysis.per_sample`'s.
+    * ``rank_5``, ``rank_50``: over the settings with 5 steps, and over those with 50 steps and the guidance of the 5-step
+      settings (`analysis.wide.Wide.many`). NaN where there is no such setting.
+    * with ``by``, also ``rank[steps=5]`` and so on for every value of that column.
+    * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone.
+    * ``clip``, ``fid``, ``kid``, ``composition``: means over the settings that have a value; ``val_loss``: over
+      trainings.
+    * ``settings``, and how many of them the formulation lacks: ``diverged``, ``failed``, ``missing``.
+
+    Formulations of equal ``rank_all`` are in the order of their names. A metric of which the table has no value at
+    all (CLIP of an extractor that reads no text) is left out of the sorting, and the notes say so. ``.attrs`` holds
+    what stands beside the table. Raises `UserError` as `analysis.schema.check` and `comparable` do, and if there is
+    nothing to rank.
+    """
+    if by is not None and by not in GROUPS:
+        raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
+    checked = schema.check(frame)
+    checked.attrs.update(frame.attrs)
+    return assess(checked, by, run, yardsticks)[0]
+
+
+def of_run(run: Run, by: str | None = None) -> pd.DataFrame:
+    """`rank` of a run, whose table is checked already."""
+    if by is not None and by not in GROUPS:
+        raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
+    return assess(run.frame, by, run)[0]
+
+
+def assess(
+    checked: pd.DataFrame,
+    by: str | None = None,
+    run: Run | None = None,
+    yardsticks: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[pd.DataFrame, Known]:
+    """`rank` of a table that `analysis.schema.check` has made, and the models behind its intervals."""
+    rows = phase(checked, "rank")
+    if rows.empty:
+        raise UserError("the table has rows of a confirmation only: there is nothing to rank")
+    schema.comparable(rows)
+    rows, provisional = settled(rows)
+    if rows[["clip", "fid"]].where(rows["status"] == "done").isna().all(axis=None):
+        counts = rows.groupby("status")["formulation"].size()
+        told = ", ".join(f"{n} rows {state}" for state, n in counts.items() if state != "done")
+        raise UserError(
+            f"no formulation has a CLIP score or FID in any setting{f' ({told})' if told else ''}: there is nothing to rank"
+        )
+    table = wide.make(rows)
+    out = _points(table, by).sort_values(["rank_all", "formulation"], ignore_index=True)
+    out.insert(2, "position", np.arange(1, len(out) + 1))
+    known = uncertainty.of(table)
+    out = out.join(uncertainty.columns(known, table, out), on="formulation")
+    if len(table.seeds) == 1 and run is not None:
+        _one_run(out, run, rows)
+    given = yardsticks if yardsticks is not None else checked.attrs.get("yardsticks")
+    out.attrs.update(_about(rows, table, out, given, provisional))
+    out.attrs["resolution"] = [asdict(r) for r in known.resolutions]
+    out.attrs["agreement"] = known.agreement
+    out.attrs["without_interval"] = list(known.left_out)
+    out.attrs["damaged"] = list(checked.attrs.get("damaged", []))
+    return out, known
+
+
+def _points(table: Wide, by: str | None) -> pd.DataFrame:
+    """Every number that needs no statistics."""
+    out = pd.DataFrame({"formulation": list(table.names), "rank_all": table.means("rank")})
+    for column, rows in (("rank_5", table.few()), ("rank_50", table.many())):
+        out[column] = table.means("rank", rows) if rows.any() else np.nan
+    if by is not None:
+        for value in sorted(table.settings[by].unique()):
+            out[f"rank[{by}={_plain(value)}]"] = table.means("rank", np.asarray(table.settings[by] == value))
+    for metric in ALONE:
+        if metric in table.values and np.isfinite(table.values[metric]).any():
+            alone = wide.ranked(table.values, (metric,))
+            out[f"rank_{metric}"] = np.nanmean(alone, axis=0)
+    for metric in ("clip", "fid", "kid", "composition", "val_loss"):
+        if metric in table.values:
+            out[metric] = table.means(metric)
+    counted = ~np.isnan(table.fronts)
+    out["settings"] = counted.sum(axis=0)
+    for state in STATES:
+        out[state] = ((table.status == state) & counted).sum(axis=0)
+    return out
+
+
+def _one_run(out: pd.DataFrame, run: Run, rows: pd.DataFrame) -> None:
+    """Add the intervals of single runs."""
+    means = out.set_index("formulation")
+    found = per_sample.intervals(run, rows, means, str(out["formulation"].iloc[0]))
+    for column in found:
+        out[column] = found[column].reindex(out["formulation"]).to_numpy()
+
+
+def _about(
+    rows: pd.DataFrame,
+    table: Wide,
+    ranking: pd.DataFrame,
+    yardsticks: Mapping[str, Mapping[str, Any]] | None,
+    provisional: Provisional | None,
+) -> dict[str, Any]:
+    """What stands beside the table, as plain JSON-able values."""
+    recipes = {
+        column.removesuffix("_name"): {
+            str(dataset): str(names.iloc[0])
+            for dataset, names in rows.dropna(subset=[column]).groupby("dataset", observed=True)[column]
+        }
+        for column in schema.NAMES
+        if column in rows
+    }
+    datasets = sorted(map(str, table.settings["dataset"].unique()))
+    samplers = table.settings[["steps", "cfg"]].drop_duplicates().sort_values(["steps", "cfg"])
+    return {
+        "formulations": len(ranking),
+        "settings": int((~np.isnan(table.fronts)).any(axis=1).sum()),
+        "datasets": datasets,
+        "weights": sorted(map(str, table.settings["weights"].unique())),
+        "samplers": [[int(steps), float(cfg)] for steps, cfg in samplers.to_numpy()],
+        "seeds": len(table.seeds),
+        "objectives": list(table.objectives),
+        "recipes": {metric: names for metric, names in recipes.items() if names},
+        "yardsticks": {str(d): dict(v) for d, v in (yardsticks or {}).items() if str(d) in datasets},
+        "provisional": asdict(provisional) if provisional else None,
+    }
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

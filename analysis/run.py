@@ -1,0 +1,155 @@
+"""What an analysis is about: a run folder with everything in it, or a bare table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import collect, manifest, schema
+from .manifest import Manifest, PlannedCell
+from .where import choose
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+YARDSTICKS = "yardsticks.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """``frame`` is the checked results table (`analysis.schema`), of ranking and confirmation; ``attrs`` has the yardsticks.
+
+    ``manifests`` tell what was planned; they are empty for a table without its cells, which then has no curves, pictures
+    or failures to show.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    manifests: tuple[Manifest, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What to call it in a title."""
+        return self.path.resolve().name
+
+    def cells(
+        self, status: str = "done", phase: str = "rank"
+    ) -> Iterator[tuple[Manifest, PlannedCell, Path]]:
+        """The planned cells of a status that are in the frame, each with its plan and its folder."""
+        rows = self.frame
+        if "cell" not in rows:
+            return
+        there = set(rows.loc[(rows["status"] == status) & (rows["phase"] == phase), "cell"])
+        for m in self.manifests:
+            for cell in m.cells if m.phase == phase else ():
+                if cell.id in there:
+                    yield m, cell, self.path / "cells" / cell.id
+
+
+def read(path: str | Path, where: Iterable[str] = ()) -> Run:
+    """Open a run folder, a ``.parquet`` or a ``.csv`` file; ``where`` keeps some of its rows (`analysis.where.choose`).
+
+    A folder with a plan is collected anew where its cells changed; one with a bare ``results.parquet`` is read as it is.
+    Raises `UserError` for a path that is absent, of another kind, damaged, without results, or that holds no valid table.
+    """
+    path, where = Path(path).expanduser(), tuple(where)
+    if not path.exists():
+        raise UserError(f"there is no {str(path)!r}: name a run folder, a .parquet or a .csv file")
+    if not path.is_dir():
+        return Run(path, choose(schema.check(_load(path), str(path)), where, str(path)))
+    manifests = manifest.read(path)
+    if manifests:
+        found = collect.collect(path, manifests)
+        if found.empty:
+            raise UserError(
+                f"{str(path)!r} has a plan without cells: run `python -m bench.grid --out {path}`"
+            )
+    elif (path / collect.RESULTS).is_file():
+        found = _load(path / collect.RESULTS)
+    else:
+        raise UserError(f"{str(path)!r} holds no results: run `python -m bench.grid --out {path}` first")
+    frame = schema.check(found, str(path))
+    frame.attrs["damaged"] = list(found.attrs.get("damaged", []))
+    frame.attrs["yardsticks"] = _yardsticks(path / YARDSTICKS)
+    return Run(path, choose(frame, where, str(path)), tuple(manifests))
+
+
+def _load(path: Path) -> pd.DataFrame:
+    if path.suffix == ".csv":
+        return _load_csv(path)
+    if path.suffix != ".parquet":
+        raise UserError(f"{str(path)!r} is of no known kind: choose a run folder, a .parquet or a .csv file")
+    try:
+        return pd.read_parquet(path)
+    except PermissionError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except Exception as error:  # pyarrow raises many kinds for foreign and damaged files
+        raise UserError(
+            f"{str(path)!r} cannot be read as parquet: it is cut off, damaged or another format"
+        ) from error
+
+
+def _load_csv(path: Path) -> pd.DataFrame:
+    """CSV with a header; every row must have as many fields as the header, which pandas would not insist on."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{str(path)!r} cannot be read as CSV ({error})") from error
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    if not rows:
+        raise UserError(f"{str(path)!r} is empty")
+    header = [name.strip() for name in rows[0][1]]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{str(path)!r} has the column {twice[0]!r} twice")
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            counts = f"{len(row)} fields where the header has {len(header)}"
+            raise UserError(f"{str(path)!r}, line {line}: {counts}; is the file cut off?")
+    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
+
+
+def _yardsticks(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(path)!r} is not valid JSON ({error})") from error
+    if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
+        raise UserError(f"{str(path)!r} is no table of yardsticks by dataset")
+    for dataset, values in read.items():
+        for key, value in values.items():
+            if key.endswith(("_real", "_shuffled")) and not isinstance(value, (int, float, type(None))):
+                raise UserError(f"{str(path)!r}: {key} of {dataset!r} is {value!r}, not a number")
+    return read
+
+
+def ranked(run: Run) -> pd.DataFrame:
+    """The rows that take part in the ranking: not those of the confirmation."""
+    return phase(run.frame, "rank")
+
+
+def phase(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of one phase, with the frame's ``attrs``."""
+    found = frame[frame["phase"] == name]
+    found.attrs.update(frame.attrs)
+    return found
+
+
+def names(values: Sequence[str], most: int = 4) -> str:
+    """A few names, and how many more there are."""
+    shown = ", ".join(values[:most])
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

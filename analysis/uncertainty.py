@@ -1,0 +1,188 @@
+"""How sure a ranking is: for each formulation intervals, whether it can be told from the best, and where its position
+may lie.
+
+Four responses are modelled (`analysis.stats`): the mean front index within a seed, CLIP, log FID and log validation
+loss, each averaged over the control settings that all seeds have. A formulation that lacks one of these values has no
+intervals for that response; the others are compared without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.lazy import lazy
+
+from . import best, stats, wins
+from .resolution import Resolution, resolution
+from .stability import Stability, stability
+from .stats import TwoWay
+from .wide import Wide
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is compared; ``log``: its noise grows with its level, so logarithms are modelled."""
+
+    name: str
+    log: bool
+    higher_is_better: bool
+
+
+RESPONSES = (
+    Response("rank", log=False, higher_is_better=False),
+    Response("clip", log=False, higher_is_better=True),
+    Response("fid", log=True, higher_is_better=False),
+    Response("val_loss", log=True, higher_is_better=False),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a table's seeds tell; everything is empty with one seed. ``left_out`` formulations lack an interval
+    somewhere."""
+
+    models: dict[str, TwoWay]
+    resolutions: tuple[Resolution, ...]
+    stability: Stability | None
+    left_out: tuple[str, ...]
+
+    @property
+    def agreement(self) -> float | None:
+        """Mean Kendall correlation of a repetition's order of formulations with the reported one."""
+        return None if self.stability is None else float(self.stability.agreement)
+
+    def draws(self) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+        """Mean fronts ``[B, F]`` of repetitions, and whose they are; None with one seed."""
+        return (None, ()) if self.stability is None else (self.stability.draws, self.stability.names)
+
+    def p_value(self, one: str, other: str) -> float:
+        """Two-sided p-value of a difference in mean front by the paired t test; NaN where a formulation has no interval."""
+        model = self.models.get("rank")
+        if model is None or one not in model.names or other not in model.names or not model.df:
+            return math.nan
+        from scipy.special import stdtr
+
+        i, j = model.names.index(one), model.names.index(other)
+        error = math.sqrt((model.moderated[i] + model.moderated[j]) / len(model.seeds))
+        apart = abs(float(model.means[i] - model.means[j]))
+        return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else float(apart == 0)
+
+
+def of(table: Wide) -> Known:
+    """Model every response of a table."""
+    if len(table.seeds) < 2:
+        return Known({}, (), None, ())
+    models, resolutions, left = {}, [], set[str]()
+    for response in RESPONSES:
+        if response.name != "rank" and response.name not in table.values:
+            continue
+        values, without, _ = stats.balanced(table.by_seed(response.name, response.log))
+        if values.shape[0] < 1 or values.shape[1] < 2:
+            continue
+        left |= set(without)
+        model = stats.fit(values.to_numpy(), list(values.index), list(values.columns))
+        models[response.name] = model
+        if len(values) > 1:
+            resolutions.append(resolution(model, response.name, response.log, response.higher_is_better))
+    return Known(models, tuple(resolutions), _stability(table), tuple(sorted(left)))
+
+
+def _stability(table: Wide) -> Stability | None:
+    """Repetitions of the whole ranking, over the control settings that every seed has."""
+    _, rows = table.controls()
+    lost = np.any([np.isnan(table.values[m][rows]).any(axis=(0, 1)) for m in table.objectives], axis=0)
+    if rows.size == 0 or (~lost).sum() < 2:
+        return None
+    points = np.stack(
+        [np.log(table.values[m]) if m == "fid" else table.values[m] for m in table.objectives], axis=-1
+    )
+    points = points[rows]  # [C, S, F, K]
+    return stability(np.moveaxis(points, 2, 0), list(table.names), [m == "clip" for m in table.objectives])
+
+
+def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
+    """Columns for a ranking, by formulation: see `analysis.ranking.rank`."""
+    out = pd.DataFrame(index=pd.Index(ranking["formulation"], name="formulation"))
+    means, leader = ranking.set_index("formulation"), str(ranking["formulation"].iloc[0])
+    for response in RESPONSES:
+        name, model = response.name, known.models.get(response.name)
+        out[f"{name}_tied"] = pd.array([pd.NA] * len(out), dtype="boolean")
+        if model is None:
+            continue
+        tied = pd.Series(best.not_separable(model, response.higher_is_better), index=list(model.names))
+        if len(model.names) > 1:
+            out[f"{name}_tied"] = tied.reindex(out.index).astype("boolean")
+        center = means["rank_all" if name == "rank" else name]
+        for end, value in _ends(model, response, center).items():
+            out[f"{name}_{end}"] = value
+        if leader in model.names and len(model.names) > 1:
+            for end, value in _behind(model, response, leader, center).items():
+                out[f"{name}_behind_{end}"] = value
+    found = known.stability
+    if found is not None:
+        for column, values in (
+            ("position_low", found.low),
+            ("position_high", found.high),
+            ("front_one", found.front_one),
+            ("first", found.first),
+        ):
+            out[column] = pd.Series(values, index=list(found.names), dtype="float64")
+    else:
+        out["position_low"] = out["position_high"] = np.nan
+    return out.join(_wins(table, leader)) if known.models else out
+
+
+def _ends(model: TwoWay, response: Response, center: pd.Series[float]) -> dict[str, pd.Series[float]]:
+    """The interval of each formulation's mean over seeds, around the mean that is shown.
+
+    Of a logarithm the interval is a factor on it; the arithmetic mean over settings is shown, and moves by the same
+    factor.
+    """
+    level, names = model.levels(), list(model.names)
+    found = {}
+    for end, value in (("low", level.low), ("high", level.high)):
+        shift = pd.Series(value - level.estimate, index=names)
+        found[end] = center * np.exp(shift) if response.log else center + shift
+    return found
+
+
+def _behind(
+    model: TwoWay, response: Response, leader: str, center: pd.Series[float]
+) -> dict[str, pd.Series[float]]:
+    """The paired interval of each formulation minus the leader, in the metric's own unit."""
+    apart, names = model.differences(model.names.index(leader)), list(model.names)
+    found = {}
+    for end, value in (("low", apart.low), ("high", apart.high)):
+        shift = pd.Series(value, index=names)
+        found[end] = center[leader] * np.expm1(shift) if response.log else shift
+    return {end: value.where(value.index != leader) for end, value in found.items()}
+
+
+def _wins(table: Wide, leader: str) -> pd.DataFrame:
+    """How often each formulation has a lower mean front index than the leader in the same dataset and seed."""
+    blocks = table.by_block("rank")
+    rows = {
+        name: wins.win_rate(
+            blocks.loc[name].to_numpy(), blocks.loc[leader].to_numpy(), higher_is_better=False
+        )
+        for name in blocks.index
+        if name != leader
+    }
+    return pd.DataFrame(
+        {
+            "wins": {name: w.rate for name, w in rows.items()},
+            "wins_low": {name: w.low for name, w in rows.items()},
+            "wins_high": {name: w.high for name, w in rows.items()},
+        },
+        dtype="float64",
+    )

@@ -1,0 +1,75 @@
+"""``--where``: some of the rows of a results table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from samplers.errors import UserError, nearest
+from samplers.lazy import lazy
+
+from . import manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+COLUMNS = ("formulation", "dataset", "seed", "weights", "steps", "cfg", "base", "sampler")
+
+
+def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the table") -> pd.DataFrame:
+    """The rows that meet all ``conditions``, each ``NAME=VALUE``.
+
+    A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
+    of text may be a glob: ``formulation=rf/*``.
+
+    Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
+    """
+    found = frame
+    for condition in conditions:
+        name, equals, wanted = condition.partition("=")
+        if not equals:
+            raise UserError(f"--where {condition!r} is not NAME=VALUE, for example steps=50")
+        values = _values(frame, name)
+        kept = values.loc[found.index].map(lambda value, wanted=wanted: _meets(value, wanted))
+        if not kept.any():
+            raise UserError(f"--where {condition}: {where} has no such rows; {_instead(values, wanted)}")
+        found = found[kept.astype(bool)]
+    if found is frame:
+        return frame
+    found = found.reset_index(drop=True)
+    found.attrs.update(frame.attrs)
+    return found
+
+
+def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name in COLUMNS and name in frame:
+        return frame[name]
+    recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
+    fields = {recipe: manifest.flat(recipe) for recipe in recipes}
+    known = list(dict.fromkeys(field for flat in fields.values() for field in flat))
+    if name not in known:
+        columns = [column for column in COLUMNS if column in frame]
+        raise UserError(f"--where {name}=...: unknown name; {nearest(name, [*columns, *known])}")
+    return frame["recipe"].map({recipe: flat.get(name) for recipe, flat in fields.items()})
+
+
+def _instead(values: pd.Series[Any], wanted: str) -> str:
+    """The values that there are: those like ``wanted``, or all numbers."""
+    there = list(values.dropna().unique())
+    if all(isinstance(v, str) for v in there):
+        return nearest(wanted, there)
+    return "known: " + ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(there, key=str))
+
+
+def _meets(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool) or value is None or value != value:
+        return str(value) == wanted
+    if isinstance(value, str):
+        return value == wanted or fnmatchcase(value, wanted)
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value) == wanted

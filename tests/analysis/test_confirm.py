@@ -1,0 +1,70 @@
+"""The winner's curse: who is run again, and how both results are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import confirm, ranking, synthetic
+from analysis.rank import main
+from analysis.run import read
+from samplers.errors import UserError
+
+NAMES = ("rf", "rf/lognorm(0.00,1.00)", "eps/linear", "v/cos")
+TRUTH = synthetic.Truth(NAMES, (1.0, 1.05, 0.95, -9.0), noise=0.4)
+
+
+def write(folder: Path, **options: object) -> Path:
+    return synthetic.write(folder, TRUTH, **({"seeds": 3, "samples": 8} | options))
+
+
+def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
+    names, why = confirm.group(write(tmp_path))
+    found = ranking.of_run(read(tmp_path))
+    assert set(names) == set(found.loc[found["rank_tied"].fillna(False), "formulation"])
+    assert names[0] == found["formulation"].iloc[0]
+    assert "v/cos" not in names
+    assert "over 3 seeds" in why
+
+
+def test_one_seed_tells_no_group(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--confirm needs at least 2 seeds"):
+        confirm.group(write(tmp_path, seeds=1))
+
+
+def test_no_confirmation(tmp_path: Path) -> None:
+    assert confirm.confirmation(read(write(tmp_path))) is None
+    write(tmp_path, first_seed=1000, status=lambda *_: "pending")
+    assert confirm.confirmation(read(tmp_path)) is None
+
+
+def test_both_are_shown_and_the_ranking_is_not_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path)
+    before = ranking.of_run(read(tmp_path))
+    write(tmp_path, first_seed=1000, seeds=2)
+    run = read(tmp_path)
+    assert ranking.of_run(run).equals(before)
+    found = confirm.confirmation(run)
+    assert found is not None
+    assert found.seeds == (1000, 1001)
+    assert found.pending == 0
+    fresh = run.frame[run.frame["phase"] == "confirm"]
+    expected = fresh.groupby("formulation")["clip"].mean()
+    for _, row in found.table.iterrows():
+        assert row["clip_fresh"] == pytest.approx(expected[row["formulation"]])
+    assert found.table["rank_all_fresh"].is_monotonic_increasing
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "Confirmation on fresh seeds" in out
+    assert "seeds 1000 to 1001, which had no part in choosing these formulations" in out
+
+
+def test_an_unfinished_confirmation_says_so(tmp_path: Path) -> None:
+    write(tmp_path)
+    write(tmp_path, first_seed=1000, seeds=2, status=lambda f, d, s: "pending" if s == 1001 else None)
+    found = confirm.confirmation(read(tmp_path))
+    assert found is not None
+    assert found.pending == 4

@@ -1,0 +1,60 @@
+"""The study's view: the two best of each family by any of three columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import formulations
+from analysis.families import best_of_each, family
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rf", "rf"),
+        ("rf/lognorm(0.00,1.00)", "rf/lognorm"),
+        ("rf/mode(1.29)", "rf/mode"),
+        ("edm(-1.20,1.20)", "edm"),
+        ("edm/rf(B)", "edm/rf"),
+        ("v/cos/lognorm(0.00,1.00)", "v/cos/lognorm"),
+    ],
+)
+def test_families(name: str, expected: str) -> None:
+    assert family(name) == expected
+
+
+def test_the_61_fall_into_the_families_of_the_study() -> None:
+    families = pd.Series(formulations.names("paper")).map(family)
+    counts = families.value_counts().to_dict()
+    singles = {
+        "rf": 1,
+        "rf/cosmap": 1,
+        "eps/linear": 1,
+        "v/linear": 1,
+        "eps/cos": 1,
+        "v/cos": 1,
+        "edm/rf": 1,
+        "edm/cos": 1,
+    }
+    assert counts == {"rf/lognorm": 30, "edm": 15, "rf/mode": 8} | singles
+
+
+def test_the_union_over_three_columns() -> None:
+    names = ["rf", *(f"rf/mode({i}.00)" for i in range(6))]
+    frame = pd.DataFrame({"formulation": names, "rank_all": [9.0, 1, 2, 3, 4, 5, 6]})
+    frame["rank_5"] = [9.0, 6, 5, 4, 3, 2, 1]
+    frame["rank_50"] = [9.0, 1, 2, 3, 4, 5, 6]
+    frame.attrs["formulations"] = 7
+    shown = best_of_each(frame)
+    assert shown["formulation"].tolist() == [
+        "rf",
+        "rf/mode(0.00)",
+        "rf/mode(1.00)",
+        "rf/mode(4.00)",
+        "rf/mode(5.00)",
+    ]
+    assert shown.attrs == frame.attrs
+    without = best_of_each(frame.assign(rank_5=np.nan))
+    assert without["formulation"].tolist() == ["rf", "rf/mode(0.00)", "rf/mode(1.00)"]

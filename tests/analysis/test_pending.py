@@ -1,0 +1,63 @@
+"""A ranking while cells are still to come: what is not at its end neither ranks last nor lets others win."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import ranking, synthetic
+from analysis.pending import settled
+from analysis.run import read
+from samplers.errors import UserError
+
+NAMES = ("rf", "eps/linear", "v/cos")
+
+
+def write(folder: Path, pending: set[tuple[str, int]], seeds: int = 2) -> Path:
+    truth = synthetic.Truth(NAMES, (0.0, 1.0, -1.0))
+    return synthetic.write(
+        folder, truth, seeds=seeds, samples=8, status=lambda f, d, s: "pending" if (f, s) in pending else None
+    )
+
+
+def test_nothing_pending_changes_nothing(tmp_path: Path) -> None:
+    frame = read(write(tmp_path, set())).frame
+    same, left = settled(frame)
+    assert same is frame
+    assert left is None
+
+
+def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
+    frame = read(write(tmp_path, {("rf", 1), ("v/cos", 1)})).frame
+    found, left = settled(frame)
+    assert left is not None
+    assert (left.done, left.cells) == (4, 6)
+    assert left.blocks == (("synthetic", 1),)
+    assert left.formulations == ()
+    assert set(found["seed"]) == {0}
+    assert set(found["formulation"]) == set(NAMES)
+
+
+def test_a_formulation_that_has_not_begun_is_left_out(tmp_path: Path) -> None:
+    found, left = settled(read(write(tmp_path, {("rf", 0), ("rf", 1), ("rf", 2)}, seeds=3)).frame)
+    assert left is not None
+    assert left.formulations == ("rf",)
+    assert left.blocks == ()
+    assert set(found["seed"]) == {0, 1, 2}
+
+
+def test_the_ranking_is_that_of_the_finished_part(tmp_path: Path) -> None:
+    half = ranking.of_run(read(write(tmp_path / "half", {("rf", 1), ("v/cos", 1)})))
+    one = ranking.of_run(read(write(tmp_path / "one", set(), seeds=1)))
+    assert half["formulation"].tolist() == one["formulation"].tolist()
+    assert half["rank_all"].tolist() == one["rank_all"].tolist()
+    assert half["missing"].sum() == 0
+    assert half.attrs["provisional"]["done"] == 4
+    assert one.attrs["provisional"] is None
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    frame = read(write(tmp_path, {(name, seed) for name in NAMES for seed in (0, 1)})).frame
+    with pytest.raises(UserError, match=r"0 of 6 cells are at their end, .* nothing can be ranked yet"):
+        settled(frame)

@@ -1,0 +1,83 @@
+"""Choosing rows, and recipes that may not be mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import manifest, schema, synthetic
+from analysis.run import read
+from analysis.where import choose
+from samplers.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    truth = synthetic.Truth(("rf", "rf/mode(1.29)"), (0.0, 1.0))
+    return synthetic.write(folder, truth, seeds=2, samples=8, sizes=((1, 500), (2, 500), (2, 1000)))
+
+
+@pytest.mark.parametrize(
+    ("condition", "count"),
+    [
+        ("dataset=synthetic", 144),
+        ("steps=50", 72),
+        ("cfg=2.5", 24),
+        ("seed=1", 72),
+        ("weights=ema", 72),
+        ("formulation=rf", 72),
+        ("formulation=rf/*", 72),
+        ("model.depth=2", 96),
+        ("training.steps=1000", 48),
+        ("evaluation.samples=8", 144),
+    ],
+)
+def test_rows_of_a_value(sweep: Path, condition: str, count: int) -> None:
+    assert len(read(sweep, [condition]).frame) == count
+
+
+def test_conditions_add_up_and_attrs_stay(sweep: Path) -> None:
+    whole = read(sweep).frame
+    some = read(sweep, ["model.depth=2", "training.steps=1000", "steps=5"]).frame
+    assert len(some) == 8
+    assert some.attrs == whole.attrs
+    assert list(some.index) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        ("steps", "is not NAME=VALUE, for example steps=50"),
+        ("stps=5", "stps=...: unknown name; did you mean 'steps'"),
+        ("model.dept=5", "unknown name; did you mean 'model.depth'"),
+        ("steps=20", "has no such rows; known: 10, 25, 5, 50"),
+        ("formulation=rf/mode(1.92)", r"has no such rows; did you mean 'rf/mode\(1.29\)'"),
+    ],
+)
+def test_mistakes(sweep: Path, condition: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        read(sweep, [condition])
+
+
+def test_a_table_without_recipes_has_no_fields_of_them() -> None:
+    frame = pd.DataFrame({"formulation": ["rf"], "dataset": "shapes", "steps": 5})
+    with pytest.raises(UserError, match="unknown name"):
+        choose(frame, ["model.depth=4"])
+
+
+def test_different_recipes_are_never_mixed(sweep: Path) -> None:
+    told = r"mixes 3 recipes.*\(model.depth 1 and 2; training.steps 500 and 1000\).*--where model.depth=1$"
+    with pytest.raises(UserError, match=told):
+        schema.comparable(read(sweep).frame)
+    schema.comparable(read(sweep, ["model.depth=1"]).frame)
+    with pytest.raises(UserError, match=r"mixes 2 recipes.*\(training.steps 500 and 1000\)"):
+        schema.comparable(read(sweep, ["model.depth=2"]).frame)
+
+
+def test_differing_names_every_field() -> None:
+    one, other = '{"a":{"b":1,"c":[1,2]},"d":true}', '{"a":{"b":2,"c":[1,2]}}'
+    assert manifest.differing([one, other, one]) == {"a.b": [1, 2], "d": [True, None]}
+    assert manifest.differing([one, one]) == {}

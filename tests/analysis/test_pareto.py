@@ -35,7 +35,7 @@ def test_what_is_not_finite_comes_last_and_disturbs_nothing() -> None:
 
 
 def test_shape_must_fit_the_objectives() -> None:
-    with pytest.raises(ValueError, match=r"\[N, 2\], not \[3\]"):
+    with pytest.raises(ValueError, match=r"\[..., N, 2\], not \[3\]"):
         fronts([1.0, 2.0, 3.0], CLIP_FID)
 
 

@@ -1,0 +1,112 @@
+"""Which formulations cannot be told from the best: Hsu's multiple comparison with the best (Hsu 1984, Ann. Statist. 12(3);
+Hsu 1996, Multiple Comparisons, chapter 4).
+
+Formulation i is separated from the best if some j is better by more than ``d se_ij``. With ``d`` from the one-sided test of
+Dunnett (1955) this separates the truly best one in at most 5 % of all runs, however many formulations there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .stats import CONFIDENCE, TwoWay
+
+
+@functools.lru_cache(maxsize=4096)
+def critical(k: int, df: float, confidence: float = CONFIDENCE) -> float:
+    """One-sided Dunnett quantile ``d`` of ``k - 1`` comparisons with one of ``k`` means of equal weight (correlation 1/2),
+    for a variance with ``df`` degrees of freedom, which may be infinite. The error is below 1e-4 for ``df >= 1``.
+
+        P(all T_i <= d) = E_s E_z[Phi(z + sqrt(2) d s)^(k-1)] = confidence,    z ~ N(0, 1),  s^2 ~ chi^2_df / df
+
+    Raises ``ValueError`` for ``k < 2`` or ``df < 1``.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    if k < 2 or not df >= 1:
+        raise ValueError(f"k is {k} and df {df}; at least 2 means and 1 degree of freedom are needed")
+    z, z_weights = _normal_nodes()
+    s, s_weights = _chi_nodes(df)
+
+    def excess(d: float) -> float:
+        inside = ndtr(z[:, None] + math.sqrt(2) * d * s) ** (k - 1)
+        return float(z_weights @ inside @ s_weights) - confidence
+
+    high = 4.0
+    while excess(high) < 0:
+        high *= 2
+    return float(brentq(excess, 0.0, high, xtol=1e-6))
+
+
+@functools.cache
+def _normal_nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of the standard normal distribution."""
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    z = 7.0 * nodes
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return z, 7.0 * weights * density
+
+
+def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of ``sqrt(chi^2_df / df)``."""
+    from scipy.stats import chi
+
+    if math.isinf(df):
+        return np.ones(1), np.ones(1)
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    # Over the square root of x: smooth at 0, where the density goes as x^(df - 1).
+    low, high = math.sqrt(chi.ppf(1e-9, df)), math.sqrt(chi.isf(1e-9, df))
+    root = low + (high - low) * (nodes + 1) / 2
+    return root**2 / math.sqrt(df), weights * (high - low) * root * chi.pdf(root**2, df)
+
+
+def not_separable(model: TwoWay, higher_is_better: bool) -> NDArray[np.bool_]:
+    """``[..., F]``: True for the formulations that are not separated from the best, the best in the sample among them.
+
+    ``se_ij^2 = (v_i + v_j) / S``, and ``v_i`` is a formulation's moderated variance or the pooled one, whichever is larger.
+    Of many formulations some always look too quiet, and the comparison would fail by those: with 30 formulations whose
+    noise has a spread of 0.6 in the logarithm, 3 seeds and no such bound it contains the best in 90 % instead of 95 %.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    better_by = sign * (model.means[..., None, :] - model.means[..., :, None])
+    if len(model.names) == 1:
+        return np.ones(model.means.shape, dtype=bool)
+    noise = np.maximum(model.moderated, model.variance[..., None])
+    error = np.sqrt((noise[..., None, :] + noise[..., :, None]) / len(model.seeds))
+    return np.asarray(~np.any(better_by > _quantile(model)[..., None, None] * error, axis=-1))
+
+
+def gap(model: TwoWay) -> NDArray[np.float64]:
+    """``[...]``: the smallest difference from the best that separates two formulations, ``d sqrt(2 v / S)`` with the pooled
+    variance ``v``; NaN for one formulation."""
+    if len(model.names) == 1:
+        return model.variance
+    return _quantile(model) * np.sqrt(2 * model.variance / len(model.seeds))
+
+
+def _quantile(model: TwoWay) -> NDArray[np.float64]:
+    return np.asarray(np.vectorize(critical, otypes=[float])(len(model.names), model.moderated_df))
+
+
+def seeds_needed(difference: float, variance: float, k: int, most: int = 1000) -> int | None:
+    """The fewest seeds S with ``d(k, (k-1)(S-1)) sqrt(2 variance / S) <= difference``; None if more than ``most``.
+
+    ``variance`` is the noise ``e`` of one formulation and seed. With S seeds a true difference of that size is separated in
+    about half of all runs.
+    """
+
+    def enough(seeds: int) -> bool:
+        return critical(k, (k - 1) * (seeds - 1)) * math.sqrt(2 * variance / seeds) <= difference
+
+    if not (difference > 0 and enough(most)):
+        return None
+    low, high = 1, most  # too few, enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

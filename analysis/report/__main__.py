@@ -1,0 +1,68 @@
+"""``python -m analysis.report DIR``: a run as one HTML file, made to be read and passed on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import run
+from samplers.command import Parser, outcome
+from samplers.errors import UserError
+
+DESCRIPTION = """Write a run as one HTML file that opens in any browser, without a network: what the numbers say, the
+ranking with its intervals, figures, samples, a card for every formulation, failures, and where the numbers come from."""
+EPILOG = """examples:
+  python -m analysis.report runs/quick
+  python -m analysis.report runs/paper --where dataset=shapes --out shapes.html"""
+
+
+def parser() -> Parser:
+    """The command's options."""
+    made = Parser(
+        prog="python -m analysis.report",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("results", type=Path, help="a run folder, or a .parquet or .csv file without its cells")
+    made.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or beside the table"
+    )
+    made.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only rows with this value: dataset=shapes, steps=50, weights=ema, 'formulation=rf/*', model.depth=4 ...",
+    )
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    args = parser().parse_args(argv)
+    folder = args.results if args.results.is_dir() else args.results.parent
+    out = args.out or folder / "report.html"
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file, for example {out / 'report.html'}")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {str(out.parent)!r}")
+    found = run.read(args.results, args.where)
+    from . import gather, page
+
+    page.write(gather.gather(found), out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

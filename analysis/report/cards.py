@@ -1,0 +1,126 @@
+"""Everything about one formulation, for the card that its name opens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import cells, notes
+from analysis.run import Run
+from analysis.schema import CONTROL
+from analysis.wide import Wide
+
+from . import curves
+from .curves import Drawing
+from .failures import Cell, Failures
+from .pictures import Sheet
+from .table import Ranking, Row
+
+MEASURED = ("rank", "clip", "fid", "kid", "composition", "path_length")
+DIGITS = {"rank": 2, "clip": 2, "fid": 2, "kid": 4, "composition": 3, "path_length": 1}
+HEADINGS = {**notes.HEADINGS, "rank": "front", "path_length": "path length"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Means over seeds at every control setting, with the range of the seeds where there are several."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """``id`` is the anchor; ``facts`` are the headings and texts of the ranking's columns."""
+
+    id: str
+    row: Row
+    facts: tuple[tuple[str, str], ...]
+    formula: str
+    budget: Drawing | None
+    levels: Drawing | None
+    settings: Settings
+    sheets: tuple[Sheet, ...]
+    failures: tuple[tuple[str, Cell], ...]
+
+
+def cards(
+    run: Run, arrays: Wide, table: Ranking, sheets: Mapping[str, tuple[Sheet, ...]], failures: Failures
+) -> tuple[Card, ...]:
+    """A card for each row of the table, in its order; ``arrays`` hold what was ranked."""
+    measured, profiles, losses = _Measured(arrays), cells.profiles(run), curves.losses(run)
+    leader = table.rows[0].formulation
+    ids = anchors([row.formulation for row in table.rows])
+    made = []
+    for row in table.rows:
+        name, profile = row.formulation, profiles.get(row.formulation)
+        facts = tuple(
+            (column.heading, f"{entry.number} ±{entry.margin}" if entry.margin else entry.number)
+            for column, entry in zip(table.columns, row.entries, strict=True)
+            if entry.number
+        )
+        made.append(
+            Card(
+                ids[name],
+                row,
+                facts,
+                profile.formula if profile else "",
+                curves.budget(name, profile) if profile else None,
+                curves.levels(name, leader, losses) if losses else None,
+                measured.of(name),
+                sheets.get(name, ()),
+                tuple(failures.of(name)),
+            )
+        )
+    return tuple(made)
+
+
+def anchors(names: Sequence[str]) -> dict[str, str]:
+    """For each name an id of letters, digits, points and hyphens: ``card-edm-m1.20-1.20`` of ``edm(-1.20,1.20)``."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = re.sub(r"(?<![A-Za-z0-9])-(?=[\d.])", "m", name)
+        text = "card-" + re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+        same = sum(other == text or other.startswith(f"{text}--") for other in found.values())
+        found[name] = f"{text}--{same + 1}" if same else text
+    return found
+
+
+class _Measured:
+    """The arrays of a run, and which of them are shown."""
+
+    def __init__(self, table: Wide) -> None:
+        self.table = table
+        self.metrics = [
+            m for m in MEASURED if m == "rank" or (m in table.values and np.isfinite(table.values[m]).any())
+        ]
+        several = table.settings["dataset"].nunique() > 1
+        rows: dict[tuple[str, str, int, float], list[int]] = {}
+        for i, key in enumerate(table.settings[list(CONTROL)].itertuples(index=False, name=None)):
+            rows.setdefault(key, []).append(i)
+        self.settings = []
+        for (dataset, weights, steps, cfg), index in sorted(rows.items()):
+            told = f"{steps} {'step' if steps == 1 else 'steps'}, guidance {cfg:g}, {weights}"
+            self.settings.append((f"{dataset}, {told}" if several else told, index))
+
+    def of(self, name: str) -> Settings:
+        """One formulation's numbers."""
+        column = self.table.names.index(name)
+        rows = [
+            (title, tuple(_told(self.table.metric(m)[index, column], DIGITS[m]) for m in self.metrics))
+            for title, index in self.settings
+        ]
+        return Settings(tuple(HEADINGS[m] for m in self.metrics), tuple(rows))
+
+
+def _told(values: np.ndarray[tuple[int], np.dtype[np.float64]], digits: int) -> tuple[str, str]:
+    """The mean of what is there, and the range if that is more than one value."""
+    there = [float(v) for v in values if math.isfinite(v)]
+    if not there:
+        return "", ""
+    mean, low, high = (f"{v:.{digits}f}" for v in (sum(there) / len(there), min(there), max(there)))
+    return mean, f"{low}–{high}" if len(there) > 1 and low != high else ""

@@ -1,0 +1,108 @@
+"""What did not work in a run: failed cells by cause, diverged cells with their steps, files that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.run import Run
+
+LINES = 6
+"""Of a traceback."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that has no result; ``step`` is where it diverged, if that is known."""
+
+    formulation: str
+    dataset: str
+    seed: int
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures that are alike: the error of the first of ``cells``, and the end of its traceback."""
+
+    error: str
+    cells: tuple[Cell, ...]
+    story: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Of the ranking's cells and of a confirmation's; causes with most cells first."""
+
+    causes: tuple[Cause, ...]
+    diverged: tuple[Cell, ...]
+    pending: tuple[Cell, ...]
+    damaged: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.causes or self.diverged or self.pending or self.damaged)
+
+    def of(self, formulation: str) -> list[tuple[str, Cell]]:
+        """What became of a formulation's cells: pairs of a sentence and the cell."""
+        failed = [(cause.error, cell) for cause in self.causes for cell in cause.cells]
+        diverged = [
+            ("diverged" if cell.step is None else f"diverged at step {cell.step:,}", cell)
+            for cell in self.diverged
+        ]
+        return [(told, cell) for told, cell in failed + diverged if cell.formulation == formulation]
+
+
+def failures(run: Run) -> Failures:
+    """Gathered from the table, and from the status of each cell where the cells are there."""
+    causes: dict[str, list[tuple[Cell, dict[str, Any], Path | None]]] = {}
+    for cell, home in _cells(run, "failed"):
+        kept = status(home) if home else {}
+        error = str(kept.get("error") or "the cause is not known")
+        causes.setdefault(str(kept.get("cause") or error), []).append((cell, kept | {"error": error}, home))
+    made = [
+        Cause(" ".join(group[0][1]["error"].split()), tuple(c for c, _, _ in group), _story(group[0][2]))
+        for group in sorted(causes.values(), key=lambda g: -len(g))
+    ]
+    diverged = []
+    for cell, home in _cells(run, "diverged"):
+        step = status(home).get("diverged_at_step") if home else None
+        diverged.append(
+            Cell(cell.formulation, cell.dataset, cell.seed, int(step) if step is not None else None)
+        )
+    pending = [cell for cell, _ in _cells(run, "pending")]
+    return Failures(tuple(made), tuple(diverged), tuple(pending), tuple(run.frame.attrs.get("damaged", [])))
+
+
+def _cells(run: Run, state: str) -> Iterator[tuple[Cell, Path | None]]:
+    """The cells of a status: of the plan, or, where there is none, of the table."""
+    if run.manifests:
+        for phase in ("rank", "confirm"):
+            for _, cell, home in run.cells(state, phase):
+                yield Cell(cell.formulation, cell.dataset, cell.seed), home
+        return
+    rows = run.frame[run.frame["status"] == state]
+    for name, dataset, seed in (
+        rows[["formulation", "dataset", "seed"]].drop_duplicates().itertuples(index=False)
+    ):
+        yield Cell(str(name), str(dataset), int(seed)), None
+
+
+def status(home: Path) -> dict[str, Any]:
+    """A cell's ``status.json``; empty if it is not there or cannot be read."""
+    try:
+        kept = json.loads((home / "status.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _story(home: Path | None) -> tuple[str, ...]:
+    """The last lines of a failure's traceback, which tell where it was raised, without the marks under the code."""
+    try:
+        text = (home / "error.txt").read_text(encoding="utf-8", errors="replace") if home else ""
+    except OSError:
+        text = ""
+    return tuple([line for line in text.splitlines() if line.strip(" ~^")][-LINES:])

@@ -1,0 +1,47 @@
+"""The figures of `analysis.plots` for a page: SVG whose ink is the page's colour of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from analysis import plots
+from analysis.plots import colours, style
+from analysis.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``wide``: it needs the page's whole width."""
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+    wide: bool
+
+
+def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[str, str]]:
+    """All figures that can be drawn, and of the others why not; pictures are shown in their own part of the page."""
+    drawn, reasons = plots.draw(run, ranking, [name for name in plots.FIGURES if name != "samples"])
+    return tuple(_figure(d) for d in drawn), reasons
+
+
+def _figure(drawn: style.Drawn) -> Figure:
+    """Ids begin with the figure's name already (`analysis.plots.style.render`)."""
+    svg = style.render(drawn, "svg").decode()
+    svg = svg[svg.index("<svg") :].replace(colours.INK, "currentColor")
+    name = f"figure-{drawn.name}"
+    svg = re.sub(
+        r"^<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-labelledby="{name}">', svg
+    )
+    svg = re.sub(r"<title>.*?</title>\s*|<desc>.*?</desc>\s*", "", svg, flags=re.DOTALL)
+    return Figure(
+        drawn.name, drawn.title, drawn.caption, Markup(svg), drawn.figure.get_figwidth() > style.COLUMN
+    )

@@ -1,0 +1,117 @@
+"""Everything that a page shows of a run, gathered once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analysis import confirm, pending, ranking, render, schema, wide
+from analysis.run import Run, ranked
+from samplers.errors import UserError
+
+from . import verdict
+from .cards import Card, cards
+from .failures import Failures, failures
+from .figures import Figure, figures
+from .pictures import Gallery, gallery
+from .provenance import Provenance, provenance
+from .table import Ranking, table
+from .verdict import Verdict
+from .wording import count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The confirmation's table: headings, rows of texts and lines under it."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict says why."""
+
+    title: str
+    facts: tuple[str, ...]
+    verdict: Verdict
+    failures: Failures
+    provenance: Provenance
+    ranking: Ranking | None = None
+    confirmation: Beside | None = None
+    figures: tuple[Figure, ...] = ()
+    not_drawn: tuple[tuple[str, str], ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
+    cards: tuple[Card, ...] = ()
+    seeds: int = 0
+
+
+def gather(run: Run) -> Report:
+    """Everything about a run. If nothing of it can be ranked, the report says so.
+
+    Raises `UserError` where recipes are mixed (`analysis.schema.comparable`), for damaged files of pictures, and if all rows
+    belong to a confirmation.
+    """
+    rows = ranked(run)
+    if rows.empty:
+        raise UserError("the table has rows of a confirmation only: there is nothing to rank")
+    schema.comparable(rows)
+    failed = failures(run)
+    try:
+        found = ranking.of_run(run)
+    except UserError as error:
+        return _unranked(run, str(error), failed)
+    about: dict[str, Any] = dict(found.attrs)  # type: ignore[arg-type]
+    fresh = confirm.confirmation(run)
+    settled, _ = pending.settled(rows)
+    arrays = wide.make(settled)
+    shown = table(found)
+    pictures = gallery(run, [row.formulation for row in shown.rows])
+    drawn, reasons = figures(run, found)
+    return Report(
+        title=run.name,
+        facts=_facts(about, found),
+        verdict=verdict.verdict(found, verdict.pairs(arrays), fresh),
+        failures=failed,
+        provenance=provenance(run, about["recipes"]),
+        ranking=shown,
+        confirmation=_beside(fresh) if fresh else None,
+        figures=drawn,
+        not_drawn=tuple(reasons.items()),
+        gallery=pictures,
+        cards=cards(run, arrays, shown, pictures.cards, failed),
+        seeds=about["seeds"],
+    )
+
+
+def _unranked(run: Run, why: str, failed: Failures) -> Report:
+    sentence = f"{why[:1].upper()}{why[1:]}."
+    return Report(
+        title=run.name,
+        facts=(),
+        verdict=Verdict(lead=(sentence,)),
+        failures=failed,
+        provenance=provenance(run, {}),
+    )
+
+
+def _facts(about: dict[str, Any], found: pd.DataFrame) -> tuple[str, ...]:
+    """What was run, in a few words."""
+    counts = [(len(found), "formulation"), (about["seeds"], "seed"), (about["settings"], "setting")]
+    names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
+    images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
+    return (
+        *(count(n, what) for n, what in counts),
+        ", ".join(about["datasets"]),
+        *([f"{' or '.join(images)} images per setting"] if images else []),
+    )
+
+
+def _beside(fresh: confirm.Confirmation) -> Beside:
+    made = render.confirmation_table(fresh)
+    rows = tuple(tuple(map(str, row)) for row in made.cells.to_numpy().tolist())
+    return Beside(tuple(map(str, made.cells.columns)), rows, tuple(made.notes))

@@ -1,0 +1,95 @@
+"""A report as one HTML file, made of the templates, the style and the script of this folder; it loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from samplers.errors import UserError
+
+from .gather import Report
+from .private import without_paths
+from .wording import BEGIN, END
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def html(report: Report) -> str:
+    """The page. The same report gives the same text."""
+    script, style = _file("page.js"), _file("style.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Styles may stand in attributes, as SVG has them; scripts only the one below; nothing may be fetched.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+    page = _environment().get_template("page.html")
+    return page.render(r=report, script=Markup(script), style=Markup(style), policy=policy)
+
+
+def write(report: Report, file: Path) -> None:
+    """Write the page whole. Raises `UserError` if it cannot be written."""
+    text = html(report)
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as open_file:
+                open_file.write(text)
+            temporary.chmod(file.parent.stat().st_mode & 0o666)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{str(file)!r} cannot be written: {error.strerror}") from error
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("analysis.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_private,
+    )
+    made.filters["sentence"], made.filters["breakable"] = _sentence, _breakable
+    return made
+
+
+def _private(value: Any) -> Any:
+    """Applied to everything that a template writes; markup was made by us."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return without_paths(value)
+    return value
+
+
+def _sentence(text: str) -> Markup:
+    """A sentence with its names of formulations set apart."""
+    made = Markup()
+    text = without_paths(text).replace(" %", "\N{NO-BREAK SPACE}%")
+    for i, part in enumerate(text.replace(END, BEGIN).split(BEGIN)):
+        made += Markup("<code>{}</code>").format(part) if i % 2 else escape(part)
+    return made
+
+
+def _breakable(name: str) -> Markup:
+    """A long name that may be broken where its parts end."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/(,@+])", name))
+
+
+def _file(name: str) -> str:
+    return (resources.files("analysis.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,191 @@
+"""Generated images as PNG data URIs, as many as a budget of bytes allows."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from analysis import cells
+from analysis.run import Run, ranked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUDGET = 2_400_000
+"""Bytes of HTML that all pictures may take."""
+MOST_CAPTIONS, FEWEST_CAPTIONS = 8, 4
+SMALLEST = 16
+"""Pixels: images are not made smaller than that to find room."""
+SHEET = 8
+"""Formulations on a sheet."""
+CARD_CAPTIONS = 6
+_FRAME = 260
+"""Bytes around the pixels of one picture: of the file and of its tag."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A control setting of one dataset, and the seed whose pictures are shown."""
+
+    dataset: str
+    seed: int
+    weights: str
+    steps: int
+    cfg: float
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        plural = "step" if self.steps == 1 else "steps"
+        return f"{self.steps} {plural}, guidance {self.cfg:g}, {self.weights} weights, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``uri`` holds the PNG; ``caption`` is what was asked for."""
+
+    uri: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A formulation's pictures of a setting, in the order of the captions."""
+
+    formulation: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Formulations x captions at one setting; ``size`` is the edge of a picture in its own pixels."""
+
+    setting: Setting
+    size: int
+    captions: tuple[str, ...]
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """``sheets`` of the best formulations and ``cards``, by formulation the sheets of one; ``why`` there is none."""
+
+    sheets: tuple[Sheet, ...] = ()
+    cards: Mapping[str, tuple[Sheet, ...]] = field(default_factory=dict)
+    why: str = ""
+
+
+def gallery(run: Run, order: Sequence[str]) -> Gallery:
+    """The pictures of a run; ``order`` names its formulations, best first.
+
+    Of every dataset the settings with most and with fewest steps are shown. Raises `UserError` for a damaged file.
+    """
+    shown = settings(run)
+    captions = {setting.dataset: cells.captions(run, setting.dataset) for setting in shown}
+    shown = [setting for setting in shown if captions[setting.dataset]]
+    if not shown:
+        why = "the run's cells are not beside its table" if not run.manifests else "no cell keeps pictures"
+        return Gallery(why=f"There are no pictures: {why}.")
+    samples = (_load(run, name, shown[0], [0]) for name in order)
+    channels, *sides = next((s.shape[1:] for s in samples if s is not None and len(s)), (3, SMALLEST))
+    per_sheet, per_card, edge = plan(len(order), len(shown), channels, max(sides))
+    sheets = [
+        sheet
+        for setting in shown
+        if (sheet := _sheet(run, order[:SHEET], setting, captions[setting.dataset][:per_sheet], edge))
+    ]
+    cards = {
+        name: tuple(
+            sheet
+            for setting in shown
+            if (sheet := _sheet(run, [name], setting, captions[setting.dataset][:per_card], edge))
+        )
+        for name in order
+    }
+    return Gallery(tuple(sheets), cards)
+
+
+def plan(formulations: int, settings: int, channels: int, edge: int) -> tuple[int, int, int]:
+    """Captions on a sheet, captions on a card and the edge of a picture in pixels that keep within `BUDGET`.
+
+    Pixels are counted as if they did not compress. First the cards give up captions, then all pictures their size.
+    """
+    while True:
+        cost = (channels * edge**2 + _FRAME) * 4 / 3
+        for per_sheet, per_card in (
+            (MOST_CAPTIONS, c) for c in range(CARD_CAPTIONS, FEWEST_CAPTIONS - 1, -1)
+        ):
+            sheets = min(formulations, SHEET) * per_sheet
+            if cost * settings * (sheets + formulations * per_card) <= BUDGET:
+                return per_sheet, per_card, edge
+        if edge // 2 < SMALLEST:
+            room = int(BUDGET / (cost * settings)) - min(formulations, SHEET) * FEWEST_CAPTIONS
+            return FEWEST_CAPTIONS, min(max(0, room // formulations), FEWEST_CAPTIONS), edge
+        edge //= 2
+
+
+def settings(run: Run) -> list[Setting]:
+    """Of every dataset the settings whose pictures are shown: with most and with fewest steps, EMA weights if there are, the
+    guidance nearest to the study's 5, and the first seed for which most formulations are done."""
+    rows = ranked(run)
+    rows = rows[rows["status"] == "done"]
+    return [setting for dataset in sorted(rows["dataset"].unique()) for setting in _of_dataset(rows, dataset)]
+
+
+def _of_dataset(rows: pd.DataFrame, dataset: str) -> Iterator[Setting]:
+    rows = rows[rows["dataset"] == dataset]
+    rows = rows[rows["weights"] == min(rows["weights"])]
+    done = rows.groupby("seed")["formulation"].nunique()
+    seed = int(done.index[int(done.to_numpy().argmax())])
+    for steps in sorted({int(rows["steps"].max()), int(rows["steps"].min())}, reverse=True):
+        scales = sorted({float(c) for c in rows.loc[rows["steps"] == steps, "cfg"]})
+        cfg = min(scales, key=lambda c: abs(c - 5))
+        yield Setting(dataset, seed, str(rows["weights"].iloc[0]), steps, cfg)
+
+
+def _sheet(
+    run: Run, names: Sequence[str], setting: Setting, captions: Sequence[str], edge: int
+) -> Sheet | None:
+    strips, size = [], 0
+    for name in names:
+        images = _load(run, name, setting, range(len(captions)))
+        if images is not None and len(images):
+            images = shrunk(images, edge)
+            size = max(images.shape[2:])
+            pairs = zip(images, captions, strict=False)
+            strips.append(Strip(name, tuple(Picture(uri(image), caption) for image, caption in pairs)))
+    return Sheet(setting, size, tuple(captions), tuple(strips)) if strips else None
+
+
+def _load(run: Run, name: str, s: Setting, rows: Sequence[int]) -> NDArray[np.uint8] | None:
+    if not len(rows):
+        return None
+    return cells.pictures(run, name, s.dataset, s.seed, s.weights, s.steps, s.cfg, rows)
+
+
+def shrunk(images: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
+    """``[N, C, H, W]`` with the longer side at most ``edge``, by means over whole blocks of pixels."""
+    factor = -(-max(images.shape[2:]) // edge)
+    if factor == 1:
+        return images
+    n, c, h, w = images.shape
+    h, w = h // factor, w // factor
+    blocks = images[:, :, : h * factor, : w * factor].reshape(n, c, h, factor, w, factor)
+    return np.asarray(blocks.mean(axis=(3, 5)).round(), dtype=np.uint8)
+
+
+def uri(image: NDArray[np.uint8]) -> Markup:
+    """``[C, H, W]`` with 1 or 3 channels as the data URI of a PNG."""
+    from PIL import Image
+
+    pixels = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
+    return Markup("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())

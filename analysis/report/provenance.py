@@ -1,0 +1,166 @@
+"""Where the numbers come from: commands, code, versions, devices, time and recipes; no names of hosts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from analysis.manifest import flat
+from analysis.run import Run
+
+from .failures import status
+
+NOTED = {"code": "Code", "torch": "PyTorch", "python": "Python", "device": "Device"}
+"""What a stage notes of itself, and its heading."""
+INPUTS = {"data": "Data", "text_encoder": "Text encoder", "architecture": "Architecture"}
+"""Of a cell's ``config.json``: digests and names of what it was made of."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All fields of how cells were trained and measured, by dotted name."""
+
+    parameters: int
+    train_flops: float
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """``facts`` are headings with one value or more."""
+
+    facts: tuple[tuple[str, tuple[str, ...]], ...]
+    recipes: tuple[Recipe, ...]
+    warnings: tuple[str, ...]
+
+
+def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance:
+    """Gathered from plans and cells; ``metrics`` are the full names of metrics by dataset.
+
+    Device time is the sum over cells of the seconds of a stage, each divided by the number of cells that shared it.
+    """
+    homes = [
+        (cell.dataset, home) for state in ("done", "failed", "diverged") for cell, home in _cells(run, state)
+    ]
+    stages = [stage for _, home in homes for stage in _stages(home, run)]
+    noted = {word: Counter(str(about[word]) for _, about in stages if about.get(word)) for word in NOTED}
+    inputs = [(dataset, _object(home / "config.json")) for dataset, home in homes]
+    facts = {"Command": _commands(run), "Cells": _counts(run), "Seeds": _seeds(run)}
+    facts |= {heading: tuple(sorted(noted[word])) for word, heading in NOTED.items()}
+    facts |= {
+        heading: _by_dataset((d, kept.get(word)) for d, kept in inputs) for word, heading in INPUTS.items()
+    }
+    facts |= {metric.upper(): _by_dataset(names.items()) for metric, names in metrics.items()}
+    facts |= {"Device time": _times(stages), "Finished": _finished(stages)}
+    facts |= {"Report": (f"flowbench {metadata.version('flowbench')}",)}
+    warnings = tuple(
+        f"The cells were made by {len(noted[word])} {what}: {', '.join(sorted(noted[word]))}."
+        for word, what in (
+            ("code", "versions of the code"),
+            ("torch", "versions of PyTorch"),
+            ("device", "kinds of device"),
+        )
+        if len(noted[word]) > 1
+    )
+    return Provenance(tuple((h, v) for h, v in facts.items() if v), _recipes(run), warnings)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits: ``42 s``, ``3.2 min``, ``5.1 h``, ``12.0 days``."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.{0 if size == 1 else 1}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def _cells(run: Run, state: str) -> Iterator[tuple[Any, Path]]:
+    for phase in ("rank", "confirm"):
+        for _, cell, home in run.cells(state, phase):
+            yield cell, home
+
+
+def _stages(home: Path, run: Run) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is noted of a cell's training and of its measuring."""
+    yield "training", _part(status(home), "training")
+    for evaluation in dict.fromkeys(m.evaluation for m in run.manifests):
+        yield "measuring", _part(_object(home / evaluation / "result.json"), "measuring")
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = kept.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _commands(run: Run) -> tuple[str, ...]:
+    return tuple("python -m bench.grid " + shlex.join(m.command) for m in run.manifests)
+
+
+def _counts(run: Run) -> tuple[str, ...]:
+    """How many cells came to which end, by phase."""
+    frame, told = run.frame, []
+    for phase, rows in frame.groupby("phase"):
+        cells = rows.drop_duplicates("cell" if "cell" in rows else ["formulation", "dataset", "seed"])
+        counts = ", ".join(f"{n} {state}" for state, n in cells["status"].value_counts().items())
+        told.append(f"{'confirmation: ' if phase == 'confirm' else ''}{counts}")
+    return tuple(sorted(told, key=lambda t: t.startswith("confirmation")))
+
+
+def _seeds(run: Run) -> tuple[str, ...]:
+    told = []
+    for phase, rows in run.frame.groupby("phase"):
+        seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
+        told.append(f"{'confirmation: ' if phase == 'confirm' else ''}{seeds}")
+    return tuple(sorted(told, key=lambda t: t.startswith("confirmation")))
+
+
+def _by_dataset(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+    """The values, with their datasets if they differ."""
+    datasets: dict[str, set[str]] = {}
+    for dataset, value in pairs:
+        if value:
+            datasets.setdefault(str(value), set()).add(dataset)
+    if len(datasets) < 2:
+        return tuple(datasets)
+    return tuple(sorted(f"{value} ({', '.join(sorted(where))})" for value, where in datasets.items()))
+
+
+def _times(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    spent: dict[str, float] = {}
+    for name, about in stages:
+        if isinstance(about.get("seconds"), int | float):
+            spent[name] = spent.get(name, 0.0) + about["seconds"] / max(1, int(about.get("pack") or 1))
+    return tuple(f"{name} {duration(seconds)}" for name, seconds in spent.items())
+
+
+def _finished(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    times = sorted(str(about["finished"]) for _, about in stages if about.get("finished"))
+    if not times:
+        return ()
+    first, last = (t.replace("T", " ").removesuffix("Z") + " UTC" for t in (times[0], times[-1]))
+    return (last,) if first == last else (f"first stage {first}, last {last}",)
+
+
+def _recipes(run: Run) -> tuple[Recipe, ...]:
+    """Those of the rows that are shown."""
+    shown = set(run.frame["recipe"].dropna()) if "recipe" in run.frame else set()
+    found: dict[str, Recipe] = {}
+    for m in run.manifests:
+        for recipe in m.recipes:
+            if recipe.text in shown:
+                fields = tuple((name, json.dumps(value)) for name, value in flat(recipe.text).items())
+                found.setdefault(recipe.text, Recipe(recipe.parameters, recipe.train_flops, fields))
+    return tuple(found.values())

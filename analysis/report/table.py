@@ -1,0 +1,140 @@
+"""The ranking for a page: what `analysis.render` shows, with the values to sort by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis import families, notes, render, schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPLAINED = {
+    "rank_all": "mean index of the Pareto front on CLIP and FID over all control settings; 1 is best",
+    "position": "where its place in the order may lie, 95 %",
+    "front_one": "how often it is on front 1 of a setting, in draws of what other seeds would give",
+    "wins": "share of datasets and seeds in which its mean front is smaller than the leader's; ties count half",
+    "rank_5": "mean front over the settings with 5 steps",
+    "rank_50": "mean front over the settings with 50 steps and the guidance of the 5-step settings",
+    "val_loss": "squared error of the implied velocity at eight noise levels; lower is better",
+    "clip": "mean cosine of image and caption x 100; higher is better",
+    "fid": "Fréchet distance of features to those of held-out images; lower is better",
+    "kid": "kernel distance to held-out images; lower is better",
+    "composition": "share of what the caption asks for that the picture shows; higher is better",
+    "rank_clip": "mean rank by CLIP alone",
+    "rank_fid": "mean rank by FID alone",
+    "rank_val_loss": "mean rank by validation loss alone",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """``descending``: the best is the largest; ``optional`` columns are hidden until asked for."""
+
+    key: str
+    heading: str
+    explained: str
+    descending: bool
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the table: ``number`` and the margin ``±`` as text, and ``value`` to sort by; None comes last.
+
+    ``span`` of a place: where its interval begins and how long it is, in percent of all places.
+    """
+
+    number: str
+    margin: str
+    value: float | None
+    best: bool
+    tied: bool
+    span: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A formulation; ``lost`` of its settings have no value, ``tied``: it cannot be told from the best by its fronts."""
+
+    formulation: str
+    family: str
+    tied: bool
+    lost: bool
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """``references`` are rows of real images: a name and texts under the columns."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    references: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def families(self) -> list[str]:
+        """Those of the rows, in order."""
+        return sorted({row.family for row in self.rows})
+
+
+def table(ranking: pd.DataFrame) -> Ranking:
+    """The page's table of a ranking (`analysis.ranking.rank`)."""
+    made = render.ranking_table(ranking)
+    keys = {heading: key for key, heading in notes.HEADINGS.items()}
+    headings = [str(h) for h in made.cells.columns if h != "formulation"]
+    columns = tuple(
+        Column(
+            keys.get(h, h),
+            h,
+            EXPLAINED.get(keys.get(h, h), ""),
+            schema.HIGHER_IS_BETTER.get(keys.get(h, h), False) or keys.get(h, h) in ("front_one", "wins"),
+            h in made.optional,
+        )
+        for h in headings
+    )
+    count, lost = len(made.best), notes.lost(ranking)
+    tied = ranking["rank_tied"].fillna(False).astype(bool) if "rank_tied" in ranking else lost & False
+    rows = []
+    for i, name in enumerate(map(str, ranking["formulation"])):
+        entries = tuple(
+            _entry(
+                str(made.cells[c.heading].iloc[i]),
+                _value(ranking, c.key, i),
+                bool(made.best[c.heading].iloc[i]),
+                bool(made.tied[c.heading].iloc[i]),
+                _span(ranking, i) if c.key == "position" else None,
+            )
+            for c in columns
+        )
+        rows.append(Row(name, families.family(name), bool(tied.iloc[i]), bool(lost.iloc[i]), entries))
+    references = tuple(
+        (str(line["formulation"]), tuple(str(line[h]) for h in headings))
+        for _, line in made.cells.iloc[count:].iterrows()
+    )
+    return Ranking(columns, tuple(rows), references, tuple(made.notes))
+
+
+def _entry(text: str, value: float | None, best: bool, tied: bool, span: tuple[float, float] | None) -> Entry:
+    number, _, margin = text.partition(" ±")
+    return Entry(number, margin, value, best, tied, span)
+
+
+def _span(ranking: pd.DataFrame, row: int) -> tuple[float, float] | None:
+    low, high = (float(ranking[f"position_{end}"].iloc[row]) for end in ("low", "high"))
+    if not math.isfinite(low + high):
+        return None
+    share = 100 / len(ranking)
+    return round((low - 1) * share, 1), round((high - low + 1) * share, 1)
+
+
+def _value(ranking: pd.DataFrame, key: str, row: int) -> float | None:
+    """The number behind an entry; for the entries that are lost, how many."""
+    if key == "lost":
+        return float(ranking[["diverged", "failed", "missing"]].iloc[row].sum())
+    found: Any = ranking[key].iloc[row]
+    number = float(found) if found is not None and found == found else math.nan
+    return number if math.isfinite(number) else None

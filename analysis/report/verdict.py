@@ -1,0 +1,276 @@
+"""What the numbers say, in sentences: who leads, by how much, how sure that is, and what cannot be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import notes, stats, uncertainty
+from analysis.confirm import Confirmation
+from analysis.wide import Wide
+from samplers.lazy import lazy
+
+from .wording import MANY, count, listed, name, sizes, span, written
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+SURE = "Hsu, family-wise 95 %"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``missing`` comes first: what the ranking lacks. ``lead`` says who is best, ``points`` tell of single metrics, and
+    ``doubts`` are what to know before using the numbers."""
+
+    missing: tuple[str, ...] = ()
+    lead: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+Pairs = Mapping[str, tuple[str, str]]
+"""By response, the formulation that is best and the one that comes second."""
+
+
+def pairs(table: Wide) -> dict[str, tuple[str, str]]:
+    """Best and second of every response of `analysis.uncertainty`, on the scale and over the seeds of its model."""
+    found = {}
+    for response in uncertainty.RESPONSES:
+        if response.name == "rank" or response.name in table.values:
+            values, _, _ = stats.balanced(table.by_seed(response.name, response.log))
+            if min(values.shape) > 1:
+                means = values.mean(axis=1).to_numpy() * (-1 if response.higher_is_better else 1)
+                best, second = np.argsort(means, kind="stable")[:2]
+                found[response.name] = (str(values.index[best]), str(values.index[second]))
+    return found
+
+
+def verdict(ranking: pd.DataFrame, best: Pairs, confirmation: Confirmation | None = None) -> Verdict:
+    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first."""
+    about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
+    lead = [*confirmed(confirmation), *_lead(ranking, about)] if confirmation else _lead(ranking, about)
+    points = _one_seed(ranking) if about["seeds"] < 2 else _points(ranking, about, best)
+    return Verdict(
+        tuple(missing(about["provisional"])),
+        tuple(lead),
+        tuple(points),
+        tuple(_doubts(ranking, about, confirmation is not None)),
+    )
+
+
+def missing(provisional: Mapping[str, Any] | None) -> list[str]:
+    """What a run that is not at its end lacks."""
+    if not provisional:
+        return []
+    told = [f"Provisional: {provisional['done']} of {provisional['cells']} cells are done."]
+    blocks = [f"seed {seed} on {dataset}" for dataset, seed in provisional["blocks"]]
+    if blocks:
+        told.append(
+            f"The ranking leaves out {listed(blocks, named=False)}, which not all formulations have finished."
+        )
+    if provisional["formulations"]:
+        several = len(provisional["formulations"]) > 1
+        told.append(
+            f"It leaves out {listed(provisional['formulations'])}, whose cells are still to come, as nobody may profit by "
+            f"{'their' if several else 'its'} absence."
+        )
+    return told
+
+
+def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+    names, ranks = list(map(str, ranking["formulation"])), ranking["rank_all"].to_numpy(dtype=np.float64)
+    seeds = count(about["seeds"], "seed")
+    if len(names) == 1:
+        return [f"Only {name(names[0])} is here: there is nothing to compare it with."]
+    level = [n for n, r in zip(names, ranks, strict=True) if r == ranks[0]]
+    front = f"mean front {ranks[0]:.2f}"
+    leads = f"{name(names[0])} leads with {front}"
+    if len(level) > 1:
+        leads = f"{listed(level)} share the lead with {front}"
+    if about["seeds"] < 2:
+        return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
+    tied = ranking["rank_tied"]
+    if tied.isna().all():
+        return [
+            f"{leads}. How sure that is cannot be told: no two formulations have every entry of two seeds."
+        ]
+    if tied.isna().iloc[0] or not tied.iloc[0]:
+        alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t]
+        return [f"{leads}. Over what all seeds have, {listed(alike)} cannot be told from the best ({SURE})."]
+    alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t and n not in level]
+    known = int(tied.notna().sum())
+    if alike:
+        all_of_them = len(alike) + len(level) == known and known > MANY
+        who = f"none of the {len(alike)} others" if all_of_them else listed(alike)
+        can = "can be" if all_of_them else "cannot be"
+        return [
+            f"{leads}; {who} {can} told from {'it' if len(level) == 1 else 'them'} at {seeds} ({SURE}).",
+            *_place(ranking),
+        ]
+    if len(level) == known:
+        return [f"{leads}.", *_place(ranking)]
+    others = known - len(level)
+    rest = (
+        f"all {others} others"
+        if others > 1
+        else f"the other, {name(names[-1])}"
+        if len(names) == 2
+        else "the other"
+    )
+    return [
+        f"{leads}, and {seeds} tell {'it' if len(level) == 1 else 'them'} apart from {rest} ({SURE}).",
+        *_place(ranking),
+    ]
+
+
+def _place(ranking: pd.DataFrame) -> list[str]:
+    """How firm the leader's place is."""
+    if "first" not in ranking or not math.isfinite(ranking["position_high"].iloc[0]):
+        return []
+    low, high = (int(ranking[f"position_{end}"].iloc[0]) for end in ("low", "high"))
+    first = 100 * float(ranking["first"].iloc[0])
+    leader = name(str(ranking["formulation"].iloc[0]))
+    place = f"its place is {low}" if low == high else f"its place is between {low} and {high}"
+    return [
+        f"In draws of what other seeds would give, {leader} comes first in {first:.0f} % of cases; {place} (95 %)."
+    ]
+
+
+WHAT = {"rank": "mean front", "clip": "CLIP", "fid": "FID", "val_loss": "validation loss"}
+
+
+def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Pairs) -> list[str]:
+    """For every response who is ahead, by how much, and whether the seeds suffice to tell."""
+    leader = str(ranking["formulation"].iloc[0])
+    by_name = ranking.set_index("formulation")
+    return [
+        _point(r, by_name, leader, *best[r["response"]]) for r in about["resolution"] if r["response"] in best
+    ]
+
+
+def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, ahead: str, second: str) -> str:
+    response, lead, gap = r["response"], float(r["lead"]), float(r["gap"])
+    column = "rank_all" if response == "rank" else response
+    values = [float(by_name[column].loc[n]) for n in (ahead, second)]
+    first, next_best = written(values, response)
+    seeds = count(r["seeds"], "seed")
+    if lead <= 0:
+        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level at {first}."
+    by, least = sizes(r, lead, gap)
+    # Means of logarithms are compared; the means of the values, which the table shows, may be in another order.
+    agree = (values[0] > values[1]) == (response == "clip") or values[0] == values[1]
+    shown = (
+        f"{first}, {name(second)} {next_best}" if agree else f"over {name(second)}, by means of logarithms"
+    )
+    told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({shown})"
+    separated = _tied(by_name, second, response) is False
+    if lead >= gap:
+        told += f", more than the {least} that {seeds} can separate"
+        told += "." if separated else ", yet not enough for these two, which are noisier than most."
+    elif separated:
+        told += f"; {seeds} separate {least} on average, and even less for these two, which are steadier than most."
+    else:
+        needed = r["seeds_needed"]
+        about = "more than 1,000" if needed is None else f"about {max(int(needed), r['seeds'] + 1):,}"
+        told += f", less than the {least} that {seeds} can separate: {about} seeds would be needed."
+    if leader not in (ahead, second) and (tied := _tied(by_name, leader, response)) is not None:
+        told += (
+            f" {name(leader)} {'cannot be told from the best' if tied else 'is worse than the best'} here."
+        )
+    return told
+
+
+def _tied(by_name: pd.DataFrame, who: str, response: str) -> bool | None:
+    """Whether a formulation cannot be told from the best; None if that is not known."""
+    mark = by_name[f"{response}_tied"].loc[who]
+    return None if pd.isna(mark) else bool(mark)
+
+
+def _one_seed(ranking: pd.DataFrame) -> list[str]:
+    """What the samples of single trainings tell: how sure these very models differ."""
+    told = []
+    for metric, better in (("clip", -1), ("fid", 1)):
+        low, high = f"{metric}_behind_low", f"{metric}_behind_high"
+        if low not in ranking or len(ranking) < 2:
+            continue
+        others = ranking.iloc[1:]
+        others = others[others[low].notna()]
+        ends = (others[low] if better > 0 else -others[high]) > 0
+        if len(others):
+            told.append(
+                f"In {WHAT[metric]} {int(ends.sum())} of {count(len(others), 'other')} are behind "
+                f"{name(str(ranking['formulation'].iloc[0]))} by more than another draw of captions and noise explains "
+                f"(paired, 95 % each). That is about these trainings, not about the formulations."
+            )
+    return told
+
+
+def confirmed(found: Confirmation) -> list[str]:
+    """What the fresh seeds say about those that were chosen."""
+    first, fresh = found.first, found.fresh
+    leader, before = str(fresh["formulation"].iloc[0]), str(first["formulation"].iloc[0])
+    seeds = span(found.seeds)
+    front = f"mean front {fresh['rank_all'].iloc[0]:.2f} among the {len(fresh)} that were run again"
+    if found.holds:
+        told = [f"Confirmed on fresh seeds ({seeds}): {name(leader)} leads again, with {front}."]
+    else:
+        was = float(fresh.set_index("formulation")["rank_all"].get(before, math.nan))
+        then = (
+            f" {name(before)}, which led on the seeds that chose them, has {was:.2f}." if was == was else ""
+        )
+        told = [
+            f"Not confirmed: on fresh seeds ({seeds}) {name(leader)} leads with {front}.{then} Believe the fresh seeds."
+        ]
+    tied = fresh["rank_tied"]
+    if len(fresh) > 1 and tied.notna().any():
+        alike = [
+            str(n) for n, t in zip(fresh["formulation"], tied.fillna(False), strict=True) if t and n != leader
+        ]
+        others = int(tied.notna().sum()) - 1
+        if alike:
+            told.append(f"On these seeds {listed(alike)} cannot be told from it ({SURE}).")
+        elif others > 0:
+            told.append(
+                f"On these seeds it is told apart from {'the other' if others == 1 else f'all {others} others'} ({SURE})."
+            )
+    if found.pending:
+        told.append(
+            f"Of the confirmation {count(found.pending, 'cell')} {'is' if found.pending == 1 else 'are'} still to come."
+        )
+    return [*told, "On the seeds that chose them:"]
+
+
+def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
+    told = []
+    lost = ranking[notes.lost(ranking)]
+    if len(lost):
+        counts = [f"{int(lost[s].sum())} {s}" for s in ("diverged", "failed", "missing") if lost[s].sum()]
+        told.append(
+            f"{listed(list(map(str, lost['formulation'])))} {'lacks' if len(lost) == 1 else 'lack'} entries "
+            f"({', '.join(counts)}): what is lost ranks last in its setting, and means are over the rest."
+        )
+    if len(about["objectives"]) == 1:
+        told.append(f"There are values of {WHAT[about['objectives'][0]]} only: the ranking is by it alone.")
+    if about["seeds"] > 1 and about["without_interval"]:
+        told.append(
+            f"No interval for {listed(about['without_interval'])}: not every entry of every seed is there."
+        )
+    if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
+        told.append(
+            f"The order as a whole would come back on other seeds with a rank correlation of {about['agreement']:.2f} "
+            f"(Kendall; 1 is the same order)."
+        )
+    tied = ranking["rank_tied"].fillna(False).astype(bool)
+    if about["seeds"] > 1 and tied.sum() > 1 and not fresh and not about["provisional"]:
+        told.append(
+            f"Who leads among {len(ranking)} looks better than it is. The same command with --confirm 3 runs those that "
+            f"cannot be told apart once more, on fresh seeds."
+        )
+    return told

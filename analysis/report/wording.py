@@ -1,0 +1,54 @@
+"""Names, numbers and lists in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+BEGIN, END = "\ue000", "\ue001"
+"""They enclose the names of formulations in a sentence, so that a page can set them apart."""
+MANY = 3
+"""So many names are listed; of more, the first is."""
+
+
+def name(formulation: str) -> str:
+    """A formulation's name in a sentence."""
+    return f"{BEGIN}{formulation}{END}"
+
+
+def listed(values: Sequence[str], named: bool = True) -> str:
+    """``a``, ``a and b``, ``a, b and c``, or, of more, ``a and 3 others``."""
+    shown = [name(v) if named else v for v in values]
+    if len(shown) > MANY:
+        return f"{shown[0]} and {len(shown) - 1} others"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def count(n: int, what: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def span(seeds: Iterable[int]) -> str:
+    """``1000 to 1002``."""
+    found = sorted(seeds)
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def sizes(r: Mapping[str, Any], *values: float) -> list[str]:
+    """Differences on the scale of a response (`analysis.resolution`), of logarithms in percent, with two digits, or more if
+    these do not tell them apart."""
+    shown = [100 * math.expm1(v) if r["log"] else v for v in values]
+    for digits in range(2, 7):
+        told = [f"{v:.{digits}g}" if abs(v) < 100 else f"{v:.0f}" for v in shown]
+        if len(set(told)) == len(set(shown)):
+            break
+    return [f"{text} %" if r["log"] else text for text in told]
+
+
+def written(values: Sequence[float], response: str) -> list[str]:
+    """Means with as many decimals as give the largest four digits; mean fronts with two decimals."""
+    largest = max(map(abs, values))
+    decimals = 2 if response == "rank" or largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
+    return [f"{v:.{decimals}f}" for v in values]

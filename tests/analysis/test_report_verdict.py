@@ -1,0 +1,300 @@
+"""The sentences at the top of a report, for rankings made by hand: what they claim, and what they must not claim."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import wide
+from analysis.confirm import Confirmation
+from analysis.report import verdict
+from analysis.report.wording import BEGIN, END, listed, sizes, written
+from analysis.schema import check
+
+SIX = ["rf/lognorm(0.00,1.00)", "eps/linear", "edm(-1.20,1.20)", "rf/mode(1.29)", "rf", "v/cos"]
+
+
+def ranking(
+    names: list[str] = SIX,
+    ranks: tuple[float, ...] = (1.28, 2.33, 2.39, 2.5, 2.83, 3.28),
+    tied: tuple[bool | None, ...] = (True, True, True, True, False, False),
+    seeds: int = 3,
+    **about: Any,
+) -> pd.DataFrame:
+    """A ranking as `analysis.ranking.rank` makes it, as far as the verdict reads it."""
+    count = len(names)
+    clip = [48.33, 43.9, 40.72, 41.95, 42.47, 37.43][:count]
+    made = pd.DataFrame({"formulation": names, "rank_all": ranks, "position": range(1, count + 1)})
+    made["clip"], made["fid"], made["val_loss"] = clip, [23.13, 26.3, 25.5, 27.77, 31.14, 33.34][:count], 0.3
+    for response in ("rank", "clip", "fid", "val_loss"):
+        made[f"{response}_tied"] = pd.array([pd.NA] * count if seeds == 1 else tied, dtype="boolean")
+    made["position_low"], made["position_high"] = (math.nan, math.nan) if seeds == 1 else (1.0, 3.0)
+    if seeds > 1:
+        made["first"] = 0.71
+    for state in ("diverged", "failed", "missing"):
+        made[state] = 0
+    made.attrs = {
+        "seeds": seeds,
+        "settings": 18,
+        "objectives": ["clip", "fid"],
+        "provisional": None,
+        "resolution": [],
+        "agreement": 0.6 if seeds > 1 else None,
+        "without_interval": [],
+        **about,
+    }
+    return made
+
+
+def resolution(
+    response: str, lead: float, gap: float, needed: int | None, log: bool = False
+) -> dict[str, Any]:
+    found = {"response": response, "lead": lead, "gap": gap, "seeds_needed": needed, "log": log, "seeds": 3}
+    return found | {"sigma": 1.0, "correlation": 0.5, "df": 10}
+
+
+def plain(sentences: tuple[str, ...]) -> list[str]:
+    return [s.replace(BEGIN, "").replace(END, "") for s in sentences]
+
+
+def lead(frame: pd.DataFrame) -> list[str]:
+    return plain(verdict.verdict(frame, {}).lead)
+
+
+AGAIN = (
+    "In draws of what other seeds would give, rf/lognorm(0.00,1.00) comes first in 71 % of cases; "
+    "its place is between 1 and 3 (95 %)."
+)
+
+
+def test_a_few_that_cannot_be_told_from_the_leader_are_named() -> None:
+    assert lead(ranking()) == [
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and rf/mode(1.29) cannot be told "
+        "from it at 3 seeds (Hsu, family-wise 95 %).",
+        AGAIN,
+    ]
+
+
+def test_of_many_the_first_is_named() -> None:
+    assert lead(ranking(tied=(True, True, True, True, True, False)))[0] == (
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear and 3 others cannot be told from it at 3 seeds "
+        "(Hsu, family-wise 95 %)."
+    )
+
+
+def test_none_can_be_told_from_the_leader() -> None:
+    assert lead(ranking(tied=(True,) * 6))[0] == (
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; none of the 5 others can be told from it at 3 seeds "
+        "(Hsu, family-wise 95 %)."
+    )
+
+
+def test_a_leader_apart_from_all_others() -> None:
+    assert lead(ranking(tied=(True, *(False,) * 5)))[0] == (
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28, and 3 seeds tell it apart from all 5 others "
+        "(Hsu, family-wise 95 %)."
+    )
+    two = ranking(SIX[:2], (1.0, 2.0), (True, False))
+    assert lead(two)[0] == (
+        "rf/lognorm(0.00,1.00) leads with mean front 1.00, and 3 seeds tell it apart from the other, eps/linear "
+        "(Hsu, family-wise 95 %)."
+    )
+
+
+def test_equal_fronts_share_the_lead() -> None:
+    found = lead(ranking(ranks=(1.5, 1.5, 2.0, 2.5, 3.0, 3.5), tied=(True, True, True, *(False,) * 3)))[0]
+    assert found == (
+        "rf/lognorm(0.00,1.00) and eps/linear share the lead with mean front 1.50; edm(-1.20,1.20) cannot be told from them "
+        "at 3 seeds (Hsu, family-wise 95 %)."
+    )
+
+
+def test_who_lacks_entries_is_not_counted_as_told_apart() -> None:
+    found = ranking(tied=(True, False, False, False, False, None), without_interval=["v/cos"])
+    found.loc[5, "diverged"] = 6
+    made = verdict.verdict(found, {})
+    assert "all 4 others" in plain(made.lead)[0]
+    assert plain(made.doubts)[0] == (
+        "v/cos lacks entries (6 diverged): what is lost ranks last in its setting, and means are over the rest."
+    )
+    assert plain(made.doubts)[1] == "No interval for v/cos: not every entry of every seed is there."
+
+
+def test_a_leader_without_an_interval_is_not_called_separated() -> None:
+    assert lead(ranking(tied=(None, True, True, False, False, False))) == [
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28. Over what all seeds have, eps/linear and edm(-1.20,1.20) cannot "
+        "be told from the best (Hsu, family-wise 95 %)."
+    ]
+
+
+def test_nothing_is_known_without_two_complete_seeds() -> None:
+    assert lead(ranking(tied=(None,) * 6)) == [
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28. How sure that is cannot be told: no two formulations have every "
+        "entry of two seeds."
+    ]
+
+
+def test_one_formulation_has_nothing_to_be_compared_with() -> None:
+    assert lead(ranking(["rf"], (1.0,), (True,))) == ["Only rf is here: there is nothing to compare it with."]
+
+
+def test_one_seed_tells_nothing_of_other_seeds() -> None:
+    found = ranking(seeds=1)
+    found["clip_behind_low"], found["clip_behind_high"] = (
+        [np.nan, -6, -9, -3, -2, -9],
+        [np.nan, -3, -6, -1, 1, -2],
+    )
+    found["fid_behind_low"], found["fid_behind_high"] = (
+        [np.nan, 1, 1, -1, -1, 1],
+        [np.nan, 4, 4, 4, 4, 4],
+    )
+    made = verdict.verdict(found, {})
+    assert plain(made.lead) == [
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28, by one seed: whether another seed would keep that order "
+        "cannot be told."
+    ]
+    assert [p.partition(" by more")[0] for p in plain(made.points)] == [
+        "In CLIP 4 of 5 others are behind rf/lognorm(0.00,1.00)",
+        "In FID 3 of 5 others are behind rf/lognorm(0.00,1.00)",
+    ]
+    assert "Hsu" not in str(made)
+    assert "--confirm" not in str(made)
+
+
+def points(tied: tuple[bool, ...], *found: dict[str, Any], **best: tuple[str, str]) -> list[str]:
+    return plain(verdict.verdict(ranking(tied=tied, resolution=list(found)), best).points)
+
+
+TWO_TIED = (True, True, False, False, False, False)
+
+
+def test_a_lead_that_the_seeds_cannot_separate() -> None:
+    found = points(TWO_TIED, resolution("clip", 4.43, 5.83, 6), clip=(SIX[0], SIX[1]))
+    assert found == [
+        "In CLIP rf/lognorm(0.00,1.00) leads by 4.4 (48.33, eps/linear 43.90), less than the 5.8 that 3 seeds can separate: "
+        "about 6 seeds would be needed."
+    ]
+    many = points(TWO_TIED, resolution("clip", 0.01, 5.83, None), clip=(SIX[0], SIX[1]))
+    assert many[0].endswith(
+        "less than the 5.8 that 3 seeds can separate: more than 1,000 seeds would be needed."
+    )
+
+
+def test_a_lead_that_the_seeds_separate_is_told_in_percent_where_logarithms_are_modelled() -> None:
+    apart = (True, *(False,) * 5)
+    found = points(apart, resolution("fid", math.log(1.3), math.log(1.22), 2, log=True), fid=(SIX[0], SIX[2]))
+    assert found == [
+        "In FID rf/lognorm(0.00,1.00) leads by 30 % (23.13, edm(-1.20,1.20) 25.50), more than the 22 % that 3 seeds "
+        "can separate."
+    ]
+
+
+def test_noise_of_the_pair_decides_over_the_average() -> None:
+    noisy = points(TWO_TIED, resolution("clip", 6.0, 5.8, 3), clip=(SIX[0], SIX[1]))
+    assert noisy[0].endswith(
+        "more than the 5.8 that 3 seeds can separate, yet not enough for these two, which are noisier than most."
+    )
+    steady = points((True, *(False,) * 5), resolution("clip", 5.0, 5.8, 4), clip=(SIX[0], SIX[1]))
+    assert steady[0].endswith(
+        "; 3 seeds separate 5.8 on average, and even less for these two, which are steadier than most."
+    )
+
+
+def test_another_may_lead_in_a_metric() -> None:
+    found = points(TWO_TIED, resolution("clip", 1.0, 2.0, 9), clip=(SIX[1], SIX[2]))
+    assert found[0].startswith("In CLIP eps/linear leads by 1 (43.90, edm(-1.20,1.20) 40.72)")
+    assert found[0].endswith("rf/lognorm(0.00,1.00) cannot be told from the best here.")
+    level = points(TWO_TIED, resolution("rank", 0.0, 2.0, None), rank=(SIX[1], SIX[0]))
+    assert level == ["In mean front eps/linear and rf/lognorm(0.00,1.00) are level at 2.33."]
+
+
+def test_means_that_contradict_those_of_logarithms_are_not_shown_as_the_lead() -> None:
+    found = points(TWO_TIED, resolution("fid", 0.1, 0.2, 9, log=True), fid=(SIX[1], SIX[0]))
+    assert found[0].startswith(
+        "In FID eps/linear leads by 11 % (over rf/lognorm(0.00,1.00), by means of logarithms), less than the 22 %"
+    )
+
+
+def test_seeds_that_are_needed_are_more_than_there_are() -> None:
+    found = points(TWO_TIED, resolution("clip", 4.4, 5.8, 3), clip=(SIX[0], SIX[1]))
+    assert found[0].endswith("about 4 seeds would be needed.")
+
+
+def test_a_running_grid_says_first_what_is_missing() -> None:
+    left = {"done": 12, "cells": 18, "blocks": [("shapes", 2)], "formulations": ["v/cos"]}
+    made = verdict.verdict(ranking(provisional=left), {})
+    assert plain(made.missing) == [
+        "Provisional: 12 of 18 cells are done.",
+        "The ranking leaves out seed 2 on shapes, which not all formulations have finished.",
+        "It leaves out v/cos, whose cells are still to come, as nobody may profit by its absence.",
+    ]
+    assert "--confirm" not in str(made)
+
+
+def confirmation(holds: bool, tied: tuple[bool | None, ...], pending: int = 0) -> Confirmation:
+    names = [SIX[0], SIX[1], SIX[2]]
+    first = ranking(names, (1.3, 1.9, 2.4), (True, True, True))
+    order = names if holds else [names[1], names[0], names[2]]
+    fresh = ranking(order, (1.2, 1.8, 2.6), tied)
+    return Confirmation("made up", (1000, 1001, 1002), first, fresh, pd.DataFrame(), pending)
+
+
+def test_fresh_seeds_come_first_where_they_confirm() -> None:
+    made = verdict.verdict(ranking(), {}, confirmation(True, (True, True, False)))
+    assert plain(made.lead)[:3] == [
+        "Confirmed on fresh seeds (1000 to 1002): rf/lognorm(0.00,1.00) leads again, with mean front 1.20 among the 3 that "
+        "were run again.",
+        "On these seeds eps/linear cannot be told from it (Hsu, family-wise 95 %).",
+        "On the seeds that chose them:",
+    ]
+    assert "--confirm" not in str(made)
+
+
+def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
+    made = verdict.verdict(ranking(), {}, confirmation(False, (True, False, False), pending=1))
+    assert plain(made.lead)[:3] == [
+        "Not confirmed: on fresh seeds (1000 to 1002) eps/linear leads with mean front 1.20 among the 3 that were run "
+        "again. "
+        "rf/lognorm(0.00,1.00), which led on the seeds that chose them, has 1.80. Believe the fresh seeds.",
+        "On these seeds it is told apart from all 2 others (Hsu, family-wise 95 %).",
+        "Of the confirmation 1 cell is still to come.",
+    ]
+
+
+def test_names_are_enclosed() -> None:
+    assert verdict.verdict(ranking(["rf"], (1.0,), (True,)), {}).lead[0].startswith(f"Only {BEGIN}rf{END} is")
+    assert listed(["a", "b"]) == f"{BEGIN}a{END} and {BEGIN}b{END}"
+
+
+def test_numbers_in_a_sentence_differ_where_they_differ() -> None:
+    assert sizes({"log": False}, 6.91, 6.94) == ["6.91", "6.94"]
+    assert sizes({"log": False}, 4.43, 5.83) == ["4.4", "5.8"]
+    assert sizes({"log": True}, math.log(1.05), math.log(3.5)) == ["5 %", "250 %"]
+    assert written([19.91, 21.304], "fid") == ["19.91", "21.30"]
+    assert written([0.32194, 0.3227], "val_loss") == ["0.3219", "0.3227"]
+    assert written([1234.5, 2.0], "fid") == ["1234", "2"]
+
+
+def test_best_and_second_are_those_of_the_model_s_scale() -> None:
+    """The geometric mean of FIDs 1 and 100 is 10, of 20 and 20 it is 20; arithmetic means have it the other way."""
+    same = {"dataset": "d", "weights": "ema", "cfg": 1.0}
+    rows = [
+        same | {"formulation": name, "seed": seed, "steps": steps, "clip": clip, "fid": fid}
+        for name, clip, fids in (("steady", 30.0, (20.0, 20.0)), ("wild", 31.0, (1.0, 100.0)))
+        for seed in (0, 1)
+        for steps, fid in zip((5, 50), fids, strict=True)
+    ]
+    found = verdict.pairs(wide.make(check(pd.DataFrame(rows))))
+    assert found["fid"] == ("wild", "steady")
+    assert found["clip"] == ("wild", "steady")
+    assert "val_loss" not in found
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_objective_is_said(seeds: int) -> None:
+    made = verdict.verdict(ranking(seeds=seeds, objectives=["fid"]), {})
+    assert "There are values of FID only: the ranking is by it alone." in made.doubts

@@ -24,7 +24,7 @@ HEADINGS = {
     "kid": "KID",
     "composition": "composition",
     "front_one": "on front 1",
-    "wins": "wins",
+    "wins": "beats leader",
     "rank_clip": "by CLIP",
     "rank_fid": "by FID",
     "rank_val_loss": "by val loss",

@@ -21,7 +21,7 @@ else:
     pd = lazy("pandas")
 
 SIGNIFICANT = {"kid": 3, "composition": 3}
-OPTIONAL = ("by val loss", "by FID", "by CLIP", "wins", "on front 1", "composition", "KID", "lost")
+OPTIONAL = ("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "composition", "KID", "lost")
 """Columns that a narrow terminal goes without, in this order."""
 INTERVALS = ("clip", "fid", "val_loss")
 """Metrics that are shown with half the width of their interval."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config import Grid
+from bench.config import Cell, Grid, Model, Training
 from bench.metrics.composition import PARTS
 from bench.models.shape import Shape
 
@@ -70,7 +71,8 @@ def tinyclip(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Amounts:
-    """What the cells of one dataset take: operations (a multiplication and an addition are two) and bytes."""
+    """What a cell takes that has the grid's model and training, by its dataset: operations (a multiplication and an
+    addition are two) and bytes. :func:`by_cell` knows those of a grid of several sizes."""
 
     grid: Grid
     dataset: str
@@ -86,11 +88,16 @@ class Amounts:
         return Shape(model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes)
 
     @cached_property
+    def steps(self) -> float:
+        """Operations of a cell's training steps: forward and, for twice as many, backward on every sample."""
+        return float(3 * self.grid.training.steps * self.grid.training.batch * self.shape.flops())
+
+    @cached_property
     def training(self) -> float:
-        """Operations of training a cell: steps, and validations, which have no backward pass."""
+        """Operations of training a cell: its steps, and validations, which have no backward pass."""
         recipe = self.grid.training
         held = min(recipe.validations, recipe.steps) * recipe.validation_images
-        return float((3 * recipe.steps * recipe.batch + held) * self.shape.flops())
+        return self.steps + float(held * self.shape.flops())
 
     @cached_property
     def generation(self) -> dict[str, float]:
@@ -139,3 +146,17 @@ class Amounts:
     def checkpoint_files(self) -> int:
         """Bytes of a cell's checkpoints while it trains."""
         return GENERATIONS * COPIES * 4 * self.shape.parameters()
+
+
+Look = Callable[[Cell], Amounts]
+"""What a cell takes."""
+
+
+def by_cell(grid: Grid) -> Look:
+    """What each cell of a grid takes, computed once for every dataset, model and training."""
+
+    @cache
+    def found(dataset: str, model: Model, training: Training) -> Amounts:
+        return Amounts(replace(grid, model=model, training=training, depths=(), budgets=()), dataset)
+
+    return lambda cell: found(cell.dataset, cell.model, cell.training)

@@ -26,6 +26,8 @@ examples:
   python -m bench.grid --plugin mine.py --formulations headline my/path
   python -m bench.grid --preset paper --seeds 3 --executor slurm --slurm.partition=gpu --slurm.time=8:00:00
   python -m bench.grid --preset paper --seeds 3 --status
+  python -m bench.grid --preset paper --seeds 3 --confirm 5      is the best one still the best on five new seeds?
+  python -m bench.grid --preset scaling --seeds 3                loss against size and compute
 The same command again does only what is missing.
 """
 LOOKS = ("dry-run", "status", "watch", "cancel")
@@ -34,7 +36,10 @@ LOOKS = ("dry-run", "status", "watch", "cancel")
 
 @dataclass(frozen=True)
 class Arguments:
-    """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` and below change no result."""
+    """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
+
+    ``confirm`` is the number of fresh seeds on which the best of the grid are run again.
+    """
 
     grid: Grid
     out: Path
@@ -47,6 +52,7 @@ class Arguments:
     canary: bool
     readable_by: Readers | None
     tflops: float | None
+    confirm: int | None
 
 
 def pack(text: str) -> int | None:
@@ -75,6 +81,12 @@ def parser() -> Parser:
         default=[],
         metavar="FILE",
         help="files that register formulations",
+    )
+    made.add_argument(
+        "--confirm",
+        type=INT,
+        metavar="K",
+        help="after the grid is done: the formulations that cannot be told from the best, again on K fresh seeds",
     )
     looking = made.add_argument_group("look, and run nothing")
     for name, text in (
@@ -184,6 +196,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         args.canary,
         args.readable_by,
         args.tflops,
+        args.confirm,
     )
 
 
@@ -194,6 +207,8 @@ def check_together(args: argparse.Namespace, look: str | None) -> None:
     for name, value in given.items():
         if value and look is not None:
             raise UserError(f"--{name} does nothing beside --{look}: leave one of them out")
+    if args.confirm is not None and look == "cancel":
+        raise UserError("--confirm does nothing beside --cancel: leave one of them out")
     if args.tflops and look is None:
         raise UserError("--tflops is for the estimate of --dry-run: leave it out, or add --dry-run")
 

@@ -163,11 +163,17 @@ class Cell:
 
 
 MOST_SEEDS = 1_000
+"""Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.confirm`)."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed."""
+    """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed.
+
+    ``depths`` and ``budgets`` (training steps) stand in the place of ``model.depth`` and ``training.steps`` and are crossed
+    with all the rest; repeats are dropped, and a single one becomes the model's depth or the training's steps. Seeds are
+    ``first_seed .. first_seed + seeds - 1``.
+    """
 
     formulations: tuple[str, ...] = ("paper",)
     samplers: tuple[str, ...] = ()
@@ -178,6 +184,9 @@ class Grid:
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     text: str = "tinyclip"
+    depths: tuple[int, ...] = ()
+    budgets: tuple[int, ...] = ()
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "seeds")
@@ -192,6 +201,37 @@ class Grid:
             raise UserError(
                 f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}"
             )
+        self._axis("depths", "model", "depth")
+        self._axis("budgets", "training", "steps")
+
+    def _axis(self, name: str, part: str, target: str) -> None:
+        """Check the values of a sweep: each sets the field ``target`` of the configuration's ``part``."""
+        values, usual = tuple(dict.fromkeys(getattr(self, name))), getattr(self, part)
+        if bad := [value for value in values if value < 1]:
+            raise UserError(f"--{name} {bad[0]}: must be whole numbers greater than 0")
+        for value in values:
+            try:
+                made = replace(usual, **{target: value})
+            except UserError as error:  # a width that fits one depth need not fit another
+                raise UserError(f"--{name} {value}: {error}") from None
+            if len(values) == 1:
+                object.__setattr__(self, part, made)
+        object.__setattr__(self, name, values if len(values) > 1 else ())
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """One for each depth."""
+        return tuple(replace(self.model, depth=depth) for depth in self.depths) or (self.model,)
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """One for each budget."""
+        return tuple(replace(self.training, steps=steps) for steps in self.budgets) or (self.training,)
+
+    @property
+    def every_seed(self) -> range:
+        """Its seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 def identity(config: Any) -> str:

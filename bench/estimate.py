@@ -1,7 +1,7 @@
 """What a plan will cost before it is launched: device-hours and disk. No torch, but in the process that times steps.
 
-Operations are counted by formula (:mod:`bench.amounts`). How many are done in a second is told by finished cells of the
-same recipe in the run folder, else by steps timed here, else by a rate that is stated.
+Operations are counted by formula (:mod:`bench.amounts`). How many are done in a second is told, for each size of model, by
+finished cells of the same recipe in the run folder, else by steps timed here, else by a rate that is stated.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from bench import store
-from bench.amounts import Amounts, text
-from bench.config import Cell, Grid, full
-from bench.plan import Planned
+from bench.amounts import Amounts, Look, by_cell, text
+from bench.config import Cell, Grid, Model, restore
+from bench.plan import Planned, kind
+from samplers.errors import UserError
 
 TFLOPS = 50.0
 """Operations a second that a device is taken to reach, in 10^12, where nothing tells."""
@@ -35,10 +35,7 @@ START = 6.0
 MOST = 50
 """Finished cells that are read."""
 PATIENCE = 120.0
-"""Seconds that timing steps may take."""
-
-Look = Callable[[str], Amounts]
-"""What the cells of a dataset take."""
+"""Seconds that timing the steps of a size may take."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rates:
-    """Operations a second of a device while it trains, and while it generates and measures, and where they are from."""
+    """Operations a second of a device while it trains, and while it generates and measures."""
 
     training: float
     evaluation: float
-    how: str
 
 
 def estimate(
@@ -73,24 +69,24 @@ def estimate(
 ) -> Estimate:
     """What the unfinished cells of ``shares`` will cost; each share is one worker's.
 
-    ``cells`` are all cells of the plan: those that are finished tell how long a cell takes. Without any, steps are timed
-    on ``device`` if the executor is local, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12 operations
-    a second of each device) is taken before anything else.
+    ``cells`` are all cells of the plan: those that are finished tell how long a cell of their size takes. Without any, steps
+    are timed on ``device`` if the executor is local, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12
+    operations a second of each device) is taken before anything else.
     """
-    look: Look = cache(lambda dataset: Amounts(grid, dataset))
+    look = by_cell(grid)
     todo = [[p for p in share if p.state not in ("done", "diverged")] for share in shares]
     todo = [share for share in todo if share]
     if not todo:
         return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
-    found = rates(cells, todo, grid, look, executor, device, pack, tflops)
+    found, how = rates(cells, todo, grid, look, executor, device, pack, tflops)
     hours = [share_seconds(share, look, found) / 3600 for share in todo]
     kept = peak = 0
     for p in (p for share in todo for p in share):
-        amounts, trained = look(p.cell.dataset), p.state == "trained"
+        amounts, trained = look(p.cell), p.state == "trained"
         kept += amounts.evaluation_files + (0 if trained else amounts.weight_files)
         peak += 0 if trained else amounts.checkpoint_files
     note = text(grid.text).note
-    return Estimate(sum(hours), max(hours), kept, kept + peak, found.how + (f"; {note}" if note else ""))
+    return Estimate(sum(hours), max(hours), kept, kept + peak, how + (f"; {note}" if note else ""))
 
 
 def describe(estimate: Estimate) -> str:
@@ -122,25 +118,27 @@ def size(count: float) -> str:
     return f"{count / 1000:.3g} TB"
 
 
-def share_seconds(share: Sequence[Planned], look: Look, rates: Rates) -> float:
+def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates]) -> float:
     """Seconds of one worker: its start, the reference images of its datasets, and its cells."""
-    total = START + sum(look(d).reference for d in {p.cell.dataset for p in share}) / rates.evaluation
+    first = {p.cell.dataset: p.cell for p in share}
+    total = START + sum(look(cell).reference / rates[cell.model].evaluation for cell in first.values())
     for p in share:
-        amounts = look(p.cell.dataset)
+        amounts, rate = look(p.cell), rates[p.cell.model]
         if p.state == "trained":
             there = names(p.folder / f"images-{amounts.grid.evaluation.sampling}")
         else:
             there = set()
-            total += untrained(p, amounts.grid.training.steps) * amounts.training / rates.training
+            total += untrained(p) * amounts.training / rate.training
         missing = sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)
-        total += (missing + amounts.metrics) / rates.evaluation
+        total += (missing + amounts.metrics) / rate.evaluation
     return total
 
 
-def untrained(planned: Planned, steps: int) -> float:
+def untrained(planned: Planned) -> float:
     """The share of a cell's training that no checkpoint holds."""
     found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", name) for name in names(planned.folder))
-    return 1 - min(steps, max((int(match[1]) for match in found if match), default=0)) / steps
+    last, steps = max((int(match[1]) for match in found if match), default=0), planned.cell.training.steps
+    return 1 - min(steps, last) / steps
 
 
 def names(folder: Path) -> set[str]:
@@ -160,56 +158,80 @@ def rates(
     device: str,
     pack: int | None,
     tflops: float | None,
-) -> Rates:
-    """The rates of the best source that there is."""
+) -> tuple[dict[Model, Rates], str]:
+    """The rates of every size of model by the best source that there is, and what that was."""
+    models = list(dict.fromkeys(p.cell.model for share in todo for p in share))
+    found: dict[Model, Rates] = {}
+    told: list[str] = []
     reason = ""
     if tflops is None:
-        if found := from_finished(cells, grid, look):
-            return found
-        if executor == "local":
-            largest = max(todo, key=lambda share: (len(share), share[0].cell.dataset))
-            members = min(len(largest), pack or len(largest))
-            timed = from_timing(look(largest[0].cell.dataset), device, members)
-            if isinstance(timed, Rates):
-                return timed
-            reason = f"; steps could not be timed here: {timed}"
-    rate = tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)
-    doubt = ", which small models do not reach" if rate == TFLOPS and tflops is None else ""
-    told = f"by counting operations, at {rate:g} TFLOP/s for each device{doubt}{reason}"
-    return Rates(rate * 1e12, rate * 1e12, told)
+        found, known = from_finished(cells, models, grid, look)
+        told += [known] * bool(found)
+        lacking = [model for model in models if model not in found]
+        if executor == "local" and lacking:
+            timed = from_timing([largest(todo, model, look, pack) for model in lacking], device)
+            if isinstance(timed, str):
+                reason = f"; steps could not be timed here: {timed}"
+            else:
+                found |= zip(lacking, timed[0], strict=True)
+                told.append(timed[1])
+    if any(model not in found for model in models):
+        rate = tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)
+        doubt = ", which small models do not reach" if rate == TFLOPS and tflops is None else ""
+        told.append(f"by counting operations, at {rate:g} TFLOP/s for each device{doubt}{reason}")
+        found = dict.fromkeys(models, Rates(rate * 1e12, rate * 1e12)) | found
+    return found, "; other sizes ".join(told)
 
 
-def from_finished(cells: Sequence[Planned], grid: Grid, look: Look) -> Rates | None:
+def largest(
+    todo: Sequence[Sequence[Planned]], model: Model, look: Look, pack: int | None
+) -> tuple[Amounts, int]:
+    """What a cell of a size takes, and how many such cells train in one graph at most."""
+    groups = Counter((i, kind(p)) for i, share in enumerate(todo) for p in share if p.cell.model == model)
+    (share, most), count = groups.most_common(1)[0]
+    cell = next(p.cell for p in todo[share] if kind(p) == most)
+    return look(cell), min(count, pack or count)
+
+
+def from_finished(
+    cells: Sequence[Planned], models: Sequence[Model], grid: Grid, look: Look
+) -> tuple[dict[Model, Rates], str]:
     """Rates by finished cells of this recipe in the run folder: medians over a few, all of one kind of device."""
-    facts = [fact for folder, dataset in finished(cells, grid) if (fact := measured(folder, look(dataset)))]
-    if not facts:
-        return None
-    device = Counter(name for name, _, _ in facts).most_common(1)[0][0]
-    training = [rate for name, rate, _ in facts if name == device]
-    evaluation = [rate for name, _, rate in facts if name == device and rate]
-    told = f"from {len(training)} finished cell{'s' * (len(training) > 1)} of this recipe, on {device}"
-    if not evaluation:
-        told += ", the evaluation by its operations"
-    median = statistics.median(training)
-    return Rates(median, statistics.median(evaluation) if evaluation else median, told)
+    facts = {
+        model: [
+            fact for folder, cell in finished(cells, model, grid) if (fact := measured(folder, look(cell)))
+        ]
+        for model in models
+    }
+    devices = Counter(name for known in facts.values() for name, _, _ in known)
+    if not devices:
+        return {}, ""
+    device, count = devices.most_common(1)[0]
+    told = f"from {count} finished cell{'s' * (count > 1)} of this recipe, on {device}"
+    found, unmeasured = {}, False
+    for model, known in facts.items():
+        if training := [rate for name, rate, _ in known if name == device]:
+            evaluation = [rate for name, _, rate in known if name == device and rate]
+            unmeasured |= not evaluation
+            found[model] = Rates(statistics.median(training), statistics.median(evaluation or training))
+    return found, told + ", the evaluation by its operations" * unmeasured
 
 
-def finished(cells: Sequence[Planned], grid: Grid) -> Iterator[tuple[Path, str]]:
-    """Folders and datasets of a few cells that have been trained: of the plan, else others in the run folder."""
+def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tuple[Path, Cell]]:
+    """A few cells of a size that have been trained, with their folders: of the plan, else others in the run folder."""
+    ours = [p for p in cells if p.cell.model == model]
     for states in (("done",), ("trained", "diverged")):
-        known = [p for p in cells if p.state in states]
+        known = [p for p in ours if p.state in states]
         if known:
-            yield from ((p.folder, p.cell.dataset) for p in known[:: -(-len(known) // MOST)])
+            yield from ((p.folder, p.cell) for p in known[:: -(-len(known) // MOST)])
             return
     planned, root = {p.folder.name for p in cells}, cells[0].folder.parent
-    wanted = full(Cell("", "", 0, grid.model, grid.images, grid.training, grid.text))
     for name in islice(sorted(names(root) - planned), MOST):
-        with suppress(store.Damaged):
-            kept = store.read_object(root / name / "config.json").get("cell")
-            if isinstance(kept, dict) and all(
-                kept.get(part) == wanted[part] for part in ("model", "images", "training", "text")
-            ):
-                yield root / name, str(kept.get("dataset"))
+        with suppress(UserError, KeyError, TypeError, AttributeError):
+            cell = restore(Cell, store.read_object(root / name / "config.json")["cell"])
+            same = cell.model == model and cell.training in grid.trainings
+            if same and (cell.images, cell.text) == (grid.images, grid.text):
+                yield root / name, cell
 
 
 def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
@@ -234,24 +256,34 @@ def each(facts: Any) -> float | None:
     return seconds / pack
 
 
-def from_timing(amounts: Amounts, device: str, members: int) -> Rates | str:
-    """Rates by steps and samples timed in a process of their own, which leaves the device free; or why there are none."""
-    given = {"shape": asdict(amounts.shape), "training": asdict(amounts.grid.training)}
+def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str] | str:
+    """Rates by steps and samples of each size with at most so many members, and how; or why there are none.
+
+    They are timed in a process of their own, which leaves the device free.
+    """
+    given = [
+        {"shape": asdict(amounts.shape), "training": asdict(amounts.grid.training), "members": members}
+        for amounts, members in work
+    ]
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    patience = PATIENCE * len(work)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.rates", device, str(members)],
+            [sys.executable, "-m", "bench.rates", device],
             input=json.dumps(given),
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience,
         )
     except subprocess.TimeoutExpired:
-        return f"they took more than {PATIENCE:.0f} s"
+        return f"they took more than {patience:.0f} s"
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
     told = json.loads(done.stdout.splitlines()[-1])
-    graph = f"{told['members']} cells in one graph" if told["members"] > 1 else "a cell"
-    return Rates(told["training"], told["evaluation"], f"from steps of {graph} timed on {told['device']}")
+    most = max(rate["members"] for rate in told["rates"])
+    graph = f"{most} cells in one graph" if most > 1 else "a cell"
+    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
+    found = [Rates(rate["training"], rate["evaluation"]) for rate in told["rates"]]
+    return found, f"from steps of {graph}{sizes} timed on {told['device']}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.config import Grid, Setting
 from samplers.command import FLOAT, INT
+from samplers.errors import UserError
 
 
 def setting(text: str) -> Setting:
@@ -66,6 +67,20 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
             Option("width", "channels of both streams", "W", INT),
             Option("heads", "attention heads", "N", INT),
             Option("patch", "edge of a patch in pixels", "P", INT),
+        ),
+    ),
+    (
+        "sizes and budgets, each crossed with all the rest",
+        None,
+        (
+            Option("depths", "several depths in the place of --depth", "D", INT, several=True),
+            Option(
+                "budgets",
+                "several numbers of training steps in the place of --steps",
+                "STEPS",
+                INT,
+                several=True,
+            ),
         ),
     ),
     (
@@ -127,12 +142,19 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         ),
     ),
 )
-"""Every option by part of :class:`bench.config.Grid`; those of the first group are fields of the grid itself."""
+"""Every option by part of :class:`bench.config.Grid`; those without a part are fields of the grid itself."""
+SWEEPS = {"depths": "depth", "budgets": "steps"}
+"""Options for several values, each with the one for a single value that takes its place."""
 
 
 def override(grid: Grid, args: argparse.Namespace) -> Grid:
-    """The preset with the options that were given."""
+    """The preset with the options that were given. Raises :class:`UserError` for two that say the same."""
     changes: dict[str, Any] = {}
+    for several, single in SWEEPS.items():
+        if getattr(args, single) is not None:
+            if getattr(args, several) is not None:
+                raise UserError(f"--{several} and --{single}: choose one")
+            changes[several] = ()
     for _, part, options in GROUPS:
         values = {o.target: getattr(args, o.name.replace("-", "_")) for o in options}
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}

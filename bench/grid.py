@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import STARTED, cli, plan, status
+from bench import STARTED, cli, confirm, plan, status
 from bench.launch import drive
 from bench.launch.describe import describe
 from samplers.command import outcome
@@ -26,6 +26,8 @@ def command(argv: Sequence[str] | None) -> int:
     load_plugins(args.plugins)
     check_folder(args.out)
     planned = plan.make(args.grid, args.out)
+    if args.confirm is not None:
+        planned = confirm.plan(planned, args.confirm)
     if args.look == "dry-run":
         print(describe(planned, args))
         return 0

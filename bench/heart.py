@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import lease, store
 from bench.checkpoint import Stopped
+from bench.effort import Effort
 from bench.launch.codes import FENCED, SAVED
 from bench.stages import Stages
 
@@ -32,6 +33,7 @@ class Heart:
         self.parent = lease.state(held.submission, held.index).get("pid", os.getppid())
         self.now: dict[str, Any] = {"token": held.token, "stage": "start", "text": "", "share": 0.0}
         self.now |= {"pack": 0, "packs": 1, "cells": []}
+        self.now |= {"before": Effort(0.0, 0.0), "part": Effort(1.0, 1.0), "resumed": 0.0}
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._beats, daemon=True)
 
@@ -50,9 +52,15 @@ class Heart:
         self.now["over"] = True
         self._beat()
 
-    def begin(self, number: int, packs: int, cells: Sequence[str]) -> None:
-        """The pack that is worked on next, counted from 0, of ``packs``."""
-        self.now |= {"pack": number, "packs": packs, "cells": list(cells), "share": 0.0}
+    def begin(self, number: int, packs: Sequence[Effort], cells: Sequence[str], trained: float) -> None:
+        """The pack that is worked on next, counted from 0, of those that take so much effort.
+
+        ``trained`` is the share of its training that is there already, from before this worker.
+        """
+        before = (sum(effort[half] for effort in packs[:number]) for half in (0, 1))
+        self.now |= {"pack": number, "packs": len(packs), "cells": list(cells), "share": 0.0}
+        self.now |= {"before": Effort(*before), "part": packs[number]}
+        self.now["resumed"] += trained * packs[number].training
         self._beat()
 
     def tell(self, stage: str, text: str, share: float) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import formulations
 from bench import data, store
-from bench.config import Cell, Evaluation, Grid, full
+from bench.config import Cell, Evaluation, Grid, Model, Training, full
 from bench.metrics import extractors
 from bench.models.shape import ARCHITECTURE
 from bench.presets import HEADLINE
@@ -37,13 +37,31 @@ class Planned:
     damage: str | None = None
 
 
+Kind = tuple[str, int, Model, Training, bool]
+
+
+def kind(p: Planned) -> Kind:
+    """Cells of one kind can share a graph: they have one dataset, seed, size, recipe and stage."""
+    return p.cell.dataset, p.cell.seed, p.cell.model, p.cell.training, p.state == "trained"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Why the formulations of a confirmation were chosen, by which seeds, and among which formulations."""
+
+    why: str
+    seeds: tuple[int, ...]
+    among: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Everything a command is about."""
+    """Everything a command is about; ``chosen`` is there if it is a confirmation (:mod:`bench.confirm`)."""
 
     grid: Grid
     out: Path
     cells: tuple[Planned, ...]
+    chosen: Chosen | None = None
 
     def counts(self) -> dict[str, int]:
         """How many cells are in each state."""
@@ -54,10 +72,10 @@ class Plan:
         return [p for p in self.cells if p.state not in (*ENDED, *BUSY)]
 
     def groups(self) -> list[tuple[Planned, ...]]:
-        """The cells that are to be run by dataset, seed and stage: those that can share a graph."""
-        found: dict[tuple[str, int, bool], list[Planned]] = {}
+        """The cells that are to be run by their kind: those that can share a graph."""
+        found: dict[Kind, list[Planned]] = {}
         for p in self.ready():
-            found.setdefault((p.cell.dataset, p.cell.seed, p.state == "trained"), []).append(p)
+            found.setdefault(kind(p), []).append(p)
         return [tuple(group) for group in found.values()]
 
 
@@ -124,9 +142,11 @@ def cells_of(grid: Grid) -> list[Cell]:
     """The cells of a grid in a fixed order."""
     names = expand(grid)
     return [
-        Cell(name, dataset, seed, grid.model, grid.images, grid.training, grid.text)
+        Cell(name, dataset, seed, model, grid.images, training, grid.text)
         for dataset in grid.datasets
-        for seed in range(grid.seeds)
+        for seed in grid.every_seed
+        for model in grid.models
+        for training in grid.trainings
         for name in names
     ]
 

@@ -1,7 +1,7 @@
-"""``python -m bench.rates DEVICE MEMBERS``: how many operations a second training and sampling do here.
+"""``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
 
-The shape and the recipe come as JSON on the standard input, the rates go as JSON to the standard output. Measurements are
-kept with those of :mod:`bench.tuning`, and are not made twice.
+Shapes, recipes and numbers of members come as a JSON list on the standard input, the rates of each go as JSON to the
+standard output. Measurements are kept with those of :mod:`bench.tuning`, and are not made twice.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ LIMIT = {"cpu": 5e10, "cuda": 2e13}
 
 def main() -> None:
     """Measure and print."""
-    named, members = sys.argv[1], int(sys.argv[2])
-    given = json.load(sys.stdin)
-    shape, recipe = restore(Shape, given["shape"]), restore(Training, given["training"])
-    device = pick_device(named)
+    device = pick_device(sys.argv[1])
     keep_freed_memory()
     fast_products(device)
-    print(json.dumps({"device": device_name(device), **rates(shape, recipe, device, members)}))
+    found = [
+        rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
+        for work in json.load(sys.stdin)
+    ]
+    print(json.dumps({"device": device_name(device), "rates": found}))
 
 
 def rates(shape: Shape, recipe: Training, device: torch.device, members: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Files that appear whole, and the folder of a run: the only place where the state of an experiment lives.
 
-    DIR/grid.json                     the resolved configuration and the command that was given last
+    DIR/grid.json                     the plan of the last command: configuration, recipes, cells (:mod:`bench.manifest`)
+    DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.confirm`)
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
     DIR/cells/ID/status.json          trained, diverged or failed, and why
     DIR/cells/ID/metrics.jsonl        one line a validation, while it trains

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -227,17 +227,18 @@ def choose(
     shape: Shape,
     recipe: Training,
     device: torch.device,
-    cells: int,
-    most: int,
+    groups: Sequence[tuple[int, int]],
     pack: int | None,
     choice: Choice,
 ) -> Tuning:
-    """Choose for ``cells`` trainings of which at most ``most`` can share a graph; ``pack`` None is ``auto``.
+    """Choose for trainings of one shape: ``groups`` are the numbers of cells that can share a graph, each with their steps.
 
-    Raises :class:`UserError` if compiling is asked for and cannot be done.
+    ``recipe`` is that of the longest; ``pack`` None is ``auto``. Raises :class:`UserError` if compiling is asked for and
+    cannot be done.
     """
     keep_compiled_code()
     tuner, said = Tuner(shape, recipe, device), []
+    most = max(cells for cells, _ in groups)
     size, gain = (min(pack, most), None) if pack else tuner.pack(most)
     if pack is None and most > 1:
         times = f", {gain:.2g} times the throughput of {half(size)}" if gain and size > 1 else ""
@@ -246,7 +247,7 @@ def choose(
     why_not = obstacle(device)
     compiled = choice == "on"
     if choice == "auto":
-        steps = recipe.steps * -(-cells // size)
+        steps = sum(steps * -(-cells // size) for cells, steps in groups)
         compiled, why = (False, why_not) if why_not else tuner.compile(size, steps)
         said.append(f"--compile auto: {'on' if compiled else 'off'}, {why}")
     return Tuning(size, compiled, tuple(said))

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.config import Cell, Grid
 from bench.plan import Plan, Planned
 
 
@@ -24,15 +25,27 @@ def block(
 
 def names(cells: Sequence[Planned], planned: Plan, room: int) -> str:
     """As many names as fit, ``and 212 more``."""
-    grid, told = planned.grid, ""
+    told = ""
     for i, p in enumerate(cells):
-        name = p.cell.formulation
-        name += f" {p.cell.dataset}" * (len(grid.datasets) > 1) + f" seed {p.cell.seed}" * (grid.seeds > 1)
+        name = label(p.cell, planned.grid)
         more = f" and {len(cells) - i} more"
         if told and len(told) + len(name) + len(more) + 2 > room:
             return told + more
         told += f", {name}" if told else name
     return told
+
+
+def label(cell: Cell, grid: Grid) -> str:
+    """A cell by all in which it differs from others of its grid: ``rf digits seed 2 depth 3 600 steps``."""
+    several = len(grid.datasets) > 1, grid.seeds > 1 or grid.first_seed > 0
+    found = [cell.dataset] * several[0] + [f"seed {cell.seed}"] * several[1]
+    return " ".join([cell.formulation, *found, *size_of(cell, grid)])
+
+
+def size_of(cell: Cell, grid: Grid) -> list[str]:
+    """A cell's depth and steps, each if its grid has several."""
+    found = [f"depth {cell.model.depth}"] * bool(grid.depths)
+    return found + [f"{cell.training.steps} steps"] * bool(grid.budgets)
 
 
 def many(count: int, what: str) -> str:

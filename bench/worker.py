@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import formulations
-from bench import STARTED, checkpoint, lease, pack, plan, setup, store, tuning, yardsticks
+from bench import STARTED, checkpoint, effort, lease, pack, plan, setup, store, tuning, yardsticks
+from bench.config import Cell
 from bench.control import Bench, Control
 from bench.device import DeviceLost, NoDevice, pick_device
 from bench.heart import Heart
@@ -31,7 +32,7 @@ from bench.products import fast_products
 from bench.provenance import check_formulations
 from bench.setup import Setup
 from bench.stages import Stages
-from bench.wording import many
+from bench.wording import label, many, size_of
 from samplers.errors import UserError
 
 
@@ -123,7 +124,7 @@ class Worker:
         found = [look(cell) for cell in plan.cells_of(grid) if cell.id in share]
         for p in found:
             if p.damage:
-                say(f"{p.cell.formulation} is run again: {p.damage}")
+                say(f"{label(p.cell, grid)} is run again: {p.damage}")
         return [p for p in found if p.state not in plan.ENDED]
 
     def looked(self, cells: Sequence[Planned]) -> list[Planned]:
@@ -142,37 +143,41 @@ class Worker:
 
     def tune(
         self, groups: Sequence[Sequence[Planned]], ready: dict[str, Setup], device: Any
-    ) -> tuning.Tuning:
-        """How to train the groups, by measuring steps of the largest; those that only lack measuring go as they are."""
+    ) -> list[tuning.Tuning]:
+        """How to train each group, by measuring steps of each shape; those that only lack measuring go as they are."""
         execution = self.submission.execution
-        training = [group for group in groups if group[0].state != "trained"]
-        most = max((len(group) for group in groups), default=1)
-        if self.alone or not training:
-            return tuning.Tuning(1 if self.alone else execution.pack or most, False, ())
-
-        def shape_of(group: Sequence[Planned]) -> Shape:
-            cell = group[0].cell
-            return ready[cell.dataset].shape(cell.model, cell.images.resolution)
-
-        largest = max(training, key=lambda group: (len(group), shape_of(group).activations()))
-        cell, shape, count = largest[0].cell, shape_of(largest), sum(map(len, training))
-        with self.stages("compile"):
-            chosen = tuning.choose(
-                shape, cell.training, device, count, len(largest), execution.pack, execution.compile
-            )
-        for sentence in chosen.said:
-            say(sentence)
-        return chosen
+        kinds: dict[Shape, list[Sequence[Planned]]] = {}
+        for group in groups:
+            if group[0].state != "trained" and not self.alone:
+                kinds.setdefault(shape_of(group[0].cell, ready), []).append(group)
+        chosen: dict[Shape, tuning.Tuning] = {}
+        for shape, alike in kinds.items():
+            cells = [group[0].cell for group in alike]
+            longest = max((cell.training for cell in cells), key=lambda training: training.steps)
+            sizes = [(len(group), cell.training.steps) for group, cell in zip(alike, cells, strict=True)]
+            with self.stages("compile"):
+                chosen[shape] = tuning.choose(
+                    shape, longest, device, sizes, execution.pack, execution.compile
+                )
+            which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
+            for sentence in chosen[shape].said:
+                say(which + sentence)
+        return [
+            chosen[shape_of(group[0].cell, ready)]
+            if group[0].state != "trained" and not self.alone
+            else tuning.Tuning(1 if self.alone else execution.pack or len(group), False, ())
+            for group in groups
+        ]
 
     def packs(
         self,
         groups: Sequence[tuple[Planned, ...]],
         ready: dict[str, Setup],
         device: Any,
-        chosen: tuning.Tuning,
+        chosen: Sequence[tuning.Tuning],
     ) -> str | None:
         """Run pack after pack; returns why cells were held back, if any were."""
-        gate, held = Gate(self.submission), 0
+        gate, held, grid = Gate(self.submission), 0, self.submission.grid
         control = Control(
             stop=self.heart.stop,
             guard=self.heart.lease.guard,
@@ -182,23 +187,35 @@ class Worker:
             checkpoint=self.submission.execution.checkpoint,
             code=self.submission.code,
         )
-        bench = Bench(device, self.heart.tell, self.stages, chosen.compiled, control)
-        todo = [p for group in groups for p in plan.even(group, chosen.pack)]
-        for i, cells in enumerate(todo):
+        todo = [
+            (part, how.compiled)
+            for group, how in zip(groups, chosen, strict=True)
+            for part in plan.even(group, how.pack)
+        ]
+        efforts = effort.of_packs([part for part, _ in todo], grid)
+        for i, (cells, compiled) in enumerate(todo):
+            bench = Bench(device, self.heart.tell, self.stages, compiled, control)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             while free:
                 first = free[0].cell
-                what = f"{first.dataset}, seed {first.seed}, {many(len(free), 'formulation')} on {device}"
-                say(f"pack {i + 1} of {len(todo)}: {what}")
-                self.heart.begin(i, len(todo), [p.cell.id for p in free])
+                where = ", ".join([first.dataset, f"seed {first.seed}", *size_of(first, grid)])
+                say(f"pack {i + 1} of {len(todo)}: {where}, {many(len(free), 'formulation')} on {device}")
+                there = max(checkpoint.common_steps([p.folder for p in free]), default=0)
+                ids = [p.cell.id for p in free]
+                self.heart.begin(i, efforts, ids, there / first.training.steps)
                 try:
-                    pack.run(free, ready[first.dataset], self.submission.grid.evaluation, bench)
+                    pack.run(free, ready[first.dataset], grid.evaluation, bench)
                     break
                 except lease.Taken as taken:  # the others go on
                     say(str(taken))
                     free = [p for p in free if p.folder != taken.folder]
         return f"{many(held, 'cell')} held back: {gate.reason}" if held else None
+
+
+def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
+    """The network of a cell."""
+    return ready[cell.dataset].shape(cell.model, cell.images.resolution)
 
 
 def make_ready(grid: Any, datasets: Sequence[str] | dict[str, None], device: Any) -> dict[str, Setup]:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import store
-from bench.config import Grid, identity
+from bench.config import Evaluation, Grid, Images, identity
 
 if TYPE_CHECKING:
     from bench.setup import Setup
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that yardsticks depend on beside the dataset."""
+
+    images: Images = field(default_factory=Images)
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
@@ -43,5 +52,5 @@ def kept(out: Path, grid: Grid) -> dict[str, Any]:
 
 def file(out: Path, grid: Grid, dataset: str) -> Path:
     """Where a dataset's are kept for the grid's images and evaluation."""
-    recipe = identity(Grid(images=grid.images, evaluation=grid.evaluation))
+    recipe = identity(Recipe(grid.images, grid.evaluation))
     return out / "yardsticks" / recipe / f"{hashlib.sha256(dataset.encode()).hexdigest()[:12]}.json"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench import estimate, plan, status
+from bench.amounts import by_cell
 from bench.cli import Arguments
+from bench.config import Grid, Model
 from bench.launch import activity, drive, local, slurm
 from bench.plan import Plan
 from bench.wording import many
@@ -24,16 +26,18 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.execution,
     )
     names = plan.formulations_of(planned)
-    width, heads = grid.model.sizes
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )
     lines = [
-        f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {grid.seeds} seeds, "
+        f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {axes(grid)}, "
         f"in {planned.out}",
         f"  {status.counts(planned)}",
-        f"model: depth {grid.model.depth}, width {width}, heads {heads}, patch {grid.model.patch}, text {grid.text}",
-        f"training: {recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, {recipe.precision}",
+        *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
+        f"model: {sizes(grid.models)}, patch {grid.model.patch}, text {grid.text}",
+        f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, lr {recipe.lr:g}, "
+        f"{recipe.precision}",
+        *compute(planned),
         f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "
         f"{' and '.join(evaluation.weights)} weights, {evaluation.grid} grid, {evaluation.extractor}",
         workers(divided, args),
@@ -42,6 +46,37 @@ def describe(planned: Plan, args: Arguments) -> str:
         *(f"  {name}" for name in names),
     ]
     return "\n".join(lines)
+
+
+def axes(grid: Grid) -> str:
+    """``3 seeds``, with those of a confirmation told, and how many depths and budgets there are if several."""
+    first, last = grid.every_seed[0], grid.every_seed[-1]
+    told = f"{grid.seeds} seeds" + f" ({first} to {last})" * bool(first)
+    for values, what in ((grid.depths, "depths"), (grid.budgets, "budgets")):
+        told += f" x {len(values)} {what}" * bool(values)
+    return told
+
+
+def sizes(models: Sequence[Model]) -> str:
+    """Depth, width and heads, of several models each as a list."""
+    width, heads = zip(*(model.sizes for model in models), strict=True)
+    return f"depth {listed([m.depth for m in models])}, width {listed(width)}, heads {listed(heads)}"
+
+
+def listed(values: Sequence[int]) -> str:
+    """``1, 2, 3``; a value that all share is told once."""
+    return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+
+def compute(planned: Plan) -> list[str]:
+    """The operations of the smallest and the largest training, if they differ by size or budget."""
+    grid, look = planned.grid, by_cell(planned.grid)
+    if not (grid.depths or grid.budgets):
+        return []
+    found = sorted(look(p.cell).steps for p in planned.cells)
+    return [
+        f"compute: {found[0]:.2g} to {found[-1]:.2g} operations a training, a factor of {found[-1] / found[0]:.0f}"
+    ]
 
 
 def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:

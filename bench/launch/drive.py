@@ -13,9 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cells, lease, plan, status, store, yardsticks
+from bench import cells, confirm, lease, manifest, plan, status, store, yardsticks
 from bench.cli import Arguments
-from bench.config import full
 from bench.launch import activity, local, queue, shares, slurm, snapshot
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
@@ -24,7 +23,7 @@ from bench.launch.submission import MODES, Submission
 from bench.plan import Plan
 from bench.progress import Display
 from bench.stages import Stages
-from bench.wording import many
+from bench.wording import label, many
 from samplers.errors import UserError
 from samplers.plugin import text_behind
 
@@ -64,7 +63,9 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
     with store.lock(planned.out):
         doings = recovered(planned.out)
         planned = prepare(activity.overlay(looked(planned), doings), args)
-        store.write_json(planned.out / "grid.json", {"grid": full(planned.grid), "command": list(argv)})
+        manifest.write(planned, argv)
+        if not planned.chosen and confirm.discard_other(planned):
+            print("the confirmation of another configuration is no longer shown", file=sys.stderr)
         return planned, submit(planned, args, argv)
 
 
@@ -95,10 +96,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     """Say what was found damaged, and let failed cells run again if asked to."""
     for p in planned.cells:
         if p.damage:
-            print(
-                f"{p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed} is run again: {p.damage}",
-                file=sys.stderr,
-            )
+            print(f"{label(p.cell, planned.grid)} is run again: {p.damage}", file=sys.stderr)
     from bench import report  # imports pandas
 
     damaged = report.set_aside(planned)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench import lease
+from bench.effort import progress
 from bench.launch.codes import Ending
 from bench.launch.submission import Submission
 from bench.progress import Display
@@ -63,14 +64,14 @@ class Follow:
             if index in self.endings:
                 done += len(share.cells)
             elif index in begun and (beat := self.beat(index)):
-                done += len(share.cells) * (beat["pack"] + beat["share"]) / max(1, beat["packs"])
+                done += len(share.cells) * progress(beat)
                 shown = beat["stage"], self.prefix(index) + beat["text"] if beat["text"] else ""
         self.display.show(*shown, done / max(1, sum(len(share.cells) for share in shares)))
 
     def beat(self, index: int) -> dict[str, Any] | None:
         """A worker's heartbeat, if it has one."""
         found = lease.read(self.submission.beat_file(index))
-        return found if {"pack", "packs", "share", "stage", "text"} <= found.keys() else None
+        return found if {"share", "before", "part", "stage", "text"} <= found.keys() else None
 
     def prefix(self, index: int) -> str:
         """Which worker, if there are several."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.amounts import by_cell
+from bench.config import Grid
 from bench.launch.submission import Executor, Share
 from bench.plan import Plan, Planned, even, together
 
@@ -20,7 +22,7 @@ def divide(plan: Plan, executor: Executor, slots: int, pack: int | None, canary:
         return [ready] if ready else []
     groups = together(plan.groups())
     rest = [tuple(p for p in group if p.cell.id not in first) for group in groups]
-    rest = [group for group in rest if group]
+    rest = longest_first([group for group in rest if group], plan.grid)
     alone = [[p] for p in canaries(plan)] if canary else []
     if executor == "local" and slots == 1:
         return alone + ([[p for group in rest for p in group]] if rest else [])
@@ -28,6 +30,17 @@ def divide(plan: Plan, executor: Executor, slots: int, pack: int | None, canary:
     return alone + [
         list(part) for group in rest for part in even(group, pack or -(-len(group) // min(parts, len(group))))
     ]
+
+
+def longest_first(groups: Sequence[tuple[Planned, ...]], grid: Grid) -> list[tuple[Planned, ...]]:
+    """The groups in the order in which they are best begun: one that is long and begun last keeps all waiting."""
+    look = by_cell(grid)
+
+    def operations(group: tuple[Planned, ...]) -> float:
+        amounts, trained = look(group[0].cell), group[0].state == "trained"
+        return len(group) * (sum(amounts.generation.values()) + (0 if trained else amounts.training))
+
+    return sorted(groups, key=operations, reverse=True)
 
 
 def canaries(plan: Plan) -> list[Planned]:

@@ -68,6 +68,9 @@ def supervised(
             "text": "",
             "pack": 0,
             "packs": 1,
+            "before": (0.0, 0.0),
+            "part": (1.0, 1.0),
+            "resumed": 0.0,
             "share": 0.0,
             "seconds": {},
         }

@@ -64,4 +64,6 @@ def files() -> list[Path]:
 def chosen(
     steps: int, choice: Choice = "auto", pack: int | None = 1, cells: int = 1, most: int = 1
 ) -> Tuning:
-    return choose(SHAPE, replace(RECIPE, steps=steps), CPU, cells, most, pack, choice)
+    sizes = [most] * (cells // most) + [cells % most] * (cells % most > 0)
+    groups = [(size, steps) for size in sizes]
+    return choose(SHAPE, replace(RECIPE, steps=steps), CPU, groups, pack, choice)

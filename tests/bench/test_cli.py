@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ MISTAKES = [
     (["--steps", "many"], "--steps"),
     (["--steps", "-3"], "--steps -3"),
     (["--seeds", "0"], "--seeds 0"),
+    (["--depths", "1", "0"], "--depths 0"),
+    (["--depths", "1", "x"], "--depths"),
+    (["--budgets", "-3"], "--budgets -3"),
+    (["--depth", "1", "--depths", "1", "2"], "--depths and --depth: choose one"),
+    (["--steps", "9", "--budgets", "9", "10"], "--budgets and --steps: choose one"),
+    (["--confirm", "0"], "--confirm 0: choose 1 to 100"),
+    (["--confirm", "101"], "--confirm 101: choose 1 to 100"),
+    (["--confirm", "2"], "2 of the grid's 2 cells not at their end"),
+    (["--confirm", "2", "--dry-run"], "run the same command without --confirm first"),
+    (["--confirm", "2", "--cancel"], "--confirm does nothing beside --cancel"),
+    (["--confirm", "2", "--depths", "1", "2"], "choose them with --depth and --steps"),
+    (["--confirm", "2", "--budgets", "6", "7"], "choose them with --depth and --steps"),
     (["--pack", "0"], "--pack 0"),
     (["--pack", "x"], "'x' is not 'auto' or a whole number"),
     (["--pack"], "--pack"),
@@ -163,6 +176,8 @@ def test_pack_and_compile_are_auto_unless_given(argv: list[str], pack: int | Non
 def test_every_option_reaches_the_configuration() -> None:
     usual = parse(["--preset", "smoke"]).grid
     changed = parse(EVERYTHING.split()).grid
+    several = parse([*BASE, "--depths", "2", "3", "--budgets", "4", "5"]).grid
+    changed = replace(changed, depths=several.depths, budgets=several.budgets)
     from bench.config import full
 
     def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -172,5 +187,6 @@ def test_every_option_reaches_the_configuration() -> None:
         return flat
 
     before, after = leaves(full(usual)), leaves(full(changed))
+    assert before.pop("first_seed") == after.pop("first_seed") == 0, "only a confirmation has another"
     assert [key for key in before if before[key] == after[key]] == []
     assert plan.differing(full(usual), full(changed)).count(",") == len(before) - 1

@@ -106,6 +106,9 @@ def test_full_dump_is_json_and_complete() -> None:
         (lambda: Evaluation(settings=((5, 1.0), (5, 1.0))), "none twice"),
         (lambda: Evaluation(weights=("best",)), "'ema', 'raw'"),  # type: ignore[arg-type]
         (lambda: Grid(seeds=0), "--seeds 0"),
+        (lambda: Grid(depths=(2, 0)), "--depths 0"),
+        (lambda: Grid(budgets=(-5,)), "--budgets -5"),
+        (lambda: Grid(model=Model(depth=6, heads=3), depths=(3, 4)), "--depths 4: the model's width 256"),
         (lambda: preset("qick"), "did you mean 'quick'?"),
     ],
 )
@@ -117,7 +120,7 @@ def test_mistakes_are_one_sentence(make: Any, words: str) -> None:
 
 
 def test_presets() -> None:
-    assert set(PRESETS) == {"smoke", "quick", "published", "paper"}
+    assert set(PRESETS) == {"smoke", "quick", "scaling", "published", "paper"}
     quick = PRESETS["quick"]
     assert len(quick.formulations) >= 6
     assert quick.datasets == ("shapes",)

@@ -26,11 +26,13 @@ from bench.setup import Setup
 
 from .conftest import TINY
 
-SLOW = Rates(1e6, 1e6, "from steps timed")
+SLOW = Rates(1e6, 1e6)
 
 
-def planned(folder: Path, seed: int, state: State = "missing", grid: Grid = TINY) -> Planned:
-    cell = Cell("rf", "shapes", seed, grid.model, grid.images, grid.training, grid.text)
+def planned(
+    folder: Path, seed: int, state: State = "missing", grid: Grid = TINY, name: str = "rf"
+) -> Planned:
+    cell = Cell(name, "shapes", seed, grid.model, grid.images, grid.training, grid.text)
     return Planned(cell, folder / "cells" / cell.id, state)
 
 
@@ -55,7 +57,8 @@ def no_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "from_timing", lambda amounts, device, members: SLOW)
+    found = [SLOW], "from steps timed"
+    monkeypatch.setattr(module, "from_timing", lambda work, device: found)
 
 
 @pytest.mark.usefixtures("timed")
@@ -70,7 +73,7 @@ def test_a_stated_rate_beats_finished_cells_beat_timing_beats_the_usual_rate(tmp
     assert how([done, todo]) == "from 1 finished cell of this recipe, on a GPU"
     assert how([todo], executor="local") == how([done, todo])  # found in the folder, not in the plan
     done.folder.rename(tmp_path / "elsewhere")
-    assert how([todo], executor="local") == SLOW.how
+    assert how([todo], executor="local") == "from steps timed"
     assert "at 50 TFLOP/s" in how([todo], executor="slurm")
     assert "at 0.1 TFLOP/s" in how([todo], executor="slurm", device="cpu")
 
@@ -157,10 +160,15 @@ def test_every_worker_has_to_start(tmp_path: Path) -> None:
 
 def test_steps_are_timed_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cells = [planned(tmp_path, seed) for seed in range(2)]
+    larger = replace(TINY, model=replace(TINY.model, depth=2))
+    cells = [planned(tmp_path, 0, name=name) for name in ("rf", "v/cos")] + [planned(tmp_path, 1)]
     found = estimate(cells, [cells], TINY, "local", "cpu")
-    assert found.how.startswith("from steps of 2 cells in one graph timed on ")
+    assert found.how.startswith("from steps of 2 cells in one graph timed on "), "another seed has its own"
     assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 1
+    cells.append(planned(tmp_path, 0, grid=larger))
+    found = estimate(cells, [cells], TINY, "local", "cpu")
+    assert found.how.startswith("from steps of 2 cells in one graph of each of 2 sizes timed on ")
+    assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 2
     broken = estimate(cells, [cells], TINY, "local", "nonsense")
     assert "could not be timed here" in broken.how
     assert "nonsense" in broken.how

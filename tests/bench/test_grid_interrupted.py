@@ -57,6 +57,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert f"going on after step {step}" in done.stderr
     assert not list(out.glob("cells/*/checkpoint-*"))
+    beat = max(out.glob("submissions/*/beat-0000.json"), key=lambda p: p.stat().st_mtime_ns)
+    assert json.loads(beat.read_text())["resumed"] == pytest.approx(step / 300), "what it did not do itself"
 
     assert ended(uninterrupted).returncode == 0
     same = [

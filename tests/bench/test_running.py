@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench import plan, running
 from bench.config import Grid
+from bench.effort import progress
 from bench.launch.activity import Doing
 from bench.launch.submission import Submission
 from bench.wording import names
@@ -15,19 +18,30 @@ from .run_folders import begin
 
 
 def doing(submission: Submission, **beat: Any) -> Doing:
-    return Doing(submission, 0, "running", beat={"pack": 0, "packs": 1, "share": 0.0} | beat)
+    usual = {"pack": 0, "packs": 1, "share": 0.0, "before": [0, 0], "part": [1, 1], "resumed": 0}
+    return Doing(submission, 0, "running", beat=usual | beat)
 
 
 def test_remaining(tmp_path: Path) -> None:
     made = begin(tmp_path, "1", [[0]], "local")
     spent = {"train": 900.0, "generate": 500.0, "metrics": 100.0}
+    half = {"pack": 1, "packs": 2, "before": [0.5, 0.5], "part": [0.5, 0.5]}
     assert running.remaining(doing(made, share=0.001, seconds={"train": 3.0})) == ""
     assert running.remaining(doing(made, share=0.375, seconds={"train": 900.0})) == "over 5.0 minutes left"
     assert running.remaining(doing(made, share=0.75, seconds=spent)) == "10 minutes left"
-    assert running.remaining(doing(made, pack=1, packs=2, share=0.25, seconds=spent)) == "15 minutes left"
-    log = "pack 1 of 9: ...\ngoing on after step 800\npack 1 of 1: ...\ngoing on after step 500\n"
-    made.log_file(0).write_text(log)
-    assert running.remaining(doing(made, share=0.375, seconds={"train": 900.0})) == "over 15 minutes left"
+    assert running.remaining(doing(made, share=0.25, seconds=spent, **half)) == "15 minutes left"
+    there = {"share": 0.375, "seconds": {"train": 900.0}, "resumed": 0.5}
+    assert running.remaining(doing(made, **there)) == "over 15 minutes left"
+
+
+def test_remaining_of_packs_of_several_sizes(tmp_path: Path) -> None:
+    """The first pack is a tenth of the training and a fifth of the evaluation: what it took tells what is left."""
+    made = begin(tmp_path, "1", [[0]], "local")
+    spent = {"train": 60.0, "generate": 60.0, "metrics": 0.0}
+    later = {"pack": 1, "packs": 2, "before": [0.1, 0.2], "part": [0.9, 0.8], "seconds": spent}
+    assert running.remaining(doing(made, **later)) == "13 minutes left"
+    assert progress(doing(made, **later).beat) == pytest.approx(0.15)
+    assert progress(doing(made, **later | {"share": 1.0}).beat) == pytest.approx(1.0)
 
 
 def test_names_fill_a_line() -> None:

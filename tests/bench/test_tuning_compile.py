@@ -130,7 +130,7 @@ def test_without_a_compiler_on_is_refused_and_auto_says_so(
     monkeypatch.setattr(shutil, "which", lambda name: name if name == "g++-99" else None)
     assert chosen(1, "on").compiled, "CXX names one"
     with pytest.raises(UserError, match="not used on mps"):
-        choose(SHAPE, RECIPE, torch.device("mps"), 1, 1, 1, "on")
+        choose(SHAPE, RECIPE, torch.device("mps"), [(1, 1)], 1, "on")
 
 
 def test_compiling_needs_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

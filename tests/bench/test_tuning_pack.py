@@ -92,7 +92,7 @@ def test_the_pack_is_said(using: Using) -> None:
     found = chosen(RECIPE.steps, "off", pack=None, cells=12, most=6)
     assert found == Tuning(6, False, ("--pack auto: 6 of 6 in one graph, 1.4 times the throughput of 3",))
     using(Table(lambda n: n**1.5))
-    found = choose(replace(SHAPE, width=64), RECIPE, CPU, 12, 6, None, "off")
+    found = choose(replace(SHAPE, width=64), RECIPE, CPU, [(6, RECIPE.steps)] * 2, None, "off")
     assert found == Tuning(1, False, ("--pack auto: 1 of 6 in one graph",))
     assert chosen(1, "off", pack=None) == Tuning(1, False, ()), "a single cell needs no sentence"
 

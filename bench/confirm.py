@@ -1,0 +1,106 @@
+"""``--confirm K``: the formulations that cannot be told from the best, once more on K seeds that chose nothing.
+
+Whoever leads among many looks better than it is: it was chosen for its numbers, luck included. Fresh seeds know nothing of
+that choice. They begin where no ordinary seed can be, at :data:`bench.config.MOST_SEEDS`, and have a plan of their own in
+``DIR/confirm.json``. Which formulations were chosen stays what it was, whether more seeds are asked for later or not, until
+the grid that they were chosen from is another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bench import plan as plans
+from bench import store
+from bench.config import MOST_SEEDS, full
+from bench.plan import ENDED, Chosen, Plan, formulations_of
+from bench.wording import many, short
+from samplers.errors import UserError
+
+MOST = 100
+"""Fresh seeds at most."""
+FREE = ("formulations", "samplers", "seeds", "first_seed")
+"""Fields of a grid in which a confirmation differs from what it confirms."""
+
+
+def plan(planned: Plan, seeds: int) -> Plan:
+    """The confirmation of a finished plan on so many fresh seeds.
+
+    Raises :class:`UserError` if the plan is not finished, is one of several sizes or budgets, or has a single seed.
+    """
+    grid = planned.grid
+    if not 1 <= seeds <= MOST:
+        raise UserError(f"--confirm {seeds}: choose 1 to {MOST} fresh seeds")
+    if grid.depths or grid.budgets:
+        raise UserError(
+            "--confirm is for one depth and one number of steps: choose them with --depth and --steps"
+        )
+    left = sum(p.state not in ENDED for p in planned.cells)
+    if left:
+        raise UserError(
+            f"--confirm: {left} of the grid's {many(len(planned.cells), 'cell')} not at their end: "
+            f"run the same command without --confirm first"
+        )
+    check_described(planned)
+    names, chosen = kept(planned) or choose(planned)
+    fresh = replace(grid, formulations=names, samplers=(), seeds=seeds, first_seed=MOST_SEEDS)
+    return replace(plans.make(fresh, planned.out), chosen=chosen)
+
+
+def check_described(planned: Plan) -> None:
+    """Raises :class:`UserError` if the run folder's own plan is another one, of which the analysis tells the best."""
+    described = store.read_object(planned.out / "grid.json")
+    cells = described.get("cells")
+    ids = {c.get("cell") for c in cells if isinstance(c, dict)} if isinstance(cells, list) else set()
+    same = ids == {p.cell.id for p in planned.cells}
+    if not same or described.get("evaluation") != planned.grid.evaluation.id:
+        raise UserError(
+            f"--confirm: the last command in {short(planned.out)} was about other cells or another evaluation: "
+            f"run the same command without --confirm first"
+        )
+
+
+def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:
+    """The formulations that cannot be told from the best by what the run folder holds, and why them."""
+    from analysis import confirm  # imports pandas
+
+    names, why = confirm.group(planned.out)
+    return names, Chosen(why, tuple(planned.grid.every_seed), formulations_of(planned))
+
+
+def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
+    """Those that were chosen before from the same grid; None if there are none."""
+    file = planned.out / "confirm.json"
+    if not file.exists():
+        return None
+    try:
+        found = store.read_object(file)
+        names, told = found["grid"]["formulations"], found["chosen"]
+        chosen = Chosen(told["why"], tuple(told["seeds"]), tuple(told["among"]))
+        grid = bound(found["grid"])
+    except (KeyError, TypeError, AttributeError):
+        raise store.Damaged(
+            f"{file} is no plan of a confirmation: delete that file and run the command again"
+        ) from None
+    now = tuple(planned.grid.every_seed), formulations_of(planned)
+    same = grid == bound(full(planned.grid)) and (chosen.seeds, chosen.among) == now
+    return (tuple(names), chosen) if same else None
+
+
+def discard_other(planned: Plan) -> bool:
+    """Remove the confirmation of a grid that is trained or measured otherwise, which says nothing about this one; its cells
+    stay. Returns whether there was one."""
+    file = planned.out / "confirm.json"
+    if not file.exists():
+        return False
+    grid = store.read_object(file).get("grid")
+    other = not isinstance(grid, dict) or bound(grid) != bound(full(planned.grid))
+    if other:
+        file.unlink()
+    return other
+
+
+def bound(grid: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a grid that a confirmation shares with what it confirms."""
+    return {name: value for name, value in grid.items() if name not in FREE}

@@ -1,0 +1,214 @@
+"""``--confirm K``: which cells, which seeds, and which formulations once chosen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench import confirm, grid, manifest, plan, report, status, store
+from bench.config import Grid, Training
+from bench.launch import submission as submissions
+from bench.plan import Plan
+from bench.wording import names
+from samplers.errors import UserError
+
+from .run_folders import put
+from .runs import SMALL
+
+BASE = Grid(formulations=("rf", "eps/linear", "v/cos"), seeds=3, training=Training(steps=1000))
+WHY = "not separable from the best"
+Group = Callable[..., list[Path]]
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    """Lets the analysis choose these formulations; returns of which folders it was asked."""
+
+    def use(*formulations: str) -> list[Path]:
+        asked: list[Path] = []
+
+        def found(out: Path) -> tuple[tuple[str, ...], str]:
+            asked.append(out)
+            return formulations, WHY
+
+        module = ModuleType("analysis.confirm")
+        module.group = found  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "analysis.confirm", module)
+        monkeypatch.setattr("analysis.confirm", module, raising=False)
+        return asked
+
+    return use
+
+
+def finished(out: Path, made: Grid = BASE) -> Plan:
+    """A run folder in which every cell of a grid is at its end."""
+    for number in range(len(plan.cells_of(made))):
+        put(out, number, "diverged" if number == 1 else "done", made)
+    planned = plan.make(made, out)
+    manifest.write(planned, ["a", "command"])
+    return planned
+
+
+def test_the_group_runs_on_seeds_that_no_grid_can_have(tmp_path: Path, group: Group) -> None:
+    planned, asked = finished(tmp_path), group("v/cos", "rf")
+    fresh = confirm.plan(planned, 2)
+    assert asked == [tmp_path]
+    assert [(p.cell.seed, p.cell.formulation, p.state) for p in fresh.cells] == [
+        (seed, name, "missing") for seed in (1000, 1001) for name in ("v/cos", "rf")
+    ]
+    assert fresh.grid == replace(BASE, formulations=("v/cos", "rf"), seeds=2, first_seed=1000)
+    assert fresh.chosen == plan.Chosen(WHY, (0, 1, 2), ("rf", "eps/linear", "v/cos"))
+    with pytest.raises(UserError, match="at most 1000"):
+        replace(BASE, seeds=1001)
+
+
+def test_crossed_samplers_are_names_by_then(tmp_path: Path, group: Group) -> None:
+    made = replace(BASE, formulations=("rf", "v/cos"), samplers=("cosmap", "uniform"))
+    planned, _ = finished(tmp_path, made), group("rf/cosmap", "v/cos")
+    fresh = confirm.plan(planned, 1)
+    assert (plan.formulations_of(fresh), fresh.grid.samplers) == (("rf/cosmap", "v/cos"), ())
+
+
+def test_what_was_chosen_stays_chosen(tmp_path: Path, group: Group) -> None:
+    planned, _ = finished(tmp_path), group("v/cos", "rf")
+    manifest.write(confirm.plan(planned, 2), ["first"])
+    asked = group("eps/linear")
+    for seeds in (2, 5, 1):
+        again = confirm.plan(planned, seeds)
+        assert (again.grid.formulations, again.grid.seeds) == (("v/cos", "rf"), seeds)
+        assert again.chosen == plan.Chosen(WHY, (0, 1, 2), ("rf", "eps/linear", "v/cos"))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": 4},
+        {"formulations": ("rf", "eps/linear", "v/cos", "edm/rf")},
+        {"training": Training(steps=1001)},
+        {"evaluation": replace(BASE.evaluation, samples=99)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_grid_chooses_anew(change: dict[str, object], tmp_path: Path, group: Group) -> None:
+    planned, _ = finished(tmp_path), group("v/cos", "rf")
+    manifest.write(confirm.plan(planned, 2), [])
+    other, asked = finished(tmp_path, replace(BASE, **change)), group("eps/linear")  # type: ignore[arg-type]
+    assert confirm.plan(other, 2).grid.formulations == ("eps/linear",)
+    assert asked == [tmp_path]
+
+
+def test_what_is_not_finished_is_not_confirmed(tmp_path: Path, group: Group) -> None:
+    finished(tmp_path)
+    asked = group("rf")
+    for state, number in (("trained", 3), ("stale", 4)):
+        folder = tmp_path / "cells" / plan.cells_of(BASE)[number].id
+        for file in folder.rglob("*.json"):
+            file.unlink()
+        put(tmp_path, number, state)
+    with pytest.raises(
+        UserError, match=r"2 of the grid's 9 cells not at their end: run the same command without"
+    ):
+        confirm.plan(plan.make(BASE, tmp_path), 2)
+    assert asked == []
+
+
+def test_only_what_the_folder_describes_is_confirmed(tmp_path: Path, group: Group) -> None:
+    """The analysis reads the plan of the last command: another one would choose among other formulations."""
+    planned, asked = finished(tmp_path), group("rf")
+    for other in (
+        replace(BASE, formulations=("rf", "v/cos")),
+        replace(BASE, evaluation=replace(BASE.evaluation, samples=99)),
+    ):
+        manifest.write(plan.make(other, tmp_path), [])
+        with pytest.raises(
+            UserError, match=r"the last command in .* was about other cells or another evaluation"
+        ):
+            confirm.plan(planned, 2)
+    assert asked == []
+
+
+def test_a_confirmation_stands_beside_no_other_configuration(tmp_path: Path, group: Group) -> None:
+    """Another extractor or number of samples gives numbers that compare with none of its own."""
+    planned, _ = finished(tmp_path), group("rf")
+    assert not confirm.discard_other(planned), "there is none"
+    manifest.write(confirm.plan(planned, 2), [])
+    for same in ({"formulations": ("rf", "edm/rf")}, {"seeds": 5}, {"samplers": ("cosmap",)}):
+        assert not confirm.discard_other(replace(planned, grid=replace(BASE, **same)))
+    assert (tmp_path / "confirm.json").exists()
+    other = replace(BASE, evaluation=replace(BASE.evaluation, samples=99))
+    assert confirm.discard_other(replace(planned, grid=other))
+    assert not (tmp_path / "confirm.json").exists()
+
+
+def test_a_damaged_choice_is_named(tmp_path: Path, group: Group) -> None:
+    planned, _ = finished(tmp_path), group("rf")
+    for content in ({}, {"grid": [], "chosen": {}}, {"grid": {"formulations": ["rf"]}, "chosen": {"why": 1}}):
+        store.write_json(tmp_path / "confirm.json", content)
+        with pytest.raises(
+            store.Damaged, match=r"confirm\.json is no plan of a confirmation: delete that file"
+        ):
+            confirm.plan(planned, 2)
+
+
+def test_the_status_names_the_fresh_seeds(
+    tmp_path: Path, group: Group, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned, _ = finished(tmp_path), group("rf")
+    fresh = confirm.plan(planned, 1)
+    put(tmp_path, 0, "diverged", fresh.grid)
+    again = confirm.plan(planned, 1)
+    assert names(again.cells, again, 80) == "rf seed 1000"
+    assert status.show(again) == 0
+    assert "1 cell diverged: rf seed 1000" in capsys.readouterr().out
+    assert all(p.state in plan.ENDED for p in plan.make(BASE, tmp_path).cells), (
+        "the grid's own are what they were"
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_a_confirmation_from_end_to_end(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reported: list[Plan] = []
+    monkeypatch.setattr(report, "report", lambda planned, *given: reported.append(planned) or 0)
+    group("eps/linear")
+    command = [
+        *SMALL,
+        "--weights",
+        "ema",
+        "--settings",
+        "2:1",
+        "--seeds",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert grid.main(command) == 0
+    before = (tmp_path / "run" / "grid.json").read_bytes()
+    capsys.readouterr()
+    assert grid.main([*command, "--confirm", "2", "--dry-run", "--tflops", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "2 cells: 1 formulations x 1 datasets x 2 seeds (1000 to 1001)" in said
+    assert f"confirmation: {WHY}" in said
+    assert not (tmp_path / "run" / "confirm.json").exists()
+    assert grid.main([*command, "--confirm", "2"]) == 0
+    assert [(p.cell.seed, p.state) for p in reported[-1].cells] == [(1000, "done"), (1001, "done")]
+    assert (tmp_path / "run" / "grid.json").read_bytes() == before
+    kept = store.read_object(tmp_path / "run" / "confirm.json")
+    assert kept["command"][-2:] == ["--confirm", "2"]
+    made = submissions.all_of(tmp_path / "run")[-1]
+    assert (made.grid.first_seed, made.grid.seeds) == (1000, 2)
+    assert grid.main([*command, "--confirm", "2"]) == 0
+    assert len(submissions.all_of(tmp_path / "run")) == 2, "nothing to run"
+    assert grid.main([*command, "--confirm", "2", "--status"]) == 0
+    assert "2 cells in " in capsys.readouterr().out
+    assert grid.main(command) == 0
+    assert store.read_object(tmp_path / "run" / "confirm.json") == kept, "beside its own grid"
+    assert grid.main([*command, "--samples", "13"]) == 0
+    assert not (tmp_path / "run" / "confirm.json").exists()

@@ -59,7 +59,7 @@ def command(argv: Sequence[str] | None) -> int:
     found = run.read(args.results, args.where)
     from . import gather, page
 
-    page.write(gather.gather(found), out)
+    page.write(gather.gather(found, args.where), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -123,4 +123,4 @@ def _told(values: np.ndarray[tuple[int], np.dtype[np.float64]], digits: int) -> 
     if not there:
         return "", ""
     mean, low, high = (f"{v:.{digits}f}" for v in (sum(there) / len(there), min(there), max(there)))
-    return mean, f"{low}–{high}" if len(there) > 1 and low != high else ""
+    return mean, f"{low} to {high}" if len(there) > 1 and low != high else ""

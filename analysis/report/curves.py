@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from analysis import cells
 from analysis.run import Run
 
+from .wording import rounded
+
 WIDTH, HEIGHT, MARGIN = 240, 90, 4
 POINTS = 64
 """A curve with more is thinned out."""
@@ -82,7 +84,7 @@ def levels(name: str, leader: str, found: Losses) -> Drawing | None:
     if theirs is not None and leader != name:
         told += f"; dashed: {leader}."
         lines = _line(cells.LEVELS, _logarithmic(theirs, found), "reference") + lines
-    return Drawing(_svg(told, lines), f"{found.high:.2g}", f"{found.low:.2g}")
+    return Drawing(_svg(told, lines), rounded(found.high), rounded(found.low))
 
 
 def _logarithmic(values: NDArray[np.float64], found: Losses) -> NDArray[np.float64]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TALL = 1.6
+"""Height over width from which a figure comes last, so that it fills a column of its own."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """``wide``: it needs the page's whole width."""
@@ -30,7 +34,8 @@ class Figure:
 def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[str, str]]:
     """All figures that can be drawn, and of the others why not; pictures are shown in their own part of the page."""
     drawn, reasons = plots.draw(run, ranking, [name for name in plots.FIGURES if name != "samples"])
-    return tuple(_figure(d) for d in drawn), reasons
+    tall = [d for d in drawn if d.figure.get_figheight() > TALL * d.figure.get_figwidth()]
+    return tuple(_figure(d) for d in [*(d for d in drawn if d not in tall), *tall]), reasons
 
 
 def _figure(drawn: style.Drawn) -> Figure:

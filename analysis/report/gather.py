@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis import confirm, pending, ranking, render, schema, wide
@@ -50,11 +51,11 @@ class Report:
     seeds: int = 0
 
 
-def gather(run: Run) -> Report:
+def gather(run: Run, where: Sequence[str] = ()) -> Report:
     """Everything about a run. If nothing of it can be ranked, the report says so.
 
-    Raises `UserError` where recipes are mixed (`analysis.schema.comparable`), for damaged files of pictures, and if all rows
-    belong to a confirmation.
+    ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
+    (`analysis.schema.comparable`), and if all rows belong to a confirmation.
     """
     rows = ranked(run)
     if rows.empty:
@@ -64,7 +65,7 @@ def gather(run: Run) -> Report:
     try:
         found = ranking.of_run(run)
     except UserError as error:
-        return _unranked(run, str(error), failed)
+        return _unranked(run, str(error), failed, where)
     about: dict[str, Any] = dict(found.attrs)  # type: ignore[arg-type]
     fresh = confirm.confirmation(run)
     settled, _ = pending.settled(rows)
@@ -74,9 +75,9 @@ def gather(run: Run) -> Report:
     drawn, reasons = figures(run, found)
     return Report(
         title=run.name,
-        facts=_facts(about, found),
+        facts=_facts(about, found, where),
         verdict=verdict.verdict(found, verdict.pairs(arrays), fresh),
-        failures=failed,
+        failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=provenance(run, about["recipes"]),
         ranking=shown,
         confirmation=_beside(fresh) if fresh else None,
@@ -88,18 +89,18 @@ def gather(run: Run) -> Report:
     )
 
 
-def _unranked(run: Run, why: str, failed: Failures) -> Report:
+def _unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Report:
     sentence = f"{why[:1].upper()}{why[1:]}."
     return Report(
         title=run.name,
-        facts=(),
+        facts=(f"only {', '.join(where)}",) if where else (),
         verdict=Verdict(lead=(sentence,)),
         failures=failed,
         provenance=provenance(run, {}),
     )
 
 
-def _facts(about: dict[str, Any], found: pd.DataFrame) -> tuple[str, ...]:
+def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
     """What was run, in a few words."""
     counts = [(len(found), "formulation"), (about["seeds"], "seed"), (about["settings"], "setting")]
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
@@ -108,6 +109,7 @@ def _facts(about: dict[str, Any], found: pd.DataFrame) -> tuple[str, ...]:
         *(count(n, what) for n, what in counts),
         ", ".join(about["datasets"]),
         *([f"{' or '.join(images)} images per setting"] if images else []),
+        *([f"only {', '.join(where)}"] if where else []),
     )
 
 

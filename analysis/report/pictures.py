@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis import cells
 from analysis.run import Run, ranked
+from samplers.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,41 +76,38 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Gallery:
-    """``sheets`` of the best formulations and ``cards``, by formulation the sheets of one; ``why`` there is none."""
+    """``sheets`` of the best formulations and ``cards``, by formulation the sheets of one; ``why`` there is none.
+
+    ``damaged`` tells of files that cannot be read; their pictures are left out.
+    """
 
     sheets: tuple[Sheet, ...] = ()
     cards: Mapping[str, tuple[Sheet, ...]] = field(default_factory=dict)
     why: str = ""
+    damaged: tuple[str, ...] = ()
 
 
 def gallery(run: Run, order: Sequence[str]) -> Gallery:
     """The pictures of a run; ``order`` names its formulations, best first.
 
-    Of every dataset the settings with most and with fewest steps are shown. Raises `UserError` for a damaged file.
+    Of every dataset the settings with most and with fewest steps are shown.
     """
-    shown = settings(run)
-    captions = {setting.dataset: cells.captions(run, setting.dataset) for setting in shown}
-    shown = [setting for setting in shown if captions[setting.dataset]]
-    if not shown:
-        why = "the run's cells are not beside its table" if not run.manifests else "no cell keeps pictures"
-        return Gallery(why=f"There are no pictures: {why}.")
-    samples = (_load(run, name, shown[0], [0]) for name in order)
-    channels, *sides = next((s.shape[1:] for s in samples if s is not None and len(s)), (3, SMALLEST))
-    per_sheet, per_card, edge = plan(len(order), len(shown), channels, max(sides))
-    sheets = [
-        sheet
-        for setting in shown
-        if (sheet := _sheet(run, order[:SHEET], setting, captions[setting.dataset][:per_sheet], edge))
-    ]
-    cards = {
-        name: tuple(
-            sheet
-            for setting in shown
-            if (sheet := _sheet(run, [name], setting, captions[setting.dataset][:per_card], edge))
-        )
-        for name in order
-    }
-    return Gallery(tuple(sheets), cards)
+    if not run.manifests:
+        return Gallery(why="There are no pictures: the run's cells are not beside its table.")
+    album = _Album(run)
+    captions = {dataset: cells.captions(run, dataset) for dataset in run.frame["dataset"].unique()}
+    shapes = {s: shape for s in settings(run) if captions[s.dataset] and (shape := album.shape(order, s))}
+    if not shapes:
+        return Gallery(why="There are no pictures: no cell keeps any.", damaged=tuple(album.damaged))
+    channels, edge = (max(parts) for parts in zip(*shapes.values(), strict=True))
+    per_sheet, per_card, edge = plan(len(order), len(shapes), channels, edge)
+
+    def sheets(names: Sequence[str], count: int) -> tuple[Sheet, ...]:
+        made = (album.sheet(names, s, captions[s.dataset][:count], edge) for s in shapes)
+        return tuple(sheet for sheet in made if sheet)
+
+    best, cards = sheets(order[:SHEET], per_sheet), {name: sheets([name], per_card) for name in order}
+    return Gallery(best, cards, damaged=tuple(album.damaged))
 
 
 def plan(formulations: int, settings: int, channels: int, edge: int) -> tuple[int, int, int]:
@@ -150,24 +148,39 @@ def _of_dataset(rows: pd.DataFrame, dataset: str) -> Iterator[Setting]:
         yield Setting(dataset, seed, str(rows["weights"].iloc[0]), steps, cfg)
 
 
-def _sheet(
-    run: Run, names: Sequence[str], setting: Setting, captions: Sequence[str], edge: int
-) -> Sheet | None:
-    strips, size = [], 0
-    for name in names:
-        images = _load(run, name, setting, range(len(captions)))
-        if images is not None and len(images):
-            images = shrunk(images, edge)
-            size = max(images.shape[2:])
-            pairs = zip(images, captions, strict=False)
-            strips.append(Strip(name, tuple(Picture(uri(image), caption) for image, caption in pairs)))
-    return Sheet(setting, size, tuple(captions), tuple(strips)) if strips else None
+class _Album:
+    """The pictures of a run's files, and messages about those that cannot be read."""
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.damaged: dict[str, None] = {}
 
-def _load(run: Run, name: str, s: Setting, rows: Sequence[int]) -> NDArray[np.uint8] | None:
-    if not len(rows):
-        return None
-    return cells.pictures(run, name, s.dataset, s.seed, s.weights, s.steps, s.cfg, rows)
+    def load(self, name: str, s: Setting, rows: Sequence[int]) -> NDArray[np.uint8] | None:
+        """Pictures ``[n, C, H, W]`` of some captions; None if there are none."""
+        if not rows:
+            return None
+        try:
+            return cells.pictures(self.run, name, s.dataset, s.seed, s.weights, s.steps, s.cfg, rows)
+        except UserError as error:
+            self.damaged[str(error)] = None
+            return None
+
+    def shape(self, names: Sequence[str], s: Setting) -> tuple[int, int] | None:
+        """Channels and longer side of a setting's pictures."""
+        found = next((p for name in names if (p := self.load(name, s, [0])) is not None), None)
+        return None if found is None else (found.shape[1], max(found.shape[2:]))
+
+    def sheet(self, names: Sequence[str], s: Setting, captions: Sequence[str], edge: int) -> Sheet | None:
+        """The pictures of some formulations for some captions, at most ``edge`` pixels large; None if there are none."""
+        strips, size = [], 0
+        for name in names:
+            images = self.load(name, s, range(len(captions)))
+            if images is not None:
+                images = shrunk(images, edge)
+                size = max(images.shape[2:])
+                pairs = zip(images, captions, strict=False)
+                strips.append(Strip(name, tuple(Picture(uri(image), caption) for image, caption in pairs)))
+        return Sheet(s, size, tuple(captions), tuple(strips)) if strips else None
 
 
 def shrunk(images: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from analysis.confirm import Confirmation
 from analysis.wide import Wide
 from samplers.lazy import lazy
 
-from .wording import MANY, count, listed, name, sizes, span, written
+from .wording import MANY, count, listed, name, others, sizes, span, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,9 @@ def pairs(table: Wide) -> dict[str, tuple[str, str]]:
 def verdict(ranking: pd.DataFrame, best: Pairs, confirmation: Confirmation | None = None) -> Verdict:
     """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
-    lead = [*confirmed(confirmation), *_lead(ranking, about)] if confirmation else _lead(ranking, about)
+    lead = _lead(ranking, about)
+    if confirmation:
+        lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
     points = _one_seed(ranking) if about["seeds"] < 2 else _points(ranking, about, best)
     return Verdict(
         tuple(missing(about["provisional"])),
@@ -85,15 +87,14 @@ def missing(provisional: Mapping[str, Any] | None) -> list[str]:
 
 
 def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+    """Who leads, who cannot be told from that, and how firm the place is."""
     names, ranks = list(map(str, ranking["formulation"])), ranking["rank_all"].to_numpy(dtype=np.float64)
-    seeds = count(about["seeds"], "seed")
     if len(names) == 1:
         return [f"Only {name(names[0])} is here: there is nothing to compare it with."]
     level = [n for n, r in zip(names, ranks, strict=True) if r == ranks[0]]
-    front = f"mean front {ranks[0]:.2f}"
-    leads = f"{name(names[0])} leads with {front}"
-    if len(level) > 1:
-        leads = f"{listed(level)} share the lead with {front}"
+    leads = (
+        f"{listed(level)} {'leads' if len(level) == 1 else 'share the lead'} with mean front {ranks[0]:.2f}"
+    )
     if about["seeds"] < 2:
         return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
     tied = ranking["rank_tied"]
@@ -101,33 +102,24 @@ def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
         return [
             f"{leads}. How sure that is cannot be told: no two formulations have every entry of two seeds."
         ]
-    if tied.isna().iloc[0] or not tied.iloc[0]:
-        alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t]
+    alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t]
+    if names[0] not in alike:
         return [f"{leads}. Over what all seeds have, {listed(alike)} cannot be told from the best ({SURE})."]
-    alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t and n not in level]
-    known = int(tied.notna().sum())
+    alike = [n for n in alike if n not in level]
+    apart = int((~tied).fillna(False)[~ranking["formulation"].isin(level)].sum())
+    who, seeds = "it" if len(level) == 1 else "them", count(about["seeds"], "seed")
+    return [leads + _company(alike, apart, who, seeds), *_place(ranking)]
+
+
+def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
+    """The rest of a sentence: who is ``alike``, and how many others can be told ``apart`` from the ``leaders``."""
+    if alike and not apart and len(alike) > MANY:
+        return f"; none of the {len(alike)} others can be told from {leaders} at {seeds} ({SURE})."
     if alike:
-        all_of_them = len(alike) + len(level) == known and known > MANY
-        who = f"none of the {len(alike)} others" if all_of_them else listed(alike)
-        can = "can be" if all_of_them else "cannot be"
-        return [
-            f"{leads}; {who} {can} told from {'it' if len(level) == 1 else 'them'} at {seeds} ({SURE}).",
-            *_place(ranking),
-        ]
-    if len(level) == known:
-        return [f"{leads}.", *_place(ranking)]
-    others = known - len(level)
-    rest = (
-        f"all {others} others"
-        if others > 1
-        else f"the other, {name(names[-1])}"
-        if len(names) == 2
-        else "the other"
-    )
-    return [
-        f"{leads}, and {seeds} tell {'it' if len(level) == 1 else 'them'} apart from {rest} ({SURE}).",
-        *_place(ranking),
-    ]
+        return f"; {listed(alike)} cannot be told from {leaders} at {seeds} ({SURE})."
+    if apart:
+        return f", and {seeds} tell {leaders} apart from {others(apart)} ({SURE})."
+    return "."
 
 
 def _place(ranking: pd.DataFrame) -> list[str]:
@@ -171,6 +163,8 @@ def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, ahead: str,
     )
     told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({shown})"
     separated = _tied(by_name, second, response) is False
+    if gap == 0:
+        return f"{told}, in every seed alike."
     if lead >= gap:
         told += f", more than the {least} that {seeds} can separate"
         told += "." if separated else ", yet not enough for these two, which are noisier than most."
@@ -200,12 +194,12 @@ def _one_seed(ranking: pd.DataFrame) -> list[str]:
         low, high = f"{metric}_behind_low", f"{metric}_behind_high"
         if low not in ranking or len(ranking) < 2:
             continue
-        others = ranking.iloc[1:]
-        others = others[others[low].notna()]
-        ends = (others[low] if better > 0 else -others[high]) > 0
-        if len(others):
+        rest = ranking.iloc[1:]
+        rest = rest[rest[low].notna()]
+        ends = (rest[low] if better > 0 else -rest[high]) > 0
+        if len(rest):
             told.append(
-                f"In {WHAT[metric]} {int(ends.sum())} of {count(len(others), 'other')} are behind "
+                f"In {WHAT[metric]} {int(ends.sum())} of {count(len(rest), 'other')} are behind "
                 f"{name(str(ranking['formulation'].iloc[0]))} by more than another draw of captions and noise explains "
                 f"(paired, 95 % each). That is about these trainings, not about the formulations."
             )
@@ -233,18 +227,16 @@ def confirmed(found: Confirmation) -> list[str]:
         alike = [
             str(n) for n, t in zip(fresh["formulation"], tied.fillna(False), strict=True) if t and n != leader
         ]
-        others = int(tied.notna().sum()) - 1
+        apart = int(tied.notna().sum()) - 1
         if alike:
             told.append(f"On these seeds {listed(alike)} cannot be told from it ({SURE}).")
-        elif others > 0:
-            told.append(
-                f"On these seeds it is told apart from {'the other' if others == 1 else f'all {others} others'} ({SURE})."
-            )
+        elif apart > 0:
+            told.append(f"On these seeds it is told apart from {others(apart)} ({SURE}).")
     if found.pending:
         told.append(
             f"Of the confirmation {count(found.pending, 'cell')} {'is' if found.pending == 1 else 'are'} still to come."
         )
-    return [*told, "On the seeds that chose them:"]
+    return told
 
 
 def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:

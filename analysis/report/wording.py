@@ -41,14 +41,32 @@ def sizes(r: Mapping[str, Any], *values: float) -> list[str]:
     these do not tell them apart."""
     shown = [100 * math.expm1(v) if r["log"] else v for v in values]
     for digits in range(2, 7):
-        told = [f"{v:.{digits}g}" if abs(v) < 100 else f"{v:.0f}" for v in shown]
+        told = [rounded(v, digits) for v in shown]
         if len(set(told)) == len(set(shown)):
             break
     return [f"{text} %" if r["log"] else text for text in told]
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """A number with some significant digits and without an exponent: ``0.32``, ``5.0``, ``1,700``."""
+    found = float(f"{value:.{digits}g}")
+    if abs(found) >= 10 ** (digits - 1) or found == 0:
+        return f"{found:,.0f}"
+    return f"{found:.{digits - 1 - math.floor(math.log10(abs(found)))}f}"
+
+
 def written(values: Sequence[float], response: str) -> list[str]:
-    """Means with as many decimals as give the largest four digits; mean fronts with two decimals."""
+    """Means with as many decimals as give the largest four digits, mean fronts with two; up to three more where means that
+    differ would look the same."""
     largest = max(map(abs, values))
-    decimals = 2 if response == "rank" or largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
-    return [f"{v:.{decimals}f}" for v in values]
+    usual = 2 if response == "rank" or largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
+    for decimals in range(usual, usual + 4):
+        told = [f"{v:.{decimals}f}" for v in values]
+        if len(set(told)) == len(set(values)):
+            break
+    return told
+
+
+def others(n: int) -> str:
+    """``the other``, ``both others``, ``all 5 others``."""
+    return {1: "the other", 2: "both others"}.get(n, f"all {n:,} others")

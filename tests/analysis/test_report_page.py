@@ -236,7 +236,7 @@ def test_a_confirmation_comes_first(tmp_path: Path, no_figures: None) -> None:
     )
     found = words(out)
     assert found.index("Confirmed on fresh seeds (1000 to 1002): rf leads again") < found.index(
-        "On the seeds that chose them:"
+        "On the seeds that chose them, rf leads"
     )
     assert "made up" in found
 
@@ -260,8 +260,20 @@ def test_the_command_writes_the_file_whole(
     assert (out / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert capsys.readouterr().out.startswith(f"{out / 'report.html'}: ")
     assert main([str(out), "--where", "steps=50", "--out", str(tmp_path / "x.html")]) == 0
-    assert "9 settings" in Page((tmp_path / "x.html").read_text(encoding="utf-8")).text
+    assert (
+        "9 settings · synthetic · 8 images per setting · only steps=50"
+        in Page((tmp_path / "x.html").read_text("utf-8")).text
+    )
     assert not list(tmp_path.glob(".x.html*"))
+
+
+def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None) -> None:
+    out = folder(tmp_path)
+    home = next(h for _, cell, h in run.read(out).cells() if (cell.formulation, cell.seed) == ("rf", 0))
+    file = next(home.glob("images-*")) / "ema-50-5.safetensors"
+    file.write_bytes(file.read_bytes()[:50])
+    found = words(out)
+    assert f"…/cells/{home.name}/{file.parent.name}/{file.name} cannot be read" in found
 
 
 @pytest.mark.parametrize(

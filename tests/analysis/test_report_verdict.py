@@ -12,7 +12,7 @@ import pytest
 from analysis import wide
 from analysis.confirm import Confirmation
 from analysis.report import verdict
-from analysis.report.wording import BEGIN, END, listed, sizes, written
+from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
 from analysis.schema import check
 
 SIX = ["rf/lognorm(0.00,1.00)", "eps/linear", "edm(-1.20,1.20)", "rf/mode(1.29)", "rf", "v/cos"]
@@ -100,7 +100,7 @@ def test_a_leader_apart_from_all_others() -> None:
     )
     two = ranking(SIX[:2], (1.0, 2.0), (True, False))
     assert lead(two)[0] == (
-        "rf/lognorm(0.00,1.00) leads with mean front 1.00, and 3 seeds tell it apart from the other, eps/linear "
+        "rf/lognorm(0.00,1.00) leads with mean front 1.00, and 3 seeds tell it apart from the other "
         "(Hsu, family-wise 95 %)."
     )
 
@@ -204,9 +204,16 @@ def test_noise_of_the_pair_decides_over_the_average() -> None:
     )
 
 
+def test_a_lead_without_any_noise() -> None:
+    found = points((True, *(False,) * 5), resolution("rank", 1.0, 0.0, 2), rank=(SIX[0], SIX[1]))
+    assert found == [
+        "In mean front rf/lognorm(0.00,1.00) leads by 1.0 (1.28, eps/linear 2.33), in every seed alike."
+    ]
+
+
 def test_another_may_lead_in_a_metric() -> None:
     found = points(TWO_TIED, resolution("clip", 1.0, 2.0, 9), clip=(SIX[1], SIX[2]))
-    assert found[0].startswith("In CLIP eps/linear leads by 1 (43.90, edm(-1.20,1.20) 40.72)")
+    assert found[0].startswith("In CLIP eps/linear leads by 1.0 (43.90, edm(-1.20,1.20) 40.72)")
     assert found[0].endswith("rf/lognorm(0.00,1.00) cannot be told from the best here.")
     level = points(TWO_TIED, resolution("rank", 0.0, 2.0, None), rank=(SIX[1], SIX[0]))
     assert level == ["In mean front eps/linear and rf/lognorm(0.00,1.00) are level at 2.33."]
@@ -249,7 +256,8 @@ def test_fresh_seeds_come_first_where_they_confirm() -> None:
         "Confirmed on fresh seeds (1000 to 1002): rf/lognorm(0.00,1.00) leads again, with mean front 1.20 among the 3 that "
         "were run again.",
         "On these seeds eps/linear cannot be told from it (Hsu, family-wise 95 %).",
-        "On the seeds that chose them:",
+        "On the seeds that chose them, rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and "
+        "rf/mode(1.29) cannot be told from it at 3 seeds (Hsu, family-wise 95 %).",
     ]
     assert "--confirm" not in str(made)
 
@@ -260,7 +268,7 @@ def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
         "Not confirmed: on fresh seeds (1000 to 1002) eps/linear leads with mean front 1.20 among the 3 that were run "
         "again. "
         "rf/lognorm(0.00,1.00), which led on the seeds that chose them, has 1.80. Believe the fresh seeds.",
-        "On these seeds it is told apart from all 2 others (Hsu, family-wise 95 %).",
+        "On these seeds it is told apart from both others (Hsu, family-wise 95 %).",
         "Of the confirmation 1 cell is still to come.",
     ]
 
@@ -273,9 +281,15 @@ def test_names_are_enclosed() -> None:
 def test_numbers_in_a_sentence_differ_where_they_differ() -> None:
     assert sizes({"log": False}, 6.91, 6.94) == ["6.91", "6.94"]
     assert sizes({"log": False}, 4.43, 5.83) == ["4.4", "5.8"]
-    assert sizes({"log": True}, math.log(1.05), math.log(3.5)) == ["5 %", "250 %"]
+    assert sizes({"log": True}, math.log(1.05), math.log(3.5)) == ["5.0 %", "250 %"]
+    assert sizes({"log": True}, math.log(17.83), math.log(1.01)) == ["1,700 %", "1.0 %"]
+    assert rounded(123_456.0) == "120,000"
+    assert rounded(0.000123) == "0.00012"
+    assert rounded(12.345, 3) == "12.3"
+    assert rounded(0.0) == "0"
     assert written([19.91, 21.304], "fid") == ["19.91", "21.30"]
     assert written([0.32194, 0.3227], "val_loss") == ["0.3219", "0.3227"]
+    assert written([0.32221, 0.32219], "val_loss") == ["0.32221", "0.32219"]
     assert written([1234.5, 2.0], "fid") == ["1234", "2"]
 
 

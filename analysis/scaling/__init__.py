@@ -1,0 +1,9 @@
+"""How the loss scales with compute, and what a larger model or a longer training buys.
+
+`report` analyses a run folder that has one formulation at several depths and numbers of training steps.
+"""
+
+from .report import Scaling, report
+from .runs import is_scaling
+
+__all__ = ["Scaling", "is_scaling", "report"]

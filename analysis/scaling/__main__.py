@@ -1,0 +1,82 @@
+"""``python -m analysis.scaling DIR``: how the loss of one formulation scales with compute."""
+
+from __future__ import annotations
+
+import sys
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+from samplers.command import Parser, outcome
+from samplers.errors import UserError
+
+from .. import tables
+
+DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
+depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
+depth, how validation loss and quality go together, and how few sampling steps a depth needs. With two seeds or more,
+all with 95 % intervals."""
+EXAMPLES = """examples:
+  python -m analysis.scaling runs/scaling
+  python -m analysis.scaling runs/scaling --where formulation=rf dataset=shapes
+  python -m analysis.scaling runs/scaling --format md --out runs/scaling/plots > scaling.md"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """Read, print the tables, draw."""
+    made = parser()
+    args, unknown = made.parse_known_args(argv)
+    made.check_unknown(unknown)
+    tables.check_format(args.format)
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {str(args.out)!r} is a file: name a folder for the figures")
+    from .. import run
+    from .report import report
+
+    found = report(run.read(args.results, args.where))
+    print(tables.write(found.tables(), args.format, colour=sys.stdout.isatty()), flush=True)
+    if args.out is not None:
+        from ..plots.__main__ import write
+        from .figures import draw
+
+        for file in write(draw(found), args.out):
+            print(file, file=sys.stderr, flush=True)
+    return 0
+
+
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        prog="python -m analysis.scaling",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    made.add_argument("results", type=Path, metavar="DIR", help="a run folder, or its results.parquet")
+    made.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only these rows, e.g. dataset=shapes",
+    )
+    made.add_argument(
+        "--format",
+        default="table",
+        metavar="|".join(tables.FORMATS),
+        help="default: table; csv has the runs alone",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also draw: figures as PNG and SVG, captions as text"
+    )
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

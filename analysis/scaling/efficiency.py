@@ -1,0 +1,103 @@
+"""How few sampling steps a depth needs: the CLIP score that is lost with fewer, and the length of the sampling paths.
+
+Like table 6 of arXiv 2403.03206, whose numbers stand beside. Its path lengths are in its own latent space, so that only the
+order over depths compares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samplers.lazy import lazy
+
+from .. import paper, stats
+from .runs import Runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+ENDS = ("", "_low", "_high")
+OURS = "this run"
+
+
+def table(runs: Runs) -> tuple[pd.DataFrame, list[str]]:
+    """One row for each depth, then the paper's, and why there is no row of ours, in sentences.
+
+    ``depth``, ``source``, ``training_steps`` (the largest number of the depth), ``seeds``, ``reference`` (the largest number
+    of sampling steps), ``drop_K``: percent of the CLIP score at ``reference`` that is lost with K steps at the same weights
+    and guidance, ``path_length`` at ``reference``; both with ``_low`` and ``_high``, 95 % over seeds where depths share two.
+    """
+    rows, why = _at_one_guidance(runs)
+    columns = ["depth", "source", "training_steps", "seeds", "reference"]
+    if rows is None:
+        return pd.DataFrame(columns=columns), [why]
+    reference = int(rows["steps"].max())
+    fewer = sorted(int(s) for s in rows["steps"].unique() if s < reference)
+    wide = rows.pivot(index=["depth", "seed"], columns="steps", values=["clip", "path_length"])
+    numbers = {
+        f"drop_{k}": (100 * (1 - wide["clip"][k] / wide["clip"][reference])).unstack("seed") for k in fewer
+    }
+    if wide["path_length"][reference].notna().any():
+        numbers["path_length"] = wide["path_length"][reference].unstack("seed")
+    largest = rows.groupby("depth")["training_steps"].first()
+    ours = pd.DataFrame({"depth": largest.index, "source": OURS, "training_steps": largest.to_numpy()})
+    ours["seeds"] = rows.groupby("depth")["seed"].nunique().to_numpy()
+    ours["reference"] = reference
+    for name, values in numbers.items():
+        ours[name] = values.mean(axis=1).to_numpy()
+        ours[[f"{name}_low", f"{name}_high"]] = _intervals(values)
+    notes = [why]
+    if len(set(largest)) > 1:
+        notes.append("depths were not trained for the same number of steps")
+    both = pd.concat([ours, _papers()], ignore_index=True)
+    counts = sorted({int(name.split("_")[1]) for name in map(str, both) if name.startswith("drop_")})
+    order = [
+        *columns,
+        *(f"drop_{k}{end}" for k in counts for end in ENDS),
+        *(f"path_length{end}" for end in ENDS),
+    ]
+    return both[[name for name in order if name in both]], notes
+
+
+def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:
+    """The rows of each depth's longest training at the weights and the guidance that have the most numbers of sampling steps
+    (of equals EMA and the larger guidance), and which these are; or why there are none."""
+    rows = runs.rows[runs.rows["clip"].notna()] if "clip" in runs.rows else runs.rows.iloc[:0]
+    rows = rows[rows["training_steps"] == rows.groupby("depth")["training_steps"].transform("max")]
+    if rows.empty:
+        return None, "no CLIP score was measured: nothing tells how many sampling steps are needed"
+    counts = rows.groupby(["weights", "cfg"])["steps"].nunique()
+    weights, cfg = max(counts.index, key=lambda key: (counts[key], key[0] == "ema", key[1]))
+    if counts[(weights, cfg)] < 2:
+        return None, "one number of sampling steps only: sample with fewer too, e.g. 5, 10, 20 and 50"
+    rows = rows[(rows["weights"] == weights) & (rows["cfg"] == cfg)]
+    if "path_length" not in rows:
+        rows = rows.assign(path_length=np.nan)
+    kind = "EMA" if weights == "ema" else weights
+    return (
+        rows,
+        f"{kind} weights, guidance {cfg:g}; drops are of the CLIP score at {int(rows['steps'].max())} steps",
+    )
+
+
+def _intervals(values: pd.DataFrame) -> Any:
+    """Ends ``[D, 2]`` of the means of ``values`` ``[D, S]``, NaN for depths outside of the complete part."""
+    ends = np.full((len(values), 2), np.nan)
+    rows, columns = stats.complete(values.isna().to_numpy())
+    if rows and len(columns) >= 2:
+        model = stats.fit(values.iloc[rows, columns].to_numpy(), [str(r) for r in rows], columns)
+        levels = model.levels()
+        ends[rows] = np.stack([levels.low, levels.high], axis=1)
+    return ends
+
+
+def _papers() -> pd.DataFrame:
+    """The paper's table 6 in our columns."""
+    printed = paper.table(6)
+    names = {f"clip_drop_{k}": f"drop_{k}" for k in (5, 10, 20)}
+    out = printed.rename(columns=names).drop(columns="source")
+    return out.assign(source="arXiv 2403.03206", reference=50)

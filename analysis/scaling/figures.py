@@ -1,0 +1,202 @@
+"""The figures of a scaling experiment: loss against compute with its law, against size and length, quality against loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..association import Array
+from ..plots import labels, style
+from ..plots.colours import INK, MARKERS, MUTED
+from ..plots.style import Drawn
+from .noise import LOGS
+from .report import HEADINGS, Scaling
+from .wording import count, power
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHADES = (0.22, 0.82)
+"""The part of viridis that is used: its lightness rises with depth, and all of it shows on white and on black."""
+LOSS = "validation loss, lower is better"
+
+
+def draw(found: Scaling) -> list[Drawn]:
+    """All figures that the runs allow."""
+    with style.styled():
+        drawn = [compute(found)]
+        drawn += [sizes(found)] if len(found.runs.table) > 2 else []
+        drawn += [quality(found)] if len(found.means) > 1 else []
+    return drawn
+
+
+def compute(found: Scaling) -> Drawn:
+    """Validation loss against compute: a line for each depth, and the law of the frontier with its band."""
+    runs, curve = found.runs, found.frontier
+    figure = style.figure(style.COLUMN * 1.25, style.COLUMN)
+    panel = figure.subplots()
+    loss, ends = _ends(found, "val_loss")
+    axis = runs.compute
+    parts = []
+    if curve.law is not None:
+        x = np.geomspace(axis[curve.on].min(), axis[curve.on].max(), 200)
+        band = curve.band(x)
+        if band is not None:
+            panel.fill_between(x, *band, color=MUTED, alpha=0.3, linewidth=0, zorder=1)
+        panel.plot(x, curve.law(x), color=INK, linestyle=(0, (4, 2)), linewidth=0.9, zorder=3, label="law")
+        law = curve.law
+        parts.append(
+            f"Dashed: L = {law.e:.3f} + {law.a:.3f} (C / {power(law.x0)})^-{law.alpha:.3f}, fitted to the ringed runs"
+            + (" (band: 95 % over seeds)." if band is not None else ".")
+        )
+    ring: dict[str, Any] = {"marker": "o", "markersize": 7.5, "fillstyle": "none", "markeredgewidth": 0.7}
+    panel.plot(
+        axis[curve.on], loss[curve.on], color=MUTED, linestyle="none", zorder=2, label="frontier", **ring
+    )
+    _lines(panel, axis, loss, ends, runs.depth, "depth")
+    _log_axes(panel, axis, np.concatenate([loss, *(e[np.isfinite(e)] for e in ends)]))
+    panel.set_xlabel("training compute, FLOPs")
+    panel.set_ylabel(LOSS)
+    _legend(figure, panel, 4)
+    about = f"Validation loss of {runs.formulation} on {runs.dataset} against the operations of a training, by depth"
+    return Drawn("scaling_compute", "Loss against compute", _caption(found, about, *parts), figure)
+
+
+def sizes(found: Scaling) -> Drawn:
+    """Validation loss against parameters at each number of steps, and against steps at each depth."""
+    runs = found.runs
+    figure = style.figure(style.WIDE, style.COLUMN * 0.85)
+    left, right = figure.subplots(1, 2)
+    loss, ends = _ends(found, "val_loss")
+    written = []
+    for panel, x, groups, word, label in (
+        (left, runs.parameters, runs.steps, "steps", "parameters"),
+        (right, runs.steps.astype(np.float64), runs.depth, "depth", "training steps"),
+    ):
+        written.append((panel, x, _lines(panel, x, loss, ends, groups, word)))
+        _log_axes(panel, x, np.concatenate([loss, *(e[np.isfinite(e)] for e in ends)]), room=0.22)
+        panel.set_xlabel(label)
+        panel.set_ylabel(LOSS)
+    labels.settle(figure)
+    for panel, x, lines in written:
+        _label(panel, lines, np.stack([x, loss], axis=1))
+    about = f"Validation loss of {runs.formulation} on {runs.dataset} against the size of the network and of the training"
+    return Drawn("scaling_sizes", "Loss against parameters and steps", _caption(found, about), figure)
+
+
+def quality(found: Scaling) -> Drawn:
+    """CLIP, FID and composition against validation loss, one marker for each run."""
+    runs = found.runs
+    metrics = [m for m in found.means if m != "val_loss"]
+    figure = style.figure(
+        style.WIDE * len(metrics) / 3 if len(metrics) > 1 else style.COLUMN, style.COLUMN * 0.75
+    )
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    loss, _ = _ends(found, "val_loss")
+    depths = np.unique(runs.depth)
+    colours = _shades(len(depths))
+    for panel, metric in zip(panels, metrics, strict=True):
+        values, ends = _ends(found, metric)
+        for i, depth in enumerate(depths):
+            here = runs.depth == depth
+            _bars(panel, loss[here], [e[here] for e in ends], colours[i])
+            look: dict[str, Any] = {
+                "marker": MARKERS[i % len(MARKERS)],
+                "color": colours[i],
+                "linestyle": "none",
+            }
+            panel.plot(loss[here], values[here], label=f"depth {depth}", **look)
+        panel.set_xlim(*style.spread(loss, log=True))
+        style.log_axis(panel.xaxis)
+        panel.set_xlabel("validation loss")
+        panel.set_ylabel(f"{HEADINGS[metric]}, {'lower' if metric in LOGS else 'higher'} is better")
+    handles, names = panels[0].get_legend_handles_labels()
+    columns = max(1, int(len(metrics) * 4))
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, handletextpad=0.2, columnspacing=1.0
+    )
+    about = (
+        f"Quality of the pictures against validation loss, over runs of {runs.formulation} on {runs.dataset}"
+    )
+    rows = [r for r in found.correlations.to_dict("records") if np.isfinite(r["spearman"])]
+    told = ", ".join(f"{HEADINGS[r['metric']]} {r['spearman']:.2f}" for r in rows)
+    return Drawn(
+        "scaling_quality",
+        "Quality against loss",
+        _caption(found, about, f"Spearman's correlation with the loss: {told}." if told else ""),
+        figure,
+    )
+
+
+def _caption(found: Scaling, about: str, *parts: str) -> str:
+    seeds = count(len(found.runs.seeds), "seed")
+    over = f"; means over {seeds}, bars 95 % over seeds" if found.drawn else f" ({seeds}, no intervals)"
+    return " ".join(
+        part
+        for part in (f"{about}{over}.", *parts, *(f"{n[0].upper()}{n[1:]}." for n in found.runs.notes))
+        if part
+    )
+
+
+def _ends(found: Scaling, metric: str) -> tuple[Array, list[Array]]:
+    """A metric's means and the ends of their intervals, ``[R]`` each."""
+    value, low, high = (
+        found.table[f"{metric}{end}"].to_numpy(dtype=np.float64) for end in ("", "_low", "_high")
+    )
+    return value, [low, high]
+
+
+def _shades(number: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    at = np.linspace(*SHADES, number) if number > 1 else np.array([SHADES[0]])
+    return [colormaps["viridis"](v) for v in at]
+
+
+def _lines(
+    panel: Axes, x: Array, y: Array, ends: Sequence[Array], groups: Any, word: str
+) -> list[tuple[str, Array]]:
+    """A line for each group; returns their names and points ``[n, 2]``."""
+    found, values = [], np.unique(groups)
+    for i, (value, shade) in enumerate(zip(values, _shades(len(values)), strict=True)):
+        here = np.flatnonzero(groups == value)
+        here = here[np.argsort(x[here], kind="stable")]
+        _bars(panel, x[here], [e[here] for e in ends], shade)
+        name = f"{word} {value}" if word == "depth" else f"{value} {word}"
+        panel.plot(x[here], y[here], color=shade, marker=MARKERS[i % len(MARKERS)], zorder=4, label=name)
+        found.append((name, np.stack([x[here], y[here]], axis=1)))
+    return found
+
+
+def _bars(panel: Axes, x: Array, ends: Sequence[Array], shade: Any) -> None:
+    known = np.isfinite(ends[0])
+    panel.vlines(x[known], ends[0][known], ends[1][known], color=shade, linewidth=0.6, zorder=2)
+
+
+def _log_axes(panel: Axes, x: Array, y: Array, room: float = 0.0) -> None:
+    """Logarithmic axes around the points, with ``room`` for names on the right, a share of the width."""
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = style.spread(x, log=True)
+    panel.set_xlim(low, high * (high / low) ** room)
+    panel.set_ylim(*style.spread(y, log=True))
+    style.log_axis(panel.xaxis)
+    style.log_axis(panel.yaxis)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+
+
+def _label(panel: Axes, lines: Sequence[tuple[str, Array]], points: Array) -> None:
+    """The names beside an end of their lines."""
+    wanted = [labels.Label(name, (tuple(line[-1]), tuple(line[0]))) for name, line in lines]
+    labels.place(panel, wanted, points, [line for _, line in lines], size=6.5)
+
+
+def _legend(figure: Figure, panel: Axes, columns: int) -> None:
+    """What the markers and lines of a panel are, below."""
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, handletextpad=0.4, columnspacing=1.0
+    )

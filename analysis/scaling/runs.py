@@ -1,0 +1,171 @@
+"""The finished runs of a scaling experiment: one formulation at several depths and numbers of training steps, over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from .. import manifest, run, schema
+from ..association import Array
+from ..run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+DEPTH, STEPS = "model.depth", "training.steps"
+METRICS = ("val_loss", "clip", "fid", "composition")
+NEEDED = ("recipe", "parameters", "train_flops", "val_loss")
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """R runs in the order of depth and steps. ``table`` has ``depth``, ``steps``, ``parameters`` and ``train_flops``;
+    ``values[metric]`` is ``[R, S]``, NaN where a training is not finished, for what was measured of `METRICS`: means over
+    the control settings. ``rows`` are the finished rows of the results table, with ``depth`` and ``training_steps``.
+    ``notes`` tell what is left out."""
+
+    formulation: str
+    dataset: str
+    seeds: tuple[int, ...]
+    table: pd.DataFrame
+    values: dict[str, Array]
+    rows: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def depth(self) -> NDArray[np.int64]:
+        """``[R]``."""
+        return self.table["depth"].to_numpy(dtype=np.int64)
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """``[R]``: training steps."""
+        return self.table["steps"].to_numpy(dtype=np.int64)
+
+    @property
+    def compute(self) -> Array:
+        """``[R]``: operations of a training."""
+        return self.table["train_flops"].to_numpy(dtype=np.float64)
+
+    @property
+    def parameters(self) -> Array:
+        """``[R]``: of the network."""
+        return self.table["parameters"].to_numpy(dtype=np.float64)
+
+
+def is_scaling(found: Run) -> bool:
+    """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
+    frame = run.ranked(found)
+    recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
+    return len(recipes) > 1 and manifest.differing(recipes).keys() <= {DEPTH, STEPS}
+
+
+def collect(found: Run) -> Runs:
+    """The runs of a run folder or of its results table.
+
+    Raises `UserError` where nothing can be said of scaling: for a table without recipes, several formulations or datasets,
+    recipes that differ in more than depth and steps, and fewer than two finished runs.
+    """
+    where = f"{str(found.path)!r}"
+    frame = run.ranked(found)
+    _check(frame, where)
+    frame = _sized(frame)
+    done = frame[(frame["status"] == "done") & np.isfinite(frame["val_loss"])]
+    if done.empty:
+        counts = _trainings(frame)["status"].value_counts()
+        states = ", ".join(f"{n} {state}" for state, n in counts.items())
+        raise UserError(f"{where} has no finished training ({states}): come back when there are some")
+    if (done["val_loss"] <= 0).any():
+        raise UserError(
+            f"{where} has a validation loss of {done['val_loss'].min():g}; only positive ones can scale"
+        )
+    key = ["depth", "training_steps"]
+    sizes = done.groupby(key)[["parameters", "train_flops"]].first().reset_index()
+    table = sizes.rename(columns={"training_steps": "steps"})
+    if len(table) < 2:
+        depth, steps = (int(v) for v in table.loc[0, ["depth", "steps"]])
+        planned = len(frame[key].drop_duplicates())
+        rest = f" of {planned} planned sizes" if planned > 1 else ""
+        raise UserError(
+            f"{where} has finished one size only{rest} (depth {depth}, {steps} steps): scaling needs several depths or "
+            f"numbers of training steps in one folder"
+        )
+    seeds = tuple(sorted(int(s) for s in done["seed"].unique()))
+    there = [m for m in METRICS if m in done and done[m].notna().any()]
+    means = done.groupby([*key, "seed"])[there].mean().unstack("seed")
+    values = {m: means[m].reindex(columns=list(seeds)).to_numpy(dtype=np.float64) for m in there}
+    only = frame.iloc[0]
+    about = str(only["formulation"]), str(only["dataset"])
+    return Runs(*about, seeds, table, values, done, tuple(_left_out(frame)))
+
+
+def _check(frame: pd.DataFrame, where: str) -> None:
+    """Raise `UserError` unless all rows may stand in one scaling experiment."""
+    for column in NEEDED:
+        if column not in frame or (column != "val_loss" and frame[column].isna().any()):
+            raise UserError(
+                f"{where} has rows without {column}: name a run folder of bench.grid, whose cells tell it"
+            )
+    for column in ("formulation", "dataset"):
+        several = [str(v) for v in frame[column].unique()]
+        if len(several) > 1:
+            raise UserError(
+                f"{where} has {len(several)} {column}s ({run.names(several)}), and scaling is of one: "
+                f"choose with --where {column}={several[0]}"
+            )
+    recipes = [str(r) for r in frame["recipe"].unique()]
+    try:
+        differing, fields = manifest.differing(recipes), manifest.flat(recipes[0])
+    except ValueError:
+        raise UserError(f"{where} has a recipe that is not JSON: name a run folder of bench.grid") from None
+    parts = {name: values for name, values in differing.items() if name not in (DEPTH, STEPS)}
+    if parts:
+        told = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
+        name, values = next(iter(parts.items()))
+        raise UserError(
+            f"the runs of {where} differ in more than depth and training steps ({told}): "
+            f"choose with --where {name}={values[0]}"
+        )
+    schema.comparable(frame.drop(columns="recipe"), where)
+    for name in (DEPTH, STEPS):
+        if name not in fields:
+            raise UserError(f"the recipes of {where} do not tell {name}: name a run folder of bench.grid")
+
+
+def _sized(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with ``depth`` and ``training_steps``, which their recipes tell."""
+    sizes = {recipe: manifest.flat(str(recipe)) for recipe in frame["recipe"].unique()}
+    return frame.assign(
+        depth=frame["recipe"].map({r: int(s[DEPTH]) for r, s in sizes.items()}),
+        training_steps=frame["recipe"].map({r: int(s[STEPS]) for r, s in sizes.items()}),
+    )
+
+
+def _trainings(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each training, whose status tells if it lacks a finite validation loss."""
+    rows = frame.drop_duplicates(["depth", "training_steps", "seed"])
+    unknown = (rows["status"] == "done") & ~np.isfinite(rows["val_loss"])
+    return rows.assign(status=rows["status"].mask(unknown, "without a validation loss"))
+
+
+def _left_out(frame: pd.DataFrame) -> list[str]:
+    """Sentences about the cells that are not among the finished ones, and about seeds that some runs lack."""
+    trainings = _trainings(frame)
+    notes = []
+    pending = int((trainings["status"] == "pending").sum())
+    if pending:
+        notes.append(f"provisional: {pending} of {len(trainings)} trainings not at their end yet")
+    for state in ("diverged", "failed", "missing", "without a validation loss"):
+        lost = trainings[trainings["status"] == state]
+        if len(lost):
+            told = [f"depth {r.depth} x {r.training_steps} steps, seed {r.seed}" for r in lost.itertuples()]
+            notes.append(f"left out, {state}: {run.names(told)}")
+    return notes

@@ -1,0 +1,176 @@
+"""``python -m analysis.scaling``: its formats, its figures and its errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from analysis import run, scaling, synthetic
+from analysis.plots import style
+from analysis.plots.colours import INK
+from analysis.scaling import figures, wording
+from analysis.scaling.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sizes = [(depth, steps) for depth in (1, 2, 4) for steps in (100, 1000, 10_000)]
+    settings = ((50, 5.0), (5, 5.0))
+    out = tmp_path_factory.mktemp("scaling")
+    return synthetic.write(
+        out, synthetic.truth(["rf"]), sizes=sizes, settings=settings, weights=("ema",), samples=8
+    )
+
+
+def test_the_table_has_every_part(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(folder)]) == 0
+    out = capsys.readouterr().out
+    for title in (
+        "Scaling of rf on synthetic",
+        "Laws of the validation loss",
+        "Compute-optimal depth",
+        "Validation loss and quality",
+        "CLIP score lost with fewer sampling steps",
+    ):
+        assert out.count(f"{title}\n") == 1
+    assert "compute, on the frontier" in out
+    assert "95 % over 3 seeds" in out
+    assert not any(line.endswith(" ") for line in out.splitlines())
+
+
+def test_csv_is_the_runs_and_json_everything(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = scaling.report(run.read(folder))
+    assert main([str(folder), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["val_loss"]) for row in rows] == list(found.table["val_loss"])
+    assert main([str(folder), "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    names = ["runs", "laws", "optimal", "correlations", "efficiency"]
+    assert list(told) == [f"scaling_{name}{end}" for name in names for end in ("", "_notes")]
+    assert told["scaling_laws"][0]["alpha_low"] == found.laws["alpha_low"].iloc[0]
+    assert told["scaling_laws"][1]["e"] is None
+
+
+@pytest.mark.parametrize(("format", "mark"), [("md", "| depth"), ("latex", r"\toprule")])
+def test_text_formats(folder: Path, capsys: pytest.CaptureFixture[str], format: str, mark: str) -> None:
+    assert main([str(folder), "--format", format]) == 0
+    assert capsys.readouterr().out.count(mark) >= 2
+
+
+def test_the_same_folder_gives_the_same_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outs = []
+    for _ in range(2):
+        main([str(folder), "--format", "json"])
+        outs.append(capsys.readouterr().out)
+    assert outs[0] == outs[1]
+
+
+def test_figures_are_written_whole_with_their_captions(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--out", str(tmp_path / "figures")]) == 0
+    told = capsys.readouterr().err.split()
+    names = ("scaling_compute", "scaling_sizes", "scaling_quality")
+    assert sorted(told) == sorted(
+        str(tmp_path / "figures" / f"{n}.{kind}") for n in names for kind in style.FORMATS
+    )
+    for name in names:
+        picture = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png")
+        assert (picture[..., :3] != 1).any()
+        assert INK in (tmp_path / "figures" / f"{name}.svg").read_text()
+    assert "(band: 95 % over seeds)" in (tmp_path / "figures/scaling_compute.txt").read_text()
+
+
+def test_the_figure_shows_every_run_and_the_law(folder: Path) -> None:
+    found = scaling.report(run.read(folder))
+    panel = figures.compute(found).figure.axes[0]
+    lines = {str(line.get_label()): line for line in panel.get_lines()}
+    for depth in (1, 2, 4):
+        mine = found.table[found.table["depth"] == depth].sort_values("train_flops")
+        assert np.array_equal(lines[f"depth {depth}"].get_xdata(), mine["train_flops"])
+        assert np.array_equal(lines[f"depth {depth}"].get_ydata(), mine["val_loss"])
+    assert len(lines["frontier"].get_xdata()) == found.table["frontier"].sum()  # type: ignore[arg-type]
+    assert found.frontier.law is not None
+    x = np.asarray(lines["law"].get_xdata(), dtype=float)
+    assert np.asarray(lines["law"].get_ydata()) == pytest.approx(found.frontier.law(x))
+    (low, high), middle = found.frontier.band(x) or ([], []), found.frontier.law(x)
+    assert (low < middle).all()
+    assert (middle < high).all()
+
+
+def test_figures_of_one_seed_and_of_few_runs(tmp_path: Path) -> None:
+    options = {"seeds": 1, "settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
+    synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(1, 500), (2, 500)], **options)  # type: ignore[arg-type]
+    drawn = figures.draw(scaling.report(run.read(tmp_path)))
+    assert [d.name for d in drawn] == ["scaling_compute", "scaling_quality"]
+    assert "no intervals" in drawn[0].caption
+
+
+def test_errors_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        ([str(folder), "--format", "jsn"], "did you mean 'json'?"),
+        ([str(folder), "--wher", "x"], "--where 'x' is not NAME=VALUE"),
+        ([str(folder), "--fort", "x"], "unknown option '--fort'"),
+        ([str(folder), "--out", str(tmp_path / "file")], "is a file"),
+        ([str(tmp_path / "nothing")], "there is no"),
+    ):
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert words in err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from analysis.scaling.__main__ import parser; parser().format_help();"
+        "print([m for m in ('pandas', 'scipy', 'matplotlib', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (147_456.0, "1.47e5"),
+        (3.96e14, "3.96e14"),
+        (500.0, "500"),
+        (99_999.0, "99999"),
+        (0.25, "0.25"),
+        (1e5, "1.00e5"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e14, "1e14"), (1.5e13, "1.5e13"), (500.0, "500"), (3e6, "3e6")]
+)
+def test_powers(value: float, text: str) -> None:
+    assert wording.power(value) == text
+
+
+def test_spans() -> None:
+    row = {
+        "x": 0.4425,
+        "x_low": 0.4394,
+        "x_high": float("nan"),
+        "y": float("nan"),
+        "z": 1.0,
+        "z_low": float("nan"),
+    }
+    assert wording.span({**row, "x_high": 0.4456}, "x", 3) == "0.443 [0.439, 0.446]"
+    assert wording.span(row, "y", 3) == ""
+    assert wording.span(row, "z", 1) == "1.0"

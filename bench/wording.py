@@ -42,6 +42,11 @@ def label(cell: Cell, grid: Grid) -> str:
     return " ".join([cell.formulation, *found, *size_of(cell, grid)])
 
 
+def place(cell: Cell, grid: Grid) -> str:
+    """Where a cell stands in its grid, but for its formulation: ``shapes, seed 0``, and its size if there are several."""
+    return ", ".join([cell.dataset, f"seed {cell.seed}", *size_of(cell, grid)])
+
+
 def size_of(cell: Cell, grid: Grid) -> list[str]:
     """A cell's depth and steps, each if its grid has several."""
     found = [f"depth {cell.model.depth}"] * bool(grid.depths)

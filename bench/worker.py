@@ -32,7 +32,7 @@ from bench.products import fast_products
 from bench.provenance import check_formulations
 from bench.setup import Setup
 from bench.stages import Stages
-from bench.wording import label, many, size_of
+from bench.wording import label, many, place
 from samplers.errors import UserError
 
 
@@ -199,7 +199,7 @@ class Worker:
             held += len(cells) - len(free)
             while free:
                 first = free[0].cell
-                where = ", ".join([first.dataset, f"seed {first.seed}", *size_of(first, grid)])
+                where = place(first, grid)
                 say(f"pack {i + 1} of {len(todo)}: {where}, {many(len(free), 'formulation')} on {device}")
                 there = max(checkpoint.common_steps([p.folder for p in free]), default=0)
                 ids = [p.cell.id for p in free]

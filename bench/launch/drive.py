@@ -23,7 +23,7 @@ from bench.launch.submission import MODES, Submission
 from bench.plan import Plan
 from bench.progress import Display
 from bench.stages import Stages
-from bench.wording import label, many
+from bench.wording import many, place
 from samplers.errors import UserError
 from samplers.plugin import text_behind
 
@@ -96,7 +96,8 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     """Say what was found damaged, and let failed cells run again if asked to."""
     for p in planned.cells:
         if p.damage:
-            print(f"{label(p.cell, planned.grid)} is run again: {p.damage}", file=sys.stderr)
+            which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
+            print(f"{which} is run again: {p.damage}", file=sys.stderr)
     from bench import report  # imports pandas
 
     damaged = report.set_aside(planned)

@@ -18,7 +18,7 @@ from bench.estimate import Rates
 from bench.launch import describe, shares
 from bench.plan import Plan, Planned
 from bench.presets import preset
-from bench.wording import label, names
+from bench.wording import label, names, place
 from samplers.errors import UserError
 
 from .conftest import TINY
@@ -167,6 +167,8 @@ def test_the_dry_run_tells_sizes_and_budgets(capsys: pytest.CaptureFixture[str])
 def test_cells_are_called_by_all_in_which_they_differ() -> None:
     made = planned()
     assert label(made.cells[0].cell, SWEEP) == "rf seed 0 depth 1 6 steps"
+    assert place(made.cells[0].cell, SWEEP) == "shapes, seed 0, depth 1, 6 steps"
+    assert place(Cell("rf", "shapes"), TINY) == "shapes, seed 0"
     assert names(made.cells[:2], made, 200) == "rf seed 0 depth 1 6 steps, v/cos seed 0 depth 1 6 steps"
     assert label(Cell("rf", "shapes"), TINY) == "rf"
     assert label(Cell("rf", "shapes", 1000), replace(TINY, first_seed=1000)) == "rf seed 1000"

@@ -85,9 +85,9 @@ def stability(
     drawn = [fronts(np.moveaxis(_draw(y, whole, n, rng), 1, 3), maximise) for n in sizes]
     means = np.concatenate([d.mean(axis=(1, 2)) for d in drawn])
     rank = fronts(np.moveaxis(y, 0, 2), maximise).mean(axis=(0, 1))
-    low, high = _positions(means)
+    low, high = positions(means)
     tail = (1 - CONFIDENCE) / 2
-    lowest, highest = _positions(rank)
+    lowest, highest = positions(rank)
     first = means == means.min(axis=1, keepdims=True)
     return Stability(
         names=tuple(names),
@@ -140,8 +140,8 @@ def _mean(values: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.f
     return np.asarray(total / np.where(number > 0, number, np.nan))
 
 
-def _positions(rank: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last position that each ``rank`` ``[..., F]`` shares with its equals."""
+def positions(rank: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last position, from 1, that each ``rank`` ``[..., F]`` shares with its equals; lower ranks come first."""
     ordered = np.sort(rank, axis=-1).reshape(-1, rank.shape[-1])
     rows = rank.reshape(ordered.shape)
     first = [np.searchsorted(o, r, side="left") + 1 for o, r in zip(ordered, rows, strict=True)]

@@ -83,9 +83,10 @@ class TwoWay:
         Cox 1957, section 4.14), since Satterthwaite's is too small if all depends on a ``shared`` of two degrees.
         """
         shared, own = self.shared[..., None], np.zeros_like(self.means)
+        wide = narrow = t_quantile(len(self.seeds) - 1)
         if len(self.names) > 1:
             own = np.maximum(self.moderated - self.variance[..., None] / len(self.names), 0.0)
-        wide, narrow = t_quantile(len(self.seeds) - 1), t_quantile(self.moderated_df)[..., None]
+            narrow = t_quantile(self.moderated_df)[..., None]
         total = shared + own
         weighted = np.divide(shared * wide + own * narrow, total, out=np.zeros_like(total), where=total > 0)
         return Interval.around(self.means, weighted * np.sqrt(total / len(self.seeds)))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import rankdata
 
 from analysis.pareto import fronts
 
@@ -34,7 +35,32 @@ def test_what_is_not_finite_comes_last_and_disturbs_nothing() -> None:
     assert fronts(np.empty((0, 2)), CLIP_FID).tolist() == []
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 9), st.integers(1, 2)),
+        elements=st.sampled_from([0.0, 1.0, 2.0, 3.0, np.nan, np.inf]),
+    )
+)
+def test_many_sets_at_once(values: np.ndarray) -> None:
+    maximise = CLIP_FID[: values.shape[-1]]
+    together = fronts(values, maximise)
+    assert together.shape == values.shape[:-1]
+    for i, j in np.ndindex(*values.shape[:2]):
+        np.testing.assert_array_equal(together[i, j], fronts(values[i, j], maximise))
+
+
+def test_one_objective_agrees_with_scipy() -> None:
+    values = np.random.default_rng(0).integers(0, 20, size=(50, 30)).astype(float)
+    np.testing.assert_array_equal(
+        fronts(values[..., None], [False]), rankdata(values, method="dense", axis=-1)
+    )
+
+
 def test_shape_must_fit_the_objectives() -> None:
+    with pytest.raises(ValueError, match="one or two objectives, not 3"):
+        fronts(np.ones((4, 3)), (True, False, True))
     with pytest.raises(ValueError, match=r"\[..., N, 2\], not \[3\]"):
         fronts([1.0, 2.0, 3.0], CLIP_FID)
 

@@ -1,0 +1,219 @@
+"""``python -m analysis.calibrate``: do 95 % intervals hold in 95 % of cases? By simulation, for every interval we print."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.command import INT, Parser, outcome
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import simulate, tables
+from .best import not_separable
+from .effects import effects
+from .pareto import fronts
+from .stability import positions, stability
+from .stats import fit
+from .wins import win_rate
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+SEEDS, JUDGED = (2, 3, 5), 3
+LOWEST, HIGHEST = 0.92, 0.98
+LEGEND = (
+    "coverage of 95 % intervals on simulated tables; at 3 seeds also its Monte Carlo error, and the verdict:"
+    " ok from 92 to 98 %",
+    "level: mean of a formulation; difference: of two, paired; main effect: of two bases, over crossed samplers",
+    "best: the group that cannot be told from the best contains the best, all being equal (Hsu, family-wise)",
+    f"unequal noise: its deviation differs from formulation to formulation, with {simulate.UNEQUAL:g} in the logarithm",
+    "position: place in the ranking over 12 settings, on average over formulations; win rate: over two datasets",
+    "spread: deviation of the true effects, or difference of the two formulations, in units of the noise of one seed",
+    "HIGH is the price of whole numbers in position and win rate: their intervals cannot end between two places or two wins,"
+    " and are conservative by construction",
+)
+
+
+Hits = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
+"""Draws tables of so many seeds, so many of them, and says of each which share of the intervals held."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line: the interval, and what the tables are drawn from. ``cost`` of a table is in units of the cheapest."""
+
+    interval: str
+    formulations: int
+    hits: Hits
+    correlation: float = math.nan
+    noise: str = "equal"
+    spread: float = math.nan
+    cost: int = 1
+
+
+def cases() -> Iterator[Case]:
+    """Every line of the table."""
+    for interval, held in (("level", _levels), ("difference", _differences), ("best", _best)):
+        for count in (6, 30):
+            for noise in ("equal", "unequal"):
+                for rho in (0.0, 0.5, 0.8):
+                    yield Case(interval, count, _tables(held, count, rho, noise == "unequal"), rho, noise)
+    for count in (6, 30):
+        yield Case("main effect", count, _main_effects(count), 0.5, cost=10)
+    for count in (6, 30):
+        for spread in (0.5, 1.0, 2.0):
+            yield Case(
+                "position", count, _positions(count, spread), spread=spread, cost=20 if count < 10 else 40
+            )
+    for spread in (0.0, 1.0):
+        yield Case("win rate", 2, _wins(spread), spread=spread)
+
+
+def calibrate(simulations: int, seed: int = 0) -> pd.DataFrame:
+    """One row for each of `cases`: the coverage at 2, 3 and 5 seeds, the Monte Carlo error at 3, and the verdict."""
+    rows = []
+    for i, case in enumerate(cases()):
+        number = max(2, simulations // case.cost)
+        found = {s: case.hits(np.random.default_rng([seed, i, s]), s, number) for s in SEEDS}
+        coverage = float(found[JUDGED].mean())
+        rows.append(
+            {
+                "interval": case.interval,
+                "formulations": case.formulations,
+                "correlation": case.correlation,
+                "noise": case.noise,
+                "spread": case.spread,
+                **{f"seeds_{s}": float(found[s].mean()) for s in SEEDS},
+                "error": float(found[JUDGED].std(ddof=1) / math.sqrt(number)),
+                "verdict": "LOW" if coverage < LOWEST else "HIGH" if coverage > HIGHEST else "ok",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _tables(
+    held: Callable[[NDArray[np.float64]], NDArray[np.float64]], count: int, rho: float, unequal: bool
+) -> Hits:
+    def hits(rng: np.random.Generator, seeds: int, simulations: int) -> NDArray[np.float64]:
+        return held(simulate.noise(rng, (simulations, count, seeds), rho, unequal))
+
+    return hits
+
+
+def _levels(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = fit(y, [""] * y.shape[1], range(y.shape[2])).levels()
+    return np.asarray(np.mean((found.low <= 0) & (found.high >= 0), axis=1))
+
+
+def _differences(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = fit(y, [""] * y.shape[1], range(y.shape[2])).differences(0)
+    return np.asarray(np.mean(((found.low <= 0) & (found.high >= 0))[:, 1:], axis=1))
+
+
+def _best(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    return not_separable(fit(y, [""] * y.shape[1], range(y.shape[2])), True)[:, 0].astype(np.float64)
+
+
+def _main_effects(count: int) -> Hits:
+    """Three bases by ``count / 3`` samplers."""
+    index = pd.MultiIndex.from_product([range(3), range(count // 3)], names=["base", "sampler"])
+
+    def hits(rng: np.random.Generator, seeds: int, simulations: int) -> NDArray[np.float64]:
+        held = []
+        for y in simulate.noise(rng, (simulations, count, seeds), 0.5):
+            found = effects(pd.DataFrame(y, index=index))
+            assert found is not None
+            apart = found.factors[0].differences(0)
+            held.append(np.mean(((apart.low <= 0) & (apart.high >= 0))[1:]))
+        return np.array(held)
+
+    return hits
+
+
+def _positions(count: int, spread: float) -> Hits:
+    maximise = (True, False)
+
+    def hits(rng: np.random.Generator, seeds: int, simulations: int) -> NDArray[np.float64]:
+        held = []
+        for i in range(simulations):
+            measured, reference = simulate.points(rng, count, seeds, spread)
+            true, _ = positions(fronts(np.moveaxis(reference, 0, 2), maximise).mean(axis=(0, 1)))
+            found = stability(measured, [""] * count, maximise, draws=200, seed=i)
+            held.append(np.mean((found.low <= true) & (true <= found.high)))
+        return np.array(held)
+
+    return hits
+
+
+def _wins(spread: float) -> Hits:
+    """``spread`` is how far the first of two formulations is ahead."""
+    from scipy.special import ndtr
+
+    truth = ndtr(spread / math.sqrt(2))
+
+    def hits(rng: np.random.Generator, seeds: int, simulations: int) -> NDArray[np.float64]:
+        values = rng.standard_normal((simulations, 2, 2 * seeds)) + spread * np.array([[1.0], [0.0]])
+        found = [win_rate(one, other, True) for one, other in values]
+        return np.array([float(w.low <= truth <= w.high) for w in found])
+
+    return hits
+
+
+def table(frame: pd.DataFrame) -> tables.Table:
+    """`calibrate`'s rows as a table."""
+    percent, plain = tables.fixed(1, percent=True), tables.fixed(1)
+    columns: dict[str, tuple[str, Callable[..., str]]] = {
+        "interval": ("interval", str),
+        "formulations": ("formulations", str),
+        "correlation": ("correlation", plain),
+        "noise": ("noise", str),
+        "spread": ("spread", plain),
+        **{f"seeds_{s}": (f"{s} seeds", percent) for s in SEEDS},
+        "error": ("error", percent),
+        "verdict": ("verdict", str),
+    }
+    return tables.simple("calibration", frame, columns, LEGEND)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    made = Parser(
+        prog="python -m analysis.calibrate",
+        description="How often do our 95 % intervals hold? Simulates tables with known truth and prints the coverage.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--simulations", type=INT, default=2000, metavar="N", help="tables a line (default 2000)"
+    )
+    made.add_argument("--seed", type=INT, default=0, metavar="N", help="of the random numbers (default 0)")
+    made.add_argument("--format", default="table", metavar="|".join(tables.FORMATS), help="default: table")
+    args, unknown = made.parse_known_args(argv)
+    made.check_unknown(unknown)
+    tables.check_format(args.format)
+    if args.simulations < 2:
+        raise UserError(f"--simulations is {args.simulations}, not a whole number from 2")
+    if args.seed < 0:
+        raise UserError(f"--seed is {args.seed}, not a whole number from 0")
+    found = table(calibrate(args.simulations, args.seed))
+    print(tables.write([found], args.format, colour=sys.stdout.isatty()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

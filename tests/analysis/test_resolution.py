@@ -1,0 +1,40 @@
+"""What a run could have told apart, worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.best import critical, seeds_needed
+from analysis.resolution import resolution
+from analysis.stats import fit
+
+NOISE = np.array(
+    [[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]]
+)  # v = 6 / 4, equal in all formulations
+
+
+def test_worked_by_hand() -> None:
+    y = np.array([[10.0], [13.0], [12.4]]) + NOISE + np.array([4.0, 0.0, -4.0])
+    model = fit(y, ["a", "b", "c"], [0, 1, 2])
+    found = resolution(model, "clip", False, higher_is_better=True)
+    assert (found.response, found.log, found.formulations, found.seeds, found.df) == ("clip", False, 3, 3, 4)
+    assert found.sigma == pytest.approx(math.sqrt(1.5))
+    # Seeds differ by the variance 16, of which 1.5 / 3 is noise.
+    assert found.correlation == pytest.approx(15.5 / 17)
+    assert found.gap == pytest.approx(critical(3, 4) * math.sqrt(2 * 1.5 / 3))
+    assert found.lead == pytest.approx(0.6)
+    # d(3, 62) = 1.95, and 1.95 sqrt(2 * 1.5 / 32) = 0.597 <= 0.6.
+    assert found.seeds_needed == seeds_needed(0.6, 1.5, 3) == 32
+    turned = resolution(model, "fid", True, higher_is_better=False)
+    assert turned.lead == pytest.approx(2.4)
+    assert turned.log
+
+
+def test_a_lead_of_the_gap_needs_the_seeds_that_there_are() -> None:
+    gap = critical(3, 4) * math.sqrt(2 * 1.5 / 3)
+    for lead, needed in ((1.001 * gap, 3), (0.999 * gap, 4), (0.0, None)):
+        model = fit(np.array([[0.0], [-lead], [-9.0]]) + NOISE, ["a", "b", "c"], [0, 1, 2])
+        assert resolution(model, "clip", False, higher_is_better=True).seeds_needed == needed

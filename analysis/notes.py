@@ -108,6 +108,8 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
 def resolution_line(r: Mapping[str, Any]) -> str:
     """One response: its noise, what could have been separated, and what the observed lead would need."""
     name = "rank" if r["response"] == "rank" else HEADINGS[r["response"]]
+    if not r["sigma"] > 0:
+        return f"resolution, {name}: the same in all {r['seeds']} seeds, so nothing tells how much a seed matters"
     needed = r["seeds_needed"]
     if needed is None:
         more = "over 1000 seeds would separate it"

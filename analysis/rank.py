@@ -10,7 +10,7 @@ from pathlib import Path
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import confirm, crossed, families, ranking, render, run, schema, tables, versus
+from . import crossed, families, ranking, render, run, schema, tables, versus
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -97,9 +97,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
         return [versus.versus(ranked, draws, names, known.p_value).table()]
     ranked = ranking.of_run(found, args.by)
     shown = families.best_of_each(ranked) if args.families else ranked
-    made = [render.ranking_table(shown if args.top is None else shown.head(args.top))]
-    confirmation = confirm.confirmation(found)
-    return made if confirmation is None else [*made, render.confirmation_table(confirmation)]
+    return render.tables_of(found, shown if args.top is None else shown.head(args.top))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import numpy as np
 from samplers.lazy import lazy
 
 from . import schema, yardsticks
-from .confirm import Confirmation
+from .confirm import Confirmation, confirmation
 from .notes import HEADINGS, lost, notes
+from .run import Run
 from .tables import Table, fixed, jsonable, simple
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ OPTIONAL = ("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "c
 INTERVALS = ("clip", "fid", "val_loss")
 """Metrics that are shown with half the width of their interval."""
 TIED = {"rank_all": "rank_tied", "clip": "clip_tied", "fid": "fid_tied", "val_loss": "val_loss_tied"}
+
+
+def tables_of(run: Run, ranking: pd.DataFrame) -> list[Table]:
+    """The ranking, and the confirmation of its best if there is one."""
+    found = confirmation(run)
+    return [ranking_table(ranking)] + ([] if found is None else [confirmation_table(found)])
 
 
 def ranking_table(ranking: pd.DataFrame) -> Table:

@@ -75,7 +75,7 @@ class Known:
         i, j = model.names.index(one), model.names.index(other)
         error = math.sqrt((model.moderated[i] + model.moderated[j]) / len(model.seeds))
         apart = abs(float(model.means[i] - model.means[j]))
-        return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else float(apart == 0)
+        return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else math.nan
 
 
 def of(table: Wide) -> Known:
@@ -120,7 +120,7 @@ def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
         if model is None:
             continue
         tied = pd.Series(best.not_separable(model, response.higher_is_better), index=list(model.names))
-        if len(model.names) > 1:
+        if len(model.names) > 1 and model.variance > 0:
             out[f"{name}_tied"] = tied.reindex(out.index).astype("boolean")
         center = means["rank_all" if name == "rank" else name]
         for end, value in _ends(model, response, center).items():

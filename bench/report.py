@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import lease, results, store, yardsticks
 from bench.launch.submission import Submission
 from bench.plan import ENDED, Plan
 from bench.stages import Stages, sentence
-from bench.wording import many
+from bench.wording import many, short
 from samplers.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.run import Run
 
 TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
 """What a report leaves in the run folder."""
@@ -37,6 +44,7 @@ def report(planned: Plan, stages: Stages | None, submission: Submission | None =
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
     print("  " + "  ".join([*there, "cells/"]))
+    print(f"one page with everything: python -m analysis.report {short(planned.out)}")
     return code
 
 
@@ -51,9 +59,7 @@ def timings(stages: Stages, submission: Submission) -> dict[str, float]:
 
 
 def tables(planned: Plan) -> int:
-    """Write the tables and the picture, and print the ranking; returns the exit code."""
-    from analysis import rank
-
+    """Write the tables and the picture, and print them; returns the exit code."""
     tell_failures(planned)
     done = sum(p.state == "done" for p in planned.cells)
     if not done:
@@ -63,23 +69,45 @@ def tables(planned: Plan) -> int:
         told = ", ".join(f"{n} {state}" for state, n in counts.items())
         print(f"no ranking: of {len(planned.cells)} cells {told}", file=sys.stderr)
         return 1
-    frame = results.collect(planned)
-    results.write_frame(frame, planned.out / "results.parquet")
     kept = yardsticks.kept(planned.out, planned.grid)
     store.write_json(planned.out / "yardsticks.json", kept)
-    ranking = rank.rank(frame)
-    results.write_frame(ranking, planned.out / "ranking.csv")
-    results.sample_sheet(
-        planned, list(ranking["formulation"]), planned.out / "samples.png", captions_of(planned)
-    )
-    rank.main([str(planned.out)])
-    others = sum(1 for _ in (planned.out / "cells").iterdir()) - len({p.cell.id for p in planned.cells})
-    if others > 0:
+    analyse(planned.out)
+    others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in planned.cells})
+    if others > 0 and not planned.grid.first_seed:
         print(f"{others} cells of other configurations in {planned.out} are not in these tables")
     codes = Counter(code for p in planned.cells if p.state == "done" if (code := code_of(p.folder)))
     if len(codes) > 1:
         print(f"these cells were trained by {len(codes)} versions of the code; status.json names each cell's")
     return 0 if all(p.state in ("done", "diverged") for p in planned.cells) else 1
+
+
+def analyse(out: Path) -> None:
+    """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it."""
+    from analysis import ranking, render, run, scaling, tables
+
+    found = run.read(out)
+    try:
+        if scaling.is_scaling(found):
+            (out / "ranking.csv").unlink(missing_ok=True)
+            shown = scaling.report(found).tables()
+        else:
+            ranked = ranking.of_run(found)
+            store.write_whole(out / "ranking.csv", lambda p: ranked.to_csv(p, index=False))
+            samples(found, ranked, out / "samples.png")
+            shown = render.tables_of(found, ranked)
+    except UserError as error:  # nothing yet, or nothing that one table could show
+        print(f"no table: {error}", file=sys.stderr)
+        return
+    print(tables.write(shown, colour=sys.stdout.isatty()), flush=True)
+
+
+def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:
+    """Draw pictures of the best formulations, if there are any."""
+    from analysis import plots
+
+    drawn, _ = plots.draw(found, ranked, only=["samples"])
+    for sheet in drawn:
+        store.write_whole(path, lambda p, figure=sheet.figure: figure.savefig(p, dpi=150))  # type: ignore[misc]
 
 
 def tell_failures(planned: Plan) -> None:
@@ -103,30 +131,10 @@ def code_of(folder: Path) -> str | None:
     return training.get("code") if isinstance(training, Mapping) else None
 
 
-def captions_of(planned: Plan) -> list[str]:
-    """The first captions that were sampled, as the first finished cell keeps them."""
-    for p in planned.cells:
-        if p.state == "done":
-            result = store.read_object(p.folder / planned.grid.evaluation.id / "result.json")
-            return list(result["captions"])
-    return []
-
-
 def set_aside(planned: Plan) -> list[Path]:
     """Delete results that cannot be read, and pictures that are to be shown, so that they are made again; returns them."""
-    damaged = []
-    shown = results.shown(planned)
-    for p in planned.cells:
-        if p.state == "done":
-            result = p.folder / planned.grid.evaluation.id / "result.json"
-            try:
-                file = result
-                results.cell_rows(p, planned.grid.evaluation)
-                if p.cell.formulation in shown and shown[p.cell.formulation].is_relative_to(p.folder):
-                    file = shown[p.cell.formulation]
-                    store.read_tensors(file, "numpy")
-            except UserError:
-                for part in {file, result}:
-                    part.unlink(missing_ok=True)
-                damaged.append(file)
-    return damaged
+    found = results.damaged(planned)
+    for p, file in found:
+        for part in {file, p.folder / planned.grid.evaluation.id / "result.json"}:
+            part.unlink(missing_ok=True)
+    return [file for _, file in found]

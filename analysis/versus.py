@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,16 @@ else:
     pd = lazy("pandas")
 
 LEVEL = 0.05
+MOST = 10
+"""Disagreements that are written out."""
 EXACT, RANDOM = 8, 20_000
 """All orders are tried of at most so many formulations; of more, so many random ones."""
 
 
 @dataclass(frozen=True)
 class Association:
-    """A coefficient of rank correlation from -1 to 1, with the 2.5 and 97.5 percentiles over draws of our ranks where there
-    are any. Noise in our ranks lowers every draw's agreement, so the interval may lie below the value. NaN if all of our
-    ranks are equal."""
+    """A coefficient of rank correlation from -1 to 1; NaN if all of our ranks are equal. ``low`` and ``high``, with draws of
+    our ranks, enclose the 2.5 and 97.5 percentiles and the value itself, as noise lowers the agreement of a draw."""
 
     name: str
     value: float
@@ -98,12 +99,14 @@ class Versus:
                 f"{counted}, none by more than noise (paired t, Holm over all pairs, {100 * LEVEL:.0f} %)"
             ]
         ranks = self.shared.set_index("formulation")
+        shown = found.sort_values("p_holm", kind="stable").head(MOST)
         told = [
-            f"  {a} before {b} there ({ranks['paper_rank_all'][a]:.2f} and {ranks['paper_rank_all'][b]:.2f}), "
-            f"after it here ({ranks['rank_all'][a]:.2f} and {ranks['rank_all'][b]:.2f}, p = {p:.2g} after Holm)"
-            for a, b, p in zip(found["first"], found["second"], found["p_holm"], strict=True)
+            f"{a} before {b} there ({ranks['paper_rank_all'][a]:.2f} and {ranks['paper_rank_all'][b]:.2f}), "
+            f"after it here ({ranks['rank_all'][a]:.2f} and {ranks['rank_all'][b]:.2f}, {_p(p)} after Holm)"
+            for a, b, p in zip(shown["first"], shown["second"], shown["p_holm"], strict=True)
         ]
-        return [f"{counted}, {len(found)} by more than noise:", *told]
+        first = f", first the {MOST} clearest (--format json has all)" if len(found) > MOST else ""
+        return [f"{counted}, {len(found)} by more than noise{first}:", *told]
 
     def table(self) -> Table:
         """The shared formulations side by side, with `lines` as notes."""
@@ -115,7 +118,18 @@ class Versus:
             "rank_all": ("rank here", fixed(2)),
             "position": ("position here", str),
         }
-        return simple("versus_paper", self.shared, columns, self.lines(), "Beside arXiv 2403.03206, table 1")
+        made = simple("versus_paper", self.shared, columns, self.lines(), "Beside arXiv 2403.03206, table 1")
+        about = {
+            "kendall": asdict(self.tau),
+            "spearman": asdict(self.rho),
+            "p": self.p,
+            "p_floor": self.p_floor,
+        }
+        return replace(made, about={**about, "pairs": self.pairs.to_dict("records")})
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def versus(
@@ -173,7 +187,7 @@ def _association(
     if drawn is None:
         return Association(name, value)
     low, high = np.nanpercentile(measure(drawn, there), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-    return Association(name, value, float(low), float(high))
+    return Association(name, value, min(float(low), value), max(float(high), value))
 
 
 def _chance(here: Array, there: Array) -> tuple[float, float, bool]:

@@ -22,8 +22,9 @@ LEAST = 3
 
 def table(found: dict[str, Means]) -> pd.DataFrame:
     """One row for each metric, over the means of runs: ``metric``, ``runs``, and ``spearman`` and ``pearson`` (of the
-    logarithms) with ``_low`` and ``_high`` over draws of other seeds. Empty with fewer than three runs; Pearson's is NaN if
-    a mean is not positive, and both are NaN where one side does not vary."""
+    logarithms) with ``_low`` and ``_high``: percentiles over draws of other seeds, and the value itself, as noise lowers
+    the correlation of a draw. Empty with fewer than three runs; Pearson's is NaN if a mean is not positive, and both are NaN
+    where one side does not vary."""
     rows: list[dict[str, object]] = []
     loss = found["val_loss"]
     for metric in ("clip", "fid", "composition"):
@@ -36,10 +37,10 @@ def table(found: dict[str, Means]) -> pd.DataFrame:
             ("pearson", pearson, np.asarray if metric in LOGS else _positive_logs),
         ):
             row[name] = value = float(measure(loss.values, scale(other.values)))
-            drawn = None
+            row[f"{name}_low"], row[f"{name}_high"] = np.nan, np.nan
             if loss.draws is not None and other.draws is not None and np.isfinite(value):
-                drawn = measure(loss.draws, scale(other.draws))
-            row[f"{name}_low"], row[f"{name}_high"] = interval(drawn)
+                low, high = interval(measure(loss.draws, scale(other.draws)))
+                row[f"{name}_low"], row[f"{name}_high"] = min(low, value), max(high, value)
         rows.append(row)
     ends = [f"{name}{end}" for name in ("spearman", "pearson") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["metric", "runs", *ends])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..association import Array
-from ..plots import labels, style
+from ..plots import style
 from ..plots.colours import INK, MARKERS, MUTED
 from ..plots.style import Drawn
 from .noise import LOGS
@@ -57,7 +57,7 @@ def compute(found: Scaling) -> Drawn:
         axis[curve.on], loss[curve.on], color=MUTED, linestyle="none", zorder=2, label="frontier", **ring
     )
     _lines(panel, axis, loss, ends, runs.depth, "depth")
-    _log_axes(panel, axis, np.concatenate([loss, *(e[np.isfinite(e)] for e in ends)]))
+    _log_axes(panel, axis, loss, ends)
     panel.set_xlabel("training compute, FLOPs")
     panel.set_ylabel(LOSS)
     _legend(figure, panel, 4)
@@ -66,25 +66,29 @@ def compute(found: Scaling) -> Drawn:
 
 
 def sizes(found: Scaling) -> Drawn:
-    """Validation loss against parameters at each number of steps, and against steps at each depth."""
+    """Validation loss against parameters and against training steps, whichever there are several of."""
     runs = found.runs
-    figure = style.figure(style.WIDE, style.COLUMN * 0.85)
-    left, right = figure.subplots(1, 2)
+    views = [
+        (x, groups, word, label)
+        for x, groups, word, label in (
+            (runs.parameters, runs.steps, "steps", "parameters"),
+            (runs.steps.astype(np.float64), runs.depth, "depth", "training steps"),
+        )
+        if len(np.unique(x)) > 1
+    ]
+    figure = style.figure(style.WIDE * len(views) / 2, style.COLUMN * 0.85)
     loss, ends = _ends(found, "val_loss")
-    written = []
-    for panel, x, groups, word, label in (
-        (left, runs.parameters, runs.steps, "steps", "parameters"),
-        (right, runs.steps.astype(np.float64), runs.depth, "depth", "training steps"),
+    for panel, (x, groups, word, label) in zip(
+        figure.subplots(1, len(views), squeeze=False)[0], views, strict=True
     ):
-        written.append((panel, x, _lines(panel, x, loss, ends, groups, word)))
-        _log_axes(panel, x, np.concatenate([loss, *(e[np.isfinite(e)] for e in ends)]), room=0.22)
+        _lines(panel, x, loss, ends, groups, word)
+        _log_axes(panel, x, loss, ends)
         panel.set_xlabel(label)
         panel.set_ylabel(LOSS)
-    labels.settle(figure)
-    for panel, x, lines in written:
-        _label(panel, lines, np.stack([x, loss], axis=1))
-    about = f"Validation loss of {runs.formulation} on {runs.dataset} against the size of the network and of the training"
-    return Drawn("scaling_sizes", "Loss against parameters and steps", _caption(found, about), figure)
+        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.6)
+    words = " and ".join(label for *_, label in views)
+    about = f"Validation loss of {runs.formulation} on {runs.dataset} against {words}"
+    return Drawn("scaling_sizes", f"Loss against {words}", _caption(found, about), figure)
 
 
 def quality(found: Scaling) -> Drawn:
@@ -156,47 +160,35 @@ def _shades(number: int) -> list[Any]:
     return [colormaps["viridis"](v) for v in at]
 
 
-def _lines(
-    panel: Axes, x: Array, y: Array, ends: Sequence[Array], groups: Any, word: str
-) -> list[tuple[str, Array]]:
-    """A line for each group; returns their names and points ``[n, 2]``."""
-    found, values = [], np.unique(groups)
+def _lines(panel: Axes, x: Array, y: Array, ends: Sequence[Array], groups: Any, word: str) -> None:
+    """A line for each group."""
+    values = np.unique(groups)
     for i, (value, shade) in enumerate(zip(values, _shades(len(values)), strict=True)):
         here = np.flatnonzero(groups == value)
         here = here[np.argsort(x[here], kind="stable")]
         _bars(panel, x[here], [e[here] for e in ends], shade)
-        name = f"{word} {value}" if word == "depth" else f"{value} {word}"
+        name = f"depth {value}" if word == "depth" else f"{value} {word}"
         panel.plot(x[here], y[here], color=shade, marker=MARKERS[i % len(MARKERS)], zorder=4, label=name)
-        found.append((name, np.stack([x[here], y[here]], axis=1)))
-    return found
 
 
 def _bars(panel: Axes, x: Array, ends: Sequence[Array], shade: Any) -> None:
     known = np.isfinite(ends[0])
-    panel.vlines(x[known], ends[0][known], ends[1][known], color=shade, linewidth=0.6, zorder=2)
+    panel.vlines(x[known], ends[0][known], ends[1][known], color=shade, linewidth=0.6, alpha=0.6, zorder=2)
 
 
-def _log_axes(panel: Axes, x: Array, y: Array, room: float = 0.0) -> None:
-    """Logarithmic axes around the points, with ``room`` for names on the right, a share of the width."""
+def _log_axes(panel: Axes, x: Array, y: Array, ends: Sequence[Array]) -> None:
+    """Logarithmic axes around the points and their intervals."""
     from matplotlib.ticker import FuncFormatter
 
-    low, high = style.spread(x, log=True)
-    panel.set_xlim(low, high * (high / low) ** room)
-    panel.set_ylim(*style.spread(y, log=True))
+    panel.set_xlim(*style.spread(x, log=True))
+    panel.set_ylim(*style.spread(np.concatenate([y, *ends]), log=True))
     style.log_axis(panel.xaxis)
     style.log_axis(panel.yaxis)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
 
 
-def _label(panel: Axes, lines: Sequence[tuple[str, Array]], points: Array) -> None:
-    """The names beside an end of their lines."""
-    wanted = [labels.Label(name, (tuple(line[-1]), tuple(line[0]))) for name, line in lines]
-    labels.place(panel, wanted, points, [line for _, line in lines], size=6.5)
-
-
 def _legend(figure: Figure, panel: Axes, columns: int) -> None:
     """What the markers and lines of a panel are, below."""
     handles, names = panel.get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=columns, handletextpad=0.4, columnspacing=1.0
-    )
+    look: dict[str, Any] = {"handletextpad": 0.4, "columnspacing": 1.0}
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, **look)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, spearmanr, t
 
 from analysis import paper, run, scaling, synthetic
 from samplers.errors import UserError
@@ -85,7 +85,8 @@ def test_correlations_are_scipys_of_the_table(whole: Path) -> None:
         loss, other = found.table["val_loss"], found.table[str(row["metric"])]
         assert row["spearman"] == pytest.approx(spearmanr(loss, other).statistic)
         assert row["pearson"] == pytest.approx(pearsonr(np.log(loss), np.log(other)).statistic)
-        assert -1 <= row["spearman_low"] <= row["spearman_high"] <= 1
+        for name in ("spearman", "pearson"):
+            assert -1 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
     assert list(found.correlations["metric"]) == ["clip", "fid", "composition"]
 
 
@@ -114,6 +115,18 @@ def test_sampling_efficiency_takes_the_guidance_with_most_numbers_of_steps(tmp_p
     alone = report(tmp_path, "steps=50")
     assert alone.efficiency.empty
     assert "one number of sampling steps only" in notes(alone)
+
+
+def test_one_depth_alone_has_an_interval_from_its_own_seeds(tmp_path: Path) -> None:
+    sizes = [(2, 500), (2, 4000)]
+    found = report(write(tmp_path, sizes=sizes))
+    clip = sized(run.read(tmp_path).frame, 2, 4000).pivot(index="seed", columns="steps", values="clip")
+    drop = 100 * (1 - clip[5] / clip[50])
+    margin = t.ppf(0.975, 2) * drop.std(ddof=1) / np.sqrt(3)
+    row = found.efficiency.iloc[0]
+    assert (row["drop_5_low"], row["drop_5_high"]) == pytest.approx(
+        (drop.mean() - margin, drop.mean() + margin)
+    )
 
 
 def test_one_seed_has_no_intervals_and_says_so(tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_figures_of_one_seed_and_of_few_runs(tmp_path: Path) -> None:
     assert "no intervals" in drawn[0].caption
 
 
+def test_a_panel_for_what_there_is_only_one_of_is_left_out(tmp_path: Path) -> None:
+    options = {"settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
+    synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(2, s) for s in (100, 500, 900)], **options)  # type: ignore[arg-type]
+    drawn = figures.sizes(scaling.report(run.read(tmp_path)))
+    assert [panel.get_xlabel() for panel in drawn.figure.axes] == ["training steps"]
+
+
 def test_errors_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     for arguments, words in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
-from analysis import paper
+from analysis import paper, tables
 from analysis.association import kendall, pearson, spearman
 from analysis.versus import RANDOM, Versus, holm, versus
 from samplers.errors import UserError
@@ -87,6 +89,31 @@ def test_intervals_are_percentiles_over_draws_of_our_ranks() -> None:
     assert (found.rho.low, found.rho.high) == tuple(
         pytest.approx(q) for q in np.percentile(each, [2.5, 97.5])
     )
+
+
+def test_an_interval_encloses_what_was_measured() -> None:
+    """Every draw of a perfect agreement agrees less."""
+    names, rng = list(paper.published().index), np.random.default_rng(0)
+    ranks = dict(zip(names, np.arange(1.0, 17), strict=True))
+    found = versus(ranking(ranks), np.arange(1.0, 17) + 5 * rng.normal(size=(500, 16)), names)
+    assert found.tau.value == found.tau.high == 1
+    assert found.tau.low is not None
+    assert found.tau.low < 0.8
+
+
+def test_the_clearest_disagreements_are_written_out_and_all_are_in_json() -> None:
+    names = list(paper.published().index)
+    order = {frozenset(pair): i for i, pair in enumerate(itertools.combinations(names, 2))}
+    reverse = dict(zip(names, np.arange(16.0, 0, -1), strict=True))
+    found = versus(ranking(reverse), p_value=lambda f, g: 1e-9 * order[frozenset((f, g))])
+    written = [line for line in found.lines() if " there (" in line]
+    assert len(found.disagreements) == 120
+    assert len(written) == 10
+    assert written[0].startswith(
+        f"{names[0]} before {names[1]} there (1.54 and 2.08), after it here (16.00 and 15.00, p < 0.001"
+    )
+    assert any("120 by more than noise, first the 10 clearest" in line for line in found.lines())
+    assert len(json.loads(tables.write([found.table()], "json"))["pairs"]) == 120
 
 
 def test_one_seed_has_no_intervals_and_no_disagreements_and_says_so() -> None:

@@ -35,24 +35,36 @@ class Verdict:
     doubts: tuple[str, ...] = ()
 
 
-Pairs = Mapping[str, tuple[str, str]]
-"""By response, the formulation that is best and the one that comes second."""
+@dataclass(frozen=True)
+class Pair:
+    """The formulation that is best in a response, and the one that comes second.
+
+    ``whole``: they are compared over all settings and seeds, so that the ranking's means are what is compared.
+    """
+
+    best: str
+    second: str
+    whole: bool
 
 
-def pairs(table: Wide) -> dict[str, tuple[str, str]]:
+def pairs(table: Wide) -> dict[str, Pair]:
     """Best and second of every response of `analysis.uncertainty`, on the scale and over the seeds of its model."""
     found = {}
+    _, rows = table.controls()
     for response in uncertainty.RESPONSES:
         if response.name == "rank" or response.name in table.values:
             values, _, _ = stats.balanced(table.by_seed(response.name, response.log))
             if min(values.shape) > 1:
                 means = values.mean(axis=1).to_numpy() * (-1 if response.higher_is_better else 1)
-                best, second = np.argsort(means, kind="stable")[:2]
-                found[response.name] = (str(values.index[best]), str(values.index[second]))
+                best, second = (str(values.index[i]) for i in np.argsort(means, kind="stable")[:2])
+                whole = rows.size == len(table.settings) and values.shape[1] == len(table.seeds)
+                found[response.name] = Pair(best, second, whole)
     return found
 
 
-def verdict(ranking: pd.DataFrame, best: Pairs, confirmation: Confirmation | None = None) -> Verdict:
+def verdict(
+    ranking: pd.DataFrame, best: Mapping[str, Pair], confirmation: Confirmation | None = None
+) -> Verdict:
     """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     lead = _lead(ranking, about)
@@ -138,29 +150,32 @@ def _place(ranking: pd.DataFrame) -> list[str]:
 WHAT = {"rank": "mean front", "clip": "CLIP", "fid": "FID", "val_loss": "validation loss"}
 
 
-def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Pairs) -> list[str]:
+def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Mapping[str, Pair]) -> list[str]:
     """For every response who is ahead, by how much, and whether the seeds suffice to tell."""
     leader = str(ranking["formulation"].iloc[0])
     by_name = ranking.set_index("formulation")
     return [
-        _point(r, by_name, leader, *best[r["response"]]) for r in about["resolution"] if r["response"] in best
+        _point(r, by_name, leader, best[r["response"]]) for r in about["resolution"] if r["response"] in best
     ]
 
 
-def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, ahead: str, second: str) -> str:
+def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair) -> str:
     response, lead, gap = r["response"], float(r["lead"]), float(r["gap"])
+    ahead, second = pair.best, pair.second
     column = "rank_all" if response == "rank" else response
     values = [float(by_name[column].loc[n]) for n in (ahead, second)]
     first, next_best = written(values, response)
     seeds = count(r["seeds"], "seed")
     if lead <= 0:
-        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level at {first}."
+        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level{f' at {first}' if pair.whole else ''}."
     by, least = sizes(r, lead, gap)
     # Means of logarithms are compared; the means of the values, which the table shows, may be in another order.
     agree = (values[0] > values[1]) == (response == "clip") or values[0] == values[1]
     shown = (
         f"{first}, {name(second)} {next_best}" if agree else f"over {name(second)}, by means of logarithms"
     )
+    if not pair.whole:
+        shown = f"over {name(second)}, in what all seeds have"
     told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({shown})"
     separated = _tied(by_name, second, response) is False
     if gap == 0:

@@ -165,8 +165,11 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
     assert "--confirm" not in str(made)
 
 
-def points(tied: tuple[bool, ...], *found: dict[str, Any], **best: tuple[str, str]) -> list[str]:
-    return plain(verdict.verdict(ranking(tied=tied, resolution=list(found)), best).points)
+def points(
+    tied: tuple[bool, ...], *found: dict[str, Any], whole: bool = True, **best: tuple[str, str]
+) -> list[str]:
+    pairs = {response: verdict.Pair(*names, whole) for response, names in best.items()}
+    return plain(verdict.verdict(ranking(tied=tied, resolution=list(found)), pairs).points)
 
 
 TWO_TIED = (True, True, False, False, False, False)
@@ -223,6 +226,13 @@ def test_means_that_contradict_those_of_logarithms_are_not_shown_as_the_lead() -
     found = points(TWO_TIED, resolution("fid", 0.1, 0.2, 9, log=True), fid=(SIX[1], SIX[0]))
     assert found[0].startswith(
         "In FID eps/linear leads by 11 % (over rf/lognorm(0.00,1.00), by means of logarithms), less than the 22 %"
+    )
+
+
+def test_means_over_other_settings_are_not_shown_as_the_lead() -> None:
+    found = points(TWO_TIED, resolution("clip", 1.0, 2.0, 9), whole=False, clip=(SIX[0], SIX[1]))
+    assert found[0].startswith(
+        "In CLIP rf/lognorm(0.00,1.00) leads by 1.0 (over eps/linear, in what all seeds have), less"
     )
 
 
@@ -303,9 +313,14 @@ def test_best_and_second_are_those_of_the_model_s_scale() -> None:
         for steps, fid in zip((5, 50), fids, strict=True)
     ]
     found = verdict.pairs(wide.make(check(pd.DataFrame(rows))))
-    assert found["fid"] == ("wild", "steady")
-    assert found["clip"] == ("wild", "steady")
+    assert found["fid"] == found["clip"] == verdict.Pair("wild", "steady", whole=True)
     assert "val_loss" not in found
+    part = pd.DataFrame(rows).drop(index=3)  # the steady one lacks a setting in one seed
+    assert verdict.pairs(wide.make(check(part)))["rank"].whole is True
+    assert "clip" not in verdict.pairs(wide.make(check(part)))
+    less = pd.DataFrame(rows)
+    less = less[(less["seed"] == 0) | (less["steps"] == 5)]
+    assert verdict.pairs(wide.make(check(less)))["clip"].whole is False
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_type_hints
 
+from bench.limits import choice, positive, within
 from samplers.errors import UserError
 
 Weights = Literal["ema", "raw"]
@@ -33,7 +34,7 @@ class Model:
     patch: int = 2
 
     def __post_init__(self) -> None:
-        _positive(self, "depth", "patch")
+        positive(self, "depth", "patch")
         width, heads = self.sizes
         if width <= 0 or heads <= 0:
             raise UserError(f"--width {width} and --heads {heads}: must be greater than 0")
@@ -60,7 +61,7 @@ class Images:
     validation: int = 2_000
 
     def __post_init__(self) -> None:
-        _positive(self, "resolution", "train", "validation")
+        positive(self, "resolution", "train", "validation")
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,21 @@ class Training:
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch", "lr", "ema", "validations")
+        positive(self, "steps", "batch", "lr", "ema", "validations")
         for name, low, high in (
             ("decay", 0, 1),
             ("dropout", 0, 1),
             ("weight_decay", 0, 1e9),
             ("warmup", 0, 1e12),
         ):
-            _within(self, name, low, high)
+            within(self, name, low, high)
         if self.validation_images < 8 or self.validation_images % 8:
             closest = max(8, round(self.validation_images / 8) * 8)
             raise UserError(
                 f"--validation-batch {self.validation_images} must be a positive multiple of 8, one share for each "
                 f"noise level: the nearest is {closest}"
             )
-        _choice(self, "precision", ("float32", "bf16"))
+        choice(self, "precision", ("float32", "bf16"))
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Evaluation:
         for weights in self.weights:
             if weights not in ("ema", "raw"):
                 raise UserError(f"--weights {weights!r}: choose from 'ema', 'raw'")
-        _choice(self, "grid", ("native", "common"))
+        choice(self, "grid", ("native", "common"))
 
     @property
     def id(self) -> str:
@@ -189,7 +190,7 @@ class Grid:
     first_seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "seeds")
+        positive(self, "seeds")
         if self.seeds > MOST_SEEDS:
             raise UserError(f"--seeds {self.seeds}: at most {MOST_SEEDS}")
         object.__setattr__(self, "datasets", tuple(dict.fromkeys(self.datasets)))
@@ -283,37 +284,3 @@ def _restored(kind: Any, value: Any) -> Any:
 
 def _default(f: Any) -> Any:
     return f.default_factory() if callable(f.default_factory) else f.default
-
-
-def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise UserError(
-                f"{_flag(name)} {getattr(config, name):g}: must be a finite number greater than 0"
-            )
-
-
-def _within(config: Any, name: str, low: float, high: float) -> None:
-    value = getattr(config, name)
-    if not low <= value <= high:
-        closest = min(max(value, low), high) if value == value else low
-        raise UserError(
-            f"{_flag(name)} {value:g}: must lie in [{low:g}, {high:g}], the nearest is {closest:g}"
-        )
-
-
-def _choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
-    if getattr(config, name) not in choices:
-        raise UserError(
-            f"{_flag(name)} {getattr(config, name)!r}: choose from {', '.join(map(repr, choices))}"
-        )
-
-
-def _flag(name: str) -> str:
-    """The command's option for a field."""
-    special = {
-        "train": "train-images",
-        "validation": "validation-images",
-        "validation_images": "validation-batch",
-    }
-    return "--" + special.get(name, name.replace("_", "-"))

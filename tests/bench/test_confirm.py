@@ -17,6 +17,7 @@ from bench.plan import Plan
 from bench.wording import names
 from samplers.errors import UserError
 
+from . import stand_ins
 from .run_folders import put
 from .runs import SMALL
 
@@ -169,6 +170,36 @@ def test_the_status_names_the_fresh_seeds(
     assert all(p.state in plan.ENDED for p in plan.make(BASE, tmp_path).cells), (
         "the grid's own are what they were"
     )
+
+
+def test_it_is_submitted_to_slurm(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, cluster = tmp_path / "run", stand_ins.install(tmp_path, monkeypatch)
+    finished(out)
+    group("v/cos", "rf")
+    command = [
+        "--preset",
+        "published",
+        "--formulations",
+        *BASE.formulations,
+        "--seeds",
+        "3",
+        "--steps",
+        "1000",
+    ]
+    command += ["--out", str(out), "--confirm", "2"]
+    assert grid.main([*command, "--executor", "slurm"]) == 0
+    assert "submitted 4 cells as job 100 (2 workers)" in capsys.readouterr().out
+    assert list(cluster.scripts()) == ["100"]
+    (made,) = submissions.all_of(out)
+    assert made.grid == confirm.plan(plan.make(BASE, out), 2).grid
+    assert sorted(c for share in made.shares for c in share.cells) == sorted(
+        c.id for c in plan.cells_of(made.grid)
+    )
+    assert grid.main([*command, "--status"]) == 0
+    assert "4 cells in" in (said := capsys.readouterr().out)
+    assert "4 queued" in said
 
 
 @pytest.mark.usefixtures("here")

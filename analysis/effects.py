@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factor:
     """One factor of a cross: its ``levels`` and their ``means`` ``[L]`` over the other factor and the seeds.
 
@@ -57,7 +57,7 @@ class Factor:
         return np.asarray(np.abs(best - self.means) <= self.gap())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Effects:
     """Main effects of two factors, and their interaction.
 

@@ -18,7 +18,7 @@ FLOOR = 1e-5
 """Smallest variance, as a share of the mean one, that enters the fit: a logarithm of zero says nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moderated:
     """``variances`` ``[..., F]`` after moderation, and the prior ``prior_variance`` with ``prior_df``, each ``[...]``.
 

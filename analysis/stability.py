@@ -33,7 +33,7 @@ BLOCK = 50
 """Draws that are in memory at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stability:
     """What B draws say about the ranking of F formulations by mean front; all arrays ``[F]``, ``draws`` ``[B, F]``.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interval:
     """Estimates and the ends of their 95 % intervals, arrays of one shape; indexing takes a part of all three."""
 
@@ -41,7 +41,7 @@ class Interval:
         return Interval(self.estimate[index], self.low[index], self.high[index])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TwoWay:
     """The fitted model; leading axes, ``...`` below, are tables fitted at once.
 

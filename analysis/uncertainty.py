@@ -58,11 +58,11 @@ class Known:
 
     @property
     def agreement(self) -> float | None:
-        """Mean Kendall correlation of a repetition's order of formulations with the reported one."""
+        """Mean Kendall correlation of the reported order of formulations with orders that are as likely to be the true one."""
         return None if self.stability is None else float(self.stability.agreement)
 
     def draws(self) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
-        """Mean fronts ``[B, F]`` of repetitions, and whose they are; None with one seed."""
+        """Mean fronts ``[B, F]`` of tables as likely as ours to be near the truth, and whose they are; None with one seed."""
         return (None, ()) if self.stability is None else (self.stability.draws, self.stability.names)
 
     def p_value(self, one: str, other: str) -> float:
@@ -98,7 +98,7 @@ def of(table: Wide) -> Known:
 
 
 def _stability(table: Wide) -> Stability | None:
-    """Repetitions of the whole ranking, over the control settings that every seed has."""
+    """How firm the whole ranking is, over the control settings that every seed has."""
     _, rows = table.controls()
     lost = np.any([np.isnan(table.values[m][rows]).any(axis=(0, 1)) for m in table.objectives], axis=0)
     if rows.size == 0 or (~lost).sum() < 2:

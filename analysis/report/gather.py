@@ -63,7 +63,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     schema.comparable(rows)
     failed = failures(run)
     try:
-        found = ranking.of_run(run)
+        found, known = ranking.assess(run.frame, run=run)
     except UserError as error:
         return _unranked(run, str(error), failed, where)
     about: dict[str, Any] = dict(found.attrs)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     return Report(
         title=run.name,
         facts=_facts(about, found, where),
-        verdict=verdict.verdict(found, verdict.pairs(arrays), fresh),
+        verdict=verdict.verdict(found, verdict.pairs(known, arrays), fresh),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=provenance(run, about["recipes"]),
         ranking=shown,

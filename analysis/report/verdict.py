@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import notes, stats, uncertainty
+from analysis import notes, uncertainty
 from analysis.confirm import Confirmation
+from analysis.uncertainty import Known
 from analysis.wide import Wide
 from samplers.lazy import lazy
 
@@ -47,18 +48,15 @@ class Pair:
     whole: bool
 
 
-def pairs(table: Wide) -> dict[str, Pair]:
-    """Best and second of every response of `analysis.uncertainty`, on the scale and over the seeds of its model."""
-    found = {}
-    _, rows = table.controls()
+def pairs(known: Known, table: Wide) -> dict[str, Pair]:
+    """Best and second of every response that is modelled, on the scale of its model."""
+    found, (_, rows) = {}, table.controls()
     for response in uncertainty.RESPONSES:
-        if response.name == "rank" or response.name in table.values:
-            values, _, _ = stats.balanced(table.by_seed(response.name, response.log))
-            if min(values.shape) > 1:
-                means = values.mean(axis=1).to_numpy() * (-1 if response.higher_is_better else 1)
-                best, second = (str(values.index[i]) for i in np.argsort(means, kind="stable")[:2])
-                whole = rows.size == len(table.settings) and values.shape[1] == len(table.seeds)
-                found[response.name] = Pair(best, second, whole)
+        model = known.models.get(response.name)
+        if model is not None and len(model.names) > 1:
+            order = np.argsort(-model.means if response.higher_is_better else model.means, kind="stable")
+            whole = rows.size == len(table.settings) and len(model.seeds) == len(table.seeds)
+            found[response.name] = Pair(model.names[order[0]], model.names[order[1]], whole)
     return found
 
 
@@ -110,6 +108,8 @@ def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
     if about["seeds"] < 2:
         return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
     tied = ranking["rank_tied"]
+    if tied.isna().all() and any(r["response"] == "rank" for r in about["resolution"]):
+        return [f"{leads}, in every seed alike: there is no noise to judge that by.", *_place(ranking)]
     if tied.isna().all():
         return [
             f"{leads}. How sure that is cannot be told: no two formulations have every entry of two seeds."

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import wide
+from analysis import uncertainty, wide
 from analysis.confirm import Confirmation
 from analysis.report import verdict
 from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
@@ -136,6 +136,13 @@ def test_nothing_is_known_without_two_complete_seeds() -> None:
         "rf/lognorm(0.00,1.00) leads with mean front 1.28. How sure that is cannot be told: no two formulations have every "
         "entry of two seeds."
     ]
+
+
+def test_seeds_without_noise_are_no_judges() -> None:
+    found = ranking(tied=(None,) * 6, resolution=[resolution("rank", 1.0, 0.0, 2)])
+    assert lead(found)[0] == (
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28, in every seed alike: there is no noise to judge that by."
+    )
 
 
 def test_one_formulation_has_nothing_to_be_compared_with() -> None:
@@ -312,15 +319,17 @@ def test_best_and_second_are_those_of_the_model_s_scale() -> None:
         for seed in (0, 1)
         for steps, fid in zip((5, 50), fids, strict=True)
     ]
-    found = verdict.pairs(wide.make(check(pd.DataFrame(rows))))
+    frame = pd.DataFrame(rows)
+    found = pairs_of(frame)
     assert found["fid"] == found["clip"] == verdict.Pair("wild", "steady", whole=True)
     assert "val_loss" not in found
-    part = pd.DataFrame(rows).drop(index=3)  # the steady one lacks a setting in one seed
-    assert verdict.pairs(wide.make(check(part)))["rank"].whole is True
-    assert "clip" not in verdict.pairs(wide.make(check(part)))
-    less = pd.DataFrame(rows)
-    less = less[(less["seed"] == 0) | (less["steps"] == 5)]
-    assert verdict.pairs(wide.make(check(less)))["clip"].whole is False
+    assert "clip" not in pairs_of(frame.drop(index=3))  # then only one formulation has all entries
+    assert pairs_of(frame[(frame["seed"] == 0) | (frame["steps"] == 5)])["clip"].whole is False
+
+
+def pairs_of(frame: pd.DataFrame) -> dict[str, verdict.Pair]:
+    table = wide.make(check(frame))
+    return verdict.pairs(uncertainty.of(table), table)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -1,0 +1,54 @@
+"""Figures of a run. ``python -m analysis.plots`` writes them; `draw` makes them, `render` turns one into a file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from samplers.errors import UserError, nearest
+
+from .style import FORMATS, Drawn, render
+from .subject import Subject, Undrawable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.run import Run
+
+__all__ = ["FIGURES", "FORMATS", "Drawn", "draw", "render"]
+
+FIGURES = {
+    "plane": "CLIP score against FID at one control setting, with the Pareto fronts",
+    "steps": "CLIP score and FID against the number of sampling steps",
+    "ranks": "positions with their 95 % intervals, and how often on front 1",
+    "heat": "mean rank over the parameters of rf/lognorm and edm",
+    "levels": "validation loss at each noise level, relative to the best",
+    "budget": "where training is spent, and the error that results",
+    "curves": "validation loss against training steps",
+    "samples": "pictures of the best formulations",
+}
+"""The figures, and what they show; each is drawn by ``draw(Subject)`` in the module of its name."""
+
+
+def draw(run: Run, ranking: pd.DataFrame, only: Iterable[str] = ()) -> tuple[list[Drawn], dict[str, str]]:
+    """The figures of a run that can be drawn, and why the others cannot.
+
+    ``ranking`` is that run's (`analysis.ranking.of_run`); ``only`` names some of `FIGURES`, all by default. Raises
+    `UserError` for an unknown name.
+    """
+    from .style import styled
+
+    names = list(dict.fromkeys(only)) or list(FIGURES)
+    for name in names:
+        if name not in FIGURES:
+            raise UserError(f"there is no figure {name!r}; {nearest(name, FIGURES)}")
+    subject = Subject(run, ranking)
+    drawn, why = [], {}
+    with styled():
+        for name in names:
+            try:
+                drawn.append(importlib.import_module(f".{name}", __name__).draw(subject))
+            except Undrawable as reason:
+                why[name] = str(reason)
+    return drawn, why

@@ -1,0 +1,103 @@
+"""``python -m analysis.plots RESULTS``: write the figures of a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from samplers.command import Parser, outcome
+from samplers.errors import UserError, nearest
+
+from . import FIGURES, FORMATS, Drawn, draw, render
+
+DESCRIPTION = """Draw a run: each figure as PNG and SVG, with its caption as text. Prints the files that it wrote, and
+why a figure cannot be drawn."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """Read, draw, write."""
+    args = _parser().parse_args(argv)
+    for word, known, what in (
+        *((name, FIGURES, "figure") for name in args.only),
+        *((kind, FORMATS, "format") for kind in args.format),
+    ):
+        if word not in known:
+            raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
+    from analysis import ranking, run
+
+    about = run.read(args.results, args.where)
+    out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"
+    drawn, why = draw(about, ranking.of_run(about), args.only)
+    if not drawn:
+        raise UserError("; ".join(f"{name} cannot be drawn: {reason}" for name, reason in why.items()))
+    for file in write(drawn, out, args.format):
+        print(file, flush=True)
+    for name, reason in why.items():
+        print(f"{name} cannot be drawn: {reason}")
+    return 0
+
+
+def write(drawn: Iterable[Drawn], folder: Path, formats: Sequence[str] = FORMATS) -> Iterable[Path]:
+    """Write each figure as ``folder/NAME.FORMAT``, whole; yields the files as they are there.
+
+    Raises `UserError` if the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for figure in drawn:
+            for kind in dict.fromkeys(formats):
+                file = folder / f"{figure.name}.{kind}"
+                _write_whole(file, render(figure, kind))
+                yield file
+    except OSError as error:
+        raise UserError(f"cannot write figures into {str(folder)!r}: {error.strerror or error}") from error
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        temporary.chmod(file.parent.stat().st_mode & 0o666)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _parser() -> Parser:
+    figures = "\n".join(f"  {name:8} {what}" for name, what in FIGURES.items())
+    parser = Parser(prog="python -m analysis.plots", description=DESCRIPTION, epilog=f"figures:\n{figures}")
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("results", type=Path, help="a run folder, a .parquet or a .csv file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the folder plots in the run folder")
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="NAME", help="only these figures"
+    )
+    known = " ".join(FORMATS)
+    parser.add_argument(
+        "--format", nargs="+", default=list(FORMATS), metavar="KIND", help=f"default: {known}"
+    )
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only these rows, e.g. steps=50",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Validation loss against training steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samplers.lazy import lazy
+
+from . import lines, style
+from .style import Drawn
+from .subject import Subject, count, merged, sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+else:
+    pd = lazy("pandas")
+
+BEGIN = 0.1
+"""Share of the training that may lie above the axis: the first steps would take all room."""
+
+
+def draw(subject: Subject) -> Drawn:
+    """A panel for each dataset."""
+    found = {dataset: over_seeds(subject, dataset) for dataset in subject.datasets}
+    found = {dataset: value for dataset, value in found.items() if len(value[0])}
+    if not found:
+        raise subject.absent("validation losses during training (metrics.jsonl)")
+    names = list(dict.fromkeys(name for mean, _, _ in found.values() for name in mean.index))
+    lit = subject.highlighted(names)
+    figure, panels = lines.grid(len(found), legend=len(lit) + 1)
+    cut = False
+    for panel, (mean, sd, _) in zip(panels, found.values(), strict=True):
+        lines.draw(panel, mean, lit, sd, band=True)
+        cut |= _axes(panel, mean)
+    style.dataset_titles(panels, list(found))
+    style.legend(figure, lit, len(names) - len(lit))
+    caption = sentences(
+        f"Validation loss (common to all formulations, lower is better) of {count(len(names), 'formulation')} on",
+        f"{' and '.join(found)} during training; {subject.seeds_told('bands one standard deviation over seeds')}.",
+        f"Losses of the first {BEGIN:.0%} of the training may lie above the axis." if cut else "",
+        subject.highlight_told(lit, names),
+        subject.left_out(merged({dataset: lost for dataset, (_, _, lost) in found.items()})),
+    )
+    return Drawn("curves", "Validation loss during training", caption, figure)
+
+
+def over_seeds(subject: Subject, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Mean and deviation over seeds ``[F, steps]`` at the steps at which all seeds were validated, and who is left out."""
+    rows = subject.validations
+    rows = rows[(rows["dataset"] == dataset) & np.isfinite(rows["val_loss"])]
+    lost = subject.without_all(rows, dataset)
+    rows = rows[~rows["formulation"].isin(list(lost))]
+    if rows.empty:
+        return pd.DataFrame(), pd.DataFrame(), lost
+    groups = rows.groupby(["formulation", "step"], observed=True)["val_loss"]
+    whole = groups.size().unstack() == rows["seed"].nunique()
+    order = [name for name in subject.order if name in whole.index]
+    mean, sd = (table.unstack().where(whole).reindex(order) for table in (groups.mean(), groups.std(ddof=1)))
+    return (
+        mean.dropna(axis="columns", how="all"),
+        sd.reindex(columns=mean.dropna(axis="columns", how="all").columns),
+        lost,
+    )
+
+
+def _axes(panel: Axes, mean: pd.DataFrame) -> bool:
+    """Returns whether some of the beginning is above the axis."""
+    from matplotlib.ticker import FuncFormatter
+
+    steps = mean.columns.to_numpy(dtype=np.float64)
+    late = mean.loc[:, steps >= BEGIN * steps.max()]
+    ends = style.spread(late.to_numpy(), style.wide_range(late.to_numpy()))
+    panel.set_ylim(*ends)
+    if style.wide_range(late.to_numpy()):
+        style.log_axis(panel.yaxis)
+    panel.set_xlim(0, steps.max() * 1.02)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.thousands(value)))
+    panel.set_xlabel("training steps")
+    panel.set_ylabel("validation loss, lower is better")
+    return bool(np.nanmax(mean.to_numpy()) > ends[1])

@@ -1,0 +1,108 @@
+"""The ranking as a picture: positions with their intervals, and how often each formulation is on the first front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import style
+from .colours import MUTED, colour
+from .style import Drawn
+from .subject import Subject, Undrawable, count, sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+ROW = 0.128
+"""Height of a row, inches."""
+
+
+def draw(subject: Subject) -> Drawn:
+    """Rows in the order of the ranking, best on top."""
+    rows = subject.ranking[~subject.ranking["formulation"].isin(list(subject.dead))].reset_index(drop=True)
+    if rows.empty:
+        raise Undrawable("no formulation has a place")
+    intervals = _has(rows, "position_low") and _has(rows, "position_high")
+    share = _has(rows, "front_one")
+    names = max(style.text_width(style.shown(name)) for name in rows["formulation"]) / 72
+    width = max(style.COLUMN, names + 2.2)
+    figure = style.figure(width, max(ROW * len(rows), 0.4) + 0.45)
+    panels = figure.subplots(1, 1 + share, squeeze=False, sharey=True, width_ratios=[4, 1] if share else [1])[
+        0
+    ]
+    _positions(panels[0], rows, intervals)
+    if share:
+        _shares(panels[1], rows)
+    partly = _partly(rows)
+    caption = sentences(
+        f"Positions of {count(len(rows), 'formulation')} in the ranking by mean Pareto front index on",
+        f"{' and '.join(subject.datasets)}, {count(len(subject.seeds), 'seed')};",
+        "bars are 95 % intervals of the position over seeds (parametric bootstrap)."
+        if intervals
+        else "no intervals are known.",
+        "On the right: how often a formulation is on front 1 of a setting, in the same draws."
+        if share
+        else "",
+        f"Open: ranked last where trainings are lost ({', '.join(partly)})." if partly else "",
+        subject.left_out(subject.dead),
+    )
+    return Drawn("ranks", "Positions in the ranking", caption, figure)
+
+
+def _has(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows and bool(rows[column].notna().any())
+
+
+def _partly(rows: pd.DataFrame) -> list[str]:
+    """Who lacks some entries."""
+    states = [state for state in ("diverged", "failed", "missing") if state in rows]
+    return [str(name) for name in rows.loc[rows[states].sum(axis=1) > 0, "formulation"]]
+
+
+def _positions(panel: Axes, rows: pd.DataFrame, intervals: bool) -> None:
+    open_ones, last = _partly(rows), float(rows["position"].max())
+    for y, row in enumerate(rows.to_dict("records")):
+        name, x = str(row["formulation"]), float(row["position"])
+        low, high = (float(row[f"position_{end}"]) for end in ("low", "high")) if intervals else (x, x)
+        begin = low if np.isfinite(low) else x
+        panel.plot(
+            [-1, begin], [y, y], color=MUTED, linewidth=0.4, alpha=0.45, zorder=1, linestyle=(0, (1, 2))
+        )
+        if np.isfinite([low, high]).all() and high > low:
+            panel.plot(
+                [low, high],
+                [y, y],
+                color=colour(name),
+                linewidth=1.5,
+                alpha=0.6,
+                solid_capstyle="butt",
+                zorder=2,
+            )
+        fill = {"markerfacecolor": "none", "markeredgewidth": 0.8} if name in open_ones else {}
+        panel.plot([x], [y], **style.dot(name, 4.2, zorder=3, **fill))
+    most = max(last, float(np.nanmax(rows["position_high"])) if intervals else last)
+    panel.set_xlim(0.3 - 0.01 * most, most + 0.7 + 0.01 * most)
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+    panel.set_yticks(range(len(rows)), [style.shown(str(name)) for name in rows["formulation"]])
+    panel.tick_params(axis="y", length=0)
+    panel.spines["left"].set_visible(False)
+    panel.set_xticks(_ticks(int(most)))
+    panel.set_xlabel("position, best first")
+
+
+def _ticks(most: int) -> list[int]:
+    """Round positions, and the first."""
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, most) if most <= 7 * s)
+    return [1, *(p for p in range(step, most + 1, step) if p > 1)]
+
+
+def _shares(panel: Axes, rows: pd.DataFrame) -> None:
+    share = 100 * rows["front_one"].fillna(0).to_numpy(dtype=np.float64)
+    colours = [colour(str(name)) for name in rows["formulation"]]
+    panel.barh(np.arange(len(rows)), share, height=0.55, color=colours, alpha=0.8, linewidth=0)
+    panel.set_xlim(0, 100)
+    panel.set_xticks([0, 100], ["0", "100"])
+    panel.tick_params(axis="y", length=0)
+    panel.set_xlabel("front 1, %")

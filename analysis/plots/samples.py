@@ -1,0 +1,151 @@
+"""The sample sheet: pictures of the best formulations, captions and numbers of sampling steps side by side."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import cells
+
+from . import style
+from .style import Drawn
+from .subject import Setting, Subject, count, sentences
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pixels = NDArray[np.uint8]
+ROWS, STEPS = 12, 5
+"""The most formulations and the most numbers of steps that are shown."""
+LARGEST = 0.6
+"""Width of a picture, inches, if there is room."""
+
+
+def draw(subject: Subject) -> Drawn:
+    """The first dataset and seed that have pictures."""
+    dataset, seed = subject.datasets[0], subject.seeds[0]
+    settings = _settings(subject)
+    told = cells.captions(subject.run, dataset)
+    wanted = _distinct(told, 4 if len(settings) <= 3 else 3)
+    shown: dict[str, Pixels] = {}
+    lost: dict[str, str] = {}
+    for name in subject.order:
+        found = [_pictures(subject, name, dataset, seed, setting, wanted) for setting in settings]
+        there = [part for part in found if part is not None and len(part)]
+        if len(there) == len(settings):
+            shown[name] = np.stack(there, axis=1)  # [captions, steps, H, W, 3]
+        else:
+            lost[name] = subject.dead.get(name, "no pictures")
+        if len(shown) == ROWS:
+            break
+    if not shown:
+        raise subject.absent(f"pictures of {dataset}, seed {seed}")
+    captions = [told[i] for i in wanted][: min(len(part) for part in shown.values())]
+    figure = _sheet(list(shown), [part[: len(captions)] for part in shown.values()], captions, settings)
+    caption = sentences(
+        f"Samples on {dataset}, seed {seed}, {settings[0].kind}, guidance {settings[0].cfg:g}; the numbers of sampling",
+        f"steps stand above the columns. {len(shown)} of {count(len(subject.order), 'formulation')}, best on top; the",
+        f"captions are the first {len(captions)} that differ, not chosen by eye.",
+        subject.left_out(lost),
+    )
+    return Drawn("samples", f"Samples on {dataset}", caption, figure)
+
+
+def _settings(subject: Subject) -> list[Setting]:
+    """Guidance 5, or the one with most numbers of steps; by steps, at most `STEPS` of them with the first and the last."""
+    found = [s for s in subject.settings if s.weights == "ema"]
+    found = found or [s for s in subject.settings if s.weights == subject.settings[0].weights]
+    scales = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
+    cfg = 5.0 if 5.0 in scales else min(scales, key=lambda c: (-len(scales[c]), abs(c - 5), c))
+    rungs = scales[cfg]
+    if len(rungs) > STEPS:
+        rungs = [rungs[round(i * (len(rungs) - 1) / (STEPS - 1))] for i in range(STEPS)]
+    return rungs
+
+
+def _distinct(captions: list[str], most: int) -> list[int]:
+    """Where the first captions that differ are."""
+    return [captions.index(caption) for caption in dict.fromkeys(captions)][:most]
+
+
+def _pictures(
+    subject: Subject, name: str, dataset: str, seed: int, setting: Setting, rows: list[int]
+) -> Pixels | None:
+    """``[captions, H, W, 3]``."""
+    found = cells.pictures(
+        subject.run, name, dataset, seed, setting.weights, setting.steps, setting.cfg, rows
+    )
+    if found is None:
+        return None
+    pixels = found.transpose(0, 2, 3, 1)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
+
+
+def _sheet(names: list[str], pictures: list[Pixels], captions: list[str], settings: list[Setting]) -> Figure:
+    """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
+    from matplotlib.figure import Figure
+
+    label = max(style.text_width(style.shown(name)) for name in names) / 72 + 0.12
+    room = max(2.0, style.WIDE - label) * style.DPI
+    sheet, left, (tall, side) = mosaic(pictures, room)
+    zoom = max(1, int(min(room / sheet.shape[1], LARGEST * style.DPI / side)))
+    columns = len(settings)
+    texts = [_wrapped(caption, zoom * (left[columns - 1] + side) / style.DPI) for caption in captions]
+    head = 0.24 + 0.13 * max(text.count("\n") + 1 for text in texts)
+    around = [round(style.DPI * inches) for inches in (label, 0.04, head, 0.04)]  # left, right, above, below
+    height, width = (zoom * n for n in sheet.shape[:2])
+    whole = (around[0] + width + around[1], around[2] + height + around[3])
+    figure = Figure(figsize=(whole[0] / style.DPI, whole[1] / style.DPI))
+    place = (around[0] / whole[0], around[3] / whole[1], width / whole[0], height / whole[1])
+    axes = figure.add_axes(place, xlim=(0, sheet.shape[1]), ylim=(sheet.shape[0], 0))
+    axes.imshow(sheet, interpolation="none", aspect="auto", extent=(0, sheet.shape[1], sheet.shape[0], 0))
+    axes.axis("off")
+    inch = style.DPI / zoom
+    rows = (sheet.shape[0] - tall) / max(len(names) - 1, 1)
+    look: dict[str, Any] = {"fontsize": style.SMALL, "linespacing": 1.1}
+    for row, name in enumerate(names):
+        axes.text(-0.06 * inch, row * rows + tall / 2, style.shown(name), ha="right", va="center", **look)
+    for i, x in enumerate(left):
+        axes.text(
+            x + side / 2, -0.05 * inch, str(settings[i % columns].steps), ha="center", va="baseline", **look
+        )
+    for i, text in enumerate(texts):
+        middle = (left[i * columns] + left[(i + 1) * columns - 1] + side) / 2
+        axes.text(middle, -0.2 * inch, text, ha="center", va="baseline", **look)
+    return figure
+
+
+def mosaic(pictures: list[Pixels], room: float) -> tuple[Pixels, list[int], tuple[int, int]]:
+    """One image with transparent gaps of pictures ``[captions, steps, H, W, 3]``, a row for each entry of the list.
+
+    Also where its columns begin, and the height and width of a picture. Squares of pixels are averaged if the image
+    would be wider than ``room``.
+    """
+    captions, steps = pictures[0].shape[:2]
+    factor = -(-captions * steps * pictures[0].shape[3] * 11 // int(10 * room))
+    pictures = [_averaged(part, factor) for part in pictures] if factor > 1 else pictures
+    tall, side = pictures[0].shape[2:4]
+    gap, wide_gap = max(1, side // 16), max(2, side // 5)
+    left = [(c * steps + s) * (side + gap) + c * wide_gap for c in range(captions) for s in range(steps)]
+    sheet = np.zeros((len(pictures) * (tall + gap) - gap, left[-1] + side, 4), dtype=np.uint8)
+    for row, part in enumerate(pictures):
+        for x, picture in zip(left, part.reshape(-1, *part.shape[2:]), strict=True):
+            place = sheet[row * (tall + gap) : row * (tall + gap) + tall, x : x + side]
+            place[..., :3], place[..., 3] = picture, 255
+    return sheet, left, (tall, side)
+
+
+def _averaged(part: Pixels, factor: int) -> Pixels:
+    tall, side = (n // factor for n in part.shape[2:4])
+    cut = part[:, :, : tall * factor, : side * factor]
+    squares = cut.reshape(*part.shape[:2], tall, factor, side, factor, 3)
+    return np.asarray(squares.mean(axis=(3, 5)).round(), dtype=np.uint8)
+
+
+def _wrapped(caption: str, inches: float) -> str:
+    """At most three lines that fit in a width."""
+    characters = max(6, int(inches * 72 / style.text_width("n" * 20) * 20))
+    return "\n".join(textwrap.wrap(caption, characters, max_lines=3, placeholder=" …")) or " "

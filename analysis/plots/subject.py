@@ -1,0 +1,237 @@
+"""What all figures of a run are about: its ranking, the rows that the ranking is made of, and who is shown how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import cells
+from analysis.pending import settled
+from analysis.run import Run, ranked
+from samplers.lazy import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+BEST = 8
+"""Formulations that are highlighted for their rank."""
+BASELINES = ("rf", "eps/linear")
+"""Highlighted whatever their rank."""
+
+
+class Undrawable(Exception):
+    """Why a figure cannot be drawn, in words."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A control setting without its dataset."""
+
+    weights: str
+    steps: int
+    cfg: float
+
+    @property
+    def kind(self) -> str:
+        """Of the weights, in words."""
+        return f"{'EMA' if self.weights == 'ema' else self.weights} weights"
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {count(self.steps, 'sampling step')}, guidance {self.cfg:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """A number of each formulation and seed: ``table`` is ``[F, S]``, complete and best ranked first; ``lost`` tells who is
+    left out, and why."""
+
+    table: pd.DataFrame
+    lost: Mapping[str, str]
+
+    @property
+    def mean(self) -> pd.Series[float]:
+        """Over seeds."""
+        return self.table.mean(axis=1)
+
+    @property
+    def sd(self) -> pd.Series[float]:
+        """Standard deviation over seeds, of one training."""
+        return self.table.std(axis=1, ddof=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A run and its ranking (`analysis.ranking.rank`), as the figures need them."""
+
+    run: Run
+    ranking: pd.DataFrame
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The rows of the ranking: none of a confirmation, none that wait for others, only ranked formulations."""
+        rows, _ = settled(ranked(self.run))
+        return rows[rows["formulation"].isin(self.order)]
+
+    @cached_property
+    def order(self) -> list[str]:
+        """All ranked formulations, best first."""
+        return [str(name) for name in self.ranking["formulation"]]
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """In the order of the table."""
+        return [str(name) for name in self.rows["dataset"].unique()]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """In order."""
+        return sorted(int(seed) for seed in self.rows["seed"].unique())
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """The control settings of all datasets."""
+        found = self.rows[["weights", "steps", "cfg"]].drop_duplicates()
+        return [Setting(str(w), int(s), float(c)) for w, s, c in found.itertuples(index=False)]
+
+    @cached_property
+    def validations(self) -> pd.DataFrame:
+        """`analysis.cells.curves` of the trainings that are ranked."""
+        found = cells.curves(self.run)
+        kept = self.rows[["formulation", "dataset", "seed"]].drop_duplicates()
+        return found.merge(kept, on=["formulation", "dataset", "seed"])
+
+    @cached_property
+    def dead(self) -> dict[str, str]:
+        """Formulations without any number, and why: they have a place in the ranking but nothing to show."""
+        states = self.rows.groupby("formulation", observed=True)["status"].unique()
+        return {str(name): _why(found) for name, found in states.items() if "done" not in found}
+
+    def absent(self, what: str) -> Undrawable:
+        """The reason if there is none of what the cells of a run folder hold."""
+        if not self.run.manifests:
+            return Undrawable(f"{self.run.name} is a table without its cells, which hold {what}")
+        return Undrawable(f"no training has left {what}")
+
+    @cached_property
+    def waiting(self) -> dict[str, str]:
+        """Formulations that cannot be ranked before others of their cells are at their end."""
+        names = dict.fromkeys(str(name) for name in ranked(self.run)["formulation"])
+        return {name: "not at its end" for name in names if name not in self.order}
+
+    def left_out(self, lost: Mapping[str, str]) -> str:
+        """A sentence that names who is not in a figure, `waiting` ones too."""
+        return left_out({**lost, **self.waiting})
+
+    def highlighted(self, drawn: Sequence[str]) -> list[str]:
+        """Which of the drawn formulations are shown in colour, best first: all if there are few."""
+        names = [name for name in self.order if name in set(drawn)]
+        if len(names) <= BEST + len(BASELINES):
+            return names
+        return [name for i, name in enumerate(names) if i < BEST or name in BASELINES]
+
+    def by_seed(self, metric: str, dataset: str, setting: Setting) -> Seeds:
+        """A metric at one control setting. Who lacks a finite value in one of the seeds is lost: means over other seeds than
+        those of the rest could not be compared."""
+        if metric not in self.rows:
+            return Seeds(pd.DataFrame(), {})
+        chosen = self.rows["dataset"] == dataset
+        for column in ("weights", "steps", "cfg"):
+            chosen &= self.rows[column] == getattr(setting, column)
+        rows = self.rows[chosen]
+        value = rows[metric].where((rows["status"] == "done") & np.isfinite(rows[metric]))
+        table = rows.assign(value=value).pivot(index="formulation", columns="seed", values="value")
+        table = table.reindex(index=self.order).dropna(axis="columns", how="all")
+        if table.shape[1] == 0:
+            return Seeds(table.iloc[:0], {})
+        complete = table.notna().all(axis=1)
+        states = rows.groupby("formulation", observed=True)["status"].unique()
+        lost = {name: _why(states.get(name, ())) for name in table.index[~complete]}
+        return Seeds(table[complete], lost)
+
+    def usual(self, settings: Sequence[Setting] | None = None) -> Setting:
+        """The setting of the study's table 2: 25 steps, guidance 5; without it the one with most steps and, of these, the
+        guidance nearest to 5. EMA weights if there are any."""
+        found = list(self.settings if settings is None else settings)
+        found = [s for s in found if s.weights == "ema"] or found
+        for setting in found:
+            if (setting.steps, setting.cfg) == (25, 5.0):
+                return setting
+        return min(found, key=lambda s: (-s.steps, abs(s.cfg - 5), s.cfg, s.weights))
+
+    def without_all(self, logs: pd.DataFrame, dataset: str) -> dict[str, str]:
+        """Who lacks a log (`validations`, or some of its rows) in one of the seeds in which others have one, and why."""
+        rows = self.rows[self.rows["dataset"] == dataset]
+        seeds = set(logs["seed"])
+        states = rows.groupby("formulation", observed=True)["status"].unique()
+        have = logs.groupby("formulation", observed=True)["seed"].agg(set)
+        lacking = [name for name in self.order if seeds - have.get(name, set())]
+        return {
+            name: _why([s for s in states.get(name, ()) if s != "done"] or ["no log"]) for name in lacking
+        }
+
+    def highlight_told(self, lit: Sequence[str], names: Sequence[str]) -> str:
+        """Which lines are in colour, if not all."""
+        if len(lit) == len(names):
+            return ""
+        return f"In colour: the {len(lit)} formulations that rank best or are baselines."
+
+    def recipes(self, *metrics: str) -> str:
+        """The full names of metrics, as sentences."""
+        parts = []
+        for metric in metrics:
+            names = self.rows.get(f"{metric}_name", pd.Series(dtype=object)).dropna().astype(str).unique()
+            if len(names):
+                parts.append(f"{METRICS[metric]}: {', '.join(names)}.")
+        return " ".join(parts)
+
+    def seeds_told(self, bars: str = "") -> str:
+        """Over what means are taken, and what the bars are."""
+        if len(self.seeds) == 1:
+            return f"seed {self.seeds[0]} only, so no spread over seeds is known"
+        return f"means over {len(self.seeds)} seeds" + (f", {bars}" if bars else "")
+
+
+METRICS = {"clip": "CLIP score", "fid": "FID", "val_loss": "Validation loss"}
+
+
+def _why(states: Sequence[Any]) -> str:
+    for state in ("diverged", "failed", "pending", "no log"):
+        if state in states:
+            return state
+    return "not finite" if "done" in states else "missing"
+
+
+def left_out(lost: Mapping[str, str]) -> str:
+    """A sentence that names who is not in a figure; empty if all are."""
+    if not lost:
+        return ""
+    reasons = {why: [name for name in lost if lost[name] == why] for why in dict.fromkeys(lost.values())}
+    parts = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+    return f"Left out: {'; '.join(parts)}."
+
+
+def merged(lost: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Who is lost on some datasets, and why; where, if not on all."""
+    found = {}
+    for name in dict.fromkeys(name for names in lost.values() for name in names):
+        reasons = {dataset: names[name] for dataset, names in lost.items() if name in names}
+        everywhere = len(reasons) == len(lost) and len(set(reasons.values())) == 1
+        parts = [f"{why} on {dataset}" for dataset, why in reasons.items()]
+        found[name] = next(iter(reasons.values())) if everywhere else ", ".join(parts)
+    return found
+
+
+def count(number: int, what: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def sentences(*parts: str) -> str:
+    """A caption of what is not empty."""
+    return " ".join(part for part in parts if part)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXPLAINED = {
     "rank_all": "mean index of the Pareto front on CLIP and FID over all control settings; 1 is best",
     "position": "where its place in the order may lie, 95 %",
-    "front_one": "how often it is on front 1 of a setting, in draws of what other seeds would give",
+    "front_one": "how often it is on front 1 of a setting, in the true orders that these seeds allow",
     "wins": "share of datasets and seeds in which its mean front is smaller than the leader's; ties count half",
     "rank_5": "mean front over the settings with 5 steps",
     "rank_50": "mean front over the settings with 50 steps and the guidance of the 5-step settings",

@@ -143,7 +143,7 @@ def _place(ranking: pd.DataFrame) -> list[str]:
     leader = name(str(ranking["formulation"].iloc[0]))
     place = f"its place is {low}" if low == high else f"its place is between {low} and {high}"
     return [
-        f"In draws of what other seeds would give, {leader} comes first in {first:.0f} % of cases; {place} (95 %)."
+        f"Of the true orders that these seeds allow, {leader} comes first in {first:.0f} %; {place} (95 %)."
     ]
 
 
@@ -271,8 +271,8 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> lis
         )
     if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
         told.append(
-            f"The order as a whole would come back on other seeds with a rank correlation of {about['agreement']:.2f} "
-            f"(Kendall; 1 is the same order)."
+            f"The order as a whole agrees with the true orders that these seeds allow to a rank correlation of "
+            f"{about['agreement']:.2f} on average (Kendall; 1 is the same order)."
         )
     tied = ranking["rank_tied"].fillna(False).astype(bool)
     if about["seeds"] > 1 and tied.sum() > 1 and not fresh and not about["provisional"]:

@@ -66,8 +66,8 @@ def lead(frame: pd.DataFrame) -> list[str]:
 
 
 AGAIN = (
-    "In draws of what other seeds would give, rf/lognorm(0.00,1.00) comes first in 71 % of cases; "
-    "its place is between 1 and 3 (95 %)."
+    "Of the true orders that these seeds allow, rf/lognorm(0.00,1.00) comes first in 71 %; its place is between 1 and 3 "
+    "(95 %)."
 )
 
 

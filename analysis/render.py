@@ -113,13 +113,19 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
     values: Sequence[Any] = list(ranking[column])
     if column == "position":
         ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
-        return [f"{low:.0f}-{high:.0f}" if low == low else "" for low, high in ends]
+        return [_span(low, high) for low, high in ends]
     written = [number(v) for v in values]
     if column in INTERVALS and f"{column}_low" in ranking:
         half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
         digits = _digits(ranking, column)
         written = [w if h != h else f"{w} ±{h:.{digits}f}" for w, h in zip(written, half, strict=True)]
     return written
+
+
+def _span(low: float, high: float) -> str:
+    if low != low:
+        return ""
+    return f"{low:.0f}" if low == high else f"{low:.0f}-{high:.0f}"
 
 
 def _number(ranking: pd.DataFrame, column: str) -> Any:

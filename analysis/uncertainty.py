@@ -58,11 +58,11 @@ class Known:
 
     @property
     def agreement(self) -> float | None:
-        """Mean Kendall correlation of the reported order of formulations with orders that are as likely to be the true one."""
+        """Mean Kendall correlation of the reported order with orders that are as likely to be the true one."""
         return None if self.stability is None else float(self.stability.agreement)
 
     def draws(self) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
-        """Mean fronts ``[B, F]`` of tables as likely as ours to be near the truth, and whose they are; None with one seed."""
+        """Mean fronts ``[B, F]`` of tables as likely to be near the truth, and whose they are; None with one seed."""
         return (None, ()) if self.stability is None else (self.stability.draws, self.stability.names)
 
     def p_value(self, one: str, other: str) -> float:
@@ -98,16 +98,25 @@ def of(table: Wide) -> Known:
 
 
 def _stability(table: Wide) -> Stability | None:
-    """How firm the whole ranking is, over the control settings that every seed has."""
+    """How firm the whole ranking is, over the control settings that every seed has.
+
+    Noise of FID is drawn in logarithms, unless the table has a FID that is not positive; fronts are the same either way.
+    """
     _, rows = table.controls()
     lost = np.any([np.isnan(table.values[m][rows]).any(axis=(0, 1)) for m in table.objectives], axis=0)
     if rows.size == 0 or (~lost).sum() < 2:
         return None
-    points = np.stack(
-        [np.log(table.values[m]) if m == "fid" else table.values[m] for m in table.objectives], axis=-1
-    )
+    points = np.stack([_additive(table, m) for m in table.objectives], axis=-1)
     points = points[rows]  # [C, S, F, K]
     return stability(np.moveaxis(points, 2, 0), list(table.names), [m == "clip" for m in table.objectives])
+
+
+def _additive(table: Wide, metric: str) -> NDArray[np.float64]:
+    """A metric on the scale on which its noise is about the same everywhere."""
+    values = table.values[metric]
+    if metric != "fid" or (values <= 0).any():
+        return values
+    return np.asarray(np.log(values))
 
 
 def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:

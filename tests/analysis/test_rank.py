@@ -290,3 +290,13 @@ def test_fronts_of_the_published_25_step_table() -> None:
     both = rank(frame).set_index("formulation")["rank_all"]
     assert both["rf/lognorm(0.00,1.00)"] == 1.5
     assert both["edm(-1.20,1.20)"] == 5.5
+
+
+def test_a_distance_that_is_not_positive_ranks_as_it_is() -> None:
+    frame = study(formulations=5, seeds=3)
+    frame.loc[frame["formulation"] == "rf/mode(2.00)", "fid"] -= 30.0
+    found = rank(frame).set_index("formulation")
+    assert found["rank_all"]["rf/mode(2.00)"] == 1.0
+    assert found["position_low"]["rf/mode(2.00)"] == 1
+    assert found["fid_low"].isna()["rf/mode(2.00)"]
+    assert found["fid_low"].notna().sum() == 4

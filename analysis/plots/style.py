@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,6 +151,7 @@ def shown(name: str) -> str:
     return f"{name[:half]}…{name[-half:]}"
 
 
+@cache
 def text_width(text: str, size: float = SMALL) -> float:
     """Points."""
     from matplotlib.font_manager import FontProperties

@@ -134,11 +134,13 @@ class Amounts:
 
     @cached_property
     def evaluation_files(self) -> int:
-        """Bytes that an evaluation leaves: images, and values of each sample."""
+        """Bytes that an evaluation leaves: images with path lengths, and values of each sample, at most."""
         shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
-        images = HEADER + ENTRY + samples * shape.channels * shape.resolution**2
-        values = (self.grid.evaluation.extractor.partition(":")[0] != "inception") + (
-            len(PARTS) if self.dataset == "shapes" else 0
+        images = HEADER + 2 * ENTRY + samples * (shape.channels * shape.resolution**2 + 4)
+        values = (
+            2
+            + (self.grid.evaluation.extractor.partition(":")[0] != "inception")
+            + (len(PARTS) if self.dataset == "shapes" else 0)
         )
         return settings * (images + values * (4 * samples + ENTRY)) + HEADER
 

@@ -4,11 +4,20 @@
 
 with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output. For straight paths and for EDM this is
 Euler's step of the probability-flow ODE; for variance-preserving paths it is DDIM. The last step returns ``x^``.
+
+How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
+clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
+
+    path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last step
+
+For rectified flow this is ``sum |v dt|`` as in table 6 of arXiv 2403.03206. A straight path has ``s_0 |n - x|``; sampling
+starts at ``s_0 = 1``, but where a path ends short of noise or the output cannot be decoded there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +32,15 @@ from formulations import Coeffs, Formulation, split
 
 CHUNK = {"cpu": 256, "cuda": 4096}
 """Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
+
+
+class Sampled(NamedTuple):
+    """Images, and how far each has come from its noise."""
+
+    images: Tensor
+    """``[E, n, C, H, W]``"""
+    path_length: Tensor
+    """``[E, n]``, float32, in units of the normalised images"""
 
 
 def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -49,8 +67,8 @@ def generate(
     setting: Setting,
     grid: str = "native",
     precision: str = "float32",
-) -> Iterator[Tensor]:
-    """Yield normalised images ``[E, n, C, H, W]`` chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
+) -> Iterator[Sampled]:
+    """Yield normalised images chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
 
     ``weights [E, P]`` are the members' parameters; a guidance scale of 1 evaluates the model once a step, any other twice.
     """
@@ -76,19 +94,22 @@ def evaluations(cfg: float) -> int:
 
 def solve(
     model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float, precision: str
-) -> Tensor:
-    """Follow ``path`` from pure noise ``[n, C, H, W]`` to clean images ``[E, n, C, H, W]``."""
+) -> Sampled:
+    """Follow ``path`` (scalars ``[E, steps, 1]``) from pure noise ``[n, C, H, W]`` to clean images."""
     steps, size = path.a.shape[1], len(noise)
+    clock = path.b / (path.a + path.b)
+    passed = clock - torch.cat([clock[:, 1:], torch.zeros_like(clock[:, :1])], dim=1)
     first = at(path, 0)
     x_t = torch.hypot(first.a, first.b)[..., None, None, None] * noise
-    clean = x_t
+    clean, length = x_t, torch.zeros_like(x_t[:, :, 0, 0, 0])
     for k in range(steps):
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
         clean, direction = split(guided(model, x_t, here, text, cfg, precision), x_t, here)
+        length += passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4))
         if k + 1 < steps:
             after = at(path, k + 1)
             x_t = after.a[..., None, None, None] * clean + after.b[..., None, None, None] * direction
-    return clean
+    return Sampled(clean, length)
 
 
 def guided(

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.metrics.clip_score import clip_scores
 from bench.metrics.composition import compositional_accuracy
 from bench.metrics.frechet import Moments, frechet
+from bench.metrics.influence import influence
 from bench.metrics.kid import kid
 from bench.seeds import seed_for
 from bench.setup import Setup, features
@@ -26,12 +27,17 @@ class Measured:
     per_sample: dict[str, np.ndarray[Any, Any]]
 
 
-def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None) -> Measured:
+def measure(
+    images: Tensor, setup: Setup, captions: Sequence[str] | None = None, path_length: Tensor | None = None
+) -> Measured:
     """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``.
 
     CLIP score (mean cosine x 100), Fréchet and kernel distance to the validation images, and for ``shapes`` the share of
     pictures that show what their caption says: colours, shapes, sizes, relation, background, all of them, and as
     ``composition`` the mean over the five parts, as GenEval (arXiv 2310.11513) averages over its tasks.
+
+    The samples' ``fid`` are influence values (:mod:`bench.metrics.influence`), there only if n is large enough for them.
+    ``path_length [n]`` is how far each sample has come (:mod:`bench.generate`); its mean is None if one is not finite.
     """
     found = features(setup.extractor, images)
     values: dict[str, float | None] = {"clip": None}
@@ -41,6 +47,9 @@ def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None)
         per_sample["clip"] = clip_scores(found, texts)
         values["clip"] = float(per_sample["clip"].mean())
     distance = kid(found, setup.reference, within=setup.within)
+    moved = influence(found, setup.moments)
+    if moved is not None:
+        per_sample["fid"] = moved
     values |= {
         "fid": frechet(Moments.of(found), setup.moments),
         "kid": distance.value,
@@ -51,6 +60,10 @@ def measure(images: Tensor, setup: Setup, captions: Sequence[str] | None = None)
         per_sample |= {f"composition_{part}": hit for part, hit in parts.items()}
         values |= {f"composition_{part}": float(hit.mean()) for part, hit in parts.items()}
         values["composition"] = float(np.mean([hit.mean() for part, hit in parts.items() if part != "all"]))
+    if path_length is not None:
+        per_sample["path_length"] = path_length.numpy()
+        mean = float(per_sample["path_length"].mean(dtype=np.float64))
+        values["path_length"] = mean if np.isfinite(mean) else None
     return Measured(values, per_sample)
 
 

@@ -26,9 +26,11 @@ from bench.batches import Batches, validation_batch
 from bench.config import Evaluation, Setting, full
 from bench.control import Bench, Control
 from bench.device import check_device
+from bench.generate import Sampled
 from bench.measure import measure
 from bench.pictures import Lost, Pictures
 from bench.plan import Planned
+from bench.profile import profile
 from bench.provenance import Changed, inputs, provenance, verify, verify_unfinished
 from bench.setup import Setup
 from bench.train import Trained, finite, train
@@ -100,7 +102,8 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
                 bench.control.say(f"trained from the start: {error}")
                 checkpoint.clear(planned.folder)
     for planned in pack:
-        known = inputs(setup, formulations.get(planned.cell.formulation))
+        formulation = formulations.get(planned.cell.formulation)
+        known = {**inputs(setup, formulation), "profile": profile(formulation)}
         store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
 
 
@@ -193,9 +196,9 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
     with ThreadPoolExecutor(MEASURERS) if bench.device.type == "cuda" else nullcontext() as threads:
         waiting = []
         try:
-            for name, control, images in Pictures(alive, members, setup, evaluation, bench):
-                for kept, pictures in zip(found, images, strict=True):
-                    task = (kept, name, control, pictures, setup)
+            for name, control, samples in Pictures(alive, members, setup, evaluation, bench):
+                for kept, *parts in zip(found, *samples, strict=True):
+                    task = (kept, name, control, Sampled(*parts), setup)
                     if threads:
                         waiting.append(threads.submit(take, *task))
                     else:
@@ -228,10 +231,10 @@ class Found:
     per_sample: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def take(kept: Found, name: str, control: tuple[str, Setting], pictures: torch.Tensor, setup: Setup) -> None:
-    """Measure one setting's ``pictures [n, C, H, W]`` of one cell."""
+def take(kept: Found, name: str, control: tuple[str, Setting], samples: Sampled, setup: Setup) -> None:
+    """Measure the samples of one cell by one setting: uint8 images ``[n, C, H, W]``, path lengths ``[n]``."""
     weights, (steps, cfg) = control
-    measured = measure(pictures, setup)
+    measured = measure(samples.images, setup, path_length=samples.path_length)
     kept.settings[name] = {"weights": weights, "steps": steps, "cfg": cfg, **measured.values}
     for key, values in measured.per_sample.items():
         kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))

@@ -1,5 +1,7 @@
 """The images of a pack, one control setting after the other: read if they are there, else generated and written.
 
+A file holds ``images`` (uint8 ``[n, C, H, W]``) and beside them ``path_length`` (float32 ``[n]``, :mod:`bench.generate`).
+
 They are kept under the hash of how they are sampled, so that other settings or another extractor generate nothing again.
 """
 
@@ -13,7 +15,7 @@ import torch
 from bench import store
 from bench.config import Evaluation, Setting
 from bench.control import Bench
-from bench.generate import control_settings, evaluations, generate, setting_name, start_noise
+from bench.generate import Sampled, control_settings, evaluations, generate, setting_name, start_noise
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.plan import Planned
@@ -30,7 +32,7 @@ class Lost(Exception):
 
 
 class Pictures:
-    """Iterates over (name, control setting, uint8 images ``[E, n, C, H, W]``). Raises :class:`Lost` for damaged weights."""
+    """Iterates over (name, control setting, samples with uint8 images). Raises :class:`Lost` for damaged weights."""
 
     def __init__(
         self,
@@ -58,52 +60,54 @@ class Pictures:
         steps, cfg = control[1]
         return steps * evaluations(cfg) * len(self.rows)
 
-    def __iter__(self) -> Iterator[tuple[str, tuple[str, Setting], torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[str, tuple[str, Setting], Sampled]]:
         for control in self.settings:
             name = setting_name(*control)
             with self.bench.stages("generate"):
-                images = self.kept(name)
-                if images is None:
-                    images = self.generated(name, control)
+                samples = self.kept(name)
+                if samples is None:
+                    samples = self.generated(name, control)
                 else:
                     self.done += self.cost(control)
                     self.bench.watch("evaluate", f"{name}, there already", self.done / self.work)
-            yield name, control, images
+            yield name, control, samples
 
     def files(self, name: str) -> list[Path]:
         """Where the images of a setting are kept, for each cell."""
         return [store.images_file(p.folder, self.evaluation.sampling, name) for p in self.pack]
 
-    def kept(self, name: str) -> torch.Tensor | None:
-        """The images if all cells have them undamaged."""
+    def kept(self, name: str) -> Sampled | None:
+        """The images and their path lengths if all cells have them undamaged."""
         files = self.files(name)
         if not all(path.exists() for path in files):
             return None
         try:
-            return torch.stack([store.read_tensors(path)[0]["images"] for path in files])
-        except (store.Damaged, KeyError, RuntimeError) as error:
+            found = [read(path) for path in files]
+            return Sampled(*map(torch.stack, zip(*found, strict=True)))
+        except (store.Damaged, RuntimeError) as error:
             self.bench.control.say(f"generated again: {error}")
             return None
 
-    def generated(self, name: str, control: tuple[str, Setting]) -> torch.Tensor:
+    def generated(self, name: str, control: tuple[str, Setting]) -> Sampled:
         """Generate the images of a setting, and keep them."""
         (kind, setting), cell, setup = control, self.pack[0].cell, self.setup
         model, flat = self.model()
         matrix, noise = self.weights(kind, flat), start_noise(setup.data.name, len(self.rows), self.shape())
         recipe = (self.evaluation.grid, cell.training.precision)
-        parts = []
+        images, lengths = [], []
         for part in generate(
             model, flat, matrix, self.members, setup.captions, self.rows, noise, setting, *recipe
         ):
-            parts.append(setup.data.denormalize(part).cpu())
-            self.done += part.shape[1] * setting[0] * evaluations(setting[1])
+            images.append(setup.data.denormalize(part.images).cpu())
+            lengths.append(part.path_length.cpu())
+            self.done += part.images.shape[1] * setting[0] * evaluations(setting[1])
             self.bench.watch("evaluate", f"{name}, {len(self.rows)} images", self.done / self.work)
-        images = torch.cat(parts, dim=1)
+        samples = Sampled(torch.cat(images, dim=1), torch.cat(lengths, dim=1))
         with self.bench.stages("store"):
             self.bench.control.guard([planned.folder for planned in self.pack])
-            for path, pictures in zip(self.files(name), images, strict=True):
-                store.write_tensors(path, {"images": pictures})
-        return images
+            for path, *each in zip(self.files(name), *samples, strict=True):
+                store.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)))
+        return samples
 
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
@@ -130,3 +134,12 @@ class Pictures:
                     raise Lost(planned, error) from None
             self._weights = kind, torch.stack(rows).to(self.bench.device)
         return self._weights[1]
+
+
+def read(path: Path) -> Sampled:
+    """The samples of one cell. Raises :class:`bench.store.Damaged` for a file that lacks a part of them."""
+    kept = store.read_tensors(path)[0]
+    lacking = [part for part in Sampled._fields if part not in kept]
+    if lacking:
+        raise store.Damaged(f"{path} holds no {' and no '.join(lacking)}")
+    return Sampled(*(kept[part] for part in Sampled._fields))

@@ -169,9 +169,9 @@ def _overview() -> str:
 
 def describe(f: Formulation) -> str:
     """Text for people: formula, the seven scalars at a few quantiles, the budget per fifth of the clock."""
-    from formulations.profile import budget
+    from formulations.profile import budget, law
 
-    lines = [f.name, *(f"  {part.strip()}" for part in f.formula.split(";")), f"  times {_law(f)}"]
+    lines = [f.name, *(f"  {part.strip()}" for part in f.formula.split(";")), f"  times {law(f)}"]
     u = torch.tensor(U, dtype=torch.float64)
     t = f.times(u)
     lines.append("  " + "".join(f"{head:>9}" for head in ("u", "t", "clock", *Coeffs._fields)))
@@ -181,12 +181,6 @@ def describe(f: Formulation) -> str:
         shares = "  ".join(f"{100 * z:.0f}%" for z in budget(f, progress=progress))
         lines.append(f"  training budget per fifth of the clock{phase}, data to noise:  {shares}")
     return "\n".join(lines)
-
-
-def _law(f: Formulation) -> str:
-    """The sampler's name and the first line of its documentation."""
-    entry = sampler_registry.entries.get(f.law.name.partition("(")[0])
-    return f"{f.law.name}: {entry.summary}".replace("``", "") if entry else f.law.name
 
 
 if __name__ == "__main__":

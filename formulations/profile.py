@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formulations.formulation import EDGE_U, Formulation
+from samplers.base import registry
 from samplers.lazy import lazy
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 else:
     torch = lazy("torch")
+
+
+def law(f: Formulation) -> str:
+    """The sampler's name and the first line of its documentation."""
+    entry = registry.entries.get(f.law.name.partition("(")[0])
+    return f"{f.law.name}: {entry.summary}".replace("``", "") if entry else f.law.name
 
 
 def velocity_weight(f: Formulation, t: Tensor) -> Tensor:

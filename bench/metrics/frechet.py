@@ -3,11 +3,12 @@
 With features ``x ~ (m1, S1)`` and ``y ~ (m2, S2)`` (Heusel et al. 2017, arXiv 1706.08500, Eq. 6; Dowson &
 Landau 1982):
 
-    d = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2
+    d = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S2^1/2 S1 S2^1/2)^1/2
 
 The symmetric form has a symmetric positive semi-definite matrix under the root, so two symmetric
 eigendecompositions in float64 give the trace; no general matrix root (`scipy.linalg.sqrtm`), no complex
-numbers, and no offset on the diagonal for rank-deficient covariances (fewer images than dimensions).
+numbers, and no offset on the diagonal for rank-deficient covariances (fewer images than dimensions). One of the
+two is of the reference, which keeps its root.
 
 The value falls with the number of images (its bias is positive and differs between models), so only values
 with equal ``n`` are comparable: the metric's name carries ``n`` (`bench.metrics.names`).
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,6 +80,13 @@ class Moments:
             raise ValueError(f"a covariance needs at least 2 rows, not {self.n}")
         return self.scatter / (self.n - 1)
 
+    @cached_property
+    def root(self) -> Tensor:
+        """Symmetric square root of the covariance ``[D, D]``, kept for the next distance to the same reference."""
+        values, vectors = torch.linalg.eigh(torch.from_numpy(self.cov))
+        root: Tensor = (vectors * positive(values).sqrt()) @ vectors.T
+        return root
+
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """As named arrays, for safetensors; `from_arrays` is the inverse."""
         return {"n": np.array([self.n], dtype=np.int64), "mean": self.mean, "scatter": self.scatter}
@@ -98,7 +107,7 @@ class Moments:
 
 def frechet(m1: Moments, m2: Moments) -> float:
     """Squared Frechet distance ``d`` of the module's formula, in squared units of the features; never
-    negative.
+    negative. ``m2`` is the reference; the distance is symmetric, but its cost is not.
 
     NaN if a feature was not finite. Raises ``ValueError`` for fewer than two rows or differing dimensions.
     """
@@ -112,14 +121,12 @@ def frechet(m1: Moments, m2: Moments) -> float:
         and s2.isfinite().all()
     ):
         return float("nan")
-    values, vectors = torch.linalg.eigh(s1)
-    root = (vectors * _positive(values).sqrt()) @ vectors.T
-    cross = _positive(torch.linalg.eigvalsh(root @ s2 @ root)).sqrt().sum()
+    cross = positive(torch.linalg.eigvalsh(m2.root @ s1 @ m2.root)).sqrt().sum()
     gap = m1.mean - m2.mean
     return max(0.0, float(gap @ gap + s1.trace() + s2.trace() - 2 * cross))
 
 
-def _positive(values: Tensor) -> Tensor:
+def positive(values: Tensor) -> Tensor:
     """Eigenvalues with those inside the rounding error of the largest set to 0.
 
     The square root would lift them from 1e-16 to 1e-8 of the largest, times the rank deficiency.

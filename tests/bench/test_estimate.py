@@ -205,13 +205,14 @@ def test_the_sizes_of_files_are_those_of_real_ones(
     weights = Flat(MMDiT(amounts.shape, 1))
     store.write_tensors(tmp_path / "ema.safetensors", weights.member(weights.weights[0]))
     pictures = torch.zeros(12, 3, resolution, resolution, dtype=torch.uint8)
-    parts = measure(pictures, setup).per_sample
+    parts = [*measure(pictures, setup, path_length=torch.zeros(12)).per_sample, "fid"]
     values, images = {}, 0
     for weights_name, setting in control_settings(grid.evaluation):
         name = setting_name(weights_name, setting)
         values |= {f"{name}/{key}": torch.zeros(samples) for key in parts}
         path = store.images_file(tmp_path, grid.evaluation.sampling, name)
-        store.write_tensors(path, {"images": pictures[:1].repeat(samples, 1, 1, 1)})
+        each = {"images": pictures[:1].repeat(samples, 1, 1, 1), "path_length": torch.zeros(samples)}
+        store.write_tensors(path, each)
         images += path.stat().st_size
     store.write_tensors(tmp_path / "per_sample.safetensors", values)
     left = 2 * (tmp_path / "ema.safetensors").stat().st_size

@@ -1,4 +1,4 @@
-"""Sampling: one update for every path, guidance on the output, the same noise for everybody."""
+"""Sampling: one update for every path, guidance on the output, the same noise for everybody; how far samples come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from torch import Tensor
 
 from bench.coefficients import at
 from bench.config import Grid, Setting
-from bench.generate import CHUNK, chunk, generate, guided, setting_name, solve, start_noise, trajectory
+from bench.generate import (
+    CHUNK,
+    Sampled,
+    chunk,
+    generate,
+    guided,
+    setting_name,
+    solve,
+    start_noise,
+    trajectory,
+)
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.setup import Setup
@@ -37,12 +47,18 @@ def gaussian_optimum(path: Coeffs) -> Callable[..., Tensor]:
     return network
 
 
-def sample(name: str, steps: int, grid: str = "native", noise: Tensor | None = None) -> Tensor:
+def sample(name: str, steps: int, grid: str = "native", noise: Tensor | None = None) -> Sampled:
+    """Twelve samples of the only member, by the optimum."""
     path = trajectory([get(name)], steps, grid, CPU)
     given = noise if noise is not None else torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
-    nothing = torch.zeros(12, 1, 1)
-    text, network = (nothing, nothing[:, 0]), gaussian_optimum(path)
-    return solve(network, path, given, text, 1.0, "float32")[0]  # type: ignore[arg-type]
+    return follow(path, given, gaussian_optimum(path))
+
+
+def follow(path: Coeffs, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
+    nothing = torch.zeros(len(noise), 1, 1)
+    text = (nothing, nothing[:, 0])
+    images, length = solve(network, path, noise, text, 1.0, "float32")  # type: ignore[arg-type]
+    return Sampled(images[0], length[0])
 
 
 @pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
@@ -54,21 +70,23 @@ def test_many_steps_with_the_optimum_reach_the_data(name: str, grid: str) -> Non
     """
     noise = torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
     exact = PRIOR_MEAN + PRIOR_STD * noise
-    coarse, fine = ((sample(name, steps, grid) - exact).abs().max() for steps in (20, 400))
+    coarse, fine = ((sample(name, steps, grid).images - exact).abs().max() for steps in (20, 400))
     assert fine < (0.04 if name.endswith("/linear") else 0.02)
     assert fine < coarse
 
 
 def test_the_step_is_euler_for_rectified_flow() -> None:
     noise = torch.randn(12, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    x, steps = noise.double(), 8
+    x, steps, length = noise.double(), 8, torch.zeros(12)
     for k in range(steps):
         t = 1 - k / steps
         variance = (1 - t) ** 2 * PRIOR_STD**2 + t**2
         clean = PRIOR_MEAN + (1 - t) * PRIOR_STD**2 / variance * (x - (1 - t) * PRIOR_MEAN)
         velocity = (x - clean) / t
-        x = x - velocity / steps
-    torch.testing.assert_close(sample("rf", steps, noise=noise).double(), x, rtol=1e-5, atol=1e-5)
+        x, length = x - velocity / steps, length + velocity.abs().flatten() / steps
+    found = sample("rf", steps, noise=noise)
+    torch.testing.assert_close(found.images.double(), x, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.path_length.double(), length, rtol=1e-5, atol=1e-5)
 
 
 def test_the_step_is_karras_euler_for_edm() -> None:
@@ -80,7 +98,40 @@ def test_the_step_is_karras_euler_for_edm() -> None:
     for sigma, after in zip(sigmas.tolist(), [*sigmas[1:].tolist(), 0.0], strict=True):
         denoised = PRIOR_MEAN + PRIOR_STD**2 / (PRIOR_STD**2 + sigma**2) * (x - PRIOR_MEAN)
         x = x + (after - sigma) * (x - denoised) / sigma
-    torch.testing.assert_close(sample("edm(-1.2,1.2)", steps, noise=noise).double(), x, rtol=1e-4, atol=1e-4)
+    found = sample("edm(-1.2,1.2)", steps, noise=noise).images
+    torch.testing.assert_close(found.double(), x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
+@pytest.mark.parametrize(("grid", "steps"), [("native", 5), ("common", 1), ("common", 7)])
+def test_a_straight_path_is_as_long_as_its_ends_are_apart(name: str, grid: str, steps: int) -> None:
+    """A network that always answers with one image and one noise: |n - x|, times the clock at which sampling starts."""
+    path = trajectory([get(name)], steps, grid, CPU)
+    image, noise = torch.randn(2, 6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    step, first = iter(range(steps)), at(path, 0)
+
+    def network(*_: Tensor) -> Tensor:
+        here = at(path, next(step))
+        return here.p * image[None] + here.q * noise[None]
+
+    start = (first.a * image + first.b * noise) / torch.hypot(first.a, first.b)  # which is noise where a = 0
+    found = follow(path, start, network)
+    apart = (noise - image).flatten(1).norm(dim=1)
+    torch.testing.assert_close(found.images, image, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        found.path_length, apart * (first.b / (first.a + first.b))[0], rtol=1e-3, atol=0
+    )
+    assert found.path_length.dtype == torch.float32
+    if name.startswith(("rf", "v/cos")):
+        torch.testing.assert_close(found.path_length, apart, rtol=1e-3, atol=0)
+
+
+def test_paths_are_as_long_in_the_coordinates_of_another_formulation() -> None:
+    """With the same optimum, over the same noise levels: lengths do not depend on the path's own scale."""
+    known = sample("rf", 9, "common").path_length
+    assert known.std() > 0.1
+    for name in ("v/cos", "x/rf@v", "F(0.50)/cos"):
+        torch.testing.assert_close(sample(name, 9, "common").path_length, known, rtol=1e-3, atol=1e-4)
 
 
 def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:
@@ -111,23 +162,25 @@ def run(
     setting: Setting,
     how: str = "native",
     precision: str = "float32",
-) -> Tensor:
+) -> Sampled:
     model, flat = tiny(setup, grid, len(names))
     rows = setup.captions.rows(setup.chosen)
     noise = start_noise("shapes", len(rows), (3, 16, 16))
     members = [get(n) for n in names]
     parts = generate(model, flat, weights, members, setup.captions, rows, noise, setting, how, precision)
-    return torch.cat(list(parts), dim=1)
+    return Sampled(*(torch.cat(each, dim=1) for each in zip(*parts, strict=True)))
 
 
 def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
     listed = ["rf", "eps/linear", "edm(-1.2,1.2)"]
     weights = tiny(setup, grid, 3)[1].weights
     together = run(setup, grid, listed, weights, (4, 2.5))
-    assert together.shape == (3, 12, 3, 16, 16)
+    assert together.images.shape == (3, 12, 3, 16, 16)
+    assert together.path_length.shape == (3, 12)
     for e, name in enumerate(listed):
         alone = run(setup, grid, [name], weights[e : e + 1], (4, 2.5))
-        torch.testing.assert_close(alone[0], together[e], rtol=1e-4, atol=1e-4)
+        for one, pack in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], pack[e], rtol=1e-4, atol=1e-4)
 
 
 def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +196,10 @@ def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest
         sizes.clear()
 
 
-def spy(sizes: list[int]) -> Callable[..., Tensor]:
+def spy(sizes: list[int]) -> Callable[..., Sampled]:
     """The sampler, noting how many samples it is given at once."""
 
-    def solved(model: MMDiT, path: Coeffs, noise: Tensor, *rest: Any) -> Tensor:
+    def solved(model: MMDiT, path: Coeffs, noise: Tensor, *rest: Any) -> Sampled:
         sizes.append(len(noise))
         return solve(model, path, noise, *rest)
 
@@ -163,7 +216,7 @@ def test_a_chunk_is_shared_by_the_members() -> None:
 def test_bf16_images_stay_near_float32(setup: Setup, grid: Grid) -> None:
     weights = tiny(setup, grid, 2)[1].weights
     usual, half = (
-        run(setup, grid, ["rf", "edm(-1.2,1.2)"], weights, (4, 2.5), precision=precision)
+        run(setup, grid, ["rf", "edm(-1.2,1.2)"], weights, (4, 2.5), precision=precision).images
         for precision in ("float32", "bf16")
     )
     assert half.dtype == torch.float32
@@ -174,7 +227,9 @@ def test_bf16_images_stay_near_float32(setup: Setup, grid: Grid) -> None:
 def test_the_grid_option_matters_where_grids_differ(setup: Setup, grid: Grid) -> None:
     weights = tiny(setup, grid, 1)[1].weights
     for name, same in (("rf", True), ("v/cos", False), ("edm(-1.2,1.2)", False)):
-        native, common = (run(setup, grid, [name], weights, (5, 1.0), how) for how in ("native", "common"))
+        native, common = (
+            run(setup, grid, [name], weights, (5, 1.0), how).images for how in ("native", "common")
+        )
         assert torch.allclose(native, common, atol=1e-4) is same, name
 
 

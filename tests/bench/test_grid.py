@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from bench import grid, store
+from bench.profile import profile
 from bench.report import TABLES
 from bench.stages import STAGES
+from formulations import get
 
 from .runs import SMALL, files, metrics, written
 
@@ -45,6 +47,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     for cell in cells:
         config = json.loads((cell / "config.json").read_text())
         assert config["cell"]["dataset"] == "shapes"
+        assert config["profile"] == profile(get(config["cell"]["formulation"]))
         lines = metrics(cell)
         assert [line["step"] for line in lines] == [4, 8, 12]
         status = json.loads((cell / "status.json").read_text())
@@ -92,11 +95,12 @@ def test_where_the_time_went_is_written_and_said(
     for cell in (out / "cells").iterdir():
         facts = json.loads((cell / "status.json").read_text())["training"]
         assert (facts["pack"], facts["compiled"]) == (members, False)
-    spent, (summary, listed_files) = timings(out), printed.out.splitlines()[-2:]
+    spent, (summary, listed_files, page) = timings(out), printed.out.splitlines()[-3:]
     assert all(spent[stage] > 0 for stage in STAGES)
     listed = ", ".join(f"{stage} {spent[stage]:.0f}" for stage in STAGES)
     assert summary == f"2 cells, {spent['total']:.0f} s ({listed}). In {out}:"
     assert set(listed_files.split()) == {*TABLES, "timings.json", "cells/"}
+    assert page.startswith("one page with everything: python -m analysis.report ")
 
 
 def test_results_are_tidy(finished: Path) -> None:
@@ -116,17 +120,25 @@ def test_per_sample_values_average_to_the_result(finished: Path) -> None:
         result = json.loads(file.read_text())
         per_sample = load_file(file.parent / "per_sample.safetensors")
         for name, values in result["settings"].items():
-            assert per_sample[f"{name}/clip"].mean().item() == pytest.approx(values["clip"], abs=1e-3)
+            for metric in ("clip", "path_length"):
+                mean = per_sample[f"{name}/{metric}"].mean().item()
+                assert mean == pytest.approx(values[metric], abs=1e-3)
 
 
 def test_every_setting_has_its_images(finished: Path) -> None:
     for cell in (finished / "cells").iterdir():
         (folder,) = cell.glob("images-*")
-        images = {file.stem: load_file(file)["images"] for file in folder.iterdir()}
+        files = {file.stem: load_file(file) for file in folder.iterdir()}
+        images = {name: each["images"] for name, each in files.items()}
         assert set(images) == {"ema-4-1", "ema-2-5", "raw-4-1", "raw-2-5"}
         assert all(each.shape == (12, 3, 16, 16) for each in images.values())
         assert all(each.dtype == torch.uint8 for each in images.values())
         assert not torch.equal(images["ema-4-1"], images["raw-4-1"])
+        lengths = [each["path_length"] for each in files.values()]
+        assert all(each.shape == (12,) and each.dtype == torch.float32 for each in lengths)
+        assert all((each > 1).all() for each in lengths), (
+            "noise of 768 numbers and an image are farther apart"
+        )
 
 
 def test_yardsticks_order(finished: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import grid, pack, train
+from bench import grid, pack, store, train
 
 from .runs import OFTEN, SMALL, cell_of, files, metrics, trainings, written
 
@@ -105,7 +105,7 @@ def test_a_failed_training_goes_on_or_starts_anew_as_asked(
 def test_failed_measuring_does_not_train_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*given: Any) -> None:
+    def broken(*given: Any, **named: Any) -> None:
         raise OSError("disk full")
 
     command = [*SMALL, "--out", str(tmp_path / "run")]
@@ -177,6 +177,9 @@ def test_what_was_deleted_or_damaged_is_made_again(
         picture.unlink() if gone else picture.write_bytes(b"noise")
         result.unlink()
         again()
+    store.write_tensors(picture, {"images": store.read_tensors(picture)[0]["images"]})
+    result.unlink()
+    assert f"generated again: {picture} holds no path_length" in again()
     assert written(out, "ema.safetensors") == weights
     assert trainings(cell) == 1
     (cell / "ema.safetensors").unlink()

@@ -47,6 +47,31 @@ def test_composition_is_the_mean_of_its_parts(setup: Setup) -> None:
     assert 0 < values["composition"] < 1
 
 
+def test_values_of_samples_for_the_frechet_distance_need_enough_samples(setup: Setup) -> None:
+    rows = np.resize(np.arange(96), 128)
+    images, captions = (
+        torch.from_numpy(setup.data.train.images[rows]),
+        [setup.data.train.captions[i] for i in rows],
+    )
+    values = measure(images, setup, captions).per_sample["fid"]
+    assert values.shape == (128,)
+    assert values.mean() == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(values[:32], values[96:], rtol=1e-6, err_msg="the same images")
+    assert "fid" not in measure(images[:127], setup, captions[:127]).per_sample, (
+        "two for each of 64 dimensions"
+    )
+
+
+def test_path_lengths_are_averaged(setup: Setup) -> None:
+    images, lengths = torch.from_numpy(setup.data.train.images[:12]), torch.arange(12.0)
+    found = measure(images, setup, path_length=lengths)
+    assert found.values["path_length"] == 5.5
+    np.testing.assert_array_equal(found.per_sample["path_length"], lengths)
+    lengths[3] = torch.inf
+    assert measure(images, setup, path_length=lengths).values["path_length"] is None
+    assert "path_length" not in measure(images, setup).values
+
+
 def test_yardsticks(setup: Setup) -> None:
     found = yardsticks(setup)
     assert found["n"] == 12

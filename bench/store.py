@@ -9,7 +9,7 @@
     DIR/cells/ID/lease.json           which worker is at it now
     DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
     DIR/cells/ID/{ema,raw}.safetensors
-    DIR/cells/ID/images-SAMPLING/     images under the hash of how they are sampled, a file for each control setting
+    DIR/cells/ID/images-SAMPLING/     images and path lengths under the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
     DIR/yardsticks/RECIPE/            the same measurements of real images, a file for each dataset
     DIR/submissions/ID/               what was handed to workers (:mod:`bench.launch.submission`)
@@ -17,8 +17,8 @@
     DIR/.lock                         held by a command while it plans and submits
     DIR/results.parquet, ranking.csv, samples.png, yardsticks.json, timings.json
 
-Each file has one writer, and is written beside its place, synced, and renamed. Files of tensors carry the sha256 of their
-content.
+Each file has one writer, and is written beside its place, synced, and renamed; ``results.parquet`` is made from the cells by
+whoever reads the folder (:mod:`analysis.collect`). Files of tensors carry the sha256 of their content.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def curves(run: Run) -> pd.DataFrame:
             rows.append(about | numbers | levels)
     columns = ["formulation", "dataset", "seed", "cell", "step", "seconds", "train_loss", "val_loss"]
     frame = pd.DataFrame(rows, columns=[*columns, *(f"level_{i}" for i in range(len(LEVELS)))])
-    numbers = frame.columns[4:]
-    frame[numbers] = frame[numbers].astype("float64")
+    measured = frame.columns[4:]
+    frame[measured] = frame[measured].astype("float64")
     return frame
 
 

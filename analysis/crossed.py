@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def _table(found: Effects, factor: Factor, response: Response) -> Table:
         }
     ).sort_values("effect", ascending=not response.higher_is_better, ignore_index=True)
     write = fixed(1, percent=True) if response.log else fixed(2)
-    columns = {
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         factor.name: (factor.name, str),
         "effect": ("effect", write),
         "low": ("low", write),

@@ -48,7 +48,7 @@ def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, Provisional | None]:
             f"{int((~cells).sum())} of {len(cells)} cells are at their end, and no formulation has them all for a seed: "
             f"nothing can be ranked yet"
         )
-    blocks = [(str(d), int(s)) for d, s in table.columns if (d, s) not in kept.columns]
+    blocks = [(str(block[0]), int(block[1])) for block in table.columns if block not in kept.columns]
     left = tuple(str(name) for name in table.index if name not in kept.index)
     place = pd.MultiIndex.from_frame(frame[["dataset", "seed"]])
     found = frame[frame["formulation"].isin(kept.index) & place.isin(kept.columns)].reset_index(drop=True)

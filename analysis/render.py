@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def ranking_table(ranking: pd.DataFrame) -> Table:
 
 def confirmation_table(found: Confirmation) -> Table:
     """The chosen formulations on the seeds that chose them and on fresh ones."""
-    columns = {"formulation": ("formulation", str)}
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {"formulation": ("formulation", str)}
     for metric in ("rank_all", *INTERVALS):
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):

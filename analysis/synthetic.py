@@ -63,7 +63,8 @@ def write(
     images of 16 x 16 a setting has, and ``status(formulation, dataset, seed)`` may return ``diverged``, ``failed`` or
     ``pending`` instead of None. ``first_seed`` 1000 writes a confirmation beside what is there. Returns
     ``folder``."""
-    cells, recipes = [], []
+    cells: list[dict[str, Any]] = []
+    recipes: list[dict[str, Any]] = []
     evaluation = {"samples": samples, "grid": "native", "extractor": "synthetic"}
     for dataset in datasets:
         for depth, steps in sizes:

@@ -90,7 +90,7 @@ def of(table: Wide) -> Known:
         if values.shape[0] < 1 or values.shape[1] < 2:
             continue
         left |= set(without)
-        model = stats.fit(values.to_numpy(), list(values.index), list(values.columns))
+        model = stats.fit(values.to_numpy(), list(values.index), [int(seed) for seed in values.columns])
         models[response.name] = model
         if len(values) > 1:
             resolutions.append(resolution(model, response.name, response.log, response.higher_is_better))
@@ -172,9 +172,10 @@ def _behind(
     apart, names = model.differences(model.names.index(leader)), list(model.names)
     found = {}
     for end, value in (("low", apart.low), ("high", apart.high)):
-        shift = pd.Series(value, index=names)
-        found[end] = center[leader] * np.expm1(shift) if response.log else shift
-    return {end: value.where(value.index != leader) for end, value in found.items()}
+        shift = np.asarray(center[leader] * np.expm1(value) if response.log else value)
+        shift[names.index(leader)] = np.nan
+        found[end] = pd.Series(shift, index=names)
+    return found
 
 
 def _wins(table: Wide, leader: str) -> pd.DataFrame:

@@ -44,7 +44,10 @@ def report(planned: Plan, stages: Stages | None, submission: Submission | None =
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
     print("  " + "  ".join([*there, "cells/"]))
-    print(f"one page with everything: python -m analysis.report {short(planned.out)}")
+    if len(planned.grid.models) * len(planned.grid.trainings) > 1:
+        print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
+    else:
+        print(f"one page with everything: python -m analysis.report {short(planned.out)}")
     return code
 
 

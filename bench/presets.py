@@ -34,12 +34,12 @@ PRESETS: dict[str, Grid] = {
         formulations=("rf/lognorm(0,1)",),
         model=Model(patch=4),
         images=Images(train=10_000, validation=2_000),
-        training=Training(batch=8, lr=1e-3, warmup=100, validations=10),
+        training=Training(batch=8, lr=1e-3, warmup=50, validations=10),
         evaluation=Evaluation(
             settings=((50, 5.0), (20, 5.0), (10, 5.0), (5, 5.0)), weights=("ema",), samples=256
         ),
         depths=(1, 2, 3, 4, 5),
-        budgets=(300, 600, 1200),
+        budgets=(200, 400, 800),
     ),
     "published": Grid(formulations=("published",)),
     "paper": Grid(formulations=("paper",), datasets=("shapes", "digits")),

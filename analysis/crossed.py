@@ -42,7 +42,7 @@ def tables(run: Run) -> list[Table]:
     parts = rows.drop_duplicates("formulation").set_index("formulation")[list(FACTORS)].fillna("uniform")
     table = wide.make(rows)
     made: list[Table] = []
-    for response in uncertainty.RESPONSES:
+    for response in uncertainty.responses(table):
         if response.name != "rank" and response.name not in table.values:
             continue
         values = table.by_seed(response.name, response.log)

@@ -46,6 +46,11 @@ def notes(ranking: pd.DataFrame) -> list[str]:
     ]
     if about["formulations"] > len(ranking):
         lines.append(f"{len(ranking)} of {about['formulations']} ranked formulations")
+    if about["uncounted"]:
+        what = " and ".join(HEADINGS[m] for m in about["objectives"])
+        lines.append(
+            f"{_count(about['uncounted'], 'more setting')} in which no formulation has {what}: not ranked"
+        )
     if len(about["objectives"]) == 1:
         lines.append(f"the table has values of {HEADINGS[about['objectives'][0]]} only: ranked by it alone")
     if lost(ranking).any():
@@ -111,12 +116,14 @@ def resolution_line(r: Mapping[str, Any]) -> str:
     if not r["sigma"] > 0:
         return f"resolution, {name}: the same in all {r['seeds']} seeds, so nothing tells how much a seed matters"
     needed = r["seeds_needed"]
-    if needed is None:
-        more = "over 1000 seeds would separate it"
-    elif needed <= r["seeds"]:
+    if r["separated"]:
         more = "separated"
+    elif needed is None:
+        more = "over 1000 seeds would separate it"
+    elif r["lead"] >= r["gap"]:
+        more = "not separated, as these two are noisier than most"
     else:
-        more = f"{needed} seeds would separate it"
+        more = f"{max(needed, r['seeds'] + 1)} seeds would separate it"
     shared = f", correlation {r['correlation']:.2f}" if r["correlation"] == r["correlation"] else ""
     return (
         f"resolution, {name}: sigma {_size(r, 'sigma')} over {r['seeds']} seeds ({r['df']} df){shared};"

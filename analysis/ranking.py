@@ -90,13 +90,17 @@ def assess(
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")
     schema.comparable(rows)
     rows, provisional = settled(rows)
-    if rows[["clip", "fid"]].where(rows["status"] == "done").isna().all(axis=None):
+    table = wide.make(rows)
+    if not any(np.isfinite(table.values[m]).any() for m in ("clip", "fid")):
         counts = rows.groupby("status")["formulation"].size()
         told = ", ".join(f"{n} rows {state}" for state, n in counts.items() if state != "done")
         raise UserError(
             f"no formulation has a CLIP score or FID in any setting{f' ({told})' if told else ''}: there is nothing to rank"
         )
-    table = wide.make(rows)
+    if np.isnan(table.fronts).all():
+        raise UserError(
+            "no formulation has both a CLIP score and a FID in any setting: there is nothing to rank"
+        )
     out = _points(table, by).sort_values(["rank_all", "formulation"], ignore_index=True)
     out.insert(2, "position", np.arange(1, len(out) + 1))
     known = uncertainty.of(table)
@@ -158,11 +162,13 @@ def _about(
         for column in schema.NAMES
         if column in rows
     }
+    counted = (~np.isnan(table.fronts)).any(axis=1)
     datasets = sorted(map(str, table.settings["dataset"].unique()))
     samplers = table.settings[["steps", "cfg"]].drop_duplicates().sort_values(["steps", "cfg"])
     return {
         "formulations": len(ranking),
-        "settings": int((~np.isnan(table.fronts)).any(axis=1).sum()),
+        "settings": int(counted.sum()),
+        "uncounted": int((~counted).sum()),
         "datasets": datasets,
         "weights": sorted(map(str, table.settings["weights"].unique())),
         "samplers": [[int(steps), float(cfg)] for steps, cfg in samplers.to_numpy()],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .best import gap, seeds_needed
+from .best import gap, not_separable, seeds_needed
 from .stats import TwoWay
 
 
@@ -16,8 +16,9 @@ class Resolution:
 
     ``sigma`` is the pooled deviation of a formulation's value in one seed, without what all formulations of the seed share,
     with ``df`` degrees of freedom; ``correlation`` of formulations over seeds; ``gap`` the smallest difference from the best
-    that is separated (Hsu, family-wise 95 %); ``lead`` the observed difference of the best and the runner-up, and
-    ``seeds_needed`` how many seeds would separate it, None if more than 1000.
+    that is separated (Hsu, family-wise 95 %); ``lead`` the observed difference of the best and the runner-up, ``separated``
+    whether that is enough for these two, whose own noise counts, and ``seeds_needed`` how many seeds would separate it at
+    the pooled noise, None if more than 1000.
     """
 
     response: str
@@ -29,13 +30,15 @@ class Resolution:
     df: int
     gap: float
     lead: float
+    separated: bool
     seeds_needed: int | None
 
 
 def resolution(model: TwoWay, response: str, log: bool, higher_is_better: bool) -> Resolution:
     """The resolution of a fitted response with two formulations or more."""
-    means = np.sort(model.means if higher_is_better else -model.means)
-    lead, variance = float(means[-1] - means[-2]), float(model.variance)
+    means = model.means if higher_is_better else -model.means
+    best, second = np.argsort(-means, kind="stable")[:2]
+    lead, variance = float(means[best] - means[second]), float(model.variance)
     return Resolution(
         response,
         log,
@@ -46,5 +49,6 @@ def resolution(model: TwoWay, response: str, log: bool, higher_is_better: bool) 
         model.df,
         float(gap(model)),
         lead,
+        not bool(not_separable(model, higher_is_better)[second]),
         seeds_needed(lead, variance, len(model.names)),
     )

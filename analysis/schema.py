@@ -25,6 +25,7 @@ not read.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     for column in (*NAMES, "recipe", "base", "sampler", "cell"):
         if column in out:
             out[column] = out[column].astype(object).where(~_absent(out[column]), None)
+    if "recipe" in out:
+        out["recipe"] = _recipes(out["recipe"], where)
     _check_unique(out, where)
     return out
 
@@ -146,7 +149,8 @@ def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, 
 def _text(frame: pd.DataFrame, column: str, where: str) -> pd.Series[Any]:
     values = frame[column]
     told = values.astype(str).str.strip()
-    _fail(column, values.isna() | (told == ""), values, where, "a name")
+    lines = told.str.contains(r"[\r\n]")
+    _fail(column, values.isna() | (told == "") | lines, values, where, "a name on one line")
     return told
 
 
@@ -167,6 +171,20 @@ def _integers(frame: pd.DataFrame, column: str, where: str, lowest: int) -> pd.S
     bad = (numbers % 1 != 0) | (numbers < lowest) | (numbers.abs() > 2**53)
     _fail(column, bad, frame[column], where, f"a whole number from {lowest}")
     return numbers.astype("int64")
+
+
+def _recipes(values: pd.Series[Any], where: str) -> pd.Series[Any]:
+    """Recipes as canonical JSON: equal ones are equal texts."""
+    texts, canonical = values.map(lambda v: v if v is None else str(v)), dict[str, str]()
+    for text in texts.dropna().unique():
+        try:
+            kept = json.loads(text)
+        except ValueError:
+            kept = None
+        if not isinstance(kept, dict):
+            raise UserError(f"{where} has the recipe {text[:60]!r}, which is no JSON object")
+        canonical[text] = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return texts.map(canonical).astype(object).where(texts.notna(), None)
 
 
 def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) -> pd.Series[Any]:

@@ -2,14 +2,15 @@
 may lie.
 
 Four responses are modelled (`analysis.stats`): the mean front index within a seed, CLIP, log FID and log validation
-loss, each averaged over the control settings that all seeds have. A formulation that lacks one of these values has no
+loss, each averaged over the control settings that all seeds have. Where a Frechet distance is not positive (an unbiased
+estimate can be), FID itself is modelled. A formulation that lacks one of these values has no
 intervals for that response; the others are compared without it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,14 @@ RESPONSES = (
     Response("fid", log=True, higher_is_better=False),
     Response("val_loss", log=True, higher_is_better=False),
 )
+
+
+def responses(table: Wide) -> tuple[Response, ...]:
+    """`RESPONSES`, without the logarithm where a table has values that have none."""
+    return tuple(
+        replace(r, log=False) if r.log and r.name in table.values and (table.values[r.name] <= 0).any() else r
+        for r in RESPONSES
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +92,7 @@ def of(table: Wide) -> Known:
     if len(table.seeds) < 2:
         return Known({}, (), None, ())
     models, resolutions, left = {}, [], set[str]()
-    for response in RESPONSES:
+    for response in responses(table):
         if response.name != "rank" and response.name not in table.values:
             continue
         values, without, _ = stats.balanced(table.by_seed(response.name, response.log))
@@ -123,7 +132,7 @@ def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
     """Columns for a ranking, by formulation: see `analysis.ranking.rank`."""
     out = pd.DataFrame(index=pd.Index(ranking["formulation"], name="formulation"))
     means, leader = ranking.set_index("formulation"), str(ranking["formulation"].iloc[0])
-    for response in RESPONSES:
+    for response in responses(table):
         name, model = response.name, known.models.get(response.name)
         out[f"{name}_tied"] = pd.array([pd.NA] * len(out), dtype="boolean")
         if model is None:

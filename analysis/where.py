@@ -35,7 +35,9 @@ def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the tab
         values = _values(frame, name)
         kept = values.loc[found.index].map(lambda value, wanted=wanted: _meets(value, wanted))
         if not kept.any():
-            raise UserError(f"--where {condition}: {where} has no such rows; {_instead(values, wanted)}")
+            among = "" if found is frame else " among those of the conditions before"
+            told = _instead(values.loc[found.index], wanted)
+            raise UserError(f"--where {condition}: {where} has no such rows{among}; {told}")
         found = found[kept.astype(bool)]
     if found is frame:
         return frame
@@ -57,8 +59,8 @@ def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
 
 
 def _instead(values: pd.Series[Any], wanted: str) -> str:
-    """The values that there are: those like ``wanted``, or all numbers."""
-    there = list(values.dropna().unique())
+    """The values that the rows left have: those like ``wanted``, or all."""
+    there = list({repr(v): v for v in values.dropna()}.values())  # lists, too, which have no hash
     if all(isinstance(v, str) for v in there):
         return nearest(wanted, there)
     return "known: " + ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(there, key=str))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from analysis.best import critical, seeds_needed
+from analysis.best import critical, not_separable, seeds_needed
+from analysis.notes import resolution_line
 from analysis.resolution import resolution
 from analysis.stats import fit
 
@@ -31,6 +33,27 @@ def test_worked_by_hand() -> None:
     turned = resolution(model, "fid", True, higher_is_better=False)
     assert turned.lead == pytest.approx(2.4)
     assert turned.log
+
+
+@pytest.mark.parametrize(
+    ("lead", "told"),
+    [
+        (4.0, "behind: 4 seeds would separate it"),
+        (6.0, "behind: not separated, as these two are noisier than most"),
+    ],
+)
+def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, told: str) -> None:
+    y = 0.1 * np.random.default_rng(0).normal(size=(12, 3))
+    y[:2] = [[lead + 4.0, lead - 4.0, lead], [0.0, 4.0, -4.0]]
+    y[2:] -= 50.0
+    model = fit(y, [""] * 12, [0, 1, 2])
+    found = resolution(model, "clip", False, higher_is_better=True)
+    assert found.lead == pytest.approx(lead)
+    assert found.seeds_needed is not None
+    assert found.seeds_needed <= 3  # at the pooled noise
+    assert not_separable(model, True)[1]
+    assert not found.separated
+    assert resolution_line(asdict(found)).endswith(told)
 
 
 def test_a_lead_of_the_gap_needs_the_seeds_that_there_are() -> None:

@@ -152,6 +152,24 @@ def test_parts_of_a_recipe() -> None:
     assert difference("clip[a,p,n=1]", "clip[a,q,n=1]") == "preprocessing p against q"
 
 
+def test_equal_recipes_are_equal_however_they_are_written() -> None:
+    rows = check(frame(recipe=['{"b":2, "a":1}', '{"a": 1, "b": 2}']))
+    assert set(rows["recipe"]) == {'{"a":1,"b":2}'}
+    comparable(rows)
+    assert check(frame(recipe=[None, '{"a": 1}']))["recipe"].tolist() == [None, '{"a":1}']
+
+
+@pytest.mark.parametrize("recipe", ["depth 4", "[1]", "3", "{"])
+def test_recipes_are_objects(recipe: str) -> None:
+    with pytest.raises(UserError, match=r"has the recipe .*, which is no JSON object"):
+        check(frame(recipe=['{"a":1}', recipe]))
+
+
+def test_a_name_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"row 2: formulation is 'a\\nb', not a name on one line"):
+        check(frame(formulation=["rf", "a\nb"]))
+
+
 def test_unknown_status() -> None:
     with pytest.raises(UserError, match="unknown status 'divergd'; did you mean 'diverged'"):
         check(frame(status=["done", "divergd"]))

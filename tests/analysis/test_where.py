@@ -62,6 +62,19 @@ def test_mistakes(sweep: Path, condition: str, sentence: str) -> None:
         read(sweep, [condition])
 
 
+def test_a_value_of_other_rows_is_not_offered(sweep: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"seed=1: .* no such rows among those of the conditions before; known: 0$"
+    ):
+        read(sweep, ["seed=0", "seed=1"])
+
+
+def test_a_field_that_is_a_list() -> None:
+    frame = pd.DataFrame({"formulation": ["rf"], "recipe": '{"layers":[1,2]}'})
+    with pytest.raises(UserError, match=r"no such rows; known: \[1, 2\]$"):
+        choose(frame, ["layers=3"])
+
+
 def test_a_table_without_recipes_has_no_fields_of_them() -> None:
     frame = pd.DataFrame({"formulation": ["rf"], "dataset": "shapes", "steps": 5})
     with pytest.raises(UserError, match="unknown name"):

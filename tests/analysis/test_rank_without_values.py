@@ -1,0 +1,51 @@
+"""Rankings of tables in which values are not numbers, or nobody has any."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.ranking import rank
+from analysis.render import ranking_table
+from analysis.tables import write
+from samplers.errors import UserError
+
+
+def table(datasets: tuple[str, ...] = ("a", "b"), seeds: int = 3) -> pd.DataFrame:
+    """Three formulations, the later the better, with some noise."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"formulation": f"rf/mode({i}.00)", "dataset": dataset, "weights": "ema", "steps": steps, "cfg": 5.0}
+        | {"seed": seed, "clip": 30 + i + 0.5 * rng.normal(), "fid": 20 - i + 0.5 * rng.normal()}
+        for i in range(3)
+        for dataset in datasets
+        for seed in range(seeds)
+        for steps in (5, 50)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_infinite_values_only_are_nothing_to_rank() -> None:
+    with pytest.raises(UserError, match="no formulation has a CLIP score or FID in any setting"):
+        rank(table().assign(clip=np.inf, fid=-np.inf))
+
+
+def test_values_that_never_meet_are_nothing_to_rank() -> None:
+    frame = table()
+    frame.loc[frame["dataset"] == "a", "clip"] = np.nan
+    frame.loc[frame["dataset"] == "b", "fid"] = np.inf
+    with pytest.raises(UserError, match="no formulation has both a CLIP score and a FID in any setting"):
+        rank(frame)
+
+
+def test_settings_that_nobody_has_are_counted() -> None:
+    frame = table()
+    frame.loc[frame["dataset"] == "b", "clip"] = np.nan
+    found = rank(frame)
+    only = rank(frame[frame["dataset"] == "a"])
+    assert (found["rank_all"] == only["rank_all"]).all()
+    assert (found.attrs["settings"], found.attrs["uncounted"]) == (6, 6)
+    told = "6 more settings in which no formulation has CLIP and FID: not ranked"
+    assert told in write([ranking_table(found)])
+    assert "more setting" not in write([ranking_table(only)])

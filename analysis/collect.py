@@ -25,7 +25,7 @@ else:
     pd = lazy("pandas")
 
 RESULTS = "results.parquet"
-VERSION = 1
+VERSION = 2
 """Of the table and of what is kept beside it; another is made anew."""
 KEPT = b"flowbench"
 Stamp = list[int]
@@ -82,13 +82,30 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
             "val_loss": status.get("val_loss"),
             "best_step": status.get("best_step"),
         }
-        measured = _object(result)
-        try:
-            return [common | values | measured["names"] for values in measured["settings"].values()]
-        except (KeyError, TypeError, AttributeError):
-            raise Damaged(f"{result} is not a result") from None
+        if not all(_is_number(common[name]) for name in ("val_loss", "best_step")):
+            raise Damaged(f"{home / 'status.json'} has no number where one should be")
+        return [common | values for values in _measured(result)]
     here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation
     return _empty(m, cell, "failed" if status.get("error") and here else "pending")
+
+
+def _measured(result: Path) -> list[dict[str, Any]]:
+    """The measurements of a cell by setting, with the names of the metrics."""
+    kept = _object(result)
+    names, settings = kept.get("names"), kept.get("settings")
+    if not isinstance(names, dict) or not isinstance(settings, dict) or not settings:
+        raise Damaged(f"{result} is not a result")
+    found = list(settings.values())
+    if not all(isinstance(v, dict) and {"weights", "steps", "cfg"} <= v.keys() for v in found):
+        raise Damaged(f"{result} is not a result")
+    if not all(_is_number(value) for v in found for key, value in v.items() if key != "weights"):
+        raise Damaged(f"{result} has no number where one should be")
+    told = {name: str(value) for name, value in names.items()}
+    return [v | {"weights": str(v["weights"])} | told for v in found]
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
@@ -125,7 +142,7 @@ def _object(file: Path) -> dict[str, Any]:
 
 def _stamp(home: Path, evaluation: str) -> Stamp:
     found: Stamp = []
-    for name in ("status.json", f"{evaluation}/result.json"):
+    for name in ("status.json", f"{evaluation}/result.json", f"{evaluation}/per_sample.safetensors"):
         try:
             seen = os.stat(f"{home}/{name}")
             found += [seen.st_mtime_ns, seen.st_size]
@@ -136,13 +153,14 @@ def _stamp(home: Path, evaluation: str) -> Stamp:
 
 def _kept(folder: Path) -> tuple[dict[str, Any], pd.DataFrame | None]:
     """The table as it was left, and what was noted of it; nothing if it is damaged or was not made here."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(folder / RESULTS)
+        table = pq.read_table(folder / RESULTS, page_checksum_verification=True)
         about = json.loads((table.schema.metadata or {})[KEPT])
         return about, table.to_pandas()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, pa.ArrowException):
         return {}, None
 
 
@@ -157,7 +175,7 @@ def _write(frame: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
         temporary.chmod(path.parent.stat().st_mode & 0o666)
         temporary.replace(path)
     finally:

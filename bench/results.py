@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench import store
 from bench.plan import Plan, Planned
@@ -31,8 +32,17 @@ def check(result: Path) -> None:
     """Raises :class:`bench.store.Damaged` unless a file holds measurements by setting."""
     kept = store.read_object(result)
     settings = kept.get("settings")
-    if not isinstance(kept.get("names"), dict) or not isinstance(settings, dict):
+    sound = isinstance(kept.get("names"), dict) and isinstance(settings, dict) and settings
+    if not sound or not all(isinstance(v, dict) and _sound(v) for v in settings.values()):
         raise store.Damaged(f"{result} is not a result: delete that file and run the command again")
+
+
+def _sound(measured: dict[str, Any]) -> bool:
+    """Whether the measurements of a setting are numbers, or absent."""
+    found = [value for name, value in measured.items() if name != "weights"]
+    return {"weights", "steps", "cfg"} <= measured.keys() and all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found
+    )
 
 
 def pictures(plan: Plan) -> Iterator[tuple[Planned, list[Path]]]:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -105,7 +106,16 @@ def test_a_damaged_result_is_pending_and_told_until_it_is_mended(tmp_path: Path)
     write(tmp_path)
     file = cell_of(tmp_path, "rf", 1) / synthetic.EVALUATION / "result.json"
     whole = file.read_text()
-    for text in (whole[: len(whole) // 2], "[]", '{"settings": 3, "names": {}}', ""):
+    foreign = [
+        '{"settings": 3, "names": {}}',
+        '{"settings": {}, "names": {}}',
+        '{"settings": {"a": {}}, "names": {}}',
+    ]
+    first = json.loads(whole)
+    for value in ("many", {"a": 1}, [1, "b"], True):
+        next(iter(first["settings"].values()))["fid"] = value
+        foreign.append(json.dumps(first))
+    for text in (whole[: len(whole) // 2], "[]", "", *foreign):
         file.write_text(text)
         for _ in range(2):  # not forgotten the second time
             frame = read(tmp_path).frame
@@ -116,6 +126,28 @@ def test_a_damaged_result_is_pending_and_told_until_it_is_mended(tmp_path: Path)
     frame = read(tmp_path).frame
     assert frame.attrs["damaged"] == []
     assert set(frame["status"]) == {"done"}
+
+
+def test_measurements_without_their_samples_are_not_there(tmp_path: Path) -> None:
+    file = cell_of(write(tmp_path), "rf", 1) / synthetic.EVALUATION / "per_sample.safetensors"
+    assert set(read(tmp_path).frame["status"]) == {"done"}
+    whole = file.read_bytes()
+    file.unlink()
+    assert (read(tmp_path).frame["status"] == "pending").sum() == 2
+    file.write_bytes(whole)
+    assert set(read(tmp_path).frame["status"]) == {"done"}
+
+
+def test_a_table_with_a_few_wrong_bytes_is_made_again(tmp_path: Path) -> None:
+    first = read(write(tmp_path)).frame
+    whole = (tmp_path / "results.parquet").read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    rng = np.random.default_rng(0)
+    for place in rng.integers(4, footer, size=40):  # of what the pages hold
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / "results.parquet").write_bytes(bytes(damaged))
+        pd.testing.assert_frame_equal(read(tmp_path).frame, first)
 
 
 def test_a_damaged_table_is_made_again(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = 0.95
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""What is smaller, as a share of a table's largest value, is no noise: means of equal values differ by as much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,8 @@ def fit(values: Any, names: Sequence[str], seeds: Sequence[int]) -> TwoWay:
         raise ValueError("the table must be complete: a value is not finite")
     means, by_seed = y.mean(axis=-1), y.mean(axis=-2)
     residuals = y - means[..., None] - (by_seed - by_seed.mean(axis=-1, keepdims=True))[..., None, :]
+    shared, rounding = by_seed.var(axis=-1, ddof=1), ROUNDING * np.abs(y).max(axis=(-2, -1))
+    residuals = np.where(np.abs(residuals) > rounding[..., None, None], residuals, 0.0)
     squares, df = (residuals**2).sum(axis=-1), (count - 1) * (blocks - 1)
     unknown = np.full(y.shape[:-2], np.nan)
     moderated = moderate(squares * count / df, blocks - 1) if df else None
@@ -128,7 +132,7 @@ def fit(values: Any, names: Sequence[str], seeds: Sequence[int]) -> TwoWay:
         residuals=residuals,
         variance=squares.sum(axis=-1) / df if df else unknown,
         df=df,
-        shared=by_seed.var(axis=-1, ddof=1),
+        shared=np.where(shared > rounding**2, shared, 0.0),
         moderated=moderated.variances if moderated else np.full_like(means, np.nan),
         prior_df=moderated.prior_df if moderated else unknown,
         moderated_df=np.minimum(moderated.prior_df + blocks - 1, df) if moderated else unknown,

@@ -141,9 +141,10 @@ def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
         if len(model.names) > 1 and model.variance > 0:
             out[f"{name}_tied"] = tied.reindex(out.index).astype("boolean")
         center = means["rank_all" if name == "rank" else name]
-        for end, value in _ends(model, response, center).items():
-            out[f"{name}_{end}"] = value
-        if leader in model.names and len(model.names) > 1:
+        if model.variance > 0 or model.shared > 0:  # else nothing tells how much a seed matters
+            for end, value in _ends(model, response, center).items():
+                out[f"{name}_{end}"] = value
+        if leader in model.names and model.variance > 0:
             for end, value in _behind(model, response, leader, center).items():
                 out[f"{name}_behind_{end}"] = value
     found = known.stability

@@ -32,17 +32,17 @@ def check(result: Path) -> None:
     """Raises :class:`bench.store.Damaged` unless a file holds measurements by setting."""
     kept = store.read_object(result)
     settings = kept.get("settings")
-    sound = isinstance(kept.get("names"), dict) and isinstance(settings, dict) and settings
-    if not sound or not all(isinstance(v, dict) and _sound(v) for v in settings.values()):
+    found = list(settings.values()) if isinstance(settings, dict) else []
+    if not isinstance(kept.get("names"), dict) or not found or not all(map(_sound, found)):
         raise store.Damaged(f"{result} is not a result: delete that file and run the command again")
 
 
-def _sound(measured: dict[str, Any]) -> bool:
+def _sound(measured: Any) -> bool:
     """Whether the measurements of a setting are numbers, or absent."""
+    if not isinstance(measured, dict) or not {"weights", "steps", "cfg"} <= measured.keys():
+        return False
     found = [value for name, value in measured.items() if name != "weights"]
-    return {"weights", "steps", "cfg"} <= measured.keys() and all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found
-    )
+    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in found)
 
 
 def pictures(plan: Plan) -> Iterator[tuple[Planned, list[Path]]]:

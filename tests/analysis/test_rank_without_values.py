@@ -49,3 +49,16 @@ def test_settings_that_nobody_has_are_counted() -> None:
     told = "6 more settings in which no formulation has CLIP and FID: not ranked"
     assert told in write([ranking_table(found)])
     assert "more setting" not in write([ranking_table(only)])
+
+
+def test_seeds_that_are_all_alike_give_no_interval() -> None:
+    frame = table(seeds=1)
+    frame.loc[frame["steps"] == 5, "clip"] = 30.0  # so that mean fronts are no whole numbers
+    found = rank(pd.concat([frame.assign(seed=s) for s in range(3)], ignore_index=True))
+    assert not any(
+        column.endswith(("_low", "_high")) and column[:4] in ("rank", "clip", "fid_") for column in found
+    )
+    assert found[["rank_tied", "clip_tied", "fid_tied"]].isna().all(axis=None)
+    told = write([ranking_table(found)])
+    assert "resolution, rank: the same in all 3 seeds, so nothing tells how much a seed matters" in told
+    assert "\u00b10" not in told

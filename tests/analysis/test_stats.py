@@ -157,3 +157,15 @@ def test_what_is_kept_is_complete(absent: np.ndarray) -> None:
     assert all(k == sorted(set(k)) for k in kept)
     if not absent.any():
         assert [len(k) for k in kept] == list(absent.shape)
+
+
+@pytest.mark.parametrize("seeds", [3, 7])
+@pytest.mark.parametrize("value", [5 / 3, 0.1, 1e-9, 1e9 / 7])
+def test_rounding_is_no_noise(seeds: int, value: float) -> None:
+    y = np.repeat(value * np.array([[1.0], [4 / 3], [7 / 5], [2.2]]), seeds, axis=1)
+    model = fit(y, list("abcd"), range(seeds))
+    assert model.variance == 0
+    assert model.shared == 0
+    assert (model.moderated == 0).all()
+    noise = 1e-9 * np.random.default_rng(0).normal(size=y.shape)
+    assert fit(y * (1 + noise), list("abcd"), range(seeds)).variance > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from samplers.lazy import lazy
 
 from . import schema, uncertainty, wide
 from .effects import Effects, Factor, effects
-from .notes import HEADINGS
+from .notes import HEADINGS, provisional_lines
 from .pending import settled
 from .run import Run, names, phase
 from .tables import TIED, Table, fixed, simple
@@ -28,19 +29,34 @@ FACTORS = ("base", "sampler")
 
 def tables(run: Run) -> list[Table]:
     """A table of main effects for each response and factor: the deviation of each level from the mean of all, with its 95 %
-    interval, and whether it can be told from the best.
+    interval, and whether it can be told from the best. Formulations that lack a name of base or sampler take no part.
 
-    Raises `UserError` unless the run crosses two formulations or more with two samplers or more, over two seeds or more.
+    Raises `UserError` for two formulations with the same base and sampler, and unless the run crosses two formulations or
+    more with two samplers or more, over two seeds or more.
     """
     rows = phase(run.frame, "rank")
     schema.comparable(rows)
-    rows, _ = settled(rows)
+    rows, provisional = settled(rows)
     if not set(FACTORS) <= set(rows.columns) or rows["base"].isna().all():
         raise UserError(
             f"--effects: {str(run.path)!r} does not say which base and sampler its formulations have"
         )
-    parts = rows.drop_duplicates("formulation").set_index("formulation")[list(FACTORS)].fillna("uniform")
-    table = wide.make(rows)
+    parts = rows.drop_duplicates("formulation").set_index("formulation")[list(FACTORS)].dropna()
+    twice = parts[parts.duplicated(keep=False)].sort_values(list(FACTORS))
+    if len(twice):
+        base, sampler = twice.iloc[0]
+        raise UserError(
+            f"--effects: {twice.index[0]} and {twice.index[1]} both are {base!r} with {sampler!r}"
+        )
+    about = {
+        "provisional": asdict(provisional) if provisional else None,
+        "damaged": run.frame.attrs.get("damaged", []),
+    }
+    unnamed = sorted(set(rows["formulation"]) - set(parts.index))
+    lines = provisional_lines(about)
+    if unnamed:
+        lines.append(f"without a named base and sampler, left out: {names(unnamed)}")
+    table = wide.make(rows[rows["formulation"].isin(parts.index)])
     made: list[Table] = []
     for response in uncertainty.responses(table):
         if response.name != "rank" and response.name not in table.values:
@@ -49,7 +65,7 @@ def tables(run: Run) -> list[Table]:
         values.index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
         found = effects(values)
         if found is not None:
-            made += [_table(found, factor, response) for factor in found.factors]
+            made += [_table(found, factor, response, lines) for factor in found.factors]
     if not made:
         raise UserError(
             f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "
@@ -58,16 +74,17 @@ def tables(run: Run) -> list[Table]:
     return made
 
 
-def _table(found: Effects, factor: Factor, response: Response) -> Table:
+def _table(found: Effects, factor: Factor, response: Response, lines: list[str]) -> Table:
     interval, tied = factor.effects(), factor.not_separable(response.higher_is_better)
     turn = np.expm1 if response.log else np.asarray
+    known = found.variance > 0
     frame = pd.DataFrame(
         {
             factor.name: factor.levels,
             "effect": turn(interval.estimate),
-            "low": turn(interval.low),
-            "high": turn(interval.high),
-            "tied": tied,
+            "low": turn(interval.low) if known else np.nan,
+            "high": turn(interval.high) if known else np.nan,
+            "tied": tied & known,
         }
     ).sort_values("effect", ascending=not response.higher_is_better, ignore_index=True)
     write = fixed(1, percent=True) if response.log else fixed(2)
@@ -80,11 +97,17 @@ def _table(found: Effects, factor: Factor, response: Response) -> Table:
     }
     title = "rank" if response.name == "rank" else HEADINGS[response.name]
     return simple(
-        f"{response.name}_{factor.name}", frame, columns, _notes(found), f"{title} by {factor.name}"
+        f"{response.name}_{factor.name}",
+        frame,
+        columns,
+        [*lines, *_notes(found)],
+        f"{title} by {factor.name}",
     )
 
 
 def _notes(found: Effects) -> list[str]:
+    if not found.variance > 0:
+        return [f"effect: the same in all {len(found.seeds)} seeds, so nothing tells how much a seed matters"]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
         for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)

@@ -101,6 +101,11 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
         f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
         "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",
     ]
+    whole = about["settings"] + about["uncounted"]
+    if about["shared"] < whole:
+        lines.append(
+            f"intervals and marks are from the {about['shared']} of {whole} settings that every seed has, not from all"
+        )
     for r in about["resolution"]:
         lines.append(resolution_line(r))
     if about["without_interval"]:

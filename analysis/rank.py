@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import crossed, families, ranking, render, run, schema, tables, versus
+from . import crossed, families, notes, ranking, render, run, schema, tables, versus
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -83,7 +85,11 @@ def command(argv: Sequence[str] | None) -> int:
     if views and (args.top is not None or args.families or args.by):
         raise UserError(f"--top, --families and --by belong to the ranking: leave them out beside {views[0]}")
     found = run.read(args.results, args.where)
-    print(tables.write(_tables(found, args), args.format, colour=sys.stdout.isatty()), flush=True)
+    shown = _tables(found, args)
+    print(tables.write(shown, args.format, colour=sys.stdout.isatty()), flush=True)
+    if args.format == "csv" and len(shown) > 1:
+        told = f"csv holds the first of {len(shown)} tables, {shown[0].name}; --format json has all"
+        print(told, file=sys.stderr)
     return 0
 
 
@@ -94,7 +100,9 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
     if args.versus_paper:
         ranked, known = ranking.assess(found.frame, run=found)
         draws, names = known.draws()
-        return [versus.versus(ranked, draws, names, known.p_value).table()]
+        made = versus.versus(ranked, draws, names, known.p_value).table()
+        about: dict[str, Any] = dict(ranked.attrs)  # type: ignore[arg-type]
+        return [replace(made, notes=[*notes.provisional_lines(about), *made.notes])]
     ranked = ranking.of_run(found, args.by)
     shown = families.best_of_each(ranked) if args.families else ranked
     return render.tables_of(found, shown if args.top is None else shown.head(args.top))

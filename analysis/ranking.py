@@ -169,6 +169,7 @@ def _about(
         "formulations": len(ranking),
         "settings": int(counted.sum()),
         "uncounted": int((~counted).sum()),
+        "shared": int(table.controls()[1].size),
         "datasets": datasets,
         "weights": sorted(map(str, table.settings["weights"].unique())),
         "samplers": [[int(steps), float(cfg)] for steps, cfg in samplers.to_numpy()],

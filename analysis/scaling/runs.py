@@ -122,10 +122,7 @@ def _check(frame: pd.DataFrame, where: str) -> None:
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
-    try:
-        differing, fields = manifest.differing(recipes), manifest.flat(recipes[0])
-    except ValueError:
-        raise UserError(f"{where} has a recipe that is not JSON: name a run folder of bench.grid") from None
+    differing, fields = manifest.differing(recipes), manifest.flat(recipes[0])
     parts = {name: values for name, values in differing.items() if name not in (DEPTH, STEPS)}
     if parts:
         told = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import ranking, synthetic
 from analysis.pending import settled
+from analysis.rank import main
 from analysis.run import read
 from samplers.errors import UserError
 
@@ -61,3 +62,13 @@ def test_nothing_finished(tmp_path: Path) -> None:
     frame = read(write(tmp_path, {(name, seed) for name in NAMES for seed in (0, 1)})).frame
     with pytest.raises(UserError, match=r"0 of 6 cells are at their end, .* nothing can be ranked yet"):
         settled(frame)
+
+
+def test_the_order_beside_the_papers_is_said_to_be_provisional(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(write(tmp_path, {("rf", 1), ("v/cos", 1)}))
+    assert main([folder, "--versus-paper"]) == 0
+    assert (
+        "\nprovisional: 4 of 6 cells are at their end; left out: synthetic seed 1" in capsys.readouterr().out
+    )

@@ -62,3 +62,11 @@ def test_seeds_that_are_all_alike_give_no_interval() -> None:
     told = write([ranking_table(found)])
     assert "resolution, rank: the same in all 3 seeds, so nothing tells how much a seed matters" in told
     assert "\u00b10" not in told
+
+
+def test_intervals_of_a_part_say_so() -> None:
+    frame = table()
+    part = frame[(frame["dataset"] == "a") | (frame["seed"] == 0)]
+    told = "intervals and marks are from the 6 of 8 settings that every seed has, not from all"
+    assert told in write([ranking_table(rank(part))])
+    assert "intervals and marks are from" not in write([ranking_table(rank(frame))])

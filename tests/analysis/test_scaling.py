@@ -207,7 +207,7 @@ def test_a_table_without_recipes_is_refused_and_one_with_them_read(tmp_path: Pat
     with pytest.raises(UserError, match="rows without val_loss"):
         report(tmp_path / "lossless.parquet")
     one.assign(recipe="depth 3").to_parquet(tmp_path / "words.parquet")
-    with pytest.raises(UserError, match="a recipe that is not JSON"):
+    with pytest.raises(UserError, match="the recipe 'depth 3', which is no JSON object"):
         report(tmp_path / "words.parquet")
     frame.drop(columns="cell").assign(val_loss=np.nan).to_parquet(tmp_path / "nan.parquet")
     with pytest.raises(UserError, match=r"no finished training \(18 without a validation loss\)"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers.lazy import lazy
 
+from .files import write_whole
 from .manifest import Manifest, PlannedCell
 
 if TYPE_CHECKING:
@@ -171,12 +171,4 @@ def _write(frame: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     noted = json.dumps(about, separators=(",", ":")).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEPT: noted})
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.chmod(path.parent.stat().st_mode & 0o666)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda file: pq.write_table(table, file, write_page_checksum=True))

@@ -1,4 +1,4 @@
-"""Figures of a run. ``python -m analysis.plots`` writes them; `draw` makes them, `render` turns one into a file."""
+"""Figures of a run. `draw` makes them, `files.write` and ``python -m analysis.plots`` write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from samplers.errors import UserError, nearest
 
-from .style import FORMATS, Drawn, render
+from .style import FORMATS, Drawn
 from .subject import Subject, Undrawable
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.run import Run
 
-__all__ = ["FIGURES", "FORMATS", "Drawn", "draw", "render"]
+__all__ = ["FIGURES", "FORMATS", "Drawn", "draw"]
 
 FIGURES = {
     "plane": "CLIP score against FID at one control setting, with the Pareto fronts",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from samplers.command import Parser, outcome
 from samplers.errors import UserError, nearest
 
-from . import FIGURES, FORMATS, Drawn, draw, render
+from . import FIGURES, FORMATS, draw
+from .files import write
 
 DESCRIPTION = """Draw a run: each figure as PNG and SVG, with its caption as text. Prints the files that it wrote, and
 why a figure cannot be drawn."""
@@ -43,34 +42,6 @@ def command(argv: Sequence[str] | None) -> int:
     for name, reason in why.items():
         print(f"{name} cannot be drawn: {reason}")
     return 0
-
-
-def write(drawn: Iterable[Drawn], folder: Path, formats: Sequence[str] = FORMATS) -> Iterable[Path]:
-    """Write each figure as ``folder/NAME.FORMAT``, whole; yields the files as they are there.
-
-    Raises `UserError` if the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for figure in drawn:
-            for kind in dict.fromkeys(formats):
-                file = folder / f"{figure.name}.{kind}"
-                _write_whole(file, render(figure, kind))
-                yield file
-    except OSError as error:
-        raise UserError(f"cannot write figures into {str(folder)!r}: {error.strerror or error}") from error
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        temporary.chmod(file.parent.stat().st_mode & 0o666)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parser() -> Parser:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from analysis.files import write_whole
 from samplers.errors import UserError
 
 from .gather import Report
@@ -41,15 +40,7 @@ def write(report: Report, file: Path) -> None:
     """Write the page whole. Raises `UserError` if it cannot be written."""
     text = html(report)
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as open_file:
-                open_file.write(text)
-            temporary.chmod(file.parent.stat().st_mode & 0o666)
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{str(file)!r} cannot be written: {error.strerror}") from error
 

@@ -41,7 +41,7 @@ def command(argv: Sequence[str] | None) -> int:
     found = report(run.read(args.results, args.where))
     print(tables.write(found.tables(), args.format, colour=sys.stdout.isatty()), flush=True)
     if args.out is not None:
-        from ..plots.__main__ import write
+        from ..plots.files import write
         from .figures import draw
 
         for file in write(draw(found), args.out):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import collect, manifest, synthetic
+from analysis import collect, files, manifest, synthetic
 from analysis.run import read
 from samplers.errors import UserError
 
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: py
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(collect.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
     assert len(read(write(tmp_path)).frame) == 12
     assert not (tmp_path / "results.parquet").exists()
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []

@@ -1,0 +1,24 @@
+"""Files of ours are written whole: what was there before stays until the new one is complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file beside ``path``, and put it in its place. Whoever may read the folder may read the file.
+
+    Raises what ``write`` raises, and ``OSError``; then ``path`` is as it was.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -57,12 +57,15 @@ def group(out: Path) -> tuple[tuple[str, ...], str]:
             "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: "
             "run the grid with --seeds 2 or more first"
         )
+    seeds = f"over {about['seeds']} seeds"
+    if found["rank_tied"].isna().all():
+        return (
+            str(found["formulation"].iloc[0]),
+        ), f"best by mean front index, without any difference {seeds}"
     tied = found["rank_tied"].fillna(False).astype(bool)
     tied.iloc[0] = True
     names = tuple(found.loc[tied, "formulation"])
-    why = (
-        f"not separable from the best by mean front index over {about['seeds']} seeds (Hsu, family-wise 95 %)"
-    )
+    why = f"not separable from the best by mean front index {seeds} (Hsu, family-wise 95 %)"
     return names, why
 
 

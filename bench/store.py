@@ -9,7 +9,7 @@
     DIR/cells/ID/lease.json           which worker is at it now
     DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
     DIR/cells/ID/{ema,raw}.safetensors
-    DIR/cells/ID/images-SAMPLING/     images and path lengths under the hash of how they are sampled, a file a control setting
+    DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
     DIR/yardsticks/RECIPE/            the same measurements of real images, a file for each dataset
     DIR/submissions/ID/               what was handed to workers (:mod:`bench.launch.submission`)

@@ -28,6 +28,13 @@ def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
     assert "over 3 seeds" in why
 
 
+def test_ranks_that_never_vary_leave_the_leader(tmp_path: Path) -> None:
+    truth = synthetic.Truth(("rf", "v/cos"), (9.0, -9.0), noise=0.1)
+    names, why = confirm.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
+    assert names == ("rf",)
+    assert why == "best by mean front index, without any difference over 2 seeds"
+
+
 def test_one_seed_tells_no_group(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--confirm needs at least 2 seeds"):
         confirm.group(write(tmp_path, seeds=1))

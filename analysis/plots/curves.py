@@ -42,6 +42,7 @@ def draw(subject: Subject) -> Drawn:
         f"{' and '.join(found)} during training; {subject.seeds_told('bands one standard deviation over seeds')}.",
         f"Losses of the first {BEGIN:.0%} of the training may lie above the axis." if cut else "",
         subject.highlight_told(lit, names),
+        subject.not_shown(found, "a log of every seed"),
         subject.left_out(merged({dataset: lost for dataset, (_, _, lost) in found.items()})),
     )
     return Drawn("curves", "Validation loss during training", caption, figure)

@@ -45,6 +45,7 @@ def draw(subject: Subject) -> Drawn:
         f"the smallest at that level among those shown; at the evaluated checkpoints, {subject.seeds_told()}.",
         "Logarithmic axis.",
         subject.highlight_told(lit, names),
+        subject.not_shown(found, "a log of every seed"),
         subject.left_out(merged({dataset: lost for dataset, (_, lost) in found.items()})),
     )
     return Drawn("levels", "Validation loss by noise level", caption, figure)

@@ -152,5 +152,6 @@ def _caption(
         if len(lit) < len(names)
         else "",
         subject.recipes("clip", "fid"),
+        subject.not_shown(found, "both at this setting in every seed"),
         subject.left_out(merged({dataset: lost for dataset, (_, _, lost) in found.items()})),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,15 @@ LARGEST = 0.6
 
 def draw(subject: Subject) -> Drawn:
     """The first dataset and seed that have pictures."""
-    dataset, seed = subject.datasets[0], subject.seeds[0]
     settings = _settings(subject)
-    told = cells.captions(subject.run, dataset)
-    wanted = _distinct(told, 4 if len(settings) <= 3 else 3)
-    shown: dict[str, Pixels] = {}
-    lost: dict[str, str] = {}
-    for name in subject.order:
-        found = [_pictures(subject, name, dataset, seed, setting, wanted) for setting in settings]
-        there = [part for part in found if part is not None and len(part)]
-        if len(there) == len(settings):
-            shown[name] = np.stack(there, axis=1)  # [captions, steps, H, W, 3]
-        else:
-            lost[name] = subject.dead.get(name, "no pictures")
-        if len(shown) == ROWS:
+    for dataset, seed in itertools.product(subject.datasets, subject.seeds):
+        told = cells.captions(subject.run, dataset)
+        wanted = _distinct(told, 4 if len(settings) <= 3 else 3)
+        shown, lost = _of_all(subject, dataset, seed, settings, wanted)
+        if shown:
             break
-    if not shown:
-        raise subject.absent(f"pictures of {dataset}, seed {seed}")
+    else:
+        raise subject.absent("pictures")
     captions = [told[i] for i in wanted][: min(len(part) for part in shown.values())]
     figure = _sheet(list(shown), [part[: len(captions)] for part in shown.values()], captions, settings)
     caption = sentences(
@@ -52,6 +45,28 @@ def draw(subject: Subject) -> Drawn:
         subject.left_out(lost),
     )
     return Drawn("samples", f"Samples on {dataset}", caption, figure)
+
+
+def _of_all(
+    subject: Subject, dataset: str, seed: int, settings: list[Setting], wanted: list[int]
+) -> tuple[dict[str, Pixels], dict[str, str]]:
+    """Pictures ``[captions, steps, H, W, 3]`` of the best formulations that have them, and why better ones are left out."""
+    shown: dict[str, Pixels] = {}
+    lost: dict[str, str] = {}
+    for name in subject.order:
+        there: list[Pixels] = []
+        for setting in settings:
+            found = _pictures(subject, name, dataset, seed, setting, wanted)
+            if found is None or not len(found):
+                break
+            there.append(found)
+        if len(there) == len(settings):
+            shown[name] = np.stack(there, axis=1)
+        else:
+            lost[name] = subject.dead.get(name, "no pictures")
+        if len(shown) == ROWS:
+            break
+    return shown, lost
 
 
 def _settings(subject: Subject) -> list[Setting]:

@@ -49,6 +49,7 @@ def draw(subject: Subject) -> Drawn:
         f"{subject.seeds_told('bars one standard deviation over seeds, set off sideways to be seen')}.",
         subject.highlight_told(lit, names),
         subject.recipes(*metrics),
+        subject.not_shown(datasets, "these numbers in every seed"),
         subject.left_out(merged({d: dict(value[2]) for (d, _), value in found.items()})),
     )
     return Drawn("steps", "Quality against sampling steps", caption, figure)

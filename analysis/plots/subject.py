@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -191,10 +191,21 @@ class Subject:
         return " ".join(parts)
 
     def seeds_told(self, bars: str = "") -> str:
-        """Over what means are taken, and what the bars are."""
-        if len(self.seeds) == 1:
-            return f"seed {self.seeds[0]} only, so no spread over seeds is known"
-        return f"means over {len(self.seeds)} seeds" + (f", {bars}" if bars else "")
+        """Over what means are taken, and what the bars are. While a grid is running, datasets may have different seeds."""
+        counts = {str(name): int(n) for name, n in self.rows.groupby("dataset")["seed"].nunique().items()}
+        if max(counts.values()) == 1:
+            only = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else "one seed of each dataset"
+            return f"{only} only, so no spread over seeds is known"
+        if len(set(counts.values())) == 1:
+            told = f"means over {counts[self.datasets[0]]} seeds"
+        else:
+            told = "means over " + ", ".join(f"{count(counts[d], 'seed')} on {d}" for d in self.datasets)
+        return told + (f", {bars}" if bars else "")
+
+    def not_shown(self, shown: Container[str], lacks: str) -> str:
+        """A sentence that names the datasets without a panel, and what all formulations lack there."""
+        absent = [dataset for dataset in self.datasets if dataset not in shown]
+        return f"Not shown: {' and '.join(absent)}, where no formulation has {lacks}." if absent else ""
 
 
 METRICS = {"clip": "CLIP score", "fid": "FID", "val_loss": "Validation loss"}

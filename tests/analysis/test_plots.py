@@ -360,6 +360,50 @@ def test_lost_on_one_dataset_only(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in figure.figure.axes] == ["x", "y"]
 
 
+def test_a_dataset_without_a_panel_is_named(tmp_path: Path) -> None:
+    """x has the usual setting and several numbers of steps, y neither."""
+    rows = [
+        {"formulation": n, "fid": f, "clip": c, "dataset": d, "steps": s}
+        for n, (f, c) in HAND.items()
+        for d, s in (("x", 25), ("x", 10), ("y", 10))
+    ]
+    about = table(rows, tmp_path / "t.csv")
+    plane, steps = (one(about, name).caption for name in ("plane", "steps"))
+    assert "on x at EMA weights" in plane
+    assert plane.endswith("Not shown: y, where no formulation has both at this setting in every seed.")
+    assert steps.endswith("Not shown: y, where no formulation has these numbers in every seed.")
+
+
+def test_a_dataset_without_logs_is_named(tmp_path: Path) -> None:
+    about = folder(tmp_path, FEW[:2], datasets=("x", "y"), pictures=0)
+    for _, cell, home in about.cells():
+        if cell.dataset == "y":
+            (home / "metrics.jsonl").unlink()
+    for name in ("levels", "curves"):
+        assert one(about, name).caption.endswith(
+            "Not shown: y, where no formulation has a log of every seed."
+        ), name
+
+
+def test_datasets_may_have_different_seeds(tmp_path: Path) -> None:
+    """While a grid is running; what is told of x must not be told of y."""
+
+    def status(name: str, dataset: str, seed: int) -> str | None:
+        return "pending" if dataset == "y" and seed > 0 else None
+
+    about = folder(tmp_path, FEW[:2], datasets=("x", "y"), seeds=3, pictures=0, status=status)
+    assert "means over 3 seeds on x, 1 seed on y, bars" in one(about, "plane").caption
+
+
+def test_samples_are_of_the_first_dataset_and_seed_with_pictures(tmp_path: Path) -> None:
+    about = folder(tmp_path, FEW[:2], datasets=("x", "y"))
+    for _, cell, home in about.cells():
+        if (cell.dataset, cell.seed) != ("y", 1):
+            for file in home.glob("images-*/*"):
+                file.unlink()
+    assert one(about, "samples").caption.startswith("Samples on y, seed 1, EMA weights")
+
+
 def test_cells_to_come_are_not_drawn(tmp_path: Path) -> None:
     """A seed that many have not finished takes no part, as in the ranking, nor does who has nothing in the others."""
 

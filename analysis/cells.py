@@ -52,6 +52,17 @@ def curves(run: Run) -> pd.DataFrame:
     return frame
 
 
+def evaluated(validations: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """One of the ``validations`` (`curves`) of each cell: that of the evaluated checkpoint, which the table's ``rows`` tell,
+    else the last."""
+    if "best_step" in rows and len(validations):
+        wanted = (
+            validations["cell"].map(rows.groupby("cell", observed=True)["best_step"].first()).astype(float)
+        )
+        validations = validations[(validations["step"] == wanted) | wanted.isna()]
+    return validations.sort_values("step").groupby("cell", observed=True).tail(1)
+
+
 def _lines(file: Path) -> list[dict[str, Any]]:
     try:
         found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.cells import LEVELS
+from analysis.cells import LEVELS, evaluated
 from samplers.lazy import lazy
 
 from . import lines, style
@@ -58,12 +58,7 @@ def losses(subject: Subject, dataset: str) -> tuple[pd.DataFrame, dict[str, str]
     levels = [f"level_{i}" for i in range(len(LEVELS))]
     values = rows[levels].to_numpy(dtype=np.float64)
     rows = rows[(np.isfinite(values) & (values > 0)).all(axis=1)]
-    if "best_step" in subject.rows and len(rows):
-        wanted = (
-            rows["cell"].map(subject.rows.groupby("cell", observed=True)["best_step"].first()).astype(float)
-        )
-        rows = rows[(rows["step"] == wanted) | wanted.isna()]
-    rows = rows.sort_values("step").groupby("cell", observed=True).tail(1)
+    rows = evaluated(rows, subject.rows)
     lost = subject.without_all(rows, dataset)
     kept = rows[~rows["formulation"].isin(list(lost))]
     means = kept.groupby("formulation", observed=True)[levels].mean().set_axis(list(LEVELS), axis="columns")

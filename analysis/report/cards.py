@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .curves import Drawing
 from .failures import Cell, Failures
 from .pictures import Sheet
 from .table import Ranking, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEASURED = ("rank", "clip", "fid", "kid", "composition", "path_length")
 DIGITS = {"rank": 2, "clip": 2, "fid": 2, "kid": 4, "composition": 3, "path_length": 1}
@@ -49,10 +53,15 @@ class Card:
 
 
 def cards(
-    run: Run, arrays: Wide, table: Ranking, sheets: Mapping[str, tuple[Sheet, ...]], failures: Failures
+    run: Run,
+    rows: pd.DataFrame,
+    arrays: Wide,
+    table: Ranking,
+    sheets: Mapping[str, tuple[Sheet, ...]],
+    failures: Failures,
 ) -> tuple[Card, ...]:
-    """A card for each row of the table, in its order; ``arrays`` hold what was ranked."""
-    measured, profiles, losses = _Measured(arrays), cells.profiles(run), curves.losses(run)
+    """A card for each row of the table, in its order; ``rows`` are what was ranked, and ``arrays`` are made of them."""
+    measured, profiles, losses = _Measured(arrays), cells.profiles(run), curves.losses(run, rows)
     leader = table.rows[0].formulation
     ids = anchors([row.formulation for row in table.rows])
     made = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -17,6 +18,9 @@ from analysis.run import Run
 
 from .wording import rounded
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WIDTH, HEIGHT, MARGIN = 240, 90, 4
 POINTS = 64
 """A curve with more is thinned out."""
@@ -24,17 +28,18 @@ POINTS = 64
 
 @dataclass(frozen=True)
 class Drawing:
-    """``svg`` with what its vertical ends mean."""
+    """``svg`` with what its vertical ends mean, and a ``caption``."""
 
     svg: Markup
     top: str
     bottom: str
+    caption: str
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The common loss at each noise level when training ended, a mean over datasets and seeds, ``[8]`` by formulation, and
-    the range of all that can be drawn."""
+    """The common loss at each noise level of the evaluated checkpoints, a mean over datasets and seeds, ``[8]`` by
+    formulation, and the range of all that can be drawn."""
 
     by_formulation: Mapping[str, NDArray[np.float64]]
     low: float
@@ -50,18 +55,19 @@ def budget(name: str, profile: cells.Profile) -> Drawing | None:
     peak = float(clock[int(np.argmax(spent))])
     told = f"Training budget of {name} over the clock from data to noise: largest at {peak:.2f}; dashed: an even budget."
     even = _line([0.0, 1.0], [1 / top, 1 / top], "reference")
-    return Drawing(_svg(told, even + _line(clock, spent / top, "line")), f"{top:.1f}", "0")
+    drawn = _svg(told, even + _line(clock, spent / top, "line"))
+    return Drawing(drawn, f"{top:.1f}", "0", "Training budget over the clock; dashed: spent evenly")
 
 
-def losses(run: Run) -> Losses | None:
-    """The last validations of all cells; None if there are none."""
+def losses(run: Run, rows: pd.DataFrame) -> Losses | None:
+    """The validations of the cells that are ranked, those of the table's ``rows``; None if there are none."""
     frame = cells.curves(run)
     levels = [f"level_{i}" for i in range(len(cells.LEVELS))]
     frame = frame.dropna(subset=levels)
     if frame.empty:
         return None
-    last = frame.loc[frame.groupby("cell")["step"].idxmax()]
-    means = last.groupby("formulation")[levels].mean()
+    found = cells.evaluated(frame[frame["cell"].isin(rows["cell"])], rows)
+    means = found.groupby("formulation")[levels].mean()
     there = means.to_numpy()
     there = there[np.isfinite(there) & (there > 0)]
     if not len(there):
@@ -79,12 +85,14 @@ def levels(name: str, leader: str, found: Losses) -> Drawing | None:
     told = (
         f"Validation loss of {name} at eight noise levels from data to noise: {mine[0]:.3g} to {mine[-1]:.3g}"
     )
+    caption = "Validation loss by noise level, logarithmic"
     lines = _line(cells.LEVELS, _logarithmic(mine, found), "line")
     theirs = found.by_formulation.get(leader)
     if theirs is not None and leader != name:
         told += f"; dashed: {leader}."
+        caption += "; dashed: the leader"
         lines = _line(cells.LEVELS, _logarithmic(theirs, found), "reference") + lines
-    return Drawing(_svg(told, lines), rounded(found.high), rounded(found.low))
+    return Drawing(_svg(told, lines), rounded(found.high), rounded(found.low), caption)
 
 
 def _logarithmic(values: NDArray[np.float64], found: Losses) -> NDArray[np.float64]:

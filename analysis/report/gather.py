@@ -84,7 +84,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
         figures=drawn,
         not_drawn=tuple(reasons.items()),
         gallery=pictures,
-        cards=cards(run, arrays, shown, pictures.cards, failed),
+        cards=cards(run, settled, arrays, shown, pictures.cards, failed),
         seeds=about["seeds"],
     )
 

@@ -146,9 +146,22 @@ def test_a_budget_is_drawn_against_the_even_one() -> None:
     assert curves.budget("rf", cells.Profile("f", clock, clock, np.full(65, np.nan))) is None
 
 
-def test_losses_are_those_of_the_last_validation(tmp_path: Path) -> None:
+def test_losses_are_those_of_the_evaluated_checkpoint(tmp_path: Path) -> None:
     found = run.read(folder(tmp_path, seeds=2))
-    losses = curves.losses(found)
+    frame = cells.curves(found)
+    early = curves.losses(found, found.frame.assign(best_step=4000))
+    assert early is not None
+    assert early.by_formulation["rf"][3] == pytest.approx(
+        frame[(frame["formulation"] == "rf") & (frame["step"] == 4000)]["level_3"].mean()
+    )
+    first = curves.losses(found, found.frame[found.frame["seed"] == 0])
+    assert first is not None
+    assert first.by_formulation["rf"][3] == pytest.approx(
+        frame[(frame["formulation"] == "rf") & (frame["seed"] == 0) & (frame["step"] == 20000)][
+            "level_3"
+        ].item()
+    )
+    losses = curves.losses(found, found.frame)
     assert losses is not None
     homes = [home for _, cell, home in found.cells() if cell.formulation == "rf"]
     last = [json.loads((home / "metrics.jsonl").read_text().splitlines()[-1])["val_common"] for home in homes]
@@ -159,6 +172,8 @@ def test_losses_are_those_of_the_last_validation(tmp_path: Path) -> None:
     alone = curves.levels("rf", "rf", losses)
     assert alone is not None
     assert alone.svg.count("<polyline") == 1
+    assert "dashed: the leader" in drawn.caption
+    assert "dashed" not in alone.caption
     assert curves.levels("unknown", "rf", losses) is None
 
 

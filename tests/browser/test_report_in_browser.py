@@ -242,6 +242,11 @@ def test_a_narrow_screen_never_scrolls_sideways(visit: Opener, anchor: str) -> N
     )
     assert wider == []
     if not anchor:
+        lines = page.evaluate(
+            """() => [...document.querySelectorAll(".sheet tbody code")].map(
+                e => e.getClientRects()[0].height / parseFloat(getComputedStyle(e).fontSize))"""
+        )
+        assert max(lines) < 5  # a long name takes a few lines, not one for each letter
         scrolled = page.evaluate(
             """() => {
                 const box = document.querySelector("#ranking .scroll");

@@ -15,6 +15,7 @@ from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from . import ranking, run
+from .pending import settled
 from .run import Run, phase
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ COMPARED = ("clip", "fid", "val_loss")
 @dataclass(frozen=True, eq=False)
 class Confirmation:
     """``first`` and ``fresh`` are rankings of the chosen formulations among themselves, on the seeds that chose them
-    and on the fresh ones; ``table`` has both side by side, the best of the fresh first. ``pending`` cells are still
-    to come."""
+    and on the fresh ``seeds``; ``table`` has both side by side, the best of the fresh first. While ``pending`` cells are
+    still to come, ``fresh``, ``seeds`` and ``table`` are of what is at its end (`analysis.pending`)."""
 
     why: str
     seeds: tuple[int, ...]
@@ -78,13 +79,15 @@ def confirmation(of: Run) -> Confirmation | None:
     names = set(fresh["formulation"])
     first = phase(of.frame, "rank")
     first = first[first["formulation"].isin(names)]
+    cells = fresh.loc[fresh["status"] == "pending", "cell"].nunique() if "cell" in fresh else 0
     try:
         before = ranking.rank(first)
+        fresh, _ = settled(fresh)
         after = ranking.rank(fresh.assign(phase="rank"))
+        same = first[first["formulation"].isin(after["formulation"])]
+        table = _beside(before if len(before) == len(after) else ranking.rank(same), after)
     except UserError:  # too little of it is done
         return None
-    table = _beside(before, after)
-    cells = fresh.loc[fresh["status"] == "pending", "cell"].nunique() if "cell" in fresh else 0
     seeds = tuple(sorted(int(s) for s in fresh["seed"].unique()))
     return Confirmation(str(chosen.get("why", "")), seeds, before, after, table, int(cells))
 

@@ -87,9 +87,11 @@ def confirmation_table(found: Confirmation) -> Table:
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):
             columns[f"{metric}_{when}"] = (f"{HEADINGS[metric]}, {when}", write)
-    seeds = f"{found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"{found.seeds[0]}"
+    seeds = (
+        f"seeds {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"seed {found.seeds[0]}"
+    )
     notes = [
-        f"fresh: seeds {seeds}, which had no part in choosing these formulations: believe these; ranks are among the chosen",
+        f"fresh: {seeds}, which had no part in choosing these formulations: believe these; ranks are among the chosen",
         f"chosen: {found.why}" if found.why else "",
         f"{found.pending} cells of the confirmation are still to come" if found.pending else "",
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import confirm, ranking, synthetic
+from analysis import confirm, ranking, render, synthetic
 from analysis.rank import main
 from analysis.run import read
 from samplers.errors import UserError
@@ -75,3 +75,21 @@ def test_an_unfinished_confirmation_says_so(tmp_path: Path) -> None:
     found = confirm.confirmation(read(tmp_path))
     assert found is not None
     assert found.pending == 4
+    assert found.seeds == (1000,)
+    assert "fresh: seed 1000, which" in render.confirmation_table(found).notes[0]
+
+
+def test_a_formulation_that_is_not_run_again_yet_has_no_part_in_either_rank(tmp_path: Path) -> None:
+    write(tmp_path)
+    leader = ranking.of_run(read(tmp_path))["formulation"].iloc[0]
+    write(tmp_path, first_seed=1000, status=lambda f, d, s: "pending" if f == leader else None)
+    found = confirm.confirmation(read(tmp_path))
+    assert found is not None
+    assert found.first["formulation"].iloc[0] == leader
+    assert leader not in set(found.table["formulation"])
+    assert len(found.table) == len(found.first) - 1
+    frame = read(tmp_path).frame
+    others = frame[(frame["phase"] == "rank") & (frame["formulation"] != leader)]
+    ranks = ranking.rank(others).set_index("formulation")["rank_all"]
+    for _, row in found.table.iterrows():
+        assert row["rank_all_first"] == ranks[row["formulation"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,27 @@ def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
         "rf/lognorm(0.00,1.00), which led on the seeds that chose them, has 1.80. Believe the fresh seeds.",
         "On these seeds it is told apart from both others (Hsu, family-wise 95 %).",
         "Of the confirmation 1 cell is still to come.",
+    ]
+
+
+def test_one_that_is_run_again_alone_is_not_called_confirmed() -> None:
+    first, fresh = (ranking(SIX[:1], (1.0,), (None,)) for _ in range(2))
+    alone = Confirmation("made up", (1000,), first, fresh, pd.DataFrame(), 2)
+    assert plain(verdict.confirmed(alone)) == [
+        "Run again on fresh seeds (1000), rf/lognorm(0.00,1.00) has nothing to be compared with: it alone was chosen.",
+        "Of the confirmation 2 cells are still to come.",
+    ]
+    chosen = replace(alone, first=ranking(SIX[:2], (1.0, 1.5), (None, None)))
+    assert verdict.confirmed(chosen)[0].endswith("compared with: no other is at its end there.")
+
+
+def test_nothing_is_confirmed_or_refuted_before_the_leader_was_run_again() -> None:
+    found = replace(
+        confirmation(True, (True, True, False)), fresh=ranking(SIX[1:3], (1.2, 1.8), (True, True)), pending=3
+    )
+    assert plain(verdict.confirmed(found)) == [
+        "The confirmation cannot be told yet: rf/lognorm(0.00,1.00) is not at its end there.",
+        "Of the confirmation 3 cells are still to come.",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from samplers.errors import UserError, nearest
@@ -37,7 +38,7 @@ def draw(run: Run, ranking: pd.DataFrame, only: Iterable[str] = ()) -> tuple[lis
     ``ranking`` is that run's (`analysis.ranking.of_run`); ``only`` names some of `FIGURES`, all by default. Raises
     `UserError` for an unknown name.
     """
-    from .style import styled
+    from .style import boxes, styled
 
     names = list(dict.fromkeys(only)) or list(FIGURES)
     for name in names:
@@ -48,7 +49,9 @@ def draw(run: Run, ranking: pd.DataFrame, only: Iterable[str] = ()) -> tuple[lis
     with styled():
         for name in names:
             try:
-                drawn.append(importlib.import_module(f".{name}", __name__).draw(subject))
+                figure = importlib.import_module(f".{name}", __name__).draw(subject)
             except Undrawable as reason:
                 why[name] = str(reason)
+                continue
+            drawn.append(replace(figure, caption=figure.caption + boxes(figure.figure)))
     return drawn, why

@@ -39,7 +39,7 @@ def draw(subject: Subject) -> Drawn:
                 lines.draw(panel, table, lit, sd)
                 _axes(panel, metric, table)
                 if len(datasets) > 1:
-                    panel.set_title(style.shown(dataset))
+                    panel.set_title(style.dataset_shown(dataset))
             else:
                 panel.remove()
     style.legend(figure, lit, len(names) - len(lit))

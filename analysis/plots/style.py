@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from analysis.private import without_paths
 
 from .colours import INK, MUTED, SIZES, colour, linestyle, marker
 
@@ -81,11 +84,24 @@ def _settings() -> dict[str, Any]:
 
 @contextmanager
 def styled(**more: Any) -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever the user has set."""
+    """Matplotlib's own defaults and ours, whatever the user has set. Letters that the font lacks are drawn as boxes, which
+    the caption tells (`boxes`) instead of a warning for each."""
     from matplotlib import style
 
-    with style.context(["default", {**_settings(), **more}]):
+    with style.context(["default", {**_settings(), **more}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         yield
+
+
+def boxes(figure: Figure) -> str:
+    """A sentence if some letters of a figure are boxes, as its font lacks them."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.text import Text
+
+    there = get_font(findfont(FontProperties(family="DejaVu Sans"))).get_charmap()
+    written = {letter for text in figure.findobj(Text) for letter in text.get_text()}  # type: ignore[attr-defined]
+    lacking = any(ord(letter) not in there for letter in written if not letter.isspace())
+    return " Letters that the font lacks are drawn as boxes." if lacking else ""
 
 
 def figure(width: float, height: float) -> Figure:
@@ -149,6 +165,11 @@ def shown(name: str) -> str:
         return name
     half = (LONGEST - 1) // 2
     return f"{name[:half]}…{name[-half:]}"
+
+
+def dataset_shown(dataset: str) -> str:
+    """A dataset's name as it stands in a figure, without the folder that its images lie in."""
+    return shown(without_paths(dataset))
 
 
 @cache
@@ -276,4 +297,4 @@ def dataset_titles(panels: Sequence[Axes], datasets: Sequence[str]) -> None:
     """A title on each panel where there are several datasets."""
     if len(datasets) > 1:
         for panel, dataset in zip(panels, datasets, strict=False):
-            panel.set_title(shown(dataset))
+            panel.set_title(dataset_shown(dataset))

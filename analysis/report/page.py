@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from analysis.files import write_whole
+from analysis.private import without_paths
 from samplers.errors import UserError
 
 from .gather import Report
-from .private import without_paths
 from .wording import BEGIN, END
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,29 @@ def test_captions_say_what_is_shown(drawn: dict[str, Drawn]) -> None:
     assert "95 %" in drawn["ranks"].caption
     assert "bands one standard deviation over seeds" in drawn["curves"].caption
     assert "seed 0" in drawn["samples"].caption
+
+
+def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
+    rows = [{"formulation": n, "fid": 9.0, "clip": c} for n, c in (("\u6d41/a", 30.0), ("rf", 31.0))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = one(table(rows, tmp_path / "t.csv"), "plane")
+        style.render(figure, "svg")
+    assert figure.caption.endswith("Letters that the font lacks are drawn as boxes.")
+    assert "boxes" not in one(hand(tmp_path / "u.csv"), "plane").caption
+
+
+def test_titles_tell_no_folders(tmp_path: Path) -> None:
+    rows = [
+        {"formulation": n, "fid": f, "clip": c, "dataset": d, "steps": s}
+        for n, (f, c) in HAND.items()
+        for d in ("images:/home/me/birds", "digits")
+        for s in (5, 25)
+    ]
+    about = table(rows, tmp_path / "t.csv")
+    for name in ("plane", "steps"):
+        titles = {axes.get_title() for axes in one(about, name).figure.axes}
+        assert titles == {"images:\u2026/birds", "digits"}
 
 
 def test_one_seed_has_no_bars(tmp_path: Path) -> None:

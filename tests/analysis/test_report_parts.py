@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from analysis import cells, run, synthetic
+from analysis.private import without_paths
 from analysis.report import curves, failures, pictures, provenance
 from analysis.report.cards import anchors
-from analysis.report.private import without_paths
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analysis import run, synthetic
 from analysis.notes import HEADINGS
+from analysis.report import gather, page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -255,6 +257,17 @@ def test_a_narrow_screen_never_scrolls_sideways(visit: Opener, anchor: str) -> N
             }"""
         )
         assert scrolled == [200, True]
+
+
+def test_a_very_long_name_leaves_room_for_the_numbers(browser: Browser, tmp_path: Path) -> None:
+    out = synthetic.write(tmp_path, synthetic.truth(("x" * 200, "rf")), samples=8)
+    page.write(gather.gather(run.read(out)), out / "report.html")
+    with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
+        opened = context.new_page()
+        opened.goto((out / "report.html").as_uri())
+        box = opened.locator("table.ranking tbody tr").first.locator("td").first.bounding_box()
+    assert box is not None
+    assert box["x"] < WIDE["width"] / 2
 
 
 def luminance(colour: str) -> float:

@@ -31,7 +31,7 @@ ODD = (
     "x/rf/lognorm(0.80,0.80)@v",
     "rf/trunclognorm(0.00,1.00,0.05,1.00)",
     "edm(0.00,0.60)",
-    "line\nbreak",
+    "line break",
 )
 SEVERAL = ("shapes", "digits", "a data set whose name is longer than any panel is wide, really")
 FOLDERS: dict[str, dict[str, Any]] = {

@@ -41,15 +41,14 @@ def curves(run: Run) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for _, cell, home in run.cells():
         about = {"formulation": cell.formulation, "dataset": cell.dataset, "seed": cell.seed, "cell": cell.id}
-        for line in _lines(home / "metrics.jsonl"):
-            levels = {f"level_{i}": v for i, v in enumerate(line.get("val_common") or [])}
-            numbers = {k: line.get(k) for k in ("step", "seconds", "train_loss", "val_loss")}
-            rows.append(about | numbers | levels)
-    columns = ["formulation", "dataset", "seed", "cell", "step", "seconds", "train_loss", "val_loss"]
-    frame = pd.DataFrame(rows, columns=[*columns, *(f"level_{i}" for i in range(len(LEVELS)))])
-    measured = frame.columns[4:]
+        rows += [about | line for line in _log(home / "metrics.jsonl")]
+    measured = [*LOGGED, *(f"level_{i}" for i in range(len(LEVELS)))]
+    frame = pd.DataFrame(rows, columns=["formulation", "dataset", "seed", "cell", *measured])
     frame[measured] = frame[measured].astype("float64")
     return frame
+
+
+LOGGED = ("step", "seconds", "train_loss", "val_loss")
 
 
 def evaluated(validations: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -63,12 +62,18 @@ def evaluated(validations: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return validations.sort_values("step").groupby("cell", observed=True).tail(1)
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _log(file: Path) -> list[dict[str, float]]:
+    """The numbers of a log, without those that are not there; empty if anything in it is not a log's."""
+    found: list[dict[str, float]] = []
     try:
-        found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
+        for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            levels = line.get("val_common") or [None] * len(LEVELS)
+            told = {name: line.get(name) for name in LOGGED}
+            told |= {f"level_{i}": value for i, value in zip(range(len(LEVELS)), levels, strict=True)}
+            found.append({name: float(value) for name, value in told.items() if value is not None})
+    except (OSError, ValueError, TypeError, AttributeError):
         return []
-    return [line for line in found if isinstance(line, dict)]
+    return found
 
 
 def profiles(run: Run) -> dict[str, Profile]:

@@ -137,8 +137,8 @@ def resolution_line(r: Mapping[str, Any]) -> str:
 
 
 def _size(r: Mapping[str, Any], part: str) -> str:
-    value = r[part]
-    return f"{100 * math.expm1(value):.2g} %" if r["log"] else f"{value:.2g}"
+    value = 100 * math.expm1(r[part]) if r["log"] else r[part]
+    return f"{float(f'{value:.2g}'):,g}" + (" %" if r["log"] else "")
 
 
 def _samples(about: Mapping[str, Any]) -> str:

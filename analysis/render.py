@@ -93,7 +93,7 @@ def confirmation_table(found: Confirmation) -> Table:
     notes = [
         f"fresh: {seeds}, which had no part in choosing these formulations: believe these; ranks are among the chosen",
         f"chosen: {found.why}" if found.why else "",
-        f"{found.pending} cells of the confirmation are still to come" if found.pending else "",
+        f"cells of the confirmation that are still to come: {found.pending}" if found.pending else "",
     ]
     return simple(
         "confirmation", found.table, columns, [n for n in notes if n], "Confirmation on fresh seeds"

@@ -35,6 +35,12 @@ def test_worked_by_hand() -> None:
     assert turned.log
 
 
+def test_large_ratios_are_written_without_an_exponent() -> None:
+    model = fit(np.array([[0.0], [3.0]]) + 0.01 * NOISE[:2], ["a", "b"], [0, 1, 2])
+    found = resolution(model, "val_loss", True, higher_is_better=False)
+    assert "; runner-up 1,900 % behind: separated" in resolution_line(asdict(found))
+
+
 @pytest.mark.parametrize(
     ("lead", "told"),
     [

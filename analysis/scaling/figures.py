@@ -52,6 +52,7 @@ def compute(found: Scaling) -> Drawn:
             f"Dashed: L = {law.e:.3f} + {law.a:.3f} (C / {power(law.x0)})^-{law.alpha:.3f}, fitted to the ringed runs"
             + (" (band: 95 % over seeds)." if band is not None else ".")
         )
+        parts += [f"{warning[:1].upper()}{warning[1:]}." for warning in curve.warnings]
     ring: dict[str, Any] = {"marker": "o", "markersize": 7.5, "fillstyle": "none", "markeredgewidth": 0.7}
     panel.plot(
         axis[curve.on], loss[curve.on], color=MUTED, linestyle="none", zorder=2, label="frontier", **ring

@@ -114,6 +114,16 @@ def test_figures_of_one_seed_and_of_few_runs(tmp_path: Path) -> None:
     assert "no intervals" in drawn[0].caption
 
 
+def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
+    out = synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=((1, 100), (1, 200), (2, 100)), samples=8)
+    found = scaling.report(run.read(out))
+    caption = figures.compute(found).caption
+    assert "Dashed: L = " in caption
+    assert "decades of compute: E and alpha are bounded at best, not known" in caption
+    for warning in found.frontier.warnings:
+        assert warning[1:] in caption
+
+
 def test_a_panel_for_what_there_is_only_one_of_is_left_out(tmp_path: Path) -> None:
     options = {"settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
     synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(2, s) for s in (100, 500, 900)], **options)  # type: ignore[arg-type]

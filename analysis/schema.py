@@ -49,6 +49,8 @@ NUMBERS = (*METRICS, "kid_stderr", "parameters", "train_flops")
 NAMES = ("clip_name", "fid_name", "kid_name")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")
 PHASES = ("rank", "confirm")
+SIZES = {"model.depth", "training.steps"}
+"""Fields of a recipe in which the trainings of a scaling experiment differ."""
 HIGHER_IS_BETTER = {"clip": True, "fid": False, "kid": False, "val_loss": False, "composition": True}
 
 
@@ -93,10 +95,11 @@ def comparable(frame: pd.DataFrame, where: str = "the table") -> None:
         if len(recipes) > 1:
             parts = manifest.differing(recipes)
             told = "; ".join(f"{name} {' and '.join(map(str, values[:6]))}" for name, values in parts.items())
-            name, values = next(iter(parts.items()))
+            chosen = " ".join(f"{name}={values[0]}" for name, values in parts.items())
+            sizes = "; analysis.scaling compares sizes" if parts.keys() <= SIZES else ""
             raise UserError(
                 f"{where} mixes {len(recipes)} recipes, which cannot be compared ({told}): "
-                f"choose one, e.g. --where {name}={values[0]}"
+                f"choose one, e.g. --where {chosen}{sizes}"
             )
     for column in NAMES:
         if column not in frame:

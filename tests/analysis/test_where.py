@@ -82,7 +82,8 @@ def test_a_table_without_recipes_has_no_fields_of_them() -> None:
 
 
 def test_different_recipes_are_never_mixed(sweep: Path) -> None:
-    told = r"mixes 3 recipes.*\(model.depth 1 and 2; training.steps 500 and 1000\).*--where model.depth=1$"
+    parts = r"\(model.depth 1 and 2; training.steps 500 and 1000\)"
+    told = rf"mixes 3 recipes.*{parts}.*--where model.depth=1 training.steps=500; analysis.scaling"
     with pytest.raises(UserError, match=told):
         schema.comparable(read(sweep).frame)
     schema.comparable(read(sweep, ["model.depth=1"]).frame)

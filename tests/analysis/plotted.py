@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import formulations
-from analysis import ranking, run, synthetic
+from analysis import plots, ranking, run, synthetic
 from analysis.plots import style
+from analysis.plots.style import Drawn
 from analysis.run import Run
 
 FEW = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "eps/linear", "v/cos", "edm(-1.20,1.20)")
@@ -104,3 +105,17 @@ def outside(texts: list[Written], figure: Figure, dpi: float) -> list[str]:
 def lines(figure: Figure, label: str) -> list[Line2D]:
     """The lines and markers of a formulation in all panels."""
     return [line for axes in figure.axes for line in axes.get_lines() if line.get_label() == label]
+
+
+def one(about: Run, name: str) -> Drawn:
+    (figure,), why = plots.draw(about, ranked(about), [name])
+    assert not why
+    return figure
+
+
+HAND = {"a": (10.0, 30.0), "b": (20.0, 40.0), "c": (15.0, 29.0), "d": (20.0, 35.0), "e": (45.0, 20.0)}
+"""FID and CLIP: a and b are front 1; d is behind b; c is behind a; c and d are front 2; e is front 3."""
+
+
+def hand(path: Path, **more: Any) -> Run:
+    return table([{"formulation": n, "fid": f, "clip": c, **more} for n, (f, c) in HAND.items()], path)

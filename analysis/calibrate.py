@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.command import INT, Parser, outcome
+from samplers.command import INT, outcome
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import simulate, tables
+from . import options, simulate, tables
 from .best import not_separable
 from .effects import effects
 from .pareto import fronts
@@ -192,19 +191,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    made = Parser(
-        prog="python -m analysis.calibrate",
-        description="How often do our 95 % intervals hold? Simulates tables with known truth and prints the coverage.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    made = options.parser(
+        "calibrate",
+        "How often do our 95 % intervals hold? Simulates tables with known truth and prints the coverage.",
     )
     made.add_argument(
         "--simulations", type=INT, default=2000, metavar="N", help="tables a line (default 2000)"
     )
     made.add_argument("--seed", type=INT, default=0, metavar="N", help="of the random numbers (default 0)")
     made.add_argument("--format", default="table", metavar="|".join(tables.FORMATS), help="default: table")
-    args, unknown = made.parse_known_args(argv)
-    made.check_unknown(unknown)
+    args = made.parse(argv)
     tables.check_format(args.format)
     if args.simulations < 2:
         raise UserError(f"--simulations is {args.simulations}, not a whole number from 2")

@@ -12,7 +12,7 @@ from typing import Any
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import crossed, families, notes, ranking, render, run, schema, tables, versus
+from . import crossed, families, notes, options, ranking, render, run, schema, tables, versus
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -26,27 +26,14 @@ EPILOG = """examples:
 
 def parser() -> Parser:
     """The command's options."""
-    made = Parser(
-        prog="python -m analysis.rank",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = options.parser("rank", DESCRIPTION, EPILOG)
     what = f"a run folder, or a .parquet or .csv file with the columns {', '.join(schema.REQUIRED)}"
     made.add_argument("results", type=Path, help=what + " (optional: seed, val_loss, kid, status, ...)")
     made.add_argument("--format", default="table", metavar="|".join(tables.FORMATS), help="default: table")
     made.add_argument(
         "--by", metavar="|".join(ranking.GROUPS), help="also one rank column for each value of this column"
     )
-    made.add_argument(
-        "--where",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only rows with this value: dataset=shapes, steps=50, weights=ema, 'formulation=rf/*', model.depth=4 ...",
-    )
+    options.add_where(made)
     made.add_argument("--top", type=INT, metavar="N", help="show only the N best (all are ranked)")
     made.add_argument(
         "--families",
@@ -74,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     made = parser()
-    args, unknown = made.parse_known_args(argv)
-    made.check_unknown(unknown)
+    args = made.parse(argv)
     tables.check_format(args.format)
     if args.top is not None and args.top < 1:
         raise UserError(f"--top is {args.top}, not a whole number from 1")

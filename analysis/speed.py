@@ -5,7 +5,6 @@ A benchmark, not a test: what it prints depends on the machine and on what else 
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
@@ -16,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from samplers.command import INT, Parser, outcome
+from samplers.command import INT, outcome
 from samplers.errors import UserError, nearest
 
-from . import synthetic
+from . import options, synthetic
 
 PARTS = ("help", "rank", "load", "report")
 
@@ -41,17 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    made = Parser(
-        prog="python -m analysis.speed",
-        description="Time the analysis on made-up run folders: 61 formulations x 24 settings x 5 seeds; 10,000 cells.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    made = options.parser(
+        "speed",
+        "Time the analysis on made-up run folders: 61 formulations x 24 settings x 5 seeds; 10,000 cells.",
     )
     made.add_argument("--parts", nargs="+", default=list(PARTS), metavar="PART", help=" | ".join(PARTS))
     made.add_argument("--repeat", type=INT, default=3, metavar="N", help="runs of each (default 3)")
     made.add_argument("--out", type=Path, metavar="FILE", help="also write the rows as JSON")
-    args, unknown = made.parse_known_args(argv)
-    made.check_unknown(unknown)
+    args = made.parse(argv)
     for part in args.parts:
         if part not in PARTS:
             raise UserError(f"--parts {part!r}: {nearest(part, PARTS)}")

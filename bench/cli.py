@@ -175,8 +175,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     """The command line. Raises :class:`UserError`."""
     made = parser()
     pairs, rest = take(sys.argv[1:] if argv is None else argv)
-    args, unknown = made.parse_known_args(rest)
-    made.check_unknown(unknown)
+    args = made.parse(rest)
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
     if len(look) > 1:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")

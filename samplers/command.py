@@ -17,6 +17,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """The arguments. Raises :class:`UserError` for the first that is no option, with the nearest."""
+        args, unknown = self.parse_known_args(argv)
+        self.check_unknown(unknown)
+        return args
+
     def check_unknown(self, unknown: Sequence[str]) -> None:
         """Raise for the first argument that is no option."""
         if unknown:

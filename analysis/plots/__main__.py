@@ -9,6 +9,7 @@ from pathlib import Path
 from samplers.command import Parser, outcome
 from samplers.errors import UserError, nearest
 
+from .. import options
 from . import FIGURES, FORMATS, draw
 from .files import write
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """Read, draw, write."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse(argv)
     for word, known, what in (
         *((name, FIGURES, "figure") for name in args.only),
         *((kind, FORMATS, "format") for kind in args.format),
@@ -46,10 +47,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 def _parser() -> Parser:
     figures = "\n".join(f"  {name:8} {what}" for name, what in FIGURES.items())
-    parser = Parser(prog="python -m analysis.plots", description=DESCRIPTION, epilog=f"figures:\n{figures}")
-    from argparse import RawDescriptionHelpFormatter
-
-    parser.formatter_class = RawDescriptionHelpFormatter
+    parser = options.parser("plots", DESCRIPTION, f"figures:\n{figures}")
     parser.add_argument("results", type=Path, help="a run folder, a .parquet or a .csv file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the folder plots in the run folder")
     parser.add_argument(
@@ -59,14 +57,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--format", nargs="+", default=list(FORMATS), metavar="KIND", help=f"default: {known}"
     )
-    parser.add_argument(
-        "--where",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only these rows, e.g. steps=50",
-    )
+    options.add_where(parser)
     return parser
 
 

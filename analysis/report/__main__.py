@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import run
+from analysis import options, run
 from samplers.command import Parser, outcome
 from samplers.errors import UserError
 
@@ -20,25 +19,12 @@ EPILOG = """examples:
 
 def parser() -> Parser:
     """The command's options."""
-    made = Parser(
-        prog="python -m analysis.report",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = options.parser("report", DESCRIPTION, EPILOG)
     made.add_argument("results", type=Path, help="a run folder, or a .parquet or .csv file without its cells")
     made.add_argument(
         "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or beside the table"
     )
-    made.add_argument(
-        "--where",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only rows with this value: dataset=shapes, steps=50, weights=ema, 'formulation=rf/*', model.depth=4 ...",
-    )
+    options.add_where(made)
     return made
 
 
@@ -49,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    args = parser().parse_args(argv)
+    args = parser().parse(argv)
     folder = args.results if args.results.is_dir() else args.results.parent
     out = args.out or folder / "report.html"
     if out.is_dir():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from samplers.command import Parser, outcome
 from samplers.errors import UserError
 
-from .. import tables
+from .. import options, tables
 
 DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
 depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
@@ -30,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str] | None) -> int:
     """Read, print the tables, draw."""
     made = parser()
-    args, unknown = made.parse_known_args(argv)
-    made.check_unknown(unknown)
+    args = made.parse(argv)
     tables.check_format(args.format)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {str(args.out)!r} is a file: name a folder for the figures")
@@ -51,21 +49,9 @@ def command(argv: Sequence[str] | None) -> int:
 
 def parser() -> Parser:
     """The options."""
-    made = Parser(
-        prog="python -m analysis.scaling",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    made = options.parser("scaling", DESCRIPTION, EXAMPLES)
     made.add_argument("results", type=Path, metavar="DIR", help="a run folder, or its results.parquet")
-    made.add_argument(
-        "--where",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only these rows, e.g. dataset=shapes",
-    )
+    options.add_where(made)
     made.add_argument(
         "--format",
         default="table",

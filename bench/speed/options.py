@@ -119,8 +119,7 @@ def parser() -> Parser:
 def parse(argv: Sequence[str] | None) -> Plan:
     """The plan that the options describe. Raises :class:`UserError`."""
     made = parser()
-    args, unknown = made.parse_known_args(argv)
-    made.check_unknown(unknown)
+    args = made.parse(argv)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts = tuple(part for part in PARTS if part in known("--parts", args.parts or PARTS, PARTS))
     check_used(args, parts)

@@ -283,7 +283,7 @@ def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None
         (lambda out: [str(out), "--out", str(out)], "is a folder: name a file"),
         (lambda out: [str(out), "--out", str(out / "no" / "x.html")], "there is no folder"),
         (lambda out: [str(out), "--where", "steps=7"], "has no such rows"),
-        (lambda out: [str(out), "--outt", "x"], "unrecognized arguments: --outt x"),
+        (lambda out: [str(out), "--outt", "x"], "unknown option '--outt': did you mean '--out'"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(

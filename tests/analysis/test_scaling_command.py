@@ -135,7 +135,7 @@ def test_errors_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "file").touch()
     for arguments, words in (
         ([str(folder), "--format", "jsn"], "did you mean 'json'?"),
-        ([str(folder), "--wher", "x"], "--where 'x' is not NAME=VALUE"),
+        ([str(folder), "--where", "x"], "--where 'x' is not NAME=VALUE"),
         ([str(folder), "--fort", "x"], "unknown option '--fort'"),
         ([str(folder), "--out", str(tmp_path / "file")], "is a file"),
         ([str(tmp_path / "nothing")], "there is no"),

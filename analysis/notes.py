@@ -101,6 +101,10 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
         f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
         "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",
     ]
+    if about["agreement"] is not None and about["agreement"] == about["agreement"]:
+        lines.append(
+            f"order: Kendall correlation {about['agreement']:.2f} on average with the true orders that these seeds allow"
+        )
     whole = about["settings"] + about["uncounted"]
     if about["shared"] < whole:
         lines.append(

@@ -11,7 +11,7 @@ import numpy as np
 from samplers.lazy import lazy
 
 from . import schema, yardsticks
-from .confirm import Confirmation, confirmation
+from .confirm import COMPARED, Confirmation, confirmation
 from .notes import HEADINGS, lost, notes
 from .run import Run
 from .tables import Table, fixed, jsonable, simple
@@ -24,8 +24,8 @@ else:
 SIGNIFICANT = {"kid": 3, "composition": 3}
 OPTIONAL = ("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "composition", "KID", "lost")
 """Columns that a narrow terminal goes without, in this order."""
-INTERVALS = ("clip", "fid", "val_loss")
-"""Metrics that are shown with half the width of their interval."""
+INTERVALS = ("clip", "fid", "kid", "val_loss")
+"""Metrics that are shown with half the width of their interval; KID has one where there is one seed."""
 TIED = {"rank_all": "rank_tied", "clip": "clip_tied", "fid": "fid_tied", "val_loss": "val_loss_tied"}
 
 
@@ -83,7 +83,7 @@ def ranking_table(ranking: pd.DataFrame) -> Table:
 def confirmation_table(found: Confirmation) -> Table:
     """The chosen formulations on the seeds that chose them and on fresh ones."""
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {"formulation": ("formulation", str)}
-    for metric in ("rank_all", *INTERVALS):
+    for metric in ("rank_all", *(m for m in COMPARED if m in found.fresh)):
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):
             columns[f"{metric}_{when}"] = (f"{HEADINGS[metric]}, {when}", write)

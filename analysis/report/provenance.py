@@ -53,6 +53,7 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
     inputs = [(dataset, _object(home / "config.json")) for dataset, home in homes]
     facts = {"Command": _commands(run), "Cells": _counts(run), "Seeds": _seeds(run)}
     facts |= {heading: tuple(sorted(noted[word])) for word, heading in NOTED.items()}
+    facts |= {"Commit": _commits(run, set(noted["code"]))}
     facts |= {
         heading: _by_dataset((d, kept.get(word)) for d, kept in inputs) for word, heading in INPUTS.items()
     }
@@ -107,6 +108,13 @@ def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _commands(run: Run) -> tuple[str, ...]:
     return tuple("python -m bench.grid " + shlex.join(m.command) for m in run.manifests)
+
+
+def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
+    """The commits that the cells' code came from, as the submissions noted them."""
+    kept = [_object(file) for file in sorted(run.path.glob("submissions/*/submission.json"))]
+    found = {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") in codes and k.get("commit")}
+    return tuple(sorted(f"{commit} (code {code})" if len(codes) > 1 else commit for code, commit in found))
 
 
 def _counts(run: Run) -> tuple[str, ...]:

@@ -123,7 +123,8 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
     found = shares.as_shares(divided, planned, args.canary)
     if args.canary and not any(share.canary for share in found):
         print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)
-    submission = submissions.new(planned.out, planned.grid, args.execution, found, code, plugins, argv)
+    handed = args.execution, found, code, plugins, argv, snapshot.commit()
+    submission = submissions.new(planned.out, planned.grid, *handed)
     submissions.write(submission)
     if submission.execution.executor == "slurm":
         try:

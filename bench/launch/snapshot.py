@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,21 @@ def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return code, tuple(named)
+
+
+def commit() -> str | None:
+    """The commit that the packages are at, with ``-dirty`` if the checkout differs from it; None if they lie in none.
+
+    A checkout around an installed copy, such as one with a virtual environment in it, is not theirs.
+    """
+    for words in (["ls-files", "--error-unmatch", "bench/__init__.py"], ["describe", "--always", "--dirty"]):
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
+        except OSError:  # no git
+            return None
+        if done.returncode:
+            return None
+    return done.stdout.strip()
 
 
 def verify(submission: Submission) -> None:

@@ -56,7 +56,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class Submission:
-    """All shares of one command. ``host``, ``pid`` and ``started`` tell which command it was."""
+    """All shares of one command. ``host``, ``pid`` and ``started`` tell which command it was, ``code`` is the digest of
+    what its workers run, and ``commit`` where that came from, if from a checkout."""
 
     folder: Path
     grid: Grid
@@ -68,6 +69,7 @@ class Submission:
     host: str
     pid: int
     started: str
+    commit: str | None = None
 
     @property
     def id(self) -> str:
@@ -115,13 +117,14 @@ def new(
     code: str,
     plugins: Sequence[str],
     command: Sequence[str],
+    commit: str | None = None,
 ) -> Submission:
     """A submission with a name of its own, not written yet."""
     started = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     folder = out / "submissions" / f"{started}-{secrets.token_hex(3)}"
     shares, plugins, command = tuple(shares), tuple(plugins), tuple(command)
     here = socket.gethostname(), os.getpid()
-    return Submission(folder, grid, execution, shares, code, plugins, command, *here, started)
+    return Submission(folder, grid, execution, shares, code, plugins, command, *here, started, commit)
 
 
 def write(submission: Submission) -> None:

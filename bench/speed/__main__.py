@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib import import_module, metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import store
+from bench.launch import snapshot
 from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
 from bench.products import fast_products
@@ -68,19 +67,12 @@ def line(row: Row) -> str:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Device, threads, versions and commit, without names of hosts or paths."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         **versions(),
         **{name: version for name in PEERS if (version := installed(name))},
-        "commit": found.stdout.strip() or "unknown",
+        "commit": snapshot.commit() or "unknown",
     }
 
 

@@ -246,6 +246,18 @@ def test_several_versions_of_the_code_are_a_warning(tmp_path: Path) -> None:
     assert made.warnings == ("The cells were made by 2 versions of the code: other, synthetic.",)
 
 
+def test_the_commit_is_told_of_the_code_that_trained(tmp_path: Path) -> None:
+    out = folder(tmp_path, seeds=1)
+    for name, kept in (
+        ("a", {"code": "synthetic", "commit": "1234abc"}),
+        ("b", {"code": "other", "commit": "9999999"}),
+        ("c", {"code": "synthetic", "commit": None}),
+    ):
+        (out / "submissions" / name).mkdir(parents=True)
+        (out / "submissions" / name / "submission.json").write_text(json.dumps(kept))
+    assert dict(provenance.provenance(run.read(out), {}).facts)["Commit"] == ("1234abc",)
+
+
 def test_recipes_are_told_in_full(tmp_path: Path) -> None:
     made = provenance.provenance(run.read(folder(tmp_path)), {})
     (recipe,) = made.recipes

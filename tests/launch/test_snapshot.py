@@ -112,3 +112,28 @@ def test_workers_import_the_copy_and_not_the_checkout(
     )
     assert done.stdout.split() == ["1", str(made.code_folder / "bench" / "__init__.py")]
     snapshot.verify(made)
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_commit_is_that_of_the_packages_own_checkout(checkout: Path) -> None:
+    assert snapshot.commit() is None, "no checkout"
+    (checkout / ".gitignore").write_text("bench\n")
+    git(checkout, "init")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "without the packages, as around an environment")
+    assert snapshot.commit() is None
+    git(checkout, "add", "-f", "bench/__init__.py")
+    git(checkout, "commit", "-m", "with them")
+    clean = snapshot.commit()
+    assert clean
+    (checkout / "bench" / "__init__.py").write_text("ANSWER = 2\n")
+    assert snapshot.commit() == f"{clean}-dirty"
+
+
+def test_without_git_there_is_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(checkout))
+    assert snapshot.commit() is None

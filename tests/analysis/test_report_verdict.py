@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,60 +10,11 @@ import pandas as pd
 import pytest
 
 from analysis import uncertainty, wide
-from analysis.confirm import Confirmation
 from analysis.report import verdict
 from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
 from analysis.schema import check
 
-SIX = ["rf/lognorm(0.00,1.00)", "eps/linear", "edm(-1.20,1.20)", "rf/mode(1.29)", "rf", "v/cos"]
-
-
-def ranking(
-    names: list[str] = SIX,
-    ranks: tuple[float, ...] = (1.28, 2.33, 2.39, 2.5, 2.83, 3.28),
-    tied: tuple[bool | None, ...] = (True, True, True, True, False, False),
-    seeds: int = 3,
-    **about: Any,
-) -> pd.DataFrame:
-    """A ranking as `analysis.ranking.rank` makes it, as far as the verdict reads it."""
-    count = len(names)
-    clip = [48.33, 43.9, 40.72, 41.95, 42.47, 37.43][:count]
-    made = pd.DataFrame({"formulation": names, "rank_all": ranks, "position": range(1, count + 1)})
-    made["clip"], made["fid"], made["val_loss"] = clip, [23.13, 26.3, 25.5, 27.77, 31.14, 33.34][:count], 0.3
-    for response in ("rank", "clip", "fid", "val_loss"):
-        made[f"{response}_tied"] = pd.array([pd.NA] * count if seeds == 1 else tied, dtype="boolean")
-    made["position_low"], made["position_high"] = (math.nan, math.nan) if seeds == 1 else (1.0, 3.0)
-    if seeds > 1:
-        made["first"] = 0.71
-    for state in ("diverged", "failed", "missing"):
-        made[state] = 0
-    made.attrs = {
-        "seeds": seeds,
-        "settings": 18,
-        "objectives": ["clip", "fid"],
-        "provisional": None,
-        "resolution": [],
-        "agreement": 0.6 if seeds > 1 else None,
-        "without_interval": [],
-        **about,
-    }
-    return made
-
-
-def resolution(
-    response: str, lead: float, gap: float, needed: int | None, log: bool = False
-) -> dict[str, Any]:
-    found = {"response": response, "lead": lead, "gap": gap, "seeds_needed": needed, "log": log, "seeds": 3}
-    return found | {"sigma": 1.0, "correlation": 0.5, "df": 10}
-
-
-def plain(sentences: tuple[str, ...]) -> list[str]:
-    return [s.replace(BEGIN, "").replace(END, "") for s in sentences]
-
-
-def lead(frame: pd.DataFrame) -> list[str]:
-    return plain(verdict.verdict(frame, {}).lead)
-
+from .rankings import SIX, lead, plain, ranking, resolution
 
 AGAIN = (
     "Of the true orders that these seeds allow, rf/lognorm(0.00,1.00) comes first in 71 %; its place is between 1 and 3 "
@@ -254,58 +204,6 @@ def test_a_running_grid_says_first_what_is_missing() -> None:
         "It leaves out v/cos, whose cells are still to come, as nobody may profit by its absence.",
     ]
     assert "--confirm" not in str(made)
-
-
-def confirmation(holds: bool, tied: tuple[bool | None, ...], pending: int = 0) -> Confirmation:
-    names = [SIX[0], SIX[1], SIX[2]]
-    first = ranking(names, (1.3, 1.9, 2.4), (True, True, True))
-    order = names if holds else [names[1], names[0], names[2]]
-    fresh = ranking(order, (1.2, 1.8, 2.6), tied)
-    return Confirmation("made up", (1000, 1001, 1002), first, fresh, pd.DataFrame(), pending)
-
-
-def test_fresh_seeds_come_first_where_they_confirm() -> None:
-    made = verdict.verdict(ranking(), {}, confirmation(True, (True, True, False)))
-    assert plain(made.lead)[:3] == [
-        "Confirmed on fresh seeds (1000 to 1002): rf/lognorm(0.00,1.00) leads again, with mean front 1.20 among the 3 that "
-        "were run again.",
-        "On these seeds eps/linear cannot be told from it (Hsu, family-wise 95 %).",
-        "On the seeds that chose them, rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and "
-        "rf/mode(1.29) cannot be told from it at 3 seeds (Hsu, family-wise 95 %).",
-    ]
-    assert "--confirm" not in str(made)
-
-
-def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
-    made = verdict.verdict(ranking(), {}, confirmation(False, (True, False, False), pending=1))
-    assert plain(made.lead)[:3] == [
-        "Not confirmed: on fresh seeds (1000 to 1002) eps/linear leads with mean front 1.20 among the 3 that were run "
-        "again. "
-        "rf/lognorm(0.00,1.00), which led on the seeds that chose them, has 1.80. Believe the fresh seeds.",
-        "On these seeds it is told apart from both others (Hsu, family-wise 95 %).",
-        "Of the confirmation 1 cell is still to come.",
-    ]
-
-
-def test_one_that_is_run_again_alone_is_not_called_confirmed() -> None:
-    first, fresh = (ranking(SIX[:1], (1.0,), (None,)) for _ in range(2))
-    alone = Confirmation("made up", (1000,), first, fresh, pd.DataFrame(), 2)
-    assert plain(verdict.confirmed(alone)) == [
-        "Run again on fresh seeds (1000), rf/lognorm(0.00,1.00) has nothing to be compared with: it alone was chosen.",
-        "Of the confirmation 2 cells are still to come.",
-    ]
-    chosen = replace(alone, first=ranking(SIX[:2], (1.0, 1.5), (None, None)))
-    assert verdict.confirmed(chosen)[0].endswith("compared with: no other is at its end there.")
-
-
-def test_nothing_is_confirmed_or_refuted_before_the_leader_was_run_again() -> None:
-    found = replace(
-        confirmation(True, (True, True, False)), fresh=ranking(SIX[1:3], (1.2, 1.8), (True, True)), pending=3
-    )
-    assert plain(verdict.confirmed(found)) == [
-        "The confirmation cannot be told yet: rf/lognorm(0.00,1.00) is not at its end there.",
-        "Of the confirmation 3 cells are still to come.",
-    ]
 
 
 def test_names_are_enclosed() -> None:

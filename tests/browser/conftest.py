@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from analysis import run, synthetic
 from analysis.report import gather, page
 
+from .screens import WIDE, Opener
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
@@ -59,3 +61,27 @@ def write(folder: Path, **more: object) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that most tests look at."""
     return write(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def visit(browser: Browser, report: Path) -> Iterator[Opener]:
+    """Opens the report; at the end, nothing may have been asked of anybody or complained about."""
+    contexts, troubles, requests = [], [], []
+
+    def opened(anchor: str = "", **options: Any) -> Page:
+        context = browser.new_context(**({"viewport": WIDE} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        context.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri() + anchor)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+    assert {url for url in requests if not url.startswith("data:")} <= {report.as_uri()}
+    assert requests

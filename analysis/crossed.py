@@ -15,9 +15,10 @@ from . import schema, uncertainty, wide
 from .effects import Effects, Factor, effects
 from .notes import HEADINGS, provisional_lines
 from .pending import settled
-from .run import Run, names, phase
+from .run import Run, phase
 from .tables import TIED, Table, fixed, simple
 from .uncertainty import Response
+from .wording import names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import schema, yardsticks
-from .run import names
 from .tables import TIED
+from .wording import count, names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,16 +40,16 @@ def notes(ranking: pd.DataFrame) -> list[str]:
     steps = ", ".join(f"{s}/{c:g}" for s, c in about["samplers"])
     lines = [
         *provisional_lines(about),
-        f"{_count(about['settings'], 'setting')}: {', '.join(about['datasets'])};"
+        f"{count(about['settings'], 'setting')}: {', '.join(about['datasets'])};"
         f" {', '.join(about['weights'])} weights; steps/cfg {steps};"
-        f" {_count(about['seeds'], 'seed')}; {_samples(about)}",
+        f" {count(about['seeds'], 'seed')}; {_samples(about)}",
     ]
     if about["formulations"] > len(ranking):
         lines.append(f"{len(ranking)} of {about['formulations']} ranked formulations")
     if about["uncounted"]:
         what = " and ".join(HEADINGS[m] for m in about["objectives"])
         lines.append(
-            f"{_count(about['uncounted'], 'more setting')} in which no formulation has {what}: not ranked"
+            f"{count(about['uncounted'], 'more setting')} in which no formulation has {what}: not ranked"
         )
     if len(about["objectives"]) == 1:
         lines.append(f"the table has values of {HEADINGS[about['objectives'][0]]} only: ranked by it alone")
@@ -151,10 +151,6 @@ def _samples(about: Mapping[str, Any]) -> str:
     if not found:
         return "number of images not stated"
     return f"{' or '.join(sorted(map(str, found)))} images per setting"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' if n != 1 else ''}"
 
 
 def lost(ranking: pd.DataFrame) -> pd.Series[bool]:

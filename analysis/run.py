@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +147,3 @@ def phase(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     found = frame[frame["phase"] == name]
     found.attrs.update(frame.attrs)
     return found
-
-
-def names(values: Sequence[str], most: int = 4) -> str:
-    """A few names, and how many more there are."""
-    shown = ", ".join(values[:most])
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import cells
+from analysis.wording import count
 from samplers.lazy import lazy
 
 from . import lines, style
 from .colours import MUTED
 from .levels import losses, ratio_axis
 from .style import Drawn
-from .subject import Subject, Undrawable, count, merged, sentences
+from .subject import Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.wording import count
 from samplers.lazy import lazy
 
 from . import lines, style
 from .style import Drawn
-from .subject import Subject, count, merged, sentences
+from .subject import Subject, merged, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.wording import count
+
 from . import style
 from .colours import INK, MUTED, ink_on
 from .style import Drawn
-from .subject import Subject, Undrawable, count, sentences
+from .subject import Subject, Undrawable, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.cells import LEVELS, evaluated
+from analysis.wording import count
 from samplers.lazy import lazy
 
 from . import lines, style
 from .style import Drawn
-from .subject import Subject, Undrawable, count, merged, sentences
+from .subject import Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

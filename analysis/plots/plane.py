@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.pareto import fronts
+from analysis.wording import count
 
 from . import style
 from .colours import MUTED, colour
 from .labels import Label, place
 from .style import Drawn
-from .subject import Seeds, Setting, Subject, Undrawable, count, merged, sentences
+from .subject import Seeds, Setting, Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.wording import count
+
 from . import style
 from .colours import MUTED, colour
 from .style import Drawn
-from .subject import Subject, Undrawable, count, sentences
+from .subject import Subject, Undrawable, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import cells
+from analysis.wording import count
 
 from . import style
 from .style import Drawn
-from .subject import Setting, Subject, count, sentences
+from .subject import Setting, Subject, sentences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.wording import count
 from samplers.lazy import lazy
 
 from . import lines, style
 from .style import Drawn
-from .subject import METRICS, Setting, Subject, Undrawable, count, merged, sentences
+from .subject import METRICS, Setting, Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ import numpy as np
 from analysis import cells
 from analysis.pending import settled
 from analysis.run import Run, ranked
+from analysis.wording import count
 from samplers.lazy import lazy
 
 if TYPE_CHECKING:
@@ -236,11 +237,6 @@ def merged(lost: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         parts = [f"{why} on {dataset}" for dataset, why in reasons.items()]
         found[name] = next(iter(reasons.values())) if everywhere else ", ".join(parts)
     return found
-
-
-def count(number: int, what: str) -> str:
-    """``1 seed``, ``2 seeds``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def sentences(*parts: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import confirm, pending, ranking, render, schema, wide
 from analysis.run import Run, ranked
+from analysis.wording import count
 from samplers.errors import UserError
 
 from . import verdict
@@ -18,7 +19,6 @@ from .pictures import Gallery, gallery
 from .provenance import Provenance, provenance
 from .table import Ranking, table
 from .verdict import Verdict
-from .wording import count
 
 if TYPE_CHECKING:
     import pandas as pd

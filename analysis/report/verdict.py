@@ -13,9 +13,10 @@ from analysis import notes, uncertainty
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
 from analysis.wide import Wide
+from analysis.wording import count
 from samplers.lazy import lazy
 
-from .wording import MANY, count, listed, name, others, sizes, span, written
+from .wording import MANY, listed, name, others, sizes, span, written
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,11 +25,6 @@ def listed(values: Sequence[str], named: bool = True) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
-def count(n: int, what: str) -> str:
-    """``1 seed``, ``2 seeds``."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def span(seeds: Iterable[int]) -> str:
     """``1000 to 1002``."""
     found = sorted(seeds)

@@ -11,9 +11,10 @@ from ..association import Array
 from ..plots import style
 from ..plots.colours import INK, MARKERS, MUTED
 from ..plots.style import Drawn
+from ..wording import count
 from .noise import LOGS
 from .report import HEADINGS, Scaling
-from .wording import count, power
+from .wording import power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,12 @@ from samplers.lazy import lazy
 
 from ..run import Run
 from ..tables import Table
+from ..wording import count
 from . import correlation, efficiency, fits, frontier
 from .fits import Frontier
 from .noise import LOGS, Means, means
 from .runs import Runs, collect
-from .wording import count, number, percent, power, span
+from .wording import number, percent, power, span
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ from samplers.lazy import lazy
 from .. import manifest, run, schema
 from ..association import Array
 from ..run import Run
+from ..wording import names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,7 @@ def _check(frame: pd.DataFrame, where: str) -> None:
         several = [str(v) for v in frame[column].unique()]
         if len(several) > 1:
             raise UserError(
-                f"{where} has {len(several)} {column}s ({run.names(several)}), and scaling is of one: "
+                f"{where} has {len(several)} {column}s ({names(several)}), and scaling is of one: "
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
@@ -164,5 +165,5 @@ def _left_out(frame: pd.DataFrame) -> list[str]:
         lost = trainings[trainings["status"] == state]
         if len(lost):
             told = [f"depth {r.depth} x {r.training_steps} steps, seed {r.seed}" for r in lost.itertuples()]
-            notes.append(f"left out, {state}: {run.names(told)}")
+            notes.append(f"left out, {state}: {names(told)}")
     return notes

@@ -34,8 +34,3 @@ def span(row: Mapping[Hashable, Any], name: str, digits: int) -> str:
 def percent(share: float) -> str:
     """A share as percent; nothing for NaN."""
     return "" if share != share else f"{100 * share:.0f} %"
-
-
-def count(how_many: int, what: str) -> str:
-    """``1 seed``, ``2 seeds``."""
-    return f"{how_many} {what}{'' if how_many == 1 else 's'}"

@@ -25,10 +25,11 @@ PRESETS: dict[str, Grid] = {
     ),
     "quick": Grid(
         formulations=HEADLINE,
-        model=Model(depth=3, width=64, heads=1, patch=4),
-        images=Images(train=10_000, validation=2_000),
-        training=Training(steps=4_500, batch=8, lr=1e-3, warmup=200, decay=0.3, validations=10),
-        evaluation=Evaluation(weights=("ema",), samples=256),
+        datasets=("digits",),
+        model=Model(depth=3, width=64, heads=1, patch=2),
+        images=Images(resolution=8),
+        training=Training(steps=900, batch=16, lr=1e-3, warmup=100, decay=0.3, validations=10),
+        evaluation=Evaluation(settings=((5, 5.0), (10, 5.0), (25, 2.5)), weights=("ema",), samples=128),
     ),
     "scaling": Grid(
         formulations=("rf/lognorm(0,1)",),

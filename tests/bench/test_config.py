@@ -123,8 +123,10 @@ def test_presets() -> None:
     assert set(PRESETS) == {"smoke", "quick", "scaling", "published", "paper"}
     quick = PRESETS["quick"]
     assert len(quick.formulations) >= 6
-    assert quick.datasets == ("shapes",)
-    assert quick.evaluation.settings == ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+    assert quick.datasets == ("digits",), "real pictures, which a model of minutes learns to draw"
+    assert quick.images.resolution == 8, "as they are: nothing is interpolated"
+    study = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+    assert PRESETS["paper"].evaluation.settings == study
     assert PRESETS["paper"].formulations == ("paper",)
     assert PRESETS["paper"].evaluation.weights == ("ema", "raw")
     assert PRESETS["paper"].evaluation.samples == 1000

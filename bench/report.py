@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,17 +26,25 @@ TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
 """What a report leaves in the run folder."""
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A run and its ranking."""
+
+    run: Run
+    ranking: pd.DataFrame
+
+
 def report(planned: Plan, stages: Stages | None, submission: Submission | None = None) -> int:
-    """Write the tables and the picture, print the ranking, and say where everything is and where the time went.
+    """Write the tables and the picture, print the ranking, where everything is, where the time went, and the answer.
 
     ``stages`` None: nothing was run, and the timings of the run that did it stay. Returns the exit code: 1 if a cell
     failed or is missing.
     """
     if stages:
         with stages("store"):
-            code = tables(planned)
+            code, found = tables(planned)
     else:
-        code = tables(planned)
+        code, found = tables(planned)
     spent = ""
     if stages and submission:
         seconds = timings(stages, submission)
@@ -48,7 +57,18 @@ def report(planned: Plan, stages: Stages | None, submission: Submission | None =
         print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
     else:
         print(f"one page with everything: python -m analysis.report {short(planned.out)}")
+    if found:
+        print_answer(found)
     return code
+
+
+def print_answer(found: Ranked) -> None:
+    """Whether the run decides which formulation is best; nothing where there is only one."""
+    from analysis import verdict
+
+    answer = verdict.answer(found.ranking, found.run)
+    if answer:
+        print(f"\n{verdict.terminal(answer)}", flush=True)
 
 
 def timings(stages: Stages, submission: Submission) -> dict[str, float]:
@@ -61,8 +81,8 @@ def timings(stages: Stages, submission: Submission) -> dict[str, float]:
     return seconds
 
 
-def tables(planned: Plan) -> int:
-    """Write the tables and the picture, and print them; returns the exit code."""
+def tables(planned: Plan) -> tuple[int, Ranked | None]:
+    """Write the tables and the picture, and print them; returns the exit code, and what was ranked."""
     tell_failures(planned)
     done = sum(p.state == "done" for p in planned.cells)
     if not done:
@@ -71,24 +91,24 @@ def tables(planned: Plan) -> int:
         counts = planned.counts()
         told = ", ".join(f"{n} {state}" for state, n in counts.items())
         print(f"no ranking: of {len(planned.cells)} cells {told}", file=sys.stderr)
-        return 1
+        return 1, None
     kept = yardsticks.kept(planned.out, planned.grid)
     store.write_json(planned.out / "yardsticks.json", kept)
-    analyse(planned.out)
+    found = analyse(planned.out)
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in planned.cells})
     if others > 0 and not planned.grid.first_seed:
         print(f"{others} cells of other configurations in {planned.out} are not in these tables")
     codes = Counter(code for p in planned.cells if p.state == "done" if (code := code_of(p.folder)))
     if len(codes) > 1:
         print(f"these cells were trained by {len(codes)} versions of the code; status.json names each cell's")
-    return 0 if all(p.state in ("done", "diverged") for p in planned.cells) else 1
+    return 0 if all(p.state in ("done", "diverged") for p in planned.cells) else 1, found
 
 
-def analyse(out: Path) -> None:
+def analyse(out: Path) -> Ranked | None:
     """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it."""
     from analysis import ranking, render, run, scaling, tables
 
-    found = run.read(out)
+    found, made = run.read(out), None
     try:
         if scaling.is_scaling(found):
             (out / "ranking.csv").unlink(missing_ok=True)
@@ -98,10 +118,12 @@ def analyse(out: Path) -> None:
             store.write_whole(out / "ranking.csv", lambda p: ranked.to_csv(p, index=False))
             samples(found, ranked, out / "samples.png")
             shown = render.tables_of(found, ranked)
+            made = Ranked(found, ranked)
     except UserError as error:  # nothing yet, or nothing that one table could show
         print(f"no table: {error}", file=sys.stderr)
-        return
+        return None
     print(tables.write(shown, colour=sys.stdout.isatty()), flush=True)
+    return made
 
 
 def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:

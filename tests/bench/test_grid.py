@@ -95,12 +95,14 @@ def test_where_the_time_went_is_written_and_said(
     for cell in (out / "cells").iterdir():
         facts = json.loads((cell / "status.json").read_text())["training"]
         assert (facts["pack"], facts["compiled"]) == (members, False)
-    spent, (summary, listed_files, page) = timings(out), printed.out.splitlines()[-3:]
+    spent, (summary, listed_files, page, _, answer) = timings(out), printed.out.splitlines()[-5:]
     assert all(spent[stage] > 0 for stage in STAGES)
     listed = ", ".join(f"{stage} {spent[stage]:.0f}" for stage in STAGES)
     assert summary == f"2 cells, {spent['total']:.0f} s ({listed}). In {out}:"
     assert set(listed_files.split()) == {*TABLES, "timings.json", "cells/"}
     assert page.startswith("one page with everything: python -m analysis.report ")
+    assert answer.startswith("One seed cannot decide: ")
+    assert f"--out {out} --seeds 3`" in answer
 
 
 def test_results_are_tidy(finished: Path) -> None:

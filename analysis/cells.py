@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.settings import ControlSetting
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
@@ -108,9 +109,7 @@ def pictures(
     formulation: str,
     dataset: str,
     seed: int,
-    weights: str,
-    steps: int,
-    cfg: float,
+    control: ControlSetting,
     rows: Sequence[int],
 ) -> NDArray[np.uint8] | None:
     """The pictures ``[len(rows), C, H, W]`` of some captions; None if the cell has none at this setting.
@@ -120,7 +119,7 @@ def pictures(
     for m, cell, home in run.cells():
         if (cell.formulation, cell.dataset, cell.seed) != (formulation, dataset, seed):
             continue
-        file = home / f"images-{m.sampling}" / f"{weights}-{steps}-{cfg:g}.safetensors"
+        file = home / f"images-{m.sampling}" / f"{control.name}.safetensors"
         if not file.exists():
             continue
         from safetensors import SafetensorError, safe_open

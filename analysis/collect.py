@@ -11,9 +11,12 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.settings import CONTROL, ControlSetting
+from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from .files import write_whole
@@ -25,7 +28,7 @@ else:
     pd = lazy("pandas")
 
 RESULTS = "results.parquet"
-VERSION = 2
+VERSION = 3
 """Of the table and of what is kept beside it; another is made anew."""
 KEPT = b"flowbench"
 Stamp = list[int]
@@ -96,12 +99,15 @@ def _measured(result: Path) -> list[dict[str, Any]]:
     if not isinstance(names, dict) or not isinstance(settings, dict) or not settings:
         raise Damaged(f"{result} is not a result")
     found = list(settings.values())
-    if not all(isinstance(v, dict) and {"weights", "steps", "cfg"} <= v.keys() for v in found):
+    if not all(isinstance(v, dict) and set(CONTROL) <= v.keys() for v in found):
         raise Damaged(f"{result} is not a result")
-    if not all(_is_number(value) for v in found for key, value in v.items() if key != "weights"):
+    if not all(_is_number(value) for v in found for key, value in v.items() if key not in CONTROL):
         raise Damaged(f"{result} has no number where one should be")
     told = {name: str(value) for name, value in names.items()}
-    return [v | {"weights": str(v["weights"])} | told for v in found]
+    try:
+        return [v | asdict(ControlSetting(**{name: v[name] for name in CONTROL})) | told for v in found]
+    except (UserError, TypeError, ValueError):
+        raise Damaged(f"{result} names an unknown sampler setting") from None
 
 
 def _is_number(value: Any) -> bool:
@@ -127,7 +133,7 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
 
 def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
     common = _common(m, cell) | {"status": status, "val_loss": None, "clip": None, "fid": None, "kid": None}
-    return [common | {"weights": w, "steps": steps, "cfg": cfg} for w, steps, cfg in m.settings]
+    return [common | asdict(setting) for setting in m.settings]
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.settings import ControlSetting
 from samplers.errors import UserError
 
 Phase = Literal["rank", "confirm"]
@@ -61,10 +62,10 @@ class Manifest:
     """Hash of the file: another plan has another."""
 
     @property
-    def settings(self) -> tuple[tuple[str, int, float], ...]:
-        """The control settings of a seed: (weights, steps, cfg)."""
+    def settings(self) -> tuple[ControlSetting, ...]:
+        """The control settings of a seed."""
         kept = self.grid["evaluation"]
-        return tuple((w, int(s), float(c)) for w in kept["weights"] for s, c in kept["settings"])
+        return tuple(ControlSetting(**s, weights=w) for w in kept["weights"] for s in kept["settings"])
 
 
 def read(folder: Path) -> list[Manifest]:

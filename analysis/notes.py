@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.settings import Setting
+
 from . import schema, yardsticks
 from .tables import TIED
 from .wording import count, names
@@ -37,11 +39,11 @@ def notes(ranking: pd.DataFrame) -> list[str]:
     about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     if not about:
         return []
-    steps = ", ".join(f"{s}/{c:g}" for s, c in about["samplers"])
+    drawn = ", ".join(Setting(**kept).key for kept in about["samplers"])
     lines = [
         *provisional_lines(about),
         f"{count(about['settings'], 'setting')}: {', '.join(about['datasets'])};"
-        f" {', '.join(about['weights'])} weights; steps/cfg {steps};"
+        f" {', '.join(about['weights'])} weights; steps:cfg {drawn};"
         f" {count(about['seeds'], 'seed')}; {_samples(about)}",
     ]
     if about["formulations"] > len(ranking):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from samplers.lazy import lazy
 
-from . import cells
+from . import cells, schema
 from .run import Run
 
 if TYPE_CHECKING:
@@ -83,20 +83,10 @@ def _averaged(run: Run, rows: pd.DataFrame, metric: str) -> dict[str, dict[str, 
     rows = rows[rows["status"] == "done"]
     wanted = rows.groupby(["formulation", "dataset"], observed=True).size()
     sums: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
-    shown = set(
-        zip(
-            rows["formulation"],
-            rows["dataset"],
-            rows["seed"],
-            rows["weights"],
-            rows["steps"],
-            rows["cfg"],
-            strict=True,
-        )
-    )
+    names = [control.name for control in schema.controls(rows)]
+    shown = set(zip(rows["formulation"], rows["dataset"], rows["seed"], names, strict=True))
     for (formulation, dataset, seed, setting), values in cells.per_sample(run, metric).items():
-        weights, steps, cfg = setting.rsplit("-", 2)
-        if (formulation, dataset, seed, weights, int(steps), float(cfg)) in shown:
+        if (formulation, dataset, seed, setting) in shown:
             sums.setdefault((formulation, dataset), []).append(values)
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for (formulation, dataset), parts in sums.items():

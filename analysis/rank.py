@@ -14,7 +14,7 @@ from samplers.errors import UserError
 
 from . import crossed, families, notes, options, ranking, render, run, schema, tables, versus
 
-DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg,
+DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
 lower is better."""
 EPILOG = """examples:

@@ -1,8 +1,8 @@
 """The ranking of formulations by the study's Pareto fronts, with the uncertainty of every number.
 
-Per control setting (dataset, weights, steps, cfg) and seed the formulations are sorted into fronts on CLIP (up) and
-FID (down), `analysis.pareto`; a formulation's rank is its front index averaged over settings, lower is better (arXiv
-2403.03206, section 5.1 and table 1).
+Per control setting (dataset, weights, steps, cfg, solver, grid) and seed the formulations are sorted into fronts on CLIP
+(up) and FID (down), `analysis.pareto`; a formulation's rank is its front index averaged over settings, lower is better
+(arXiv 2403.03206, section 5.1 and table 1).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import settings
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-GROUPS = ("steps", "dataset", "cfg", "weights")
+GROUPS = schema.CONTROL
 STATES = ("diverged", "failed", "missing")
 ALONE = ("clip", "fid", "val_loss")
 """Metrics by which formulations are also ranked alone."""
@@ -164,7 +165,7 @@ def _about(
     }
     counted = (~np.isnan(table.fronts)).any(axis=1)
     datasets = sorted(map(str, table.settings["dataset"].unique()))
-    samplers = table.settings[["steps", "cfg"]].drop_duplicates().sort_values(["steps", "cfg"])
+    samplers = table.settings[list(settings.FIELDS)].drop_duplicates()
     return {
         "formulations": len(ranking),
         "settings": int(counted.sum()),
@@ -172,7 +173,7 @@ def _about(
         "shared": int(table.controls()[1].size),
         "datasets": datasets,
         "weights": sorted(map(str, table.settings["weights"].unique())),
-        "samplers": [[int(steps), float(cfg)] for steps, cfg in samplers.to_numpy()],
+        "samplers": [asdict(s) for s in sorted(settings.Setting(*row) for row in samplers.to_numpy())],
         "seeds": len(table.seeds),
         "objectives": list(table.objectives),
         "recipes": {metric: names for metric, names in recipes.items() if names},

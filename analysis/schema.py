@@ -7,6 +7,7 @@ not read.
 - ``dataset``: name of the training and validation data
 - ``weights``: ``ema`` or ``raw``
 - ``steps``, ``cfg``: solver steps and guidance scale
+- ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.settings`)
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
 - ``seed``: default 0
@@ -27,8 +28,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from bench import settings
+from bench.settings import ControlSetting, Solver, TimeGrid
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
@@ -39,11 +42,11 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-REQUIRED = ("formulation", "dataset", "weights", "steps", "cfg", "clip", "fid")
-KEY = ("formulation", "dataset", "seed", "weights", "steps", "cfg")
-CONTROL = ("dataset", "weights", "steps", "cfg")
+REQUIRED = ("formulation", "dataset", "weights", *settings.NEEDED, "clip", "fid")
+CONTROL = ("dataset", *settings.CONTROL)
 """A control setting of the study."""
-SETTING = ("dataset", "seed", "weights", "steps", "cfg")
+SETTING = ("dataset", "seed", *settings.CONTROL)
+KEY = ("formulation", *SETTING)
 METRICS = ("clip", "fid", "kid", "val_loss", "composition", "path_length")
 NUMBERS = (*METRICS, "kid_stderr", "parameters", "train_flops")
 NAMES = ("clip_name", "fid_name", "kid_name")
@@ -73,6 +76,8 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
     out["cfg"] = _numbers(out, "cfg", where, needed=True)
+    out["solver"] = _word(out, "solver", get_args(Solver), where)
+    out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
     for column in NUMBERS:
         if column in out:
             out[column] = _numbers(out, column, where)
@@ -85,6 +90,14 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
         out["recipe"] = _recipes(out["recipe"], where)
     _check_unique(out, where)
     return out
+
+
+def controls(frame: pd.DataFrame) -> list[ControlSetting]:
+    """The control setting of each row of a checked table, without its dataset."""
+    columns = (frame[name].tolist() for name in settings.CONTROL)
+    return [
+        ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in zip(*columns, strict=True)
+    ]
 
 
 def comparable(frame: pd.DataFrame, where: str = "the table") -> None:

@@ -11,12 +11,14 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.settings import ControlSetting, Setting
 
 STUDY = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
 """The study's six sampler settings."""
@@ -52,7 +54,7 @@ def write(
     datasets: Sequence[str] = ("synthetic",),
     seeds: int = 3,
     weights: Sequence[str] = ("ema", "raw"),
-    settings: Sequence[tuple[int, float]] = STUDY,
+    settings: Sequence[tuple[Any, ...]] = STUDY,
     samples: int = 64,
     pictures: int = 0,
     sizes: Sequence[tuple[int, int]] = ((4, 20_000),),
@@ -65,7 +67,8 @@ def write(
     ``folder``."""
     cells: list[dict[str, Any]] = []
     recipes: list[dict[str, Any]] = []
-    evaluation = {"samples": samples, "grid": "native", "extractor": "synthetic"}
+    evaluation = {"samples": samples, "extractor": "synthetic"}
+    controls = [ControlSetting(*setting, weights=kind) for kind in weights for setting in settings]
     for dataset in datasets:
         for depth, steps in sizes:
             recipe = {
@@ -90,7 +93,9 @@ def write(
                         }
                     )
     manifest = {
-        "grid": {"evaluation": {"weights": list(weights), "settings": [list(s) for s in settings]}},
+        "grid": {
+            "evaluation": {"weights": list(weights), "settings": [asdict(Setting(*s)) for s in settings]}
+        },
         "command": ["--synthetic"],
         "evaluation": EVALUATION,
         "sampling": SAMPLING,
@@ -104,7 +109,7 @@ def write(
     for cell in cells:
         what = status(cell["formulation"], cell["dataset"], cell["seed"]) if status else None
         size = recipes[cell["recipe"]]["recipe"]
-        _cell(folder / "cells" / cell["cell"], model, cell, size, weights, settings, samples, pictures, what)
+        _cell(folder / "cells" / cell["cell"], model, cell, size, controls, samples, pictures, what)
     return folder
 
 
@@ -113,8 +118,7 @@ def _cell(
     model: Truth,
     cell: dict[str, Any],
     recipe: dict[str, Any],
-    weights: Sequence[str],
-    settings: Sequence[tuple[int, float]],
+    controls: Sequence[ControlSetting],
     samples: int,
     pictures: int,
     what: str | None,
@@ -156,35 +160,22 @@ def _cell(
         home / "status.json", {"state": "trained", "best_step": steps, "val_loss": loss, "training": training}
     )
     result, tensors = {}, {}
-    for kind in weights:
-        for count, cfg in settings:
-            name = f"{kind}-{count}-{cfg:g}"
-            few = 1.5 / count
-            own = rng.normal(size=2) * 0.3 * model.noise
-            clip = 40 + 3 * (shared + own[0]) + 2 * math.log(1 + cfg) - 12 * few
-            fid = math.exp(3.2 - 0.15 * (q[1] + own[1]) + few + 0.1 * (kind == "raw"))
-            spread = np.random.default_rng(count).normal(size=samples)
-            tensors[f"{name}/clip"] = clip + 4 * (spread - spread.mean())
-            tensors[f"{name}/fid"] = fid * (spread - spread.mean())
-            tensors[f"{name}/path_length"] = np.full(samples, 190.0 - depth)
-            result[name] = {
-                "weights": kind,
-                "steps": count,
-                "cfg": cfg,
-                "clip": clip,
-                "fid": fid,
-                "kid": fid / 500,
-            }
-            result[name] |= {
-                "kid_stderr": 0.001,
-                "path_length": 190.0 - depth,
-                "composition": 1 / (1 + math.exp(-shared)),
-            }
-            if pictures:
-                _tensors(
-                    home / f"images-{SAMPLING}" / f"{name}.safetensors",
-                    {"images": _pictures(rng, pictures, fid)},
-                )
+    for control in controls:
+        name, few = control.name, 1.5 / control.steps
+        own = rng.normal(size=2) * 0.3 * model.noise
+        clip = 40 + 3 * (shared + own[0]) + 2 * math.log(1 + control.cfg) - 12 * few
+        fid = math.exp(3.2 - 0.15 * (q[1] + own[1]) + few + 0.1 * (control.weights == "raw"))
+        spread = np.random.default_rng(control.steps).normal(size=samples)
+        tensors[f"{name}/clip"] = clip + 4 * (spread - spread.mean())
+        tensors[f"{name}/fid"] = fid * (spread - spread.mean())
+        tensors[f"{name}/path_length"] = np.full(samples, 190.0 - depth)
+        result[name] = asdict(control) | {"clip": clip, "fid": fid, "kid": fid / 500, "kid_stderr": 0.001}
+        result[name] |= {"path_length": 190.0 - depth, "composition": 1 / (1 + math.exp(-shared))}
+        if pictures:
+            _tensors(
+                home / f"images-{SAMPLING}" / f"{name}.safetensors",
+                {"images": _pictures(rng, pictures, fid)},
+            )
     _tensors(
         home / EVALUATION / "per_sample.safetensors", {k: v.astype(np.float32) for k, v in tensors.items()}
     )

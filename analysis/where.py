@@ -10,13 +10,14 @@ from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
 from . import manifest
+from .schema import KEY
 
 if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
 
-COLUMNS = ("formulation", "dataset", "seed", "weights", "steps", "cfg", "base", "sampler")
+COLUMNS = (*KEY, "base", "sampler")
 
 
 def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the table") -> pd.DataFrame:

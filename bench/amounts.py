@@ -104,11 +104,7 @@ class Amounts:
         """Operations of generating a cell's images, by the name of the control setting in files."""
         evaluation = self.grid.evaluation
         each = evaluation.samples * self.shape.flops()
-        return {
-            f"{weights}-{steps}-{cfg:g}": float(steps * (1 if cfg == 1 else 2) * each)
-            for weights in evaluation.weights
-            for steps, cfg in evaluation.settings
-        }
+        return {control.name: float(control.evaluations * each) for control in evaluation.controls}
 
     @property
     def extraction(self) -> float:

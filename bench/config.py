@@ -11,17 +11,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from bench.limits import choice, positive, within
+from bench.settings import ControlSetting, Setting, Weights
 from samplers.errors import UserError
 
-Weights = Literal["ema", "raw"]
-Setting = tuple[int, float]
-"""One sampler setting: Euler steps and guidance scale."""
-
-STUDY_SETTINGS: tuple[Setting, ...] = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+STUDY_SETTINGS = tuple(
+    Setting(*each) for each in ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+)
 """The six sampler settings of arXiv 2403.03206, appendix B.3."""
+
+
+COLUMN = {"column": True}
+"""Marks fields that are columns of the results table: rows differ in them. All others are the recipe that rows share."""
+MEASURES = {"measures": True}
+"""Marks fields that change what is measured of images, and not the images."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +112,31 @@ class Training:
 class Evaluation:
     """How trained cells are sampled and measured; changing it re-measures, and never re-trains."""
 
-    settings: tuple[Setting, ...] = STUDY_SETTINGS
-    weights: tuple[Weights, ...] = ("ema", "raw")
+    settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)
+    weights: tuple[Weights, ...] = field(default=("ema", "raw"), metadata=COLUMN)
     samples: int = 1_000
-    grid: Literal["native", "common"] = "native"
-    extractor: str = "tinyclip"
+    extractor: str = field(default="tinyclip", metadata=MEASURES)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "settings", tuple((int(steps), float(cfg)) for steps, cfg in self.settings))
         if self.samples < 2:
             raise UserError(f"--samples {self.samples}: a Fréchet distance needs at least 2 samples")
-        for steps, cfg in self.settings:
-            if steps < 1 or not 0 <= cfg < 1e6:
-                raise UserError(
-                    f"sampler setting {steps}:{cfg:g}: steps must be at least 1 and guidance at least 0"
-                )
-        if not self.settings or len(set(self.settings)) < len(self.settings):
-            raise UserError("--settings must name at least one sampler setting, and none twice")
+        if not self.settings:
+            raise UserError("--settings must name at least one sampler setting")
+        twice = next((s.key for s in self.settings if self.settings.count(s) > 1), None)
+        if twice:
+            raise UserError(f"--settings names {twice} twice: leave one of them out")
         if not self.weights or len(set(self.weights)) < len(self.weights):
             raise UserError("--weights must name ema, raw or both, and none twice")
         for weights in self.weights:
             if weights not in ("ema", "raw"):
                 raise UserError(f"--weights {weights!r}: choose from 'ema', 'raw'")
-        choice(self, "grid", ("native", "common"))
+
+    @property
+    def controls(self) -> tuple[ControlSetting, ...]:
+        """Every sampler setting with every kind of weights."""
+        return tuple(
+            ControlSetting(**asdict(s), weights=weights) for weights in self.weights for s in self.settings
+        )
 
     @property
     def id(self) -> str:
@@ -139,19 +146,22 @@ class Evaluation:
     @property
     def sampling(self) -> str:
         """Hash of what the images depend on; another extractor measures the same images."""
-        images = replace(
-            self, extractor=Evaluation.extractor, settings=STUDY_SETTINGS, weights=("ema", "raw")
-        )
-        return identity(images)
+        usual: dict[str, Any] = {f.name: f.default for f in fields(self) if f.metadata in (COLUMN, MEASURES)}
+        return identity(replace(self, **usual))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All that must be equal where measurements are compared: every field but those that are columns of the table."""
+        return shared(self)
 
 
 @dataclass(frozen=True)
 class Cell:
     """One training, see the module's docstring. ``text`` names the frozen text encoder that conditions the model."""
 
-    formulation: str
-    dataset: str
-    seed: int = 0
+    formulation: str = field(metadata=COLUMN)
+    dataset: str = field(metadata=COLUMN)
+    seed: int = field(default=0, metadata=COLUMN)
     model: Model = field(default_factory=Model)
     images: Images = field(default_factory=Images)
     training: Training = field(default_factory=Training)
@@ -161,6 +171,11 @@ class Cell:
     def id(self) -> str:
         """12 hexadecimal digits of sha256 over the canonical JSON of the fields that are not default."""
         return identity(self)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All that must be equal where trainings are compared: every field but those that are columns of the table."""
+        return shared(self)
 
 
 MOST_SEEDS = 1_000
@@ -255,14 +270,26 @@ def non_default(config: Any) -> dict[str, Any]:
             continue
         if isinstance(usual, float):
             value = float(value)
-        out[name] = non_default(value) if hasattr(value, "__dataclass_fields__") else value
+        out[name] = _hashed(value)
     return out
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_hashed(item) for item in value]
+    return non_default(value) if hasattr(value, "__dataclass_fields__") else value
 
 
 def full(config: Any) -> dict[str, Any]:
     """Every field of a dataclass as JSON holds it (tuples as lists)."""
     loaded: dict[str, Any] = json.loads(canonical(asdict(config)))
     return loaded
+
+
+def shared(config: Any) -> dict[str, Any]:
+    """:func:`full` without the fields that are columns of the results table."""
+    kept = full(config)
+    return {f.name: kept[f.name] for f in fields(config) if f.metadata != COLUMN}
 
 
 T = TypeVar("T")
@@ -278,7 +305,8 @@ def _restored(kind: Any, value: Any) -> Any:
     if hasattr(kind, "__dataclass_fields__"):
         return restore(kind, value)
     if isinstance(value, list):
-        return tuple(_restored(None, item) for item in value)
+        of = get_args(kind)
+        return tuple(_restored(of[0] if of else None, item) for item in value)
     return value
 
 

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.config import Grid, Setting
+from bench import settings
+from bench.config import Grid
+from bench.settings import Setting
 from samplers.command import FLOAT, INT
 from samplers.errors import UserError
 
 
 def setting(text: str) -> Setting:
-    """``50:2.5``: 50 steps with guidance 2.5."""
-    steps, _, cfg = text.partition(":")
+    """A sampler setting, as argparse wants it."""
     try:
-        return int(steps), float(cfg)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not STEPS:GUIDANCE, for example 50:2.5") from None
+        return settings.parse(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def datasets(values: Sequence[str]) -> list[str]:
@@ -125,15 +126,16 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         "evaluation",
         "evaluation",
         (
-            Option("settings", "sampler settings, e.g. 50:1 5:5", "STEPS:CFG", setting, several=True),
+            Option(
+                "settings",
+                "sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver euler (of dy = v dt) or ddim, grid native (each "
+                "path's own) or clock",
+                settings.FORM,
+                setting,
+                several=True,
+            ),
             Option("weights", "which weights to sample with", "ema|raw", several=True),
             Option("samples", "images for each control setting", "N", INT),
-            Option(
-                "sampling-grid",
-                "Euler steps on each path's own grid or one in the clock",
-                "native|common",
-                field="grid",
-            ),
             Option(
                 "extractor",
                 "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",

@@ -1,9 +1,8 @@
-"""Images from trained members: one update for every path, guidance on the output, the same noise for everybody.
+"""Images from trained members: one update for every path and solver, guidance on the output, the same noise for everybody.
 
-    x_s = a_s x^ + b_s n^
+    x_s = A x^ + B n^
 
-with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output. For straight paths and for EDM this is
-Euler's step of the probability-flow ODE; for variance-preserving paths it is DDIM. The last step returns ``x^``.
+with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output, A and B by :mod:`bench.solvers`.
 
 How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
 clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
@@ -16,17 +15,19 @@ starts at ``s_0 = 1``, but where a path ends short of noise or the output cannot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.batches import moved
 from bench.coefficients import at, predict, stack
-from bench.config import Evaluation, Setting
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT
 from bench.seeds import seed_for
+from bench.settings import Setting
+from bench.solvers import SOLVERS, times
 from bench.text import Captions
 from formulations import Coeffs, Formulation, split
 
@@ -49,10 +50,23 @@ def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
     return torch.randn((count, *shape), generator=generator)
 
 
-def trajectory(formulations: Sequence[Formulation], steps: int, grid: str, device: torch.device) -> Coeffs:
-    """The scalars ``[E, steps, 1]`` at the times from which each Euler step leaves."""
-    times = [f.grid(steps) if grid == "native" else f.common_grid(steps) for f in formulations]
-    return stack([f.coeffs(t[:, None]) for f, t in zip(formulations, times, strict=True)], device)
+class Course(NamedTuple):
+    """What the steps of a setting are made of, for every member."""
+
+    here: Coeffs
+    """``[E, steps, 1]`` at the times that the steps leave"""
+    image: Tensor
+    """``[E, steps]``: A, the factor of x^ where a step ends"""
+    noise: Tensor
+    """``[E, steps]``: B, that of n^"""
+
+
+def course(formulations: Sequence[Formulation], setting: Setting, device: torch.device) -> Course:
+    """The steps of a setting; computed in float64, stored in float32."""
+    left = [times(f, setting) for f in formulations]
+    ends = [SOLVERS[setting.solver](f, t) for f, t in zip(formulations, left, strict=True)]
+    here = stack([f.coeffs(t[:, None]) for f, t in zip(formulations, left, strict=True)], device)
+    return Course(here, *(moved(torch.stack(parts).float(), device) for parts in zip(*ends, strict=True)))
 
 
 @torch.no_grad()
@@ -65,21 +79,19 @@ def generate(
     rows: Tensor,
     noise: Tensor,
     setting: Setting,
-    grid: str = "native",
     precision: str = "float32",
 ) -> Iterator[Sampled]:
     """Yield normalised images chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
 
-    ``weights [E, P]`` are the members' parameters; a guidance scale of 1 evaluates the model once a step, any other twice.
+    ``weights [E, P]`` are the members' parameters.
     """
-    steps, cfg = setting
     device = flat.weights.device
-    path = trajectory(formulations, steps, grid, device)
+    steps = course(formulations, setting, device)
     with swapped(flat, weights):
-        at_once = max(1, chunk(device, model.members) // evaluations(cfg))
+        at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
             text = captions[rows[chosen].to(device)]
-            yield solve(model, path, noise[chosen].to(device), text, cfg, precision)
+            yield solve(model, steps, noise[chosen].to(device), text, setting.cfg, precision)
 
 
 def chunk(device: torch.device, members: int) -> int:
@@ -87,50 +99,44 @@ def chunk(device: torch.device, members: int) -> int:
     return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)
 
 
-def evaluations(cfg: float) -> int:
-    """Evaluations of the network in one step: with captions, and if guided also without."""
-    return 1 if cfg == 1.0 else 2
-
-
 def solve(
-    model: MMDiT, path: Coeffs, noise: Tensor, text: tuple[Tensor, Tensor], cfg: float, precision: str
+    model: Callable[..., Tensor],
+    steps: Course,
+    noise: Tensor,
+    text: tuple[Tensor, Tensor],
+    cfg: float,
+    precision: str,
 ) -> Sampled:
-    """Follow ``path`` (scalars ``[E, steps, 1]``) from pure noise ``[n, C, H, W]`` to clean images."""
-    steps, size = path.a.shape[1], len(noise)
+    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images."""
+    path, size = steps.here, len(noise)
     clock = path.b / (path.a + path.b)
     passed = clock - torch.cat([clock[:, 1:], torch.zeros_like(clock[:, :1])], dim=1)
     first = at(path, 0)
     x_t = torch.hypot(first.a, first.b)[..., None, None, None] * noise
-    clean, length = x_t, torch.zeros_like(x_t[:, :, 0, 0, 0])
-    for k in range(steps):
+    length = torch.zeros_like(x_t[:, :, 0, 0, 0])
+    for k in range(path.a.shape[1]):
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
         clean, direction = split(guided(model, x_t, here, text, cfg, precision), x_t, here)
         length += passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4))
-        if k + 1 < steps:
-            after = at(path, k + 1)
-            x_t = after.a[..., None, None, None] * clean + after.b[..., None, None, None] * direction
-    return Sampled(clean, length)
+        image, remaining = (part[:, k, None, None, None, None] for part in (steps.image, steps.noise))
+        x_t = image * clean + remaining * direction
+    return Sampled(x_t, length)
 
 
 def guided(
-    model: MMDiT, x_t: Tensor, c: Coeffs, text: tuple[Tensor, Tensor], cfg: float, precision: str
+    model: Callable[..., Tensor],
+    x_t: Tensor,
+    c: Coeffs,
+    text: tuple[Tensor, Tensor],
+    cfg: float,
+    precision: str,
 ) -> Tensor:
     """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
     tokens, pooled = text
-    if evaluations(cfg) == 1:
+    if cfg == 1:
         return predict(model, x_t, c, tokens, pooled, precision)
     doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
     tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
     both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
     conditional, unconditional = both.chunk(2, dim=1)
     return unconditional + cfg * (conditional - unconditional)
-
-
-def setting_name(weights: str, setting: Setting) -> str:
-    """``ema-50-5``: the name of a control setting in files."""
-    return f"{weights}-{setting[0]}-{setting[1]:g}"
-
-
-def control_settings(evaluation: Evaluation) -> list[tuple[str, Setting]]:
-    """Every (weights, sampler setting) of a recipe."""
-    return [(weights, setting) for weights in evaluation.weights for setting in evaluation.settings]

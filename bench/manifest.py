@@ -64,11 +64,8 @@ def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
 
 def recipe(cell: Cell, evaluation: Evaluation, look: Look) -> dict[str, Any]:
     """How a cell is trained and measured, and the size of that: parameters, and operations of its training steps."""
-    kept = full(cell)
-    measuring = {name: getattr(evaluation, name) for name in ("samples", "grid", "extractor")}
     return {
-        "recipe": {name: kept[name] for name in ("model", "images", "training", "text")}
-        | {"evaluation": measuring},
+        "recipe": cell.recipe | {"evaluation": evaluation.recipe},
         "parameters": look(cell).shape.parameters(),
         "train_flops": look(cell).steps,
     }

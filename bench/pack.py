@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import torch
 import formulations
 from bench import cells, checkpoint, store
 from bench.batches import Batches, validation_batch
-from bench.config import Evaluation, Setting, full
+from bench.config import Evaluation, full
 from bench.control import Bench, Control
 from bench.device import check_device
 from bench.generate import Sampled
@@ -32,6 +32,7 @@ from bench.pictures import Lost, Pictures
 from bench.plan import Planned
 from bench.profile import profile
 from bench.provenance import Changed, inputs, provenance, verify, verify_unfinished
+from bench.settings import ControlSetting
 from bench.setup import Setup
 from bench.train import Trained, finite, train
 from bench.wording import many
@@ -196,9 +197,9 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
     with ThreadPoolExecutor(MEASURERS) if bench.device.type == "cuda" else nullcontext() as threads:
         waiting = []
         try:
-            for name, control, samples in Pictures(alive, members, setup, evaluation, bench):
+            for control, samples in Pictures(alive, members, setup, evaluation, bench):
                 for kept, *parts in zip(found, *samples, strict=True):
-                    task = (kept, name, control, Sampled(*parts), setup)
+                    task = (kept, control, Sampled(*parts), setup)
                     if threads:
                         waiting.append(threads.submit(take, *task))
                     else:
@@ -231,13 +232,12 @@ class Found:
     per_sample: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def take(kept: Found, name: str, control: tuple[str, Setting], samples: Sampled, setup: Setup) -> None:
+def take(kept: Found, control: ControlSetting, samples: Sampled, setup: Setup) -> None:
     """Measure the samples of one cell by one setting: uint8 images ``[n, C, H, W]``, path lengths ``[n]``."""
-    weights, (steps, cfg) = control
     measured = measure(samples.images, setup, path_length=samples.path_length)
-    kept.settings[name] = {"weights": weights, "steps": steps, "cfg": cfg, **measured.values}
+    kept.settings[control.name] = asdict(control) | measured.values
     for key, values in measured.per_sample.items():
-        kept.per_sample[f"{name}/{key}"] = torch.from_numpy(values.astype(np.float32))
+        kept.per_sample[f"{control.name}/{key}"] = torch.from_numpy(values.astype(np.float32))
 
 
 def save_measured(

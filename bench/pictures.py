@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 
 from bench import store
-from bench.config import Evaluation, Setting
+from bench.config import Evaluation
 from bench.control import Bench
-from bench.generate import Sampled, control_settings, evaluations, generate, setting_name, start_noise
+from bench.generate import Sampled, generate, start_noise
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.plan import Planned
+from bench.settings import ControlSetting
 from bench.setup import Setup
 from formulations import Formulation
 
@@ -32,7 +33,7 @@ class Lost(Exception):
 
 
 class Pictures:
-    """Iterates over (name, control setting, samples with uint8 images). Raises :class:`Lost` for damaged weights."""
+    """Iterates over (control setting, samples with uint8 images). Raises :class:`Lost` for damaged weights."""
 
     def __init__(
         self,
@@ -50,27 +51,21 @@ class Pictures:
             bench,
         )
         self.rows = setup.captions.rows(setup.chosen)
-        self.settings = control_settings(evaluation)
-        self.work, self.done = sum(map(self.cost, self.settings)), 0
+        self.work = len(self.rows) * sum(control.evaluations for control in evaluation.controls)
+        self.done = 0
         self._model: tuple[MMDiT, Flat] | None = None
         self._weights: tuple[str, torch.Tensor] | None = None
 
-    def cost(self, control: tuple[str, Setting]) -> int:
-        """Evaluations of the network that a setting takes."""
-        steps, cfg = control[1]
-        return steps * evaluations(cfg) * len(self.rows)
-
-    def __iter__(self) -> Iterator[tuple[str, tuple[str, Setting], Sampled]]:
-        for control in self.settings:
-            name = setting_name(*control)
+    def __iter__(self) -> Iterator[tuple[ControlSetting, Sampled]]:
+        for control in self.evaluation.controls:
             with self.bench.stages("generate"):
-                samples = self.kept(name)
+                samples = self.kept(control.name)
                 if samples is None:
-                    samples = self.generated(name, control)
+                    samples = self.generated(control)
                 else:
-                    self.done += self.cost(control)
-                    self.bench.watch("evaluate", f"{name}, there already", self.done / self.work)
-            yield name, control, samples
+                    self.done += control.evaluations * len(self.rows)
+                    self.bench.watch("evaluate", f"{control.name}, there already", self.done / self.work)
+            yield control, samples
 
     def files(self, name: str) -> list[Path]:
         """Where the images of a setting are kept, for each cell."""
@@ -88,24 +83,34 @@ class Pictures:
             self.bench.control.say(f"generated again: {error}")
             return None
 
-    def generated(self, name: str, control: tuple[str, Setting]) -> Sampled:
+    def generated(self, control: ControlSetting) -> Sampled:
         """Generate the images of a setting, and keep them."""
-        (kind, setting), cell, setup = control, self.pack[0].cell, self.setup
+        cell, setup = self.pack[0].cell, self.setup
         model, flat = self.model()
-        matrix, noise = self.weights(kind, flat), start_noise(setup.data.name, len(self.rows), self.shape())
-        recipe = (self.evaluation.grid, cell.training.precision)
+        matrix, noise = (
+            self.weights(control.weights, flat),
+            start_noise(setup.data.name, len(self.rows), self.shape()),
+        )
         images, lengths = [], []
         for part in generate(
-            model, flat, matrix, self.members, setup.captions, self.rows, noise, setting, *recipe
+            model,
+            flat,
+            matrix,
+            self.members,
+            setup.captions,
+            self.rows,
+            noise,
+            control,
+            cell.training.precision,
         ):
             images.append(setup.data.denormalize(part.images).cpu())
             lengths.append(part.path_length.cpu())
-            self.done += part.images.shape[1] * setting[0] * evaluations(setting[1])
-            self.bench.watch("evaluate", f"{name}, {len(self.rows)} images", self.done / self.work)
+            self.done += part.images.shape[1] * control.evaluations
+            self.bench.watch("evaluate", f"{control.name}, {len(self.rows)} images", self.done / self.work)
         samples = Sampled(torch.cat(images, dim=1), torch.cat(lengths, dim=1))
         with self.bench.stages("store"):
             self.bench.control.guard([planned.folder for planned in self.pack])
-            for path, *each in zip(self.files(name), *samples, strict=True):
+            for path, *each in zip(self.files(control.name), *samples, strict=True):
                 store.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)))
         return samples
 

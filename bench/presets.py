@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.config import Evaluation, Grid, Images, Model, Training
+from bench.settings import Setting
 from samplers.errors import UserError, nearest
 
 HEADLINE = (
@@ -21,7 +22,7 @@ PRESETS: dict[str, Grid] = {
         model=Model(depth=1, width=32, heads=1, patch=4),
         images=Images(train=512, validation=256),
         training=Training(steps=60, batch=32, warmup=10, validations=3, validation_images=64),
-        evaluation=Evaluation(settings=((50, 1.0), (5, 5.0)), samples=64),
+        evaluation=Evaluation(settings=(Setting(50, 1.0), Setting(5, 5.0)), samples=64),
     ),
     "quick": Grid(
         formulations=HEADLINE,
@@ -29,7 +30,9 @@ PRESETS: dict[str, Grid] = {
         model=Model(depth=3, width=64, heads=1, patch=2),
         images=Images(resolution=8),
         training=Training(steps=900, batch=16, lr=1e-3, warmup=100, decay=0.3, validations=10),
-        evaluation=Evaluation(settings=((5, 5.0), (10, 5.0), (25, 2.5)), weights=("ema",), samples=128),
+        evaluation=Evaluation(
+            settings=(Setting(5, 5.0), Setting(10, 5.0), Setting(25, 2.5)), weights=("ema",), samples=128
+        ),
     ),
     "scaling": Grid(
         formulations=("rf/lognorm(0,1)",),
@@ -37,7 +40,7 @@ PRESETS: dict[str, Grid] = {
         images=Images(train=10_000, validation=2_000),
         training=Training(batch=8, lr=1e-3, warmup=50, validations=10),
         evaluation=Evaluation(
-            settings=((50, 5.0), (20, 5.0), (10, 5.0), (5, 5.0)), weights=("ema",), samples=256
+            settings=tuple(Setting(steps, 5.0) for steps in (50, 20, 10, 5)), weights=("ema",), samples=256
         ),
         depths=(1, 2, 3, 4, 5),
         budgets=(200, 400, 800),

@@ -78,7 +78,7 @@ def verify_formulation(folder: Path, formulation: Formulation) -> None:
 
 def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:
     """Conformance of every formulation, and that none changed under the name of a cell that is begun already."""
-    steps = [steps for steps, _ in grid.evaluation.settings]
+    steps = [setting.steps for setting in grid.evaluation.settings]
     for name in dict.fromkeys(p.cell.formulation for p in cells):
         formulations.check(formulations.get(name), steps)
     for p in cells:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import store
 from bench.plan import Plan, Planned
+from bench.settings import CONTROL
 
 
 def damaged(plan: Plan) -> list[tuple[Planned, Path]]:
@@ -39,9 +40,9 @@ def check(result: Path) -> None:
 
 def _sound(measured: Any) -> bool:
     """Whether the measurements of a setting are numbers, or absent."""
-    if not isinstance(measured, dict) or not {"weights", "steps", "cfg"} <= measured.keys():
+    if not isinstance(measured, dict) or not set(CONTROL) <= measured.keys():
         return False
-    found = [value for name, value in measured.items() if name != "weights"]
+    found = [value for name, value in measured.items() if name not in CONTROL]
     return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in found)
 
 
@@ -50,5 +51,5 @@ def pictures(plan: Plan) -> Iterator[tuple[Planned, list[Path]]]:
     evaluation, first = plan.grid.evaluation, plan.cells[0].cell
     for p in plan.cells:
         if p.state == "done" and (p.cell.dataset, p.cell.seed) == (first.dataset, first.seed):
-            names = [f"{evaluation.weights[0]}-{steps}-{cfg:g}" for steps, cfg in evaluation.settings]
+            names = [c.name for c in evaluation.controls if c.weights == evaluation.weights[0]]
             yield p, [store.images_file(p.folder, evaluation.sampling, name) for name in names]

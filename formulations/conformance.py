@@ -72,7 +72,7 @@ def _kind(value: object) -> str:
 
 
 def _finite(f: Formulation) -> str:
-    training, sampling = f.times(_u()), torch.cat([f.grid(STEPS), f.common_grid(STEPS)])
+    training, sampling = f.times(_u()), torch.cat([f.grid(STEPS), f.clock_grid(STEPS)])
     for t, fields in (
         (training, Coeffs._fields),
         (sampling, Coeffs._fields[:-1]),
@@ -97,7 +97,7 @@ def _clock(f: Formulation) -> str:
 
 
 def _grids(f: Formulation, steps: int) -> str:
-    for kind, grid in (("native", f.grid(steps)), ("common", f.common_grid(steps))):
+    for kind, grid in (("native", f.grid(steps)), ("clock", f.clock_grid(steps))):
         if grid.shape != (steps,) or bool((grid.diff() >= 0).any()):
             raise _fail(f, f"its {kind} sampling grid is not {steps} descending times")
         low = grids.relative_det(f, grid)
@@ -111,7 +111,7 @@ def _grids(f: Formulation, steps: int) -> str:
 
 
 def _round_trip(f: Formulation) -> str:
-    t = torch.cat([f.grid(STEPS), f.common_grid(STEPS)])
+    t = torch.cat([f.grid(STEPS), f.clock_grid(STEPS)])
     draw = torch.Generator().manual_seed(0)
     x, n = torch.randn(2, len(t), 1, 2, 2, generator=draw, dtype=torch.float64)
     c = f.coeffs(t)

@@ -54,6 +54,11 @@ def ones(point: Point) -> Tensor:
     return torch.ones_like(point.t)
 
 
+def same(t: Tensor) -> Tensor:
+    """``t``, the default time of a path's ODE."""
+    return t
+
+
 @dataclass(frozen=True, eq=False)
 class Point:
     """What a formulation knows at time ``t``; every quantity is computed when first asked for, in t's dtype.
@@ -161,6 +166,7 @@ class Formulation:
         c_noise: Point -> the network's time input, by default the clock.
         domain: native times at which the path is defined; a little beyond [0, 1] where a table ends short of
         noise. schedule: (formulation, steps) -> native sampling times, for ``grid``.
+        ode_time: native time -> the time in which Euler's method steps; sigma for EDM.
         name: canonical name; set by ``get``.
         formula: the formula as one line of text, for listings.
     """
@@ -173,6 +179,7 @@ class Formulation:
     c_noise: Scalar = clock
     domain: tuple[float, float] = (0.0, 1.0)
     schedule: Callable[[Formulation, int], Tensor] = grids.uniform
+    ode_time: Callable[[Tensor], Tensor] = same
     name: str = ""
     formula: str = field(default="", repr=False)
 
@@ -248,6 +255,6 @@ class Formulation:
         """
         return self.schedule(self, grids.counted(steps))
 
-    def common_grid(self, steps: int) -> Tensor:
+    def clock_grid(self, steps: int) -> Tensor:
         """Sampling times ``[steps]``, float64, equally spaced in the clock from that of ``start``."""
-        return grids.common(self, grids.counted(steps))
+        return grids.by_clock(self, grids.counted(steps))

@@ -73,7 +73,7 @@ def karras(f: Formulation, steps: int) -> Tensor:
     return at_ratio(f, (top + share * (bottom - top)) ** 7)
 
 
-def common(f: Formulation, steps: int) -> Tensor:
+def by_clock(f: Formulation, steps: int) -> Tensor:
     """Equally spaced in the clock, from the clock of ``start``."""
     first = torch.tensor([f.start], dtype=torch.float64)
     rest = f.clock(first) * (1 - torch.arange(1, steps, dtype=torch.float64) / steps)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formulations import grids
-from formulations.formulation import Point, ones
+from formulations.formulation import Point, ones, same
 from formulations.ldm import ldm, zero_terminal
 from samplers.errors import UserError
 from samplers.lazy import lazy
@@ -33,6 +33,7 @@ class Path:
         domain: where the function is defined; beyond [0, 1] for the tables.
         c_in: input scale, 1 on paths whose x_t stays of unit size.
         schedule: its sampling grid.
+        ode_time: the time in which Euler's method steps.
     """
 
     function: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -41,6 +42,7 @@ class Path:
     domain: tuple[float, float] = (0.0, 1.0)
     c_in: Callable[[Point], Tensor] = ones
     schedule: Callable[[Formulation, int], Tensor] = grids.uniform
+    ode_time: Callable[[Tensor], Tensor] = same
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return self.function(t)
@@ -108,14 +110,15 @@ def ve() -> Path:
     """a = 1, b = sigma = t / (1 - t): variance exploding, parametrised by its clock.
 
     So t = sigma / (1 + sigma), and a sampler ``lognorm(m,s)`` of t is the EDM law sigma = exp(m + s N(0, 1)).
-    The input is scaled by 1 / sqrt(1 + sigma^2); the grid is Karras' from sigma = 80 to 0.002 (arXiv
-    2206.00364).
+    The input is scaled by 1 / sqrt(1 + sigma^2); the grid is Karras' from sigma = 80 to 0.002, and Euler steps in
+    sigma (arXiv 2206.00364).
     """
     return Path(
         lambda t: (torch.ones_like(t), t / (1 - t)),
         "a = 1, b = sigma = t/(1 - t)",
         c_in=lambda at: 1 / torch.hypot(at.a, at.b),
         schedule=grids.karras,
+        ode_time=lambda t: t / (1 - t),
     )
 
 

@@ -267,5 +267,6 @@ def _builtin_formulation(spec: Spec) -> Formulation:
         c_noise=c_noise,
         domain=path.domain,
         schedule=path.schedule,
+        ode_time=path.ode_time,
         formula=f"{path.formula}; output {text}",
     )

@@ -14,7 +14,7 @@ from analysis.wording import count
 
 from . import style
 from .style import Drawn
-from .subject import Setting, Subject, sentences
+from .subject import Setting, Subject, of_one_kind, sentences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +72,7 @@ def _of_all(
 
 def _settings(subject: Subject) -> list[Setting]:
     """Guidance 5, or the one with most numbers of steps; by steps, at most `STEPS` of them with the first and the last."""
-    found = [s for s in subject.settings if s.weights == "ema"]
-    found = found or [s for s in subject.settings if s.weights == subject.settings[0].weights]
+    found = of_one_kind(subject.settings)
     scales = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
     cfg = 5.0 if 5.0 in scales else min(scales, key=lambda c: (-len(scales[c]), abs(c - 5), c))
     rungs = scales[cfg]
@@ -91,9 +90,7 @@ def _pictures(
     subject: Subject, name: str, dataset: str, seed: int, setting: Setting, rows: list[int]
 ) -> Pixels | None:
     """``[captions, H, W, 3]``."""
-    found = cells.pictures(
-        subject.run, name, dataset, seed, setting.weights, setting.steps, setting.cfg, rows
-    )
+    found = cells.pictures(subject.run, name, dataset, seed, setting, rows)
     if found is None:
         return None
     pixels = found.transpose(0, 2, 3, 1)

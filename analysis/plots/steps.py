@@ -9,7 +9,7 @@ from samplers.lazy import lazy
 
 from . import lines, style
 from .style import Drawn
-from .subject import METRICS, Setting, Subject, Undrawable, merged, sentences
+from .subject import METRICS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,7 @@ def draw(subject: Subject) -> Drawn:
 
 def ladder(subject: Subject) -> list[Setting]:
     """The settings with the guidance of those with the fewest steps, by steps; EMA weights if there are any."""
-    found = [s for s in subject.settings if s.weights == "ema"]
-    found = found or [s for s in subject.settings if s.weights == subject.settings[0].weights]
+    found = of_one_kind(subject.settings)
     fewest = min(s.steps for s in found)
     scales = {s.cfg: [t for t in found if t.cfg == s.cfg] for s in found if s.steps == fewest}
     cfg = min(scales, key=lambda c: (-len(scales[c]), abs(c - 5), c))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cells
+from analysis import cells, schema
 from analysis.pending import settled
 from analysis.run import Run, ranked
 from analysis.wording import count
+from bench.settings import CONTROL, ControlSetting
 from samplers.lazy import lazy
 
 if TYPE_CHECKING:
@@ -26,25 +27,11 @@ BASELINES = ("rf", "eps/linear")
 """Highlighted whatever their rank."""
 
 
+Setting = ControlSetting
+
+
 class Undrawable(Exception):
     """Why a figure cannot be drawn, in words."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A control setting without its dataset."""
-
-    weights: str
-    steps: int
-    cfg: float
-
-    @property
-    def kind(self) -> str:
-        """Of the weights, in words."""
-        return f"{'EMA' if self.weights == 'ema' else self.weights} weights"
-
-    def __str__(self) -> str:
-        return f"{self.kind}, {count(self.steps, 'sampling step')}, guidance {self.cfg:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +84,7 @@ class Subject:
     @cached_property
     def settings(self) -> list[Setting]:
         """The control settings of all datasets."""
-        found = self.rows[["weights", "steps", "cfg"]].drop_duplicates()
-        return [Setting(str(w), int(s), float(c)) for w, s, c in found.itertuples(index=False)]
+        return list(dict.fromkeys(schema.controls(self.rows)))
 
     @cached_property
     def validations(self) -> pd.DataFrame:
@@ -142,7 +128,7 @@ class Subject:
         if metric not in self.rows:
             return Seeds(pd.DataFrame(), {})
         chosen = self.rows["dataset"] == dataset
-        for column in ("weights", "steps", "cfg"):
+        for column in CONTROL:
             chosen &= self.rows[column] == getattr(setting, column)
         rows = self.rows[chosen]
         value = rows[metric].where((rows["status"] == "done") & np.isfinite(rows[metric]))
@@ -159,7 +145,7 @@ class Subject:
         """The setting of the study's table 2: 25 steps, guidance 5; without it the one with most steps and, of these, the
         guidance nearest to 5. EMA weights if there are any."""
         found = list(self.settings if settings is None else settings)
-        found = [s for s in found if s.weights == "ema"] or found
+        found = of_one_kind(found)
         for setting in found:
             if (setting.steps, setting.cfg) == (25, 5.0):
                 return setting
@@ -207,6 +193,14 @@ class Subject:
         """A sentence that names the datasets without a panel, and what all formulations lack there."""
         absent = [dataset for dataset in self.datasets if dataset not in shown]
         return f"Not shown: {' and '.join(absent)}, where no formulation has {lacks}." if absent else ""
+
+
+def of_one_kind(settings: Sequence[Setting]) -> list[Setting]:
+    """Those of EMA weights and the study's solver and grid, else of the first kind that there is."""
+    kinds = dict.fromkeys(
+        s.kind for s in sorted(settings, key=lambda s: (s.weights != "ema", s.method != ""))
+    )
+    return [s for s in settings if s.kind == next(iter(kinds))]
 
 
 METRICS = {"clip": "CLIP score", "fid": "FID", "val_loss": "Validation loss"}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import cells, notes
+from analysis import cells, notes, schema
 from analysis.run import Run
-from analysis.schema import CONTROL
 from analysis.wide import Wide
+from bench.settings import ControlSetting
 
 from . import curves
 from .curves import Drawing
@@ -108,12 +108,15 @@ class _Measured:
             m for m in MEASURED if m == "rank" or (m in table.values and np.isfinite(table.values[m]).any())
         ]
         several = table.settings["dataset"].nunique() > 1
-        rows: dict[tuple[str, str, int, float], list[int]] = {}
-        for i, key in enumerate(table.settings[list(CONTROL)].itertuples(index=False, name=None)):
+        rows: dict[tuple[str, ControlSetting], list[int]] = {}
+        for i, key in enumerate(zip(table.settings["dataset"], schema.controls(table.settings), strict=True)):
             rows.setdefault(key, []).append(i)
         self.settings = []
-        for (dataset, weights, steps, cfg), index in sorted(rows.items()):
-            told = f"{steps} {'step' if steps == 1 else 'steps'}, guidance {cfg:g}, {weights}"
+        for (dataset, s), index in sorted(
+            rows.items(), key=lambda item: (item[0][0], item[0][1].weights, item[0][1])
+        ):
+            told = f"{s.steps} {'step' if s.steps == 1 else 'steps'}, guidance {s.cfg:g}, {s.weights}"
+            told += f", {s.method}" if s.method else ""
             self.settings.append((f"{dataset}, {told}" if several else told, index))
 
     def of(self, name: str) -> Settings:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from analysis import cells
+from analysis import cells, schema
 from analysis.run import Run, ranked
+from bench.settings import ControlSetting
 from samplers.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,21 +32,19 @@ _FRAME = 260
 """Bytes around the pixels of one picture: of the file and of its tag."""
 
 
-@dataclass(frozen=True)
-class Setting:
+@dataclass(frozen=True, kw_only=True)
+class Setting(ControlSetting):
     """A control setting of one dataset, and the seed whose pictures are shown."""
 
     dataset: str
     seed: int
-    weights: str
-    steps: int
-    cfg: float
 
     @property
     def title(self) -> str:
         """In words."""
         plural = "step" if self.steps == 1 else "steps"
-        return f"{self.steps} {plural}, guidance {self.cfg:g}, {self.weights} weights, seed {self.seed}"
+        how = f", {self.method}" if self.method else ""
+        return f"{self.steps} {plural}, guidance {self.cfg:g}, {self.weights} weights, seed {self.seed}{how}"
 
 
 @dataclass(frozen=True)
@@ -139,13 +138,13 @@ def settings(run: Run) -> list[Setting]:
 
 def _of_dataset(rows: pd.DataFrame, dataset: str) -> Iterator[Setting]:
     rows = rows[rows["dataset"] == dataset]
-    rows = rows[rows["weights"] == min(rows["weights"])]
+    kinds = [(c.weights, c.method) for c in schema.controls(rows)]
+    rows = rows[[kind == min(kinds) for kind in kinds]]
     done = rows.groupby("seed")["formulation"].nunique()
     seed = int(done.index[int(done.to_numpy().argmax())])
     for steps in sorted({int(rows["steps"].max()), int(rows["steps"].min())}, reverse=True):
-        scales = sorted({float(c) for c in rows.loc[rows["steps"] == steps, "cfg"]})
-        cfg = min(scales, key=lambda c: abs(c - 5))
-        yield Setting(dataset, seed, str(rows["weights"].iloc[0]), steps, cfg)
+        scales = {c for c in schema.controls(rows) if c.steps == steps}
+        yield Setting(**asdict(min(scales, key=lambda c: (abs(c.cfg - 5), c))), dataset=dataset, seed=seed)
 
 
 class _Album:
@@ -160,7 +159,7 @@ class _Album:
         if not rows:
             return None
         try:
-            return cells.pictures(self.run, name, s.dataset, s.seed, s.weights, s.steps, s.cfg, rows)
+            return cells.pictures(self.run, name, s.dataset, s.seed, s, rows)
         except UserError as error:
             self.damaged[str(error)] = None
             return None

@@ -6,13 +6,14 @@ order over depths compares.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samplers.lazy import lazy
 
-from .. import paper, stats
+from .. import paper, schema, stats
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -70,17 +71,17 @@ def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:
     rows = rows[rows["training_steps"] == rows.groupby("depth")["training_steps"].transform("max")]
     if rows.empty:
         return None, "no CLIP score was measured: nothing tells how many sampling steps are needed"
-    counts = rows.groupby(["weights", "cfg"])["steps"].nunique()
-    weights, cfg = max(counts.index, key=lambda key: (counts[key], key[0] == "ema", key[1]))
-    if counts[(weights, cfg)] < 2:
+    kinds = [replace(control, steps=1) for control in schema.controls(rows)]
+    steps = {kind: set(rows.loc[[k == kind for k in kinds], "steps"]) for kind in kinds}
+    kind = max(steps, key=lambda k: (len(steps[k]), k.weights == "ema", not k.method, k.cfg, k))
+    if len(steps[kind]) < 2:
         return None, "one number of sampling steps only: sample with fewer too, e.g. 5, 10, 20 and 50"
-    rows = rows[(rows["weights"] == weights) & (rows["cfg"] == cfg)]
+    rows = rows[[k == kind for k in kinds]]
     if "path_length" not in rows:
         rows = rows.assign(path_length=np.nan)
-    kind = "EMA" if weights == "ema" else weights
     return (
         rows,
-        f"{kind} weights, guidance {cfg:g}; drops are of the CLIP score at {int(rows['steps'].max())} steps",
+        f"{kind.kind}, guidance {kind.cfg:g}; drops are of the CLIP score at {int(rows['steps'].max())} steps",
     )
 
 

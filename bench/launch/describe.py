@@ -38,8 +38,8 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, lr {recipe.lr:g}, "
         f"{recipe.precision}",
         *compute(planned),
-        f"evaluation: {evaluation.samples} images x {len(evaluation.settings)} sampler settings x "
-        f"{' and '.join(evaluation.weights)} weights, {evaluation.grid} grid, {evaluation.extractor}",
+        f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
+        f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
         workers(divided, args),
         f"cost: {estimate.describe(cost)}",
         "formulations:",

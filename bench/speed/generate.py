@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import torch
 
-from bench.config import Evaluation, Grid, Images, Setting
+from bench.config import Evaluation, Grid, Images
 from bench.generate import generate, start_noise
 from bench.presets import HEADLINE, preset
+from bench.settings import Setting
 from bench.setup import Setup, make
 from bench.speed.options import Plan
 from bench.speed.timing import Row, pair
@@ -23,7 +24,7 @@ from formulations import Formulation, get
 
 def rows(plan: Plan) -> Iterator[Row]:
     """One line: images per second of all settings together."""
-    settings = ((2, 1.0), (1, 5.0)) if plan.tiny else Evaluation().settings
+    settings = (Setting(2, 1.0), Setting(1, 5.0)) if plan.tiny else Evaluation().settings
     grid = small_grid(plan)
     setup = make("shapes", grid, plan.device)
     formulations = [get(name) for name in HEADLINE]

@@ -30,7 +30,8 @@ from .plotted import FEW, HAND, folder, hand, one, ranked, table
 )
 def test_the_usual_setting(settings: list[tuple[str, int, float]], usual: tuple[str, int, float]) -> None:
     about = Subject(None, pd.DataFrame())  # type: ignore[arg-type]
-    assert about.usual([Setting(*s) for s in settings]) == Setting(*usual)
+    made = [Setting(*rest, weights=weights) for weights, *rest in [*settings, usual]]
+    assert about.usual(made[:-1]) == made[-1]
 
 
 def test_the_ladder_of_steps_has_the_guidance_of_the_fewest(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom analysis.plots.__main__ import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'matplotlib', 'pandas', 'scipy', 'pyarrow', 'bench'} & set(sys.modules)))"
+        "print(sorted({'torch', 'matplotlib', 'pandas', 'scipy', 'pyarrow', 'bench.config'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
@@ -99,7 +99,7 @@ def test_drawing_imports_no_torch(run: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom analysis.plots.__main__ import main\n"
         f"main([{str(run)!r}, '--out', {str(tmp_path)!r}, '--only', 'ranks', '--format', 'txt'])\n"
-        "print(sorted({'torch', 'bench', 'matplotlib.pyplot'} & set(sys.modules)))"
+        "print(sorted({'torch', 'bench.config', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"

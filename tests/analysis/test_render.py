@@ -48,7 +48,7 @@ def ranking() -> pd.DataFrame:
 
 
 NOTES = """\
-2 settings: shapes; ema weights; steps/cfg 5/5, 50/5; 1 seed; 256 images per setting
+2 settings: shapes; ema weights; steps:cfg 5:5, 50:5; 1 seed; 256 images per setting
 * what diverged, failed or is missing ranks last in its settings; means are over the rest
 CLIP: clip[tinyclip-1a2b3c4d,native32,n=256]
 FID: fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]

@@ -115,7 +115,7 @@ def test_the_settings_with_most_and_fewest_steps_are_shown(tmp_path: Path) -> No
     ]
     made = pictures.gallery(found, NAMES)
     assert [strip.formulation for strip in made.sheets[0].strips] == list(NAMES)
-    expected = cells.pictures(found, "rf", "synthetic", 0, "ema", 50, 5.0, [1])
+    expected = cells.pictures(found, "rf", "synthetic", 0, pictures.settings(found)[0], [1])
     assert expected is not None
     assert made.sheets[0].strips[0].pictures[1].uri == pictures.uri(expected[0])
     assert made.sheets[0].strips[0].pictures[1].caption == "a green circle"

@@ -18,6 +18,7 @@ from bench.config import Cell, Evaluation, Grid, Images, Model, Training
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.launch.supervisor import Supervisor
+from bench.settings import Setting
 from bench.setup import Setup, make
 
 from .tables import Stub, Table, Using
@@ -29,7 +30,7 @@ TINY = Grid(
     model=Model(depth=1, width=32, heads=2, patch=4),
     images=Images(resolution=16, train=96, validation=48),
     training=Training(steps=12, batch=8, warmup=2, lr=3e-3, validations=3, validation_images=16),
-    evaluation=Evaluation(settings=((4, 1.0), (2, 5.0)), samples=12, weights=("ema", "raw")),
+    evaluation=Evaluation(settings=(Setting(4, 1.0), Setting(2, 5.0)), samples=12, weights=("ema", "raw")),
 )
 
 

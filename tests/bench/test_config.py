@@ -22,6 +22,7 @@ from bench.config import (
     non_default,
 )
 from bench.presets import PRESETS, preset
+from bench.settings import Setting
 from samplers.errors import UserError
 
 GOLDEN = {
@@ -60,14 +61,14 @@ def test_whole_numbers_and_floats_are_one_value() -> None:
     assert (
         Cell("rf", "shapes", training=Training(lr=1)).id == Cell("rf", "shapes", training=Training(lr=1.0)).id
     )
-    assert Evaluation(settings=((50, 5),)).id == Evaluation(settings=((50, 5.0),)).id
+    assert Evaluation(settings=(Setting(50, 5),)).id == Evaluation(settings=(Setting(50, 5.0),)).id
 
 
 CHANGES: dict[str, Any] = {
     "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
     "batch": 5, "lr": 0.1, "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
-    "validations": 3, "validation_images": 64, "precision": "bf16", "settings": ((5, 1.0),), "weights": ("raw",),
-    "samples": 10, "grid": "common", "extractor": "clip:x",
+    "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
+    "samples": 10, "extractor": "clip:x",
 }  # fmt: skip
 
 
@@ -102,8 +103,8 @@ def test_full_dump_is_json_and_complete() -> None:
         (lambda: Model(width=100, heads=3), "--width 96"),
         (lambda: Images(resolution=-4), "--resolution -4"),
         (lambda: Evaluation(samples=1), "--samples 1"),
-        (lambda: Evaluation(settings=((0, 1.0),)), "steps must be at least 1"),
-        (lambda: Evaluation(settings=((5, 1.0), (5, 1.0))), "none twice"),
+        (lambda: Evaluation(settings=(Setting(0, 1.0),)), "steps must be at least 1"),
+        (lambda: Evaluation(settings=(Setting(5, 1.0), Setting(5, 1.0))), "names 5:1 twice"),
         (lambda: Evaluation(weights=("best",)), "'ema', 'raw'"),  # type: ignore[arg-type]
         (lambda: Grid(seeds=0), "--seeds 0"),
         (lambda: Grid(depths=(2, 0)), "--depths 0"),
@@ -125,8 +126,8 @@ def test_presets() -> None:
     assert len(quick.formulations) >= 6
     assert quick.datasets == ("digits",), "real pictures, which a model of minutes learns to draw"
     assert quick.images.resolution == 8, "as they are: nothing is interpolated"
-    study = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
-    assert PRESETS["paper"].evaluation.settings == study
+    study = ["50:1", "50:2.5", "50:5", "5:5", "10:5", "25:5"]
+    assert [s.key for s in PRESETS["paper"].evaluation.settings] == study
     assert PRESETS["paper"].formulations == ("paper",)
     assert PRESETS["paper"].evaluation.weights == ("ema", "raw")
     assert PRESETS["paper"].evaluation.samples == 1000

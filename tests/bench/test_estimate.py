@@ -17,11 +17,11 @@ from bench import store
 from bench.amounts import Amounts
 from bench.config import Cell, Evaluation, Grid, Images, full
 from bench.estimate import Rates, describe, estimate
-from bench.generate import control_settings, setting_name
 from bench.measure import measure
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.plan import Planned, State
+from bench.settings import Setting
 from bench.setup import Setup
 
 from .conftest import TINY
@@ -132,8 +132,8 @@ def test_trained_cells_take_no_training_and_images_that_are_there_no_generation(
     assert hours([trained], tflops=1.0) == pytest.approx(measuring / rate)
     assert hours([planned(tmp_path, 1)], tflops=1.0) == pytest.approx((measuring + amounts.training) / rate)
     assert estimate([trained], [[trained]], TINY, "slurm").peak_bytes == amounts.evaluation_files
-    for weights, setting in control_settings(TINY.evaluation):
-        path = store.images_file(trained.folder, TINY.evaluation.sampling, setting_name(weights, setting))
+    for control in TINY.evaluation.controls:
+        path = store.images_file(trained.folder, TINY.evaluation.sampling, control.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert hours([trained], tflops=1.0) == pytest.approx(amounts.metrics / rate)
@@ -199,7 +199,9 @@ def test_the_sizes_of_files_are_those_of_real_ones(
     import torch
 
     grid = replace(
-        TINY, images=Images(resolution), evaluation=Evaluation(((4, 1.0), (2, 5.0)), samples=samples)
+        TINY,
+        images=Images(resolution),
+        evaluation=Evaluation((Setting(4, 1.0), Setting(2, 5.0)), samples=samples),
     )
     amounts = Amounts(grid, "shapes")
     weights = Flat(MMDiT(amounts.shape, 1))
@@ -207,8 +209,8 @@ def test_the_sizes_of_files_are_those_of_real_ones(
     pictures = torch.zeros(12, 3, resolution, resolution, dtype=torch.uint8)
     parts = [*measure(pictures, setup, path_length=torch.zeros(12)).per_sample, "fid"]
     values, images = {}, 0
-    for weights_name, setting in control_settings(grid.evaluation):
-        name = setting_name(weights_name, setting)
+    for control in grid.evaluation.controls:
+        name = control.name
         values |= {f"{name}/{key}": torch.zeros(samples) for key in parts}
         path = store.images_file(tmp_path, grid.evaluation.sampling, name)
         each = {"images": pictures[:1].repeat(samples, 1, 1, 1), "path_length": torch.zeros(samples)}

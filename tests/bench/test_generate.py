@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,20 +11,21 @@ import torch
 from torch import Tensor
 
 from bench.coefficients import at
-from bench.config import Grid, Setting
+from bench.config import Grid
 from bench.generate import (
     CHUNK,
+    Course,
     Sampled,
     chunk,
+    course,
     generate,
     guided,
-    setting_name,
     solve,
     start_noise,
-    trajectory,
 )
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
+from bench.settings import Setting, TimeGrid, parse
 from bench.setup import Setup
 from formulations import Coeffs, get, names
 
@@ -47,30 +47,31 @@ def gaussian_optimum(path: Coeffs) -> Callable[..., Tensor]:
     return network
 
 
-def sample(name: str, steps: int, grid: str = "native", noise: Tensor | None = None) -> Sampled:
-    """Twelve samples of the only member, by the optimum."""
-    path = trajectory([get(name)], steps, grid, CPU)
+def sample(name: str, steps: int, *how: Any, noise: Tensor | None = None) -> Sampled:
+    """Twelve samples of the only member, by the optimum; ``how`` are solver and grid."""
+    made = course([get(name)], Setting(steps, 1.0, *how), CPU)
     given = noise if noise is not None else torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
-    return follow(path, given, gaussian_optimum(path))
+    return follow(made, given, gaussian_optimum(made.here))
 
 
-def follow(path: Coeffs, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
+def follow(path: Course, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
     nothing = torch.zeros(len(noise), 1, 1)
     text = (nothing, nothing[:, 0])
-    images, length = solve(network, path, noise, text, 1.0, "float32")  # type: ignore[arg-type]
+    images, length = solve(network, path, noise, text, 1.0, "float32")
     return Sampled(images[0], length[0])
 
 
 @pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
-@pytest.mark.parametrize("grid", ["native", "common"])
-def test_many_steps_with_the_optimum_reach_the_data(name: str, grid: str) -> None:
+@pytest.mark.parametrize("solver", ["euler", "ddim"])
+@pytest.mark.parametrize("grid", ["native", "clock"])
+def test_many_steps_with_the_optimum_reach_the_data(name: str, grid: str, solver: str) -> None:
     """The exact flow maps noise n to 0.7 + 0.4 n; each sampler must converge to it.
 
     LDM-linear cannot quite: its path ends at a = 0.068, and sampling starts there from noise without that much data.
     """
     noise = torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
     exact = PRIOR_MEAN + PRIOR_STD * noise
-    coarse, fine = ((sample(name, steps, grid).images - exact).abs().max() for steps in (20, 400))
+    coarse, fine = ((sample(name, steps, solver, grid).images - exact).abs().max() for steps in (20, 400))
     assert fine < (0.04 if name.endswith("/linear") else 0.02)
     assert fine < coarse
 
@@ -103,19 +104,21 @@ def test_the_step_is_karras_euler_for_edm() -> None:
 
 
 @pytest.mark.parametrize("name", [*names("published"), "eps/cos", "x/rf@v", "eps/rf", "F(0.50)/trig(0.50)"])
-@pytest.mark.parametrize(("grid", "steps"), [("native", 5), ("common", 1), ("common", 7)])
-def test_a_straight_path_is_as_long_as_its_ends_are_apart(name: str, grid: str, steps: int) -> None:
+@pytest.mark.parametrize("how", ["5:1:ddim", "1:1:ddim:clock", "7:1:ddim:clock"])
+def test_a_straight_path_is_as_long_as_its_ends_are_apart(name: str, how: str) -> None:
     """A network that always answers with one image and one noise: |n - x|, times the clock at which sampling starts."""
-    path = trajectory([get(name)], steps, grid, CPU)
+    setting = parse(how)
+    made = course([get(name)], setting, CPU)
+    path = made.here
     image, noise = torch.randn(2, 6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    step, first = iter(range(steps)), at(path, 0)
+    step, first = iter(range(setting.steps)), at(path, 0)
 
     def network(*_: Tensor) -> Tensor:
         here = at(path, next(step))
         return here.p * image[None] + here.q * noise[None]
 
     start = (first.a * image + first.b * noise) / torch.hypot(first.a, first.b)  # which is noise where a = 0
-    found = follow(path, start, network)
+    found = follow(made, start, network)
     apart = (noise - image).flatten(1).norm(dim=1)
     torch.testing.assert_close(found.images, image, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(
@@ -128,10 +131,10 @@ def test_a_straight_path_is_as_long_as_its_ends_are_apart(name: str, grid: str, 
 
 def test_paths_are_as_long_in_the_coordinates_of_another_formulation() -> None:
     """With the same optimum, over the same noise levels: lengths do not depend on the path's own scale."""
-    known = sample("rf", 9, "common").path_length
+    known = sample("rf", 9, "ddim", "clock").path_length
     assert known.std() > 0.1
     for name in ("v/cos", "x/rf@v", "F(0.50)/cos"):
-        torch.testing.assert_close(sample(name, 9, "common").path_length, known, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(sample(name, 9, "ddim", "clock").path_length, known, rtol=1e-3, atol=1e-4)
 
 
 def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:
@@ -143,7 +146,7 @@ def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:
 
 def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     model, _ = tiny(setup, grid, 1)
-    c = at(trajectory([get("rf")], 4, "native", CPU), 1)
+    c = at(course([get("rf")], Setting(4, 1.0), CPU).here, 1)
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
     with torch.no_grad():
@@ -160,37 +163,36 @@ def run(
     names: list[str],
     weights: Tensor,
     setting: Setting,
-    how: str = "native",
     precision: str = "float32",
 ) -> Sampled:
     model, flat = tiny(setup, grid, len(names))
     rows = setup.captions.rows(setup.chosen)
     noise = start_noise("shapes", len(rows), (3, 16, 16))
     members = [get(n) for n in names]
-    parts = generate(model, flat, weights, members, setup.captions, rows, noise, setting, how, precision)
+    parts = generate(model, flat, weights, members, setup.captions, rows, noise, setting, precision)
     return Sampled(*(torch.cat(each, dim=1) for each in zip(*parts, strict=True)))
 
 
 def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
     listed = ["rf", "eps/linear", "edm(-1.2,1.2)"]
     weights = tiny(setup, grid, 3)[1].weights
-    together = run(setup, grid, listed, weights, (4, 2.5))
+    together = run(setup, grid, listed, weights, Setting(4, 2.5))
     assert together.images.shape == (3, 12, 3, 16, 16)
     assert together.path_length.shape == (3, 12)
     for e, name in enumerate(listed):
-        alone = run(setup, grid, [name], weights[e : e + 1], (4, 2.5))
+        alone = run(setup, grid, [name], weights[e : e + 1], Setting(4, 2.5))
         for one, pack in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], pack[e], rtol=1e-4, atol=1e-4)
 
 
 def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tiny(setup, grid, 1)[1].weights
-    whole = run(setup, grid, ["rf"], weights, (3, 5.0))
+    whole = run(setup, grid, ["rf"], weights, Setting(3, 5.0))
     sizes: list[int] = []
     monkeypatch.setattr("bench.generate.solve", spy(sizes))
     for most, expected in ((10, [5, 5, 2]), (1, [1] * 12), (1000, [12])):
         monkeypatch.setitem(CHUNK, "cpu", most)
-        again = run(setup, grid, ["rf"], weights, (3, 5.0))
+        again = run(setup, grid, ["rf"], weights, Setting(3, 5.0))
         torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-4)
         assert sizes == expected
         sizes.clear()
@@ -199,7 +201,7 @@ def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest
 def spy(sizes: list[int]) -> Callable[..., Sampled]:
     """The sampler, noting how many samples it is given at once."""
 
-    def solved(model: MMDiT, path: Coeffs, noise: Tensor, *rest: Any) -> Sampled:
+    def solved(model: MMDiT, path: Course, noise: Tensor, *rest: Any) -> Sampled:
         sizes.append(len(noise))
         return solve(model, path, noise, *rest)
 
@@ -216,7 +218,7 @@ def test_a_chunk_is_shared_by_the_members() -> None:
 def test_bf16_images_stay_near_float32(setup: Setup, grid: Grid) -> None:
     weights = tiny(setup, grid, 2)[1].weights
     usual, half = (
-        run(setup, grid, ["rf", "edm(-1.2,1.2)"], weights, (4, 2.5), precision=precision).images
+        run(setup, grid, ["rf", "edm(-1.2,1.2)"], weights, Setting(4, 2.5), precision=precision).images
         for precision in ("float32", "bf16")
     )
     assert half.dtype == torch.float32
@@ -226,11 +228,10 @@ def test_bf16_images_stay_near_float32(setup: Setup, grid: Grid) -> None:
 
 def test_the_grid_option_matters_where_grids_differ(setup: Setup, grid: Grid) -> None:
     weights = tiny(setup, grid, 1)[1].weights
+    grids: tuple[TimeGrid, ...] = ("native", "clock")
     for name, same in (("rf", True), ("v/cos", False), ("edm(-1.2,1.2)", False)):
-        native, common = (
-            run(setup, grid, [name], weights, (5, 1.0), how).images for how in ("native", "common")
-        )
-        assert torch.allclose(native, common, atol=1e-4) is same, name
+        native, clock = (run(setup, grid, [name], weights, Setting(5, 1.0, grid=how)).images for how in grids)
+        assert torch.allclose(native, clock, atol=1e-4) is same, name
 
 
 def test_start_noise_is_a_prefix_and_named(setup: Setup) -> None:
@@ -238,15 +239,10 @@ def test_start_noise_is_a_prefix_and_named(setup: Setup) -> None:
     assert not torch.equal(start_noise("shapes", 4, (3, 16, 16)), start_noise("digits", 4, (3, 16, 16)))
 
 
-def test_setting_names() -> None:
-    assert [setting_name("ema", (50, 2.5)), setting_name("raw", (5, 5.0))] == ["ema-50-2.5", "raw-5-5"]
-
-
 def test_evaluation_leaves_the_weights_of_the_model_alone(setup: Setup, grid: Grid) -> None:
     model, flat = tiny(setup, grid, 1)
     before = flat.weights.clone()
     rows, other = setup.captions.rows(setup.chosen), torch.zeros_like(before)
     noise = start_noise("shapes", len(rows), (3, 16, 16))
-    list(generate(model, flat, other, [get("rf")], setup.captions, rows, noise, (2, 1.0)))
+    list(generate(model, flat, other, [get("rf")], setup.captions, rows, noise, Setting(2, 1.0)))
     assert torch.equal(flat.weights, before)
-    assert replace(grid.evaluation, grid="common").id != grid.evaluation.id

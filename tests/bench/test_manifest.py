@@ -25,7 +25,7 @@ from .conftest import TINY
 
 GOLDEN = {
     "command": ["--preset", "smoke"],
-    "evaluation": "5d50d6076fee",
+    "evaluation": "969c428d4e78",
     "sampling": "ab5ffd4d0351",
     "recipes": [
         {
@@ -37,7 +37,7 @@ GOLDEN = {
                     "ema": 0.02, "dropout": 0.1, "validations": 3, "validation_images": 64, "precision": "float32",
                 },
                 "text": "tinyclip",
-                "evaluation": {"samples": 64, "grid": "native", "extractor": "tinyclip"},
+                "evaluation": {"samples": 64, "extractor": "tinyclip"},
             },
             "parameters": 45104,
             "train_flops": 4518051840.0,
@@ -168,7 +168,7 @@ def test_analysis_reads_it(tmp_path: Path) -> None:
     (found,) = reader.read(tmp_path)
     assert [cell.id for cell in found.cells] == [p.cell.id for p in planned.cells]
     assert (found.evaluation, found.command) == (TINY.evaluation.id, ("a", "command"))
-    assert found.settings == (("ema", 4, 1.0), ("ema", 2, 5.0), ("raw", 4, 1.0), ("raw", 2, 5.0))
+    assert found.settings == TINY.evaluation.controls
 
 
 def test_it_imports_no_torch() -> None:

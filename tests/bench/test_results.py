@@ -9,7 +9,15 @@ import pytest
 
 from bench import results, store
 
-SETTING = {"weights": "ema", "steps": 5, "cfg": 5.0, "clip": 30.0, "fid": None}
+SETTING = {
+    "weights": "ema",
+    "steps": 5,
+    "cfg": 5.0,
+    "solver": "euler",
+    "grid": "native",
+    "clip": 30.0,
+    "fid": None,
+}
 
 
 def write(folder: Path, settings: object) -> Path:

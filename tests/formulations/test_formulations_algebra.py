@@ -184,7 +184,7 @@ def test_clock_is_inverted_and_reaches_the_eight_validation_levels(name: str) ->
 def test_grids_descend_from_a_decodable_start(name: str) -> None:
     f = get(name)
     for steps in (1, 5, 50):
-        for grid in (f.grid(steps), f.common_grid(steps)):
+        for grid in (f.grid(steps), f.clock_grid(steps)):
             assert grid.shape == (steps,)
             assert grid.dtype == torch.float64
             assert float(grid[0]) == pytest.approx(f.start, abs=1e-9)
@@ -208,7 +208,7 @@ def test_grids_are_what_they_say() -> None:
     karras = (80 ** (1 / 7) + k / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     t = get("edm").grid(18)
     assert torch.allclose(t / (1 - t), karras, rtol=1e-9)
-    clock = get("v/cos").clock(get("v/cos").common_grid(4))
+    clock = get("v/cos").clock(get("v/cos").clock_grid(4))
     assert clock.tolist() == pytest.approx([1, 0.75, 0.5, 0.25])
     with pytest.raises(ValueError, match="at least one step"):
         get("rf").grid(0)

@@ -20,6 +20,7 @@ from bench.launch import activity, snapshot
 from bench.launch import submission as submissions
 from bench.launch.submission import Execution, Share, Submission
 from bench.launch.supervisor import Supervisor
+from bench.settings import Setting
 
 from . import forks
 from .commands import PLUGIN, command, start, until
@@ -44,7 +45,7 @@ def tiny() -> Grid:
         model=Model(depth=1, width=32, heads=2, patch=4),
         images=Images(resolution=16, train=32, validation=16),
         training=Training(steps=4, batch=8, warmup=2, lr=3e-3, validations=2, validation_images=16),
-        evaluation=Evaluation(settings=((2, 1.0),), samples=4, weights=("ema",)),
+        evaluation=Evaluation(settings=(Setting(2, 1.0),), samples=4, weights=("ema",)),
     )
 
 

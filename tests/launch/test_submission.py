@@ -13,6 +13,7 @@ from bench.config import Evaluation, Grid, full, restore
 from bench.launch import submission as submissions
 from bench.launch.submission import Execution, Share, Submission
 from bench.presets import PRESETS
+from bench.settings import Setting
 from samplers.errors import UserError
 
 
@@ -22,7 +23,12 @@ def test_a_preset_survives_json(name: str) -> None:
 
 
 def test_a_changed_grid_survives_json(tiny: Grid) -> None:
-    odd = replace(tiny, samplers=("cosmap",), seeds=3, evaluation=Evaluation(settings=((1, 0.0), (5, 2.5))))
+    odd = replace(
+        tiny,
+        samplers=("cosmap",),
+        seeds=3,
+        evaluation=Evaluation(settings=(Setting(1, 0.0), Setting(5, 2.5))),
+    )
     for grid in (tiny, odd):
         again = restore(Grid, full(grid))
         assert again == grid

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from formulations import colours
 from formulations.formulation import Formulation
 from formulations.profile import curves
 from samplers.errors import UserError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 SPAN = 12.0
 """Log-SNR range that is drawn, +-12."""
+LAST_PHASE: colours.LineStyle = (0, (0.5, 2.0))
 
 
 def checked(path: str) -> Path:
@@ -49,9 +51,9 @@ def save(formulations: Sequence[Formulation], path: str) -> Path:
 def draw(formulations: Sequence[Formulation]) -> Figure:
     """Three panels: density over the clock, weight over the log-SNR (log scale), budget over the clock.
 
-    A formulation that changes during training is drawn twice, its last phase dotted.
+    The look of a formulation is that of all figures (:mod:`formulations.colours`). One that changes during training is
+    drawn twice, its last phase in fine dots.
     """
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     lines = [(f, 0.0) for f in formulations] + [(f, 1.0) for f in formulations if f.law.switch]
@@ -59,30 +61,23 @@ def draw(formulations: Sequence[Formulation]) -> Figure:
     rows = -(-len(lines) // columns)
     figure = Figure(figsize=(13, 4.0 + 0.24 * rows), layout="constrained")
     panels = figure.subplots(1, 3)
-    colors = mpl.colormaps["tab10" if len(formulations) <= 10 else "turbo"]
-    shade = {
-        f: colors(i if len(formulations) <= 10 else i / (len(formulations) - 1))
-        for i, f in enumerate(formulations)
-    }
-    tops: list[tuple[float, float]] = []
     width = 3.4 if len(lines) <= 12 else 2.0
-    for i, (f, progress) in enumerate(lines):  # ever thinner and every other dashed: curves coincide
-        tops.append(_lines(panels, f, progress, shade[f], width * (1 - 0.65 * i / len(lines)), i % 2 == 1))
+    tops = [  # ever thinner, as curves may coincide
+        _lines(panels, f, progress, width * (1 - 0.65 * i / len(lines)))
+        for i, (f, progress) in enumerate(lines)
+    ]
     _axes(panels, tops)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
 
 
-def _lines(
-    panels: Any, f: Formulation, progress: float, color: Any, width: float, dashed: bool
-) -> tuple[float, float]:
+def _lines(panels: Any, f: Formulation, progress: float, width: float) -> tuple[float, float]:
     """Draws one formulation; returns the heights of density and budget inside [0.03, 0.97] of the clock."""
     c = curves(f, progress)
-    line: Any = ":" if progress else (0, (4, 1.5)) if dashed else "-"
     style: dict[str, Any] = {
-        "color": color,
-        "linestyle": line,
+        "color": colours.colour(f.name),
+        "linestyle": LAST_PHASE if progress else colours.linestyle(f.name),
         "linewidth": width,
         "alpha": 0.9,
         "label": f.name + (" (at the end)" if progress else ""),

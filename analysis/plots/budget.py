@@ -8,10 +8,10 @@ import numpy as np
 
 from analysis import cells
 from analysis.wording import count
+from formulations.colours import MUTED
 from samplers.lazy import lazy
 
 from . import lines, style
-from .colours import MUTED
 from .levels import losses, ratio_axis
 from .style import Drawn
 from .subject import Subject, Undrawable, merged, sentences

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.wording import count
+from formulations.colours import INK, MUTED, ink_on
 
 from . import style
-from .colours import INK, MUTED, ink_on
 from .style import Drawn
 from .subject import Subject, Undrawable, sentences
 

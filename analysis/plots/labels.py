@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .colours import INK, MUTED
+from formulations.colours import INK, MUTED
+
 from .style import SMALL, settle, shown
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from formulations.colours import LINES, colour, linestyle
+
 from . import style
-from .colours import LINES, colour, linestyle
 
 if TYPE_CHECKING:
     import pandas as pd

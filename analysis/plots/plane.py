@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from analysis.pareto import fronts
 from analysis.wording import count
+from formulations.colours import MUTED, colour
 
 from . import style
-from .colours import MUTED, colour
 from .labels import Label, place
 from .style import Drawn
 from .subject import Seeds, Setting, Subject, Undrawable, merged, sentences

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.wording import count
+from formulations.colours import MUTED, colour
 
 from . import style
-from .colours import MUTED, colour
 from .style import Drawn
 from .subject import Subject, Undrawable, sentences
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.private import without_paths
-
-from .colours import INK, MUTED, SIZES, colour, linestyle, marker
+from formulations.colours import INK, MUTED, SIZES, colour, linestyle, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from analysis import plots
-from analysis.plots import colours, style
+from analysis.plots import style
 from analysis.run import Run
+from formulations import colours
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from formulations.colours import INK, MARKERS, MUTED
+
 from ..association import Array
 from ..plots import style
-from ..plots.colours import INK, MARKERS, MUTED
 from ..plots.style import Drawn
 from ..wording import count
 from .noise import LOGS

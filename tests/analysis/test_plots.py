@@ -13,11 +13,12 @@ from PIL import Image
 
 from analysis import cells
 from analysis.pareto import fronts
-from analysis.plots import colours, heat, style
+from analysis.plots import heat, style
 from analysis.plots.plane import front_lines
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
 from analysis.run import Run
+from formulations import colours
 
 from .plotted import FEW, HAND, folder, hand, lines, one, ranked, table, with_frame
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from analysis import plots
-from analysis.plots import colours, style, subject
+from analysis.plots import style, subject
 from analysis.plots.style import Drawn
 from analysis.run import Run
+from formulations import colours
 
 from .plotted import FEW, ranked, written
 

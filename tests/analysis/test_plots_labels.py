@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from analysis import plots
 from analysis.plots import style
-from analysis.plots.colours import INK, MUTED, SIZES
 from analysis.plots.labels import Label, place
 from analysis.plots.style import Drawn
+from formulations.colours import INK, MUTED, SIZES
 
 from .plotted import FEW, STUDY, Written, folder, outside, overlapping, ranked, written
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.plots import colours
 from analysis.run import Run
+from formulations import colours
 
 from .plotted import FEW, HAND, folder, hand, lines, one, table
 

@@ -15,9 +15,9 @@ import pytest
 
 from analysis import run, scaling, synthetic
 from analysis.plots import style
-from analysis.plots.colours import INK
 from analysis.scaling import figures, wording
 from analysis.scaling.__main__ import main
+from formulations.colours import INK
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from bench import store
-from bench.profile import PARTS, profile
+from bench.profile import POINTS, profile
 from bench.provenance import inputs, verify, verify_unfinished
 from bench.setup import Setup
 from formulations import Formulation, get, names
 from formulations.profile import budget
 
-CLOCK = (np.arange(64) + 0.5) / 64
+CLOCK = (np.arange(256) + 0.5) / 256
 
 
 @pytest.mark.parametrize("name", names("all"))
@@ -23,9 +22,9 @@ def test_curves_are_finite_and_integrate_to_one(name: str) -> None:
     found = profile(get(name))
     np.testing.assert_allclose(found["clock"], CLOCK, rtol=1e-5)
     for curve in (found["density"], found["budget"]):
-        assert len(curve) == PARTS == 64
+        assert len(curve) == POINTS == 256
         assert min(curve) >= 0
-        assert np.mean(curve) == pytest.approx(1, rel=1e-5)
+        assert np.mean(curve) == pytest.approx(1, abs=0.1), "some are infinite at a place"
         assert all(value == float(f"{value:.6g}") for value in curve)
 
 
@@ -34,15 +33,20 @@ def test_curves_are_finite_and_integrate_to_one(name: str) -> None:
 )
 def test_the_budget_is_that_of_the_training(name: str) -> None:
     expected = 64 * np.array(budget(get(name), 64))
-    np.testing.assert_allclose(profile(get(name))["budget"], expected, atol=0.005 * expected.max())
+    found = np.array(profile(get(name))["budget"]).reshape(64, 4).mean(axis=1)
+    inside = slice(1, -1)  # Cauchy times have an infinite density at the ends
+    np.testing.assert_allclose(found[inside], expected[inside], atol=0.015 * expected.max())
 
 
 def test_density_of_a_normal_law() -> None:
-    edges = torch.special.ndtr((torch.logit(torch.linspace(0, 1, 65, dtype=torch.float64)) - 0.5) / 0.6)
+    z = (np.log(CLOCK / (1 - CLOCK)) - 0.5) / 0.6
+    expected = np.exp(-(z**2) / 2) / (np.sqrt(2 * np.pi) * 0.6 * CLOCK * (1 - CLOCK))
     found = profile(get("rf/lognorm(0.5,0.6)"))
-    np.testing.assert_allclose(found["density"], 64 * edges.diff(), atol=2e-3)
+    trained = np.array(found["density"]) > 0
+    np.testing.assert_allclose(np.array(found["density"])[trained], expected[trained], rtol=1e-3, atol=1e-5)
+    assert expected[~trained].sum() / 256 < 2e-5, "the tails beyond the quantiles"
     np.testing.assert_allclose(
-        found["budget"], found["density"], atol=1e-5, err_msg="of velocities, all count alike"
+        found["budget"], found["density"], rtol=1e-4, err_msg="of velocities, all count alike"
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import formulations
-from formulations import Formulation, check, get, names, register
+from formulations import Formulation, check, colours, get, names, plot, register
 from formulations.__main__ import main
 from formulations.registry import GROUP
 from formulations.targets import noise, velocity
@@ -185,6 +185,15 @@ def test_pictures_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert picture.shape[0] > 300
     assert picture.std() > 0.05  # something is drawn
     assert "<svg" in (tmp_path / "b.svg").read_text()
+
+
+@pytest.mark.parametrize("others", [(), ("rf", "eps/linear"), tuple(names("published"))])
+def test_a_colour_does_not_depend_on_what_else_is_drawn(others: tuple[str, ...]) -> None:
+    chosen = list(dict.fromkeys(["edm(-1.20,1.20)", *others]))
+    figure = plot.draw([get(name) for name in chosen])
+    for panel in figure.axes:
+        drawn = {str(line.get_label()): line for line in panel.get_lines()}
+        assert [drawn[name].get_color() for name in chosen] == [colours.colour(name) for name in chosen]
 
 
 def test_help_is_quick_and_needs_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""The look of a formulation, derived from its name alone, so that it is the same in every figure and every run.
+"""The look of a formulation, derived from its name alone: the same in every figure, whichever others are drawn beside it.
 
 Family -> hue, first number -> lightness, last number -> marker, both -> line style: neighbours on a grid of parameters
 differ, and figures can be read without colour. The hues are those of Okabe & Ito (2008, "Color universal design"),

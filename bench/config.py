@@ -110,16 +110,22 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How trained cells are sampled and measured; changing it re-measures, and never re-trains."""
+    """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
+
+    ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
+    """
 
     settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)
     weights: tuple[Weights, ...] = field(default=("ema", "raw"), metadata=COLUMN)
     samples: int = 1_000
+    start: float | Literal["native"] = "native"
     extractor: str = field(default="tinyclip", metadata=MEASURES)
 
     def __post_init__(self) -> None:
         if self.samples < 2:
             raise UserError(f"--samples {self.samples}: a Fréchet distance needs at least 2 samples")
+        if self.start != "native":
+            positive(self, "start")
         if not self.settings:
             raise UserError("--settings must name at least one sampler setting")
         twice = next((s.key for s in self.settings if self.settings.count(s) > 1), None)

@@ -22,6 +22,14 @@ def setting(text: str) -> Setting:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def start(text: str) -> float | str:
+    """``native``, or b / a as a number."""
+    try:
+        return text if text == "native" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 'native' or a number, for example 80") from None
+
+
 def datasets(values: Sequence[str]) -> list[str]:
     """``digits,shapes`` is two datasets; a comma in the path of ``images:`` is a comma."""
     return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
@@ -136,6 +144,12 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
             ),
             Option("weights", "which weights to sample with", "ema|raw", several=True),
             Option("samples", "images for each control setting", "N", INT),
+            Option(
+                "start",
+                "where sampling starts: native, each path at pure noise if it can, else at b/a = 80; or all at one b/a",
+                "native|X",
+                start,
+            ),
             Option(
                 "extractor",
                 "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",

@@ -21,6 +21,7 @@ from bench.models.mmdit import MMDiT
 from bench.plan import Planned
 from bench.settings import ControlSetting
 from bench.setup import Setup
+from bench.solvers import begun
 from formulations import Formulation
 
 
@@ -45,7 +46,7 @@ class Pictures:
     ) -> None:
         self.pack, self.members, self.setup, self.evaluation, self.bench = (
             pack,
-            members,
+            [begun(f, evaluation.start) for f in members],
             setup,
             evaluation,
             bench,

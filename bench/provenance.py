@@ -17,6 +17,7 @@ from bench.machine import device_name, versions
 from bench.models.shape import ARCHITECTURE
 from bench.plan import Planned
 from bench.setup import Setup
+from bench.solvers import begun
 from formulations import Formulation
 from samplers.errors import UserError
 from samplers.plugin import text_behind
@@ -80,7 +81,7 @@ def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:
     """Conformance of every formulation, and that none changed under the name of a cell that is begun already."""
     steps = [setting.steps for setting in grid.evaluation.settings]
     for name in dict.fromkeys(p.cell.formulation for p in cells):
-        formulations.check(formulations.get(name), steps)
+        formulations.check(begun(formulations.get(name), grid.evaluation.start), steps)
     for p in cells:
         if (p.folder / "config.json").exists() and not p.damage:
             verify_formulation(p.folder, formulations.get(p.cell.formulation))

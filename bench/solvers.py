@@ -9,6 +9,8 @@ network and no guidance; a table of (A, B) is all that sampling needs of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +44,11 @@ def ddim(f: Formulation, times: Tensor) -> tuple[Tensor, Tensor]:
 
 
 SOLVERS: dict[str, Solve] = {"euler": euler, "ddim": ddim}
+
+
+def begun(f: Formulation, start: float | Literal["native"]) -> Formulation:
+    """The formulation with its sampling grids from b / a = ``start`` (:class:`bench.config.Evaluation`)."""
+    return f if start == "native" else replace(f, top=float(start))
 
 
 def times(f: Formulation, setting: Setting) -> Tensor:

@@ -166,6 +166,7 @@ class Formulation:
         c_noise: Point -> the network's time input, by default the clock.
         domain: native times at which the path is defined; a little beyond [0, 1] where a table ends short of
         noise. schedule: (formulation, steps) -> native sampling times, for ``grid``.
+        top: b / a where sampling begins, in the place of ``start``'s own rule.
         ode_time: native time -> the time in which Euler's method steps; sigma for EDM.
         name: canonical name; set by ``get``.
         formula: the formula as one line of text, for listings.
@@ -180,6 +181,7 @@ class Formulation:
     domain: tuple[float, float] = (0.0, 1.0)
     schedule: Callable[[Formulation, int], Tensor] = grids.uniform
     ode_time: Callable[[Tensor], Tensor] = same
+    top: float | None = None
     name: str = ""
     formula: str = field(default="", repr=False)
 
@@ -242,9 +244,10 @@ class Formulation:
 
     @cached_property
     def start(self) -> float:
-        """Native time where sampling begins: 1 if the output can be decoded there, else where b / a = 80.
+        """Native time where sampling begins: where b / a is ``top``, or at 1 if the path ends before; without a ``top`` at
+        1 if the output can be decoded there, else where b / a = 80.
 
-        Decodable: finite coefficients, and |det| above 1e-3 of the norms of (a, b) and (p, q).
+        Decodable: finite coefficients and rates, and |det| above 1e-3 of the norms of (a, b) and (p, q).
         """
         return grids.start(self)
 

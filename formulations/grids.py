@@ -55,7 +55,10 @@ def relative_det(f: Formulation, t: Tensor) -> Tensor:
 def start(f: Formulation) -> float:
     """See ``Formulation.start``."""
     end = torch.ones((), dtype=torch.float64)
-    seen = torch.stack(list(f.coeffs(end)[:6]))
+    if f.top is not None:
+        return float(at_ratio(f, end * f.top).clamp(max=1.0))
+    at = f.point(end)
+    seen = torch.stack([*f.coeffs(end)[:6], at.da, at.db])
     if bool(seen.isfinite().all()) and float(relative_det(f, end)) > MIN_DET:
         return 1.0
     return float(at_ratio(f, torch.tensor(NOISIEST, dtype=torch.float64)))
@@ -67,9 +70,10 @@ def uniform(f: Formulation, steps: int) -> Tensor:
 
 
 def karras(f: Formulation, steps: int) -> Tensor:
-    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, from the same source with rho = 7."""
+    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, from the same source with rho = 7; 80 may be another
+    ``top``."""
     share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
-    top, bottom = NOISIEST ** (1 / 7), CLEANEST ** (1 / 7)
+    top, bottom = (f.top or NOISIEST) ** (1 / 7), CLEANEST ** (1 / 7)
     return at_ratio(f, (top + share * (bottom - top)) ** 7)
 
 

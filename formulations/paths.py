@@ -65,7 +65,7 @@ def cosine() -> Path:
 def linear() -> Path:
     """The LDM schedule: sqrt(beta) linear from sqrt(0.00085) to sqrt(0.012) over 1000 steps, a^2 + b^2 = 1.
 
-    Index i stands at t = i / 999; the log-SNR is interpolated linearly and continued linearly to [-0.01,
+    Index i stands at t = i / 999; the log-SNR is interpolated by a monotone cubic and continued linearly to [-0.01,
     1.01], because the table itself spans only clock values 0.028 to 0.936. Values of Stable Diffusion (arXiv
     2112.10752), which the study names but does not print.
     """
@@ -80,7 +80,7 @@ def linear() -> Path:
 def zt_linear() -> Path:
     """The LDM schedule with zero terminal SNR: a -> a_0 (a - a_T) / (a_0 - a_T), b = sqrt(1 - a^2).
 
-    Lin et al. 2023, arXiv 2305.08891. Between table entries the angle atan2(b, a) is interpolated, since the
+    Lin et al. 2023, arXiv 2305.08891. Between table entries the angle atan2(a, b) is interpolated, since the
     log-SNR ends at minus infinity.
     """
     return Path(zero_terminal, "LDM table rescaled to a = 0 at t = 1, a^2 + b^2 = 1", True, (-0.0023, 1.0))

@@ -140,7 +140,7 @@ EVERYTHING = """
 --preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --depth 2 --width 64 --heads 4 --patch 2
 --text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --decay .5
 --weight-decay .1 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
---weights raw --samples 5 --extractor clip:y
+--weights raw --samples 5 --start 20 --extractor clip:y
 """
 
 

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import schema
+from bench import manifest
+from bench.amounts import by_cell
 from bench.config import (
     Cell,
     Evaluation,
@@ -22,7 +25,7 @@ from bench.config import (
     non_default,
 )
 from bench.presets import PRESETS, preset
-from bench.settings import Setting
+from bench.settings import FIELDS, Setting
 from samplers.errors import UserError
 
 GOLDEN = {
@@ -68,7 +71,7 @@ CHANGES: dict[str, Any] = {
     "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
     "batch": 5, "lr": 0.1, "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
-    "samples": 10, "extractor": "clip:x",
+    "samples": 10, "start": 40.0, "extractor": "clip:x",
 }  # fmt: skip
 
 
@@ -77,6 +80,36 @@ def test_every_field_changes_the_identity(part: type) -> None:
     default = part()
     for f in fields(part):
         assert identity(replace(default, **{f.name: CHANGES[f.name]})) != identity(default), f.name
+
+
+@pytest.mark.parametrize("part", [Model, Images, Training, Evaluation, Cell])
+def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> None:
+    """So that what is measured in two ways is never ranked together, whatever fields are still to come."""
+
+    def recipe(changed: Any) -> str:
+        cell, evaluation = Cell("rf", "shapes"), Evaluation()
+        if part is Cell:
+            cell = changed
+        elif part is Evaluation:
+            evaluation = changed
+        else:
+            cell = replace(cell, **{part.__name__.lower(): changed})
+        return canonical(manifest.recipe(cell, evaluation, by_cell(Grid()))["recipe"])
+
+    usual = Cell("rf", "shapes") if part is Cell else part()
+    for f in fields(part):
+        parts = {"model": Model(depth=5), "images": Images(train=7), "training": Training(steps=3)}
+        value = {
+            **CHANGES,
+            **parts,
+            "formulation": "v/cos",
+            "dataset": "digits",
+            "seed": 1,
+            "text": "clip:x",
+        }[f.name]
+        changes = recipe(replace(usual, **{f.name: value})) != recipe(usual)
+        columns = FIELDS if f.name == "settings" else (f.name,)
+        assert changes != set(columns).issubset(schema.KEY), f.name
 
 
 @given(st.permutations(["a", "b", "c"]))

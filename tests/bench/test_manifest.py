@@ -37,7 +37,7 @@ GOLDEN = {
                     "ema": 0.02, "dropout": 0.1, "validations": 3, "validation_images": 64, "precision": "float32",
                 },
                 "text": "tinyclip",
-                "evaluation": {"samples": 64, "extractor": "tinyclip"},
+                "evaluation": {"samples": 64, "start": "native", "extractor": "tinyclip"},
             },
             "parameters": 45104,
             "train_flops": 4518051840.0,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import PchipInterpolator
 
 from formulations import get, mix, split
 from formulations.formulation import Formulation
@@ -49,11 +50,14 @@ def test_ldm_linear_has_the_known_numbers() -> None:
     assert float(f.clock(torch.ones(1, dtype=torch.float64))) == pytest.approx(0.9360, abs=5e-5)
 
 
-def test_ldm_linear_is_interpolated_in_log_snr() -> None:
+def test_ldm_linear_is_a_monotone_cubic_in_log_snr() -> None:
+    """SciPy's PCHIP, with its derivative, which is no staircase: an Euler step in t uses it."""
     _, log_snr = ldm_table()
-    t = torch.tensor([0.4, 500.25, 998.5], dtype=torch.float64) / 999
-    c = get("v/linear").coeffs(t)
-    expected = np.interp(t.numpy() * 999, np.arange(1000), log_snr)
+    t = torch.tensor([0.0, 0.4, 17, 500.25, 998.5, 999], dtype=torch.float64) / 999
+    c, known = get("v/linear").coeffs(t), PchipInterpolator(np.arange(1000) / 999, log_snr)
+    expected, at = known(t.numpy()), get("v/linear").point(t)
+    rate = 2 * (at.da / at.a - at.db / at.b)
+    assert np.allclose(rate.numpy(), known.derivative()(t.numpy()), rtol=1e-9)
     assert np.allclose((2 * torch.log(c.a / c.b)).numpy(), expected, rtol=1e-9)
     assert close(c.a**2 + c.b**2, torch.ones_like(t))
     assert get("v/linear").coeffs(t.float()).a.dtype == torch.float32

@@ -1,0 +1,169 @@
+"""Solvers against exact flows: their order, their references, and where they are one method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from bench.settings import FIELDS, ControlSetting, Setting, parse
+from bench.solvers import SOLVERS, begun, times
+from formulations import Formulation, get
+from samplers.errors import UserError
+
+CENTRES = torch.tensor([-1.2, 0.3, 1.5], dtype=torch.float64)
+WIDTH = 0.3
+NOISE = torch.linspace(-2, 2, 9, dtype=torch.float64)
+
+
+def denoise(a: Tensor, b: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
+    """E[x | x_t] and E[n | x_t] for data of three normal laws: the network that nothing could improve."""
+    variance = a**2 * WIDTH**2 + b**2
+    apart = x_t[..., None] - a[..., None] * CENTRES
+    weight = torch.softmax(-(apart**2) / (2 * variance[..., None]), -1)
+    clean = (weight * (CENTRES + (a * WIDTH**2 / variance)[..., None] * apart)).sum(-1)
+    return clean, (x_t - a * clean) / b
+
+
+def follow(f: Formulation, setting: Setting, start: Tensor) -> Tensor:
+    """The flow of the exact denoiser from ``start``, by a solver."""
+    t = times(f, setting)
+    a, b = f.point(t).a, f.point(t).b
+    image, noise = SOLVERS[setting.solver](f, t)
+    x = start
+    for k in range(setting.steps):
+        clean, direction = denoise(a[k].expand_as(x), b[k].expand_as(x), x)
+        x = image[k] * clean + noise[k] * direction
+    return x
+
+
+@cache
+def exact(name: str) -> tuple[Tensor, Tensor]:
+    """Where sampling starts, and where the same flow ends by SciPy's RK45 in native time."""
+    f = get(name)
+    at = f.point(torch.tensor([f.start], dtype=torch.float64))
+    start = torch.hypot(at.a, at.b) * NOISE
+
+    def velocity(t: float, x: Any) -> Any:
+        at = f.point(torch.full((len(x),), t, dtype=torch.float64))
+        clean, direction = denoise(at.a, at.b, torch.from_numpy(x))
+        return (at.da * clean + at.db * direction).numpy()
+
+    found = solve_ivp(velocity, (f.start, 1e-6), start.numpy(), rtol=1e-5, atol=1e-5)
+    return start, torch.from_numpy(found.y[:, -1])
+
+
+@pytest.mark.parametrize("solver", ["euler", "ddim"])
+@pytest.mark.parametrize("grid", ["native", "clock"])
+@pytest.mark.parametrize("name", ["rf", "v/cos", "eps/linear", "eps/ztlinear", "edm(-1.2,1.2)", "u/vp"])
+def test_the_error_falls_like_the_first_power_of_the_step(name: str, grid: str, solver: str) -> None:
+    start, known = exact(name)
+    errors = [
+        (follow(get(name), parse(f"{n}:1:{solver}:{grid}"), start) - known).abs().mean().item()
+        for n in (50, 200)
+    ]
+    # LDM's tables end at b = 0.029, where DDIM's last step leaves out what is left of the noise
+    floor = 0.01 if name.endswith("linear") and solver == "ddim" else 0.0
+    assert errors[1] < errors[0] / 2.7 + floor
+
+
+@pytest.mark.parametrize("name", ["rf", "rf/lognorm(0,1)", "edm(-1.2,1.2)", "eps/ve"])
+@pytest.mark.parametrize("grid", ["native", "clock"])
+def test_euler_is_ddim_where_the_path_is_straight_in_its_time(name: str, grid: str) -> None:
+    for steps in (1, 5, 50):
+        t = times(get(name), parse(f"{steps}:1:euler:{grid}"))
+        for one, other in zip(SOLVERS["euler"](get(name), t), SOLVERS["ddim"](get(name), t), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_ddim_is_ddim() -> None:
+    """Equation 12 of arXiv 2010.02502 with sigma = 0, in its own variables."""
+    f, setting = get("eps/cos"), Setting(7, 1.0, "ddim")
+    t = times(f, setting)
+    bar = f.point(t).a ** 2
+    x = NOISE
+    for k in range(7):
+        root = bar[k].sqrt()
+        eps = denoise(root.expand_as(x), (1 - bar[k]).sqrt().expand_as(x), x)[1]
+        predicted = (x - (1 - bar[k]).sqrt() * eps) / root
+        after = bar[k + 1] if k < 6 else torch.ones((), dtype=torch.float64)
+        x = after.sqrt() * predicted + (1 - after).sqrt() * eps
+    torch.testing.assert_close(follow(f, setting, NOISE), x)
+
+
+def test_euler_is_euler_for_the_cosine_path() -> None:
+    """dy = v dt with v = a' x^ + b' n^ written out: a' = -pi/2 sin, b' = pi/2 cos."""
+    f, x, steps = get("v/cos"), NOISE, 6
+    for k in range(steps):
+        angle = math.pi / 2 * (1 - k / steps)
+        a, b = torch.tensor(math.cos(angle)).double(), torch.tensor(math.sin(angle)).double()
+        clean, noise = denoise(a.expand_as(x), b.expand_as(x), x)
+        x = x - math.pi / 2 * (b * -clean + a * noise) / steps
+    torch.testing.assert_close(follow(f, Setting(steps, 1.0), NOISE), x, rtol=1e-6, atol=1e-6)
+
+
+def test_solvers_differ_where_paths_are_curved() -> None:
+    one, other = (follow(get("v/cos"), parse(f"5:1:{solver}"), NOISE) for solver in SOLVERS)
+    assert (one - other).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("name", ["rf", "v/cos", "eps/cos", "edm(-1.2,1.2)", "eps/linear"])
+@pytest.mark.parametrize("grid", ["native", "clock"])
+def test_all_paths_start_where_they_are_told(name: str, grid: str) -> None:
+    """LDM's path ends at b / a = 14.6: it cannot start above."""
+    for start in (10.0, 80.0):
+        f = begun(get(name), start)
+        first = f.point(times(f, parse(f"5:1:ddim:{grid}"))[:1])
+        expected = min(start, 14.6146) if name == "eps/linear" else start
+        assert float(first.ratio) == pytest.approx(expected, rel=1e-5)
+    assert begun(get(name), "native").start == get(name).start
+
+
+@pytest.mark.parametrize(
+    "text", ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.123456789"]
+)
+def test_a_setting_is_its_key(text: str) -> None:
+    assert parse(text).key == text
+    control = ControlSetting(**vars(parse(text)), weights="raw")
+    assert control.name == "raw-" + text.replace(":", "-")
+
+
+def test_every_field_of_a_setting_changes_its_key() -> None:
+    usual = Setting(5, 5.0)
+    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock"), strict=True):
+        assert replace(usual, **{f.name: value}).key != usual.key
+    assert FIELDS == ("steps", "cfg", "solver", "grid")
+
+
+def test_numbers_are_rounded_at_the_door() -> None:
+    assert parse("4:1.0000000001") == parse("4:1")
+    assert parse("4:1.00000001") != parse("4:1")
+
+
+def test_evaluations_are_counted_once_for_all() -> None:
+    assert [parse(s).evaluations for s in ("5:1", "5:1:ddim", "5:0", "50:2.5")] == [5, 5, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("50", "'50' is not STEPS:CFG[:SOLVER[:GRID]]"),
+        ("5:x", "for example 50:2.5"),
+        ("5:5:euler:clock:1", "is not STEPS"),
+        ("5:5:dimm", "unknown solver 'dimm'; did you mean 'ddim'?"),
+        ("5:5:ddim:common", "unknown grid 'common'"),
+        ("0:5", "steps must be at least 1"),
+        ("5:nan", "guidance at least 0"),
+        ("5:-1", "guidance at least 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    assert words in str(caught.value)

@@ -6,6 +6,7 @@ at any time, and resuming needs no generator state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,9 +47,11 @@ class Batches:
         self, data: Data, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
     ):
         self.images = data.normalize(data.train.images).to(device)
-        self.captions, self.rows = captions, captions.rows(data.train.captions)
+        self.captions, self.rows = captions, captions.rows(data.train.texts())
+        self.counts = np.array([len(several) for several in data.train.every()])
+        self.starts = np.cumsum(self.counts) - self.counts
         self.seed, self.size, self.dropout, self.device = seed, size, dropout, device
-        self._order: tuple[int, np.ndarray] | None = None
+        self._order: tuple[int, np.ndarray, np.ndarray] | None = None
 
     @property
     def noise_bytes(self) -> int:
@@ -61,14 +64,17 @@ class Batches:
 
     def draw(self, steps: range) -> Draws:
         """Everything that ``steps`` draw, moved to the device without waiting for it."""
-        images = torch.from_numpy(np.stack([self.order(step) for step in steps]))
+        images, rows = (
+            torch.from_numpy(np.stack(parts))
+            for parts in zip(*((self.order(step), self.texts(step)) for step in steps), strict=True)
+        )
         noise = torch.empty(len(steps), self.size, *self.images.shape[1:])
         dropped = torch.empty(len(steps), self.size, dtype=torch.bool)
         for i, step in enumerate(steps):
             generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
             torch.randn(noise.shape[1:], generator=generator, out=noise[i])
             dropped[i] = torch.rand(self.size, generator=generator) < self.dropout
-        return Draws(*(moved(part, self.device) for part in (images, self.rows[images], noise, dropped)))
+        return Draws(*(moved(part, self.device) for part in (images, self.rows[rows], noise, dropped)))
 
     def look_up(self, draws: Draws, index: int) -> Batch:
         """The batch of the step at ``index`` of ``draws``."""
@@ -84,15 +90,24 @@ class Batches:
 
     def order(self, step: int) -> np.ndarray:
         """Indices ``[B]`` into the training images: epochs in a fresh order each, batches running across their ends."""
-        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.images))
-        return np.concatenate([self._epoch(int(e))[place[epoch == e]] for e in np.unique(epoch)])
+        return self._walk(step, lambda order, text: order)
 
-    def _epoch(self, epoch: int) -> np.ndarray:
+    def texts(self, step: int) -> np.ndarray:
+        """Indices ``[B]`` into the captions of all training images: of an image with several, one is drawn each epoch."""
+        return self._walk(step, lambda order, text: text[order])
+
+    def _walk(self, step: int, take: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.images))
+        return np.concatenate([take(*self._epoch(int(e)))[place[epoch == e]] for e in np.unique(epoch)])
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the images in an epoch, and the caption of each image."""
         known = self._order  # read once: a thread may draw ahead
         if known is None or known[0] != epoch:
-            rng = np.random.default_rng(seed_for("order", self.seed, epoch))
-            known = self._order = (epoch, rng.permutation(len(self.images)))
-        return known[1]
+            order = np.random.default_rng(seed_for("order", self.seed, epoch)).permutation(len(self.images))
+            drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.images))
+            known = self._order = (epoch, order, self.starts + (drawn * self.counts).astype(int))
+        return known[1], known[2]
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -76,13 +76,14 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     encoder = load_text_encoder(grid.text, device)
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
+    texts = [caption for split in (data.train, data.validation) for all in split.every() for caption in all]
     for model in (encoder, measure):
         if hasattr(model, "require_vocabulary"):
-            model.require_vocabulary(data.train.captions, dataset)
+            model.require_vocabulary(texts[: len(data.train)], dataset)
     reference = features(measure, data.validation.images)
     return Setup(
         data,
-        encode(encoder, data.train.captions + data.validation.captions, device),
+        encode(encoder, texts, device),
         encoder.name,
         measure,
         chosen,
@@ -94,10 +95,16 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
 
 
 def choose(data: Data, evaluation: Evaluation) -> tuple[str, ...]:
-    """The captions to sample: validation captions in a fixed shuffled order, repeated if there are too few."""
+    """The captions to sample: those of the validation images in a fixed shuffled order, repeated if there are too few.
+
+    Of an image with several, each time the next, from one that is drawn.
+    """
     rng = np.random.default_rng(seed_for("captions", data.name))
-    order = rng.permutation(len(data.validation.captions))
-    return tuple(data.validation.captions[order[i % len(order)]] for i in range(evaluation.samples))
+    every = data.validation.every()
+    order, first = rng.permutation(len(every)), rng.integers(1 << 30, size=len(every))
+    rounds = (divmod(i, len(every)) for i in range(evaluation.samples))
+    places = ((again + first[order[i]], every[order[i]]) for again, i in rounds)
+    return tuple(captions[place % len(captions)] for place, captions in places)
 
 
 def features(model: Extractor, images: np.ndarray | Tensor, chunk: int = 512) -> Tensor:

@@ -13,14 +13,14 @@ SPECS = ("shapes", "digits", "images:PATH")
 
 
 def check_spec(spec: str) -> None:
-    """Raise UserError if ``spec`` names no dataset, or a path without images or shards. Loads nothing."""
+    """Raise UserError if ``spec`` names no dataset, or a path without images or shards. Lists and loads nothing."""
     kind, colon, where = spec.partition(":")
     if spec not in ("shapes", "digits") and (kind, colon) != ("images", ":"):
         raise UserError(f"unknown dataset {spec!r}; {nearest(kind, SPECS)}")
     if colon:
         from bench.data import sources
 
-        sources.find(where)
+        sources.check(where)
 
 
 def load(
@@ -32,11 +32,11 @@ def load(
     cache: str | Path | None = None,
     max_skipped: float = 0.05,
 ) -> Data:
-    """Load a data set, split by a hash of its items' keys.
+    """Load a data set, split by a hash of its items.
 
     Args:
-        spec: ``shapes`` (generated), ``digits`` (scikit-learn's, one channel) or ``images:PATH`` (a folder
-            with captions, or WebDataset tar shards).
+        spec: ``shapes`` (generated), ``digits`` (scikit-learn's, one channel) or ``images:PATH``: a folder
+            with captions in any of the forms of :mod:`bench.data.sources`, or packed files.
         resolution: side of the square images in pixels, 8 to 1024.
         train, validation: how many of each. Exact for ``shapes``; elsewhere upper bounds, as 1/8 of all items
             fall on the validation side.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,26 @@ VALIDATION_SHARE = 1 / 8
 
 @dataclass(frozen=True)
 class Split:
-    """Captioned images: uint8 ``[N, C, H, W]``, N sentences, integer attributes ``[N, ...]`` if known."""
+    """Captioned images: uint8 ``[N, C, H, W]``, N sentences, integer attributes ``[N, ...]`` if known.
+
+    ``captions`` are the first of each image; ``alternatives`` all captions of each, if some image has several.
+    """
 
     images: NDArray[np.uint8]
     captions: tuple[str, ...]
     attributes: NDArray[np.int64] | None = None
+    alternatives: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def every(self) -> tuple[tuple[str, ...], ...]:
+        """All captions of each image."""
+        return self.alternatives or tuple((caption,) for caption in self.captions)
+
+    def texts(self) -> list[str]:
+        """All captions of all images, one image after the other."""
+        return [caption for several in self.every() for caption in several]
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class Data:
     ``mean`` and ``std`` are two scalars over all training pixels of ``value / 127.5 - 1``; the paper trains
     on latents normalised in the same way (globally, one mean and one deviation). ``digest`` names the
     content: equal digests mean equal images, captions, order and split. ``skipped`` lists the items left out
-    and why.
+    and why; ``notes`` is what else a user should know of how the data were read.
     """
 
     name: str
@@ -51,6 +64,7 @@ class Data:
     mean: float
     std: float
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def normalize(self, images: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
         """uint8 images to float32 of zero mean and unit deviation: ``(value / 127.5 - 1 - mean) / std``.
@@ -89,7 +103,9 @@ def hash_split(keys: Sequence[str], train: int, validation: int) -> tuple[list[i
     return sorted(sides[0][:train]), sorted(sides[1][:validation])
 
 
-def build(name: str, splits: tuple[Split, Split], skipped: Iterable[str] = ()) -> Data:
+def build(
+    name: str, splits: tuple[Split, Split], skipped: Iterable[str] = (), notes: Iterable[str] = ()
+) -> Data:
     """A :class:`Data` of two splits: measures mean and deviation and computes the digest.
 
     Raises:
@@ -102,7 +118,7 @@ def build(name: str, splits: tuple[Split, Split], skipped: Iterable[str] = ()) -
     mean, std = _moments(train.images)
     if std < 1e-6:  # far below one gray level; rounding keeps it from being 0
         raise UserError(f"dataset {name!r}: all training pixels have one value, there is nothing to learn")
-    return Data(name, _digest(name, splits), train, validation, mean, std, tuple(skipped))
+    return Data(name, _digest(name, splits), train, validation, mean, std, tuple(skipped), tuple(notes))
 
 
 def _moments(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -121,6 +137,8 @@ def _digest(name: str, splits: tuple[Split, Split]) -> str:
         sha.update(f"|{split.images.shape}|".encode())
         sha.update(_buffer(split.images))
         sha.update("\n".join(split.captions).encode())
+        if split.alternatives:
+            sha.update(json.dumps(split.alternatives).encode())
     return sha.hexdigest()[:8]
 
 

@@ -2,124 +2,122 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from bench.data import sources
+from bench.data import pixels, sources
 from bench.data.dataset import Data, Split, build, hash_split
 from samplers.errors import UserError
 
-RECIPE = "srgb-white-centercrop-lanczos-1"
-"""How an image becomes an array; part of the cache's key, so a new recipe decodes anew."""
-
-_CHUNK = 512  # encoded images held in memory at once
+_CHUNK = 256  # encoded images held in memory at once
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """All usable items of a source: pixels uint8 ``[N, 3, R, R]``, and what was left out of how many."""
+class Record:
+    """What is known of the distinct pictures of a source: ``keys``, the smallest sha256 of their encoded files, and all
+    their captions. ``copies`` of the items were a picture that is there already; ``skipped`` are left out, and why."""
 
-    pixels: NDArray[np.uint8]
     keys: list[str]
-    captions: list[str]
+    captions: list[list[str]]
+    copies: int
     skipped: list[str]
+    notes: list[str]
 
     def check(self, place: str, max_skipped: float) -> None:
         """Raises UserError if more than the share ``max_skipped`` of the items is corrupt or caption-less."""
-        total = len(self.keys) + len(self.skipped)
+        total = len(self.keys) + self.copies + len(self.skipped)
         if len(self.skipped) > max_skipped * total:
             raise UserError(
                 f"images:{place}: {len(self.skipped)} of {total} items are corrupt or have no caption "
                 f"(at most {max_skipped:.1%} may), the first: {'; '.join(self.skipped[:3])}"
             )
 
+    def split(self, images: NDArray[np.uint8], chosen: list[int]) -> Split:
+        """The pictures ``chosen``, in the order of their keys."""
+        rows = sorted(chosen, key=lambda i: self.keys[i])
+        captions = tuple(tuple(self.captions[i]) for i in rows)
+        several = captions if any(len(c) > 1 for c in captions) else ()
+        return Split(images[rows], tuple(c[0] for c in captions), alternatives=several)
+
 
 def load(
     path: str, resolution: int, train: int, validation: int, cache: str | Path | None, max_skipped: float
 ) -> Data:
-    """Load and split the images at ``path``; see :func:`bench.data.load`."""
+    """Load and split the images at ``path``; see :func:`bench.data.load`.
+
+    A picture's side of the split depends on the bytes of its file only, so a copy under another name is on the same side;
+    copies are one picture with the captions of all.
+    """
     source = sources.find(path)
     key = source.fingerprint()[:16]
-    stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{resolution}-{RECIPE}-{key}")
+    stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{resolution}-{pixels.RECIPE}-{key}")
     folder = cache_folder(cache)
     decoded = _read_cache(folder, stem)
     fresh = decoded is None
     if decoded is None:
-        decoded = _decode_all(source, resolution)
-    decoded.check(path, max_skipped)
+        decoded = _decode_all(source.read(), resolution)
+    images, record = decoded
+    record.check(path, max_skipped)
     if fresh:
-        _write_cache(folder, stem, decoded)
-    first, second = (
-        Split(np.ascontiguousarray(decoded.pixels[side]), tuple(decoded.captions[i] for i in side))
-        for side in hash_split(decoded.keys, train, validation)
-    )
-    return build(f"images:{source.name}", (first, second), decoded.skipped)
+        _write_cache(folder, stem, images, record)
+    sides = hash_split(record.keys, train, validation)
+    first, second = (record.split(images, side) for side in sides)
+    notes = list(record.notes)
+    if record.copies:
+        notes.append(
+            f"{record.copies:,} items show a picture that is there already, and add no more than captions"
+        )
+    return build(f"images:{sources.shown(source.name)}", (first, second), record.skipped, notes)
 
 
-def decode(data: bytes, resolution: int) -> NDArray[np.uint8]:
-    """One encoded image to uint8 ``[3, resolution, resolution]``.
-
-    Upright by its EXIF tag, RGB on white where transparent, the central square, Lanczos with antialiasing.
-
-    Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: the image is corrupt or too large.
-    """
-    with Image.open(io.BytesIO(data)) as opened:
-        picture = _to_rgb(ImageOps.exif_transpose(opened))
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))  # resize(box=...) would see beyond its box
-    small = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return np.asarray(small).transpose(2, 0, 1)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16-bit gray, which PIL's own conversion clips to white
-        deep = np.clip(np.rint(np.asarray(picture, np.float64) / 257), 0, 255)
-        picture = Image.fromarray(deep.astype(np.uint8))
-    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
-
-
-def _attempt(item: sources.Item, resolution: int) -> NDArray[np.uint8] | str:
-    """The decoded item, or why it is left out."""
+def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:
+    """The sha256 of the item's file and its pixels, or why it is left out."""
     if item.problem:
-        return f"{item.key}: {item.problem}"
+        return f"{item.name}: {item.problem}"
     try:
-        return decode(item.read(), resolution)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        data = item.read()
+        return hashlib.sha256(data).hexdigest(), pixels.decode(data, resolution)
+    except (
+        Exception
+    ) as error:  # every format of Pillow has errors of its own, and one item may not stop the others
         reason = str(error) if "BytesIO" not in str(error) else "not a known image format"
-        return f"{item.key}: {reason or type(error).__name__}"
+        return f"{item.name}: {reason or type(error).__name__}"
 
 
-def _decode_all(source: sources.Source, resolution: int) -> Decoded:
-    items = source.items()
-    pixels = np.empty((len(items), 3, resolution, resolution), np.uint8)
-    kept: list[sources.Item] = []
-    skipped: list[str] = []
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:  # PIL decodes outside the lock
+def _decode_all(contents: sources.Contents, resolution: int) -> tuple[NDArray[np.uint8], Record]:
+    """The distinct pictures, uint8 ``[N, 3, R, R]``, in the order in which they are met."""
+    items, record = contents.items, Record([], [], 0, [], contents.notes)
+    images = np.empty((len(items), 3, resolution, resolution), np.uint8)
+    place: dict[bytes, int] = {}
+    with ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0)))) as pool:  # PIL decodes outside the lock
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
             for item, result in zip(chunk, pool.map(_attempt, chunk, [resolution] * len(chunk)), strict=True):
                 if isinstance(result, str):
-                    skipped.append(result)
+                    record.skipped.append(result)
+                    continue
+                key, picture = result
+                at = place.setdefault(hashlib.sha256(picture.tobytes()).digest(), len(record.keys))
+                if at == len(record.keys):
+                    images[at] = picture
+                    record.keys.append(key)
+                    record.captions.append(list(item.captions))
                 else:
-                    pixels[len(kept)] = result
-                    kept.append(item)
-    return Decoded(pixels[: len(kept)], [i.key for i in kept], [i.caption for i in kept], skipped)
+                    record.keys[at] = min(record.keys[at], key)
+                    record.captions[at] = list(dict.fromkeys([*record.captions[at], *item.captions]))
+    found = len(record.keys)
+    copies = len(items) - len(record.skipped) - found
+    return images[:found], Record(record.keys, record.captions, copies, record.skipped, record.notes)
 
 
 def cache_folder(cache: str | Path | None) -> Path:
@@ -129,24 +127,22 @@ def cache_folder(cache: str | Path | None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowbench"
 
 
-def _read_cache(folder: Path, stem: str) -> Decoded | None:
+def _read_cache(folder: Path, stem: str) -> tuple[NDArray[np.uint8], Record] | None:
     """What an earlier load wrote, or None; a damaged file counts as none and is written again."""
     try:
-        record = json.loads((folder / f"{stem}.json").read_text())
-        pixels = np.load(folder / f"{stem}.npy", mmap_mode="r")
-        decoded = Decoded(pixels, record["keys"], record["captions"], record["skipped"])
-    except (OSError, ValueError, KeyError):
+        record = Record(**json.loads((folder / f"{stem}.json").read_text()))
+        images = np.load(folder / f"{stem}.npy", mmap_mode="r")
+    except (OSError, ValueError, TypeError):
         return None
-    return decoded if len(decoded.pixels) == len(decoded.keys) == len(decoded.captions) else None
+    return (images, record) if len(images) == len(record.keys) == len(record.captions) else None
 
 
-def _write_cache(folder: Path, stem: str, decoded: Decoded) -> None:
+def _write_cache(folder: Path, stem: str, images: NDArray[np.uint8], record: Record) -> None:
     """The array, then the record that makes it count; both appear whole."""
-    record = {"keys": decoded.keys, "captions": decoded.captions, "skipped": decoded.skipped}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / f"{stem}.npy", lambda file: np.save(file, decoded.pixels))
-        _write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record).encode()))
+        _write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
+        _write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(asdict(record)).encode()))
     except OSError as error:
         raise UserError(
             f"the image cache {folder} cannot be written ({error.strerror}); "

@@ -137,7 +137,7 @@ def data_facts(source: Source, tokenizer: Tokenizer) -> dict[str, Any]:
         "train": len(data.train),
         "validation": len(data.validation),
         "skipped": len(data.skipped),
-        "captions cut": tokenizer.truncated(data.train.captions),
+        "captions cut": tokenizer.truncated(data.train.texts()),
     }
 
 

@@ -49,11 +49,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """One data set at one resolution, with its training captions as ids."""
+    """One data set at one resolution, with its training captions as ids, and the image that is the ``owner`` of each."""
 
     data: Data
     resolution: int
     ids: Ids
+    owner: NDArray[np.int64]
     images: Tensor = field(repr=False)
 
 
@@ -67,12 +68,13 @@ def load_sources(recipe: Recipe) -> tuple[list[list[Source]], Tokenizer]:
         [load(spec, resolution=r, train=recipe.train, validation=recipe.validation) for spec in recipe.data]
         for r in recipe.resolutions
     ]
-    captions = [caption for row in loaded for data in row for caption in data.train.captions]
+    captions = [caption for row in loaded for data in row for caption in data.train.texts()]
     tokenizer = Tokenizer.fit(captions, recipe.length)
 
     def source(data: Data, resolution: int) -> Source:
         images = torch.from_numpy(np.ascontiguousarray(data.train.images))
-        return Source(data, resolution, tokenizer.encode(data.train.captions), images)
+        owner = np.repeat(np.arange(len(images)), [len(several) for several in data.train.every()])
+        return Source(data, resolution, tokenizer.encode(data.train.texts()), owner, images)
 
     rows = zip(recipe.resolutions, loaded, strict=True)
     return [[source(data, resolution) for data in row] for resolution, row in rows], tokenizer
@@ -132,7 +134,7 @@ class Batches:
             self.sources[step % len(self.sources)], self.twins, self.shares, strict=True
         ):
             rows = self.rng.integers(len(source.ids), size=share)
-            pictures.append(bicubic(augment(source.images[rows], self.noise), self.side))
+            pictures.append(bicubic(augment(source.images[source.owner[rows]], self.noise), self.side))
             ids.append(source.ids[rows])
             negatives.append(twins.draw(np.unique(ids[-1], axis=0), self.count, self.rng))
         every = np.concatenate(ids)

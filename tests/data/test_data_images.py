@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bench import data
-from bench.data import images, sources
+from bench.data import pixels, sources
 from samplers.errors import UserError
 
 EMOJI = Path(__file__).resolve().parents[2].parent / "shared/data/emoji"
@@ -73,7 +73,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def expected(count: int) -> dict[str, bytes]:
-    return {f"picture number {i}": images.decode(encoded(picture(i)), 8).tobytes() for i in range(count)}
+    return {f"picture number {i}": pixels.decode(encoded(picture(i)), 8).tobytes() for i in range(count)}
 
 
 def test_folder_with_text_beside(tmp_path: Path, cache: Path) -> None:
@@ -189,13 +189,13 @@ def test_second_load_does_not_decode(tmp_path: Path, cache: Path, monkeypatch: p
     folder = fill(tmp_path / "cats")
     first = load(folder, cache)
     calls: list[int] = []
-    real = images.decode
+    real = pixels.decode
 
     def counted(raw: bytes, resolution: int) -> np.ndarray:
         calls.append(1)
         return real(raw, resolution)
 
-    monkeypatch.setattr(images, "decode", counted)
+    monkeypatch.setattr(pixels, "decode", counted)
     assert load(folder, cache).digest == first.digest
     assert not calls
     assert sorted(p.suffix for p in cache.iterdir()) == [".json", ".npy"]
@@ -225,33 +225,33 @@ def test_the_cache_follows_the_users_cache_folder(tmp_path: Path, monkeypatch: p
 
 def test_transparency_lies_on_white_and_the_centre_is_cropped() -> None:
     clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
-    assert np.all(images.decode(encoded(clear), 8) == 255)
+    assert np.all(pixels.decode(encoded(clear), 8) == 255)
     half = Image.new("RGBA", (20, 20), (255, 0, 0, 128))
-    assert images.decode(encoded(half), 8)[:, 4, 4].tolist() == pytest.approx([255, 127, 127], abs=1)
+    assert pixels.decode(encoded(half), 8)[:, 4, 4].tolist() == pytest.approx([255, 127, 127], abs=1)
     wide = Image.new("RGB", (60, 20), "blue")
     wide.paste("red", (20, 0, 40, 20))
-    assert np.all(images.decode(encoded(wide), 8) == np.array([255, 0, 0])[:, None, None])
+    assert np.all(pixels.decode(encoded(wide), 8) == np.array([255, 0, 0])[:, None, None])
 
 
 def test_other_modes_become_rgb() -> None:
     for mode in ("L", "1", "P", "CMYK", "LA"):
         kind = "TIFF" if mode == "CMYK" else "PNG"
-        assert images.decode(encoded(picture(0).convert(mode), kind), 8).shape == (3, 8, 8)
+        assert pixels.decode(encoded(picture(0).convert(mode), kind), 8).shape == (3, 8, 8)
     deep = Image.fromarray(np.full((9, 9), 257 * 100, np.uint16))
-    assert np.all(images.decode(encoded(deep), 8) == 100)
+    assert np.all(pixels.decode(encoded(deep), 8) == 100)
 
 
 def test_resizing_is_antialiased_and_upright() -> None:
     lines = np.zeros((64, 64, 3), np.uint8)
     lines[:, ::2] = 255  # one-pixel stripes must become gray, not black or white
-    assert np.all(np.abs(images.decode(encoded(Image.fromarray(lines)), 8).astype(int) - 127) < 12)
+    assert np.all(np.abs(pixels.decode(encoded(Image.fromarray(lines)), 8).astype(int) - 127) < 12)
     turned = Image.new("RGB", (16, 16), "white")
     turned.paste("black", (0, 0, 16, 8))
     exif = Image.Exif()
     exif[0x0112] = 3  # stored upside down
     buffer = io.BytesIO()
     turned.save(buffer, "JPEG", exif=exif, quality=95)
-    upright = images.decode(buffer.getvalue(), 8)
+    upright = pixels.decode(buffer.getvalue(), 8)
     assert upright[:, :3].min() > 200
     assert upright[:, 5:].max() < 55
 

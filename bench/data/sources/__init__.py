@@ -1,0 +1,13 @@
+"""Where captioned pictures come from; used by :mod:`bench.data.images` only.
+
+``find`` a source cheaply, by names, sizes and times; ``Source.read`` lists its items. One file for each form: ``folder``
+(captions beside pictures, ``tables``, ``classes``), ``shards`` (WebDataset), ``arrow`` (Hugging Face). Whatever is wrong
+with one item is the problem of that item.
+"""
+
+from __future__ import annotations
+
+from .find import Contents, Source, check, expand_braces, find
+from .items import Item, Unreadable, shown
+
+__all__ = ["Contents", "Item", "Source", "Unreadable", "check", "expand_braces", "find", "shown"]

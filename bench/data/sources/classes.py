@@ -1,0 +1,89 @@
+"""Folders of classes, as ImageNet's: "a photo of a <class name>" (arXiv 2403.03206, appendix B.3)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from samplers.errors import UserError
+
+from .items import one_line, read_file
+
+NAMES = (
+    "classes.json",
+    "imagenet_class_index.json",
+    "LOC_synset_mapping.txt",
+    "synset_words.txt",
+    "words.txt",
+)
+"""Files with the names of the classes, in the folder or the one above it."""
+_GENERAL = """
+train training val valid validation dev test testing eval image images img imgs picture pictures photo photos data dataset
+jpg jpeg png raw all files
+"""
+GENERAL = frozenset(_GENERAL.split())
+"""Names of folders that tell nothing about what is in the pictures."""
+_WNID = re.compile(r"n\d{8}")
+
+
+def names_files(root: Path) -> list[Path]:
+    """The files beside the classes that name them."""
+    return [folder / name for folder in (root, root.parent) for name in NAMES if (folder / name).is_file()]
+
+
+def folder_of(name: str) -> str:
+    """The innermost folder of a picture whose name is not general, or nothing."""
+    folders = [f for f in name.split("/")[:-1] if f.lower() not in GENERAL]
+    return folders[-1] if folders else ""
+
+
+def captions(folder: str, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """A caption for each name of a class folder; none if it is not known and no more than one of WordNet's numbers."""
+    words = names.get(folder)
+    if words is None:
+        text = re.sub(r"^(n\d{8}|\d+)[-._ ]+", "", folder).replace("_", " ")
+        words = () if _WNID.fullmatch(folder) else (text,)
+    return tuple(dict.fromkeys(caption(word) for word in words if word.strip()))
+
+
+def caption(name: str) -> str:
+    """The study's caption of a class."""
+    return f"a photo of a {one_line(name)}"
+
+
+def read_names(files: list[Path]) -> dict[str, tuple[str, ...]]:
+    """Names by class folder. Raises UserError if a file cannot be read."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in files:
+        try:
+            text = read_file(file).decode("utf-8-sig")
+            pairs = _json(json.loads(text)) if file.suffix == ".json" else _lines(text)
+            for folder, names in pairs:
+                found.setdefault(folder, names)
+        except Exception as error:
+            raise UserError(f"images:{file} cannot be read as names of classes: {error}") from None
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """``n01440764 tench, Tinca tinca``."""
+    for line in text.splitlines():
+        folder, _, names = line.strip().replace("\t", " ").partition(" ")
+        if names:
+            yield folder, _split(names)
+
+
+def _json(whole: dict[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """``{folder: "name, name"}``, ``{folder: [name, name]}`` or Keras' ``{"0": [folder, name]}``."""
+    for key, value in whole.items():
+        words = [value] if isinstance(value, str) else [w for w in value if isinstance(w, str)]  # type: ignore[attr-defined]
+        if len(words) == 2 and _WNID.fullmatch(words[0]):
+            yield words[0], (words[1].replace("_", " "),)
+        else:
+            yield key, tuple(name for word in words for name in _split(word))
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip().replace("_", " ") for name in names.split(",") if name.strip())

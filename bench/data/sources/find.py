@@ -1,0 +1,161 @@
+"""From the PATH of ``images:PATH`` to a source: a folder of pictures, tar shards, or files of Arrow and parquet."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplers.errors import UserError, nearest
+
+from . import arrow, folder, shards
+from .items import Item, shown
+from .listing import ARROW, PICTURES, listing, suffix, walk
+
+PACKED = frozenset({".tar", *ARROW})
+"""Endings of files that hold many pictures."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The items of a source, and what is to be said of them all."""
+
+    items: list[Item]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures with captions: in the folder ``root``, or in ``packed`` files. ``files`` are all that matter."""
+
+    name: str
+    root: Path
+    files: tuple[Path, ...]
+    packed: tuple[Path, ...] = ()
+
+    def fingerprint(self) -> str:
+        """A hash of every file's relative name, size and modification time."""
+        facts = []
+        for path in self.files:
+            stat = os.stat(path)
+            facts.append([os.path.relpath(path, self.root), stat.st_size, stat.st_mtime_ns])
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def read(self) -> Contents:
+        """All items, with captions or a problem. Raises UserError if there are no captions at all."""
+        if not self.packed:
+            return Contents(*folder.read(self.root))
+        readers: dict[str, Callable[[Path], tuple[list[Item], list[str]]]] = {".tar": shards.read}
+        parts = [readers.get(suffix(file.name), arrow.read)(file) for file in self.packed]
+        return Contents([i for items, _ in parts for i in items], [n for _, notes in parts for n in notes])
+
+
+def check(text: str) -> None:
+    """Raises UserError if there is nothing at ``PATH`` that could be read. Looks no further than the first picture."""
+    path = _path(text)
+    if path.is_dir():
+        root = path.resolve()
+        if not any(suffix(name) in PICTURES | PACKED for name, _ in walk(root)):
+            raise _empty(root)
+    else:
+        _find_packed(text, path)
+
+
+def find(text: str) -> Source:
+    """The source that ``PATH`` of ``images:PATH`` names.
+
+    Args:
+        text: a folder of pictures or of packed files, one ``.tar``, ``.parquet`` or ``.arrow`` file, or a pattern of them
+            with ``*``, ``?``, ``{00000..00031}`` or ``{a,b}``.
+
+    Raises:
+        UserError: nothing is there, it cannot be read, or it holds no pictures.
+    """
+    path = _path(text)
+    return _find_in_folder(path.resolve()) if path.is_dir() else _find_packed(text, path)
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise UserError(
+            "dataset 'images:' names no path; give a folder or .tar shards, e.g. images:data/photos"
+        )
+    return Path(text).expanduser()
+
+
+def _find_packed(text: str, path: Path) -> Source:
+    if path.is_file():
+        if suffix(path.name) not in PACKED:
+            raise UserError(
+                f"images:{text} is neither a folder nor an uncompressed .tar shard, .parquet or .arrow"
+            )
+        return Source(path.stem, path.resolve().parent, (path.resolve(),), (path.resolve(),))
+    if re.search(r"[*?{\[]", text):
+        return _find_by_pattern(text)
+    if path.exists() or not path.parent.is_dir():
+        raise UserError(f"images:{text}: no such file or folder; name one, e.g. images:data/photos")
+    beside = sorted(p.name for p in path.parent.iterdir())
+    raise UserError(f"images:{text}: no such file or folder; beside it, {nearest(path.name, beside)}")
+
+
+def _find_in_folder(root: Path) -> Source:
+    there = listing(root)
+    pictures = bool(there.ending(PICTURES)) or bool(there.odd)
+    tars = [there.files[n] for n in there.ending({".tar"})]
+    rows = [
+        p for p in (there.files[n] for n in there.ending(ARROW)) if arrow.belongs(p) and arrow.has_pictures(p)
+    ]
+    kinds = [
+        k for k, found in (("images", pictures), ("tar shards", tars), ("parquet or Arrow", rows)) if found
+    ]
+    if len(kinds) > 1:
+        pattern = "*.tar" if tars else f"*{suffix(rows[0].name)}"
+        raise UserError(
+            f"images:{root} holds both {' and '.join(kinds)}; name the files: images:{root}/{pattern}"
+        )
+    if packed := tuple(tars or rows):
+        states = [p.with_name("state.json") for p in packed]
+        return Source(root.name, root, (*packed, *sorted({s for s in states if s.is_file()})), packed)
+    if not pictures:
+        raise _empty(root)
+    return Source(root.name, root, (*there.files.values(), *folder.outside(root)))
+
+
+def _empty(root: Path) -> UserError:
+    return UserError(
+        f"images:{root} holds no images, .tar shards, .parquet or .arrow files, but {listing(root).describe()}"
+    )
+
+
+def _find_by_pattern(text: str) -> Source:
+    matches = [Path(m).resolve() for p in expand_braces(text) for m in glob.glob(os.path.expanduser(p))]
+    packed = tuple(sorted(set(matches)))
+    if not packed:
+        raise UserError(f"images:{text} matches no file")
+    wrong = [p.name for p in packed if suffix(p.name) not in PACKED or not p.is_file()]
+    if wrong:
+        raise UserError(
+            f"images:{text} matches {shown(wrong[0])}, which is not an uncompressed .tar shard, .parquet or .arrow"
+        )
+    root = Path(os.path.commonpath([p.parent for p in packed]))
+    return Source(root.name, root, packed, packed)
+
+
+def expand_braces(text: str) -> list[str]:
+    """``a-{08..11}`` to four strings, ``{a,b}`` to two; several braces multiply, other text stays."""
+    match = re.search(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", text)
+    if not match:
+        return [text]
+    low, high, words = match.groups()
+    if words is not None:
+        middle = words.split(",")
+    else:
+        width = len(low)
+        middle = [str(n).zfill(width) for n in range(int(low), int(high) + 1)]
+    tails = expand_braces(text[match.end() :])
+    return [text[: match.start()] + m + tail for m in middle for tail in tails]

@@ -80,6 +80,8 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     real, other = measure(images, setup, captions), measure(images, setup, shuffled)
     return {
         "n": n,
+        "dimensions": setup.extractor.dim,
+        "captions_cut": setup.cut,
         "clip_real": real.values["clip"],
         "clip_shuffled": other.values["clip"],
         "fid_real": real.values["fid"],

@@ -27,7 +27,7 @@ class Setup:
 
     ``chosen`` are the validation captions that are sampled and measured, the same for every cell; ``reference``
     the features of all validation images, which the Fréchet and kernel distances compare with, by their ``moments``
-    and by the kernel ``within`` them.
+    and by the kernel ``within`` them. ``cut`` captions are longer than the text encoder reads.
     """
 
     data: Data
@@ -39,6 +39,7 @@ class Setup:
     reference: Tensor
     moments: Moments
     within: Pairs
+    cut: int
 
     def shape(self, model: Model, resolution: int) -> Shape:
         """The MM-DiT of this dataset's images and captions."""
@@ -47,6 +48,18 @@ class Setup:
         _, length, text_width = self.captions.tokens.shape
         pooled = self.captions.pooled.shape[1]
         return Shape(model.depth, width, heads, model.patch, resolution, channels, length, text_width, pooled)
+
+    def remarks(self) -> list[str]:
+        """What a user should know of how the data were read, a line each; of items left out no more than twenty."""
+        lines = [*self.data.notes, *(f"skipped {item}" for item in self.data.skipped[:20])]
+        if (more := len(self.data.skipped) - 20) > 0:
+            lines.append(f"skipped {more:,} more")
+        if self.cut:
+            captions = len({*self.data.train.texts(), *self.data.validation.texts()})
+            lines.append(
+                f"{self.cut:,} of {captions:,} captions are longer than {self.text_name} reads, and are cut"
+            )
+        return lines
 
     def names(self) -> dict[str, str | None]:
         """The full names of the metrics: extractor, preprocessing, reference set and n."""
@@ -76,10 +89,10 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     encoder = load_text_encoder(grid.text, device)
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
-    texts = [caption for split in (data.train, data.validation) for all in split.every() for caption in all]
+    texts = data.train.texts() + data.validation.texts()
     for model in (encoder, measure):
         if hasattr(model, "require_vocabulary"):
-            model.require_vocabulary(texts[: len(data.train)], dataset)
+            model.require_vocabulary(data.train.texts(), dataset)
     reference = features(measure, data.validation.images)
     return Setup(
         data,
@@ -91,6 +104,7 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         reference,
         Moments.of(reference),
         within_set(reference),
+        encoder.cut(set(texts)),
     )
 
 

@@ -7,7 +7,7 @@ dropped for guidance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,10 @@ class TextEncoder(Protocol):
 
     def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens ``[N, L, text width]``, zero at padding, and pooled vectors ``[N, pooled width]``, float32."""
+        ...
+
+    def cut(self, captions: Iterable[str]) -> int:
+        """How many captions are longer than it reads."""
         ...
 
 

@@ -224,8 +224,8 @@ def make_ready(grid: Any, datasets: Sequence[str] | dict[str, None], device: Any
     for dataset in datasets:
         say(f"{dataset}: making images and captions ready")
         ready[dataset] = setup.make(dataset, grid, device)
-        for item in ready[dataset].data.skipped:
-            say(f"{dataset}: skipped {item}")
+        for line in ready[dataset].remarks():
+            say(f"{dataset}: {line}")
     return ready
 
 

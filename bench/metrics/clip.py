@@ -10,7 +10,7 @@ The features are the projected ones (768 for ViT-L/14), not normalised. Two libr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,6 +71,12 @@ class CLIP:
         parts = [self._states(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         pooled = torch.nn.functional.normalize(self.text_features(texts), dim=-1) * self.dim**0.5
         return torch.cat(parts), pooled
+
+    def cut(self, captions: Iterable[str]) -> int:
+        """How many captions are longer than it reads."""
+        texts = list(captions)
+        parts = [self._tokenizer(texts[i : i + 1024], verbose=False) for i in range(0, len(texts), 1024)]
+        return sum(len(ids) > self._length for part in parts for ids in part["input_ids"])
 
     def _states(self, texts: list[str]) -> Tensor:
         ids, mask = self._ids(texts)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,10 @@ class TinyCLIP:
         rows = torch.tensor([place[caption] for caption in captions], dtype=torch.long)
         tokens, pooled = self._chunks(self.model.text, torch.from_numpy(self.tokenizer.encode(names)))
         return tokens[rows], self._sphere(pooled)[rows]
+
+    def cut(self, captions: Iterable[str]) -> int:
+        """How many captions are longer than it reads."""
+        return self.tokenizer.truncated(captions)
 
     def unknown_words(self, captions: Sequence[str]) -> float:
         """The share of the captions' words that are outside the vocabulary."""

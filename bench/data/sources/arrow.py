@@ -135,7 +135,7 @@ def _picture(schema: Any) -> str | None:
 
     def holds(kind: Any) -> bool:
         struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-        return struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        return bool(struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     names = [f.name for f in schema if holds(f.type)]
     return column(names, FILE_KEYS) or next(

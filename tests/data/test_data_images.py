@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,63 +16,14 @@ from bench import data
 from bench.data import pixels, sources
 from samplers.errors import UserError
 
+from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
+
 EMOJI = Path(__file__).resolve().parents[2].parent / "shared/data/emoji"
-
-
-def picture(number: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
-    pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    return Image.fromarray(pixels)
-
-
-def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return buffer.getvalue()
-
-
-def fill(folder: Path, count: int = 40, texts: bool = True) -> Path:
-    (folder / "sub").mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        path = folder / ("sub" if i % 2 else ".") / f"{i:03d}.png"
-        picture(i).save(path)
-        if texts:
-            path.with_suffix(".txt").write_text(f" picture\n number {i} ")
-    return folder
-
-
-def names(count: int) -> list[str]:
-    return [("sub/" if i % 2 else "") + f"{i:03d}.png" for i in range(count)]
-
-
-def shard(path: Path, numbers: range, suffix: str = "txt") -> Path:
-    with tarfile.open(path, "w") as tar:
-        for i in numbers:
-            text = (
-                f"picture number {i}" if suffix == "txt" else json.dumps({"caption": f"picture number {i}"})
-            )
-            for name, body in ((f"{i:05d}.png", encoded(picture(i))), (f"{i:05d}.{suffix}", text.encode())):
-                info = tarfile.TarInfo(name)
-                info.size = len(body)
-                tar.addfile(info, io.BytesIO(body))
-    return path
-
-
-def load(path: Path | str, cache: Path, **options: object) -> data.Data:
-    return data.load(f"images:{path}", resolution=8, cache=cache, **options)  # type: ignore[arg-type]
-
-
-def pairs(loaded: data.Data) -> dict[str, bytes]:
-    splits = (loaded.train, loaded.validation)
-    return {c: i.tobytes() for split in splits for c, i in zip(split.captions, split.images, strict=True)}
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-def expected(count: int) -> dict[str, bytes]:
-    return {f"picture number {i}": pixels.decode(encoded(picture(i)), 8).tobytes() for i in range(count)}
 
 
 def test_folder_with_text_beside(tmp_path: Path, cache: Path) -> None:

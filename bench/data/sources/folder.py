@@ -102,7 +102,8 @@ class Folder:
                 elif not table.catalogue:
                     missing = f"named in {path.name}, but not in the folder"
                     lost.append(Item(shown(row.name), problem=row.problem or missing))
-            if table.catalogue and (absent := len(table.rows) - sum(r.name in found for r in table.rows)):
+            absent = len(table.rows) - sum(row.name in found for row in table.rows)
+            if table.catalogue and found and absent:
                 self.notes.append(
                     f"{absent:,} of the {len(table.rows):,} pictures in {path.name} are not in the folder"
                 )

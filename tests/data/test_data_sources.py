@@ -1,0 +1,331 @@
+"""Captions as people have them: each form gives the same pictures with the same captions."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench import data
+from bench.data import sources
+from samplers.errors import UserError
+
+from .pictures import encoded, expected, fill, load, names, pairs, picture, tar
+
+COUNT = 40
+NAMES = names(COUNT)
+WORDS = [f"picture number {i}" for i in range(COUNT)]
+ROWS: list[dict[str, Any]] = [{"file_name": n, "caption": w} for n, w in zip(NAMES, WORDS, strict=True)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return fill(tmp_path / "set" / "cats", COUNT, texts=False)
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def coco() -> str:
+    images = [{"id": 100 + i, "file_name": Path(n).name} for i, n in enumerate(NAMES)]
+    notes = [{"id": i, "image_id": 100 + i, "caption": w} for i, w in enumerate(WORDS)]
+    return json.dumps({"info": {}, "images": images, "annotations": notes})
+
+
+def nested(folder: Path) -> None:
+    for place in ("", "sub"):
+        mine = [r for r in ROWS if str(Path(r["file_name"]).parent) == (place or ".")]
+        file = folder / place / "metadata.jsonl"
+        file.write_text(lines([{"file_name": Path(r["file_name"]).name, "text": r["caption"]} for r in mine]))
+
+
+def beside(kind: str, text: Callable[[str], str] = lambda words: words) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        for name, words in zip(NAMES, WORDS, strict=True):
+            (folder / name).with_suffix(kind).write_text(text(words))
+
+    return write
+
+
+def table(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+FORMS: dict[str, Callable[[Path], None]] = {
+    "json array": table("list.json", json.dumps(ROWS)),
+    "json array of several captions": table(
+        "list.json", json.dumps([{**r, "caption": [r["caption"]]} for r in ROWS])
+    ),
+    "json by name": table("list.json", json.dumps(dict(zip(NAMES, WORDS, strict=True)))),
+    "sentences": table(
+        "dataset.json",
+        json.dumps(
+            {
+                "images": [
+                    {"filename": n, "sentences": [{"raw": w}]} for n, w in zip(NAMES, WORDS, strict=True)
+                ]
+            }
+        ),
+    ),
+    "tsv": table(
+        "list.tsv", "image\ttext\n" + "".join(f"{n}\t{w}\n" for n, w in zip(NAMES, WORDS, strict=True))
+    ),
+    "semicolons": table(
+        "list.csv", "image;text\n" + "".join(f"{n};{w}\n" for n, w in zip(NAMES, WORDS, strict=True))
+    ),
+    "captions.txt with a header": table(
+        "captions.txt", "image,caption\n" + "".join(f"{n},{w}\n" for n, w in zip(NAMES, WORDS, strict=True))
+    ),
+    "captions.txt numbered": table(
+        "captions.txt", "".join(f"{n}#0\t{w}\n" for n, w in zip(NAMES, WORDS, strict=True))
+    ),
+    "absolute paths of another machine": table(
+        "list.jsonl", lines([{**r, "file_name": f"/home/me/cats/{r['file_name']}"} for r in ROWS])
+    ),
+    "Windows paths": table(
+        "list.jsonl",
+        lines([{**r, "file_name": "C:\\Data\\cats\\" + r["file_name"].replace("/", "\\")} for r in ROWS]),
+    ),
+    "the folder's own name": table(
+        "list.jsonl", lines([{**r, "file_name": f"cats/{r['file_name']}"} for r in ROWS])
+    ),
+    "nested metadata.jsonl": nested,
+    ".caption": beside(".caption"),
+    ".json beside": beside(".json", lambda words: json.dumps({"url": "x", "caption": words})),
+    "metadata.parquet": lambda folder: pq.write_table(
+        pa.Table.from_pylist(ROWS), folder / "metadata.parquet"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_captions_in_a_folder(folder: Path, cache: Path, form: str) -> None:
+    FORMS[form](folder)
+    loaded = load(folder, cache)
+    assert pairs(loaded) == expected(COUNT)
+    assert loaded.skipped == ()
+
+
+@pytest.mark.parametrize("place", ["cats", "cats/annotations", "annotations", "."])
+def test_coco_annotations_beside_and_below(tmp_path: Path, cache: Path, place: str) -> None:
+    folder = tmp_path / "set" / "cats"
+    folder.mkdir(parents=True)
+    for i, name in enumerate(NAMES):
+        (folder / Path(name).name).write_bytes(encoded(picture(i)))
+    at = tmp_path / "set" / place
+    at.mkdir(exist_ok=True)
+    (at / "captions_train2017.json").write_text(coco())
+    (at / "instances_train2017.json").write_text('{"images": [], "annotations": [{"bbox": []}]}')
+    assert pairs(load(folder, cache)) == expected(COUNT)
+    (folder / "000.png").unlink()
+    loaded = load(folder, cache)
+    assert len(pairs(loaded)) == COUNT - 1
+    assert loaded.skipped == ()
+    assert loaded.notes == ("1 of the 40 pictures in captions_train2017.json are not in the folder",)
+
+
+def test_coco_as_it_unpacks(tmp_path: Path, cache: Path) -> None:
+    """Two splits with names of their own, annotations between them."""
+    for split, numbers in (("train2017", range(10)), ("val2017", range(10, COUNT))):
+        (tmp_path / "coco" / split).mkdir(parents=True)
+        for i in numbers:
+            (tmp_path / "coco" / split / f"{i:012d}.png").write_bytes(encoded(picture(i)))
+        images = [{"id": i, "file_name": f"{i:012d}.png"} for i in numbers]
+        notes = [{"image_id": i, "caption": w} for i in numbers for w in (WORDS[i], f"again {i}")]
+        (tmp_path / "coco" / "annotations").mkdir(exist_ok=True)
+        file = tmp_path / "coco" / "annotations" / f"captions_{split}.json"
+        file.write_text(json.dumps({"images": images, "annotations": notes}))
+    loaded = load(tmp_path / "coco", cache)
+    assert len(pairs(loaded)) == 2 * COUNT
+    assert len(loaded.train) + len(loaded.validation) == COUNT
+    assert pairs(load(tmp_path / "coco" / "val2017", cache)).keys() == {
+        c for c in pairs(loaded) if int(c.split()[-1]) > 9
+    }
+
+
+def test_several_captions_of_a_picture_are_one_picture(folder: Path, cache: Path) -> None:
+    rows = [f"{n}#{k}\tcaption {k} of {i}\n" for i, n in enumerate(NAMES) for k in range(5)]
+    (folder / "captions.txt").write_text("".join(rows))
+    loaded = load(folder, cache)
+    assert len(loaded.train) + len(loaded.validation) == COUNT
+    for split in (loaded.train, loaded.validation):
+        for first, several in zip(split.captions, split.every(), strict=True):
+            number = first.split()[-1]
+            assert several == tuple(f"caption {k} of {number}" for k in range(5))
+
+
+def test_a_name_is_not_matched_with_a_picture_elsewhere(tmp_path: Path, cache: Path) -> None:
+    """Rows of a split that is not there do not take the pictures of the other."""
+    folder = tmp_path / "set"
+    (folder / "train").mkdir(parents=True)
+    for i in range(COUNT):
+        (folder / "train" / f"{i}.png").write_bytes(encoded(picture(i)))
+    rows = [{"file": f"{s}/{i}.png", "text": f"{s} {i}"} for s in ("train", "test") for i in range(COUNT)]
+    (folder / "list.jsonl").write_text(lines(rows))
+    loaded = load(folder, cache, max_skipped=0.5)
+    assert set(pairs(loaded)) == {f"train {i}" for i in range(COUNT)}
+    assert len(loaded.skipped) == COUNT
+
+
+def test_names_and_captions_composed_or_not(tmp_path: Path, cache: Path) -> None:
+    folder = fill(tmp_path / "cats", 12, texts=False)
+    word = "caf\u00e9"
+    (folder / "000.png").rename(folder / unicodedata.normalize("NFD", f"{word}.png"))
+    rows = [{"file": f"{word}.png", "text": word}]
+    rows += [{"file": n, "text": unicodedata.normalize("NFD", word)} for n in names(12)[1:]]
+    (folder / "list.jsonl").write_text(lines(rows))
+    loaded = load(folder, cache)
+    assert {*loaded.train.captions, *loaded.validation.captions} == {word}
+    assert loaded.skipped == ()
+
+
+def classes(folder: Path, labels: list[str]) -> Path:
+    for i in range(COUNT):
+        at = folder / labels[i % len(labels)]
+        at.mkdir(parents=True, exist_ok=True)
+        (at / f"{i}.JPEG").write_bytes(encoded(picture(i)))
+    return folder
+
+
+def test_class_folders(tmp_path: Path, cache: Path) -> None:
+    folder = classes(
+        tmp_path / "dogs", ["train/golden_retriever", "train/001.Black_lab", "test/golden_retriever"]
+    )
+    loaded = load(folder, cache)
+    assert set(pairs(loaded)) == {"a photo of a golden retriever", "a photo of a Black lab"}
+    assert loaded.notes == ("the captions are made of the names of 2 folders: 'a photo of a Black lab', ...",)
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("LOC_synset_mapping.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n"),
+        ("classes.json", '{"n01440764": ["tench", "Tinca tinca"], "n01443537": "goldfish"}'),
+    ],
+)
+def test_imagenets_folders_and_names(tmp_path: Path, cache: Path, file: str, text: str, above: bool) -> None:
+    folder = classes(tmp_path / "train", ["n01440764", "n01443537"])
+    with pytest.raises(UserError, match=r"WordNet's numbers \(n01440764.*LOC_synset_mapping.txt"):
+        load(folder, cache)
+    ((tmp_path if above else folder) / file).write_text(text)
+    loaded = load(folder, cache)
+    tench = ("a photo of a tench", "a photo of a Tinca tinca")
+    assert set(loaded.train.every()) == {tench, ("a photo of a goldfish",)}
+
+
+def test_folders_that_name_no_class_are_no_classes(tmp_path: Path, cache: Path) -> None:
+    folder = classes(tmp_path / "set", ["train", "val"])
+    (folder / "captions.xml").write_text("<x/>")
+    with pytest.raises(
+        UserError, match=r"no picture has a caption; it holds 40 .jpeg, 1 .xml; read are a .txt"
+    ):
+        load(folder, cache)
+
+
+FEATURES = {"info": {"features": {"label": {"names": ["cat", "big_dog"], "_type": "ClassLabel"}}}}
+
+
+def hugging(kind: str) -> pa.Table:
+    pictures = [{"bytes": encoded(picture(i)), "path": None} for i in range(COUNT)]
+    if kind == "labels":
+        table = pa.table({"image": pictures, "label": [i % 2 for i in range(COUNT)]})
+        return table.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
+    if kind == "numbered":
+        return pa.table({"image": pictures, "caption_0": WORDS, "caption_1": [w.upper() for w in WORDS]})
+    words = [[w] for w in WORDS] if kind == "lists" else WORDS
+    return pa.table({"image": pictures, "text": words, "id": list(range(COUNT))})
+
+
+@pytest.mark.parametrize("kind", ["texts", "lists", "numbered", "labels"])
+@pytest.mark.parametrize("form", ["parquet", "save_to_disk"])
+def test_hugging_faces_files(tmp_path: Path, cache: Path, kind: str, form: str) -> None:
+    folder, rows = tmp_path / "set", hugging(kind)
+    (folder / "train").mkdir(parents=True)
+    if form == "parquet":
+        pq.write_table(rows, folder / "train" / "train-00000-of-00001.parquet", row_group_size=7)
+    else:
+        (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
+        for name in ("data-00000-of-00001.arrow", "cache-0123.arrow"):
+            with pa.ipc.new_stream(folder / "train" / name, rows.schema) as writer:
+                writer.write_table(rows, max_chunksize=9)
+        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+        (folder / "train" / "state.json").write_text(json.dumps(state))
+    loaded = load(folder, cache)
+    assert len(loaded.train) + len(loaded.validation) == COUNT
+    if kind == "labels":
+        assert set(pairs(loaded)) == {"a photo of a cat", "a photo of a big dog"}
+    else:
+        assert {c: p for c, p in pairs(loaded).items() if c.islower()} == expected(COUNT)
+    assert loaded.skipped == ()
+    assert loaded.notes == ()
+
+
+def test_parquet_without_captions_or_damaged_names_what_it_has(tmp_path: Path, cache: Path) -> None:
+    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a"}], "id": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        UserError, match=r"a.parquet: it cannot be read.*no column 'caption'.*found: image, id"
+    ):
+        load(tmp_path / "a.parquet", cache)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match=r"a.parquet: it cannot be read as parquet"):
+        load(tmp_path, cache)
+
+
+def test_shards_of_both_conventions_lose_nothing(tmp_path: Path, cache: Path) -> None:
+    """Dots in names: the whole name pairs first, WebDataset's key (up to the first dot) next."""
+    members = {}
+    for i in range(20):
+        members |= {f"img_v1.{i:04d}.JPG": encoded(picture(i)), f"img_v1.{i:04d}.txt": WORDS[i].encode()}
+    for i in range(20, 40):
+        members |= {f"a.b/{i}.photo.jfif": encoded(picture(i)), f"a.b/{i}.txt": WORDS[i].encode()}
+        members |= {f"a.b/{i}.seg.png": encoded(picture(100 + i))}
+    loaded = load(tar(tmp_path / "a.tar", members), cache)
+    assert pairs(loaded) == expected(40)
+    assert loaded.notes == ("20 further pictures of samples in a.tar are left out",)
+
+
+def test_captions_without_a_picture_in_a_shard_are_counted(tmp_path: Path, cache: Path) -> None:
+    members = {f"{i}.png": encoded(picture(i)) for i in range(30)} | {
+        f"{i}.txt": WORDS[i].encode() for i in range(31)
+    }
+    assert load(tar(tmp_path / "a.tar", members), cache).skipped == (
+        "a.tar/30: it has a caption, but no picture",
+    )
+
+
+def test_looking_at_a_spec_stops_at_the_first_picture(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "cats", 40)
+    looked = []
+    real = sources.find.__globals__["walk"]
+
+    def counted(root: Path) -> Any:
+        for found in real(root):
+            looked.append(found)
+            yield found
+
+    monkeypatch.setitem(sources.check.__globals__, "walk", counted)
+    data.check_spec(f"images:{folder}")
+    assert [Path(name).suffix for name, _ in looked].count(".png") == 1
+
+
+def test_linked_folders_are_read_once(tmp_path: Path, cache: Path) -> None:
+    folder = fill(tmp_path / "real", 30)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(folder)
+    (folder / "loop").symlink_to(tmp_path / "set")
+    assert pairs(load(tmp_path / "set", cache)) == expected(30)

@@ -109,7 +109,7 @@ def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> No
         }[f.name]
         changes = recipe(replace(usual, **{f.name: value})) != recipe(usual)
         columns = FIELDS if f.name == "settings" else (f.name,)
-        assert changes != set(columns).issubset(schema.KEY), f.name
+        assert changes or (part in (Cell, Evaluation) and set(columns) <= set(schema.KEY)), f.name
 
 
 @given(st.permutations(["a", "b", "c"]))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cells import Retry
-from bench.config import Grid
+from bench.config import MOST_SEEDS, Grid
 from bench.fields import GROUPS, override
 from bench.launch.options import SlurmOptions, take
 from bench.launch.options import parse as slurm_options
 from bench.launch.submission import EXECUTORS, MODES, Execution, Readers
-from bench.presets import PRESETS, preset
+from bench.presets import MINUTES, PRESETS, preset
 from samplers.command import FLOAT, INT, Parser, number
 from samplers.errors import UserError, nearest
 
@@ -38,7 +38,8 @@ LOOKS = ("dry-run", "status", "watch", "cancel")
 class Arguments:
     """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
 
-    ``confirm`` is the number of fresh seeds on which the best of the grid are run again.
+    ``confirm`` is the number of fresh seeds on which the best of the grid are run again. With ``minutes`` seeds are run one
+    after the other for so long (:mod:`bench.launch.minutes`), and ``grid`` has as many as there may be at most.
     """
 
     grid: Grid
@@ -53,6 +54,7 @@ class Arguments:
     readable_by: Readers | None
     tflops: float | None
     confirm: int | None
+    minutes: float | None
 
 
 def pack(text: str) -> int | None:
@@ -87,6 +89,13 @@ def parser() -> Parser:
         type=INT,
         metavar="K",
         help="after the grid is done: the formulations that cannot be told from the best, again on K fresh seeds",
+    )
+    made.add_argument(
+        "--minutes",
+        type=FLOAT,
+        metavar="M",
+        help="local: train seed after seed until the time is over; a seed that it cuts off is kept for the next command. "
+        "With --seeds N, N seeds at most (default: quick 4 without --seeds, else no limit)",
     )
     looking = made.add_argument_group("look, and run nothing")
     for name, text in (
@@ -181,10 +190,14 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")
     check_together(args, look[0] if look else None)
     execution = execution_of(args)
+    minutes = minutes_of(args)
+    grid = override(preset(args.preset), args)
+    if minutes is not None and args.seeds is None:
+        grid = replace(grid, seeds=MOST_SEEDS)
     if pairs and execution.executor != "slurm":
         raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
     return Arguments(
-        override(preset(args.preset), args),
+        grid,
         (args.out or Path("runs") / args.preset).absolute(),
         tuple(dict.fromkeys(args.plugin)),
         look[0] if look else None,
@@ -196,7 +209,22 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         args.readable_by,
         args.tflops,
         args.confirm,
+        minutes,
     )
+
+
+def minutes_of(args: argparse.Namespace) -> float | None:
+    """For how long seeds are run, None for a fixed number of seeds. Raises :class:`UserError`."""
+    if args.minutes is None:
+        fixed = args.seeds is not None or args.executor == "slurm"
+        return None if fixed else MINUTES.get(args.preset)
+    if not 0 < args.minutes < 1e6:
+        raise UserError(f"--minutes {args.minutes:g}: must be a number greater than 0")
+    if args.executor == "slurm":
+        raise UserError("--minutes is for --executor local, as a queue keeps its own time: choose --seeds")
+    if args.confirm is not None:
+        raise UserError("--minutes does nothing beside --confirm: leave one of them out")
+    return float(args.minutes)
 
 
 def check_together(args: argparse.Namespace, look: str | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import formulations
 from bench import STARTED, cli, confirm, plan, status
-from bench.launch import drive
+from bench.launch import drive, minutes
 from bench.launch.describe import describe
 from samplers.command import outcome
 from samplers.errors import UserError
@@ -25,7 +25,9 @@ def command(argv: Sequence[str] | None) -> int:
     args = cli.parse(argv)
     load_plugins(args.plugins)
     check_folder(args.out)
-    planned = plan.make(args.grid, args.out)
+    planned = plan.make(args.grid if args.minutes is None else minutes.begun(args.grid, args.out), args.out)
+    if args.confirm is not None and args.minutes is not None:
+        planned = minutes.trimmed(planned)
     if args.confirm is not None:
         planned = confirm.plan(planned, args.confirm)
     if args.look == "dry-run":
@@ -37,6 +39,8 @@ def command(argv: Sequence[str] | None) -> int:
         return status.watch(planned)
     if args.look == "cancel":
         return drive.cancel(args.out)
+    if args.minutes is not None and args.confirm is None:
+        return minutes.run(planned, args, sys.argv[1:] if argv is None else argv, STARTED)
     return drive.run(planned, args, sys.argv[1:] if argv is None else argv, STARTED)
 
 

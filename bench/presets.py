@@ -50,6 +50,10 @@ PRESETS: dict[str, Grid] = {
 }
 
 
+MINUTES = {"quick": 4.0}
+"""Presets that train seed after seed for so many minutes, unless a number of seeds is asked for."""
+
+
 def preset(name: str) -> Grid:
     """A preset by name. Raises :class:`UserError` with the nearest names."""
     if name not in PRESETS:

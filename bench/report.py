@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,20 +34,25 @@ class Ranked:
     ranking: pd.DataFrame
 
 
-def report(planned: Plan, stages: Stages | None, submission: Submission | None = None) -> int:
+def report(
+    planned: Plan,
+    stages: Stages | None,
+    submissions: Sequence[Submission] = (),
+    begun: Plan | None = None,
+) -> int:
     """Write the tables and the picture, print the ranking, where everything is, where the time went, and the answer.
 
-    ``stages`` None: nothing was run, and the timings of the run that did it stay. Returns the exit code: 1 if a cell
-    failed or is missing.
+    ``stages`` None: nothing was run, and the timings of the run that did it stay. ``begun`` has also the cells of a seed
+    that is not finished. Returns the exit code: 1 if a cell failed or is missing.
     """
     if stages:
         with stages("store"):
-            code, found = tables(planned)
+            code, found = tables(planned, begun or planned)
     else:
-        code, found = tables(planned)
+        code, found = tables(planned, begun or planned)
     spent = ""
-    if stages and submission:
-        seconds = timings(stages, submission)
+    if stages and submissions:
+        seconds = timings(stages, submissions)
         store.write_json(planned.out / "timings.json", seconds)
         spent = f", {seconds['total']:.0f} s ({sentence(seconds)})"
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
@@ -71,17 +76,18 @@ def print_answer(found: Ranked) -> None:
         print(f"\n{verdict.terminal(answer)}", flush=True)
 
 
-def timings(stages: Stages, submission: Submission) -> dict[str, float]:
+def timings(stages: Stages, submissions: Sequence[Submission]) -> dict[str, float]:
     """Seconds by stage, of this command and of all its workers together, and the ``total`` that passed."""
     seconds = stages.report()
-    for index in range(len(submission.shares)):
-        for name, spent in lease.read(submission.beat_file(index)).get("seconds", {}).items():
+    beats = (s.beat_file(index) for s in submissions for index in range(len(s.shares)))
+    for beat in beats:
+        for name, spent in lease.read(beat).get("seconds", {}).items():
             if name != "total":
                 seconds[name] = round(seconds[name] + spent, 3)
     return seconds
 
 
-def tables(planned: Plan) -> tuple[int, Ranked | None]:
+def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
     """Write the tables and the picture, and print them; returns the exit code, and what was ranked."""
     tell_failures(planned)
     done = sum(p.state == "done" for p in planned.cells)
@@ -95,7 +101,12 @@ def tables(planned: Plan) -> tuple[int, Ranked | None]:
     kept = yardsticks.kept(planned.out, planned.grid)
     store.write_json(planned.out / "yardsticks.json", kept)
     found = analyse(planned.out)
-    others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in planned.cells})
+    others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
+    if begun.grid.seeds > planned.grid.seeds:
+        print(
+            f"seed {planned.grid.seeds} is begun and not in these tables: the same command continues it",
+            file=sys.stderr,
+        )
     if others > 0 and not planned.grid.first_seed:
         print(f"{others} cells of other configurations in {planned.out} are not in these tables")
     codes = Counter(code for p in planned.cells if p.state == "done" if (code := code_of(p.folder)))

@@ -34,6 +34,11 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"in {planned.out}",
         f"  {status.counts(planned)}",
         *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
+        *(
+            [f"seed after seed for {args.minutes:g} minutes, counted and priced here as far as begun"]
+            if args.minutes and not planned.chosen
+            else []
+        ),
         f"model: {sizes(grid.models)}, patch {grid.model.patch}, text {grid.text}",
         f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, lr {recipe.lr:g}, "
         f"{recipe.precision}",

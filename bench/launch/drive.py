@@ -29,6 +29,8 @@ from samplers.plugin import text_behind
 
 PAUSES = (3.0, 20.0)
 """Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""
+OVER = "the time of --minutes is over"
+"""Why workers save and stop."""
 SUBMISSIONS = 3
 """How often lost cells are submitted again while a command waits."""
 
@@ -49,7 +51,9 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
             return see_through(planned, args, argv)
         taken = sum(len(array.shares) for array in slurm.read_arrays(submission) or [])
         return 0 if taken == len(submission.shares) else 1
-    return run_here(planned, submission, stages, new)
+    from bench import report  # imports pandas
+
+    return report.report(run_shares(planned, submission, new), stages, [submission])
 
 
 def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
@@ -232,26 +236,36 @@ def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
     return [cell for cell, doing in newest.items() if doing.job in gone]
 
 
-def run_here(planned: Plan, submission: Submission, stages: Stages, new: bool) -> int:
-    """Run the shares on this machine, and report. After a signal every worker saves; a second one waits for nothing."""
-    from bench import report  # imports pandas
-
+def run_shares(planned: Plan, submission: Submission, new: bool, until: float | None = None) -> Plan:
+    """Run the shares on this machine; returns the plan as it is then. After a signal every worker saves; a second one waits
+    for nothing. At ``until`` (by ``time.perf_counter``) they save, too."""
     pool = local.Pool(submission)
+    over = False
+
+    def watch() -> None:
+        nonlocal over
+        follow()
+        if until is not None and not over and time.perf_counter() > until:
+            over = pool.stopping is None
+            pool.stop(OVER)
+
     with stopped_by_signals(pool), Display() as display:
         if pool.several:
             display.say(status.counts(planned))
-        pool.run(Follow(submission, display, pool.begun, pool.endings))
+        follow = Follow(submission, display, pool.begun, pool.endings)
+        pool.run(watch)
     if {*pool.endings.values()} == {"refused"}:
         discard(submission, new)
         raise UserError(str(pool.reasons[min(pool.reasons)]))
     if unwritable := [index for index, ending in sorted(pool.endings.items()) if ending == "unwritable"]:
         raise UserError(str(pool.reasons[unwritable[0]]))
-    if pool.stopping:
+    if pool.stopping and pool.stopping != OVER:
         raise KeyboardInterrupt
-    ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in ("settled", "failed")]
+    expected = ("settled", "failed", *(["saved"] if over else []))
+    ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in expected]
     for ending, reason in dict.fromkeys(ended):
         print(f"error: {reason or ending}", file=sys.stderr)
-    return report.report(looked(planned), stages, submission)
+    return looked(planned)
 
 
 @contextmanager

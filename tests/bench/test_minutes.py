@@ -1,0 +1,133 @@
+"""``--minutes``: as many seeds as fit, by the clock alone; what time cuts off is kept and ranked later."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import grid as command_line
+from bench.cli import parse
+from bench.config import MOST_SEEDS
+from bench.launch import drive, minutes
+from bench.launch.codes import Ending
+from bench.launch.local import Pool
+from bench.plan import Plan
+from samplers.errors import UserError
+
+from .runs import SMALL
+
+ONE = [*SMALL, "--formulations", "rf", "eps/cos", "--steps", "2", "--validations", "1", "--compile", "off"]
+
+
+class Timer:
+    """A clock that only a run of shares moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float | None]]:
+    """Runs the command where every seed takes given seconds; returns the time at which each was to be cut off."""
+    timer, usual = Timer(), drive.run_shares
+    monkeypatch.setattr(minutes, "time", timer)
+
+    def command(argv: list[str], *seconds: float) -> list[float | None]:
+        left, cuts = list(seconds), []
+
+        def run_shares(planned: Plan, submission: Any, new: bool, until: float | None = None) -> Plan:
+            timer.now += left.pop(0)
+            cuts.append(None if until is None else until - began)
+            return usual(planned, submission, new)
+
+        began = timer.now
+        monkeypatch.setattr(command_line, "STARTED", began)
+        monkeypatch.setattr(drive, "run_shares", run_shares)
+        assert command_line.main(argv) == 0
+        assert not left, "a seed that was to be run was not"
+        return cuts
+
+    return command
+
+
+def ranked(out: Path) -> int:
+    """The seeds of the plan in a run folder."""
+    found: int = json.loads((out / "grid.json").read_text())["grid"]["seeds"]
+    return found
+
+
+def test_seeds_are_run_while_one_more_fits(seeds: Any, tmp_path: Path, capsys: Any) -> None:
+    argv = [*ONE, "--out", str(tmp_path / "run"), "--minutes", "4"]
+    assert seeds(argv, 70, 80, 75) == [None, 300, 300], "225 s are over, and the slowest took 80"
+    assert ranked(tmp_path / "run") == 3
+    assert "3 seeds" in capsys.readouterr().out
+    assert seeds(argv, 130) == [300], "the same command again has four more minutes"
+    assert ranked(tmp_path / "run") == 4
+    assert seeds([*argv, "--seeds", "4"]) == [], "at most"
+
+
+def test_the_first_seed_is_finished_whatever_it_takes(seeds: Any, tmp_path: Path) -> None:
+    assert seeds([*ONE, "--out", str(tmp_path), "--minutes", "1"], 500) == [None]
+    assert ranked(tmp_path) == 1
+
+
+def test_a_seed_that_is_cut_off_is_not_ranked_and_kept(
+    here: None, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv, usual = [*ONE, "--out", str(tmp_path), "--minutes", "4"], Pool.run
+
+    def cut(self: Pool, watch: Callable[[], None]) -> dict[int, Ending]:
+        if self.submission.grid.seeds == 1:
+            return usual(self, watch)
+        for cell in self.submission.shares[0].cells:
+            (tmp_path / "cells" / cell).mkdir()
+        self.endings[0] = "saved"
+        watch()
+        return self.endings
+
+    monkeypatch.setattr(Pool, "run", cut)
+    monkeypatch.setattr(command_line, "STARTED", time.perf_counter())
+    monkeypatch.setattr(minutes, "GRACE", -1.0)  # the second seed's time is over when it begins
+    assert command_line.main(argv) == 0
+    assert ranked(tmp_path) == 1
+    printed = capsys.readouterr()
+    assert "seed 1 is begun and not in these tables: the same command continues it" in printed.err
+    assert "error" not in printed.err
+    assert "1 seed" in printed.out
+    assert "other configurations" not in printed.out
+    monkeypatch.undo()
+    assert minutes.begun(parse(argv).grid, tmp_path).seeds == 2, "which the next command continues"
+
+
+def test_minutes_are_the_default_of_quick_alone() -> None:
+    assert parse([]).minutes == 4
+    assert parse([]).grid.seeds == MOST_SEEDS
+    assert parse(["--seeds", "3"]).minutes is None
+    assert parse(["--seeds", "3"]).grid.seeds == 3
+    assert (parse(["--seeds", "3", "--minutes", "2"]).minutes, parse(["--preset", "smoke"]).minutes) == (
+        2,
+        None,
+    )
+    assert parse(["--executor", "slurm"]).minutes is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--minutes", "0"], "greater than 0"),
+        (["--minutes", "nan"], "greater than 0"),
+        (["--minutes", "4", "--executor", "slurm"], "choose --seeds"),
+        (["--minutes", "4", "--confirm", "2"], "nothing beside --confirm"),
+    ],
+)
+def test_mistakes(argv: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse(argv)

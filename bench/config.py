@@ -75,12 +75,15 @@ class Training:
 
     ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
     not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
-    linearly to zero. Gradients are normalised (:func:`bench.train.normalise`), so there is no clipping to set.
+    linearly to zero. ``gradients`` says what is done to each member's before AdamW: ``plain`` nothing, as in the study,
+    ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.train.scale`).
     """
 
     steps: int = 20_000
     batch: int = 64
     lr: float = 5e-4
+    betas: tuple[float, ...] = (0.9, 0.999)
+    gradients: str = "plain"
     warmup: int = 200
     decay: float = 0.0
     weight_decay: float = 0.0
@@ -106,6 +109,27 @@ class Training:
                 f"noise level: the nearest is {closest}"
             )
         choice(self, "precision", ("float32", "bf16"))
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            told = " ".join(f"{beta:g}" for beta in self.betas)
+            raise UserError(
+                f"--betas {told}: must be two numbers in [0, 1), the nearest usual ones are 0.9 0.999"
+            )
+        _ = self.clip
+
+    @property
+    def clip(self) -> float | None:
+        """The norm that ``gradients`` are scaled to at most: X of ``clip:X``, else None. Raises :class:`UserError`."""
+        word, _, norm = self.gradients.partition(":")
+        if self.gradients in ("plain", "normalised"):
+            return None
+        try:
+            if word == "clip" and 0 < float(norm) < float("inf"):
+                return float(norm)
+        except ValueError:
+            pass
+        raise UserError(
+            f"--gradients {self.gradients!r}: choose plain, normalised or clip:X with a norm X, for example clip:1"
+        )
 
 
 @dataclass(frozen=True)

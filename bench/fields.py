@@ -114,6 +114,12 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
             Option("steps", "training steps", "N", INT),
             Option("batch", "images a step", "B", INT),
             Option("lr", "peak learning rate of AdamW", "X", FLOAT),
+            Option("betas", "AdamW's decay of its two moments", "B", FLOAT, several=True),
+            Option(
+                "gradients",
+                "each member's before AdamW: as they are, of norm 1, or of norm X at most",
+                "plain|normalised|clip:X",
+            ),
             Option("warmup", "steps of linear warm-up", "N", INT),
             Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
             Option("weight-decay", "AdamW's decoupled weight decay", "X", FLOAT),

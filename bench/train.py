@@ -67,10 +67,10 @@ class Trainer:
     def update(
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
-        """Forward, backward, normalisation, AdamW, EMA; every tensor that persists is written in place."""
+        """Forward, backward, scaling of gradients, AdamW, EMA; every tensor that persists is written in place."""
         losses = native_loss(self.network, batch, c, self.recipe).mean(1)
         losses.sum().backward()
-        self.health.observe(index, losses.detach(), normalise(self.flat.collect()))
+        self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.step()
         self.ema.lerp_(self.flat.weights, fresh)
@@ -208,6 +208,7 @@ def adamw(flat: Flat, recipe: Training) -> torch.optim.AdamW:
     made = torch.optim.AdamW(
         [leaf],
         lr=recipe.lr,
+        betas=(recipe.betas[0], recipe.betas[1]),
         weight_decay=recipe.weight_decay,
         fused=True,
         capturable=flat.weights.device.type == "cuda",
@@ -244,14 +245,17 @@ def validate(trainer: Trainer, batch: Batch, c: Coeffs) -> tuple[Tensor, Tensor]
     return means[0], means[1]
 
 
-def normalise(grads: Tensor) -> Tensor:
-    """Scale each member's gradient ``[E, P]`` to norm 1; returns the norms before, ``[E]``.
+def scale(grads: Tensor, recipe: Training) -> Tensor:
+    """Scale each member's gradient ``[E, P]`` as the recipe says; returns the norms before, ``[E]``.
 
-    With AdamW's own invariance nothing then depends on the unit of a native loss: a formulation whose weight is
-    multiplied by a constant is the same formulation, and trains the same. An absolute clip would not see it so.
+    AdamW does not see the unit of a native loss, but for its eps of 1e-8: a formulation whose weight is multiplied by a
+    constant trains the same with ``plain`` and ``normalised`` gradients. With ``clip:X`` it does not.
     """
     norms: Tensor = grads.norm(dim=1)
-    grads.mul_(norms.clamp_min(1e-30).reciprocal()[:, None])
+    if recipe.gradients != "plain":
+        most = recipe.clip
+        factor = norms.clamp_min(1e-30).reciprocal()
+        grads.mul_((factor if most is None else (most * factor).clamp(max=1.0))[:, None])
     return norms
 
 

@@ -1,6 +1,6 @@
 """``step``: a whole training step of our MM-DiT with one member against the same step of its peers.
 
-A step is forward, backward, gradient normalisation (the peers': clipping), AdamW and EMA, on one batch that lies on the
+A step is forward, backward, the norm of gradients (the peers': clipping), AdamW and EMA, on one batch that lies on the
 device, at equal width, depth, heads, tokens, batch and precision; eager against eager, compiled against compiled. The
 peers are trained as one trains well: clipping and EMA by ``foreach``, AdamW fused, gradients set to None. On a CPU ours
 multiplies as the harness does (:mod:`bench.products`); the peers do so too, and in another line as torch does by itself.

@@ -69,7 +69,8 @@ def test_whole_numbers_and_floats_are_one_value() -> None:
 
 CHANGES: dict[str, Any] = {
     "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
-    "batch": 5, "lr": 0.1, "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
+    "batch": 5, "lr": 0.1, 
+    "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
     "samples": 10, "start": 40.0, "extractor": "clip:x",
 }  # fmt: skip
@@ -129,6 +130,11 @@ def test_full_dump_is_json_and_complete() -> None:
         (lambda: Training(steps=0), "--steps 0"),
         (lambda: Training(lr=-1.0), "--lr -1"),
         (lambda: Training(lr=float("nan")), "--lr nan"),
+        (lambda: Training(gradients="clipped"), "choose plain, normalised or clip:X"),
+        (lambda: Training(gradients="clip:0"), "--gradients 'clip:0'"),
+        (lambda: Training(gradients="clip:x"), "for example clip:1"),
+        (lambda: Training(betas=(0.9,)), "--betas 0.9: must be two numbers"),
+        (lambda: Training(betas=(0.9, 1.0)), "--betas 0.9 1"),
         (lambda: Training(dropout=1.5), "nearest is 1"),
         (lambda: Training(validation_images=60), "nearest is 64"),
         (lambda: Training(precision="fp8"), "'float32', 'bf16'"),  # type: ignore[arg-type]

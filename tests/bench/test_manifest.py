@@ -33,7 +33,8 @@ GOLDEN = {
                 "model": {"depth": 1, "width": 32, "heads": 1, "patch": 4},
                 "images": {"resolution": 16, "train": 512, "validation": 256},
                 "training": {
-                    "steps": 60, "batch": 32, "lr": 0.0005, "warmup": 10, "decay": 0.0, "weight_decay": 0.0,
+                    "steps": 60, "batch": 32, "lr": 0.0005, "betas": [0.9, 0.999], "gradients": "plain",
+                    "warmup": 10, "decay": 0.0, "weight_decay": 0.0,
                     "ema": 0.02, "dropout": 0.1, "validations": 3, "validation_images": 64, "precision": "float32",
                 },
                 "text": "tinyclip",

@@ -1,0 +1,97 @@
+"""``python -m bench.recipes``: what the treatment of gradients and AdamW's betas cost, on a seed that no ranking uses.
+
+The headline formulations of the preset ``quick`` train with everything else equal; printed is each one's validation loss as
+a difference from the first recipe, in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench import store
+from bench.batches import Batches, validation_batch
+from bench.config import Training
+from bench.device import pick_device
+from bench.machine import device_name, versions
+from bench.plan import expand
+from bench.presets import preset
+from bench.setup import make
+from bench.train import train
+from formulations import get
+from samplers.command import outcome
+
+SEED = 900
+"""For choosing a recipe: no preset's seeds come so far."""
+RECIPES = {
+    "normalised": {"gradients": "normalised"},
+    "plain": {},
+    "plain, betas 0.9 0.95": {"betas": (0.9, 0.95)},
+    "plain, betas 0.9 0.99": {"betas": (0.9, 0.99)},
+}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Validation loss of each formulation by recipe, and on what it was measured."""
+
+    seed: int
+    training: dict[str, object]
+    losses: dict[str, dict[str, float]]
+    machine: dict[str, object]
+
+
+def measure(name: str, steps: int | None) -> Losses:
+    """Train the formulations of a preset once for each recipe."""
+    grid, device = preset(name), pick_device("cpu")
+    usual = grid.training if steps is None else replace(grid.training, steps=steps)
+    names, setup = expand(grid), make(grid.datasets[0], grid, device)
+    shape = setup.shape(grid.model, grid.images.resolution)
+    held = validation_batch(setup.data, setup.captions, usual.validation_images, device)
+    losses = {}
+    for told, changes in RECIPES.items():
+        recipe: Training = replace(usual, **changes)  # type: ignore[arg-type]
+        batches = Batches(setup.data, setup.captions, SEED, recipe.batch, recipe.dropout, device)
+        trained = train([get(n) for n in names], shape, recipe, batches, held, SEED)
+        losses[told] = dict(zip(names, trained.best.common.tolist(), strict=True))
+        print(told, losses[told], file=sys.stderr, flush=True)
+    machine = {"device": device_name(device), "threads": torch.get_num_threads(), **versions()}
+    return Losses(SEED, asdict(usual), losses, machine)
+
+
+def table(found: Losses) -> str:
+    """Markdown: percent by which each recipe's loss is above the first one's."""
+    first, *others = found.losses
+    lines = ["| formulation | " + " | ".join([first, *others]) + " |", "|:--|" + "--:|" * len(found.losses)]
+    for name, loss in found.losses[first].items():
+        apart = [f"{100 * (found.losses[other][name] / loss - 1):+.1f} %" for other in others]
+        lines.append(f"| {name} | {loss:.4f} | " + " | ".join(apart) + " |")
+    return "\n".join(lines)
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    parser = argparse.ArgumentParser(prog="python -m bench.recipes", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--preset", default="quick", metavar="NAME", help="what is trained (default quick)")
+    parser.add_argument("--steps", type=int, metavar="N", help="training steps (default the preset's)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the losses as JSON")
+    args = parser.parse_args(argv)
+    found = measure(args.preset, args.steps)
+    if args.out:
+        store.write_json(args.out, asdict(found))
+    print(table(found))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return outcome(lambda: command(argv), "interrupted")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

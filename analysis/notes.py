@@ -15,6 +15,10 @@ from .wording import count, names
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_IMAGES = 100
+"""Fewest images and references of a Fréchet distance that needs no remark; more if its features have as many dimensions,
+since a covariance of n images has rank n - 1 at most."""
+
 HEADINGS = {
     "rank_all": "rank all",
     "position": "place",
@@ -64,7 +68,29 @@ def notes(ranking: pd.DataFrame) -> list[str]:
             where = [d for d in found if found[d] == name]
             suffix = f" ({', '.join(where)})" if len(set(found.values())) > 1 else ""
             lines.append(f"{HEADINGS[metric]}: {name}{suffix}")
-    return [*lines, *yardsticks.left_out(ranking), *uncertainty_lines(ranking, about)]
+    return [*lines, *data_lines(about), *yardsticks.left_out(ranking), *uncertainty_lines(ranking, about)]
+
+
+def data_lines(about: Mapping[str, Any]) -> list[str]:
+    """Distances from too few images, and captions that were cut."""
+    lines = []
+    for dataset, name in sorted(about["recipes"].get("fid", {}).items()):
+        parts, given = schema.recipe(name), about["yardsticks"].get(dataset, {})
+        known = yardsticks.of_recipe(given, about, dataset)
+        least = max(LEAST_IMAGES, int(known.get("dimensions", 0)) + 1)
+        counts = {"images": parts.get("n", ""), "references": parts.get("ref", "").rpartition("-")[2]}
+        few = [f"{n} {what}" for what, n in counts.items() if n.isdecimal() and int(n) < least]
+        if few:
+            lines.append(
+                f"FID of {dataset} is from {' and '.join(few)} only:"
+                f" below {least} of each its value is mostly their number's"
+            )
+    for dataset, given in sorted(about["yardsticks"].items()):
+        if given.get("captions_cut"):
+            lines.append(
+                f"{count(given['captions_cut'], 'caption')} of {dataset} cut: longer than the text encoder reads"
+            )
+    return lines
 
 
 def provisional_lines(about: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _same_recipe(given: dict[str, Any], about: dict[str, Any], dataset: str) -> bool:
+def _same_recipe(given: dict[str, Any], about: Mapping[str, Any], dataset: str) -> bool:
     """Whether a dataset's yardsticks were measured as the table was, as far as both say how."""
     pairs = [(given.get(f"{m}_name"), about["recipes"].get(m, {}).get(dataset)) for m in ("clip", "fid")]
     return all(a is None or b is None or a == b for a, b in pairs)
+
+
+def of_recipe(given: dict[str, Any], about: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """A dataset's yardsticks if they were measured as the table was, else none."""
+    return given if _same_recipe(given, about, dataset) else {}
 
 
 def rows(ranking: pd.DataFrame) -> list[dict[str, Any]]:

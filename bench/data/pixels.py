@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from functools import cache
 from threading import BoundedSemaphore
 
@@ -16,6 +17,8 @@ RECIPE = "srgb-white-centercrop-lanczos-2"
 """How an image becomes an array; part of the cache's key, so a new recipe decodes anew."""
 MOST_PIXELS = 1 << 26
 """Pictures with more pixels are left out; JPEG are read at a half, a quarter or an eighth of their size first."""
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
 
 _LARGE = 1 << 22
 _SHORT_SIDE = 1024  # what a large JPEG keeps at least: the largest resolution, so that no result depends on a smaller one

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import tables
+from analysis.notes import notes
 from analysis.rank import main
 from analysis.ranking import rank
 from analysis.render import ranking_table
@@ -229,3 +230,29 @@ def test_command_shows_the_best_and_groups(tmp_path: Path, capsys) -> None:
     assert len(lines) == 2
     assert "rank[weights=ema]" in lines[0]
     assert lines[1].startswith("rf,")
+
+
+@pytest.mark.parametrize(
+    ("n", "references", "dimensions", "says"),
+    [
+        (256, 2000, 64, None),
+        (256, 2000, None, None),
+        (256, 2, None, "FID of shapes is from 2 references only: below 100 of each"),
+        (99, 99, 64, "FID of shapes is from 99 images and 99 references only: below 100 of each"),
+        (256, 2000, 256, "FID of shapes is from 256 images only: below 257 of each"),
+        (2048, 2048, 2048, "FID of shapes is from 2048 images and 2048 references only: below 2049 of each"),
+    ],
+)
+def test_a_distance_from_few_images_is_remarked(
+    n: int, references: int, dimensions: int | None, says: str | None
+) -> None:
+    name = f"fid[x-1a,native32,ref=shapes-9f-{references},n={n}]"
+    known = {"dimensions": dimensions} if dimensions else {}
+    ranking = rank(results().assign(fid_name=name), yardsticks={"shapes": {"fid_name": name, **known}})
+    found = [line for line in notes(ranking) if line.startswith("FID of")]
+    assert [line.partition(" its value")[0] for line in found] == ([says] if says else [])
+
+
+def test_cut_captions_are_told() -> None:
+    ranking = rank(results(), yardsticks={"shapes": {"captions_cut": 12}})
+    assert "12 captions of shapes cut: longer than the text encoder reads" in notes(ranking)

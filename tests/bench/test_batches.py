@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from bench.batches import LEVELS, Batches, validation_batch
+from bench.config import Evaluation
 from bench.seeds import seed_for
-from bench.setup import Setup
+from bench.setup import Setup, choose
 from bench.text import encode
 
 CPU = torch.device("cpu")
@@ -112,3 +115,42 @@ def test_encoding_drops_padding_shared_by_all(setup: Setup) -> None:
     made = encode(Encoder(), ["a b c", "a", "a b c"], CPU)
     assert made.tokens.shape == (2, 3, 2)
     assert made.rows(["a b c", "a"]).tolist() == [made.index["a b c"], made.index["a"]]
+
+
+def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
+    """Every caption has its turn, the same whoever asks and from wherever the training goes on; images stay as they were."""
+    count = len(setup.data.train)
+    several = tuple(
+        (c, *setup.data.train.captions[i % 3 : i % 3 + i % 4])
+        for i, c in enumerate(setup.data.train.captions)
+    )
+    data = replace(setup.data, train=replace(setup.data.train, alternatives=several))
+    made, plain = Batches(data, setup.captions, 0, 10, 0.0, CPU), batches(setup)
+    starts = np.cumsum([0, *map(len, several)])
+    steps = range(60 * count // 10)
+    images, texts = (np.concatenate([read(s) for s in steps]) for read in (made.order, made.texts))
+    assert np.array_equal(images, np.concatenate([plain.order(s) for s in steps]))
+    assert np.all((starts[images] <= texts) & (texts < starts[images + 1]))
+    four = np.isin(images, [i for i in range(count) if len(several[i]) == 4])
+    shares = np.bincount((texts - starts[images])[four], minlength=4) / four.sum()
+    assert shares == pytest.approx([0.25] * 4, abs=0.03)
+    late = Batches(data, setup.captions, 0, 10, 0.0, CPU)
+    assert np.array_equal(late.texts(50), texts[500:510])
+    assert np.array_equal(late.texts(7), texts[70:80])
+    batch, flat = made.at(5), data.train.texts()
+    expected = setup.captions[setup.captions.rows([flat[t] for t in made.texts(5)])]
+    assert torch.equal(batch.tokens, expected[0])
+    assert torch.equal(batch.pooled, expected[1])
+
+
+def test_captions_to_sample_are_each_of_their_image_in_turn(setup: Setup) -> None:
+    split = setup.data.validation
+    several = tuple((c, c + " again", c + " more") for c in split.captions)
+    data = replace(setup.data, validation=replace(split, alternatives=several))
+    count = len(split)
+    chosen = choose(data, Evaluation(samples=3 * count))
+    plain = choose(setup.data, Evaluation(samples=3 * count))
+    for i, caption in enumerate(chosen):
+        assert caption.startswith(plain[i])
+    assert {chosen[i].removeprefix(plain[i]) for i in range(count)} == {"", " again", " more"}
+    assert all(len({chosen[i + count * r] for r in range(3)}) == 3 for i in range(count))

@@ -1,0 +1,89 @@
+"""A COCO folder, a class folder and data sets of Hugging Face, from files to a ranking, as README says it is done."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from bench import grid
+from bench.metrics import tinyclip_cli
+
+from .runs import SMALL
+
+COUNT = 80
+COLOURS = ("red", "green", "blue", "black")
+
+
+def picture(i: int) -> bytes:
+    noise = np.random.default_rng(i).integers(0, 60, (16, 16, 3), np.uint8)
+    flat = np.array(Image.new("RGB", (16, 16), COLOURS[i % 4]))
+    buffer = io.BytesIO()
+    Image.fromarray(np.maximum(flat, noise)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def coco(folder: Path) -> None:
+    for i in range(COUNT):
+        (folder / f"{i:012d}.png").write_bytes(picture(i))
+    images = [{"id": i, "file_name": f"{i:012d}.png"} for i in range(COUNT)]
+    notes = [
+        {"image_id": i, "caption": f"{a} {COLOURS[i % 4]} thing"} for i in range(COUNT) for a in ("a", "one")
+    ]
+    (folder.parent / "annotations").mkdir()
+    (folder.parent / "annotations" / "captions_val.json").write_text(
+        json.dumps({"images": images, "annotations": notes})
+    )
+
+
+def classes(folder: Path) -> None:
+    for i in range(COUNT):
+        (folder / f"{COLOURS[i % 4]}_wall").mkdir(exist_ok=True)
+        (folder / f"{COLOURS[i % 4]}_wall" / f"{i}.JPEG").write_bytes(picture(i))
+
+
+def rows() -> pa.Table:
+    pictures = [{"bytes": picture(i), "path": None} for i in range(COUNT)]
+    return pa.table({"image": pictures, "text": [f"some {COLOURS[i % 4]}" for i in range(COUNT)]})
+
+
+def parquet(folder: Path) -> None:
+    pq.write_table(rows(), folder / "train-00000-of-00001.parquet", row_group_size=30)
+
+
+def saved(folder: Path) -> None:
+    table = rows()
+    with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as writer:
+        writer.write_table(table)
+    (folder / "state.json").write_text(
+        json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
+    )
+
+
+def test_from_files_to_a_ranking(tmp_path: Path, here: None, capsys: pytest.CaptureFixture[str]) -> None:
+    specs = []
+    for make in (coco, classes, parquet, saved):
+        folder = tmp_path / f"of_{make.__name__}" / make.__name__
+        folder.mkdir(parents=True)
+        make(folder)
+        specs.append(f"images:{folder}")
+    weights, run = tmp_path / "my.safetensors", tmp_path / "run"
+    few = ["--steps", "2", "--batch", "16", "--resolution", "16", "--out", str(weights)]
+    assert tinyclip_cli.main(["--data", *specs, *few]) == 0
+    clip = ["--text", f"tinyclip:{weights}", "--extractor", f"tinyclip:{weights}"]
+    once = ["--formulations", "rf", "--settings", "2:1", "--out", str(run)]
+    assert grid.main([*SMALL, *once, *clip, "--datasets", *specs]) == 0, capsys.readouterr().err
+    frame = pd.read_parquet(run / "results.parquet")
+    assert set(frame["dataset"]) == set(specs)
+    assert np.isfinite(frame[["clip", "fid", "kid"]].to_numpy(float)).all()
+    logs = "".join(file.read_text() for file in run.rglob("*.log"))
+    assert "the captions are made of the names of 4 folders" in logs
+    told = capsys.readouterr().out
+    assert "references only: below 100 of each" in told

@@ -35,15 +35,16 @@ class Source:
 
     name: str
     root: Path
-    files: tuple[Path, ...]
+    files: tuple[str | Path, ...]
     packed: tuple[Path, ...] = ()
 
     def fingerprint(self) -> str:
         """A hash of every file's relative name, size and modification time."""
-        facts = []
-        for path in self.files:
+        facts, below = [], f"{self.root}/"
+        for path in map(str, self.files):
             stat = os.stat(path)
-            facts.append([os.path.relpath(path, self.root), stat.st_size, stat.st_mtime_ns])
+            name = path.removeprefix(below) if path.startswith(below) else os.path.relpath(path, self.root)
+            facts.append([name, stat.st_size, stat.st_mtime_ns])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read(self) -> Contents:
@@ -106,9 +107,11 @@ def _find_packed(text: str, path: Path) -> Source:
 def _find_in_folder(root: Path) -> Source:
     there = listing(root)
     pictures = bool(there.ending(PICTURES)) or bool(there.odd)
-    tars = [there.files[n] for n in there.ending({".tar"})]
+    tars = [Path(there.files[n]) for n in there.ending({".tar"})]
     rows = [
-        p for p in (there.files[n] for n in there.ending(ARROW)) if arrow.belongs(p) and arrow.has_pictures(p)
+        p
+        for p in (Path(there.files[n]) for n in there.ending(ARROW))
+        if arrow.belongs(p) and arrow.has_pictures(p)
     ]
     kinds = [
         k for k, found in (("images", pictures), ("tar shards", tars), ("parquet or Arrow", rows)) if found

@@ -22,7 +22,7 @@ READ = (
     "a .txt, .caption or .json beside each picture; a table (CSV, TSV, JSON lines, JSON, parquet) of files and captions; "
     "COCO's captions_*.json; Flickr's captions.txt; folders named after classes"
 )
-Pieces = dict[str, dict[str, Path]]
+Pieces = dict[str, dict[str, str]]
 
 
 def outside(root: Path) -> list[Path]:
@@ -118,13 +118,8 @@ class Folder:
                 by_folder[name.rpartition("/")[0]].append(name)
         for folder, names in by_folder.items():
             yield from self._chosen(folder, names)
-        inside = {file.resolve() for file in self.there.files.values()}
         for path in outside(self.root):
-            if (
-                path.name not in classes.NAMES
-                and path.resolve() not in inside
-                and (table := read_table(path))
-            ):
+            if path.name not in classes.NAMES and (table := read_table(path)):
                 yield path.name, path, table
 
     def _chosen(self, folder: str, names: list[str]) -> Iterator[tuple[str, Path, Table]]:
@@ -140,9 +135,10 @@ class Folder:
                 f"images:{place} holds several tables ({several}); keep one, or call one metadata.csv"
             )
         for name in plain or coco or names:
-            table = read_table(self.there.files[name]) if self._may_tell(bases[name]) else None
+            path = Path(self.there.files[name])
+            table = read_table(path) if self._may_tell(bases[name]) else None
             if table is not None:
-                yield name, self.there.files[name], table
+                yield name, path, table
 
     @staticmethod
     def _may_tell(base: str) -> bool:

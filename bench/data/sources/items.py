@@ -39,7 +39,7 @@ class Item:
     read: Callable[[], bytes] = _nothing
 
 
-def read_file(path: Path, offset: int = 0, size: int = -1, most: int = LARGEST_FILE) -> bytes:
+def read_file(path: str | Path, offset: int = 0, size: int = -1, most: int = LARGEST_FILE) -> bytes:
     """``size`` bytes of a regular file from ``offset`` on, or all the rest. Waits for no pipe.
 
     Raises:

@@ -25,10 +25,10 @@ ARROW = frozenset({".parquet", ".arrow"})
 
 @dataclass(frozen=True)
 class Listing:
-    """The regular files below ``root``, and why other entries cannot be read, by relative name with ``/``."""
+    """The paths of the regular files below ``root``, and why other entries cannot be read, by relative name with ``/``."""
 
     root: Path
-    files: dict[str, Path]
+    files: dict[str, str]
     odd: dict[str, str]
 
     def ending(self, endings: Iterable[str]) -> list[str]:
@@ -80,11 +80,11 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 def listing(root: Path) -> Listing:
     """All that lies below ``root``, in the order of the names. Raises as :func:`walk`."""
-    files: dict[str, Path] = {}
+    files: dict[str, str] = {}
     odd: dict[str, str] = {}
     for name, entry in walk(root):
         if _is(entry, "is_file"):
-            files[name] = Path(entry.path)
+            files[name] = entry.path
         elif suffix(name) in PICTURES:
             broken = entry.is_symlink() and not os.path.exists(entry.path)
             odd[name] = "it is a link to nothing" if broken else "it is not a regular file"

@@ -68,18 +68,18 @@ def measure(
 
 
 def yardsticks(setup: Setup) -> dict[str, Any]:
-    """Real images in the place of generated ones, at the same n.
+    """Real images in the place of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
     Training images against the validation reference, with their own captions and with captions that belong to others.
     """
     rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
-    split, n = setup.data.train, len(setup.chosen)
-    rows = np.resize(rng.permutation(len(split.images)), n)
+    split = setup.data.train
+    rows = rng.permutation(len(split.images))[: len(setup.chosen)]
     images, captions = torch.from_numpy(split.images[rows]), [split.captions[i] for i in rows]
     shuffled = others(captions)
     real, other = measure(images, setup, captions), measure(images, setup, shuffled)
     return {
-        "n": n,
+        "n": len(rows),
         "dimensions": setup.extractor.dim,
         "captions_cut": setup.cut,
         "clip_real": real.values["clip"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bench.metrics import tinyclip
@@ -137,3 +138,24 @@ def test_mistakes_are_told_in_one_sentence(
     assert sentence in told.err
     assert told.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_caption_of_a_picture_is_trained_on(tmp_path: Path) -> None:
+    """Each batch's captions belong to its pictures: here a picture's shade is the number in all its captions."""
+    for i in range(40):
+        Image.new("L", (8, 8), 6 * i).save(tmp_path / f"{i}.png")
+    lines = [f"{i}.png#{k}\tshade {i} told {k}\n" for i in range(40) for k in range(3)]
+    (tmp_path / "captions.txt").write_text("".join(lines))
+    recipe = replace(TINY, data=(f"images:{tmp_path}",), resolutions=(8,))
+    sources, tokenizer = load_sources(recipe)
+    assert {"0", "1", "2"} <= set(tokenizer.words)
+    batches = Batches(recipe, sources, len(tokenizer.words), 8)
+    seen = set()
+    for step in range(8):
+        pictures, ids, _, _ = batches(step)
+        for picture, row in zip(pictures, ids.numpy(), strict=True):
+            _, shade, _, which = tokenizer.decode(row).split()
+            mean = float(picture.mean()) * 127.5 + 127.5
+            assert mean == pytest.approx(6 * int(shade), abs=12)
+            seen.add(which)
+    assert seen == {"0", "1", "2"}

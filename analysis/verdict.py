@@ -130,30 +130,33 @@ def _without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 
 def terminal(found: Answer) -> str:
-    """The answer in one line."""
-    return worded(found, str, lambda text: f"`{text}`")
+    """The answer in one line, with its state."""
+    body = worded(found, str, lambda text: f"`{text}`")
+    opening = {"decided": "Decided", "undecided": "Undecided", "one seed": "One seed cannot decide"}[
+        found.state
+    ]
+    if found.progress:
+        opening += f" so far ({found.progress[0]} of {count(found.progress[1], 'cell')})"
+    return f"{opening}{' ' if body.startswith('between') else ': '}{body}"
 
 
 def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """The answer as one sentence; ``name`` and ``code`` set apart the names of formulations and a command."""
-    far = f" so far ({found.progress[0]} of {count(found.progress[1], 'cell')})" if found.progress else ""
+    """The answer as one sentence beside its state; ``name`` and ``code`` set apart names of formulations and a command."""
     if found.state == "decided":
         others = "the other" if found.formulations == 2 else f"all {found.formulations - 1} others"
         sure = f"({count(found.seeds, 'seed')}, family-wise 95 %)"
-        return f"Decided{far}: {name(found.leaders[0])} is better than {others} {sure}."
+        return f"{name(found.leaders[0])} is better than {others} {sure}."
     lead = f"{_listed(found.leaders, name)} {'leads' if len(found.leaders) == 1 else 'share the lead'}"
     if found.state == "one seed":
-        return f"One seed cannot decide{far}: {lead}; {_advice(found.forecast, code)} would show how firm that is."
+        return f"{lead}; {_advice(found.forecast, code)} would show how firm that is."
     if found.cause == "incomplete":
-        return f"Undecided{far}: {lead}, but too few entries are complete in two seeds for a comparison."
+        return f"{lead}, but too few entries are complete in two seeds for a comparison."
     if found.cause == "no noise":
-        return (
-            f"Undecided{far}: {lead} in all {found.seeds} seeds alike, which leaves no noise to judge that by; "
-            f"{_advice(found.forecast, code)} may show some."
-        )
-    between = f"Undecided{far} between {_listed(found.tied, name)}"
+        advice = f"{_advice(found.forecast, code)} may show some"
+        return f"{lead} in all {found.seeds} seeds alike, which leaves no noise to judge that by; {advice}."
+    between = f"between {_listed(found.tied, name)}"
     if len(found.tied) == found.formulations and len(found.tied) > NAMED:
-        between = f"Undecided{far} between all {found.formulations} formulations ({lead})"
+        between = f"between all {found.formulations} formulations ({lead})"
     if found.forecast is None:
         level = found.cause == "level"
         why = "they are level" if level else "the difference is too small for seeds to show"

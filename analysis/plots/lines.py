@@ -24,11 +24,11 @@ def draw(
     panel: Axes,
     table: pd.DataFrame,
     lit: Sequence[str],
-    sd: pd.DataFrame | None = None,
+    reach: pd.DataFrame | None = None,
     *,
     band: bool = False,
 ) -> None:
-    """A line for each row of ``table`` ``[F, X]``, over its columns; ``sd``, of the same shape, as bars or as a ``band``.
+    """A line for each row of ``table`` ``[F, X]``, over its columns; ``reach``, of the same shape, as bars or as a ``band``.
 
     Lines with bars, which stand on a logarithmic axis, are set off sideways a little, so that no bar hides another.
     """
@@ -39,15 +39,15 @@ def draw(
     there = [name for name in lit if name in table.index]
     for place, name in enumerate(there):
         x, y = columns, table.loc[name].to_numpy(dtype=np.float64)
-        if sd is not None and np.isfinite(sd.loc[name]).any():
-            reach = sd.loc[name].to_numpy(dtype=np.float64)
+        if reach is not None and np.isfinite(reach.loc[name]).any():
+            half = reach.loc[name].to_numpy(dtype=np.float64)
             if band:
                 look: dict[str, Any] = {"color": colour(name), "alpha": 0.15, "linewidth": 0, "zorder": 2}
-                panel.fill_between(x, y - reach, y + reach, **look)
+                panel.fill_between(x, y - half, y + half, **look)
             else:
                 x = columns * np.exp(ASIDE * (place / max(len(there) - 1, 1) - 0.5))
                 look = {"ecolor": colour(name), "elinewidth": 0.7, "alpha": 0.75, "zorder": 2}
-                panel.errorbar(x, y, reach, fmt="none", **look)
+                panel.errorbar(x, y, half, fmt="none", **look)
         look = {"zorder": height(name, place), "markevery": every(len(x), place)}
         panel.plot(x, y, **style.line(name, **look))
 

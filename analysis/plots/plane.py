@@ -15,7 +15,7 @@ from formulations.colours import MUTED, colour
 from . import style
 from .labels import Label, place
 from .style import Drawn
-from .subject import Seeds, Setting, Subject, Undrawable, merged, sentences
+from .subject import INTERVALS, Seeds, Setting, Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def draw(subject: Subject) -> Drawn:
     """One panel for each dataset. FID is on a logarithmic axis where it spans more than a factor of 3."""
     setting = subject.usual()
     found = {d: _points(subject, d, setting) for d in subject.datasets}
-    found = {d: (points, sd, lost) for d, (points, sd, lost) in found.items() if len(points)}
+    found = {d: (points, half, lost) for d, (points, half, lost) in found.items() if len(points)}
     if not found:
         raise Undrawable(f"no formulation has both a CLIP score and FID at {setting}")
     names = list(dict.fromkeys(name for points, _, _ in found.values() for name in points.index))
@@ -50,24 +50,24 @@ def _figure(found: dict[str, Any], lit: Sequence[str], beside: bool) -> tuple[Fi
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[len(found) :]:
         panel.remove()
-    for panel, (points, sd, _) in zip(panels, found.values(), strict=False):
-        _panel(panel, points, sd, lit)
+    for panel, (points, half, _) in zip(panels, found.values(), strict=False):
+        _panel(panel, points, half, lit)
     style.dataset_titles(panels, list(found))
     if not beside:
         style.legend(figure, lit, lines=False)
     style.settle(figure)
     lost = []
-    for panel, (points, sd, _) in zip(panels, found.values(), strict=False):
-        lost += _labels(panel, points, sd, lit, beside)
+    for panel, (points, half, _) in zip(panels, found.values(), strict=False):
+        lost += _labels(panel, points, half, lit, beside)
     return figure, lost
 
 
 def _points(subject: Subject, dataset: str, setting: Setting) -> tuple[Any, Any, dict[str, str]]:
-    """Means ``[F, 2]`` of FID and CLIP, their deviations over seeds, and who has none."""
+    """Means ``[F, 2]`` of FID and CLIP, half of their intervals over seeds, and who has none."""
     parts: dict[str, Seeds] = {m: subject.by_seed(m, dataset, setting) for m in ("fid", "clip")}
     fid, clip = parts["fid"], parts["clip"]
     names = [name for name in fid.table.index if name in clip.table.index]
-    columns = {"fid": fid.mean, "clip": clip.mean}, {"fid": fid.sd, "clip": clip.sd}
+    columns = {"fid": fid.mean, "clip": clip.mean}, {"fid": fid.half, "clip": clip.half}
     frames = [type(fid.table)(values).reindex(names) for values in columns]
     return frames[0], frames[1], {**fid.lost, **clip.lost}
 
@@ -87,24 +87,24 @@ def _stairs(front: Array) -> Array:
     return path
 
 
-def _panel(panel: Axes, points: Any, sd: Any, lit: Sequence[str]) -> None:
+def _panel(panel: Axes, points: Any, half: Any, lit: Sequence[str]) -> None:
     for i, front in enumerate(front_lines(points.to_numpy()), start=1):
         path = _stairs(front)
         panel.plot(
             path[:, 0], path[:, 1], color=MUTED, linewidth=0.7, alpha=0.8, zorder=1, label=f"front {i}"
         )
     for name, (fid, clip) in zip(points.index, points.to_numpy(), strict=True):
-        bars = sd.loc[name]
+        bars = half.loc[name]
         if name in lit and np.isfinite(bars["fid"]):
             look: dict[str, Any] = {"ecolor": colour(name), "elinewidth": 0.7, "alpha": 0.75, "zorder": 2}
             panel.errorbar(fid, clip, xerr=bars["fid"], yerr=bars["clip"], fmt="none", **look)
         panel.plot([fid], [clip], **style.dot(name, 4.6 if name in lit else 2.6, zorder=3 + (name in lit)))
-    _axes(panel, points, sd)
+    _axes(panel, points, half)
 
 
-def _axes(panel: Axes, points: Any, sd: Any) -> None:
+def _axes(panel: Axes, points: Any, half: Any) -> None:
     fid, clip = points["fid"].to_numpy(), points["clip"].to_numpy()
-    reach = {m: np.nan_to_num(sd[m].to_numpy()) for m in ("fid", "clip")}
+    reach = {m: np.nan_to_num(half[m].to_numpy()) for m in ("fid", "clip")}
     log = style.wide_range(fid)
     ends = np.concatenate([fid, (fid + reach["fid"]), np.where(fid > reach["fid"], fid - reach["fid"], fid)])
     panel.set_xlim(*style.spread(ends, log, 0.08))
@@ -115,7 +115,7 @@ def _axes(panel: Axes, points: Any, sd: Any) -> None:
     panel.set_ylabel("CLIP score, higher is better →")
 
 
-def _labels(panel: Axes, points: Any, sd: Any, lit: Sequence[str], names: bool) -> list[Label]:
+def _labels(panel: Axes, points: Any, half: Any, lit: Sequence[str], names: bool) -> list[Label]:
     """Write names of the highlighted points, if wanted, and numbers of the first fronts; returns those without room."""
     at = points.to_numpy()
     paths = [_stairs(front) for front in front_lines(at)]
@@ -124,7 +124,7 @@ def _labels(panel: Axes, points: Any, sd: Any, lit: Sequence[str], names: bool) 
     for i, path in enumerate(paths[:NUMBERED], start=1):
         middles = (path[1:] + path[:-1]) / 2
         wanted.append(Label(str(i), tuple(tuple(p) for p in (*middles, *path[[-1, 0]])), ring=True, reach=18))
-    bars = [bar for name in there for bar in _bars(points.loc[name], sd.loc[name])]
+    bars = [bar for name in there for bar in _bars(points.loc[name], half.loc[name])]
     return place(panel, wanted, at, [*paths, *bars])
 
 
@@ -145,7 +145,7 @@ def _caption(
     fronts_there = max(len(front_lines(points.to_numpy())) for points, _, _ in found.values())
     return sentences(
         f"CLIP score against FID of {count(len(names), 'formulation')} on {' and '.join(found)} at {setting};",
-        f"{subject.seeds_told('bars one standard deviation over seeds')}.",
+        f"{subject.seeds_told(INTERVALS)}.",
         "Lines join the Pareto fronts of the points shown, numbered from the best.",
         f"Fronts after the {NUMBERED}th have no number." if fronts_there > NUMBERED else "",
         f"There was no room for {count(lost, 'number')}." if lost else "",

@@ -22,11 +22,23 @@ ROW = 0.128
 
 
 def draw(subject: Subject) -> Drawn:
-    """Rows in the order of the ranking, best on top."""
-    rows = subject.ranking[~subject.ranking["formulation"].isin(list(subject.dead))].reset_index(drop=True)
+    """Rows in the order of the ranking, best on top; equal mean fronts share a position. There is no figure where no two
+    formulations are told apart: an order would show what chance made."""
+    ranking = subject.ranking.assign(position=subject.ranking["rank_all"].rank(method="average"))
+    rows = ranking[~ranking["formulation"].isin(list(subject.dead))].reset_index(drop=True)
     if rows.empty:
         raise Undrawable("no formulation has a place")
-    intervals = _has(rows, "position_low") and _has(rows, "position_high")
+    if not (_has(rows, "position_low") and _has(rows, "position_high")):
+        few = len(subject.seeds) < 2
+        raise Undrawable(
+            "with one seed there is no order to show, as nothing tells how much a seed matters"
+            if few
+            else "no two formulations have every entry of two seeds, so that their order cannot be judged"
+        )
+    if rows["rank_tied"].notna().any() and rows["rank_tied"].fillna(True).all():
+        raise Undrawable(
+            f"{count(len(subject.seeds), 'seed')} separate no two of the formulations, so that there is no order to show"
+        )
     share = _has(rows, "front_one")
     names = max(style.text_width(style.shown(name)) for name in rows["formulation"]) / 72
     width = max(style.COLUMN, names + 2.2)
@@ -34,16 +46,14 @@ def draw(subject: Subject) -> Drawn:
     panels = figure.subplots(1, 1 + share, squeeze=False, sharey=True, width_ratios=[4, 1] if share else [1])[
         0
     ]
-    _positions(panels[0], rows, intervals)
+    _positions(panels[0], rows)
     if share:
         _shares(panels[1], rows)
     partly = _partly(rows)
     caption = sentences(
         f"Positions of {count(len(rows), 'formulation')} in the ranking by mean Pareto front index on",
         f"{' and '.join(subject.datasets)}, {count(len(subject.seeds), 'seed')};",
-        "bars are 95 % intervals of the position over seeds (parametric bootstrap)."
-        if intervals
-        else "no intervals are known.",
+        "bars are 95 % intervals of the position over seeds (parametric bootstrap); equal mean fronts share a position.",
         "On the right: how often a formulation is on front 1 of a setting, in the same draws."
         if share
         else "",
@@ -63,11 +73,11 @@ def _partly(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in rows.loc[rows[states].sum(axis=1) > 0, "formulation"]]
 
 
-def _positions(panel: Axes, rows: pd.DataFrame, intervals: bool) -> None:
+def _positions(panel: Axes, rows: pd.DataFrame) -> None:
     open_ones, last = _partly(rows), float(rows["position"].max())
     for y, row in enumerate(rows.to_dict("records")):
         name, x = str(row["formulation"]), float(row["position"])
-        low, high = (float(row[f"position_{end}"]) for end in ("low", "high")) if intervals else (x, x)
+        low, high = (float(row[f"position_{end}"]) for end in ("low", "high"))
         begin = low if np.isfinite(low) else x
         panel.plot(
             [-1, begin], [y, y], color=MUTED, linewidth=0.4, alpha=0.45, zorder=1, linestyle=(0, (1, 2))
@@ -84,7 +94,7 @@ def _positions(panel: Axes, rows: pd.DataFrame, intervals: bool) -> None:
             )
         fill = {"markerfacecolor": "none", "markeredgewidth": 0.8} if name in open_ones else {}
         panel.plot([x], [y], **style.dot(name, 4.2, zorder=3, **fill))
-    most = max(last, float(np.nanmax(rows["position_high"])) if intervals else last)
+    most = max(last, float(np.nanmax(rows["position_high"])))
     panel.set_xlim(0.3 - 0.01 * most, most + 0.7 + 0.01 * most)
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.set_yticks(range(len(rows)), [style.shown(str(name)) for name in rows["formulation"]])

@@ -9,7 +9,7 @@ from samplers.lazy import lazy
 
 from . import lines, style
 from .style import Drawn
-from .subject import METRICS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
+from .subject import INTERVALS, METRICS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,8 @@ def draw(subject: Subject) -> Drawn:
     for row, dataset in zip(panels, datasets, strict=True):
         for panel, metric in zip(row, metrics, strict=True):
             if (dataset, metric) in found:
-                table, sd, _ = found[dataset, metric]
-                lines.draw(panel, table, lit, sd)
+                table, half, _ = found[dataset, metric]
+                lines.draw(panel, table, lit, half)
                 _axes(panel, metric, table)
                 if len(datasets) > 1:
                     panel.set_title(style.dataset_shown(dataset))
@@ -47,7 +47,7 @@ def draw(subject: Subject) -> Drawn:
     caption = sentences(
         f"Quality of {count(len(names), 'formulation')} on {' and '.join(datasets)} against the number of sampling steps,",
         f"{settings[0].kind}, guidance {settings[0].cfg:g};",
-        f"{subject.seeds_told('bars one standard deviation over seeds, set off sideways to be seen')}.",
+        f"{subject.seeds_told(INTERVALS + ', set off sideways to be seen')}.",
         subject.highlight_told(lit, names),
         subject.recipes(*metrics),
         subject.not_shown(datasets, "these numbers in every seed"),
@@ -74,18 +74,18 @@ def _told(settings: list[Setting]) -> str:
 def _table(
     subject: Subject, dataset: str, metric: str, settings: list[Setting]
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """Means and deviations over seeds ``[F, steps]`` of who has them all, and why others have not."""
+    """Means over seeds and half of their intervals ``[F, steps]`` of who has them all, and why others have not."""
     seeds = {s.steps: subject.by_seed(metric, dataset, s) for s in settings}
     seeds = {steps: value for steps, value in seeds.items() if len(value.table)}
     lost = {name: why for value in seeds.values() for name, why in value.lost.items()}
     if len(seeds) < 2:
         return pd.DataFrame(), pd.DataFrame(), lost
-    mean, sd = (
+    mean, half = (
         pd.DataFrame({steps: getattr(value, what) for steps, value in seeds.items()})
-        for what in ("mean", "sd")
+        for what in ("mean", "half")
     )
     names = [name for name in subject.order if name in mean.index and name not in lost]
-    return mean.loc[names], sd.loc[names], lost
+    return mean.loc[names], half.loc[names], lost
 
 
 def _axes(panel: Axes, metric: str, table: pd.DataFrame) -> None:

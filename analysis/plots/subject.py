@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cells, schema
+from analysis import cells, schema, stats
 from analysis.pending import settled
 from analysis.run import Run, ranked
 from analysis.wording import count
@@ -48,9 +49,17 @@ class Seeds:
         return self.table.mean(axis=1)
 
     @property
-    def sd(self) -> pd.Series[float]:
-        """Standard deviation over seeds, of one training."""
-        return self.table.std(axis=1, ddof=1)
+    def half(self) -> pd.Series[float]:
+        """Half of a 95 % interval for comparing means over seeds: ``t sqrt(v_f / S)`` with the moderated variance of the
+        paired model (`analysis.stats.fit`), so without the luck that all formulations of a seed share. NaN where one seed or
+        one formulation tells nothing."""
+        count = self.table.shape[1]
+        if count < 2 or len(self.table) < 2:
+            return self.table.mean(axis=1) * math.nan
+        names, seeds = list(map(str, self.table.index)), list(map(int, self.table.columns))
+        model = stats.fit(self.table.to_numpy(dtype=np.float64), names, seeds)
+        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.moderated / count)
+        return pd.Series(reach, index=self.table.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +212,7 @@ def of_one_kind(settings: Sequence[Setting]) -> list[Setting]:
     return [s for s in settings if s.kind == next(iter(kinds))]
 
 
+INTERVALS = "bars 95 % intervals over seeds, without what all formulations of a seed share"
 METRICS = {"clip": "CLIP score", "fid": "FID", "val_loss": "Validation loss"}
 
 

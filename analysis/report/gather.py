@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import confirm, pending, ranking, render, schema, wide
 from analysis.run import Run, ranked
+from analysis.verdict import Answer, answer, worded
 from analysis.wording import count
 from samplers.errors import UserError
 
 from . import verdict
 from .cards import Card, cards
+from .export import Export, export
 from .failures import Failures, failures
 from .figures import Figure, figures
 from .pictures import Gallery, gallery
 from .provenance import Provenance, provenance
 from .table import Ranking, table
 from .verdict import Verdict
+from .wording import name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,15 +37,26 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """The verdict in one ``sentence``, and its ``state`` as a mark."""
+
+    state: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict says why."""
+    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict says why;
+    without a ``summary`` there was nothing to decide."""
 
     title: str
     facts: tuple[str, ...]
     verdict: Verdict
     failures: Failures
     provenance: Provenance
+    summary: Summary | None = None
     ranking: Ranking | None = None
+    export: Export | None = None
     confirmation: Beside | None = None
     figures: tuple[Figure, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
@@ -73,13 +87,16 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     shown = table(found)
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
+    origin = provenance(run, about["recipes"])
     return Report(
         title=run.name,
-        facts=_facts(about, found, where),
+        facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
         verdict=verdict.verdict(found, verdict.pairs(known, arrays), fresh),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
-        provenance=provenance(run, about["recipes"]),
+        provenance=origin,
+        summary=_summary(answer(found, run)),
         ranking=shown,
+        export=export(found),
         confirmation=_beside(fresh) if fresh else None,
         figures=drawn,
         not_drawn=tuple(reasons.items()),
@@ -100,8 +117,12 @@ def _unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Rep
     )
 
 
+def _summary(found: Answer | None) -> Summary | None:
+    return None if found is None else Summary(found.state, worded(found, name, name))
+
+
 def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
-    """What was run, in a few words."""
+    """What was compared, and on what data, in a few words."""
     counts = [(len(found), "formulation"), (about["seeds"], "seed"), (about["settings"], "setting")]
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
     images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})

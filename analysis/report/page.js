@@ -59,10 +59,22 @@
     family.addEventListener("change", filter);
 
     const all = document.querySelector("#all-columns");
-    if (all) {
-      const columns = () => table.classList.toggle("compact", !all.checked);
-      all.addEventListener("change", columns);
-      columns();
+    const columns = () => table.classList.toggle("compact", !all.checked);
+    all.addEventListener("change", columns);
+    columns();
+    const latex = document.querySelector("#latex");
+    if (latex) {
+      const copied = document.querySelector("#copied");
+      document.querySelector("#copy-latex").addEventListener("click", async () => {
+        try {
+          await navigator.clipboard.writeText(latex.value);
+          copied.textContent = "copied";
+        } catch {
+          latex.hidden = false; // where a page may not write to the clipboard, the reader can
+          latex.select();
+          copied.textContent = document.execCommand("copy") ? "copied" : "selected: copy it with the keyboard";
+        }
+      });
     }
     filter(); // a browser may keep what was typed when the page is loaded again
   }

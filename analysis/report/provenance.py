@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Provenance:
-    """``facts`` are headings with one value or more."""
+    """``facts`` are headings with one value or more; ``when`` is the day, or the days, on which stages finished, empty if
+    none is noted."""
 
     facts: tuple[tuple[str, tuple[str, ...]], ...]
     recipes: tuple[Recipe, ...]
     warnings: tuple[str, ...]
+    when: str = ""
 
 
 def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance:
@@ -69,7 +72,7 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
         )
         if len(noted[word]) > 1
     )
-    return Provenance(tuple((h, v) for h, v in facts.items() if v), _recipes(run), warnings)
+    return Provenance(tuple((h, v) for h, v in facts.items() if v), _recipes(run), warnings, _days(stages))
 
 
 def duration(seconds: float) -> str:
@@ -160,6 +163,18 @@ def _finished(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...
         return ()
     first, last = (t.replace("T", " ").removesuffix("Z") + " UTC" for t in (times[0], times[-1]))
     return (last,) if first == last else (f"first stage {first}, last {last}",)
+
+
+def _days(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """``28 November 2026``, or the first and the last of several days."""
+    days: set[date] = set()
+    for _, about in stages:
+        try:
+            days.add(date.fromisoformat(str(about.get("finished"))[:10]))
+        except ValueError:
+            continue
+    ends = dict.fromkeys((min(days), max(days))) if days else {}
+    return " to ".join(f"{day.day} {day:%B %Y}" for day in ends)
 
 
 def _recipes(run: Run) -> tuple[Recipe, ...]:

@@ -29,6 +29,10 @@ EXPLAINED = {
 }
 
 
+ALWAYS = ("rank_all", "clip", "fid")
+"""Columns that a narrow screen shows, too."""
+
+
 @dataclass(frozen=True)
 class Column:
     """``descending``: the best is the largest; ``optional`` columns are hidden until asked for."""
@@ -38,6 +42,11 @@ class Column:
     explained: str
     descending: bool
     optional: bool
+
+    @property
+    def shown(self) -> str:
+        """Its class on the page: ``always``, ``wide`` (not on a narrow screen) or ``optional``."""
+        return "optional" if self.optional else "always" if self.key in ALWAYS else "wide"
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,15 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from PIL import Image
+from scipy.stats import rankdata
+from scipy.stats import t as student
 
-from analysis import cells
+from analysis import cells, plots, stats
 from analysis.pareto import fronts
 from analysis.plots import heat, style
 from analysis.plots.plane import front_lines
@@ -56,7 +59,7 @@ def test_fid_is_logarithmic_if_it_spans_more_than_a_factor_of_three(
     assert one(about, "plane").figure.axes[0].get_xscale() == scale
 
 
-def test_plane_shows_means_and_deviations_over_seeds(few: Run, drawn: dict[str, Drawn]) -> None:
+def test_plane_shows_means_and_intervals_over_seeds(few: Run, drawn: dict[str, Drawn]) -> None:
     (panel,) = drawn["plane"].figure.axes
     rows = few.frame[(few.frame["steps"] == 25) & (few.frame["cfg"] == 5)]
     for name, seeds in rows.groupby("formulation"):
@@ -64,8 +67,21 @@ def test_plane_shows_means_and_deviations_over_seeds(few: Run, drawn: dict[str, 
         assert np.allclose(dot.get_xydata(), [[seeds["fid"].mean(), seeds["clip"].mean()]])
     across = [c.get_segments()[0] for c in panel.collections]
     reach = sorted(float(np.abs(s[1] - s[0]).max()) / 2 for s in across)
-    wanted = rows.groupby("formulation")[["fid", "clip"]].std(ddof=1).to_numpy().ravel()
+    wanted = []
+    for metric in ("fid", "clip"):
+        values = rows.pivot_table(index="formulation", columns="seed", values=metric)
+        model = stats.fit(values.to_numpy(), list(values.index), list(values.columns))
+        wanted += list(student.ppf(0.975, model.moderated_df) * np.sqrt(model.moderated / 3))
     assert np.allclose(reach, sorted(wanted))
+
+
+def test_the_interval_of_a_figure_is_that_of_differences(few: Run) -> None:
+    subject = Subject(few, ranked(few))
+    found = subject.by_seed("clip", "synthetic", subject.usual())
+    model = stats.fit(found.table.to_numpy(), list(found.table.index), list(found.table.columns))
+    apart = model.differences(0)
+    half = found.half.to_numpy()
+    assert np.allclose(half[1:] ** 2 + half[0] ** 2, ((apart.high - apart.low)[1:] / 2) ** 2)
 
 
 def test_steps_show_means_over_seeds(few: Run, drawn: dict[str, Drawn]) -> None:
@@ -84,17 +100,38 @@ def test_ranks_show_the_columns_of_the_ranking(few: Run, drawn: dict[str, Drawn]
     bars = {(*b.get_xdata(), b.get_ydata()[0]) for b in left.get_lines() if b.get_linewidth() > 1.2}
     wanted = zip(ranking["position_low"], ranking["position_high"], range(len(ranking)), strict=True)
     assert bars == {(low, high, y) for low, high, y in wanted if high > low}
+    wanted_positions = dict(zip(ranking["formulation"], rankdata(ranking["rank_all"]), strict=True))
     for y, row in ranking.iterrows():
         (dot,) = (line for line in left.get_lines() if line.get_label() == row["formulation"])
-        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (row["position"], y)
+        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (wanted_positions[row["formulation"]], y)
     assert np.allclose([patch.get_width() for patch in right.patches], 100 * ranking["front_one"])
     assert left.get_ylim()[0] > left.get_ylim()[1]  # best on top
 
 
-def test_without_seeds_there_are_no_intervals(tmp_path: Path) -> None:
-    figure = one(hand(tmp_path / "t.csv"), "ranks")
-    assert len(figure.figure.axes) == 1
-    assert "no intervals are known" in figure.caption
+def test_one_seed_has_no_order_to_draw(tmp_path: Path) -> None:
+    about = hand(tmp_path / "t.csv")
+    drawn, why = plots.draw(about, ranked(about), ["ranks"])
+    assert drawn == []
+    assert why == {
+        "ranks": "with one seed there is no order to show, as nothing tells how much a seed matters"
+    }
+
+
+def test_no_order_is_drawn_where_nothing_is_separated(few: Run) -> None:
+    level = ranked(few)
+    level["rank_tied"] = pd.array([True] * len(level), dtype="boolean")
+    drawn, why = plots.draw(few, level, ["ranks"])
+    assert drawn == []
+    assert why == {"ranks": "3 seeds separate no two of the formulations, so that there is no order to show"}
+
+
+def test_equal_mean_fronts_share_a_position(few: Run) -> None:
+    level = ranked(few)
+    level.loc[3:4, "rank_all"] = 3.5
+    level["rank_tied"] = pd.array([True, *[False] * (len(level) - 1)], dtype="boolean")
+    (figure,), _ = plots.draw(few, level, ["ranks"])
+    places = [lines(figure.figure, name)[0].get_xdata()[0] for name in level["formulation"][3:5]]
+    assert places[0] == places[1] == 4.5
 
 
 def test_heat_cells_are_the_numbers_of_the_ranking(study: Run, large: dict[str, Drawn]) -> None:

@@ -46,7 +46,7 @@ def test_captions_say_what_is_shown(drawn: dict[str, Drawn]) -> None:
         assert "clip[synthetic,none,n=8]" in drawn[name].caption
         assert "fid[synthetic,none,n=8]" in drawn[name].caption
         assert "EMA weights" in drawn[name].caption
-        assert "means over 3 seeds, bars one standard deviation over seeds" in drawn[name].caption
+        assert "means over 3 seeds, bars 95 % intervals over seeds, without" in drawn[name].caption
     assert "25 sampling steps, guidance 5" in drawn["plane"].caption
     assert "95 %" in drawn["ranks"].caption
     assert "bands one standard deviation over seeds" in drawn["curves"].caption

@@ -37,12 +37,28 @@ def test_a_narrow_screen_never_scrolls_sideways(visit: Opener, anchor: str) -> N
         assert max(lines) < 5  # a long name takes a few lines, not one for each letter
         scrolled = page.evaluate(
             """() => {
+                document.querySelector("#all-columns").click();
                 const box = document.querySelector("#ranking .scroll");
                 box.scrollLeft = 200;
                 return [box.scrollLeft, box.scrollWidth > box.clientWidth];
             }"""
         )
         assert scrolled == [200, True]
+
+
+def test_a_phone_shows_rank_clip_and_fid(visit: Opener) -> None:
+    page = visit(viewport={"width": 375, "height": 800})
+    box = page.locator("#ranking .scroll").bounding_box()
+    assert box is not None
+    for heading in ("rank all", "CLIP", "FID"):
+        head = page.locator("table.ranking thead").get_by_role("button", name=heading, exact=True)
+        place = head.bounding_box()
+        assert place is not None
+        assert box["x"] <= place["x"]
+        assert place["x"] + place["width"] <= box["x"] + box["width"] + 1, heading
+    assert not page.get_by_role("button", name="place", exact=True).is_visible()
+    page.get_by_label("all columns").check()
+    assert page.get_by_role("button", name="place", exact=True).is_visible()
 
 
 def test_a_very_long_name_leaves_room_for_the_numbers(browser: Browser, tmp_path: Path) -> None:

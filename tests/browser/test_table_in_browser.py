@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from analysis import ranking, run, synthetic
 from analysis.notes import HEADINGS
+from analysis.report import gather
+from analysis.report import page as pages
 
 from .screens import Opener, shown
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 
 def column(page: Page, heading: str) -> list[str]:
@@ -104,6 +110,61 @@ def test_filtering_by_name_and_family(visit: Opener) -> None:
     page.get_by_label("Name contains").fill("nothing like this")
     assert shown(page) == []
     assert page.locator("tbody.references").count() == 0 or page.locator("tbody.references").is_visible()
+
+
+def test_a_family_with_two_blanks_can_be_chosen(browser: Browser, tmp_path: Path) -> None:
+    out = synthetic.write(
+        tmp_path, synthetic.truth(("a  b(1)", "a  b(2)", "rf")), samples=4, weights=("ema",)
+    )
+    pages.write(gather.gather(run.read(out)), out / "report.html")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((out / "report.html").as_uri())
+        page.get_by_label("Family").select_option(index=1)
+        assert shown(page) == ["a  b(1)", "a  b(2)"]
+
+
+def test_the_ranking_can_be_taken_away(visit: Opener, report: Path) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert downloading.value.suggested_filename == "ranking.csv"
+    expected = ranking.of_run(run.read(report.parent))
+    kept = pd.read_csv(downloading.value.path())
+    pd.testing.assert_frame_equal(
+        kept[["formulation", "rank_all", "clip"]], expected[["formulation", "rank_all", "clip"]]
+    )
+    page.get_by_role("button", name="Copy as LaTeX").click()
+    page.get_by_text("copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith(r"\begin{tabular}")
+    assert all(name.split("(")[0] in copied for name in expected["formulation"])
+
+
+def test_latex_can_be_copied_where_a_page_may_not_write_to_the_clipboard(visit: Opener) -> None:
+    page = visit()
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('no'))")
+    page.get_by_role("button", name="Copy as LaTeX").click()
+    assert page.get_by_label("The ranking as LaTeX").is_visible()
+    selected = page.evaluate(
+        """() => {
+            const source = document.querySelector("#latex");
+            return source.value.slice(source.selectionStart, source.selectionEnd);
+        }"""
+    )
+    assert selected.startswith(r"\begin{tabular}")
+
+
+def test_names_look_like_links_and_open_by_keyboard(visit: Opener) -> None:
+    page = visit()
+    link = page.get_by_role("link", name="eps/linear", exact=True)
+    look = "e => [getComputedStyle(e).textDecorationLine, getComputedStyle(e).color]"
+    line, colour = link.evaluate(look)
+    assert line == "underline"
+    assert colour == page.get_by_role("link", name="Figures", exact=True).evaluate(look)[1]
+    link.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("dialog").get_by_role("heading", name="eps/linear").is_visible()
 
 
 def test_further_columns_on_demand(visit: Opener) -> None:

@@ -1,0 +1,33 @@
+"""The ranking to take away from the page: a CSV file and LaTeX, as `analysis.tables` writes them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from analysis import render, tables
+from analysis.private import without_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Export:
+    """``csv`` is a data URI, so that a link can offer it as a file; ``latex`` is text."""
+
+    csv: Markup
+    latex: str
+
+
+def export(ranking: pd.DataFrame) -> Export:
+    """Of a ranking (`analysis.ranking.rank`): exact values as CSV, what the page shows as LaTeX; no paths of the machine."""
+    table = [render.ranking_table(ranking)]
+    text = without_paths(tables.write(table, "csv")) + "\n"
+    coded = base64.b64encode(text.encode()).decode()
+    return Export(
+        Markup(f"data:text/csv;charset=utf-8;base64,{coded}"), without_paths(tables.write(table, "latex"))
+    )

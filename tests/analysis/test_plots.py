@@ -21,6 +21,7 @@ from analysis.plots.plane import front_lines
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
 from analysis.run import Run
+from bench.settings import ControlSetting
 from formulations import colours
 
 from .plotted import FEW, HAND, folder, hand, lines, one, ranked, table, with_frame
@@ -241,7 +242,8 @@ def test_samples_are_the_pictures(few: Run, drawn: dict[str, Drawn]) -> None:
     for row, name in enumerate(order):
         for c, caption in enumerate((0, 1, 2)):
             for s, steps in enumerate((5, 10, 25, 50)):
-                pictures = cells.pictures(few, name, "synthetic", 0, "ema", steps, 5.0, [caption])
+                setting = ControlSetting(steps, 5.0, weights="ema")
+                pictures = cells.pictures(few, name, "synthetic", 0, setting, [caption])
                 assert pictures is not None
                 left = boxes[4 * c + s]
                 shown = sheet[row * 17 : row * 17 + 16, left : left + 16, :3]

@@ -1,0 +1,83 @@
+"""The perfect network: a softmax over the training images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import ideal
+from bench.settings import Setting, parse
+from formulations import get
+from samplers.errors import UserError
+
+IMAGES = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+NOISE = torch.randn(40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_posterior_is_bayes_rule() -> None:
+    """Written out with densities, image by image."""
+    a, b = torch.tensor(0.6).double(), torch.tensor(0.5).double()
+    x_t = a * IMAGES[2] + b * NOISE[0]
+    density = torch.distributions.Normal(a * IMAGES, b).log_prob(x_t).sum(1).exp()
+    expected = (density[:, None] * IMAGES).sum(0) / density.sum()
+    torch.testing.assert_close(ideal.posterior(IMAGES, x_t[None], a, b)[0], expected)
+
+
+def test_it_is_finite_where_sampling_ends() -> None:
+    """Exponents of 10^6 at b = 0.002: the largest is taken out first."""
+    a, b = torch.ones((), dtype=torch.float64), torch.tensor(0.002).double()
+    torch.testing.assert_close(ideal.posterior(IMAGES, IMAGES + b * 0.1, a, b), IMAGES)
+
+
+@pytest.mark.parametrize("name", ["rf", "v/cos", "eps/ztlinear", "edm(-1.2,1.2)"])
+@pytest.mark.parametrize("method", ["euler", "ddim:clock"])
+def test_many_steps_end_at_training_images(name: str, method: str) -> None:
+    few, many = (ideal.sample(IMAGES, get(name), parse(f"{n}:1:{method}"), NOISE) for n in (3, 400))
+    apart = [torch.cdist(found, IMAGES).min(1).values.mean() for found in (few, many)]
+    assert apart[1] < 0.1
+    assert apart[1] < apart[0] or apart[0] < 1e-6
+
+
+def test_only_path_solver_and_grid_matter() -> None:
+    setting = Setting(5, 1.0)
+    known = ideal.course(get("rf"), setting)
+    assert ideal.course(get("rf/lognorm(0,1)"), setting) == ideal.course(get("x/rf@v"), setting) == known
+    others = [(get("v/cos"), setting), (get("rf"), Setting(6, 1.0))]
+    assert all(ideal.course(*other) != known for other in others)
+    ddim = Setting(5, 1.0, "ddim")
+    assert ideal.course(get("rf"), ddim) == known
+    assert ideal.course(get("v/cos"), ddim) != ideal.course(get("v/cos"), setting)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [
+        "--datasets",
+        "digits",
+        "--formulations",
+        "rf",
+        "v/cos",
+        "--steps",
+        "2",
+        "--samples",
+        "8",
+        "--train-images",
+        "32",
+    ]
+    assert ideal.main([*argv, "--out", str(tmp_path)]) == 0
+    kept = json.loads((tmp_path / ideal.FILE).read_text())
+    assert len(kept["left"]) == 2 * 4
+    assert kept["about"]["digits"]["fid_name"].startswith("fid[tinyclip-")
+    assert (tmp_path / "ideal.png").stat().st_size > 1000
+    printed = capsys.readouterr().out
+    assert "digits, euler on the native grid: FID by steps" in printed
+    assert "no guidance" in printed
+
+
+def test_a_run_has_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ideal.main([str(tmp_path), "--steps", "5"]) == 2
+    assert "--steps is the run's" in capsys.readouterr().err
+    with pytest.raises(UserError, match="at least 2"):
+        ideal.command(["--train-images", "1"])

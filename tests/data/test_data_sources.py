@@ -11,9 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import data
 from bench.data import sources
+from bench.data.sources.places import folders_of, parts_of, resolve
 from samplers.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture, tar
@@ -329,3 +332,19 @@ def test_linked_folders_are_read_once(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "set" / "link").symlink_to(folder)
     (folder / "loop").symlink_to(tmp_path / "set")
     assert pairs(load(tmp_path / "set", cache)) == expected(30)
+
+
+WORD = st.sampled_from("abc")
+PATHS = st.sets(st.lists(WORD, min_size=1, max_size=3).map("/".join), max_size=8)
+
+
+@given(PATHS, PATHS, st.sampled_from(["", "/home/me/", "a/", "C:\\data\\", "./"]), st.sampled_from("ab"))
+def test_two_names_never_become_one_file(files: set[str], names: set[str], prefix: str, table: str) -> None:
+    """Whatever folders a table's names have and lack; a name that is a file's own name means that file, if all are."""
+    known = {parts_of(f): f for f in files}
+    found = resolve((prefix + n for n in names), known, folders_of(known, f"{table}/list.csv"))
+    assert len(set(found.values())) == len(found)
+    for name, file in found.items():
+        assert parts_of(name)[-1] == parts_of(file)[-1]
+    if names <= files and prefix in ("", "/home/me/", "./"):
+        assert len(found) == len(names)

@@ -18,8 +18,6 @@ from samplers.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
 
-EMOJI = Path(__file__).resolve().parents[2].parent / "shared/data/emoji"
-
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
@@ -234,14 +232,3 @@ def test_missing_empty_and_odd_places_are_refused(tmp_path: Path, cache: Path) -
 def test_two_images_are_too_few(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(UserError, match=r"no (validation|training) images"):
         load(fill(tmp_path / "cats", 1), cache)
-
-
-def test_emoji_shards(cache: Path) -> None:
-    if not EMOJI.is_dir():
-        pytest.skip("the emoji shards are not beside this repository (../shared/data/emoji)")
-    loaded = data.load(f"images:{EMOJI}", resolution=16, cache=cache)
-    assert len(loaded.train) + len(loaded.validation) == 3786
-    assert loaded.skipped == ()
-    assert all(c.startswith("an emoji of ") for c in loaded.train.captions)
-    corners = loaded.train.images[:, :, 0, 0]
-    assert np.mean(corners == 255) > 0.9

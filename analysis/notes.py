@@ -23,6 +23,7 @@ HEADINGS = {
     "rank_all": "rank all",
     "position": "place",
     "rank_5": "5 steps",
+    "ideal_5": "ideal FID at 5",
     "rank_50": "50 steps",
     "val_loss": "val loss",
     "clip": "CLIP",

@@ -12,7 +12,7 @@ from typing import Any
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import crossed, families, notes, options, ranking, render, run, schema, tables, versus
+from . import crossed, families, ideal, notes, options, ranking, render, run, schema, tables, versus
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -39,6 +39,11 @@ def parser() -> Parser:
         "--families",
         action="store_true",
         help="show only the two best of each family, as the study's table 1",
+    )
+    made.add_argument(
+        "--ideal",
+        action="store_true",
+        help="beside the 5-step column the FID that its steps leave to a perfect network (python -m bench.ideal RUN)",
     )
     made.add_argument(
         "--effects",
@@ -68,8 +73,10 @@ def command(argv: Sequence[str] | None) -> int:
     views = [f"--{n}" for n in ("effects", "versus-paper") if getattr(args, n.replace("-", "_"))]
     if len(views) > 1:
         raise UserError(f"{views[0]} and {views[1]} are two different tables: choose one")
-    if views and (args.top is not None or args.families or args.by):
-        raise UserError(f"--top, --families and --by belong to the ranking: leave them out beside {views[0]}")
+    if views and (args.top is not None or args.families or args.by or args.ideal):
+        raise UserError(
+            f"--top, --families, --ideal and --by belong to the ranking: leave them out beside {views[0]}"
+        )
     found = run.read(args.results, args.where)
     shown = _tables(found, args)
     print(tables.write(shown, args.format, colour=sys.stdout.isatty()), flush=True)
@@ -90,6 +97,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
         about: dict[str, Any] = dict(ranked.attrs)  # type: ignore[arg-type]
         return [replace(made, notes=[*notes.provisional_lines(about), *made.notes])]
     ranked = ranking.of_run(found, args.by)
+    ranked = ideal.add(ranked, found) if args.ideal else ranked
     shown = families.best_of_each(ranked) if args.families else ranked
     return render.tables_of(found, shown if args.top is None else shown.head(args.top))
 

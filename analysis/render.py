@@ -52,7 +52,7 @@ def ranking_table(ranking: pd.DataFrame) -> Table:
         text[heading] = _written(ranking, column)
         for row in rows:
             row[heading] = _number(ranking, column)(row[column]) if column in row else ""
-        if column in ("position", "front_one", "wins"):
+        if column in ("position", "front_one", "wins", "ideal_5"):
             continue
         fair = ranking[column] if column.startswith("rank") else ranking[column].where(~incomplete)
         top = fair.max() if schema.HIGHER_IS_BETTER.get(column, False) else fair.min()

@@ -13,12 +13,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises what ``write`` raises, and ``OSError``; then ``path`` is as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        _write_whole(path, write)
+    except FileNotFoundError:  # a command that began on this folder took it for one that was left behind
+        _write_whole(path, write)
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # as `bench.store` names and sweeps them
     os.close(handle)
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        temporary.chmod(path.parent.stat().st_mode & 0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -160,6 +160,11 @@ def parser() -> Parser:
         help="who may read a new run folder (default me)",
     )
     running.add_argument(
+        "--trust-folder",
+        action="store_true",
+        help="use a run folder that another user owns or can write into: what lies there is run as you",
+    )
+    running.add_argument(
         "--tflops",
         type=FLOAT,
         metavar="X",
@@ -230,6 +235,7 @@ def minutes_of(args: argparse.Namespace) -> float | None:
 def check_together(args: argparse.Namespace, look: str | None) -> None:
     """Raises :class:`UserError` for an option that would do nothing beside another."""
     given = {"retry": args.retry, "wait": args.wait, "readable-by": args.readable_by}
+    given |= {"trust-folder": args.trust_folder} if look in ("status", "watch") else {}
     given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
     for name, value in given.items():
         if value and look is not None:
@@ -252,4 +258,6 @@ def execution_of(args: argparse.Namespace) -> Execution:
     if on_slurm and args.slots is not None:
         raise UserError("--slots is for --executor local: use --slurm.array_parallelism")
     device = "cuda" if on_slurm and args.device == "auto" else args.device
-    return Execution(args.executor, device, args.pack, args.compile, 60 * args.checkpoint, args.slots)
+    return Execution(
+        args.executor, device, args.pack, args.compile, 60 * args.checkpoint, args.slots, args.trust_folder
+    )

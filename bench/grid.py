@@ -8,7 +8,7 @@ from pathlib import Path
 
 import formulations
 from bench import STARTED, cli, confirm, plan, status
-from bench.launch import drive, minutes
+from bench.launch import drive, minutes, trust
 from bench.launch.describe import describe
 from samplers.command import outcome
 from samplers.errors import UserError
@@ -25,6 +25,8 @@ def command(argv: Sequence[str] | None) -> int:
     args = cli.parse(argv)
     load_plugins(args.plugins)
     check_folder(args.out)
+    if args.look not in ("status", "watch") and not args.execution.trusted:
+        trust.check(args.out)
     planned = plan.make(args.grid if args.minutes is None else minutes.begun(args.grid, args.out), args.out)
     if args.confirm is not None and args.minutes is not None:
         planned = minutes.trimmed(planned)

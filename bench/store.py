@@ -29,13 +29,14 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, Literal
 
 from samplers.errors import UserError
 
@@ -43,6 +44,11 @@ WEIGHTS = ("ema.safetensors", "raw.safetensors")
 """What training leaves of a cell."""
 MEASURED = ("result.json", "per_sample.safetensors")
 """What an evaluation leaves of a cell, in its folder."""
+
+NEW = ".new-"
+"""How the name of a file or folder begins that is not complete yet."""
+LEFT = re.compile(re.escape(NEW) + r".+|\.tmp\w{6}")
+"""Names of such, if their writer was killed; the second are those that safetensors writes to."""
 
 
 class Damaged(UserError):
@@ -56,16 +62,17 @@ class Unwritable(OSError):
 def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
     """Let ``write`` fill a temporary file beside ``path``, ``sync`` it, and rename it into place.
 
-    Files can be read by whoever can read the folder. Raises :class:`Unwritable`; the old file then stays.
+    Whoever can read the folder can read the file; only its owner can write it. Raises :class:`Unwritable`; the old file
+    then stays.
     """
     temporary: Path | None = None
     try:
         folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=NEW, suffix=path.suffix)
         temporary = Path(name)
         os.close(handle)
         write(temporary)
-        temporary.chmod(path.parent.stat().st_mode & 0o666)  # now: safetensors makes a file of its own
+        temporary.chmod(path.parent.stat().st_mode & 0o644)  # now: safetensors makes a file of its own
         if sync:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -83,31 +90,44 @@ def folder(path: Path) -> None:
     if path.is_dir():
         return
     folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     set_mode(path, path.parent.stat().st_mode)
 
 
 def set_mode(path: Path, mode: int) -> None:
-    """Let a folder be read as ``mode`` says, whatever the umask; a group that its files inherit stays."""
-    path.chmod(mode & 0o777 | path.stat().st_mode & stat.S_ISGID)
+    """Let a folder be read as ``mode`` says, and written by its owner only, whatever the umask; a group that its files
+    inherit stays."""
+    path.chmod(mode & 0o755 | path.stat().st_mode & stat.S_ISGID)
 
 
 def sweep(folder: Path) -> None:
-    """Delete what writers that were killed have left beside their files."""
-    for left in folder.rglob(".*.*"):
-        if left.is_file():
-            left.unlink(missing_ok=True)
+    """Delete what writers that were killed have left beside their files in a folder and those below."""
+    for above, folders, files in os.walk(folder):
+        for name in [name for name in folders if LEFT.fullmatch(name)]:
+            shutil.rmtree(Path(above, name), ignore_errors=True)
+            folders.remove(name)
+        for name in filter(LEFT.fullmatch, files):
+            with suppress(OSError):
+                Path(above, name).unlink()
 
 
 def append(path: Path) -> BinaryIO:
-    """A log, opened for whole lines at its end; read by whoever can read its folder."""
+    """A log, opened for whole lines at its end; read by whoever can read its folder. Never the target of a link."""
 
     def opener(name: str, flags: int) -> int:
-        handle = os.open(name, flags, 0o600)
-        os.fchmod(handle, path.parent.stat().st_mode & 0o666)
+        handle = os.open(
+            name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+        )  # a pipe is an error, and no wait
+        if os.fstat(handle).st_uid == os.geteuid():
+            os.fchmod(handle, path.parent.stat().st_mode & 0o644)
         return handle
 
     return open(path, "ab", buffering=0, opener=opener)
+
+
+def mark(path: Path) -> None:
+    """Make an empty file, whose name is all that it tells."""
+    append(path).close()
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
@@ -230,9 +250,16 @@ LOCK_SECONDS = 60.0
 """How long a command waits for another one that plans and submits on the same folder."""
 
 
-def lock(folder: Path, patience: float = LOCK_SECONDS) -> TextIO:
+def lock(folder: Path, patience: float = LOCK_SECONDS) -> BinaryIO:
     """Hold a run folder alone until the returned file is closed. Raises :class:`UserError` if another command keeps it."""
-    file = (folder / ".lock").open("w", encoding="utf-8")
+    try:
+        file = append(folder / ".lock")
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UserError(
+            f"{folder / '.lock'} is a symbolic link, which flowbench does not make: delete it"
+        ) from None
     until = time.monotonic() + patience
     while True:
         try:
@@ -257,7 +284,8 @@ def prepare(folder: Path, mode: int) -> None:
     """Make the run folder with a mode, if it is not there. Raises :class:`UserError` if it cannot be written."""
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)  # another command may begin in this moment
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)  # another command may begin in this moment
             set_mode(folder, mode)
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -21,8 +21,8 @@ from bench.config import Cell
 from bench.control import Bench, Control
 from bench.device import DeviceLost, NoDevice, pick_device
 from bench.heart import Heart
-from bench.launch import snapshot, supervisor
 from bench.launch import submission as submissions
+from bench.launch import supervisor
 from bench.launch.codes import FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
 from bench.launch.gate import Gate
 from bench.memory import keep_freed_memory
@@ -84,7 +84,6 @@ class Worker:
             device = pick_device(execution.device)
             tuning.check(execution.compile, device)
             fast_products(device)
-            snapshot.verify(self.submission)
             for file in self.submission.plugin_files:
                 formulations.load_plugin(file)
             cells = self.cells()

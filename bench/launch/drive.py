@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cells, confirm, lease, manifest, plan, status, store, yardsticks
+from bench import cells, confirm, lease, manifest, plan, status, store, sweep, yardsticks
 from bench.cli import Arguments
 from bench.launch import activity, local, queue, shares, slurm, snapshot
 from bench.launch import submission as submissions
@@ -66,6 +66,8 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
         )
     with store.lock(planned.out):
         doings = recovered(planned.out)
+        if not any(doing.active for doing in doings):
+            sweep.sweep(planned.out)
         planned = prepare(activity.overlay(looked(planned), doings), args)
         manifest.write(planned, argv)
         if not planned.chosen and confirm.discard_other(planned):
@@ -123,7 +125,7 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
     divided = divided_cells(planned, args)
     if not divided:
         return None
-    code, plugins = snapshot.take(planned.out, args.plugins)
+    code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)
     found = shares.as_shares(divided, planned, args.canary)
     if args.canary and not any(share.canary for share in found):
         print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import shlex
@@ -12,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.launch import shield
 from bench.launch.arrays import name
 from bench.launch.submission import Submission
+from bench.launch.supervisor import ISOLATED
 
 NEEDED = {"SLURM_CONF", "SLURM_JWT"}
 """How Slurm's commands find and enter the cluster; all other SLURM_ variables describe a job that we may be in."""
@@ -43,20 +46,22 @@ def parameters(
     path = shlex.quote(f"{code}:{Path.cwd()}")
     exports = [
         f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
-        "export PYTHONSAFEPATH=1",
+        *(f"export {name}={value}" for name, value in ISOLATED.items()),
         # srun does not take this from sbatch in every release of Slurm, and would bind the worker to one core
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         # as many threads as there are cores for them; and on every node the same, so that results are
         'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"',
     ]
     # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
-    shield = [sys.executable, "-I", "-S", str(code / "bench" / "launch" / "shield.py")]
+    trusted = "trusted" if submission.execution.trusted else "checked"
+    run = [str(submission.out.absolute()), trusted, submission.code]
+    shielded = [sys.executable, "-I", "-S", "-c", inspect.getsource(shield), *run]
     chosen |= {
         "job_name": name(submission),
         "array_parallelism": most,
         "setup": [*chosen.get("setup", ()), *exports],
         # with sbatch's --export=NONE srun would not even hand on PATH
-        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shield],
+        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shielded],
     }
     if waits:
         chosen["dependency"] = "afterany:" + ":".join(waits)

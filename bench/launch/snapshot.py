@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench import store
+from bench.launch import shield
 from bench.launch.submission import Submission
 from samplers.errors import UserError
 
@@ -18,35 +18,45 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where the packages lie."""
 
 
-def take(out: Path, plugins: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
+def take(out: Path, plugins: Sequence[Path], trusted: bool = False) -> tuple[str, tuple[str, ...]]:
     """Copy the packages and the plugins to ``DIR/code/DIGEST``, unless it is there already.
 
     Returns the digest of their content and the plugins' names in the copy. Raises :class:`UserError` for a plugin that
-    cannot be read.
+    cannot be read, and for a copy that is there but is no longer what its name says.
     """
     named = {f"{i}-{file.name}": file for i, file in enumerate(plugins)}
-    code = digest([*files(ROOT), *((f"plugins/{name}", file) for name, file in named.items())])
+    every = [*files(ROOT), *((f"plugins/{name}", file) for name, file in named.items())]
+    try:
+        code = shield.digest((name, str(file)) for name, file in every)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror or error}") from None
     place = out / "code" / code
     if place.exists():
-        check(place, code, named)
+        check(out, code, trusted)
     else:
-        store.folder(place.parent)
-        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
-        try:
-            for name, file in files(ROOT):
-                copy(file, temporary / name)
-            for name, file in named.items():
-                copy(file, temporary / "plugins" / name)
-            store.set_mode(temporary, out.stat().st_mode)
-            for path in temporary.rglob("*"):
-                readable = out.stat().st_mode & (0o777 if path.is_dir() else 0o666)
-                path.chmod(readable)
-            temporary.rename(place)
-        except OSError as error:
-            raise store.Unwritable(error.errno, error.strerror, str(place)) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        copy(every, place)
     return code, tuple(named)
+
+
+def copy(named: Iterable[tuple[str, Path]], place: Path) -> None:
+    """Copy files to a new folder, which appears whole. Raises :class:`bench.store.Unwritable`."""
+    store.folder(place.parent)
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=store.NEW))
+        for name, file in named:
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_bytes(file.read_bytes())
+        mode = place.parent.stat().st_mode
+        for path in temporary.rglob("*"):
+            path.chmod(mode & (0o755 if path.is_dir() else 0o644))
+        store.set_mode(temporary, mode)
+        temporary.rename(place)
+    except OSError as error:
+        raise store.Unwritable(error.errno, error.strerror, str(place)) from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def commit() -> str | None:
@@ -65,30 +75,14 @@ def commit() -> str | None:
 
 
 def verify(submission: Submission) -> None:
-    """Raises :class:`UserError` if the copy is no longer what was submitted."""
-    check(submission.code_folder, submission.code, submission.plugins)
+    """Raises :class:`UserError` if the copy is no longer what was submitted, or another user could change it."""
+    check(submission.out, submission.code, submission.execution.trusted)
 
 
-def check(place: Path, code: str, plugins: Iterable[str]) -> None:
-    """Raises :class:`UserError` if the copy in ``place`` has another digest than ``code``."""
-    if digest([*files(place), *((f"plugins/{name}", place / "plugins" / name) for name in plugins)]) != code:
-        raise UserError(
-            f"{place} has been changed since it was submitted: delete that folder, and run the command again"
-        )
-
-
-def digest(named: Iterable[tuple[str, Path]]) -> str:
-    """12 hexadecimal digits of sha256 over names and contents of files."""
-    found = hashlib.sha256()
-    for name, file in named:
-        found.update(f"{name}\0{hashlib.sha256(content(file)).hexdigest()}\n".encode())
-    return found.hexdigest()[:12]
-
-
-def copy(file: Path, place: Path) -> None:
-    """Copy a file's content."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content(file))
+def check(out: Path, code: str, trusted: bool) -> None:
+    """Raises :class:`UserError` if the copy ``code`` is not what its name says, or another user could change it."""
+    if why := shield.refusal(str(out), code, trusted):
+        raise UserError(why)
 
 
 def files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -99,11 +93,3 @@ def files(root: Path) -> Iterator[tuple[str, Path]]:
             hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
             if file.is_file() and not hidden and file.suffix != ".pyc":
                 yield name.as_posix(), file
-
-
-def content(file: Path) -> bytes:
-    """A file's bytes. Raises :class:`UserError` if it cannot be read."""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None

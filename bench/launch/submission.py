@@ -44,7 +44,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Execution:
-    """How workers run; no part of what a cell is. ``checkpoint`` is the seconds between checkpoints; None is ``auto``."""
+    """How workers run; no part of what a cell is. ``checkpoint`` is the seconds between checkpoints; None is ``auto``.
+    ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.launch.trust`)."""
 
     executor: Executor = "local"
     device: str = "auto"
@@ -52,6 +53,7 @@ class Execution:
     compile: Compile = "auto"
     checkpoint: float = 300.0
     slots: int | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,20 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from bench import cells, lease, store
+from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
 from bench.launch.submission import Submission
+from samplers.errors import UserError
 
 ALONE, DEATHS = 2, 4
 """Deaths without progress after which cells run alone, and after which the cell at hand has failed."""
 FRUITLESS = 3
 """Starts without progress after which a share is given up: those that lasted longer than the time between checkpoints, or
 found no device. A preemption in the beginning does not count."""
+
+
+ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Python imports nothing from the folder of a script, and adds nothing to the snapshot, of which every file is verified."""
 
 
 class Supervisor:
@@ -69,6 +75,8 @@ class Supervisor:
         except OSError as error:  # no log, no process, no failure can be written
             why = f"{error.filename or self.submission.folder}: {error.strerror or error}"
             return self.write("unwritable", why)
+        except UserError as error:  # the code is not what was submitted
+            return self.write("refused", str(error))
 
     def _run(self) -> Ending:
         before = lease.state(self.submission, self.index)
@@ -101,7 +109,9 @@ class Supervisor:
         return self.end("saved")
 
     def attempt(self, alone: bool) -> int:
-        """Run the worker once; returns its exit code, negative for a signal."""
+        """Run the worker once; returns its exit code, negative for a signal. Raises :class:`UserError` if its code has
+        been changed."""
+        snapshot.verify(self.submission)
         argv = [
             sys.executable,
             "-u",  # a line that a full disk does not take is lost, and not tried again at the end
@@ -198,14 +208,14 @@ class Supervisor:
 def pythonpath(code: Path) -> dict[str, str]:
     """The environment in which Python takes the packages from a snapshot, and others from the present folder as usual."""
     parts = [str(code), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(parts), "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": os.pathsep.join(parts), **ISOLATED}
 
 
 def failed(submission: Submission, cell: str, cause: str) -> None:
     """Note for the other workers that a cell failed."""
     folder = submission.folder / "failures"
     store.folder(folder)
-    (folder / f"{cause}.{cell}").touch()
+    store.mark(folder / f"{cause}.{cell}")
 
 
 def died_of(code: int) -> str:

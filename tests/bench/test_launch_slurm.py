@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from submitit.core.utils import DelayedSubmission
 
-from bench.launch import slurm
+from bench.launch import shield, slurm
 from bench.launch.slurm import Array, Submitted
 
 from .stand_ins import Cluster, flag, install, make, submit
@@ -63,12 +64,15 @@ def test_the_script_asks_for_what_a_worker_needs(cluster: Cluster, tmp_path: Pat
     lines = script.splitlines()
     (path,) = [i for i, line in enumerate(lines) if line.startswith("export PYTHONPATH=")]
     assert lines.index("module load x") < path < lines.index("export PYTHONSAFEPATH=1")
-    (srun,) = [line for line in lines if line.startswith("srun")]
-    code = str(submission.code_folder).replace("'", "'\"'\"'")
-    assert (
-        f"--export=ALL --mpi=none {sys.executable} -I -S '{code}/bench/launch/shield.py' {sys.executable} -u -m"
-        in srun
+    words = shlex.split(script[script.index("\nsrun") :])
+    begin = words.index("--mpi=none")
+    assert words[begin - 1] == "--export=ALL"
+    assert words[begin + 1 : begin + 5] == [sys.executable, "-I", "-S", "-c"]
+    assert words[begin + 5] == Path(shield.__file__).read_text(), (
+        "nothing of the snapshot runs before it is verified"
     )
+    assert words[begin + 6 : begin + 9] == [str(submission.out), "checked", "abc"]
+    assert words[begin + 9 : begin + 12] == [sys.executable, "-u", "-m"]
 
 
 def test_python_takes_the_snapshot_first_and_then_what_was_there(cluster: Cluster, tmp_path: Path) -> None:

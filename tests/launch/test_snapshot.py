@@ -62,7 +62,6 @@ def test_the_same_content_is_copied_once(checkout: Path, out: Path, tmp_path: Pa
     plugin = tmp_path / "mine.py"
     plugin.write_text("x = 1")
     first = snapshot.take(out, [plugin])
-    (out / "code" / first[0] / "bench" / "new.pyc").touch()
     assert snapshot.take(out, [plugin]) == first
     plugin.write_text("x = 2")
     second = snapshot.take(out, [plugin])
@@ -90,6 +89,42 @@ def test_an_edited_copy_is_refused_by_workers_and_by_the_next_command(
     (made.code_folder / "samplers" / "__init__.py").unlink()
     with pytest.raises(UserError, match="has been changed"):
         snapshot.verify(made)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch.py",
+        "bench/__pycache__/__init__.cpython-311.pyc",
+        "sitecustomize.py",
+        ".hidden/x",
+        "bench/new.pyc",
+    ],
+)
+def test_nothing_can_be_added_to_a_copy(name: str, checkout: Path, submit: Callable[..., Submission]) -> None:
+    """What Python would import instead of what is verified."""
+    made = submit()
+    file = made.code_folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match="has been changed"):
+        snapshot.verify(made)
+
+
+def test_a_link_in_a_copy_is_a_change(
+    checkout: Path, submit: Callable[..., Submission], tmp_path: Path
+) -> None:
+    """Its content could be another later; so could that of a linked folder."""
+    made = submit()
+    for place in (made.code_folder / "bench" / "__init__.py", made.code_folder / "samplers"):
+        moved = tmp_path / "moved"
+        place.rename(moved)
+        place.symlink_to(moved)
+        with pytest.raises(UserError, match="has been changed"):
+            snapshot.verify(made)
+        place.unlink()
+        moved.rename(place)
+    snapshot.verify(made)
 
 
 def test_a_plugin_that_cannot_be_read_is_one_sentence(checkout: Path, out: Path, tmp_path: Path) -> None:

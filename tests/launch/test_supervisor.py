@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import lease, store
-from bench.launch import codes, supervisor
+from bench.launch import codes, snapshot, supervisor
 from bench.launch.submission import Share, Submission
 from bench.launch.supervisor import Supervisor
 
@@ -50,15 +50,16 @@ Scripted = Callable[..., Submission]
 
 
 @pytest.fixture
-def scripted(submit: Callable[..., Submission], tmp_path: Path) -> Scripted:
+def scripted(submit: Callable[..., Submission], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """A submission of cells a and b whose worker does one thing of a script at each start."""
+    package = tmp_path / "checkout" / "bench"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "worker.py").write_text(WORKER)
+    monkeypatch.setattr(snapshot, "ROOT", package.parent)
 
     def make(*script: dict[str, Any]) -> Submission:
-        made = submit(shares=[Share(("a", "b"))], code="scripted")
-        package = made.code_folder / "bench"
-        package.mkdir(parents=True)
-        (package / "__init__.py").touch()
-        (package / "worker.py").write_text(WORKER)
+        made = submit(shares=[Share(("a", "b"))])
         (made.folder / "script.json").write_text(json.dumps(script))
         return made
 
@@ -125,6 +126,21 @@ def test_after_the_fourth_death_the_cell_at_hand_has_failed_and_the_others_go_on
     assert "its last words" in (made.out / "cells" / "b" / "error.txt").read_text()
     assert [p.name for p in (made.folder / "failures").iterdir()] == ["killed-9.b"]
     assert not (made.out / "cells" / "a").exists()
+
+
+@pytest.mark.parametrize("how", ["edited", "writable"])
+def test_code_that_is_not_what_was_submitted_is_never_started(how: str, scripted: Scripted) -> None:
+    """It is verified before its first line runs, at every start."""
+    made = scripted(KILLED, {"exit": 0})
+    file = made.code_folder / "bench" / "__init__.py"
+    if how == "edited":
+        file.write_text("open('/dev/null')\n")
+    else:
+        file.chmod(0o666)
+    boss = Supervisor(made, 0, {})
+    assert boss.run() == "refused"
+    assert starts(made) == []
+    assert ("has been changed" if how == "edited" else "can be written by others") in str(boss.reason)
 
 
 def test_a_worker_that_dies_before_it_is_at_a_cell_is_given_up(scripted: Scripted) -> None:

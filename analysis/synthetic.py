@@ -145,7 +145,10 @@ def _cell(
     training |= {"finished": "2026-01-01T00:00:00Z", "compiled": False}
     if what in ("diverged", "failed"):
         error = (
-            {"error": "RuntimeError: made up", "cause": "00000000", "evaluation": EVALUATION}
+            {
+                "error": {"kind": "RuntimeError", "message": "RuntimeError: made up", "cause": "00000000"},
+                "evaluation": EVALUATION,
+            }
             if what == "failed"
             else {}
         )

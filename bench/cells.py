@@ -5,12 +5,21 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from bench import store
+from bench.failure import Failure
+from samplers.errors import UserError
 
 Retry = Literal["failed", "all"]
+CHANGED = "changed.json"
+"""In the folder of a cell whose data are no longer what they were when it was trained: why that was found."""
+
+
+class Changed(UserError):
+    """A cell that was begun with something else than there is now: nothing of it may be gone on with."""
 
 
 def note(folder: Path, text: str) -> None:
@@ -19,24 +28,21 @@ def note(folder: Path, text: str) -> None:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
 
-def fail(folder: Path, error: str, trace: str, cause: str, evaluation: str) -> None:
-    """Note why a cell failed. A trained cell stays trained: it failed under this ``evaluation``, and is whole for others.
-
-    ``error`` is a sentence, ``trace`` the whole story, and ``cause`` the same for failures that are alike.
-    """
+def fail(folder: Path, failure: Failure, trace: str, evaluation: str) -> None:
+    """Note why a cell failed; ``trace`` is the whole story. A trained cell stays trained: it failed under this
+    ``evaluation``, and is whole for others."""
     store.write_text(folder / "error.txt", trace)
     try:
         status = store.read_object(folder / "status.json")
     except store.Damaged:
         status = {"state": "failed"}
-    told = {"error": error, "cause": cause, "evaluation": evaluation}
-    store.write_json(folder / "status.json", status | told)
-    note(folder, f"failed: {error}")
+    store.write_json(folder / "status.json", status | {"error": asdict(failure), "evaluation": evaluation})
+    note(folder, f"failed: {failure.message}")
 
 
 def forget(folder: Path) -> None:
     """Delete the weights, and what was made with them."""
-    for name in ("status.json", "error.txt", *store.WEIGHTS):
+    for name in ("status.json", "error.txt", CHANGED, *store.WEIGHTS):
         (folder / name).unlink(missing_ok=True)
     for part in [p for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []:
         shutil.rmtree(part)
@@ -50,7 +56,7 @@ def retry(folder: Path, what: Retry) -> None:
             store.checkpoint_file(folder, step).unlink()
     else:
         status = store.read_object(folder / "status.json")
-        for word in ("error", "cause", "evaluation"):
+        for word in ("error", "evaluation"):
             status.pop(word, None)
         if status["state"] == "failed":
             (folder / "status.json").unlink()

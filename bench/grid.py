@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import formulations
-from bench import STARTED, cli, confirm, plan, status
+from bench import STARTED, cli, confirm, places, plan, status
 from bench.launch import drive, minutes, trust
 from bench.launch.describe import describe
 from samplers.command import outcome
@@ -27,6 +27,8 @@ def command(argv: Sequence[str] | None) -> int:
     check_folder(args.out)
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
+    if args.look in (None, "dry-run"):
+        places.settle(lambda text: print(text, file=sys.stderr))
     planned = plan.make(args.grid if args.minutes is None else minutes.begun(args.grid, args.out), args.out)
     if args.confirm is not None and args.minutes is not None:
         planned = minutes.trimmed(planned)

@@ -14,11 +14,12 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import store
+from bench.failure import Failure
 from bench.launch.submission import Submission
 
 BEAT_SECONDS = 5.0
@@ -91,7 +92,7 @@ class Lease:
 def revoke(submission: Submission, index: int, reason: str) -> None:
     """Take a share from a worker that is believed to be gone: nobody has it now."""
     kept = state(submission, index)
-    told = {"token": "nobody", "state": "lost", "reason": reason}
+    told = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
     store.write_json(submission.state_file(index), kept | told)
 
 

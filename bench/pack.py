@@ -6,7 +6,6 @@ others as they are.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import traceback
@@ -23,15 +22,17 @@ import torch
 import formulations
 from bench import cells, checkpoint, store
 from bench.batches import Batches, validation_batch
+from bench.cells import Changed
 from bench.config import Evaluation, full
 from bench.control import Bench, Control
 from bench.device import check_device
+from bench.failure import Failure
 from bench.generate import Sampled
 from bench.measure import measure
 from bench.pictures import Lost, Pictures
 from bench.plan import Planned
 from bench.profile import profile
-from bench.provenance import Changed, inputs, provenance, verify, verify_unfinished
+from bench.provenance import inputs, provenance, verify, verify_unfinished
 from bench.settings import ControlSetting
 from bench.setup import Setup
 from bench.train import Trained, finite, train
@@ -79,13 +80,11 @@ def attempt(
 
 
 def fail(planned: Planned, error: Exception, evaluation: Evaluation, control: Control) -> None:
-    """Note why a cell failed. Failures are alike if the same kind of error was raised in the same place."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    cause = hashlib.sha256("\n".join([type(error).__name__, *places]).encode()).hexdigest()[:8]
-    sentence = f"{type(error).__name__}: {error}"
+    """Note why a cell failed."""
+    failure = Failure.of(error)
     control.guard([planned.folder])
-    cells.fail(planned.folder, sentence, traceback.format_exc(), cause, evaluation.id)
-    control.failed(planned.cell.id, cause)
+    cells.fail(planned.folder, failure, traceback.format_exc(), evaluation.id)
+    control.failed(planned.cell.id, failure.cause)
 
 
 def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:

@@ -166,12 +166,13 @@ class Looker:
         if name not in self.there:
             return Planned(cell, folder, "missing")
         there = set(os.listdir(folder))
-        if "config.json" not in there:
-            return Planned(cell, folder, "missing")
         begun = "lease.json" in there or any(file.startswith("checkpoint-") for file in there)
         try:
-            self.verify(cell, folder)
+            if "config.json" in there:
+                self.verify(cell, folder)
             state = self.state(folder)
+            if "config.json" not in there and state != "failed":  # which it may before it has any inputs
+                return Planned(cell, folder, "missing")
             return Planned(cell, folder, "stale" if state == "missing" and begun else state)
         except store.Damaged as error:
             return Planned(cell, folder, "missing", str(error))

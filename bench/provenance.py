@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,17 @@ import torch
 
 import formulations
 from bench import store
+from bench.cells import CHANGED, Changed
 from bench.config import Grid
+from bench.failure import Failure
 from bench.machine import device_name, versions
 from bench.models.shape import ARCHITECTURE
 from bench.plan import Planned
 from bench.setup import Setup
 from bench.solvers import begun
+from bench.wording import many, short
 from formulations import Formulation
-from samplers.errors import UserError
 from samplers.plugin import text_behind
-
-
-class Changed(UserError):
-    """A cell that was begun with something else than there is now: nothing of it may be gone on with."""
 
 
 def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
@@ -55,6 +55,54 @@ def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
             f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
         )
     verify_formulation(folder, formulation)
+
+
+def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
+    """Raises :class:`Changed` if cells of the plans in a run folder were trained on other data or with another text encoder
+    than there are now: results of both could never be ranked together.
+
+    Marks such cells, so that ``--retry all`` trains them again; and those no more for which it holds no longer.
+    """
+    other: dict[tuple[str, str], list[Path]] = {}
+    for dataset, folder in planned_cells(out):
+        if dataset not in ready or not trained(folder):
+            continue
+        kept, setup = store.read_object(folder / "config.json"), ready[dataset]
+        now = {"the images or captions": setup.data.digest, "the text encoder": setup.text_name}
+        was = (kept.get("data"), kept.get("text_encoder"))
+        differs = [what for (what, here), before in zip(now.items(), was, strict=True) if before != here]
+        if differs:
+            other.setdefault((dataset, differs[0]), []).append(folder)
+        else:
+            (folder / CHANGED).unlink(missing_ok=True)
+    told = [
+        f"{what} of {dataset} changed after {many(len(folders), 'cell')} in {short(out)} had been trained"
+        for (dataset, what), folders in other.items()
+    ]
+    if told:
+        error = Changed(
+            f"{'; '.join(told)}: what is trained now could not be ranked with that. Put it back, name another --out, "
+            f"or add --retry all to train also those cells on what is there now"
+        )
+        for folder in chain.from_iterable(other.values()):
+            store.write_json(folder / CHANGED, asdict(Failure.of(error)))
+        raise error
+
+
+def planned_cells(out: Path) -> Iterator[tuple[str, Path]]:
+    """The cells of the plans in a run folder, each with its dataset."""
+    for name in ("grid.json", "confirm.json"):
+        if (out / name).exists():
+            for cell in store.read_object(out / name).get("cells", []):
+                yield cell["dataset"], out / "cells" / cell["cell"]
+
+
+def trained(folder: Path) -> bool:
+    """Whether a cell has a training that its data have entered."""
+    if not (folder / "config.json").exists():
+        return False
+    done = (folder / "status.json").exists() and store.read_object(folder / "status.json").get("state")
+    return done in ("trained", "diverged") or bool(store.checkpoint_steps(folder))
 
 
 def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:

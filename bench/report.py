@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import lease, results, store, yardsticks
+from bench.failure import Failure
 from bench.launch.submission import Submission
-from bench.plan import ENDED, Plan
+from bench.plan import ENDED, Plan, Planned
 from bench.stages import Stages, sentence
 from bench.wording import many, short
 from samplers.errors import UserError
@@ -147,18 +148,27 @@ def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:
 
 
 def tell_failures(planned: Plan) -> None:
-    """A line for each cell that has no result, and how to run it again."""
-    failed = [p for p in planned.cells if p.state == "failed"]
-    for p in failed:
-        error = store.read_object(p.folder / "status.json").get("error")
-        print(
-            f"failed: {p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}: {error}", file=sys.stderr
-        )
-    if failed:
+    """A line for each cause for which cells have no result, and how to run them again."""
+    causes: dict[str, list[tuple[Planned, str]]] = {}
+    for p in planned.cells:
+        if p.state == "failed":
+            failure = Failure.read(store.read_object(p.folder / "status.json").get("error"))
+            failure = failure or Failure("", "the cause is not known", "")
+            causes.setdefault(failure.cause, []).append((p, failure.message))
+    for group in causes.values():
+        first, message = group[0]
+        others = f" and {many(len(group) - 1, 'other cell')}" if len(group) > 1 else ""
+        print(f"failed: {place_of(first)}{others}: {message}", file=sys.stderr)
+    if causes:
         print("the same command with '--retry failed' runs failed cells again", file=sys.stderr)
     left = [p for p in planned.cells if p.state not in ENDED]
     if left:
         print(f"{many(len(left), 'cell')} not finished: the same command goes on", file=sys.stderr)
+
+
+def place_of(p: Planned) -> str:
+    """``rf on digits, seed 0``."""
+    return f"{p.cell.formulation} on {p.cell.dataset}, seed {p.cell.seed}"
 
 
 def code_of(folder: Path) -> str | None:

@@ -18,7 +18,7 @@ from bench.launch.submission import Submission
 from bench.plan import BUSY, ENDED, Plan, Planned
 from samplers.errors import UserError
 
-BAD = ("lost", "killed", "refused", "unwritable", "held", "unfit", "fenced")
+BAD = ("lost", "killed", "broken", "refused", "unwritable", "held", "unfit", "fenced")
 """Endings of a worker that leave cells behind and that somebody should look at."""
 SILENCED = "Slurm does not answer"
 

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bench import lease, situation, store
+from bench.failure import Failure
 from bench.launch.activity import Doing
 from bench.launch.supervisor import last_lines
 from bench.plan import Plan, Planned, State
@@ -26,6 +27,8 @@ from bench.wording import block, many, names, short, width, wrapped
 
 CAUSES, FRAMES, TAIL = 8, 6, 4
 """Causes that are told one by one; lines of a traceback, and of a log."""
+ALIKE = ("held back", "not written", "broken", "refused")
+"""Endings whose reasons may differ in a number or a file, and are told as one where the cause is the same."""
 NOTES: dict[State, str] = {
     "stale": "begun, and nobody is at it",
     "trained": "not yet measured with this evaluation",
@@ -47,7 +50,7 @@ HINTS = {
 }
 """What to do about Slurm's reasons and endings, by how they begin."""
 STYLES = {
-    r"(?m)^\d+ cells? (failed|lost|killed|refused|not written|held back)\b": "bold red",
+    r"(?m)^\d+ cells? (failed|lost|killed|broken|refused|not written|held back)\b": "bold red",
     r"(?m)^\d+ cells? (queued|stopped|cancelled|diverged)\b": "yellow",
     r"(?m)^\d+ cells? running\b": "green",
     r"(?m)^next:": "bold",
@@ -155,9 +158,9 @@ def failed(now: Situation) -> list[str]:
     for p in now.plan.cells:
         if p.state == "failed":
             with suppress(store.Damaged):
-                kept = store.read_object(p.folder / "status.json")
-                error = " ".join(str(kept.get("error")).split())
-                causes.setdefault(str(kept.get("cause") or error), []).append((p, error))
+                failure = Failure.read(store.read_object(p.folder / "status.json").get("error"))
+                failure = failure or Failure("", "the cause is not known", "")
+                causes.setdefault(failure.cause, []).append((p, " ".join(failure.message.split())))
     ordered = sorted(causes.values(), key=lambda found: -len(found))
     lines = []
     for group in ordered[:CAUSES]:
@@ -174,17 +177,18 @@ def failed(now: Situation) -> list[str]:
 
 def left(now: Situation) -> list[str]:
     """Cells that a worker left behind, by how it ended."""
-    groups: dict[tuple[str, str], list[tuple[Planned, Doing]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Planned, Doing, str]]] = {}
     for p, d in now.left:
-        if (key := ending(d, now.ended.get(d.job, "")))[0]:
-            groups.setdefault(key, []).append((p, d))
+        word, why = ending(d, now.ended.get(d.job, ""))
+        if word:
+            groups.setdefault((word, d.cause if word in ALIKE else why), []).append((p, d, why))
     lines = []
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    for (word, why), group in ordered[:CAUSES]:
-        doing = group[0][1]
-        log = log_of(doing) if word in ("lost", "killed", "not written") else None
+    for (word, _), group in ordered[:CAUSES]:
+        _, doing, why = group[0]
+        log = log_of(doing) if word in ("lost", "killed", "broken", "not written") else None
         story = [line for line in last_lines(log, TAIL).splitlines() if line.strip()] if log else []
-        lines += block(word, [p for p, _ in group], why, now.plan, story, [log] if log else [])
+        lines += block(word, [p for p, *_ in group], why, now.plan, story, [log] if log else [])
     if rest := ordered[CAUSES:]:
         lines += [
             f"{many(sum(len(group) for _, group in rest), 'cell')} left for {many(len(rest), 'more reason')}"
@@ -198,10 +202,8 @@ def ending(doing: Doing, told: str) -> tuple[str, str]:
         return "cancelled", ""
     if doing.ending == "saved":
         return "stopped and saved", ", ".join(filter(None, [doing.reason, told]))
-    if doing.ending == "held":  # each worker has held another number of cells
-        return "held back", doing.reason.partition(" held back: ")[2] or doing.reason
-    if doing.ending == "unwritable":  # each cannot write another file
-        return "not written", doing.reason.rpartition(": ")[2]
+    if doing.ending in ("held", "unwritable"):
+        return {"held": "held back", "unwritable": "not written"}[doing.ending], doing.reason
     hint = hinted(told)
     told += f" ({hint})" * bool(hint)
     return (doing.ending, told or doing.reason) if doing.ending in situation.BAD else ("", "")

@@ -58,6 +58,11 @@ class Damaged(UserError):
 class Unwritable(OSError):
     """A file that cannot be written: the disk is full, the folder read-only, the quota used up."""
 
+    @classmethod
+    def of(cls, error: OSError, unnamed: Path | str) -> Unwritable:
+        """Any other error of the system's; ``unnamed`` is told where it names no file."""
+        return cls(error.errno, error.strerror or str(error), error.filename or str(unnamed))
+
 
 def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
     """Let ``write`` fill a temporary file beside ``path``, ``sync`` it, and rename it into place.
@@ -68,7 +73,7 @@ def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) ->
     temporary: Path | None = None
     try:
         folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=NEW, suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{NEW}{path.name}.", suffix=path.suffix)
         temporary = Path(name)
         os.close(handle)
         write(temporary)

@@ -1,35 +1,39 @@
-"""The process that trains, generates and measures the cells of one share: ``python -m bench.worker SUBMISSION INDEX TOKEN``.
+"""Trains, generates and measures the cells of one share, in a process of its own (:mod:`bench.begin`).
 
 Its supervisor starts it, and again if it dies (:mod:`bench.launch.supervisor`); how it ends is said by its exit code
-(:mod:`bench.launch.codes`).
+(:mod:`bench.launch.codes`), and why by a file (:func:`bench.launch.submission.write_end`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import formulations
 from bench import STARTED, checkpoint, effort, lease, pack, plan, setup, store, tuning, yardsticks
+from bench.cells import fail
 from bench.config import Cell
 from bench.control import Bench, Control
 from bench.device import DeviceLost, NoDevice, pick_device
+from bench.failure import Failure
 from bench.heart import Heart
 from bench.launch import submission as submissions
 from bench.launch import supervisor
-from bench.launch.codes import FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
+from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
 from bench.launch.gate import Gate
 from bench.memory import keep_freed_memory
 from bench.models.shape import Shape
 from bench.plan import Planned
 from bench.products import fast_products
-from bench.provenance import check_formulations
+from bench.provenance import check_formulations, check_inputs
 from bench.setup import Setup
 from bench.stages import Stages
 from bench.wording import label, many, place
@@ -38,23 +42,27 @@ from samplers.errors import UserError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one share; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.worker")
+    parser = argparse.ArgumentParser(prog="python -m bench.begin")
     parser.add_argument("submission", type=Path)
     parser.add_argument("index", type=int)
     parser.add_argument("token")
     parser.add_argument("--alone", action="store_true", help="one cell in a graph, whatever was asked for")
     args = parser.parse_args(argv)
     stages = Stages(STARTED)
+
+    def ended(code: int, error: BaseException) -> int:
+        submissions.write_end(args.submission, args.index, args.token, Failure.of(error))
+        return code
+
     try:
         submission = submissions.read(args.submission)
         with Heart(lease.Lease(submission, args.index, args.token), stages) as heart:
             return Worker(submission, args.index, heart, stages, args.alone).run()
     except UserError as error:
-        say(f"error: {error}")
-        return UNFIT if isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ else REFUSED
+        unfit = isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ
+        return ended(UNFIT if unfit else REFUSED, error)
     except OSError as error:
-        say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
-        return UNWRITABLE
+        return ended(UNWRITABLE, store.Unwritable.of(error, "a file"))
     except checkpoint.Stopped as stopped:
         say(str(stopped))
         return SAVED
@@ -64,6 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeviceLost as lost:
         say(f"the device is lost: {lost}")
         return LOST
+    except Exception as error:  # of no cell: it would come again
+        traceback.print_exc()
+        return ended(BROKEN, error)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What made a dataset unusable."""
+
+    error: Exception
+    failure: Failure
+    trace: str
 
 
 @dataclass(frozen=True)
@@ -90,18 +110,20 @@ class Worker:
             check_formulations(grid, cells)
             lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
             needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
-            ready = make_ready(grid, needed, device)
+            ready, faults = self.make_ready(needed, device)
+            check_inputs(self.submission.out, ready)
             lent = self.heart.lease
-            mine = [p for p in cells if lent.take(p.folder)]
-            if len(mine) < len(cells):
-                say(f"{many(len(cells) - len(mine), 'cell')} left to the worker that is there already")
-            for p in mine:
-                store.sweep(p.folder)
+            taken = [p for p in cells if lent.take(p.folder)]
+            if len(taken) < len(cells):
+                say(f"{many(len(cells) - len(taken), 'cell')} left to the worker that is there already")
             try:
-                groups = self.groups(mine)
+                for p in taken:
+                    store.sweep(p.folder)
+                for p in taken:
+                    if fault := faults.get(p.cell.dataset):
+                        fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
+                groups = self.groups([p for p in taken if p.cell.dataset in ready])
                 chosen = self.tune(groups, ready, device)
-                with self.stages("metrics"):
-                    yardsticks.save(self.submission.out, grid, ready)
             except BaseException:
                 self.release()
                 raise
@@ -111,9 +133,46 @@ class Worker:
         finally:
             self.release()
         if held:
-            say(f"error: {held}")
+            submissions.write_end(self.submission.folder, self.index, lent.token, held)
             return HELD
-        return FAILED if any(p.state == "failed" for p in self.looked(mine)) else SETTLED
+        return FAILED if any(p.state == "failed" for p in self.looked(taken)) else SETTLED
+
+    def make_ready(
+        self, datasets: Iterable[str], device: torch.device
+    ) -> tuple[dict[str, Setup], dict[str, Fault]]:
+        """Load every dataset that has something to do, so that a mistake in the last one is not found after hours; and what
+        was at fault with those that cannot be used.
+
+        Raises what was at fault if none can be, and it is a mistake of the user's or belongs to no cell.
+        """
+        out, grid = self.submission.out, self.submission.grid
+        ready: dict[str, Setup] = {}
+        faults: dict[str, Fault] = {}
+        lacking = yardsticks.lacking(out, grid) if self.index == 0 else []
+        for dataset in datasets:
+            say(f"{dataset}: making images and captions ready")
+            try:
+                made = setup.make(dataset, grid, device)
+                if dataset in lacking:
+                    with self.stages("metrics"):
+                        yardsticks.save(out, grid, {dataset: made})
+            except store.Unwritable:
+                raise
+            except Exception as error:
+                faults[dataset] = Fault(error, Failure.of(error), traceback.format_exc())
+                say(f"{dataset}: cannot be used: {faults[dataset].failure.message}")
+                continue
+            ready[dataset] = made
+            for line in made.remarks():
+                say(f"{dataset}: {line}")
+        share = self.submission.shares[self.index].cells
+        if (
+            faults
+            and not ready
+            and (not share or all(isinstance(f.error, UserError) for f in faults.values()))
+        ):
+            raise next(iter(faults.values())).error
+        return ready, faults
 
     def cells(self) -> list[Planned]:
         """The share's cells that are not at their end."""
@@ -174,7 +233,7 @@ class Worker:
         ready: dict[str, Setup],
         device: Any,
         chosen: Sequence[tuning.Tuning],
-    ) -> str | None:
+    ) -> Failure | None:
         """Run pack after pack; returns why cells were held back, if any were."""
         gate, held, grid = Gate(self.submission), 0, self.submission.grid
         control = Control(
@@ -209,7 +268,7 @@ class Worker:
                 except lease.Taken as taken:  # the others go on
                     say(str(taken))
                     free = [p for p in free if p.folder != taken.folder]
-        return f"{many(held, 'cell')} held back: {gate.reason}" if held else None
+        return Failure("Held", gate.reason, gate.cause) if held else None
 
 
 def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
@@ -217,22 +276,7 @@ def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
     return ready[cell.dataset].shape(cell.model, cell.images.resolution)
 
 
-def make_ready(grid: Any, datasets: Sequence[str] | dict[str, None], device: Any) -> dict[str, Setup]:
-    """Load every dataset that has something to do, so that a mistake in the last one is not found after hours."""
-    ready: dict[str, Setup] = {}
-    for dataset in datasets:
-        say(f"{dataset}: making images and captions ready")
-        ready[dataset] = setup.make(dataset, grid, device)
-        for line in ready[dataset].remarks():
-            say(f"{dataset}: {line}")
-    return ready
-
-
 def say(text: str) -> None:
     """A line in the share's log. A log that cannot be written stops nothing."""
     with suppress(OSError):
         print(text, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -57,13 +57,15 @@ class Failures:
 
 def failures(run: Run) -> Failures:
     """Gathered from the table, and from the status of each cell where the cells are there."""
-    causes: dict[str, list[tuple[Cell, dict[str, Any], Path | None]]] = {}
+    causes: dict[str, list[tuple[Cell, str, Path | None]]] = {}
     for cell, home in _cells(run, "failed"):
         kept = status(home) if home else {}
-        error = str(kept.get("error") or "the cause is not known")
-        causes.setdefault(str(kept.get("cause") or error), []).append((cell, kept | {"error": error}, home))
+        error = kept.get("error")
+        known = error if isinstance(error, dict) else {}
+        told = str(known.get("message") or "the cause is not known")
+        causes.setdefault(str(known.get("cause") or told), []).append((cell, told, home))
     made = [
-        Cause(" ".join(group[0][1]["error"].split()), tuple(c for c, _, _ in group), _story(group[0][2]))
+        Cause(" ".join(group[0][1].split()), tuple(c for c, _, _ in group), _story(group[0][2]))
         for group in sorted(causes.values(), key=lambda g: -len(g))
     ]
     diverged = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import lease, store
+from bench.failure import Failure
 from bench.launch import queue, slurm
 from bench.launch import submission as submissions
 from bench.launch.submission import Submission
@@ -37,13 +38,15 @@ HUNG_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Doing:
-    """One share: queued, running, or gone; ``ending`` and ``reason`` tell how it went."""
+    """One share: queued, running, or gone; ``ending`` and ``reason`` tell how it went, and ``cause`` is equal for reasons
+    that are alike."""
 
     submission: Submission
     index: int
     state: Literal["queued", "running", "gone"]
     ending: str = ""
     reason: str = ""
+    cause: str = ""
     job: str = ""
     node: str = ""
     silent: float = 0.0
@@ -110,9 +113,7 @@ def believed(submission: Submission) -> bool:
 def local(submission: Submission, index: int, driver: bool) -> Doing:
     """A share of this or another machine's own workers; ``driver`` tells whether its command lives."""
     kept = lease.state(submission, index)
-    doing = Doing(
-        submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", node=submission.host
-    )
+    doing = ended(submission, index, kept, node=submission.host)
     if doing.ending not in ("", "running"):
         return doing
     if doing.ending == "":
@@ -124,7 +125,7 @@ def local(submission: Submission, index: int, driver: bool) -> Doing:
 def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | None) -> Doing:
     """A share that was handed to Slurm as ``task``; ``seen`` is what squeue lists of it."""
     kept = lease.state(submission, index)
-    doing = Doing(submission, index, "gone", kept.get("state", ""), kept.get("reason") or "", task)
+    doing = ended(submission, index, kept, job=task)
     if seen is None or seen.state in OVER:
         if not task or doing.ending not in ("", "running"):
             return doing
@@ -135,6 +136,12 @@ def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | N
             return doing
         return running(replace(doing, node=seen.node), fading=False) or doing
     return replace(doing, state="queued", reason=seen.reason)
+
+
+def ended(submission: Submission, index: int, kept: dict[str, Any], **where: str) -> Doing:
+    """A share as its supervisor left it."""
+    failure = Failure.read(kept.get("error")) or Failure("", "", "")
+    return Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, **where)
 
 
 def running(doing: Doing, fading: bool) -> Doing | None:

@@ -14,10 +14,13 @@ from types import FrameType
 from typing import Any
 
 from bench import cells, confirm, lease, manifest, plan, status, store, sweep, yardsticks
+from bench.cells import Changed
 from bench.cli import Arguments
+from bench.failure import Failure
 from bench.launch import activity, local, queue, shares, slurm, snapshot
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
+from bench.launch.codes import Ending
 from bench.launch.follow import Follow
 from bench.launch.submission import MODES, Submission
 from bench.plan import Plan
@@ -35,7 +38,7 @@ SUBMISSIONS = 3
 """How often lost cells are submitted again while a command waits."""
 
 
-def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
+def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, again: bool = False) -> int:
     """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
     stages = Stages(started)
     check_plugins(planned)
@@ -53,7 +56,13 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
         return 0 if taken == len(submission.shares) else 1
     from bench import report  # imports pandas
 
-    return report.report(run_shares(planned, submission, new), stages, [submission])
+    try:
+        planned = run_shares(planned, submission, new)
+    except Changed:
+        if args.retry != "all" or again:
+            raise
+        return run(looked(planned), args, argv, started, again=True)  # those cells are marked now
+    return report.report(planned, stages, [submission])
 
 
 def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
@@ -113,7 +122,15 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
     again = [p for p in planned.cells if p.state in ended] if args.retry else []
+    if args.retry == "all":
+        again += [
+            p
+            for p in planned.cells
+            if p.state not in (*ended, *plan.BUSY) and (p.folder / cells.CHANGED).exists()
+        ]
     for p in again:
+        if (p.folder / cells.CHANGED).exists():
+            yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
         cells.retry(p.folder, args.retry or "failed")
     changed = {p.folder for p in again} | {file.parent.parent for file in damaged}
     look = plan.Looker(planned.out, planned.grid.evaluation)
@@ -256,18 +273,36 @@ def run_shares(planned: Plan, submission: Submission, new: bool, until: float | 
             display.say(status.counts(planned))
         follow = Follow(submission, display, pool.begun, pool.endings)
         pool.run(watch)
+    failures = {
+        index: pool.failures[index] or Failure("", ending, "") for index, ending in pool.endings.items()
+    }
     if {*pool.endings.values()} == {"refused"}:
         discard(submission, new)
-        raise UserError(str(pool.reasons[min(pool.reasons)]))
+        first = failures[min(failures)]
+        raise Changed(first.message) if first.kind == Changed.__name__ else UserError(first.message)
     if unwritable := [index for index, ending in sorted(pool.endings.items()) if ending == "unwritable"]:
-        raise UserError(str(pool.reasons[unwritable[0]]))
+        raise UserError(failures[unwritable[0]].message)
     if pool.stopping and pool.stopping != OVER:
         raise KeyboardInterrupt
     expected = ("settled", "failed", *(["saved"] if over else []))
-    ended = [(e, pool.reasons[i]) for i, e in sorted(pool.endings.items()) if e not in expected]
-    for ending, reason in dict.fromkeys(ended):
-        print(f"error: {reason or ending}", file=sys.stderr)
-    return looked(planned)
+    planned = looked(planned)
+    ended: dict[tuple[Ending, str], list[int]] = {}
+    for index, ending in sorted(pool.endings.items()):
+        if ending not in expected:
+            ended.setdefault((ending, failures[index].cause), []).append(index)
+    for (ending, _), alike in ended.items():
+        print(
+            f"error: {left_by(planned, submission, ending, alike)}{failures[alike[0]].message}",
+            file=sys.stderr,
+        )
+    return planned
+
+
+def left_by(planned: Plan, submission: Submission, ending: Ending, alike: Sequence[int]) -> str:
+    """``3 cells held back: `` or ``3 cells not run: ``: what workers that ended so have left behind."""
+    theirs = {cell for index in alike for cell in submission.shares[index].cells}
+    left = sum(p.state not in plan.ENDED for p in planned.cells if p.cell.id in theirs)
+    return f"{many(left, 'cell')} {'held back' if ending == 'held' else 'not run'}: " if left else ""
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Follow:
             self.beats()
 
     def lines(self, index: int) -> None:
-        """The complete lines that a worker has added to its log; its last sentence is told by the command itself."""
+        """The complete lines that a worker has added to its log."""
         try:
             with self.submission.log_file(index).open("rb") as log:
                 log.seek(self.read[index])
@@ -53,8 +53,7 @@ class Follow:
         whole, newline, _ = new.rpartition(b"\n")
         self.read[index] += len(whole) + len(newline)
         for line in whole.decode(errors="replace").splitlines():
-            if not line.startswith("error: "):
-                self.display.say(self.prefix(index) + line)
+            self.display.say(self.prefix(index) + line)
 
     def beats(self) -> None:
         """The share of all cells that is done, and what the first worker is at."""

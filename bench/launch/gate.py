@@ -8,6 +8,7 @@ from functools import cached_property
 
 from bench import lease
 from bench.config import Cell
+from bench.failure import Failure
 from bench.launch.submission import Submission
 from bench.plan import cells_of
 
@@ -16,10 +17,10 @@ ALIKE = 3
 
 
 class Gate:
-    """Asked before a pack begins; ``reason`` tells why the last cell was held."""
+    """Asked before a pack begins; ``reason`` tells why the last cell was held, and ``cause`` is that of the failures."""
 
     def __init__(self, submission: Submission) -> None:
-        self.submission, self.reason = submission, ""
+        self.submission, self.reason, self.cause = submission, "", ""
         self.canaries = {cell for share in submission.shares if share.canary for cell in share.cells}
 
     @cached_property
@@ -34,6 +35,7 @@ class Gate:
         for cause in sorted(set(failures.values())):
             alike = [other for other, why in failures.items() if why == cause]
             kinds = Counter(self.formulations.get(other, "") for other in alike)
+            self.cause = cause
             everywhere = len(kinds) >= min(ALIKE, len(set(self.formulations.values())))
             if everywhere and len(alike) >= ALIKE:
                 self.reason = f"{len(alike)} cells failed alike: {self.error(alike[0])}"
@@ -44,7 +46,7 @@ class Gate:
                 return True
         canaries = {self.formulations[other] for other in self.canaries & failures.keys()}
         if cell.formulation in canaries and cell.id not in self.canaries:
-            self.reason = f"the canary of {cell.formulation} failed"
+            self.reason, self.cause = f"the canary of {cell.formulation} failed", "canary"
             return True
         return False
 
@@ -57,4 +59,5 @@ class Gate:
     def error(self, cell: str) -> str:
         """The sentence of a failure."""
         status = lease.read(self.submission.out / "cells" / cell / "status.json")
-        return str(status.get("error", "see --status"))
+        failure = Failure.read(status.get("error"))
+        return failure.message if failure else "see --status"

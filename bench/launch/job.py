@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench import places
 from bench.launch import submission as submissions
 from bench.launch.supervisor import Supervisor
 
@@ -27,6 +28,9 @@ class Entry:
     def __call__(self, position: int) -> None:
         """Bring the share at ``position`` to its end, or be requeued. Exits with 1 if it did not settle."""
         submission = submissions.read(Path(self.folder))
+        places.settle(
+            lambda text: print(text, flush=True)
+        )  # a node may have less than where it was submitted
         job = os.environ["SLURM_JOB_ID"]
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         supervisor = Supervisor(submission, self.shares[position], os.environ, restart, task_name())
@@ -38,8 +42,8 @@ class Entry:
         again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)
         if again and ending == "unfit" and (node := os.environ.get("SLURMD_NODENAME")):
             ask("scontrol", "update", f"jobid={job}", f"ExcNodeList={node}")
-        if again:
-            print(f"requeued: {supervisor.reason}", flush=True)
+        if supervisor.failure:
+            print(f"{'requeued' if again else ending}: {supervisor.failure.message}", flush=True)
         sys.exit(0 if again or ending in ("settled", "fenced") else 1)
 
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from glob import glob
 
+from bench.failure import Failure
 from bench.launch.codes import Ending
 from bench.launch.submission import Execution, Submission
 from bench.launch.supervisor import Supervisor
@@ -64,7 +65,7 @@ class Pool:
     def __init__(self, submission: Submission) -> None:
         self.submission = submission
         self.endings: dict[int, Ending] = {}
-        self.reasons: dict[int, str | None] = {}
+        self.failures: dict[int, Failure | None] = {}
         self.running: dict[int, Supervisor] = {}
         self.stopping: str | None = None
         self.threads: list[threading.Thread] = []
@@ -121,5 +122,5 @@ class Pool:
             if self.stopping is not None:
                 supervisor.stop(self.stopping)
             self.endings[share] = supervisor.run()
-            self.reasons[share] = supervisor.reason
+            self.failures[share] = supervisor.failure
             del self.running[share]

@@ -4,6 +4,7 @@
     DIR/submissions/ID/jobs.json            what Slurm answered to sbatch
     DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
     DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
+    DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell
     DIR/submissions/ID/share-0003.log       what the worker printed
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
     DIR/submissions/ID/cancelled            nobody starts or requeues it any more
@@ -18,12 +19,14 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from bench import store
 from bench.config import Grid, full, restore
+from bench.failure import Failure
 from samplers.errors import UserError
 
 Executor = Literal["local", "slurm"]
@@ -106,9 +109,24 @@ class Submission:
         """Where a share's worker writes its heartbeat."""
         return self.folder / f"beat-{index:04}.json"
 
+    def end_file(self, index: int) -> Path:
+        """Where a share's worker notes why it ended."""
+        return end_file(self.folder, index)
+
     def log_file(self, index: int) -> Path:
         """What a share's worker printed."""
         return self.folder / f"share-{index:04}.log"
+
+
+def end_file(folder: Path, index: int) -> Path:
+    """Where a worker of the submission in ``folder`` notes why it ended."""
+    return folder / f"end-{index:04}.json"
+
+
+def write_end(folder: Path, index: int, token: str, failure: Failure) -> None:
+    """Note why a worker ends. On a disk that takes nothing more its exit code has to do."""
+    with suppress(OSError):
+        store.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
 
 
 def new(

@@ -17,10 +17,12 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from bench import cells, lease, store
+from bench.failure import Failure
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
 from bench.launch.submission import Submission
@@ -59,7 +61,7 @@ class Supervisor:
         )  # the progress that this start found, and how many before it made none
         self.begun = time.monotonic()
         self.stopping: str | None = None
-        self.reason: str | None = None  # of the ending, should its file not be written
+        self.failure: Failure | None = None  # of the ending, should its file not be written
         # of a kind whose put() may be interrupted by a signal handler that calls it, too
         self.changed: SimpleQueue[None] = SimpleQueue()
 
@@ -73,10 +75,9 @@ class Supervisor:
         try:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written
-            why = f"{error.filename or self.submission.folder}: {error.strerror or error}"
-            return self.write("unwritable", why)
+            return self.write("unwritable", Failure.of(store.Unwritable.of(error, self.submission.folder)))
         except UserError as error:  # the code is not what was submitted
-            return self.write("refused", str(error))
+            return self.write("refused", Failure.of(error))
 
     def _run(self) -> Ending:
         before = lease.state(self.submission, self.index)
@@ -85,10 +86,9 @@ class Supervisor:
         self.found = progress = self.progress()
         self.fruitless = before.get("fruitless", 0) if before.get("progress") == progress else 0
         if self.fruitless >= FRUITLESS:
-            return self.write(
-                "refused",
-                f"{before.get('reason') or 'ended'}, {self.fruitless} times in a row without progress",
-            )
+            found = Failure.read(before.get("error")) or Failure("Fruitless", "ended", "fruitless")
+            times = f"{found.message}, {self.fruitless} times in a row without progress"
+            return self.write("refused", replace(found, message=times))
         deaths, begun = 0, self.write("running", None)
         if begun in ("fenced", "unwritable"):
             return begun
@@ -104,7 +104,7 @@ class Supervisor:
             time.sleep(deaths - 1)
             if deaths >= DEATHS:
                 if not self.blame(code):
-                    return self.write("killed", f"the worker {died_of(code)}")
+                    return self.write("killed", killed(code))
                 deaths = 0
         return self.end("saved")
 
@@ -112,11 +112,12 @@ class Supervisor:
         """Run the worker once; returns its exit code, negative for a signal. Raises :class:`UserError` if its code has
         been changed."""
         snapshot.verify(self.submission)
+        self.submission.end_file(self.index).unlink(missing_ok=True)
         argv = [
             sys.executable,
             "-u",  # a line that a full disk does not take is lost, and not tried again at the end
             "-m",
-            "bench.worker",
+            "bench.begin",
             str(self.submission.folder),
             str(self.index),
             self.token,
@@ -159,27 +160,36 @@ class Supervisor:
         """Mark the cells that the worker was at as failed; returns them."""
         at = lease.read(self.submission.beat_file(self.index)).get("cells", [])
         tail = last_lines(self.submission.log_file(self.index), 20)
-        sentence = f"the worker {died_of(code)} {DEATHS} times at this cell"
+        failure = killed(code, f" {DEATHS} times at this cell")
         for cell in at:
             folder, evaluation = self.submission.out / "cells" / cell, self.submission.grid.evaluation.id
-            cells.fail(folder, sentence, f"{sentence}\n\n{tail}\n", f"killed{code}", evaluation)
-            failed(self.submission, cell, f"killed{code}")
+            cells.fail(folder, failure, f"{failure.message}\n\n{tail}\n", evaluation)
+            failed(self.submission, cell, failure.cause)
         self.submission.beat_file(self.index).unlink(missing_ok=True)
         return list(at)
 
     def end(self, ending: Ending) -> Ending:
         """Write how it ended, with the reason that the worker gave."""
-        reason, lasted = self.stopping, time.monotonic() - self.begun
+        failure = Failure("Stopped", self.stopping, "stopped") if self.stopping else None
+        lasted = time.monotonic() - self.begun
         if ending == "unfit" or (ending == "saved" and lasted > self.submission.execution.checkpoint):
             self.fruitless += 1  # if it made progress, the next start sees that
-        if ending in ("held", "refused", "unwritable", "unfit"):
-            none = f"{self.submission.out} cannot be written" if ending == "unwritable" else None
-            reason = error_of(self.submission.log_file(self.index), none)
-        return self.write(ending, reason)
+        if ending in ("held", "broken", "refused", "unwritable", "unfit"):
+            failure = self.told(ending)
+        return self.write(ending, failure)
 
-    def write(self, ending: Ending | str, reason: str | None) -> Ending:
+    def told(self, ending: Ending) -> Failure:
+        """Why the worker ended, as it noted; where it could not, what is known."""
+        kept = lease.read(self.submission.end_file(self.index))
+        found = Failure.read(kept) if kept.get("token") == self.token else None
+        if ending == "unwritable":
+            return found or Failure("Unwritable", f"{self.submission.out} cannot be written", "unwritable")
+        log = shlex.quote(str(self.submission.log_file(self.index)))
+        return found or Failure("Unknown", f"see {log}", "unknown")
+
+    def write(self, ending: Ending | str, failure: Failure | None) -> Ending:
         """Write the share's state, unless a newer supervisor has."""
-        self.reason = reason
+        self.failure = failure
         if lease.state(self.submission, self.index).get("restart", -1) > self.restart:
             return "fenced"
         state = {
@@ -189,7 +199,7 @@ class Supervisor:
             "pid": os.getpid(),
             "job": self.job,
             "state": ending,
-            "reason": reason,
+            "error": failure and asdict(failure),
             "progress": self.found,
             "fruitless": self.fruitless,
         }
@@ -226,10 +236,9 @@ def died_of(code: int) -> str:
     return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def error_of(log: Path, none: str | None = None) -> str:
-    """The sentence with which a worker refused, or ``none``."""
-    lines = [line for line in last_lines(log, 50).splitlines() if line.startswith("error: ")]
-    return lines[-1].removeprefix("error: ") if lines else none or f"see {shlex.quote(str(log))}"
+def killed(code: int, often: str = "") -> Failure:
+    """The failure of a worker that died."""
+    return Failure("Killed", f"the worker {died_of(code)}{often}", f"killed{code}")
 
 
 def last_lines(log: Path, count: int) -> str:

@@ -203,7 +203,7 @@ def test_failures_are_grouped_by_cause(tmp_path: Path) -> None:
     for name, cause in (("rf", "aa"), ("eps/linear", "aa"), ("v/cos", "bb")):
         kept = json.loads((homes[name] / "status.json").read_text())
         (homes[name] / "status.json").write_text(
-            json.dumps(kept | {"cause": cause, "error": f"E:\n in {cause}"})
+            json.dumps(kept | {"error": {"kind": "E", "message": f"E:\n in {cause}", "cause": cause}})
         )
     (homes["rf"] / "error.txt").write_text(STORY)
     made = failures.failures(run.read(out))

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from bench import cells, plan, store
 from bench.config import Grid, Training, full
+from bench.failure import Failure
 from bench.launch import arrays, queue
 from bench.launch import submission as submissions
 from bench.launch.submission import Execution, Share, Submission
@@ -56,10 +58,11 @@ def begin(
 
 
 def supervised(
-    submission: Submission, index: int, state: str, reason: str | None = None, **beat: Any
+    submission: Submission, index: int, state: str, reason: str = "", cause: str = "", **beat: Any
 ) -> None:
     """What a share's supervisor and worker write."""
-    kept = {"token": f"t{index}", "host": "here", "pid": 4711, "state": state, "reason": reason}
+    kept: dict[str, Any] = {"token": f"t{index}", "host": "here", "pid": 4711, "state": state}
+    kept["error"] = asdict(Failure("Any", reason, cause)) if reason else None
     store.write_json(submission.state_file(index), kept)
     if beat:
         usual = {
@@ -113,4 +116,4 @@ def fail(out: Path, number: int, error: str, where: str, cause: str) -> None:
         "           ~~^~~\n"
         f"{error}\n"
     )
-    cells.fail(put(out, number, "failed"), error, trace, cause, "any")
+    cells.fail(put(out, number, "failed"), Failure(error.partition(":")[0], error, cause), trace, "any")

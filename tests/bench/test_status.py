@@ -183,9 +183,9 @@ def test_local_endings(
     supervised(made, 0, "saved", "SIGTERM")
     supervised(made, 1, "killed", "the worker was killed by SIGKILL (out of memory?)")
     made.log_file(1).write_text("one\ntwo\nthree\nfour\nfive\n")
-    supervised(made, 2, "held", "1 cell held back: 3 cells failed alike: no")
-    supervised(made, 3, "held", "7 cells held back: 3 cells failed alike: no")
-    supervised(made, 4, "unwritable", "cells/x: No space left on device")
+    supervised(made, 2, "held", "3 cells failed alike: no", "1")
+    supervised(made, 3, "held", "4 cells failed alike: no", "1")
+    supervised(made, 4, "unwritable", "cells/x: No space left on device", "errno28")
     supervised(made, 5, "settled")
     put(out, 0, "stale")
     put(out, 5, "trained")
@@ -207,7 +207,7 @@ def test_local_endings(
         "  | four\n"
         "  | five\n"
         "  run/submissions/1/share-0001.log\n"
-        "1 cell not written: No space left on device\n"
+        "1 cell not written: cells/x: No space left on device\n"
         "  rf seed 1\n"
         "next: without --status the same command goes on with 7 cells\n"
     )

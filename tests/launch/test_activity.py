@@ -50,7 +50,14 @@ def by(submission: Submission, pid: int, host: str | None = None) -> Submission:
 def writes(made: Submission, state: str = "running", ago: float = 0.0, reason: str | None = None) -> None:
     """What a supervisor writes, so many seconds ago."""
     stamp = {**lease.stamp(), "clock": time.monotonic() - ago}
-    kept = {"token": "mine", "state": state, "restart": 0, "pid": os.getpid(), "reason": reason, **stamp}
+    kept = {
+        "token": "mine",
+        "state": state,
+        "restart": 0,
+        "pid": os.getpid(),
+        "error": {"kind": "Any", "message": reason, "cause": "any"} if reason else None,
+        **stamp,
+    }
     store.write_json(made.state_file(0), kept)
 
 

@@ -41,7 +41,8 @@ def test_three_failures_alike_hold_their_formulation(found: Found) -> None:
     supervisor.failed(made, cells["eps", 3].id, "cafe0000")
     held = {formulation for (formulation, _), cell in cells.items() if gate.holds(cell)}
     assert held == {"eps"}, "also in a worker that began before"
-    store.write_json(made.out / "cells" / cells["eps", 0].id / "status.json", {"error": "ValueError: no"})
+    error = {"kind": "ValueError", "message": "ValueError: no", "cause": "cafe0000"}
+    store.write_json(made.out / "cells" / cells["eps", 0].id / "status.json", {"error": error})
     assert gate.holds(cells["eps", 4])
     assert gate.reason == "3 cells of eps/linear failed alike: ValueError: no"
 

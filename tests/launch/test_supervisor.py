@@ -36,6 +36,8 @@ for cell in act.get("leaves", []):
     (folder.parent.parent / "cells" / cell).mkdir(parents=True, exist_ok=True)
     tempfile.mkstemp(".safetensors", ".checkpoint-1.safetensors.", folder.parent.parent / "cells" / cell)
 print(act.get("says", ""))
+if "ends" in act:
+    (folder / f"end-{int(index):04}.json").write_text(json.dumps({"token": token, **act["ends"]}))
 if "waits" in act:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(act["waits"]))
     (folder / "waiting").touch()
@@ -45,6 +47,7 @@ if "signal" in act:
     os.kill(os.getpid(), act["signal"])
 sys.exit(act.get("exit", 0))
 """
+ENDS = {"kind": "NoDevice", "message": "no such device", "cause": "abc"}
 KILLED: dict[str, Any] = {"signal": signal.SIGKILL}
 Scripted = Callable[..., Submission]
 
@@ -55,7 +58,7 @@ def scripted(submit: Callable[..., Submission], tmp_path: Path, monkeypatch: pyt
     package = tmp_path / "checkout" / "bench"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "worker.py").write_text(WORKER)
+    (package / "begin.py").write_text(WORKER)
     monkeypatch.setattr(snapshot, "ROOT", package.parent)
 
     def make(*script: dict[str, Any]) -> Submission:
@@ -122,7 +125,8 @@ def test_after_the_fourth_death_the_cell_at_hand_has_failed_and_the_others_go_on
     assert starts(made) == ["", "", "--alone", "--alone", ""]
     status = store.read_object(made.out / "cells" / "b" / "status.json")
     assert status["state"] == "failed"
-    assert status["error"] == "the worker was killed by SIGKILL (out of memory?) 4 times at this cell"
+    told = "the worker was killed by SIGKILL (out of memory?) 4 times at this cell"
+    assert status["error"] == {"kind": "Killed", "message": told, "cause": "killed-9"}
     assert "its last words" in (made.out / "cells" / "b" / "error.txt").read_text()
     assert [p.name for p in (made.folder / "failures").iterdir()] == ["killed-9.b"]
     assert not (made.out / "cells" / "a").exists()
@@ -140,25 +144,36 @@ def test_code_that_is_not_what_was_submitted_is_never_started(how: str, scripted
     boss = Supervisor(made, 0, {})
     assert boss.run() == "refused"
     assert starts(made) == []
-    assert ("has been changed" if how == "edited" else "can be written by others") in str(boss.reason)
+    assert ("has been changed" if how == "edited" else "can be written by others") in str(boss.failure)
 
 
 def test_a_worker_that_dies_before_it_is_at_a_cell_is_given_up(scripted: Scripted) -> None:
     made = scripted(*[{"exit": 1}] * 4)
     assert Supervisor(made, 0, {}).run() == "killed"
     assert len(starts(made)) == 4
-    assert lease.state(made, 0)["reason"] == "the worker ended with exit code 1"
+    assert lease.state(made, 0)["error"]["message"] == "the worker ended with exit code 1"
 
 
 @pytest.mark.parametrize("code", sorted(codes.ENDINGS))
 def test_an_exit_code_is_an_ending(code: int, scripted: Scripted) -> None:
-    made = scripted({"exit": code, "says": "some line\nerror: the reason"})
+    made = scripted({"exit": code, "says": "error: not the reason", "ends": ENDS})
     assert Supervisor(made, 0, {}).run() == codes.ENDINGS[code]
     assert starts(made) == [""]
     kept = lease.state(made, 0)
     assert kept["state"] == codes.ENDINGS[code]
-    spoken = codes.ENDINGS[code] in ("held", "refused", "unwritable", "unfit")
-    assert kept["reason"] == ("the reason" if spoken else None)
+    spoken = codes.ENDINGS[code] in ("held", "broken", "refused", "unwritable", "unfit")
+    assert kept["error"] == (ENDS if spoken else None)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_worker_that_could_not_note_why_it_ended(stale: bool, scripted: Scripted) -> None:
+    """What another attempt noted is not taken for its reason."""
+    made = scripted({"exit": codes.UNWRITABLE}, {"exit": codes.REFUSED})
+    for index, words in enumerate((f"{made.out} cannot be written", f"see {made.log_file(0)}")):
+        if stale:
+            store.write_json(made.end_file(0), {"token": "another's", **ENDS})
+        Supervisor(made, 0, {}, restart=index).run()
+        assert lease.state(made, 0)["error"]["message"] == words
 
 
 def test_asked_to_stop_it_asks_the_worker_once_and_waits(scripted: Scripted) -> None:
@@ -172,7 +187,7 @@ def test_asked_to_stop_it_asks_the_worker_once_and_waits(scripted: Scripted) -> 
     assert endings == ["saved"]
     assert starts(made) == [""]
     kept = lease.state(made, 0)
-    assert (kept["state"], kept["reason"]) == ("saved", "SIGTERM")
+    assert (kept["state"], kept["error"]["message"]) == ("saved", "SIGTERM")
 
 
 def test_a_worker_that_dies_of_the_request_to_stop_is_not_started_again(scripted: Scripted) -> None:
@@ -223,10 +238,10 @@ def test_a_newer_restart_takes_the_share_from_an_older_one(scripted: Scripted) -
 
 def test_starts_that_make_no_progress_end(scripted: Scripted) -> None:
     """On nodes without the device that was asked for: three, and then it is refused with the reason."""
-    made = scripted(*[{"exit": codes.UNFIT, "says": "error: no such device"}] * 3)
+    made = scripted(*[{"exit": codes.UNFIT, "ends": ENDS}] * 3)
     found = [Supervisor(made, 0, {}, restart).run() for restart in range(4)]
     assert found == ["unfit", "unfit", "unfit", "refused"]
-    assert lease.state(made, 0)["reason"] == "no such device, 3 times in a row without progress"
+    assert lease.state(made, 0)["error"]["message"] == "no such device, 3 times in a row without progress"
     assert len(starts(made)) == 3
 
 
@@ -255,7 +270,8 @@ def test_where_no_log_can_be_written_it_ends_with_the_reason(scripted: Scripted)
     made.log_file(0).mkdir()
     boss = Supervisor(made, 0, {})
     assert boss.run() == "unwritable"
-    assert boss.reason == f"{made.log_file(0)}: Is a directory"
+    assert boss.failure
+    assert boss.failure.message == f"{made.log_file(0)}: Is a directory"
     assert lease.state(made, 0)["state"] == "unwritable"
     assert starts(made) == []
 

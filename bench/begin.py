@@ -1,0 +1,30 @@
+"""The process of a worker: ``python -m bench.begin SUBMISSION INDEX TOKEN``. It tells why torch cannot be loaded, if so."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from bench.failure import Failure
+from bench.launch import submission as submissions
+from bench.launch.codes import BROKEN
+
+
+def main() -> int:
+    """Load what a worker needs, and be one; returns the exit code. What cannot be loaded is noted as the reason."""
+    try:
+        from bench import worker
+    except (
+        Exception
+    ) as error:  # too little address space, a library of another version, a full or broken disk
+        traceback.print_exc()
+        found = Failure.of(error)
+        told = Failure(found.kind, f"the worker cannot be loaded: {found.message}", found.cause)
+        submissions.write_end(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], told)
+        return BROKEN
+    return worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ME, OTHER = 61001, 61002
 """Numbers of users that this machine does not have."""
 READS = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
-"""They may read everything, so that they find Python and these packages in root's home too. What they may write is theirs."""
+"""They may read everything, so that they find Python in the home of root too. What they may write is theirs."""
 
 
 def run(

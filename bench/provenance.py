@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import formulations
-from bench import store
+from bench import lease, store
 from bench.cells import CHANGED, Changed
 from bench.config import Grid
 from bench.failure import Failure
@@ -67,7 +67,7 @@ def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
     for dataset, folder in planned_cells(out):
         if dataset not in ready or not trained(folder):
             continue
-        kept, setup = store.read_object(folder / "config.json"), ready[dataset]
+        kept, setup = lease.read(folder / "config.json"), ready[dataset]
         now = {"the images or captions": setup.data.digest, "the text encoder": setup.text_name}
         was = (kept.get("data"), kept.get("text_encoder"))
         differs = [what for (what, here), before in zip(now.items(), was, strict=True) if before != here]
@@ -92,17 +92,16 @@ def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
 def planned_cells(out: Path) -> Iterator[tuple[str, Path]]:
     """The cells of the plans in a run folder, each with its dataset."""
     for name in ("grid.json", "confirm.json"):
-        if (out / name).exists():
-            for cell in store.read_object(out / name).get("cells", []):
-                yield cell["dataset"], out / "cells" / cell["cell"]
+        for cell in lease.read(out / name).get("cells", []):
+            yield cell["dataset"], out / "cells" / cell["cell"]
 
 
 def trained(folder: Path) -> bool:
-    """Whether a cell has a training that its data have entered."""
-    if not (folder / "config.json").exists():
+    """Whether a cell has a training that its data have entered. One whose files are damaged is trained again."""
+    if "data" not in lease.read(folder / "config.json"):
         return False
-    done = (folder / "status.json").exists() and store.read_object(folder / "status.json").get("state")
-    return done in ("trained", "diverged") or bool(store.checkpoint_steps(folder))
+    done = lease.read(folder / "status.json").get("state") in ("trained", "diverged")
+    return done or bool(store.checkpoint_steps(folder))
 
 
 def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:

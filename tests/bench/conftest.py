@@ -87,7 +87,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(self: Pool, watch: Callable[[], None]) -> dict[int, Ending]:
         for index in range(len(self.submission.shares)):
-            self.endings[index] = Supervisor(self.submission, index, {}).run()
+            boss = Supervisor(self.submission, index, {})
+            self.endings[index] = boss.run()
+            self.failures[index] = boss.failure
         watch()
         return self.endings
 

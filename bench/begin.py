@@ -18,10 +18,9 @@ def main() -> int:
     except (
         Exception
     ) as error:  # too little address space, a library of another version, a full or broken disk
-        traceback.print_exc()
         found = Failure.of(error)
         told = Failure(found.kind, f"the worker cannot be loaded: {found.message}", found.cause)
-        submissions.write_end(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], told)
+        submissions.write_end(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], told, traceback.format_exc())
         return BROKEN
     return worker.main()
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from bench import lease, situation, store
 from bench.failure import Failure
+from bench.launch import submission as submissions
 from bench.launch.activity import Doing
 from bench.launch.supervisor import last_lines
 from bench.plan import Plan, Planned, State
@@ -186,7 +187,9 @@ def left(now: Situation) -> list[str]:
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     for (word, _), group in ordered[:CAUSES]:
         _, doing, why = group[0]
-        log = log_of(doing) if word in ("lost", "killed", "broken", "not written") else None
+        log = log_of(doing) if word in ("lost", "killed", "not written") else None
+        if word == "broken":
+            log = submissions.error_file(doing.submission.folder, doing.index)
         story = [line for line in last_lines(log, TAIL).splitlines() if line.strip()] if log else []
         lines += block(word, [p for p, *_ in group], why, now.plan, story, [log] if log else [])
     if rest := ordered[CAUSES:]:

@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     stages = Stages(STARTED)
 
-    def ended(code: int, error: BaseException) -> int:
-        submissions.write_end(args.submission, args.index, args.token, Failure.of(error))
+    def ended(code: int, error: BaseException, trace: str = "") -> int:
+        submissions.write_end(args.submission, args.index, args.token, Failure.of(error), trace)
         return code
 
     try:
@@ -73,8 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"the device is lost: {lost}")
         return LOST
     except Exception as error:  # of no cell: it would come again
-        traceback.print_exc()
-        return ended(BROKEN, error)
+        return ended(BROKEN, error, traceback.format_exc())
 
 
 @dataclass(frozen=True)

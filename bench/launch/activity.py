@@ -138,10 +138,12 @@ def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | N
     return replace(doing, state="queued", reason=seen.reason)
 
 
-def ended(submission: Submission, index: int, kept: dict[str, Any], **where: str) -> Doing:
+def ended(
+    submission: Submission, index: int, kept: Mapping[str, Any], job: str = "", node: str = ""
+) -> Doing:
     """A share as its supervisor left it."""
     failure = Failure.read(kept.get("error")) or Failure("", "", "")
-    return Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, **where)
+    return Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, job, node)
 
 
 def running(doing: Doing, fading: bool) -> Doing | None:

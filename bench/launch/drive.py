@@ -26,7 +26,7 @@ from bench.launch.submission import MODES, Submission
 from bench.plan import Plan
 from bench.progress import Display
 from bench.stages import Stages
-from bench.wording import many, place
+from bench.wording import many, place, short
 from samplers.errors import UserError
 from samplers.plugin import text_behind
 
@@ -291,10 +291,10 @@ def run_shares(planned: Plan, submission: Submission, new: bool, until: float | 
         if ending not in expected:
             ended.setdefault((ending, failures[index].cause), []).append(index)
     for (ending, _), alike in ended.items():
-        print(
-            f"error: {left_by(planned, submission, ending, alike)}{failures[alike[0]].message}",
-            file=sys.stderr,
-        )
+        trace = submissions.error_file(submission.folder, alike[0])
+        where = f" (see {short(trace)})" if ending == "broken" and trace.exists() else ""
+        told = left_by(planned, submission, ending, alike) + failures[alike[0]].message
+        print(f"error: {told}{where}", file=sys.stderr)
     return planned
 
 

@@ -5,6 +5,7 @@
     DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
     DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
     DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell
+    DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
     DIR/submissions/ID/share-0003.log       what the worker printed
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
     DIR/submissions/ID/cancelled            nobody starts or requeues it any more
@@ -123,9 +124,16 @@ def end_file(folder: Path, index: int) -> Path:
     return folder / f"end-{index:04}.json"
 
 
-def write_end(folder: Path, index: int, token: str, failure: Failure) -> None:
+def error_file(folder: Path, index: int) -> Path:
+    """Where a worker of the submission in ``folder`` leaves the traceback of an error that belongs to no cell."""
+    return folder / f"error-{index:04}.txt"
+
+
+def write_end(folder: Path, index: int, token: str, failure: Failure, trace: str = "") -> None:
     """Note why a worker ends. On a disk that takes nothing more its exit code has to do."""
     with suppress(OSError):
+        if trace:
+            store.write_text(error_file(folder, index), trace, sync=False)
         store.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
 
 

@@ -68,25 +68,25 @@ def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def not_separable(model: TwoWay, higher_is_better: bool) -> NDArray[np.bool_]:
     """``[..., F]``: True for the formulations that are not separated from the best, the best in the sample among them.
 
-    ``se_ij^2 = (v_i + v_j) / S``, and ``v_i`` is a formulation's moderated variance or the pooled one, whichever is larger.
-    Of many formulations some look too quiet by chance; without that bound they would separate the best too often where the
-    noise is unequal (``python -m analysis.calibrate``).
+    ``se_ij^2 = (v_i + v_j) / R``, and ``v_i`` is the largest of a formulation's own variance, the moderated and the pooled one.
+    Of many formulations some look too quiet by chance, and moderation takes the noisy ones for quieter than they are; either
+    would separate the best too often where the noise is unequal (``python -m analysis.calibrate``).
     """
     sign = 1.0 if higher_is_better else -1.0
     better_by = sign * (model.means[..., None, :] - model.means[..., :, None])
     if len(model.names) == 1:
         return np.ones(model.means.shape, dtype=bool)
-    noise = np.maximum(model.moderated, model.variance[..., None])
-    error = np.sqrt((noise[..., None, :] + noise[..., :, None]) / len(model.seeds))
+    noise = np.maximum(np.maximum(model.moderated, model.own), model.variance[..., None])
+    error = np.sqrt((noise[..., None, :] + noise[..., :, None]) / model.replicates)
     return np.asarray(~np.any(better_by > _quantile(model)[..., None, None] * error, axis=-1))
 
 
 def gap(model: TwoWay) -> NDArray[np.float64]:
-    """``[...]``: the smallest difference from the best that separates two formulations, ``d sqrt(2 v / S)`` with the pooled
+    """``[...]``: the smallest difference from the best that separates two formulations, ``d sqrt(2 v / R)`` with the pooled
     variance ``v``; NaN for one formulation."""
     if len(model.names) == 1:
         return model.variance
-    return _quantile(model) * np.sqrt(2 * model.variance / len(model.seeds))
+    return _quantile(model) * np.sqrt(2 * model.variance / model.replicates)
 
 
 def _quantile(model: TwoWay) -> NDArray[np.float64]:
@@ -94,15 +94,18 @@ def _quantile(model: TwoWay) -> NDArray[np.float64]:
     return np.asarray(np.vectorize(critical, otypes=[float])(len(model.names), np.maximum(df, 1.0)))
 
 
-def seeds_needed(difference: float, variance: float, k: int, most: int = 1000) -> int | None:
-    """The fewest seeds S with ``d(k, (k-1)(S-1)) sqrt(2 variance / S) <= difference``; None if more than ``most``.
+def seeds_needed(
+    difference: float, variance: float, k: int, most: int = 1000, datasets: float = 1.0
+) -> int | None:
+    """The fewest seeds S with ``d(k, (k-1)(S-1)D) sqrt(2 variance / S) <= difference``; None if more than ``most``.
 
-    ``variance`` is the noise ``e`` of one formulation and seed. With S seeds a true difference of that size is separated in
-    about half of all runs.
+    ``variance`` is the noise ``e`` of one formulation and seed, of every dataset, and D the number of ``datasets``, as
+    far as they contribute to it. With S seeds a true difference of that size is separated in about half of all runs.
     """
 
     def enough(seeds: int) -> bool:
-        return critical(k, (k - 1) * (seeds - 1)) * math.sqrt(2 * variance / seeds) <= difference
+        df = max((k - 1) * (seeds - 1) * datasets, 1.0)
+        return critical(k, df) * math.sqrt(2 * variance / seeds) <= difference
 
     if not (difference > 0 and enough(most)):
         return None

@@ -147,7 +147,8 @@ def _positions(count: int, spread: float) -> Hits:
         for i in range(simulations):
             measured, reference = simulate.points(rng, count, seeds, spread)
             true, _ = positions(fronts(np.moveaxis(reference, 0, 2), maximise).mean(axis=(0, 1)))
-            found = stability(measured, [""] * count, maximise, draws=200, seed=i)
+            rank = fronts(np.moveaxis(measured, 0, 2), maximise).mean(axis=(0, 1))
+            found = stability([measured], [""] * count, maximise, rank, draws=200, seed=i)
             held.append(np.mean((found.low <= true) & (true <= found.high)))
         return np.array(held)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from . import schema, uncertainty, wide
+from .blocks import seed_count
 from .effects import Effects, Factor, effects
 from .notes import HEADINGS, provisional_lines
 from .pending import settled
@@ -62,9 +63,10 @@ def tables(run: Run) -> list[Table]:
     for response in uncertainty.responses(table):
         if response.name != "rank" and response.name not in table.values:
             continue
-        values = table.by_seed(response.name, response.log)
-        values.index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
-        found = effects(values)
+        blocks = table.blocks(response.name)
+        blocks = blocks.relative() if response.log else blocks
+        index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
+        found = effects(replace(blocks, table=blocks.table.set_axis(index, axis=0)))
         if found is not None:
             made += [_table(found, factor, response, lines) for factor in found.factors]
     if not made:
@@ -108,13 +110,13 @@ def _table(found: Effects, factor: Factor, response: Response, lines: list[str])
 
 def _notes(found: Effects) -> list[str]:
     if not found.variance > 0:
-        return [f"effect: the same in all {len(found.seeds)} seeds, so nothing tells how much a seed matters"]
+        return [f"effect: the same in all {seed_count(found.counts)}, so nothing tells how much a seed matters"]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
         for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)
     )
     lines = [
-        f"effect: against the mean over all levels, with its 95 % interval over {len(found.seeds)} seeds; {found.df} df",
+        f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)}; {found.df:.3g} df",
         f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
     ]
     for name, left in zip(FACTORS, found.left_out, strict=True):

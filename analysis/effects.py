@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .best import critical
+from .blocks import Blocks
 from .stats import Interval, complete, fit, t_quantile
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +31,7 @@ class Factor:
     levels: tuple[str, ...]
     means: NDArray[np.float64]
     variance: float
-    df: int
+    df: float
 
     def effects(self) -> Interval:
         """Deviations ``[L]`` from the mean over the levels: variance ``(1 - 1/L) variance``, each interval for itself."""
@@ -61,31 +58,33 @@ class Factor:
 class Effects:
     """Main effects of two factors, and their interaction.
 
-    * ``variance`` of ``e`` with ``df = (F - 1)(S - 1)``, F being the number of crossed formulations
+    * ``variance`` of ``e`` with ``df``, ``(F - 1)(S - 1)`` for F crossed formulations on one dataset
     * ``shares``: of what formulations differ by beyond the noise, the parts of the first factor, of the second and of the
       interaction: ``max(SS - DF variance, 0)``, scaled to the sum 1; NaN if nothing is left
     * ``f`` and ``p`` of the test of no interaction. If there is one, a main effect is a mean over this table's levels of the
       other factor and says nothing about others.
+    * ``counts``: how many seeds of each dataset it is over
     * ``left_out``: levels that the full cross does without, of the first factor and of the second
     """
 
     factors: tuple[Factor, Factor]
-    seeds: tuple[int, ...]
+    counts: dict[str, int]
     variance: float
-    df: int
+    df: float
     shares: tuple[float, float, float]
     f: float
     p: float
     left_out: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def effects(table: pd.DataFrame) -> Effects | None:
-    """Main effects in ``table``: rows with a two-level index such as (base, sampler), one column for each seed.
+def effects(blocks: Blocks) -> Effects | None:
+    """Main effects in the table of ``blocks``, whose rows have a two-level index such as (base, sampler).
 
     Takes the full part of the cross that `analysis.stats.complete` finds; combinations that the table lacks or that are NaN
-    are absent. None if that has fewer than two levels of a factor or fewer than two seeds.
+    are absent. None if that has fewer than two levels of a factor or fewer than two seeds of a dataset.
     Raises ``ValueError`` for two rows of one combination.
     """
+    table = blocks.table
     if not table.index.is_unique:
         raise ValueError(f"the rows {table.index[table.index.duplicated()][0]} are there twice")
     axes = [list(table.index.unique(0)), list(table.index.unique(1)), list(table.columns)]
@@ -95,24 +94,28 @@ def effects(table: pd.DataFrame) -> Effects | None:
     kept = complete(np.isnan(cube))
     if min(map(len, kept)) < 2:
         return None
-    y = cube[np.ix_(*kept)]
+    datasets = [blocks.datasets[i] for i in kept[2]]
+    counts = {name: datasets.count(name) for name in datasets}
+    if min(counts.values()) < 2:
+        return None
+    y, weights = cube[np.ix_(*kept)], blocks.weights[kept[2]] / blocks.weights[kept[2]].sum()
     levels = [tuple(axis[i] for i in part) for axis, part in zip(axes, kept, strict=True)]
     first_out, second_out, _ = (
         tuple(n for n in axis if n not in part) for axis, part in zip(axes, levels, strict=True)
     )
-    model = fit(y.reshape(-1, y.shape[2]), [""] * (y.shape[0] * y.shape[1]), levels[2])
-    variance, means, names = float(model.variance), y.mean(axis=2), table.index.names
-    noise = variance / means.size / len(levels[2])
+    count = y.shape[0] * y.shape[1]
+    model = fit(y.reshape(-1, y.shape[2]), [""] * count, range(y.shape[2]), datasets, weights)
+    variance, means, names, df = float(model.variance), y @ weights, table.index.names, float(model.df)
+    noise = variance / means.size / model.replicates
     factors = [
-        Factor(str(names[a]), levels[a], means.mean(axis=1 - a), noise * len(levels[a]), model.df)
-        for a in (0, 1)
+        Factor(str(names[a]), levels[a], means.mean(axis=1 - a), noise * len(levels[a]), df) for a in (0, 1)
     ]
-    shares, f, p = _interaction(means, variance, len(levels[2]), model.df)
+    shares, f, p = _interaction(means, variance, model.replicates, df)
     return Effects(
         factors=(factors[0], factors[1]),
-        seeds=levels[2],
+        counts=counts,
         variance=variance,
-        df=model.df,
+        df=df,
         shares=shares,
         f=f,
         p=p,
@@ -121,7 +124,7 @@ def effects(table: pd.DataFrame) -> Effects | None:
 
 
 def _interaction(
-    means: NDArray[np.float64], variance: float, seeds: int, df: int
+    means: NDArray[np.float64], variance: float, seeds: float, df: float
 ) -> tuple[tuple[float, float, float], float, float]:
     """``shares``, ``f`` and ``p`` of `Effects`, from the means ``[B, P]`` over seeds."""
     from scipy.special import fdtrc

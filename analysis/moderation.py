@@ -30,8 +30,8 @@ class Moderated:
     prior_df: NDArray[np.float64]
 
 
-def moderate(variances: Any, df: float) -> Moderated:
-    """Posterior variances ``(d0 s0^2 + d s_f^2) / (d0 + d)`` of ``variances`` ``s_f^2`` ``[..., F]``, each with ``d = df``.
+def moderate(variances: Any, df: Any) -> Moderated:
+    """Posterior variances ``(d0 s0^2 + d s_f^2) / (d0 + d)`` of ``variances`` ``s_f^2`` ``[..., F]``, each with ``d = df`` ``[...]``.
 
     The prior matches the mean and the variance of ``log s_f^2`` (Smyth 2004, section 6.2): with
     ``e_f = log s_f^2 - digamma(d/2) + log(d/2)``
@@ -43,16 +43,16 @@ def moderate(variances: Any, df: float) -> Moderated:
     from scipy.special import digamma, polygamma
 
     found = np.asarray(variances, dtype=np.float64)
-    mean = found.mean(axis=-1)
+    mean, half_df = found.mean(axis=-1), np.asarray(df, dtype=np.float64) / 2
     floor = np.where(mean > 0, FLOOR * mean, 1.0)[..., None]
-    logs = np.log(np.maximum(found, floor)) - digamma(df / 2) + np.log(df / 2)
+    logs = np.log(np.maximum(found, floor)) - (digamma(half_df) - np.log(half_df))[..., None]
     spread = logs.var(axis=-1, ddof=1) if found.shape[-1] > 1 else np.zeros_like(mean)
-    excess = spread - polygamma(1, df / 2)
+    excess = spread - polygamma(1, half_df)
     unequal = (excess > 0) & (mean > 0)
     half = inverse_trigamma(np.where(unequal, excess, 1.0))
     prior_df = np.where(unequal, 2 * half, np.inf)
     prior = np.where(unequal, np.exp(logs.mean(axis=-1) + digamma(half) - np.log(half)), mean)
-    weight = np.where(unequal, df / (2 * half + df), 0.0)[..., None]  # of a formulation's own variance
+    weight = np.where(unequal, half_df / (half + half_df), 0.0)[..., None]  # of a formulation's own variance
     return Moderated(weight * found + (1 - weight) * prior[..., None], prior, prior_df)
 
 

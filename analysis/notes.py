@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.settings import Setting
 
 from . import schema, yardsticks
+from .blocks import seed_count
 from .tables import TIED
 from .wording import count, names
 
@@ -37,6 +38,7 @@ HEADINGS = {
     "rank_val_loss": "by val loss",
 }
 """Columns in the order in which they are shown; those of ``--by`` come after the 50-step column."""
+RESPONSES = {"rank": "rank", **{name: HEADINGS[name] for name in ("clip", "fid", "val_loss")}}
 
 
 def notes(ranking: pd.DataFrame) -> list[str]:
@@ -49,7 +51,7 @@ def notes(ranking: pd.DataFrame) -> list[str]:
         *provisional_lines(about),
         f"{count(about['settings'], 'setting')}: {', '.join(about['datasets'])};"
         f" {', '.join(about['weights'])} weights; steps:cfg {drawn};"
-        f" {count(about['seeds'], 'seed')}; {_samples(about)}",
+        f" {seed_count(about['seed_counts'])}; {_samples(about)}",
     ]
     if about["formulations"] > len(ranking):
         lines.append(f"{len(ranking)} of {about['formulations']} ranked formulations")
@@ -115,7 +117,11 @@ def provisional_lines(about: Mapping[str, Any]) -> list[str]:
 
 def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
     """What differences the run could have told apart, and what the marks mean."""
-    if about["seeds"] < 2:
+    unknown, reasons = [], about["unknown"]
+    for reason in dict.fromkeys(reasons.values()):
+        what = [RESPONSES[r] for r in reasons if reasons[r] == reason]
+        unknown.append(f"no interval of {names(what)}: {reason}, so nothing tells how much a seed matters")
+    if max(about["seed_counts"].values()) < 2:
         lines = [
             "resolution: one seed: nothing can be told apart by the noise of seeds, which only several seeds show"
         ]
@@ -125,7 +131,7 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
             )
         return lines
     if not about["resolution"]:
-        return ["resolution: unknown, no two formulations have every entry of two seeds"]
+        return unknown or ["resolution: unknown, no two formulations have every entry of two seeds"]
     lines = [
         f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
         "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",
@@ -134,11 +140,7 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
         lines.append(
             f"order: Kendall correlation {about['agreement']:.2f} on average with the true orders that these seeds allow"
         )
-    whole = about["settings"] + about["uncounted"]
-    if about["shared"] < whole:
-        lines.append(
-            f"intervals and marks are from the {about['shared']} of {whole} settings that every seed has, not from all"
-        )
+    lines += unknown
     for r in about["resolution"]:
         lines.append(resolution_line(r))
     if about["without_interval"]:
@@ -150,9 +152,9 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
 
 def resolution_line(r: Mapping[str, Any]) -> str:
     """One response: its noise, what could have been separated, and what the observed lead would need."""
-    name = "rank" if r["response"] == "rank" else HEADINGS[r["response"]]
+    name, seeds = RESPONSES[r["response"]], seed_count({"fewest": r["fewest"], "most": r["seeds"]})
     if not r["sigma"] > 0:
-        return f"resolution, {name}: the same in all {r['seeds']} seeds, so nothing tells how much a seed matters"
+        return f"resolution, {name}: the same in all {seeds}, so nothing tells how much a seed matters"
     needed = r["seeds_needed"]
     if r["separated"]:
         more = "separated"
@@ -164,7 +166,7 @@ def resolution_line(r: Mapping[str, Any]) -> str:
         more = f"{max(needed, r['seeds'] + 1)} seeds would separate it"
     shared = f", correlation {r['correlation']:.2f}" if r["correlation"] == r["correlation"] else ""
     return (
-        f"resolution, {name}: sigma {_size(r, 'sigma')} over {r['seeds']} seeds ({r['df']} df){shared};"
+        f"resolution, {name}: sigma {_size(r, 'sigma')} over {seeds} ({r['df']:.0f} df){shared};"
         f" separable gap {_size(r, 'gap')}; runner-up {_size(r, 'lead')} behind: {more}"
     )
 

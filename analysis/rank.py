@@ -92,8 +92,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
         return crossed.tables(found)
     if args.versus_paper:
         ranked, known = ranking.assess(found.frame, run=found)
-        draws, names = known.draws()
-        made = versus.versus(ranked, draws, names, known.p_value).table()
+        made = versus.versus(ranked, known.models.get("rank"), known.p_value).table()
         about: dict[str, Any] = dict(ranked.attrs)  # type: ignore[arg-type]
         return [replace(made, notes=[*notes.provisional_lines(about), *made.notes])]
     ranked = ranking.of_run(found, args.by)

@@ -106,13 +106,14 @@ def assess(
     out.insert(2, "position", np.arange(1, len(out) + 1))
     known = uncertainty.of(table)
     out = out.join(uncertainty.columns(known, table, out), on="formulation")
-    if len(table.seeds) == 1 and run is not None:
+    if max(table.seed_counts.values()) == 1 and run is not None:
         _one_run(out, run, rows)
     given = yardsticks if yardsticks is not None else checked.attrs.get("yardsticks")
     out.attrs.update(_about(rows, table, out, given, provisional))
     out.attrs["resolution"] = [asdict(r) for r in known.resolutions]
     out.attrs["agreement"] = known.agreement
     out.attrs["without_interval"] = list(known.left_out)
+    out.attrs["unknown"] = known.unknown
     out.attrs["damaged"] = list(checked.attrs.get("damaged", []))
     return out, known
 
@@ -170,11 +171,11 @@ def _about(
         "formulations": len(ranking),
         "settings": int(counted.sum()),
         "uncounted": int((~counted).sum()),
-        "shared": int(table.controls()[1].size),
         "datasets": datasets,
         "weights": sorted(map(str, table.settings["weights"].unique())),
         "samplers": [asdict(s) for s in sorted(settings.Setting(*row) for row in samplers.to_numpy())],
-        "seeds": len(table.seeds),
+        "seeds": min(table.seed_counts.values()),
+        "seed_counts": table.seed_counts,
         "objectives": list(table.objectives),
         "recipes": {metric: names for metric, names in recipes.items() if names},
         "yardsticks": {str(d): dict(v) for d, v in (yardsticks or {}).items() if str(d) in datasets},

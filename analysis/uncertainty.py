@@ -1,10 +1,10 @@
 """How sure a ranking is: for each formulation intervals, whether it can be told from the best, and where its position
 may lie.
 
-Four responses are modelled (`analysis.stats`): the mean front index within a seed, CLIP, log FID and log validation
-loss, each averaged over the control settings that all seeds have. Where a Frechet distance is not positive (an unbiased
-estimate can be), FID itself is modelled. A formulation that lacks one of these values has no
-intervals for that response; the others are compared without it.
+Four responses are modelled (`analysis.stats`): the mean front index, CLIP, FID and validation loss of a dataset and seed,
+the last two relative to the formulation's level. What is modelled is what is printed: the same trainings, settings and
+weights. Where a Frechet distance is not positive (an unbiased estimate can be), FID itself is modelled. A formulation that
+lacks one of these values has no intervals for that response; the others are compared without it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from samplers.lazy import lazy
 
 from . import best, stats, wins
+from .blocks import Blocks
 from .resolution import Resolution, resolution
-from .stability import Stability, stability
+from .schema import CONTROL, HIGHER_IS_BETTER
+from .stability import DRAWS, Stability, stability
 from .stats import TwoWay
 from .wide import Wide
 
@@ -32,7 +34,7 @@ else:
 
 @dataclass(frozen=True)
 class Response:
-    """What is compared; ``log``: its noise grows with its level, so logarithms are modelled."""
+    """What is compared; ``log``: its noise grows with its level, so the model is of the mean's logarithm."""
 
     name: str
     log: bool
@@ -57,22 +59,19 @@ def responses(table: Wide) -> tuple[Response, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a table's seeds tell; everything is empty with one seed. ``left_out`` formulations lack an interval
-    somewhere."""
+    """What a table's seeds tell. ``left_out`` formulations lack an interval somewhere; ``unknown`` says of the responses
+    without a model why (`analysis.blocks.Blocks.unknown`)."""
 
     models: dict[str, TwoWay]
     resolutions: tuple[Resolution, ...]
     stability: Stability | None
     left_out: tuple[str, ...]
+    unknown: dict[str, str]
 
     @property
     def agreement(self) -> float | None:
         """Mean Kendall correlation of the reported order with orders that are as likely to be the true one."""
         return None if self.stability is None else float(self.stability.agreement)
-
-    def draws(self) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
-        """Mean fronts ``[B, F]`` of tables as likely to be near the truth, and whose they are; None with one seed."""
-        return (None, ()) if self.stability is None else (self.stability.draws, self.stability.names)
 
     def p_value(self, one: str, other: str) -> float:
         """Two-sided p-value of a difference in mean front by the paired t test; NaN where a formulation has no interval."""
@@ -82,42 +81,53 @@ class Known:
         from scipy.special import stdtr
 
         i, j = model.names.index(one), model.names.index(other)
-        error = math.sqrt((model.moderated[i] + model.moderated[j]) / len(model.seeds))
+        error = math.sqrt((model.bounded[i] + model.bounded[j]) / model.replicates)
         apart = abs(float(model.means[i] - model.means[j]))
         return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else math.nan
 
 
-def of(table: Wide) -> Known:
-    """Model every response of a table."""
-    if len(table.seeds) < 2:
-        return Known({}, (), None, ())
-    models, resolutions, left = {}, [], set[str]()
+def of(table: Wide, draws: int = DRAWS) -> Known:
+    """Model every response of a table; ``draws`` of the bootstrap of its ranking."""
+    models, resolutions, left, unknown = {}, [], set[str](), {}
     for response in responses(table):
         if response.name != "rank" and response.name not in table.values:
             continue
-        values, without, _ = stats.balanced(table.by_seed(response.name, response.log))
-        if values.shape[0] < 1 or values.shape[1] < 2:
+        every = table.blocks(response.name)
+        blocks = every.complete()
+        if every.unknown is not None or blocks.table.empty:
+            unknown[response.name] = every.unknown or "no formulation has every entry"
             continue
-        left |= set(without)
-        model = stats.fit(values.to_numpy(), list(values.index), [int(seed) for seed in values.columns])
-        models[response.name] = model
-        if len(values) > 1:
-            resolutions.append(resolution(model, response.name, response.log, response.higher_is_better))
-    return Known(models, tuple(resolutions), _stability(table), tuple(sorted(left)))
+        left |= set(every.table.index) - set(blocks.table.index)
+        models[response.name] = model = _model(blocks.relative() if response.log else blocks)
+        if len(blocks.table) > 1:
+            resolutions.append(resolution(model, response.name, response.log, response.higher_is_better, blocks.counts))
+    firm = None if "rank" in unknown else _stability(table, draws)
+    return Known(models, tuple(resolutions), firm, tuple(sorted(left)), unknown)
 
 
-def _stability(table: Wide) -> Stability | None:
-    """How firm the whole ranking is, over the control settings that every seed has.
+def _model(blocks: Blocks) -> TwoWay:
+    return stats.fit(
+        blocks.table.to_numpy(), list(blocks.table.index), blocks.seeds, blocks.datasets, blocks.weights
+    )
+
+
+def _stability(table: Wide, draws: int) -> Stability | None:
+    """How firm the whole ranking is, over the settings that count; None unless two formulations have every entry.
 
     Noise of FID is drawn in logarithms, unless the table has a FID that is not positive; fronts are the same either way.
     """
-    _, rows = table.controls()
-    lost = np.any([np.isnan(table.values[m][rows]).any(axis=(0, 1)) for m in table.objectives], axis=0)
-    if rows.size == 0 or (~lost).sum() < 2:
+    counted = ~np.isnan(table.fronts).any(axis=1)
+    lost = np.any([np.isnan(table.values[m][counted]).any(axis=0) for m in table.objectives], axis=0)
+    if (~lost).sum() < 2:
         return None
-    points = np.stack([_additive(table, m) for m in table.objectives], axis=-1)
-    points = points[rows]  # [C, S, F, K]
-    return stability(np.moveaxis(points, 2, 0), list(table.names), [m == "clip" for m in table.objectives])
+    points = np.stack([_additive(table, m) for m in table.objectives], axis=-1)  # [N, F, K]
+    settings = table.settings[counted].assign(row=np.flatnonzero(counted))
+    parts = []
+    for _, rows in settings.groupby("dataset", observed=True):
+        grid = rows.pivot_table(index=[c for c in CONTROL if c != "dataset"], columns="seed", values="row")
+        parts.append(np.moveaxis(points[grid.to_numpy(dtype=np.int64)], 2, 0))  # [F, C, S, K]
+    maximise = [HIGHER_IS_BETTER[m] for m in table.objectives]
+    return stability(parts, list(table.names), maximise, table.means("rank"), draws=draws)
 
 
 def _additive(table: Wide, metric: str) -> NDArray[np.float64]:
@@ -164,8 +174,7 @@ def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
 def _ends(model: TwoWay, response: Response, center: pd.Series[float]) -> dict[str, pd.Series[float]]:
     """The interval of each formulation's mean over seeds, around the mean that is shown.
 
-    Of a logarithm the interval is a factor on it; the arithmetic mean over settings is shown, and moves by the same
-    factor.
+    Of a logarithm the interval is a factor on it.
     """
     level, names = model.levels(), list(model.names)
     found = {}
@@ -190,7 +199,7 @@ def _behind(
 
 def _wins(table: Wide, leader: str) -> pd.DataFrame:
     """How often each formulation has a lower mean front index than the leader in the same dataset and seed."""
-    blocks = table.by_block("rank")
+    blocks = table.blocks("rank").table
     rows = {
         name: wins.win_rate(
             blocks.loc[name].to_numpy(), blocks.loc[leader].to_numpy(), higher_is_better=False

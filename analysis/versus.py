@@ -18,8 +18,9 @@ import numpy as np
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import paper
+from . import paper, true_order
 from .association import Array, kendall, pair_signs, spearman
+from .stats import TwoWay
 from .tables import Table, fixed, simple
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ else:
     pd = lazy("pandas")
 
 LEVEL = 0.05
+LEAST = 1e-6
+"""Smallest variance of a formulation, as a share of the pooled one."""
 MOST = 10
 """Disagreements that are written out."""
 EXACT, RANDOM = 8, 20_000
@@ -36,17 +39,18 @@ EXACT, RANDOM = 8, 20_000
 
 @dataclass(frozen=True)
 class Association:
-    """A coefficient of rank correlation from -1 to 1; NaN if all of our ranks are equal. ``low`` and ``high``, with draws of
-    our ranks, enclose the 2.5 and 97.5 percentiles and the value itself, as noise lowers the agreement of a draw."""
+    """A coefficient of rank correlation from -1 to 1, of the measured order; NaN if all of our ranks are equal. Noise lowers
+    it: ``true`` is that of the true order, with ``low`` and ``high`` of its 95 % interval (`analysis.true_order`)."""
 
     name: str
     value: float
+    true: float | None = None
     low: float | None = None
     high: float | None = None
 
     def __str__(self) -> str:
         told = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
-        return told if self.low is None else f"{told} [{self.low:.2f}, {self.high:.2f}]"
+        return told if self.true is None else f"{told}, of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +81,14 @@ class Versus:
 
     def lines(self) -> list[str]:
         """What there is to say, in sentences."""
-        drawn = self.tau.low is not None
-        over = f" (in brackets: {100 * (1 - LEVEL):.0f} % over our seeds)" if drawn else ""
         how = "all orders tried" if self.exact else f"{RANDOM} random orders"
         return [
-            f"order against the paper's, {len(self.shared)} formulations shared: {self.tau}, {self.rho}{over}",
+            f"order against the paper's, {len(self.shared)} formulations shared: {self.tau}; {self.rho}",
+            *(
+                ["of the true order: with the noise of our seeds taken out; in brackets 95 %"]
+                if self.tau.true is not None
+                else []
+            ),
             f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
             *self._about_pairs(),
             f"ranks count fronts among {paper.FORMULATIONS} formulations there and {self.formulations} here: "
@@ -134,14 +141,13 @@ def _p(value: float) -> str:
 
 def versus(
     ranking: pd.DataFrame,
-    draws: Array | None = None,
-    names: Sequence[str] = (),
+    model: TwoWay | None = None,
     p_value: Callable[[str, str], float] | None = None,
 ) -> Versus:
     """Compare a whole ranking (``formulation``, ``rank_all``, ``position``) with the paper's.
 
-    ``draws`` ``[B, F]`` are mean fronts of the formulations ``names`` under the noise of our seeds; ``p_value(f, g)`` the
-    two-sided p-value of their difference in mean front, NaN where it has none. Both are None where there is one seed.
+    ``model`` is that of the mean fronts over our seeds; ``p_value(f, g)`` the two-sided p-value of a difference in mean
+    front, NaN where it has none. Both are None where there is one seed.
     Raises `UserError` if fewer than three formulations are shared.
     """
     published, ours = paper.published(), ranking.set_index("formulation")
@@ -165,8 +171,11 @@ def versus(
         }
     )
     there, here = shared["paper_rank_all"].to_numpy(float), shared["rank_all"].to_numpy(float)
-    known = set(both) <= set(names) and draws is not None
-    drawn = draws[:, [list(names).index(name) for name in both]] if known and draws is not None else None
+    drawn = None
+    if model is not None and model.variance > 0 and set(both) <= set(model.names):
+        rows = [model.names.index(name) for name in both]
+        variances = np.maximum(model.moderated, LEAST * model.variance)[rows] / model.replicates
+        drawn = true_order.draws(model.means[rows], variances, float(model.moderated_df), there)
     p, floor, exact = _chance(here, there)
     return Versus(
         shared,
@@ -186,8 +195,7 @@ def _association(
     value = float(measure(here[None], there)[0])
     if drawn is None:
         return Association(name, value)
-    low, high = np.nanpercentile(measure(drawn, there), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-    return Association(name, value, min(float(low), value), max(float(high), value))
+    return Association(name, value, *true_order.correlation(measure, drawn, there))
 
 
 def _chance(here: Array, there: Array) -> tuple[float, float, bool]:

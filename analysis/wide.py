@@ -1,7 +1,6 @@
 """A results table as arrays ``[N, F]``: N settings by F formulations, with the fronts of every setting.
 
-The statistics ask of it one value for each formulation and seed, ``y[f, s]``: the mean over the control settings that all
-seeds have.
+The statistics ask of it one value for each formulation and block ``y[f, g]`` (`Wide.blocks`), whose mean is the printed one.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from samplers.lazy import lazy
 
+from .blocks import Blocks, seeds_by_dataset, why_unknown
 from .pareto import fronts
-from .schema import CONTROL, HIGHER_IS_BETTER, METRICS, SETTING
+from .schema import HIGHER_IS_BETTER, METRICS, SETTING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,11 @@ class Wide:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, in order."""
         return tuple(int(s) for s in sorted(self.settings["seed"].unique()))
+
+    @property
+    def seed_counts(self) -> dict[str, int]:
+        """How many seeds each dataset has."""
+        return seeds_by_dataset(self.settings)
 
     def metric(self, name: str) -> Array:
         """``[N, F]`` of a metric, or of the front index for ``rank``."""
@@ -73,29 +78,20 @@ class Wide:
             values = _grouped(values, index.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy())
         return _mean(values)
 
-    def controls(self) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-        """The control settings that every seed has, and where they are: rows of ``settings`` as ``[C, S]``."""
-        place = self.settings.assign(row=np.arange(len(self.settings)))
-        grid = place.pivot_table(index=list(CONTROL), columns="seed", values="row", observed=True).dropna()
-        return grid.index.to_frame(index=False), grid.to_numpy(dtype=np.int64)
-
-    def by_seed(self, name: str, log: bool = False) -> pd.DataFrame:
-        """``y[f, s]`` of a metric over the control settings that every seed has; NaN where one of them is lost.
-        Logarithms are taken of each value (NaN where it is not positive); control settings in which nobody has a
-        value do not count."""
-        _, rows = self.controls()
-        values = self.metric(name)[rows]  # [C, S, F]
-        values = values[~np.isnan(values).all(axis=(1, 2))]
-        if log:
-            values = np.log(np.where(values > 0, values, np.nan))
-        table = values.mean(axis=0).T if len(values) else np.full((len(self.names), len(self.seeds)), np.nan)
-        return pd.DataFrame(table, index=list(self.names), columns=list(self.seeds))
-
-    def by_block(self, name: str) -> pd.DataFrame:
-        """Means of a metric by formulation and (dataset, seed), NaN where an entry is lost: the pairs of a win rate."""
-        groups = self.settings.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy()
-        blocks = [self.metric(name)[groups == g].mean(axis=0) for g in range(groups.max() + 1)]
-        return pd.DataFrame(np.array(blocks).T, index=list(self.names))
+    def blocks(self, name: str) -> Blocks:
+        """A metric by formulation and block, means over the settings in which any formulation has a value: those over which
+        `means` is. A validation loss belongs to a training, and is the mean of what its settings have."""
+        values, of_training = self.metric(name), name == "val_loss"
+        counted = ~np.isnan(values).all(axis=1)
+        there = self.settings[counted]
+        groups = there.groupby(["dataset", "seed"], observed=True)
+        average = _mean if of_training else _whole_mean
+        means = [average(values[counted][rows]) for rows in groups.indices.values()]
+        columns = pd.MultiIndex.from_tuples(list(groups.indices), names=["dataset", "seed"])
+        table = pd.DataFrame(np.reshape(means, (-1, len(self.names))).T, list(self.names), columns)
+        share = groups.size().to_numpy(dtype=np.float64) ** (0 if of_training else 1)
+        unlike = [] if of_training else _unlike(there)
+        return Blocks(table, share / max(share.sum(), 1.0), why_unknown(seeds_by_dataset(there), unlike))
 
 
 def make(table: pd.DataFrame) -> Wide:
@@ -128,6 +124,18 @@ def ranked(values: dict[str, Array], metrics: tuple[str, ...]) -> Array:
     index = fronts(points, [HIGHER_IS_BETTER[m] for m in metrics]).astype(np.float64)
     index[np.isnan(points).any(axis=-1).all(axis=-1)] = np.nan
     return index
+
+
+def _unlike(settings: pd.DataFrame) -> list[str]:
+    """The datasets whose seeds do not have the same settings."""
+    rest = [c for c in SETTING if c not in ("dataset", "seed")]
+    seeds = settings.groupby("dataset", observed=True)["seed"].nunique()
+    each = settings.groupby(["dataset", *rest], observed=True).size().groupby("dataset", observed=True).min()
+    return [str(d) for d in seeds.index if each[d] < seeds[d]]
+
+
+def _whole_mean(values: Array) -> Array:
+    return np.asarray(values.mean(axis=0))
 
 
 def _grouped(values: Array, groups: NDArray[Any]) -> Array:

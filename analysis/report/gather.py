@@ -91,7 +91,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     return Report(
         title=run.name,
         facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
-        verdict=verdict.verdict(found, verdict.pairs(known, arrays), fresh),
+        verdict=verdict.verdict(found, verdict.pairs(known), fresh),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
         summary=_summary(answer(found, run)),
@@ -102,7 +102,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
         not_drawn=tuple(reasons.items()),
         gallery=pictures,
         cards=cards(run, settled, arrays, shown, pictures.cards, failed),
-        seeds=about["seeds"],
+        seeds=max(about["seed_counts"].values()),
     )
 
 
@@ -123,7 +123,7 @@ def _summary(found: Answer | None) -> Summary | None:
 
 def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
-    counts = [(len(found), "formulation"), (about["seeds"], "seed"), (about["settings"], "setting")]
+    counts = [(len(found), "formulation"), (max(about["seed_counts"].values()), "seed"), (about["settings"], "setting")]
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
     images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
     return (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import notes, uncertainty
+from analysis.blocks import seed_count
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
-from analysis.wide import Wide
 from analysis.wording import count
 from samplers.lazy import lazy
 
@@ -39,25 +39,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Pair:
-    """The formulation that is best in a response, and the one that comes second.
-
-    ``whole``: they are compared over all settings and seeds, so that the ranking's means are what is compared.
-    """
+    """The formulation that is best in a response, and the one that comes second, of those with every entry."""
 
     best: str
     second: str
-    whole: bool
 
 
-def pairs(known: Known, table: Wide) -> dict[str, Pair]:
-    """Best and second of every response that is modelled, on the scale of its model."""
-    found, (_, rows) = {}, table.controls()
+def pairs(known: Known) -> dict[str, Pair]:
+    """Best and second of every response that is modelled."""
+    found = {}
     for response in uncertainty.RESPONSES:
         model = known.models.get(response.name)
         if model is not None and len(model.names) > 1:
             order = np.argsort(-model.means if response.higher_is_better else model.means, kind="stable")
-            whole = rows.size == len(table.settings) and len(model.seeds) == len(table.seeds)
-            found[response.name] = Pair(model.names[order[0]], model.names[order[1]], whole)
+            found[response.name] = Pair(model.names[order[0]], model.names[order[1]])
     return found
 
 
@@ -69,7 +64,7 @@ def verdict(
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
-    points = _one_seed(ranking) if about["seeds"] < 2 else _points(ranking, about, best)
+    points = _one_seed(ranking) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
     return Verdict(
         tuple(missing(about["provisional"])),
         tuple(lead),
@@ -106,21 +101,18 @@ def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
     leads = (
         f"{listed(level)} {'leads' if len(level) == 1 else 'share the lead'} with mean front {ranks[0]:.2f}"
     )
-    if about["seeds"] < 2:
+    if max(about["seed_counts"].values()) < 2:
         return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
     tied = ranking["rank_tied"]
     if tied.isna().all() and any(r["response"] == "rank" for r in about["resolution"]):
         return [f"{leads}, in every seed alike: there is no noise to judge that by.", *_place(ranking)]
     if tied.isna().all():
-        return [
-            f"{leads}. How sure that is cannot be told: no two formulations have every entry of two seeds."
-        ]
+        why = about["unknown"].get("rank", "no two formulations have every entry of two seeds")
+        return [f"{leads}. How sure that is cannot be told: {why}."]
     alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t]
-    if names[0] not in alike:
-        return [f"{leads}. Over what all seeds have, {listed(alike)} cannot be told from the best ({SURE})."]
     alike = [n for n in alike if n not in level]
     apart = int((~tied).fillna(False)[~ranking["formulation"].isin(level)].sum())
-    who, seeds = "it" if len(level) == 1 else "them", count(about["seeds"], "seed")
+    who, seeds = "it" if len(level) == 1 else "them", seed_count(about["seed_counts"])
     return [leads + _company(alike, apart, who, seeds), *_place(ranking)]
 
 
@@ -166,18 +158,11 @@ def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair)
     column = "rank_all" if response == "rank" else response
     values = [float(by_name[column].loc[n]) for n in (ahead, second)]
     first, next_best = written(values, response)
-    seeds = count(r["seeds"], "seed")
+    seeds = seed_count({"fewest": r["fewest"], "most": r["seeds"]})
     if lead <= 0:
-        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level{f' at {first}' if pair.whole else ''}."
+        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level at {first}."
     by, least = sizes(r, lead, gap)
-    # Means of logarithms are compared; the means of the values, which the table shows, may be in another order.
-    agree = (values[0] > values[1]) == (response == "clip") or values[0] == values[1]
-    shown = (
-        f"{first}, {name(second)} {next_best}" if agree else f"over {name(second)}, by means of logarithms"
-    )
-    if not pair.whole:
-        shown = f"over {name(second)}, in what all seeds have"
-    told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({shown})"
+    told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
     separated = _tied(by_name, second, response) is False
     if gap == 0:
         return f"{told}, in every seed alike."

@@ -86,11 +86,11 @@ def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:
 
 
 def _intervals(values: pd.DataFrame) -> Any:
-    """Ends ``[D, 2]`` of the means of ``values`` ``[D, S]``, NaN for depths outside of the complete part."""
+    """Ends ``[D, 2]`` of the means of ``values`` ``[D, S]``, NaN for depths that lack a seed."""
     ends = np.full((len(values), 2), np.nan)
-    rows, columns = stats.complete(values.isna().to_numpy())
-    if rows and len(columns) >= 2:
-        model = stats.fit(values.iloc[rows, columns].to_numpy(), [str(r) for r in rows], columns)
+    rows = np.flatnonzero(values.notna().all(axis=1))
+    if len(rows) and values.shape[1] >= 2:
+        model = stats.fit(values.iloc[rows].to_numpy(), [str(r) for r in rows], range(values.shape[1]))
         levels = model.levels()
         ends[rows] = np.stack([levels.low, levels.high], axis=1)
     return ends

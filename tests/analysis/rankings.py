@@ -34,6 +34,8 @@ def ranking(
         made[state] = 0
     made.attrs = {
         "seeds": seeds,
+        "seed_counts": {"shapes": seeds},
+        "unknown": {} if seeds > 1 else {"rank": "one seed"},
         "settings": 18,
         "objectives": ["clip", "fid"],
         "provisional": None,
@@ -48,7 +50,7 @@ def ranking(
 def resolution(
     response: str, lead: float, gap: float, needed: int | None, log: bool = False
 ) -> dict[str, Any]:
-    found = {"response": response, "lead": lead, "gap": gap, "seeds_needed": needed, "log": log, "seeds": 3}
+    found = {"response": response, "lead": lead, "gap": gap, "seeds_needed": needed, "log": log, "seeds": 3, "fewest": 3}
     return found | {"sigma": 1.0, "correlation": 0.5, "df": 10}
 
 

@@ -12,7 +12,9 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 from analysis.best import critical
-from analysis.effects import Effects, effects
+from analysis.blocks import Blocks
+from analysis.effects import Effects
+from analysis.effects import effects as of_blocks
 
 BASES, SAMPLERS = ("edm", "rf", "v/cos"), ("cosmap", "mode", "uniform", "lognorm")
 
@@ -24,6 +26,12 @@ def table(seed: int = 0, noise: float = 1.0, interaction: float = 1.0, seeds: in
     cells = base + sampler + interaction * rng.normal(size=12)
     y = cells[:, None] + noise * rng.normal(size=(12, seeds)) + 5 * rng.normal(size=(1, seeds))
     return pd.DataFrame(y, index=index, columns=range(seeds))
+
+
+def effects(frame: pd.DataFrame) -> Effects | None:
+    """Of a table with one column for each seed of one dataset."""
+    columns = pd.MultiIndex.from_product([["shapes"], frame.columns])
+    return of_blocks(Blocks(frame.set_axis(columns, axis=1), np.full(len(columns), 1 / len(columns)), None))
 
 
 def of(frame: pd.DataFrame) -> Effects:
@@ -85,7 +93,7 @@ def test_the_full_part_of_a_cross_is_taken_and_the_rest_named() -> None:
     assert found.variance == pytest.approx(without.variance)
     np.testing.assert_allclose(found.factors[0].means, without.factors[0].means)
     unfinished = whole.assign(**{"3": np.where(np.arange(12) < 2, 1.0, np.nan)})
-    assert of(unfinished).seeds == (0, 1, 2)
+    assert of(unfinished).counts == {"shapes": 3}
 
 
 def test_none_without_a_cross() -> None:

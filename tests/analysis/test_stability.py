@@ -10,7 +10,8 @@ from scipy.stats import kendalltau, rankdata
 
 from analysis import simulate
 from analysis.pareto import fronts
-from analysis.stability import _draw, positions, stability
+from analysis.stability import Stability, _weight, _World, positions
+from analysis.stability import stability as of_parts
 
 CLIP_FID = (True, False)
 
@@ -19,13 +20,23 @@ def names(points: np.ndarray) -> list[str]:
     return [f"f{i}" for i in range(len(points))]
 
 
+def rank(y: np.ndarray, maximise: tuple[bool, ...] = CLIP_FID) -> np.ndarray:
+    return fronts(np.moveaxis(y, 0, 2), maximise).mean(axis=(0, 1))
+
+
+def stability(y: np.ndarray, names: list[str], maximise: tuple[bool, ...], **options: int) -> Stability:
+    """Of one dataset."""
+    return of_parts([y], names, maximise, rank(y, maximise) if y.ndim == 4 and y.shape[3] == len(maximise) else y, **options)
+
+
 def measured(formulations: int = 8, spread: float = 1.0, seed: int = 0, seeds: int = 3) -> np.ndarray:
     return simulate.points(np.random.default_rng(seed), formulations, seeds, spread, settings=3)[0]
 
 
 def test_draws_have_the_mean_and_the_covariance_that_they_are_said_to_have() -> None:
     y = measured(12, spread=0.7, seed=4)
-    draws = _draw(y, np.ones(12, dtype=bool), 20_000, np.random.default_rng(0))
+    world = _World(y, np.ones(12, dtype=bool))
+    draws = world.draw(_weight([world]), 20_000, np.random.default_rng(0))
     free = y - y.mean(axis=0)
     effects = free.mean(axis=2)
     residuals = free - effects[:, :, None]
@@ -50,7 +61,6 @@ def test_draws_have_the_mean_and_the_covariance_that_they_are_said_to_have() -> 
 def test_formulations_far_apart_keep_their_places() -> None:
     far = np.arange(5.0)[:, None, None, None] * np.array([-100.0, 100.0])
     found = stability(measured(5) + far, names(far), CLIP_FID)
-    assert found.rank.tolist() == [1, 2, 3, 4, 5]
     assert found.low.tolist() == found.high.tolist() == [1, 2, 3, 4, 5]
     assert found.first.tolist() == found.front_one.tolist() == [1, 0, 0, 0, 0]
     assert found.agreement == 1
@@ -81,15 +91,14 @@ def test_summaries_are_those_of_the_draws() -> None:
     y = measured(9, spread=0.5)
     found = stability(y, names(y), CLIP_FID)
     assert found.draws.shape == (400, 9)
-    np.testing.assert_allclose(found.rank, fronts(np.moveaxis(y, 0, 2), CLIP_FID).mean(axis=(0, 1)))
     assert found.agreement == pytest.approx(
-        np.mean([kendalltau(d, found.rank).statistic for d in found.draws])
+        np.mean([kendalltau(d, rank(y)).statistic for d in found.draws])
     )
     assert found.first.sum() == pytest.approx(1)
     places = [rankdata(found.draws, method=method, axis=1) for method in ("min", "max")]
     assert ((places[0] < found.low).mean(axis=0) <= 0.025).all()
     assert ((places[1] > found.high).mean(axis=0) <= 0.025).all()
-    now = rankdata(found.rank, method="min")
+    now = rankdata(rank(y), method="min")
     assert ((found.low <= now) & (now <= found.high)).all()
     np.testing.assert_array_equal(positions(found.draws), places)
 
@@ -121,7 +130,7 @@ def test_what_is_lost_stays_lost_and_teaches_nothing_about_noise() -> None:
     assert (found.low[3], found.high[3], found.first[3], found.front_one[3]) == (8, 8, 0, 0)
     assert (found.draws[:, 3] > found.draws.max(axis=1) - 1e-9).all()
     # In the seed without it, it is behind all others; in the other two it takes part.
-    assert 1 < partly.rank[3] < found.rank[3]
+    assert 1 < rank(once)[3] < rank(gone)[3]
     assert partly.front_one[3] < stability(y, names(y), CLIP_FID, draws=100).front_one[3]
 
 

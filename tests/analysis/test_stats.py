@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as scipy_stats
 
-from analysis.stats import TwoWay, balanced, complete, fit
+from analysis.stats import TwoWay, complete, fit
 
 
 def model(y: np.ndarray) -> TwoWay:
@@ -129,24 +129,6 @@ def test_a_table_must_be_complete() -> None:
         model(np.ones((3, 1)))
     with pytest.raises(ValueError, match="not finite"):
         model(np.array([[1.0, np.nan], [0.0, 1.0]]))
-
-
-def frame(rows: list[list[float]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, index=[f"f{i}" for i in range(len(rows))])
-
-
-def test_a_failed_cell_costs_its_formulation_and_an_unfinished_seed_that_seed() -> None:
-    x = np.nan
-    table, names, seeds = balanced(frame([[1, 2, 3], [4, x, 5], [6, 7, 8], [9, 1, 2]]))
-    assert (table.shape, names, seeds) == ((3, 3), ["f1"], [])
-    table, names, seeds = balanced(frame([[1, 2, x], [4, 5, x], [6, 7, x], [9, 1, 2]]))
-    assert (table.shape, names, seeds) == ((4, 2), [], [2])
-    table, names, seeds = balanced(frame([[1, 2, x], [4, x, x], [6, 7, x], [9, 1, 2]]))
-    assert (table.shape, names, seeds) == ((3, 2), ["f1"], [2])
-    # Two formulations and three seeds: a seed is the smaller loss. Equal shares: the formulation goes.
-    assert balanced(frame([[1, 2, x], [4, 5, 6]]))[2] == [2]
-    assert balanced(frame([[1, x], [4, 5]]))[1:] == (["f0"], [])
-    assert balanced(frame([[x, x], [x, x]]))[0].empty
 
 
 @settings(max_examples=100, deadline=None)

@@ -29,7 +29,7 @@ class Blocks:
 
     * ``table`` ``[F, G]``, columns (dataset, seed); NaN where an entry of a formulation is lost
     * ``weights`` ``[G]``: of the blocks in the printed mean, which is ``table @ weights`` for who has every entry
-    * ``unknown``: why nothing tells how much a seed matters, as a sentence's part; None where it can be told
+    * ``unknown``: why nothing tells how much a seed matters, as a part of a sentence; None where it can be told
     """
 
     table: pd.DataFrame
@@ -39,12 +39,12 @@ class Blocks:
     @property
     def datasets(self) -> list[str]:
         """Of the blocks."""
-        return [str(dataset) for dataset, _ in self.table.columns]
+        return [str(name) for name in self.table.columns.get_level_values(0)]
 
     @property
     def seeds(self) -> list[int]:
         """Of the blocks."""
-        return [int(seed) for _, seed in self.table.columns]
+        return [int(seed) for seed in self.table.columns.get_level_values(1)]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,9 +58,10 @@ class Blocks:
     def relative(self) -> Blocks:
         """The same with ``log M + y / M - 1`` for ``y``, ``M`` being a formulation's mean: of these the mean is ``log M``,
         and the noise is relative to the level. Means must be positive."""
-        mean = self.table.to_numpy() @ self.weights
-        values = np.log(mean)[:, None] + self.table.div(mean, axis=0) - 1
-        return Blocks(values, self.weights, self.unknown)
+        values = self.table.to_numpy(dtype=np.float64)
+        mean = (values @ self.weights)[:, None]
+        table = pd.DataFrame(np.log(mean) + values / mean - 1, self.table.index, self.table.columns)
+        return Blocks(table, self.weights, self.unknown)
 
 
 def seeds_by_dataset(blocks: pd.DataFrame) -> dict[str, int]:
@@ -75,7 +76,7 @@ def seed_count(counts: Mapping[str, int]) -> str:
 
 
 def why_unknown(counts: Mapping[str, int], unlike: list[str]) -> str | None:
-    """Why the noise of seeds is unknown: datasets with one seed, or ``unlike`` ones, whose seeds differ in their settings."""
+    """Why the noise of seeds is unknown: datasets with one seed, or ``unlike`` ones, whose seeds have other settings."""
     if not counts:
         return "there is no value"
     single = [d for d, n in counts.items() if n < 2]

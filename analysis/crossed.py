@@ -110,13 +110,16 @@ def _table(found: Effects, factor: Factor, response: Response, lines: list[str])
 
 def _notes(found: Effects) -> list[str]:
     if not found.variance > 0:
-        return [f"effect: the same in all {seed_count(found.counts)}, so nothing tells how much a seed matters"]
+        return [
+            f"effect: the same in all {seed_count(found.counts)}, so nothing tells how much a seed matters"
+        ]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
         for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)
     )
     lines = [
-        f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)}; {found.df:.3g} df",
+        f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)};"
+        f" {found.df:.3g} df",
         f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
     ]
     for name, left in zip(FACTORS, found.left_out, strict=True):

@@ -31,7 +31,8 @@ class Moderated:
 
 
 def moderate(variances: Any, df: Any) -> Moderated:
-    """Posterior variances ``(d0 s0^2 + d s_f^2) / (d0 + d)`` of ``variances`` ``s_f^2`` ``[..., F]``, each with ``d = df`` ``[...]``.
+    """Posterior variances ``(d0 s0^2 + d s_f^2) / (d0 + d)`` of ``variances`` ``s_f^2`` ``[..., F]`` with ``d = df``
+    ``[...]`` each.
 
     The prior matches the mean and the variance of ``log s_f^2`` (Smyth 2004, section 6.2): with
     ``e_f = log s_f^2 - digamma(d/2) + log(d/2)``

@@ -16,7 +16,8 @@ class Resolution:
     """One response, in its own unit or, if ``log``, in natural logarithms.
 
     ``sigma`` is the pooled deviation of a formulation's value in one seed, without what all formulations of the seed share,
-    with ``df`` degrees of freedom, over ``fewest`` to ``seeds`` seeds of a dataset; ``correlation`` of formulations over seeds; ``gap`` the smallest difference from the best
+    with ``df`` degrees of freedom, over ``fewest`` to ``seeds`` seeds of a dataset; ``correlation`` of
+    formulations over seeds; ``gap`` the smallest difference from the best
     that is separated (Hsu, family-wise 95 %); ``lead`` the observed difference of the best and the runner-up, ``separated``
     whether that is enough for these two, whose own noise counts, and ``seeds_needed`` how many seeds would separate it at
     the pooled noise, None if more than 1000.

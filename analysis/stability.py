@@ -65,8 +65,8 @@ def stability(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Stability:
-    """How firm the ranking by ``rank`` ``[F]`` is, the mean front over all of ``points``: one array ``[F, C, S, K]`` for each
-    dataset, of F formulations, C control settings, S seeds and K objectives.
+    """How firm the ranking by ``rank`` ``[F]`` is, the mean front over all of ``points``: one array ``[F, C, S, K]``
+    for each dataset, of F formulations, C control settings, S seeds and K objectives.
 
     Objectives are on the scale of the responses (`analysis.stats`), on which noise is additive; fronts do not depend on it.
     NaN marks what is lost (diverged or failed): it stays lost in every draw and comes last in its setting, and the noise is
@@ -76,8 +76,8 @@ def stability(
         x_fs = m + w (m_f - m) + sqrt(w) mean_s(e_fs) + sqrt(S / (S - 1)) (e_fs - mean_s(e_fs)),    w = 1 - V / T
 
     for each objective; V is the variance of a mean over seeds, settings and datasets by noise alone, T the measured variance
-    of those means over the formulations. The first three terms draw the true mean; the last makes S seeds scatter as seeds do
-    without moving that mean.
+    of those means over the formulations. The first three terms draw the true mean; the last makes S seeds scatter as seeds
+    do without moving that mean.
 
     Raises ``ValueError`` for shapes that do not fit and for fewer than two seeds or two formulations without a loss.
     """

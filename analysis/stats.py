@@ -81,8 +81,8 @@ class TwoWay:
     @property
     def bounded(self) -> NDArray[np.float64]:
         """``[..., F]``: the variance that intervals are made of. Moderation helps all but the noisiest formulation, whose
-        variance is drawn down; so no interval is narrower than the t interval of `LEAST` by a formulation's ``own`` variance,
-        or than `WIDEST` standard errors where that has one degree of freedom."""
+        variance is drawn down; so no interval is narrower than the t interval of `LEAST` by a formulation's ``own``
+        variance, or than `WIDEST` standard errors where that has one degree of freedom."""
         least = np.minimum(t_quantile(self.own_df, LEAST), WIDEST) / t_quantile(self.moderated_df)
         return np.maximum(self.moderated, self.own * least[..., None] ** 2)
 
@@ -135,8 +135,8 @@ def fit(
     """Fit the model to ``values`` ``[..., F, G]``, a complete table or several, whose columns are ``seeds`` of ``datasets``
     (by default of one) with ``weights`` of the sum 1 (by default equal).
 
-    Raises ``ValueError`` for a dataset with fewer than two seeds or unequal weights, for shapes that do not fit and for values
-    that are not finite. The residuals of formulation f are ``(F - 1) / F`` of its noise in the mean square; that is undone
+    Raises ``ValueError`` for a dataset with fewer than two seeds or unequal weights, for shapes that do not fit and for
+    values that are not finite. The residuals of formulation f are ``(F - 1) / F`` of its noise in the mean square; that is undone
     before moderation.
     """
     y = np.asarray(values, dtype=np.float64)

@@ -100,7 +100,9 @@ def of(table: Wide, draws: int = DRAWS) -> Known:
         left |= set(every.table.index) - set(blocks.table.index)
         models[response.name] = model = _model(blocks.relative() if response.log else blocks)
         if len(blocks.table) > 1:
-            resolutions.append(resolution(model, response.name, response.log, response.higher_is_better, blocks.counts))
+            resolutions.append(
+                resolution(model, response.name, response.log, response.higher_is_better, blocks.counts)
+            )
     firm = None if "rank" in unknown else _stability(table, draws)
     return Known(models, tuple(resolutions), firm, tuple(sorted(left)), unknown)
 

@@ -50,7 +50,11 @@ class Association:
 
     def __str__(self) -> str:
         told = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
-        return told if self.true is None else f"{told}, of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return (
+            told
+            if self.true is None
+            else f"{told}, of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        )
 
 
 @dataclass(frozen=True, eq=False)

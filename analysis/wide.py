@@ -83,13 +83,13 @@ class Wide:
         `means` is. A validation loss belongs to a training, and is the mean of what its settings have."""
         values, of_training = self.metric(name), name == "val_loss"
         counted = ~np.isnan(values).all(axis=1)
-        there = self.settings[counted]
+        there: pd.DataFrame = self.settings.loc[counted]
         groups = there.groupby(["dataset", "seed"], observed=True)
+        sizes, number = groups.size(), groups.ngroup().to_numpy()
         average = _mean if of_training else _whole_mean
-        means = [average(values[counted][rows]) for rows in groups.indices.values()]
-        columns = pd.MultiIndex.from_tuples(list(groups.indices), names=["dataset", "seed"])
-        table = pd.DataFrame(np.reshape(means, (-1, len(self.names))).T, list(self.names), columns)
-        share = groups.size().to_numpy(dtype=np.float64) ** (0 if of_training else 1)
+        means = [average(values[counted][number == g]) for g in range(len(sizes))]
+        table = pd.DataFrame(np.reshape(means, (-1, len(self.names))).T, list(self.names), sizes.index)
+        share = sizes.to_numpy(dtype=np.float64) ** (0 if of_training else 1)
         unlike = [] if of_training else _unlike(there)
         return Blocks(table, share / max(share.sum(), 1.0), why_unknown(seeds_by_dataset(there), unlike))
 

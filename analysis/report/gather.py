@@ -123,7 +123,11 @@ def _summary(found: Answer | None) -> Summary | None:
 
 def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
-    counts = [(len(found), "formulation"), (max(about["seed_counts"].values()), "seed"), (about["settings"], "setting")]
+    counts = [
+        (len(found), "formulation"),
+        (max(about["seed_counts"].values()), "seed"),
+        (about["settings"], "setting"),
+    ]
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
     images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
     return (

@@ -50,7 +50,15 @@ def ranking(
 def resolution(
     response: str, lead: float, gap: float, needed: int | None, log: bool = False
 ) -> dict[str, Any]:
-    found = {"response": response, "lead": lead, "gap": gap, "seeds_needed": needed, "log": log, "seeds": 3, "fewest": 3}
+    found = {
+        "response": response,
+        "lead": lead,
+        "gap": gap,
+        "seeds_needed": needed,
+        "log": log,
+        "seeds": 3,
+        "fewest": 3,
+    }
     return found | {"sigma": 1.0, "correlation": 0.5, "df": 10}
 
 

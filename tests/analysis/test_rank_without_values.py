@@ -69,7 +69,10 @@ def test_without_an_interval_the_reason_is_said() -> None:
     columns = ["rank_tied", "clip_tied", "fid_tied", "position_low", "position_high"]
     for part, why in (
         (frame[(frame["dataset"] == "a") | (frame["seed"] == 0)], "one seed of b"),
-        (frame[(frame["seed"] > 0) | (frame["steps"] == 5)], "the seeds of a, b do not have the same settings"),
+        (
+            frame[(frame["seed"] > 0) | (frame["steps"] == 5)],
+            "the seeds of a, b do not have the same settings",
+        ),
     ):
         found = rank(part)
         assert found[columns].isna().all(axis=None)

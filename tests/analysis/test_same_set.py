@@ -1,4 +1,4 @@
-"""An interval is of the number beside it: on random tables with datasets of different seeds, lost rows and diverged cells."""
+"""An interval is of the number beside it: random tables with datasets of different seeds, lost rows and diverged cells."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from samplers.errors import UserError
 METRICS = {"rank_all": "rank", "clip": "clip", "fid": "fid", "val_loss": "val_loss"}
 PHASES = (Phase.explicit, Phase.generate)  # no shrinking: an example is a whole table
 SAMPLERS = ((5, 5.0), (50, 5.0))
+
+
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     assert uncertainty.of.__defaults__ == (stability.DRAWS,)

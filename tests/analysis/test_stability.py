@@ -26,7 +26,13 @@ def rank(y: np.ndarray, maximise: tuple[bool, ...] = CLIP_FID) -> np.ndarray:
 
 def stability(y: np.ndarray, names: list[str], maximise: tuple[bool, ...], **options: int) -> Stability:
     """Of one dataset."""
-    return of_parts([y], names, maximise, rank(y, maximise) if y.ndim == 4 and y.shape[3] == len(maximise) else y, **options)
+    return of_parts(
+        [y],
+        names,
+        maximise,
+        rank(y, maximise) if y.ndim == 4 and y.shape[3] == len(maximise) else y,
+        **options,
+    )
 
 
 def measured(formulations: int = 8, spread: float = 1.0, seed: int = 0, seeds: int = 3) -> np.ndarray:
@@ -91,9 +97,7 @@ def test_summaries_are_those_of_the_draws() -> None:
     y = measured(9, spread=0.5)
     found = stability(y, names(y), CLIP_FID)
     assert found.draws.shape == (400, 9)
-    assert found.agreement == pytest.approx(
-        np.mean([kendalltau(d, rank(y)).statistic for d in found.draws])
-    )
+    assert found.agreement == pytest.approx(np.mean([kendalltau(d, rank(y)).statistic for d in found.draws]))
     assert found.first.sum() == pytest.approx(1)
     places = [rankdata(found.draws, method=method, axis=1) for method in ("min", "max")]
     assert ((places[0] < found.low).mean(axis=0) <= 0.025).all()

@@ -69,7 +69,8 @@ def not_separable(model: TwoWay, higher_is_better: bool) -> NDArray[np.bool_]:
     """``[..., F]``: True for the formulations that are not separated from the best, the best in the sample among them.
 
     ``se_ij^2 = (v_i + v_j) / R``, and ``v_i`` is the largest of a formulation's own variance, the moderated and the pooled
-    one. Of many formulations some look too quiet by chance, and moderation takes the noisy ones for quieter than they are; either
+    one. Of many formulations some look too quiet by chance, and
+    moderation takes the noisy ones for quieter than they are; either
     would separate the best too often where the noise is unequal (``python -m analysis.calibrate``).
     """
     sign = 1.0 if higher_is_better else -1.0

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+KINDS = ("equal", "unequal", "one 3x", "one 5x")
 UNEQUAL = 0.5
 """Deviation of the logarithm of a formulation's noise, where formulations differ in it: the noisiest tenth has 1.9 times
 the median deviation or more."""
 
 
 def noise(
-    rng: np.random.Generator, shape: tuple[int, ...], correlation: float = 0.0, unequal: bool = False
+    rng: np.random.Generator, shape: tuple[int, ...], correlation: float = 0.0, kind: str = "equal"
 ) -> NDArray[np.float64]:
     """What seeds do to tables of ``shape`` ``[..., F, S]`` whose true values are zero.
 
-    ``sqrt(rho / (1 - rho)) b_s + sd_f e_fs`` with standard normal ``b`` and ``e``; ``sd_f`` is 1, or log-normal where
-    ``unequal``. ``correlation`` is ``rho``, that of two formulations over seeds.
+    ``sqrt(rho / (1 - rho)) b_s + sd_f e_fs`` with standard normal ``b`` and ``e``; by ``kind`` of `KINDS` ``sd_f`` is 1, or
+    log-normal with the noisiest formulation first, or 3 or 5 for the first formulation alone. ``correlation`` is ``rho``, that of
+    two formulations over seeds of equal noise.
     """
     shared = rng.standard_normal((*shape[:-2], 1, shape[-1])) * np.sqrt(correlation / (1 - correlation))
-    deviation: Any = np.exp(UNEQUAL * rng.standard_normal((*shape[:-1], 1))) if unequal else 1.0
+    deviation: NDArray[np.float64] = np.ones((*shape[:-1], 1))
+    if kind == "unequal":
+        logs = np.sort(rng.standard_normal(shape[:-1]), axis=-1)[..., ::-1, None]
+        deviation = np.exp(UNEQUAL * logs)
+    elif kind in ("one 3x", "one 5x"):
+        deviation[..., 0, 0] = float(kind[4])
     return np.asarray(shared + deviation * rng.standard_normal(shape))
 
 

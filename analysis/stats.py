@@ -136,7 +136,9 @@ def fit(
     (by default of one) with ``weights`` of the sum 1 (by default equal).
 
     Raises ``ValueError`` for a dataset with fewer than two seeds or unequal weights, for shapes that do not fit and for
-    values that are not finite. The residuals of formulation f are ``(F - 1) / F`` of its noise in the mean square; that is undone
+    values that are not finite.
+
+    The residuals of formulation f are ``(F - 1) / F`` of its noise in the mean square; that is undone
     before moderation.
     """
     y = np.asarray(values, dtype=np.float64)

@@ -6,7 +6,9 @@ of which ``y_f`` were measured with variances ``k v_f`` are therefore drawn from
     y_f ~ N(m_f, k v_f),    m_f ~ N(b_0 + b_1 x_f, t^2),    1 / k ~ chi^2_df / df
 
 (Gelman et al. 2014, Bayesian Data Analysis, section 5.4) with flat priors on ``b`` and ``t``, where ``x_f`` are normal
-scores of the given order. A common centre instead of a line would take it for granted that the orders have nothing to do with one
+scores of the given order.
+
+A common centre instead of a line would take it for granted that the orders have nothing to do with one
 another, and would pull the correlation towards 0.
 """
 

@@ -83,7 +83,7 @@ class Wide:
         `means` is. A validation loss belongs to a training, and is the mean of what its settings have."""
         values, of_training = self.metric(name), name == "val_loss"
         counted = ~np.isnan(values).all(axis=1)
-        there: pd.DataFrame = self.settings.loc[counted]
+        there: pd.DataFrame = self.settings.iloc[np.flatnonzero(counted)]
         groups = there.groupby(["dataset", "seed"], observed=True)
         sizes, number = groups.size(), groups.ngroup().to_numpy()
         average = _mean if of_training else _whole_mean

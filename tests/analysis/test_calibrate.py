@@ -16,9 +16,10 @@ CHEAP = [case for case in cases() if case.interval in ("level", "difference", "b
 @pytest.mark.parametrize(
     "case", CHEAP, ids=lambda c: f"{c.interval}-{c.formulations}-{c.correlation}-{c.noise}"
 )
-def test_intervals_hold_in_92_to_98_percent_at_three_seeds(case: Case) -> None:
+def test_intervals_of_the_worst_formulation_hold_at_three_seeds(case: Case) -> None:
     hits = case.hits(np.random.default_rng(0), 3, 800)
-    assert 0.92 <= hits.mean() <= 0.98
+    assert hits.mean(axis=0).min() >= 0.92 - 0.02  # two standard errors
+    assert hits.mean() <= 0.995
 
 
 def test_main_effects_hold() -> None:
@@ -41,13 +42,14 @@ def test_win_rates_hold_in_95_percent_or_more(spread: float) -> None:
 def test_simulated_noise_has_the_correlation_that_it_is_asked_for() -> None:
     y = simulate.noise(np.random.default_rng(0), (40_000, 2, 1), correlation=0.8)[:, :, 0]
     assert np.corrcoef(y.T)[0, 1] == pytest.approx(0.8, abs=0.01)
-    apart = simulate.noise(np.random.default_rng(0), (4000, 1, 50), unequal=True)
+    apart = simulate.noise(np.random.default_rng(0), (4000, 1, 50), kind="unequal")
     assert np.log(apart.std(axis=2)).std() == pytest.approx(simulate.UNEQUAL, abs=0.03)
 
 
 def fake(coverage: float) -> Case:
     def hits(rng: np.random.Generator, seeds: int, simulations: int) -> np.ndarray:
-        return (np.arange(simulations) < coverage * simulations).astype(float)
+        held = (np.arange(simulations) < coverage * simulations).astype(float)
+        return np.stack([held, np.ones(simulations)], axis=1)
 
     return Case("level", 6, hits, 0.5)
 
@@ -58,9 +60,10 @@ def test_the_command_says_what_it_finds(
     monkeypatch.setattr(calibrate, "cases", lambda: iter(map(fake, (0.5, 0.91, 0.92, 0.98, 1.0))))
     assert main(["--simulations", "100", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["calibration"]
-    assert [row["verdict"] for row in rows] == ["LOW", "LOW", "ok", "ok", "HIGH"]
-    assert rows[0]["seeds_3"] == 0.5
-    assert rows[0]["error"] == pytest.approx(0.05, rel=0.01)
+    assert [row["verdict"] for row in rows] == ["LOW", "LOW", "HIGH", "HIGH", "HIGH"]
+    assert rows[0]["seeds_3"] == pytest.approx(0.5 / 6 + 5 / 6)
+    assert [row["worst"] for row in rows] == [0.5, 0.91, 0.92, 0.98, 1.0]
+    assert rows[0]["error"] == pytest.approx(0.05 / 6, rel=0.01)
     assert main(["--simulations", "100"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[2].split() == [
@@ -68,9 +71,9 @@ def test_the_command_says_what_it_finds(
         "6",
         "0.5",
         "equal",
-        *["50.0", "%"] * 3,
-        "5.0",
-        "%",
+        *["91.7", "%"] * 3,
+        *["50.0", "%"],
+        *["0.8", "%"],
         "LOW",
     ]
     assert "conservative by construction" in out

@@ -34,7 +34,7 @@ LOWEST, HIGHEST = 0.92, 0.98
 LEGEND = (
     "coverage of 95 % intervals on simulated tables, mean over formulations; at 3 seeds also that of the worst, of which one"
     " is the noisiest and one the mean of the others",
-    "error: Monte Carlo error of the mean at 3 seeds; verdict: LOW if the worst is below 92 %, HIGH if the mean is above 98 %",
+    "error: of the mean at 3 seeds by chance; verdict: LOW if the worst is below 92 %, HIGH if the mean is above 98 %",
     "level: mean of a formulation; difference: of two, paired; main effect: of two bases, over crossed samplers",
     "best: the group that cannot be told from the best contains the best, all being equal (Hsu, family-wise)",
     f"unequal noise: its deviation differs from formulation to formulation, with {simulate.UNEQUAL:g} in the logarithm",

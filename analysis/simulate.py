@@ -17,8 +17,8 @@ def noise(
     """What seeds do to tables of ``shape`` ``[..., F, S]`` whose true values are zero.
 
     ``sqrt(rho / (1 - rho)) b_s + sd_f e_fs`` with standard normal ``b`` and ``e``; by ``kind`` of `KINDS` ``sd_f`` is 1, or
-    log-normal with the noisiest formulation first, or 3 or 5 for the first formulation alone. ``correlation`` is ``rho``, that of
-    two formulations over seeds of equal noise.
+    log-normal with the noisiest formulation first, or 3 or 5 for the first formulation alone. ``correlation`` is ``rho``,
+    that of two formulations over seeds of equal noise.
     """
     shared = rng.standard_normal((*shape[:-2], 1, shape[-1])) * np.sqrt(correlation / (1 - correlation))
     deviation: NDArray[np.float64] = np.ones((*shape[:-1], 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,26 @@ def captions(run: Run, dataset: str) -> list[str]:
             except (OSError, ValueError, KeyError, TypeError):
                 continue
     return []
+
+
+def real_images(run: Run, dataset: str, caption: str, most: int) -> NDArray[np.uint8] | None:
+    """Up to ``most`` real images ``[n, C, H, W]`` for a caption, kept with the yardsticks of a run; None if it has none
+    or if the file cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(
+        run.path.glob(f"yardsticks/*/{sha256(dataset.encode()).hexdigest()[:12]}.safetensors")
+    ):
+        try:
+            with safe_open(file, framework="numpy") as kept:
+                captions = json.loads(kept.metadata()["about"])["captions"]
+                rows = [i for i, found in enumerate(captions) if found == caption][:most]
+                part = kept.get_slice("images")
+                if rows:
+                    return np.stack([part[row] for row in rows]).astype(np.uint8)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError):
+            continue
+    return None
 
 
 def pictures(

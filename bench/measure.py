@@ -92,6 +92,23 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     }
 
 
+SHOWN, EACH = 16, 5
+"""Captions for which real images are kept, and the most of them for one."""
+
+
+def real_images(setup: Setup) -> tuple[Tensor, list[str]]:
+    """Validation images uint8 ``[n, C, H, W]`` for the first of ``setup.chosen``, and the caption of each."""
+    split = setup.data.validation
+    wanted = dict.fromkeys(setup.chosen[:SHOWN])
+    rows = [(i, c) for i, several in enumerate(split.every()) for c in several if c in wanted]
+    found: dict[str, list[int]] = {}
+    for i, caption in rows:
+        found.setdefault(caption, []).append(i)
+    kept = [(i, caption) for caption in wanted for i in found.get(caption, [])[:EACH]]
+    images = torch.from_numpy(np.ascontiguousarray(split.images[[i for i, _ in kept]]))
+    return images, [caption for _, caption in kept]
+
+
 def others(captions: Sequence[str]) -> list[str]:
     """For each caption the next one in the list that differs from it; itself if there is no other."""
     turned = [*captions, *captions]

@@ -24,13 +24,16 @@ class Recipe:
 
 
 def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
-    """Measure real images of those datasets that lack it."""
+    """Measure real images of those datasets that lack it, and keep some beside the numbers to be shown."""
     from bench import measure
 
     for dataset in lacking(out, grid):
         if dataset in ready:
             found = {"dataset": dataset, **measure.yardsticks(ready[dataset])}
-            store.write_json(file(out, grid, dataset), found)
+            where = file(out, grid, dataset)
+            images, captions = measure.real_images(ready[dataset])
+            store.write_tensors(where.with_suffix(".safetensors"), {"images": images}, {"captions": captions})
+            store.write_json(where, found)
 
 
 def lacking(out: Path, grid: Grid) -> list[str]:

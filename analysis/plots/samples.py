@@ -24,6 +24,9 @@ ROWS, STEPS = 12, 5
 """The most formulations and the most numbers of steps that are shown."""
 LARGEST = 0.6
 """Width of a picture, inches, if there is room."""
+TEXT = 7.5
+"""Font size, points: legible where a page shows the sheet at 830 pixels."""
+REAL = "real images"
 
 
 def draw(subject: Subject) -> Drawn:
@@ -38,10 +41,16 @@ def draw(subject: Subject) -> Drawn:
     else:
         raise subject.absent("pictures")
     captions = [told[i] for i in wanted][: min(len(part) for part in shown.values())]
-    figure = _sheet(list(shown), [part[: len(captions)] for part in shown.values()], captions, settings)
+    rows = {name: part[: len(captions)] for name, part in shown.items()}
+    real = _real(subject, dataset, captions, next(iter(rows.values())))
+    if real is not None:
+        rows = {REAL: real, **rows}
+    figure = _sheet(list(rows), list(rows.values()), captions, settings)
     caption = sentences(
         f"Samples on {dataset}, seed {seed}, {settings[0].kind}, guidance {settings[0].cfg:g}; the numbers of sampling",
-        f"steps stand above the columns. {len(shown)} of {count(len(subject.order), 'formulation')}, best on top; the",
+        "steps stand above the columns.",
+        "First row: real images with the same captions, as many as there are." if real is not None else "",
+        f"{len(shown)} of {count(len(subject.order), 'formulation')}, best on top; the",
         f"captions are the first {len(captions)} that differ, not chosen by eye.",
         subject.left_out(lost),
     )
@@ -91,9 +100,23 @@ def _pictures(
 ) -> Pixels | None:
     """``[captions, H, W, 3]``."""
     found = cells.pictures(subject.run, name, dataset, seed, setting, rows)
-    if found is None:
-        return None
-    pixels = found.transpose(0, 2, 3, 1)
+    return None if found is None else _colours(found)
+
+
+def _real(subject: Subject, dataset: str, captions: list[str], like: Pixels) -> Pixels | None:
+    """Real images for the captions as a row like the others ``[captions, steps, H, W, 4]``, clear where there are no more;
+    None if the run keeps none of that size."""
+    row = np.zeros((*like.shape[:-1], 4), dtype=np.uint8)
+    for i, caption in enumerate(captions):
+        found = cells.real_images(subject.run, dataset, caption, like.shape[1])
+        if found is not None and found.shape[2:] == like.shape[2:4]:
+            row[i, : len(found), ..., :3], row[i, : len(found), ..., 3] = _colours(found), 255
+    return row if row.any() else None
+
+
+def _colours(images: Pixels) -> Pixels:
+    """``[N, C, H, W]`` as ``[N, H, W, 3]``."""
+    pixels = images.transpose(0, 2, 3, 1)
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
 
 
@@ -101,13 +124,13 @@ def _sheet(names: list[str], pictures: list[Pixels], captions: list[str], settin
     """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
     from matplotlib.figure import Figure
 
-    label = max(style.text_width(style.shown(name)) for name in names) / 72 + 0.12
+    label = max(style.text_width(style.shown(name), TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
     room = max(2.0, style.WIDE - label) * style.DPI
     sheet, left, (tall, side) = mosaic(pictures, room)
     zoom = max(1, int(min(room / sheet.shape[1], LARGEST * style.DPI / side)))
     columns = len(settings)
     texts = [_wrapped(caption, zoom * (left[columns - 1] + side) / style.DPI) for caption in captions]
-    head = 0.24 + 0.13 * max(text.count("\n") + 1 for text in texts)
+    head = 0.26 + 0.15 * max(text.count("\n") + 1 for text in texts)
     around = [round(style.DPI * inches) for inches in (label, 0.04, head, 0.04)]  # left, right, above, below
     height, width = (zoom * n for n in sheet.shape[:2])
     whole = (around[0] + width + around[1], around[2] + height + around[3])
@@ -118,21 +141,29 @@ def _sheet(names: list[str], pictures: list[Pixels], captions: list[str], settin
     axes.axis("off")
     inch = style.DPI / zoom
     rows = (sheet.shape[0] - tall) / max(len(names) - 1, 1)
-    look: dict[str, Any] = {"fontsize": style.SMALL, "linespacing": 1.1}
+    look: dict[str, Any] = {"fontsize": TEXT, "linespacing": 1.1}
     for row, name in enumerate(names):
         axes.text(-0.06 * inch, row * rows + tall / 2, style.shown(name), ha="right", va="center", **look)
+    headings = _headings(settings, zoom * side / style.DPI)
+    if headings[0].isdigit():
+        axes.text(-0.06 * inch, -0.05 * inch, "sampling steps", ha="right", va="baseline", **look)
     for i, x in enumerate(left):
-        axes.text(
-            x + side / 2, -0.05 * inch, str(settings[i % columns].steps), ha="center", va="baseline", **look
-        )
+        axes.text(x + side / 2, -0.05 * inch, headings[i % columns], ha="center", va="baseline", **look)
     for i, text in enumerate(texts):
         middle = (left[i * columns] + left[(i + 1) * columns - 1] + side) / 2
-        axes.text(middle, -0.2 * inch, text, ha="center", va="baseline", **look)
+        axes.text(middle, -0.22 * inch, text, ha="center", va="baseline", **look)
     return figure
 
 
+def _headings(settings: list[Setting], inches: float) -> list[str]:
+    """``5 steps``, or the numbers alone where a column is too narrow for the word."""
+    words = [count(s.steps, "step") for s in settings]
+    fit = all(style.text_width(word, TEXT) <= 72 * inches for word in words)
+    return words if fit else [str(s.steps) for s in settings]
+
+
 def mosaic(pictures: list[Pixels], room: float) -> tuple[Pixels, list[int], tuple[int, int]]:
-    """One image with transparent gaps of pictures ``[captions, steps, H, W, 3]``, a row for each entry of the list.
+    """One image with transparent gaps of pictures ``[captions, steps, H, W, 3 or 4]``, a row for each entry of the list.
 
     Also where its columns begin, and the height and width of a picture. Squares of pixels are averaged if the image
     would be wider than ``room``.
@@ -147,18 +178,19 @@ def mosaic(pictures: list[Pixels], room: float) -> tuple[Pixels, list[int], tupl
     for row, part in enumerate(pictures):
         for x, picture in zip(left, part.reshape(-1, *part.shape[2:]), strict=True):
             place = sheet[row * (tall + gap) : row * (tall + gap) + tall, x : x + side]
-            place[..., :3], place[..., 3] = picture, 255
+            place[..., :3] = picture[..., :3]
+            place[..., 3] = picture[..., 3] if picture.shape[-1] == 4 else 255
     return sheet, left, (tall, side)
 
 
 def _averaged(part: Pixels, factor: int) -> Pixels:
     tall, side = (n // factor for n in part.shape[2:4])
     cut = part[:, :, : tall * factor, : side * factor]
-    squares = cut.reshape(*part.shape[:2], tall, factor, side, factor, 3)
+    squares = cut.reshape(*part.shape[:2], tall, factor, side, factor, -1)
     return np.asarray(squares.mean(axis=(3, 5)).round(), dtype=np.uint8)
 
 
 def _wrapped(caption: str, inches: float) -> str:
     """At most three lines that fit in a width."""
-    characters = max(6, int(inches * 72 / style.text_width("n" * 20) * 20))
+    characters = max(6, int(inches * 72 / style.text_width("n" * 20, TEXT) * 20))
     return "\n".join(textwrap.wrap(caption, characters, max_lines=3, placeholder=" …")) or " "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,11 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from PIL import Image
+from safetensors.numpy import save_file
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-from analysis import cells, plots, stats
+from analysis import cells, plots, run, stats
 from analysis.pareto import fronts
 from analysis.plots import heat, style
 from analysis.plots.plane import front_lines
@@ -304,3 +308,28 @@ def test_a_large_run_highlights_the_best_and_the_baselines(study: Run, large: di
         (legend,) = figure.figure.legends
         assert [t.get_text() for t in legend.get_texts()] == [*wanted, f"{61 - len(wanted)} others"]
         assert f"In colour: the {len(wanted)} formulations" in figure.caption
+
+
+def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> None:
+    shutil.copytree(few.path, tmp_path / "run")
+    about = run.read(tmp_path / "run")
+    captions = cells.captions(about, "synthetic")
+    kept = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
+    file = about.path / "yardsticks" / "recipe" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
+    file.parent.mkdir(parents=True)
+    told = {"about": json.dumps({"captions": [captions[0], captions[0], captions[1]]})}
+    save_file({"images": kept}, file, metadata=told)
+    found = cells.real_images(about, "synthetic", captions[0], 5)
+    assert found is not None
+    assert (found == kept[:2]).all()
+    assert cells.real_images(about, "synthetic", "another caption", 5) is None
+    sheet = one(about, "samples")
+    rows = [t.get_text() for t in sheet.figure.axes[0].texts]
+    assert rows[: 1 + len(FEW)] == ["real images", *ranked(about)["formulation"]]
+    assert "First row: real images with the same captions" in sheet.caption
+    (image,) = (i for i in sheet.figure.axes[0].get_images() if isinstance(i, AxesImage))
+    shown = np.asarray(image.get_array())[:16]
+    assert (shown[:, :16, :3] == kept[0].transpose(1, 2, 0)).all()
+    assert (shown[:, 2 * 17 : 3 * 17 - 1, 3] == 0).all(), "there is no third real image of that caption"
+    file.write_bytes(b"damaged")
+    assert rows[0] not in [t.get_text() for t in one(about, "samples").figure.axes[0].texts]

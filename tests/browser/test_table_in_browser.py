@@ -143,7 +143,7 @@ def test_the_ranking_can_be_taken_away(visit: Opener, report: Path) -> None:
 
 def test_latex_can_be_copied_where_a_page_may_not_write_to_the_clipboard(visit: Opener) -> None:
     page = visit()
-    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('no'))")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
     page.get_by_role("button", name="Copy as LaTeX").click()
     assert page.get_by_label("The ranking as LaTeX").is_visible()
     selected = page.evaluate(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench import store
 from bench.members import Best
+from bench.wording import many
 
 if TYPE_CHECKING:
     from bench.train import Trainer
@@ -71,6 +72,7 @@ class Keeper:
         guard: called before anything is written; raises if these cells are no longer ours.
         say: is told what was found damaged, and what could not be written.
         pack: the ids of the cells that train together, noted so that they go on together.
+        threads: turns the threads that a checkpoint was written with into those to go on with.
     """
 
     def __init__(
@@ -81,9 +83,10 @@ class Keeper:
         guard: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda text: None,
         pack: Sequence[str] = (),
+        threads: Callable[[int], int] = lambda count: count,
     ) -> None:
         self.folders, self.seconds, self.stop, self.guard, self.say = folders, seconds, stop, guard, say
-        self.pack = list(pack)
+        self.pack, self.threads = list(pack), threads
         self.began = self.saved = time.monotonic()
         self.spent = self.cost = 0.0
 
@@ -98,7 +101,7 @@ class Keeper:
         """
         for step in common_steps(self.folders):
             if self.read(step, state):
-                self.say(f"going on after step {step}")
+                self.say(f"continuing at step {step}")
                 return step
             for folder in self.folders:
                 store.checkpoint_file(folder, step).unlink(missing_ok=True)
@@ -120,10 +123,21 @@ class Keeper:
             self.say(f"the checkpoint of step {step} is not used: {error}")
             return False
         self.spent = seconds
-        if threads != torch.get_num_threads() and state.trainer.flat.weights.device.type == "cpu":
-            torch.set_num_threads(threads)  # another number adds in another order
-            self.say(f"with {threads} threads as before, for the same bits")
+        if state.trainer.flat.weights.device.type == "cpu":
+            self.take(threads)
         return True
+
+    def take(self, before: int) -> None:
+        """The threads of a checkpoint, as another number adds in another order; fewer if there are no cores for them."""
+        count, now = self.threads(before), torch.get_num_threads()
+        torch.set_num_threads(count)
+        if count < before:
+            self.say(
+                f"with {many(count, 'thread')} instead of {before}, other processes use the cores: results agree with an "
+                f"uninterrupted training's up to rounding"
+            )
+        elif count != now:
+            self.say(f"with {many(count, 'thread')} as before, for the same bits")
 
     def __call__(self, step: int, state: State) -> None:
         """After ``step`` steps: save if it is time. Raises :class:`Stopped` if asked to stop, once all is saved."""

@@ -5,22 +5,36 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from bench.graph import WARM_UP
 
 
-def alternate(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
-    """Median seconds of two functions called in turn, after turns that do not count: 3 to 15 turns, or 2 seconds of them."""
+@dataclass(frozen=True)
+class Timed:
+    """Median seconds of a call, and by how much more than the fastest that is, as a share: near 0 on a quiet machine."""
+
+    seconds: float
+    spread: float
+
+
+def alternate(*functions: Callable[[], None]) -> tuple[Timed, ...]:
+    """Time functions in turn, after turns that do not count: 3 to 15 turns, or 2 seconds of them."""
     for _ in range(WARM_UP + 1):
-        one()
-        other()
-    times: list[tuple[float, float]] = []
-    while len(times) < 3 or (len(times) < 15 and sum(map(sum, times)) < 2.0):
-        times.append((seconds(one), seconds(other)))
-    first, second = (statistics.median(column) for column in zip(*times, strict=True))
-    return first, second
+        for function in functions:
+            function()
+    turns: list[list[float]] = []
+    while len(turns) < 3 or (len(turns) < 15 and sum(map(sum, turns)) < 2.0):
+        turns.append([seconds(function) for function in functions])
+    return tuple(map(timed, zip(*turns, strict=True)))
+
+
+def timed(times: tuple[float, ...]) -> Timed:
+    """The median of some times, and their spread."""
+    median, fastest = statistics.median(times), min(times)
+    return Timed(median, median / fastest - 1 if fastest > 0 else 0.0)
 
 
 def seconds(function: Callable[[], None]) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -26,7 +26,8 @@ class Control:
 
     ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
     write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` tells
-    whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints.
+    whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints. ``threads`` turns the threads of a
+    checkpoint into those to go on with; ``cores`` is what is noted of the processor.
     """
 
     stop: Callable[[], str | None] = lambda: None
@@ -36,6 +37,8 @@ class Control:
     holds: Callable[[Cell], bool] = lambda cell: False
     checkpoint: float = math.inf
     code: str | None = None
+    threads: Callable[[int], int] = lambda count: count
+    cores: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import store
+from bench import cores, store
 from bench.amounts import Amounts, Look, by_cell, text
 from bench.config import Cell, Grid, Model, restore
 from bench.plan import Planned, kind
@@ -272,7 +272,7 @@ def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[
         done = subprocess.run(
             [sys.executable, "-m", "bench.rates", device],
             input=json.dumps(given),
-            env=os.environ | {"PYTHONPATH": path},
+            env=cores.PASSIVE | os.environ | cores.environment(1, os.environ) | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
             timeout=patience,

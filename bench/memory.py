@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from bench import cgroup
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
@@ -36,7 +38,4 @@ def free_memory(device: torch.device) -> float:
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found.append(1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")))
-    with suppress(OSError, ValueError):
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
-        found.append(float(limit) - float(used))
-    return min(found)
+    return min(*found, cgroup.free_memory())

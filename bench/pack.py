@@ -135,7 +135,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
 
     ids = [p.cell.id for p in pack]
     keeper = checkpoint.Keeper(
-        folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids
+        folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids, control.threads
     )
     for folder in folders:
         cells.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
@@ -155,7 +155,8 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     facts = {"seconds": round(keeper.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
-        save(pack, trained, facts | {"compiled": bench.compiled, "code": control.code})
+        facts |= {"compiled": bench.compiled, "code": control.code, **control.cores()}
+        save(pack, trained, facts)
 
 
 def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from bench.clock import alternate
+from bench.clock import Timed, alternate
 from bench.coefficients import predict
 from bench.config import Training, restore
 from bench.device import pick_device
@@ -23,6 +23,7 @@ from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from bench.products import fast_products
+from bench.threads import Threads
 from bench.tuning import Tuner, inputs
 
 LIMIT = {"cpu": 5e10, "cuda": 2e13}
@@ -34,6 +35,7 @@ def main() -> None:
     device = pick_device(sys.argv[1])
     keep_freed_memory()
     fast_products(device)
+    torch.set_num_threads(Threads(device).usable())
     found = [
         rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
         for work in json.load(sys.stdin)
@@ -48,12 +50,14 @@ def rates(shape: Shape, recipe: Training, device: torch.device, members: int) ->
     # too short a training to time packs for: as many members as memory allows
     tuner = Tuner(shape, replace(recipe, batch=batch, steps=1), device)
     members, _ = tuner.pack(max(1, min(members, int(limit / (3 * one * batch)))))
-    if chosen := tuner.recall(f"pack-{members}", 2):
+    if chosen := tuner.timings.recall(f"pack-{members}", 2):
         members = int(chosen[0])
     step = tuner.eager(members)
     samples = max(1, min(chunk(device, members), int(limit / (3 * one * members))))
     key = f"samples-{members}-{samples}"
-    found = tuner.recall(key, 1) or tuner.remember(key, sampled(shape, recipe, device, members, samples))
+    if not (found := tuner.timings.recall(key, 1)):
+        timed = sampled(shape, recipe, device, members, samples)
+        found = tuner.timings.remember(key, (timed.seconds,), timed.spread)
     return {
         "members": members,
         "training": members * 3 * one * batch / step,
@@ -62,7 +66,7 @@ def rates(shape: Shape, recipe: Training, device: torch.device, members: int) ->
 
 
 @torch.no_grad()
-def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, samples: int) -> float:
+def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, samples: int) -> Timed:
     """Seconds of one evaluation of the network for so many samples of each member."""
     model = MMDiT(shape, members)
     initialise(model, torch.Generator().manual_seed(0))
@@ -73,7 +77,7 @@ def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, 
     def once() -> None:
         predict(model, x, c, batch.tokens, batch.pooled, recipe.precision)
 
-    return alternate(once, once)[0]
+    return alternate(once)[0]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How many members train in one graph, and whether their model is compiled: measured on this machine, never guessed.
 
-Neither changes a result beyond float rounding. What was measured is kept in a file of the user's cache folder, so that
-the same command decides the same way again, and compiled code is kept beside it.
+Neither changes a result beyond float rounding. What was measured is kept (:mod:`bench.timings`), so that the same command
+decides the same way again, and compiled code is kept beside it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 import formulations
-from bench import store
 from bench.batches import Batch
-from bench.clock import alternate, seconds
+from bench.clock import Timed, alternate, seconds
 from bench.coefficients import stack
 from bench.config import Training, identity
 from bench.data.images import cache_folder
 from bench.machine import device_name, versions
 from bench.memory import free_memory
 from bench.models.shape import ARCHITECTURE, Shape
+from bench.timings import Timings
 from bench.train import Trainer
 from formulations import Coeffs
 from samplers.errors import UserError
@@ -36,12 +36,18 @@ Choice = Literal["auto", "on", "off"]
 
 SHORT = 1_000
 """Steps below which a training is too short to time packs for it."""
+FEW = 200
+"""Steps below which a training is too short to time threads for it, or to tell how long a step takes."""
 CLEARLY = 1.1
 """Half as many members are chosen where they train so many times as much in a second."""
 PATIENCE = 10.0
 """Compiling is tried where eager training lasts so many times as long as compiling is expected to take."""
 EXPECTED = {"cpu": 60.0, "cuda": 90.0}
 """Seconds that a first compilation is expected to take."""
+GAIN = 1.05
+"""More threads must be so many times as fast as one: the others' noise hits more of them."""
+AGREES = 2.0
+"""Factor by which steps of a training, with its validations and checkpoints, may differ from those that were timed."""
 MEMORY_SHARE = 0.4
 """The share of free memory that a pack may be expected to need: it is timed beside one of half the size."""
 
@@ -67,6 +73,7 @@ class Tuning:
 
     pack: int
     compiled: bool
+    threads: int
     said: tuple[str, ...]
 
 
@@ -104,8 +111,8 @@ class Tuner:
             ARCHITECTURE,
             **versions(),
         )
-        self.file = cache_folder(None) / "steps" / f"{identity(work)}.json"
-        self.known: dict[str, Any] = {"work": asdict(work)} | read(self.file)
+        file = cache_folder(None) / "steps" / f"{identity(work)}.json"
+        self.timings = Timings(file, asdict(work))
         self.trainers: list[Trainer] = []
 
     def pack(self, most: int) -> tuple[int, float | None]:
@@ -118,12 +125,15 @@ class Tuner:
             size = half(size)
         if size == 1 or self.recipe.steps < SHORT:
             return size, None
-        chosen, gain = self.recall(f"pack-{size}", 2) or self.remember(
-            f"pack-{size}", *self._measured_pack(size)
-        )
-        return int(chosen), gain
+        key = f"pack-{size}"
+        if not (known := self.timings.recall(key, 2)):
+            *values, spread = self._measured_pack(size)
+            known = self.timings.remember(key, tuple(values), spread)
+        return int(known[0]), known[1]
 
-    def _measured_pack(self, size: int) -> tuple[int, float]:
+    def _measured_pack(self, size: int) -> tuple[float, float, float]:
+        """The pack, its throughput over that of half of it, and the spread."""
+        spread = 0.0
         while size > 1:
             try:
                 alone, other = self._timed(self._stepper(size), self._stepper(half(size)))
@@ -131,37 +141,75 @@ class Tuner:
                 self._release()
                 size = half(size)
                 continue
-            gain = (size / alone) / (half(size) / other)
+            gain = (size / alone.seconds) / (half(size) / other.seconds)
+            spread = max(spread, alone.spread, other.spread)
             if gain > 1 / CLEARLY:
-                return size, gain
+                return size, gain, spread
             size = half(size)
-        return 1, 1.0
+        return 1, 1.0, spread
 
     def compiled(self, members: int) -> Compiled:
         """Eager against compiled steps."""
         key = f"compiled-{members}"
-        if known := self.recall(key, 3):
+        if known := self.timings.recall(key, 3):
             return Compiled(*known)
         self._first(members)
         torch.compiler.reset()  # once more, now that the code is in the cache
         first = self._first(members)
-        times = self._timed(self._stepper(members), self._stepper(members, compiled=True))
-        return Compiled(*self.remember(key, *times, first))
+        eager, compiled = self._timed(self._stepper(members), self._stepper(members, compiled=True))
+        values = eager.seconds, compiled.seconds, first
+        return Compiled(*self.timings.remember(key, values, max(eager.spread, compiled.spread)))
 
     def knows_compiled(self, members: int) -> bool:
         """Whether compiled steps have been measured before, and their code is still in the cache."""
         return (
-            bool(self.recall(f"compiled-{members}", 3))
+            bool(self.timings.recall(f"compiled-{members}", 3))
             and Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
         )
 
     def eager(self, members: int) -> float:
         """Seconds of an eager step."""
         key = f"eager-{members}"
-        if known := self.recall(key, 1):
+        if known := self.timings.recall(key, 1):
             return known[0]
-        step = self._stepper(members)
-        return self.remember(key, self._timed(step, step)[0])[0]
+        (found,) = self._timed(self._stepper(members))
+        return self.timings.remember(key, (found.seconds,), found.spread)[0]
+
+    def threads(self, members: int, most: int) -> tuple[int, float]:
+        """The threads, of ``most``, half as many, ... and one, that make steps fastest, and how many times as fast as one.
+
+        Fewer where more are not clearly faster. Every number is timed on the same step, in alternation.
+        """
+        counts = [1, *takewhile(lambda count: count > 1, (most >> i for i in range(most)))]
+        if len(counts) == 1:
+            return 1, 1.0
+        key, before = f"threads-{members}", torch.get_num_threads()
+        if not (known := self.timings.recall(key, 2)):
+            step = self._stepper(members)
+            try:
+                found = self._timed(*(partial(with_threads, count, step) for count in counts))
+            finally:
+                torch.set_num_threads(before)
+            one, best = found[0], min(found[1:], key=lambda each: each.seconds)
+            gain = one.seconds / best.seconds
+            count = counts[found.index(best)] if gain > GAIN else 1
+            known = self.timings.remember(key, (count, max(gain, 1.0)), max(one.spread, best.spread))
+        return int(known[0]), known[1]
+
+    def doubt(self, members: int, compiled: bool, took: float) -> str | None:
+        """Forget what was measured of this work if a training's steps took ``took`` seconds each; returns what disagreed."""
+        known = (
+            self.timings.recall(f"compiled-{members}", 3)
+            if compiled
+            else self.timings.recall(f"eager-{members}", 1)
+        )
+        if not known:
+            return None
+        step = known[1] if compiled else known[0]
+        if 1 / AGREES < took / step < AGREES:
+            return None
+        self.timings.forget()
+        return f"steps took {1000 * took:.3g} ms, and {1000 * step:.3g} ms had been measured: measured again next time"
 
     def compile(self, members: int, steps: int) -> tuple[bool, str]:
         """Whether to compile a training of ``steps`` steps in all, and why."""
@@ -180,23 +228,9 @@ class Tuner:
         """Bytes that training is expected to need: nine numbers a parameter, and what the backward pass keeps."""
         return 4.0 * members * (9 * self.shape.parameters() + self.recipe.batch * self.shape.activations())
 
-    def recall(self, key: str, count: int) -> tuple[float, ...] | None:
-        """The ``count`` numbers of a measurement, or None if the file does not hold them."""
-        kept = self.known.get(key)
-        if not isinstance(kept, list) or len(kept) != count or {*map(type, kept)} - {int, float}:
-            return None
-        return tuple(map(float, kept))
-
-    def remember(self, key: str, *values: float) -> tuple[float, ...]:
-        """Keep a measurement for later runs."""
-        self.known[key] = list(values)
-        with suppress(OSError):  # a cache that cannot be written costs a moment of the next run
-            store.write_json(self.file, self.known)
-        return values
-
-    def _timed(self, one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
+    def _timed(self, *functions: Callable[[], None]) -> tuple[Timed, ...]:
         try:
-            return alternate(one, other)
+            return alternate(*functions)
         finally:
             self._release()
 
@@ -219,8 +253,14 @@ class Tuner:
 
 
 def half(size: int) -> int:
-    """Half as many members, rounded up."""
+    """Half as many, rounded up."""
     return -(-size // 2)
+
+
+def with_threads(count: int, function: Callable[[], None]) -> None:
+    """Call a function with so many threads."""
+    torch.set_num_threads(count)
+    function()
 
 
 def choose(
@@ -230,15 +270,18 @@ def choose(
     groups: Sequence[tuple[int, int]],
     pack: int | None,
     choice: Choice,
+    fewer: bool = False,
 ) -> Tuning:
     """Choose for trainings of one shape: ``groups`` are the numbers of cells that can share a graph, each with their steps.
 
-    ``recipe`` is that of the longest; ``pack`` None is ``auto``. Raises :class:`UserError` if compiling is asked for and
-    cannot be done.
+    ``recipe`` is that of the longest; ``pack`` None is ``auto``. ``fewer`` allows fewer threads than there are now, which
+    are then set. Raises :class:`UserError` if compiling is asked for and cannot be done.
     """
     keep_compiled_code()
-    tuner, said = Tuner(shape, recipe, device), []
-    most = max(cells for cells, _ in groups)
+    most, said = max(cells for cells, _ in groups), []
+    if fewer and recipe.steps >= FEW and torch.get_num_threads() > 1:
+        said.append(set_threads(Tuner(shape, recipe, device), min(pack or most, most)))
+    tuner = Tuner(shape, recipe, device)
     size, gain = (min(pack, most), None) if pack else tuner.pack(most)
     if pack is None and most > 1:
         times = f", {gain:.2g} times the throughput of {half(size)}" if gain and size > 1 else ""
@@ -250,7 +293,19 @@ def choose(
         steps = sum(steps * -(-cells // size) for cells, steps in groups)
         compiled, why = (False, why_not) if why_not else tuner.compile(size, steps)
         said.append(f"--compile auto: {'on' if compiled else 'off'}, {why}")
-    return Tuning(size, compiled, tuple(said))
+    return Tuning(size, compiled, torch.get_num_threads(), tuple(said))
+
+
+def set_threads(tuner: Tuner, members: int) -> str:
+    """Take as many of the present threads as make steps fastest; returns a sentence on that."""
+    most = torch.get_num_threads()
+    while members > 1 and tuner.memory(members) > MEMORY_SHARE * free_memory(tuner.device):
+        members = half(members)
+    count, gain = tuner.threads(members, most)
+    torch.set_num_threads(count)
+    if count == 1:
+        return f"threads: 1, steps with up to {most} are no faster"
+    return f"threads: {count} of {most}, steps are {gain:.2g} times as fast as with one"
 
 
 def check(choice: Choice, device: torch.device) -> None:
@@ -284,11 +339,3 @@ def inputs(shape: Shape, members: int, size: int, device: torch.device) -> tuple
     batch = Batch(*(torch.randn(each, generator=generator).to(device) for each in sizes))
     t = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     return batch, stack([formulations.get("rf").coeffs(t)] * members, device)
-
-
-def read(file: Path) -> dict[str, Any]:
-    """What earlier runs measured; nothing if the file is not there or damaged."""
-    try:
-        return store.read_object(file)
-    except UserError:
-        return {}

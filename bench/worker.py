@@ -36,6 +36,7 @@ from bench.products import fast_products
 from bench.provenance import check_formulations, check_inputs
 from bench.setup import Setup
 from bench.stages import Stages
+from bench.threads import Threads
 from bench.wording import label, many, place
 from samplers.errors import UserError
 
@@ -122,13 +123,16 @@ class Worker:
                     if fault := faults.get(p.cell.dataset):
                         fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
                 groups = self.groups([p for p in taken if p.cell.dataset in ready])
-                chosen = self.tune(groups, ready, device)
+                threads = Threads(device, say)
+                if threads.cores:
+                    say(f"{many(threads.usable(), 'thread')} on {threads.cores}")
+                chosen = self.tune(groups, ready, device, threads)
             except BaseException:
                 self.release()
                 raise
         self.stages.started_up()
         try:
-            held = self.packs(groups, ready, device, chosen)
+            held = self.packs(groups, ready, device, chosen, threads)
         finally:
             self.release()
         if held:
@@ -199,7 +203,7 @@ class Worker:
         return plan.together(plan.Plan(self.submission.grid, self.submission.out, tuple(cells)).groups())
 
     def tune(
-        self, groups: Sequence[Sequence[Planned]], ready: dict[str, Setup], device: Any
+        self, groups: Sequence[Sequence[Planned]], ready: dict[str, Setup], device: Any, threads: Threads
     ) -> list[tuning.Tuning]:
         """How to train each group, by measuring steps of each shape; those that only lack measuring go as they are."""
         execution = self.submission.execution
@@ -213,8 +217,9 @@ class Worker:
             longest = max((cell.training for cell in cells), key=lambda training: training.steps)
             sizes = [(len(group), cell.training.steps) for group, cell in zip(alike, cells, strict=True)]
             with self.stages("compile"):
+                threads.begin(threads.most)
                 chosen[shape] = tuning.choose(
-                    shape, longest, device, sizes, execution.pack, execution.compile
+                    shape, longest, device, sizes, execution.pack, execution.compile, threads.auto
                 )
             which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
             for sentence in chosen[shape].said:
@@ -222,7 +227,7 @@ class Worker:
         return [
             chosen[shape_of(group[0].cell, ready)]
             if group[0].state != "trained" and not self.alone
-            else tuning.Tuning(1 if self.alone else execution.pack or len(group), False, ())
+            else tuning.Tuning(1 if self.alone else execution.pack or len(group), False, threads.most, ())
             for group in groups
         ]
 
@@ -232,6 +237,7 @@ class Worker:
         ready: dict[str, Setup],
         device: Any,
         chosen: Sequence[tuning.Tuning],
+        threads: Threads,
     ) -> Failure | None:
         """Run pack after pack; returns why cells were held back, if any were."""
         gate, held, grid = Gate(self.submission), 0, self.submission.grid
@@ -243,15 +249,22 @@ class Worker:
             holds=gate.holds,
             checkpoint=self.submission.execution.checkpoint,
             code=self.submission.code,
+            threads=threads.as_before,
+            cores=threads.facts,
         )
+
+        def watch(stage: str, text: str, share: float) -> None:
+            self.heart.tell(stage, text, share)
+            threads.look()
+
         todo = [
-            (part, how.compiled)
+            (part, how)
             for group, how in zip(groups, chosen, strict=True)
             for part in plan.even(group, how.pack)
         ]
         efforts = effort.of_packs([part for part, _ in todo], grid)
-        for i, (cells, compiled) in enumerate(todo):
-            bench = Bench(device, self.heart.tell, self.stages, compiled, control)
+        for i, (cells, how) in enumerate(todo):
+            bench = Bench(device, watch, self.stages, how.compiled, control)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             while free:
@@ -261,13 +274,31 @@ class Worker:
                 there = max(checkpoint.common_steps([p.folder for p in free]), default=0)
                 ids = [p.cell.id for p in free]
                 self.heart.begin(i, efforts, ids, there / first.training.steps)
+                threads.begin(how.threads)
                 try:
                     pack.run(free, ready[first.dataset], grid.evaluation, bench)
+                    self.compare(free, how, ready, device)
                     break
                 except lease.Taken as taken:  # the others go on
                     say(str(taken))
                     free = [p for p in free if p.folder != taken.folder]
         return Failure("Held", gate.reason, gate.cause) if held else None
+
+    def compare(
+        self, cells: Sequence[Planned], how: tuning.Tuning, ready: Mapping[str, Setup], device: Any
+    ) -> None:
+        """Compare what a training took with what had been measured of its steps, and forget that if they disagree."""
+        cell = cells[0].cell
+        if self.alone or cells[0].state == "trained" or cell.training.steps < tuning.FEW:
+            return
+        with suppress(store.Damaged, KeyError, TypeError):  # it diverged at once, or failed
+            kept = store.read_object(cells[0].folder / "status.json")["training"]
+            took, together = float(kept["seconds"]) / cell.training.steps, kept["pack"]
+            if kept["threads"] == how.threads and together == len(cells):
+                torch.set_num_threads(how.threads)
+                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device)
+                if said := tuner.doubt(together, how.compiled, took):
+                    say(said)
 
 
 def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:

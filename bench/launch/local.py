@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from glob import glob
 
+from bench import cores
 from bench.failure import Failure
 from bench.launch.codes import Ending
 from bench.launch.submission import Execution, Submission
@@ -29,15 +30,12 @@ def slots(execution: Execution) -> list[Environment]:
     gpus = visible_gpus() if execution.device in ("auto", "cuda") else []
     if gpus:
         count = execution.slots or len(gpus)
-        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(count)]
-    count = execution.slots or 1
-    if count == 1:
-        return [{}]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if count > cores:
-        raise UserError(f"--slots {count}: there are {cores} cores here, choose at most {cores}")
-    threads = os.environ.get("OMP_NUM_THREADS", str(cores // count))
-    return [{"OMP_NUM_THREADS": threads} for _ in range(count)]
+        threads = cores.environment(count, os.environ)
+        return [threads | {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(count)]
+    count, most = execution.slots or 1, cores.most()
+    if count > most:
+        raise UserError(f"--slots {count}: there are {most} cores here, choose at most {most}")
+    return [cores.environment(count, os.environ) for _ in range(count)]
 
 
 def visible_gpus() -> list[str]:

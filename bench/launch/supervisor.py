@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from bench import cells, lease, store
+from bench import cells, cores, lease, store
 from bench.failure import Failure
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
@@ -128,7 +128,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.environment | pythonpath(self.submission.code_folder),
+                env=cores.PASSIVE | self.environment | pythonpath(self.submission.code_folder),
                 # a terminal's Ctrl-C is for the driver, which asks each worker once; Slurm may kill by group
                 process_group=0 if self.job is None else None,
             )

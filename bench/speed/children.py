@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,12 +31,22 @@ WARMUPS = 2
 class Children:
     """``count`` processes with ``members`` members each; a context manager that ends them.
 
-    They are warm when it is entered. Each gets its share of the processor's cores, one at least.
+    They are warm when it is entered. Each gets its share of the processor's cores, one at least, unless ``threads`` says how
+    many; ``environment`` adds to theirs.
     """
 
-    def __init__(self, size: Size, count: int, members: int, device: torch.device, steps: int) -> None:
+    def __init__(
+        self,
+        size: Size,
+        count: int,
+        members: int,
+        device: torch.device,
+        steps: int,
+        threads: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.count = count
-        threads = max(1, torch.get_num_threads() // count)
+        threads = threads or max(1, torch.get_num_threads() // count)
         task = {
             "size": to_json(size),
             "members": members,
@@ -44,7 +55,7 @@ class Children:
             "steps": steps,
         }
         self.command = [sys.executable, "-m", "bench.speed.children", json.dumps(task)]
-        self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        self.environment = {**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(threads)}
 
     def __enter__(self) -> Children:
         self.processes = [

@@ -15,10 +15,19 @@ from bench.speed.sizes import SIZES, TINY, Size
 from samplers.command import INT, Parser
 from samplers.errors import UserError, nearest
 
-REPEATS = {"step": 15, "members": 15, "generate": 3, "metrics": 3, "data": 3, "rates": 15, "work": 15}
+REPEATS = {
+    "step": 15,
+    "members": 15,
+    "generate": 3,
+    "metrics": 3,
+    "data": 3,
+    "rates": 15,
+    "work": 15,
+    "threads": 9,
+}
 """Alternations of every pair of a part unless ``--repeats`` says otherwise; parts with slow pairs have fewer."""
 
-PARTS = ("step", "members", "generate", "metrics", "data", "grid", "rates", "work")
+PARTS = ("step", "members", "generate", "metrics", "data", "grid", "rates", "work", "threads")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "repeats": tuple(REPEATS),

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.clock import Timed
 from bench.config import Training
 from bench.models.shape import Shape
 from bench.tuning import Choice, Tuner, Tuning, cache_folder, choose
@@ -37,13 +38,14 @@ class Table:
     def __init__(self, eager: Cost, compiled: Cost = lambda n: 1.0, first: float = 30.0) -> None:
         self.eager, self.compiled, self.first = eager, compiled, first
         self.measured: list[str] = []
+        self.spread = 0.0
 
-    def alternate(self, one: Any, other: Any) -> tuple[float, float]:
+    def alternate(self, *functions: Any) -> tuple[Timed, ...]:
         found = []
-        for stub in dict.fromkeys([one.func.__self__, other.func.__self__]):
+        for stub in (function.func.__self__ for function in functions):
             self.measured.append(f"{'compiled' if stub.compiled else 'eager'}-{stub.members}")
-            found.append((self.compiled if stub.compiled else self.eager)(stub.members))
-        return found[0], found[-1]
+            found.append(Timed((self.compiled if stub.compiled else self.eager)(stub.members), self.spread))
+        return tuple(found)
 
     def seconds(self, function: Any) -> float:
         assert function.func.__self__.compiled, "only a first compiled step is timed by itself"

@@ -100,11 +100,11 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
     again = Watched(begun, stops=[7])
     with pytest.raises(Stopped, match="asked: stopped after step 7"):
         run(setup, grid, [RF, EPS], again)
-    assert again.said == ["going on after step 5"]
+    assert again.said == ["continuing at step 5"]
     assert [store.checkpoint_steps(folder) for folder in begun] == [[7, 6]] * 2
     last = Watched(begun)
     run(setup, grid, [RF, EPS], last)
-    assert last.said == ["going on after step 7"]
+    assert last.said == ["continuing at step 7"]
     assert everything(last) == whole
 
 

@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     keeper = Watched(begun, every=STEPS)
     run(setup, grid, [RF, EPS], keeper)
     assert keeper.said[0].startswith(f"the checkpoint of step 5 is not used: {file} cannot be read")
-    assert keeper.said[1:] == ["going on after step 3"]
+    assert keeper.said[1:] == ["continuing at step 3"]
     assert everything(keeper) == whole
 
 
@@ -91,7 +91,7 @@ def test_a_checkpoint_under_another_step_s_name_is_not_used(
     run(setup, grid, [RF, EPS], keeper)
     assert keeper.said == [
         "the checkpoint of step 6 is not used: it is of another step",
-        "going on after step 3",
+        "continuing at step 3",
     ]
     assert everything(keeper) == whole
 
@@ -113,7 +113,7 @@ def test_with_both_generations_damaged_it_begins_anew_and_its_new_checkpoints_ar
     assert [store.checkpoint_steps(folder) for folder in begun] == [[2, 1]] * 2
     last = Watched(begun)
     run(setup, grid, [RF, EPS], last)
-    assert last.said == ["going on after step 2"]
+    assert last.said == ["continuing at step 2"]
     assert everything(last) == whole
 
 

@@ -19,7 +19,11 @@ def test_alternation_takes_medians_of_turns_after_the_warm_up(monkeypatch: pytes
         return next(times)
 
     monkeypatch.setattr(clock, "seconds", timed)
-    assert clock.alternate(lambda: calls.append("a"), lambda: calls.append("b")) == (2.0, 20.0)
+    found = clock.alternate(lambda: calls.append("a"), lambda: calls.append("b"))
+    assert found == (clock.Timed(2.0, 1.0), clock.Timed(20.0, 1.0)), "the median is twice the fastest"
     assert "".join(calls) == "ab" * (WARM_UP + 1 + 3)
     monkeypatch.setattr(clock, "seconds", lambda function: 0.0)
-    assert clock.alternate(lambda: None, lambda: None) == (0.0, 0.0), "it ends where the clock stands still"
+    still = clock.Timed(0.0, 0.0)
+    assert clock.alternate(lambda: None, lambda: None) == (still, still), (
+        "it ends where the clock stands still"
+    )

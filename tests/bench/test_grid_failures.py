@@ -93,7 +93,7 @@ def test_a_failed_training_goes_on_or_starts_anew_as_asked(
     assert not list(cell.glob("checkpoint-*"))
     log = (cell / "log.txt").read_text()
     assert f"tried again, {'from where it was' if what == 'failed' else 'from the start'}" in log
-    assert ("going on after step 1" in log) == (what == "failed")
+    assert ("continuing at step 1" in log) == (what == "failed")
 
     assert grid.main([*command, str(tmp_path / "other")]) == 0
     other = tmp_path / "other" / "cells" / cell.name

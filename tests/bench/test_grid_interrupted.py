@@ -55,7 +55,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
         step = steps(out)[0]
     done = run([*LONG, "--out", str(out)])
     assert done.returncode == 0, done.stderr
-    assert f"going on after step {step}" in done.stderr
+    assert f"continuing at step {step}" in done.stderr
     assert not list(out.glob("cells/*/checkpoint-*"))
     beat = max(out.glob("submissions/*/beat-0000.json"), key=lambda p: p.stat().st_mtime_ns)
     assert json.loads(beat.read_text())["resumed"] == pytest.approx(step / 300), "what it did not do itself"
@@ -70,7 +70,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
     assert all((out / path).read_bytes() == (whole / path).read_bytes() for path in same)
     for cell in whole.glob("cells/*"):
         assert metrics(out / "cells" / cell.name) == metrics(cell)
-        assert (out / "cells" / cell.name / "log.txt").read_text().count("going on after step") == 2
+        assert (out / "cells" / cell.name / "log.txt").read_text().count("continuing at step") == 2
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from bench.estimate import Rates
 from bench.launch import describe, shares
 from bench.plan import Plan, Planned
 from bench.presets import preset
+from bench.threads import Threads
 from bench.wording import label, names, place
 from samplers.errors import UserError
 
-from .conftest import TINY
+from .conftest import CPU, TINY
 from .runs import SMALL, metrics
 
 SWEEP = replace(
@@ -210,7 +211,7 @@ def test_each_size_is_tuned_by_its_own_steps(
     ]
     groups = Plan(SWEEP, NOWHERE, (*cells, replace(cells[-1], state="trained"))).groups()
     ready = {"shapes": Ready()}
-    found = made.tune(groups, ready, None)  # type: ignore[arg-type]
+    found = made.tune(groups, ready, CPU, Threads(CPU))  # type: ignore[arg-type]
     assert asked == [(1, 12, [(2, 6), (2, 12)]), (2, 12, [(1, 6), (1, 12)])]
     assert [(each.pack, each.compiled) for each in found] == [
         (2, False), (2, False), (1, True), (1, True), (1, False)
@@ -235,9 +236,9 @@ def submit_tuned(
 
     asked: list[tuple[object, ...]] = []
 
-    def choose(shape, recipe, device, groups, pack, choice):  # type: ignore[no-untyped-def]
+    def choose(shape, recipe, device, groups, pack, choice, fewer):  # type: ignore[no-untyped-def]
         asked.append((shape.depth, recipe.steps, groups))
-        return tuning.Tuning(max(cells for cells, _ in groups), shape.depth > 1, ())
+        return tuning.Tuning(max(cells for cells, _ in groups), shape.depth > 1, 1, ())
 
     monkeypatch.setattr(tuning, "choose", choose)
     made = submissions.new(tmp_path, SWEEP, Execution(), [Share(())], "c0de", (), ())

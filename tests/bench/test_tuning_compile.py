@@ -97,8 +97,8 @@ def test_the_run_is_as_long_as_all_its_packs(using: Using) -> None:
 @pytest.mark.usefixtures("compiler")
 def test_on_and_off_are_obeyed_without_measuring(using: Using) -> None:
     table = using(Table(lambda n: 1.0))
-    assert chosen(1, "on") == Tuning(1, True, ())
-    assert chosen(10**9, "off") == Tuning(1, False, ())
+    assert chosen(1, "on") == Tuning(1, True, 1, ())
+    assert chosen(10**9, "off") == Tuning(1, False, 1, ())
     assert table.measured == []
 
 
@@ -111,7 +111,7 @@ def test_a_compiler_that_fails_leaves_training_eager(using: Using, monkeypatch: 
 
     monkeypatch.setattr(tuning, "seconds", broken)
     found = chosen(10**6)
-    assert found == Tuning(1, False, ("--compile auto: off, compiling failed here (RuntimeError)",))
+    assert found == Tuning(1, False, 1, ("--compile auto: off, compiling failed here (RuntimeError)",))
 
 
 def test_without_a_compiler_on_is_refused_and_auto_says_so(
@@ -125,7 +125,7 @@ def test_without_a_compiler_on_is_refused_and_auto_says_so(
             UserError, match=r"--compile on: there is no C\+\+ compiler here: use '--compile off'"
         ):
             chosen(1, "on")
-        assert chosen(10**9) == Tuning(1, False, ("--compile auto: off, there is no C++ compiler here",))
+        assert chosen(10**9) == Tuning(1, False, 1, ("--compile auto: off, there is no C++ compiler here",))
     assert table.measured == []
     monkeypatch.setattr(shutil, "which", lambda name: name if name == "g++-99" else None)
     assert chosen(1, "on").compiled, "CXX names one"

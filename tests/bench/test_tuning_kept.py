@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench import tuning
+from bench import timings, tuning
 
 from .tables import RECIPE, SHAPE, Table, Using, files, tuner
 
@@ -64,7 +65,19 @@ def test_a_damaged_file_is_measured_again(damage: str, using: Using) -> None:
     assert table.measured == ["eager-1"] * 2, "and is whole again"
 
 
-WRONG: list[Any] = [None, "x", [], {}, [1.0, 2.0], [1.0, None, 2.0], [[1.0], 2.0, 3.0]]
+def entry(values: Any, age: float = 0.0, spread: Any = 0.0) -> dict[str, Any]:
+    """A measurement as a file keeps it, so many days old."""
+    measured = datetime.now(UTC) - timedelta(days=age)
+    return {"values": values, "measured": measured.isoformat(), "spread": spread}
+
+
+WRONG: list[Any] = [
+    *(None, "x", [], {}, [1.0, 2.0], {"values": [1.0]}),
+    *map(entry, (None, [1.0, None, 2.0], [[1.0], 2.0, 3.0], [0.0] * 3, [-1.0] * 2)),
+    *(entry([1.0], spread=spread) for spread in (None, "x", -0.1)),
+    {"values": [1.0], "measured": "yesterday", "spread": 0.0},
+    {"values": [1.0], "measured": "2026-01-01T00:00:00", "spread": 0.0},  # of no time zone
+]
 
 
 @pytest.mark.parametrize("value", WRONG, ids=str)
@@ -74,10 +87,7 @@ def test_a_file_that_holds_something_else_is_measured_again(value: Any, using: U
     tuner().eager(2)
     (file,) = files()
     kept = json.loads(file.read_text())
-    pairs = isinstance(value, list) and value == [1.0, 2.0]
-    file.write_text(
-        json.dumps(kept | {"eager-2": value, "compiled-2": value, "pack-2": None if pairs else value})
-    )
+    file.write_text(json.dumps(kept | {"eager-2": value, "compiled-2": value, "pack-2": value}))
     table.measured.clear()
     assert tuner().eager(2) == 1.0
     assert tuner().compiled(2) == tuning.Compiled(1.0, 0.5, 7.0)
@@ -94,3 +104,48 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
     assert tuner().pack(4)[0] == 2
     assert table.measured == ["eager-4", "eager-2", "eager-2", "eager-1"]
     assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize(("age", "again"), [(29.9, False), (30.1, True), (-30.1, True)])
+def test_a_measurement_is_believed_for_a_month(age: float, again: bool, using: Using) -> None:
+    """Neither one of last year, nor one of a clock that was wrong."""
+    table = using(Table(lambda n: 1.0))
+    tuner().eager(1)
+    (file,) = files()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eager-1": entry([7.0], age)}))
+    assert tuner().eager(1) == (1.0 if again else 7.0)
+    assert len(table.measured) == 1 + again
+
+
+def test_what_was_measured_on_a_busy_machine_is_measured_again(using: Using) -> None:
+    """Its turns disagree. Each kind of measurement notes that."""
+    table = using(Table(lambda n: 9.0, lambda n: 5.0))
+    table.spread = timings.SPREAD + 0.1
+    busy = tuner().eager(1), tuner().compiled(1).compiled, tuner().pack(4)
+    table = using(Table(lambda n: 1.0, lambda n: 0.5))
+    assert (tuner().eager(1), tuner().compiled(1).compiled, tuner().pack(4)) != busy
+    assert tuner().eager(1) == 1.0
+    assert table.measured == ["eager-1", "eager-1", "compiled-1", "eager-4", "eager-2"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_training_that_disagrees_has_the_work_measured_again(compiled: bool, using: Using) -> None:
+    """Whether a training or the measurement met a busy machine cannot be told: both are looked at again."""
+    table = using(Table(lambda n: 1.0, lambda n: 1.0))
+
+    def known() -> bool:
+        tuner().compiled(2) if compiled else tuner().eager(2)
+        return table.measured.clear() or True
+
+    for took in (0.51, 1.0, 1.99):
+        assert known()
+        assert tuner().doubt(2, compiled, took) is None
+        assert files()
+    for took in (0.49, 2.01, 20.0):
+        assert known()
+        assert str(tuner().doubt(2, compiled, took)).startswith(
+            f"steps took {1000 * took:.3g} ms, and 1e+03 ms"
+        )
+        assert not files()
+        assert tuner().doubt(2, compiled, took) is None, "nothing is known any more"
+    assert tuner().doubt(3, compiled, 99.0) is None

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench import tuning
+from bench.clock import Timed
 from bench.train import Trainer
 from bench.tuning import CLEARLY, Tuner, Tuning, choose, half
 
@@ -78,7 +79,7 @@ def test_memory_is_linear_in_members_and_grows_with_the_batch() -> None:
 def test_out_of_memory_halves_the_pack(using: Using, monkeypatch: pytest.MonkeyPatch) -> None:
     table = using(Table(lambda n: 1.0))
 
-    def alternate(one: Any, other: Any) -> tuple[float, float]:
+    def alternate(one: Any, other: Any) -> tuple[Timed, ...]:
         if one.func.__self__.members > 8:
             raise torch.cuda.OutOfMemoryError
         return table.alternate(one, other)
@@ -90,24 +91,24 @@ def test_out_of_memory_halves_the_pack(using: Using, monkeypatch: pytest.MonkeyP
 def test_the_pack_is_said(using: Using) -> None:
     using(Table(lambda n: 1.0 + 0.25 * n))
     found = chosen(RECIPE.steps, "off", pack=None, cells=12, most=6)
-    assert found == Tuning(6, False, ("--pack auto: 6 of 6 in one graph, 1.4 times the throughput of 3",))
+    assert found == Tuning(6, False, 1, ("--pack auto: 6 of 6 in one graph, 1.4 times the throughput of 3",))
     using(Table(lambda n: n**1.5))
     found = choose(replace(SHAPE, width=64), RECIPE, CPU, [(6, RECIPE.steps)] * 2, None, "off")
-    assert found == Tuning(1, False, ("--pack auto: 1 of 6 in one graph",))
-    assert chosen(1, "off", pack=None) == Tuning(1, False, ()), "a single cell needs no sentence"
+    assert found == Tuning(1, False, 1, ("--pack auto: 1 of 6 in one graph",))
+    assert chosen(1, "off", pack=None) == Tuning(1, False, 1, ()), "a single cell needs no sentence"
 
 
 def test_a_given_pack_is_obeyed_and_bounded_by_what_there_is(using: Using) -> None:
     table = using(Table(lambda n: 1.0))
-    assert chosen(1, "off", pack=4, cells=12, most=6) == Tuning(4, False, ())
-    assert chosen(1, "off", pack=64, cells=12, most=6) == Tuning(6, False, ())
+    assert chosen(1, "off", pack=4, cells=12, most=6) == Tuning(4, False, 1, ())
+    assert chosen(1, "off", pack=64, cells=12, most=6) == Tuning(6, False, 1, ())
     assert table.measured == []
 
 
 def test_a_real_step_is_what_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Trainer] = []
 
-    def alternate(one: Any, other: Any) -> tuple[float, float]:
+    def alternate(one: Any, other: Any) -> tuple[Timed, ...]:
         for step in (one, other):
             trainer = step.func.__self__
             before = trainer.flat.weights.clone()
@@ -115,7 +116,7 @@ def test_a_real_step_is_what_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert not torch.equal(trainer.flat.weights, before)
             assert trainer.health.alive.all()
             made.append(trainer)
-        return 1.0, 1.0
+        return Timed(1.0, 0.0), Timed(1.0, 0.0)
 
     monkeypatch.setattr(tuning, "alternate", alternate)
     assert tuner().pack(3) == (3, 1.5)

@@ -128,11 +128,11 @@ def test_yardsticks(damage: Damage, finished: Path, whole: dict[str, Any]) -> No
             "the checkpoint of step 3 is not used: {file} cannot be read",
         ),
         (empty, "cells/*/config.json", "is run again: {file} cannot be read"),
-        (cut, "cells/*/metrics.jsonl", "going on after step 3"),
-        (noise, "cells/*/lease.json", "going on after step 3"),
-        (empty, "submissions/*/share-0000.json", "going on after step 3"),
-        (cut, "submissions/*/beat-0000.json", "going on after step 3"),
-        (noise, "grid.json", "going on after step 3"),
+        (cut, "cells/*/metrics.jsonl", "continuing at step 3"),
+        (noise, "cells/*/lease.json", "continuing at step 3"),
+        (empty, "submissions/*/share-0000.json", "continuing at step 3"),
+        (cut, "submissions/*/beat-0000.json", "continuing at step 3"),
+        (noise, "grid.json", "continuing at step 3"),
     ],
 )
 def test_a_training(

@@ -124,7 +124,7 @@ def test_18_a_plugin_is_edited_between_interruption_and_going_on(
     file.write_text(PLUGIN)
     forget()
     assert grid.main(command(here, out, "my/held")) == 0
-    assert "going on after step 65" in capsys.readouterr().err
+    assert "continuing at step 65" in capsys.readouterr().err
     assert told(out) == whole
     sees = "`error: the plugin of NAME has changed since the training in DIR was interrupted: restore it, or ...`"
     faults(18, "a plugin is edited between interruption and going on", sees, noticed)
@@ -160,7 +160,7 @@ def test_the_command_is_killed_and_its_worker_saves(
         time.sleep(0.01)
     assert json.loads(file.with_name("share-0000.json").read_text())["state"] == "running"
     assert grid.main(command(here, out, "my/held")) == 0
-    assert "going on after step 65" in capsys.readouterr().err
+    assert "continuing at step 65" in capsys.readouterr().err
     assert told(out) == whole
     sees = "its log: the command that started this worker is gone: stopped after step N"
     faults(

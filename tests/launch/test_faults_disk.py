@@ -38,7 +38,7 @@ def test_13_the_disk_is_full_while_checkpoints_and_weights_are_written(
         (here / "script").unlink()
         (disk / "filler").unlink()
         assert grid.main(command(here, out, "my/held")) == 0
-        assert "going on after step 64" in capsys.readouterr().err
+        assert "continuing at step 64" in capsys.readouterr().err
         assert told(out) == whole
     faults(13, "the disk is full while it trains", "`no checkpoint at step N, the last one is of step M (FILE: No space "
            "left on device)`, at the end `error: FILE: ...`", 0.0, None)  # fmt: skip

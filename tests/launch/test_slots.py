@@ -6,16 +6,23 @@ import os
 
 import pytest
 
+from bench import cgroup
 from bench.launch import local
 from bench.launch.local import slots
 from bench.launch.submission import Execution
 from samplers.errors import UserError
 
 
+def threads(count: int) -> dict[str, str]:
+    """What a worker is told that may take fewer."""
+    return {"OMP_NUM_THREADS": str(count), "FLOWBENCH_THREADS": "auto"}
+
+
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> int:
     """Six cores, no GPU unless a test names some, and no number of threads."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(cgroup, "cores", lambda: float("inf"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     return 6
@@ -38,11 +45,12 @@ def test_only_the_gpus_that_the_command_was_given(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert local.visible_gpus() == gpus
-    expected = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}]
+    each = threads(6 // len(gpus) if gpus else 6)
+    expected = [each | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [each]
     assert slots(Execution()) == expected
     assert slots(Execution(device="cuda")) == expected
-    assert slots(Execution(device="cpu")) == [{}]
-    assert slots(Execution(device="mps")) == [{}]
+    assert slots(Execution(device="cpu")) == [threads(6)]
+    assert slots(Execution(device="mps")) == [threads(6)]
 
 
 def test_slots_go_round_the_gpus(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,10 +60,14 @@ def test_slots_go_round_the_gpus(cores: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_cores_are_divided(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert slots(Execution(slots=2)) == [{"OMP_NUM_THREADS": "3"}] * 2
-    assert slots(Execution(slots=4)) == [{"OMP_NUM_THREADS": "1"}] * 4
+    assert slots(Execution(slots=2)) == [threads(3)] * 2
+    assert slots(Execution(slots=4)) == [threads(1)] * 4
+    monkeypatch.setattr(cgroup, "cores", lambda: 4.5)
+    assert slots(Execution(slots=2)) == [threads(2)] * 2, "a quota counts"
+    with pytest.raises(UserError, match="--slots 5: there are 4 cores here, choose at most 4"):
+        slots(Execution(slots=5))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert slots(Execution(slots=3)) == [{"OMP_NUM_THREADS": "2"}] * 3, "what the user says stands"
+    assert slots(Execution(slots=3)) == [{}] * 3, "what the user says stands"
 
 
 def test_more_slots_than_cores_are_refused(cores: int) -> None:

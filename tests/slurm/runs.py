@@ -92,7 +92,7 @@ class Run:
     def trainings(self) -> list[int]:
         """How often each cell was trained from its beginning."""
         return [
-            text.count(" training ") - text.count(" going on after ")
+            text.count(" training ") - text.count(" continuing at step ")
             for text in ((p / "log.txt").read_text() for p in self.cells())
         ]
 

@@ -75,7 +75,7 @@ def test_preemption_in_mid_training(
     cluster.run("sbatch", "-p", "gpu", "-N4", "--gpus-per-node=8", "-o", "none", "--wrap", "sleep 2")
     until(lambda: "stopped after step" in run.logs(), 60, "the workers save", run)
     noticed = time.monotonic()
-    until(lambda: "going on after step" in run.logs(), 90, "they go on", run)
+    until(lambda: "continuing at step" in run.logs(), 90, "they go on", run)
     faults(
         2, "preempted in mid training", "`requeued: Slurm's warning`", noticed - hit, time.monotonic() - hit
     )
@@ -95,7 +95,7 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path, faults: Faults) -> Non
         cluster.run("scontrol", "update", f"jobid={task}", "EndTime=now+90")
     until(lambda: "stopped after step" in run.logs() or not run.tasks(), 60, "the workers save", run)
     noticed = time.monotonic()
-    until(lambda: "going on after step" in run.logs() or not run.tasks(), 90, "they go on", run)
+    until(lambda: "continuing at step" in run.logs() or not run.tasks(), 90, "they go on", run)
     faults(
         3,
         "the time limit in mid training",
@@ -115,8 +115,8 @@ def test_requeued_by_hand(cluster: Cluster, tmp_path: Path, undisturbed: Run, fa
     hit = training(run)
     for task in run.tasks():
         cluster.run("scontrol", "requeue", task)
-    until(lambda: run.logs().count("going on after step") >= 2, 90, "they go on", run)
-    faults(4, "`scontrol requeue`", "the log: going on after step N", None, time.monotonic() - hit)
+    until(lambda: run.logs().count("continuing at step") >= 2, 90, "they go on", run)
+    faults(4, "`scontrol requeue`", "the log: continuing at step N", None, time.monotonic() - hit)
     run.finish()
     assert [state["restart"] for state in run.states()] == [1, 1]
     assert not list(differences(run, undisturbed))

@@ -22,6 +22,10 @@ LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 76
 """Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
 EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
 """Operations on one image, of CLIP as of ViT-L/14; tinyclip's with the composition of ``shapes``, about."""
+ENCODERS = {"tinyclip": 1e6, "clip": 1.3e10}
+"""Operations on one caption, of CLIP as of ViT-L/14."""
+SMALL = "tinyclip"
+"""The kind of encoder that is as small as the generators, and priced by their rate."""
 COPIES = 6
 """Numbers a parameter in a checkpoint: weights, EMA, two moments of AdamW, the best EMA and the best weights so far."""
 GENERATIONS = 2
@@ -120,6 +124,16 @@ class Amounts:
     def reference(self) -> float:
         """Operations of measuring the reference images, once for each worker."""
         return self.extraction * self.grid.images.validation
+
+    @property
+    def encoding_of_one(self) -> float:
+        """Operations of encoding one caption."""
+        return ENCODERS.get(self.grid.text.partition(":")[0], ENCODERS["clip"])
+
+    @property
+    def encoding(self) -> float:
+        """Operations of encoding every caption, as if all were different, once for each worker."""
+        return self.encoding_of_one * (self.grid.images.train + self.grid.images.validation)
 
     @cached_property
     def weight_files(self) -> int:

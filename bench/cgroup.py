@@ -1,4 +1,4 @@
-"""What the control group of this process may use: cores' worth of time, and memory. Versions 1 and 2. No torch."""
+"""What this process may use, by its control group of either version: cores' worth of time, and memory. No torch."""
 
 from __future__ import annotations
 
@@ -51,4 +51,13 @@ def free_memory(root: Path = ROOT, own: Path = OWN) -> float:
             with suppress(OSError, ValueError):
                 most, now = (float((folder / f"memory.{name}").read_text()) for name in (limit, used))
                 found += [max(0.0, most - now)] if most < HUGE else []
+    return min(found)
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Bytes that can still be allocated, by the system and by the limits; infinite where nothing tells."""
+    found = [free_memory()]
+    with suppress(OSError, StopIteration, ValueError):
+        lines = meminfo.read_text(encoding="utf-8").splitlines()
+        found.append(1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")))
     return min(found)

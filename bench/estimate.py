@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import cores, store
-from bench.amounts import Amounts, Look, by_cell, text
+from bench.amounts import SMALL, Amounts, Look, by_cell, text
 from bench.config import Cell, Grid, Model, restore
 from bench.plan import Planned, kind
 from samplers.errors import UserError
@@ -52,10 +52,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rates:
-    """Operations a second of a device while it trains, and while it generates and measures."""
+    """Operations a second of a device while it trains, while it generates, and of the encoders of images and captions, which
+    may be large where the generator is small."""
 
     training: float
     evaluation: float
+    extraction: float
+    encoding: float
+
+    @classmethod
+    def alike(cls, rate: float) -> Rates:
+        """The same for all."""
+        return cls(rate, rate, rate, rate)
 
 
 def estimate(
@@ -82,11 +90,16 @@ def estimate(
     hours = [share_seconds(share, look, found) / 3600 for share in todo]
     kept = peak = 0
     for p in (p for share in todo for p in share):
-        amounts, trained = look(p.cell), p.state == "trained"
-        kept += amounts.evaluation_files + (0 if trained else amounts.weight_files)
-        peak += 0 if trained else amounts.checkpoint_files
+        kept += lasting_bytes(p, look)
+        peak += 0 if p.state == "trained" else look(p.cell).checkpoint_files
     note = text(grid.text).note
     return Estimate(sum(hours), max(hours), kept, kept + peak, how + (f"; {note}" if note else ""))
+
+
+def lasting_bytes(planned: Planned, look: Look) -> int:
+    """Bytes that stay of what a cell has still to do."""
+    amounts = look(planned.cell)
+    return amounts.evaluation_files + (0 if planned.state == "trained" else amounts.weight_files)
 
 
 def describe(estimate: Estimate) -> str:
@@ -119,9 +132,12 @@ def size(count: float) -> str:
 
 
 def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates]) -> float:
-    """Seconds of one worker: its start, the reference images of its datasets, and its cells."""
+    """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells."""
     first = {p.cell.dataset: p.cell for p in share}
-    total = START + sum(look(cell).reference / rates[cell.model].evaluation for cell in first.values())
+    total = START
+    for cell in first.values():
+        amounts, rate = look(cell), rates[cell.model]
+        total += amounts.reference / rate.extraction + amounts.encoding / rate.encoding
     for p in share:
         amounts, rate = look(p.cell), rates[p.cell.model]
         if p.state == "trained":
@@ -130,7 +146,7 @@ def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Ra
             there = set()
             total += untrained(p) * amounts.training / rate.training
         missing = sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)
-        total += (missing + amounts.metrics) / rate.evaluation
+        total += missing / rate.evaluation + amounts.metrics / rate.extraction
     return total
 
 
@@ -164,22 +180,22 @@ def rates(
     found: dict[Model, Rates] = {}
     told: list[str] = []
     reason = ""
+    usual = (tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)) * 1e12
     if tflops is None:
-        found, known = from_finished(cells, models, grid, look)
+        found, known = from_finished(cells, models, grid, look, usual)
         told += [known] * bool(found)
         lacking = [model for model in models if model not in found]
         if executor == "local" and lacking:
-            timed = from_timing([largest(todo, model, look, pack) for model in lacking], device)
+            timed = from_timing([largest(todo, model, look, pack) for model in lacking], device, usual)
             if isinstance(timed, str):
                 reason = f"; steps could not be timed here: {timed}"
             else:
                 found |= zip(lacking, timed[0], strict=True)
                 told.append(timed[1])
     if any(model not in found for model in models):
-        rate = tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)
-        doubt = ", which small models do not reach" if rate == TFLOPS and tflops is None else ""
-        told.append(f"by counting operations, at {rate:g} TFLOP/s for each device{doubt}{reason}")
-        found = dict.fromkeys(models, Rates(rate * 1e12, rate * 1e12)) | found
+        doubt = ", which small models do not reach" if usual == TFLOPS * 1e12 and tflops is None else ""
+        told.append(f"by counting operations, at {usual / 1e12:g} TFLOP/s for each device{doubt}{reason}")
+        found = dict.fromkeys(models, Rates.alike(usual)) | found
     return found, "; other sizes ".join(told)
 
 
@@ -194,9 +210,12 @@ def largest(
 
 
 def from_finished(
-    cells: Sequence[Planned], models: Sequence[Model], grid: Grid, look: Look
+    cells: Sequence[Planned], models: Sequence[Model], grid: Grid, look: Look, usual: float
 ) -> tuple[dict[Model, Rates], str]:
-    """Rates by finished cells of this recipe in the run folder: medians over a few, all of one kind of device."""
+    """Rates by finished cells of this recipe in the run folder: medians over a few, all of one kind of device.
+
+    A measured evaluation is generating and measuring in one, so both have its rate; else large encoders have the ``usual``.
+    """
     facts = {
         model: [
             fact for folder, cell in finished(cells, model, grid) if (fact := measured(folder, look(cell)))
@@ -213,7 +232,11 @@ def from_finished(
         if training := [rate for name, rate, _ in known if name == device]:
             evaluation = [rate for name, _, rate in known if name == device and rate]
             unmeasured |= not evaluation
-            found[model] = Rates(statistics.median(training), statistics.median(evaluation or training))
+            rate = statistics.median(evaluation or training)
+            image, text = (small(spec) for spec in (grid.evaluation.extractor, grid.text))
+            measuring = rate if evaluation or image else max(rate, usual)
+            encoding = rate if text else max(rate, usual)
+            found[model] = Rates(statistics.median(training), rate, measuring, encoding)
     return found, told + ", the evaluation by its operations" * unmeasured
 
 
@@ -256,21 +279,64 @@ def each(facts: Any) -> float | None:
     return seconds / pack
 
 
-def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str] | str:
+def small(spec: str) -> bool:
+    """Whether an encoder is as small as the generators, and has their rate."""
+    return spec.partition(":")[0] == SMALL
+
+
+def from_timing(
+    work: Sequence[tuple[Amounts, int]], device: str, usual: float
+) -> tuple[list[Rates], str] | str:
     """Rates by steps and samples of each size with at most so many members, and how; or why there are none.
 
-    They are timed in a process of their own, which leaves the device free.
+    Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free.
     """
-    given = [
+    models = [
         {"shape": asdict(amounts.shape), "training": asdict(amounts.grid.training), "members": members}
         for amounts, members in work
     ]
+    amounts = work[0][0]
+    extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
+    given = {"models": models, "resolution": amounts.grid.images.resolution}
+    given |= {"extractor": None if small(extractor) else extractor, "text": None if small(text) else text}
+    try:
+        told = ask(given, device, PATIENCE * (len(work) + (not small(extractor)) + (not small(text))))
+    except Untimed as error:
+        return str(error)
+    most = max(rate["members"] for rate in told["rates"])
+    graph = f"{most} cells in one graph" if most > 1 else "a cell"
+    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
+    image, caption = told["extraction"], told["encoding"]
+    found = [
+        Rates(
+            rate["training"],
+            rate["evaluation"],
+            amounts.extraction / image if image else rate["evaluation"],
+            amounts.encoding_of_one / caption if caption else rate["evaluation"],
+        )
+        for rate in told["rates"]
+    ]
+    return found, f"from steps of {graph}{sizes} timed on {told['device']}"
+
+
+def check_device(device: str) -> None:
+    """Raises :class:`UserError` if a device that was named is not there, with the sentence of a worker."""
+    if device not in ("auto", "cpu"):
+        with suppress(Untimed):
+            ask({"models": [], "resolution": 1, "extractor": None, "text": None}, device, PATIENCE)
+
+
+class Untimed(Exception):
+    """Why nothing could be timed."""
+
+
+def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
+    """What ``bench.rates`` answers in another process. Raises :class:`Untimed`, or :class:`UserError` for a mistake."""
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    patience = PATIENCE * len(work)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.rates", device],
+            [sys.executable, "-P", "-m", "bench.rates", device],
             input=json.dumps(given),
             env=cores.PASSIVE | os.environ | cores.environment(1, os.environ) | {"PYTHONPATH": path},
             capture_output=True,
@@ -278,12 +344,11 @@ def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[
             timeout=patience,
         )
     except subprocess.TimeoutExpired:
-        return f"they took more than {patience:.0f} s"
+        raise Untimed(f"they took more than {patience:.0f} s") from None
     if done.returncode:
-        return (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
-    told = json.loads(done.stdout.splitlines()[-1])
-    most = max(rate["members"] for rate in told["rates"])
-    graph = f"{most} cells in one graph" if most > 1 else "a cell"
-    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
-    found = [Rates(rate["training"], rate["evaluation"]) for rate in told["rates"]]
-    return found, f"from steps of {graph}{sizes} timed on {told['device']}"
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        if last.startswith("error: "):  # the workers would end with it, too
+            raise UserError(last.removeprefix("error: "))
+        raise Untimed(last)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 
@@ -34,8 +32,4 @@ def free_memory(device: torch.device) -> float:
     """Bytes that can still be allocated, by the container's limit if there is one; infinite where nothing tells."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    found = [float("inf")]
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        found.append(1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")))
-    return min(*found, cgroup.free_memory())
+    return cgroup.available_memory()

@@ -183,12 +183,12 @@ class Looker:
         kept, wanted = config.get("cell", {}), full(cell)
         if config.get("architecture") != ARCHITECTURE:
             raise UserError(
-                f"{folder} was trained with another version of the network: "
+                f"{titled(cell)} in {folder} was trained with another version of the network: "
                 f"use another --out, or the version of flowbench that made it"
             )
         if kept != wanted:
             raise UserError(
-                f"{folder} was made by an incompatible configuration ({differing(kept, wanted)} differ): "
+                f"{titled(cell)} in {folder} was made by an incompatible configuration ({differing(kept, wanted)} differ): "
                 f"use another --out, or the version of flowbench that made it"
             )
 
@@ -207,6 +207,11 @@ class Looker:
         if status.get("error") and (state == "failed" or status.get("evaluation") == self.measured):
             return "failed"
         return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
+
+
+def titled(cell: Cell) -> str:
+    """A cell by what it is."""
+    return f"{cell.formulation} on {cell.dataset}, seed {cell.seed},"
 
 
 def differing(kept: dict[str, object], wanted: dict[str, object], prefix: str = "") -> str:

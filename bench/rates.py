@@ -1,46 +1,115 @@
 """``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
 
-Shapes, recipes and numbers of members come as a JSON list on the standard input, the rates of each go as JSON to the
-standard output. Measurements are kept with those of :mod:`bench.tuning`, and are not made twice.
+Shapes, recipes and numbers of members, and large encoders, come as JSON on the standard input; the rates of each and the
+seconds an image and a caption go as JSON to the standard output. Measurements are kept with those of :mod:`bench.tuning`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
-from bench.clock import Timed, alternate
+from bench.clock import Timed, alternate, seconds, timed
 from bench.coefficients import predict
-from bench.config import Training, restore
+from bench.config import Training, identity, restore
+from bench.data.images import cache_folder
 from bench.device import pick_device
 from bench.generate import chunk
-from bench.machine import device_name
+from bench.machine import device_name, versions
 from bench.memory import keep_freed_memory
+from bench.metrics.extractors import extractor
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from bench.products import fast_products
 from bench.threads import Threads
+from bench.timings import Timings
 from bench.tuning import Tuner, inputs
+from samplers.command import outcome
 
 LIMIT = {"cpu": 5e10, "cuda": 2e13}
 """Operations of a timed step at most: a part of a second."""
+FEW = 8
+"""Images or captions of a timing."""
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    return outcome(measure)
+
+
+def measure() -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
     device = pick_device(sys.argv[1])
     keep_freed_memory()
     fast_products(device)
     torch.set_num_threads(Threads(device).usable())
+    given = json.load(sys.stdin)
     found = [
         rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
-        for work in json.load(sys.stdin)
+        for work in given["models"]
     ]
-    print(json.dumps({"device": device_name(device), "rates": found}))
+    encoders = {
+        "extraction": encoder(given["extractor"], given["resolution"], device, of_images),
+        "encoding": encoder(given["text"], given["resolution"], device, of_captions),
+    }
+    print(json.dumps({"device": device_name(device), "rates": found, **encoders}))
+    return 0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One kind of encoding: what is measured depends on nothing else."""
+
+    what: str
+    spec: str
+    resolution: int
+    device: str
+    threads: int
+    torch: str
+    python: str
+
+
+def encoder(
+    spec: str | None, resolution: int, device: torch.device, made: Callable[[Any, int], Callable[[], None]]
+) -> float | None:
+    """Seconds that an encoder takes for each of a few images or captions; None without one."""
+    if spec is None:
+        return None
+    work = Encoding(
+        made.__name__, spec, resolution, device_name(device), torch.get_num_threads(), **versions()
+    )
+    timings = Timings(cache_folder(None) / "steps" / f"{identity(work)}.json", asdict(work))
+    if known := timings.recall("one", 1):
+        return known[0]
+    call = made(extractor(spec, str(device)), resolution)
+    call()  # chooses kernels
+    found = timed(tuple(seconds(call) for _ in range(3)))
+    return timings.remember("one", (found.seconds / FEW,), found.spread)[0]
+
+
+def of_images(model: Any, resolution: int) -> Callable[[], None]:
+    """Features of a few images."""
+    images = torch.zeros(FEW, 3, resolution, resolution, dtype=torch.uint8)
+
+    def once() -> None:
+        model.image_features(images)
+
+    return once
+
+
+def of_captions(model: Any, resolution: int) -> Callable[[], None]:
+    """Tokens of a few captions."""
+
+    def once() -> None:
+        model.encode_text(["a red square above a small blue circle"] * FEW)
+
+    return once
 
 
 def rates(shape: Shape, recipe: Training, device: torch.device, members: int) -> dict[str, float]:
@@ -56,8 +125,8 @@ def rates(shape: Shape, recipe: Training, device: torch.device, members: int) ->
     samples = max(1, min(chunk(device, members), int(limit / (3 * one * members))))
     key = f"samples-{members}-{samples}"
     if not (found := tuner.timings.recall(key, 1)):
-        timed = sampled(shape, recipe, device, members, samples)
-        found = tuner.timings.remember(key, (timed.seconds,), timed.spread)
+        took = sampled(shape, recipe, device, members, samples)
+        found = tuner.timings.remember(key, (took.seconds,), took.spread)
     return {
         "members": members,
         "training": members * 3 * one * batch / step,
@@ -81,4 +150,4 @@ def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

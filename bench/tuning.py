@@ -225,8 +225,8 @@ class Tuner:
         return found.saved(steps) > 0, f"{times}, over {steps} steps, for {found.first:.0f} s at the start"
 
     def memory(self, members: int) -> float:
-        """Bytes that training is expected to need: nine numbers a parameter, and what the backward pass keeps."""
-        return 4.0 * members * (9 * self.shape.parameters() + self.recipe.batch * self.shape.activations())
+        """Bytes that training is expected to need."""
+        return members * self.shape.training_bytes(self.recipe.batch)
 
     def _timed(self, *functions: Callable[[], None]) -> tuple[Timed, ...]:
         try:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import estimate, plan, status
+from bench import estimate, plan, sense, status
 from bench.amounts import by_cell
 from bench.cli import Arguments
 from bench.config import Grid, Model
-from bench.launch import activity, drive, local, slurm
+from bench.launch import activity, checks, drive, local, slurm
 from bench.plan import Plan
 from bench.wording import many
 from samplers.errors import UserError
 
 
 def describe(planned: Plan, args: Arguments) -> str:
-    """The plan in words: what would be run, what is there already, and what it will cost."""
+    """The plan in words: what would be run, what is there already, and what it will cost.
+
+    Raises :class:`UserError` for what would stop the run.
+    """
     there = planned.out.is_dir()
     planned = activity.overlay(planned, activity.survey(planned.out)) if there else planned
     divided = drive.divided_cells(planned, args)
@@ -26,6 +29,10 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.execution,
     )
     names = plan.formulations_of(planned)
+    if divided:
+        checks.check(divided, grid, planned.out, execution)
+        if execution.executor == "local":
+            estimate.check_device(execution.device)
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )
@@ -46,11 +53,17 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
         f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
         workers(divided, args),
-        f"cost: {estimate.describe(cost)}",
+        f"cost: {estimate.describe(cost) if divided or not busy(planned) else 'nothing is left to submit'}",
+        *(f"warning: {sentence}" for sentence in sense.warnings(grid)),
         "formulations:",
         *(f"  {name}" for name in names),
     ]
     return "\n".join(lines)
+
+
+def busy(planned: Plan) -> bool:
+    """Whether some worker has cells, or will have."""
+    return any(p.state in plan.BUSY for p in planned.cells)
 
 
 def axes(grid: Grid) -> str:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cells, confirm, lease, manifest, plan, status, store, sweep, yardsticks
+from bench import cells, confirm, lease, manifest, plan, sense, status, store, sweep, yardsticks
 from bench.cells import Changed
 from bench.cli import Arguments
 from bench.failure import Failure
-from bench.launch import activity, local, queue, shares, slurm, snapshot
+from bench.launch import activity, checks, local, options, queue, shares, slurm, snapshot
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
 from bench.launch.codes import Ending
@@ -142,6 +142,9 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
     divided = divided_cells(planned, args)
     if not divided:
         return None
+    checks.check(divided, planned.grid, planned.out, args.execution)
+    for sentence in sense.warnings(planned.grid):
+        print(f"warning: {sentence}", file=sys.stderr)
     code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)
     found = shares.as_shares(divided, planned, args.canary)
     if args.canary and not any(share.canary for share in found):
@@ -194,6 +197,7 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     if any(p.state in plan.BUSY for p in planned.cells):
         if args.wait:
             return see_through(planned, args, argv)
+        refuse_other_options(planned, argv)
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
         print("--status tells more, --wait waits for them", file=sys.stderr)
         return 0
@@ -201,6 +205,21 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
     print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
     return report.report(planned, None)
+
+
+def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
+    """Raises :class:`UserError` if all that is left is queued or running with other ``--slurm`` options than these."""
+    left = {p.cell.id for p in planned.cells if p.state in plan.BUSY}
+    for submission in reversed(submissions.all_of(planned.out)):
+        if left & {cell for share in submission.shares for cell in share.cells}:
+            before, now = (sorted(options.take(words)[0]) for words in (submission.command, argv))
+            if submission.execution.executor == "slurm" and now and before != now:
+                told = " ".join(f"{options.PREFIX}{key}={value}" for key, value in before) or "none"
+                raise UserError(
+                    f"nothing was submitted: {status.counts(planned)} with other {options.PREFIX}* options ({told}): "
+                    f"--cancel them first, or leave the options as they were"
+                )
+            return
 
 
 def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:

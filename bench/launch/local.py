@@ -38,6 +38,11 @@ def slots(execution: Execution) -> list[Environment]:
     return [cores.environment(count, os.environ) for _ in range(count)]
 
 
+def on_gpu(execution: Execution) -> bool:
+    """Whether workers compute on something else than the processor."""
+    return execution.device != "cpu" and (execution.device != "auto" or bool(visible_gpus()))
+
+
 def visible_gpus() -> list[str]:
     """The GPUs that this command may use, by the names that ``CUDA_VISIBLE_DEVICES`` knows them by."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -53,7 +58,7 @@ def visible_gpus() -> list[str]:
 def count_gpus() -> int:
     """How many GPUs torch sees, asked in a process of its own: a driver that has touched CUDA keeps some of its memory."""
     count = "import torch; print(torch.cuda.device_count())"
-    done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", count], capture_output=True, text=True, check=False)
     return int(done.stdout.strip() or 0)
 
 

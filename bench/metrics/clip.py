@@ -28,6 +28,10 @@ else:
 
 Library = Literal["transformers", "torchmetrics"]
 BATCH = 32
+WEIGHTS = tuple(
+    f"{stem}{index}" for stem in ("model.safetensors", "pytorch_model.bin") for index in ("", ".index.json")
+)
+"""Files of which a model has one: its weights, or where their parts are."""
 
 
 class CLIP:
@@ -113,11 +117,32 @@ class CLIP:
         return ids, mask
 
 
+def check(where: str, library: Library = "transformers") -> None:
+    """Raise `UserError` if there is no model in the folder ``where``, or of that name in the user's cache. Loads nothing."""
+    for names in (("config.json",), WEIGHTS):
+        if not any(_there(where, name) for name in names):
+            raise UserError(_absent(where, library, FileNotFoundError(f"it has no {' and no '.join(names)}")))
+
+
+def _there(where: str, name: str) -> bool:
+    """Whether a model has a file."""
+    if Path(where).is_dir():
+        return (Path(where) / name).is_file()
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(where, name), str)
+    except HFValidationError:  # a path, and not there
+        return False
+
+
 def load(where: str, device: str = "cpu", *, library: Library = "transformers") -> CLIP:
     """The CLIP model in the folder ``where``, or of that name in the user's cache; nothing is downloaded.
 
     Raises `UserError` if it is absent, unreadable or lacks weights (transformers would draw those at random).
     """
+    check(where, library)
     import transformers
 
     local: dict[str, Any] = {"local_files_only": True}

@@ -20,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
@@ -67,6 +67,32 @@ def check_spec(spec: str) -> None:
         raise UserError(f"extractor {spec!r}: there is no file {where}")
 
 
+def check_weights(spec: str) -> None:
+    """Raise the `UserError` of :func:`extractor` if the weights that ``spec`` names are not there. Loads nothing."""
+    check_spec(spec)
+    kind, where = _parts(spec)
+    if kind == "inception":
+        from . import inception
+
+        inception.find(where or None)
+    elif kind != "tinyclip":
+        from . import clip
+
+        clip.check(_named(kind, where), _library(kind))
+
+
+def _named(kind: str, where: str) -> str:
+    if not where:
+        raise UserError(
+            f"extractor {kind!r} needs a folder or a model name, e.g. '{kind}:openai/clip-vit-large-patch14'"
+        )
+    return where
+
+
+def _library(kind: str) -> Literal["transformers", "torchmetrics"]:
+    return "torchmetrics" if kind == "torchmetrics" else "transformers"
+
+
 def _parts(spec: str) -> tuple[str, str]:
     kind, _, where = spec.partition(":")
     if kind not in KINDS:
@@ -91,13 +117,9 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
         from . import inception
 
         return inception.load(where or None, device)
-    if not where:
-        raise UserError(
-            f"extractor {kind!r} needs a folder or a model name, e.g. '{kind}:openai/clip-vit-large-patch14'"
-        )
     from . import clip
 
-    return clip.load(where, device, library="torchmetrics" if kind == "torchmetrics" else "transformers")
+    return clip.load(_named(kind, where), device, library=_library(kind))
 
 
 def rgb(images: Tensor) -> Tensor:

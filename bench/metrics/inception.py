@@ -71,6 +71,19 @@ def load(path: str | None, device: str = "cpu") -> Inception:
 
     Raises `UserError` if the file is absent or is not that network.
     """
+    folder = find(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; the file is one
+            return Inception(folder, device)
+    except (RuntimeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{str(folder / FILE)!r} is not clean-fid's Inception network ({_first_line(error)})"
+        ) from error
+
+
+def find(path: str | None) -> Path:
+    """The folder of Inception's file. Raises `UserError` if it is absent."""
     cache = "." if platform.system() == "Windows" else "/tmp"  # where clean-fid keeps it
     folder = Path(path or cache)
     if folder.name == FILE:
@@ -81,14 +94,7 @@ def load(path: str | None, device: str = "cpu") -> Inception:
             " \"from cleanfid.downloads_helper import check_download_inception as get; get('FOLDER')\"`"
             " and give inception:FOLDER"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; the file is one
-            return Inception(folder, device)
-    except (RuntimeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"{str(folder / FILE)!r} is not clean-fid's Inception network ({_first_line(error)})"
-        ) from error
+    return folder
 
 
 def _first_line(error: BaseException) -> str:

@@ -58,6 +58,10 @@ class Shape:
         tokens = self.image_tokens + self.text_length
         return self.depth * (24 * tokens * self.width + 2 * self.heads * tokens**2)
 
+    def training_bytes(self, batch: int) -> float:
+        """Bytes that training a member takes, about: nine numbers a parameter, and what the backward pass keeps."""
+        return 4.0 * (9 * self.parameters() + batch * self.activations())
+
     def flops(self, batch: int = 1) -> int:
         """Multiply-adds times two of one member's forward pass on ``batch`` samples: matrix products and attention.
 

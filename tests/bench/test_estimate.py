@@ -23,10 +23,11 @@ from bench.models.mmdit import MMDiT
 from bench.plan import Planned, State
 from bench.settings import Setting
 from bench.setup import Setup
+from samplers.errors import UserError
 
 from .conftest import TINY
 
-SLOW = Rates(1e6, 1e6)
+SLOW = Rates.alike(1e6)
 
 
 def planned(
@@ -53,12 +54,13 @@ def hours(
 def no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "START", 0.0)
     monkeypatch.setattr(Amounts, "reference", 0.0)
+    monkeypatch.setattr(Amounts, "encoding", 0.0)
 
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [SLOW], "from steps timed"
-    monkeypatch.setattr(module, "from_timing", lambda work, device: found)
+    monkeypatch.setattr(module, "from_timing", lambda work, device, usual: found)
 
 
 @pytest.mark.usefixtures("timed")
@@ -169,9 +171,10 @@ def test_steps_are_timed_in_another_process(tmp_path: Path, monkeypatch: pytest.
     found = estimate(cells, [cells], TINY, "local", "cpu")
     assert found.how.startswith("from steps of 2 cells in one graph of each of 2 sizes timed on ")
     assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 2
-    broken = estimate(cells, [cells], TINY, "local", "nonsense")
-    assert "could not be timed here" in broken.how
-    assert "nonsense" in broken.how
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    assert (
+        "could not be timed here: they took more than" in estimate(cells, [cells], TINY, "local", "cpu").how
+    )
 
 
 @pytest.mark.parametrize("dataset", ["shapes", "digits"])
@@ -244,3 +247,63 @@ def test_in_words() -> None:
 def test_estimating_imports_no_torch() -> None:
     code = "import sys, bench.estimate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_device_that_is_not_there_is_a_mistake_with_a_workers_sentence(tmp_path: Path) -> None:
+    from bench.device import NoDevice, pick_device
+
+    with pytest.raises(NoDevice) as workers:
+        pick_device("nonsense")
+    with pytest.raises(UserError) as ours:
+        module.check_device("nonsense")
+    assert str(ours.value) == str(workers.value)
+
+
+LARGE = replace(TINY, evaluation=replace(TINY.evaluation, extractor="inception:somewhere"))
+
+
+def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inception is timed beside a tiny generator, whose operations take far longer each."""
+    p, one = planned(tmp_path, 0, grid=LARGE), {"members": 1, "training": 1e8, "evaluation": 1e8}
+    asked: list[dict[str, Any]] = []
+
+    def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
+        asked.append(given)
+        image = 0.1 if given["extractor"] else None
+        return {"device": "abacus", "rates": [one], "extraction": image, "encoding": None}
+
+    monkeypatch.setattr(module, "ask", ask)
+    monkeypatch.setattr(module, "START", 0.0)
+    monkeypatch.setattr(Amounts, "encoding", 0.0)
+    small = estimate([p], [[p]], TINY, "local").device_hours * 3600
+    large = estimate([p], [[p]], LARGE, "local").device_hours * 3600
+    assert [given["extractor"] for given in asked] == [None, "inception:somewhere"]
+    images = TINY.images.validation + TINY.evaluation.samples * len(TINY.evaluation.controls)
+    tiny = images * by_formula.EXTRACTORS["tinyclip"] / 1e8
+    assert large - small == pytest.approx(0.1 * images - tiny)
+
+
+@pytest.mark.usefixtures("no_start")
+def test_a_large_extractor_that_was_never_timed_has_the_rate_of_large_networks(tmp_path: Path) -> None:
+    """Finished cells tell how fast the generator is, and nothing of Inception."""
+    cells = [planned(tmp_path, 0, "trained", LARGE), planned(tmp_path, 1, grid=LARGE)]
+    finish(cells[0], {"seconds": 100.0, "pack": 1})
+    amounts = Amounts(LARGE, "shapes")
+    generating = sum(amounts.generation.values()) * 100.0 / amounts.training
+    measuring = amounts.metrics / (module.TFLOPS * 1e12)
+    assert hours(cells, cells[1:], LARGE) * 3600 == pytest.approx(100.0 + generating + measuring)
+
+
+def test_real_encoders_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from bench import rates
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu, loaded = torch.device("cpu"), []
+    real = rates.extractor
+    monkeypatch.setattr(rates, "extractor", lambda *given: loaded.append(given) or real(*given))
+    found = [rates.encoder("tinyclip", 16, cpu, made) for made in (rates.of_images, rates.of_captions) * 2]
+    assert all(each and 0 < each < 60 for each in found)
+    assert 2 <= len(loaded) <= 4, "once each on a quiet machine"
+    assert rates.encoder(None, 16, cpu, rates.of_images) is None

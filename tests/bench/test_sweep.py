@@ -116,7 +116,9 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
 
     def from_timing(work: list[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str]:
         asked.extend((amounts.shape.depth, members) for amounts, members in work)
-        return [Rates(1e6 * amounts.shape.depth, 1e7 * amounts.shape.depth) for amounts, _ in work], "timed"
+        return [
+            Rates(1e6 * amounts.shape.depth, *[1e7 * amounts.shape.depth] * 3) for amounts, _ in work
+        ], "timed"
 
     monkeypatch.setattr(estimate, "from_timing", from_timing)
     found = estimate.estimate(made.cells, [made.cells], made.grid)

@@ -1,0 +1,177 @@
+"""A dry run fails where the run would, with the same sentence: weights, device, disk, memory. Contradictions are told."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cgroup, grid, plan, sense
+from bench.cli import parse
+from bench.config import Evaluation, Grid, Images, Training
+from bench.launch import checks
+from bench.metrics import extractors
+from bench.presets import PRESETS, preset
+from bench.settings import Setting
+from samplers.errors import UserError
+
+from .runs import SMALL
+
+ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-nobody", "inception:nowhere", "clip:..//x y"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is timed."""
+    monkeypatch.setattr("bench.estimate.ask", lambda *given: pytest.fail("a check comes before"))
+
+
+def both(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line of a run and of its dry run, which must be alike."""
+    said = []
+    for look in ([], ["--dry-run"]):
+        assert grid.main([*SMALL, *arguments, *look]) == 2
+        said.append(capsys.readouterr().err.splitlines()[-1])
+    assert said[0] == said[1]
+    return said[0]
+
+
+@pytest.mark.parametrize("spec", ABSENT)
+@pytest.mark.parametrize("option", ["--extractor", "--text"])
+def test_weights_that_are_not_there(
+    spec: str,
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sentence is the one with which loading them ends."""
+    monkeypatch.chdir(tmp_path)
+    said = both([option, spec, "--out", str(tmp_path / "run")], capsys)
+    with pytest.raises(UserError) as loading:
+        extractors.extractor(spec)
+    assert said == f"error: {loading.value}"
+    assert not list(tmp_path.rglob("submission.json")), "nothing was submitted"
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no CLIP model .* it has no config\.json"):
+        extractors.check_weights(f"clip:{tmp_path}")
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match=r"it has no model\.safetensors"):
+        extractors.check_weights(f"clip:{tmp_path}")
+    (tmp_path / "pytorch_model.bin.index.json").touch()
+    extractors.check_weights(f"clip:{tmp_path}")
+
+
+def test_a_model_of_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "models--some--clip"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("c0de")
+    (kept / "snapshots" / "c0de").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (kept / "snapshots" / "c0de" / name).touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    extractors.check_weights("clip:some/clip")
+    with pytest.raises(UserError, match="not in your cache"):
+        extractors.check_weights("clip:some/other")
+
+
+def test_a_disk_that_is_too_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(place: Path) -> Any:
+        asked.append(place)
+        return shutil._ntuple_diskusage(10**9, 10**9, 10_000)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(checks.shutil, "disk_usage", usage)
+    said = both(["--out", str(tmp_path / "a" / "b")], capsys)
+    assert "the files of this run take " in said
+    assert "and 10 kB are free there" in said
+    assert asked == [tmp_path / "a" / "b"] * 2
+    made = plan.make(parse(SMALL).grid, tmp_path / "c" / "d")
+    with pytest.raises(UserError, match="10 kB are free"):
+        checks.check_disk([made.cells], made.grid, made.out)
+    assert asked[-1] == tmp_path, "the nearest folder that is there"
+
+
+def test_too_little_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "available_memory", lambda: 1e5)
+    out = ["--device", "cpu", "--out", str(tmp_path / "run")]
+    assert "--depth 1: a training step with --batch" in both(out, capsys)
+    assert "--pack 3: a training step with --batch" in both([*out, "--pack", "3"], capsys)
+
+
+def test_no_gpu_where_one_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    said = both(["--device", "cuda", "--out", str(tmp_path / "run")], capsys)
+    assert said.startswith("error: --device 'cuda' cannot be used (")
+    assert said.endswith("): choose 'auto' or 'cpu'")
+
+
+def made(settings: tuple[Setting, ...] = (), validation: int = 2_000, **training: Any) -> Grid:
+    usual = Grid(images=Images(validation=validation), training=Training(**training))
+    return replace(usual, evaluation=Evaluation(settings)) if settings else usual
+
+
+PLAIN, GUIDED = Setting(5, 1.0), Setting(5, 2.5)
+CONTRADICTIONS: list[tuple[Grid, str]] = [
+    (made(dropout=0.0), "--dropout 0: no network sees an empty caption"),
+    (made(dropout=1.0), "--dropout 1: no network sees a caption"),
+    (made(steps=100, validations=5), "--warmup 200 is longer than the run of 100 steps"),
+    (made(steps=250, decay=0.5), "--warmup 200 overlaps the last 50% of 250 steps"),
+    (made(steps=10, warmup=2), "--validations 20 are more than 10 steps"),
+    (made(validation=128), "--validation-batch 256 is more than 128 validation images"),
+    (replace(made(), budgets=(100, 20_000)), "--warmup 200 is longer than the run of 100 steps"),
+]
+
+
+@pytest.mark.parametrize(("contradiction", "begins"), CONTRADICTIONS)
+def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
+    (said,) = sense.warnings(contradiction)
+    assert said.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    "sensible",
+    [made(), made((PLAIN,), dropout=0.0), made(steps=200, validations=200), made(steps=400, decay=0.5)],
+)
+def test_sense_is_told_nothing(sensible: Grid) -> None:
+    assert sense.warnings(sensible) == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_contradicts_itself(name: str) -> None:
+    assert sense.warnings(preset(name)) == []
+
+
+@pytest.mark.parametrize("look", [[], ["--dry-run"]])
+def test_a_contradiction_is_told_before_the_run_and_in_its_dry_run(
+    look: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*given: object) -> None:
+        raise UserError("begun")
+
+    monkeypatch.setattr("bench.launch.snapshot.take", stop)
+    monkeypatch.setattr("bench.estimate.rates", lambda *given: ({}, "a table"))
+    monkeypatch.setattr("bench.estimate.share_seconds", lambda *given: 1.0)
+    arguments = [*SMALL, "--dropout", "0", "--settings", "2:5", "--out", str(tmp_path / "run"), *look]
+    assert grid.main(arguments) == (0 if look else 2)
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("warning: --dropout 0: ") == 1

@@ -15,9 +15,9 @@ from bench.stages import Stages
 
 
 class Watcher(Protocol):
-    """Is told how far a pack is: ``stage`` and a text, and a share of this pack's work between 0 and 1."""
+    """Is told how far a pack is: ``stage`` and a text, a share of this pack's work between 0 and 1, and what it counts."""
 
-    def __call__(self, stage: str, text: str, share: float) -> None: ...
+    def __call__(self, stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None: ...
 
 
 @dataclass(frozen=True)

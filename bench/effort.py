@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.amounts import by_cell
 from bench.config import Grid
+from bench.estimate import duration
 from bench.plan import Planned
 
 
@@ -50,3 +51,26 @@ def done(beat: Mapping[str, Any]) -> Effort:
 def progress(beat: Mapping[str, Any]) -> float:
     """The share of a worker's work that is done, between 0 and 1: both halves count alike."""
     return min(1.0, sum(done(beat)) / 2) if {"share", "before", "part"} <= beat.keys() else 0.0
+
+
+def left(beat: Mapping[str, Any]) -> str:
+    """``12 minutes left``, by the seconds that each half of its work has taken a worker; nothing if it is too early."""
+    if not {"share", "before", "part", "resumed", "packs"} <= beat.keys():
+        return ""
+    spent, (trained, measured) = beat.get("seconds", {}), done(beat)
+    taught, sampled = spent.get("train", 0.0), spent.get("generate", 0.0) + spent.get("metrics", 0.0)
+    own = trained - beat["resumed"]  # the rest was there when it began
+    if own < 0.01 / beat["packs"] or taught < 5:
+        return ""
+    hours = (1 - trained) * taught / own / 3600
+    if measured < 0.1 / beat["packs"]:
+        return f"over {duration(hours)}s left"
+    return f"{duration(hours + (1 - measured) * sampled / measured / 3600)}s left"
+
+
+def speed(beat: Mapping[str, Any]) -> str:
+    """``12 steps/s`` or ``3.5 s/step``; nothing where a worker does not know."""
+    rate, unit = beat.get("rate"), str(beat.get("unit", ""))
+    if not isinstance(rate, int | float) or not rate > 0:
+        return ""
+    return f"{rate:.3g} {unit}s/s" if rate >= 1 else f"{1 / rate:.3g} s/{unit}"

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -17,6 +18,8 @@ from bench.effort import Effort
 from bench.launch.codes import FENCED, SAVED
 from bench.stages import Stages
 
+WINDOW = 20.0
+"""Seconds over which a rate is told."""
 PATIENCE = 300.0
 """Seconds that a worker may take to save and end when nobody waits for it any more."""
 
@@ -34,6 +37,7 @@ class Heart:
         self.now: dict[str, Any] = {"token": held.token, "stage": "start", "text": "", "share": 0.0}
         self.now |= {"pack": 0, "packs": 1, "cells": []}
         self.now |= {"before": Effort(0.0, 0.0), "part": Effort(1.0, 1.0), "resumed": 0.0}
+        self.counts: deque[tuple[float, int]] = deque()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._beats, daemon=True)
 
@@ -63,8 +67,15 @@ class Heart:
         self.now["resumed"] += trained * packs[number].training
         self._beat()
 
-    def tell(self, stage: str, text: str, share: float) -> None:
+    def note(self, text: str) -> None:
+        """What is done before the first pack."""
+        self.now["text"] = text
+        self._beat()
+
+    def tell(self, stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
         """How far the pack is: a stage, a text, and a share of it between 0 and 1; training counts for one half.
+
+        ``count`` of a ``unit`` are done: how many a second is told, over the last :data:`WINDOW` seconds.
 
         Raises :class:`Stopped` while images are generated and measured: all that is finished has been written.
         """
@@ -73,6 +84,15 @@ class Heart:
             "text": text,
             "share": share / 2 if stage == "train" else 0.5 + share / 2,
         }
+        now = time.monotonic()
+        if self.counts and (self.now.get("unit") != unit or self.counts[-1][1] > count):
+            self.counts.clear()
+        self.counts.append((now, count))
+        while len(self.counts) > 2 and now - self.counts[0][0] > WINDOW:
+            self.counts.popleft()
+        (first, before), passed = self.counts[0], now - self.counts[0][0]
+        rate = (count - before) / passed if now > first and count > before else None
+        self.now |= {"rate": rate, "unit": unit}
         if stage != "train" and (reason := self.stop()):
             raise Stopped(f"{reason}: stopped while generating images")
 

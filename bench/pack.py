@@ -126,7 +126,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         if step % 10 == 0 or step == recipe.steps:
             leader = min(losses, key=lambda name: losses[name], default=None)
             lowest = f", lowest validation loss {losses[leader]:.3f} {leader}" if leader else ""
-            bench.watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps)
+            bench.watch("train", f"step {step} of {recipe.steps}{lowest}", step / recipe.steps, step, "step")
 
     def say(text: str) -> None:
         control.say(text)

@@ -53,7 +53,7 @@ class Pictures:
         )
         self.rows = setup.captions.rows(setup.chosen)
         self.work = len(self.rows) * sum(control.evaluations for control in evaluation.controls)
-        self.done = 0
+        self.done = self.drawn = 0
         self._model: tuple[MMDiT, Flat] | None = None
         self._weights: tuple[str, torch.Tensor] | None = None
 
@@ -106,8 +106,15 @@ class Pictures:
         ):
             images.append(setup.data.denormalize(part.images).cpu())
             lengths.append(part.path_length.cpu())
+            self.drawn += part.images.shape[0] * part.images.shape[1]
             self.done += part.images.shape[1] * control.evaluations
-            self.bench.watch("evaluate", f"{control.name}, {len(self.rows)} images", self.done / self.work)
+            self.bench.watch(
+                "evaluate",
+                f"{control.name}, {len(self.rows)} images",
+                self.done / self.work,
+                self.drawn,
+                "image",
+            )
         samples = Sampled(torch.cat(images, dim=1), torch.cat(lengths, dim=1))
         with self.bench.stages("store"):
             self.bench.control.guard([planned.folder for planned in self.pack])

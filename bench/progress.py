@@ -1,61 +1,116 @@
-"""Live progress: a bar on a terminal, plain lines elsewhere."""
+"""Live progress: stage, bar, percent, rate, elapsed and remaining time on a terminal of any width, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
 
-PLAIN_EVERY = 10.0
-"""Seconds between plain lines."""
+PLAIN = 10.0, 300.0
+"""Seconds between plain lines: at first, and at most; between them a tenth of the time that has passed."""
+BAR = 5, 30
+"""Columns of the bar, at least and at most."""
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Now:
+    """What is being done: ``share`` of everything is done, ``rate`` and ``left`` are words, empty where nothing is known."""
+
+    stage: str = "start"
+    text: str = "loading torch"
+    share: float = 0.0
+    rate: str = ""
+    left: str = ""
+
+    @property
+    def what(self) -> str:
+        """The stage and what is done in it."""
+        return f"{self.stage}: {self.text}" if self.text else self.stage
+
+    def plain(self) -> str:
+        """As a line of a log."""
+        return ", ".join(
+            filter(None, [self.what, f"{self.share:.0%}" if self.share else "", self.rate, self.left])
+        )
+
+    def lines(self, width: int, seconds: float, ascii_only: bool = False) -> list[str]:
+        """As lines of at most ``width`` columns; a part that does not fit stands on the next one, and none is cut."""
+        full, empty = ("#", "-") if ascii_only else ("━", "─")
+        columns = max(BAR[0], min(BAR[1], width - 5))
+        done = int(columns * min(1.0, self.share))
+        bar = f"{full * done}{empty * (columns - done)} {self.share:4.0%}"
+        return arranged([self.what, bar, self.rate, clock(seconds), self.left], width)
+
+
+def arranged(parts: Sequence[str], width: int) -> list[str]:
+    """Parts side by side, as many on a line as fit; one that is longer than a line is wrapped between words."""
+    lines: list[str] = []
+    for part in filter(None, parts):
+        if lines and len(lines[-1]) + len(GAP) + len(part) <= width:
+            lines[-1] += GAP + part
+        else:
+            lines += textwrap.wrap(part, width, break_long_words=False, break_on_hyphens=False)
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """``1:23`` or ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Display:
     """Shows the share of all work that is done, and what is being done."""
 
     def __init__(self) -> None:
-        self.shown = ""
+        self.now, self.shown = Now(), ""
         self.console = Console(stderr=True)
         self.started = self.spoken = time.monotonic()
-        self.bars: Progress | None = None
-        if self.console.is_terminal:
-            self.bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:3.0f}%"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
-            self.task = self.bars.add_task("starting", total=1.0)
+        self.live: Live | None = None
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self.live = Live(self, console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Display:
-        if self.bars:
-            self.bars.start()
+        if self.live:
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.bars:
-            self.bars.stop()
+        if self.live:
+            self.live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self.now.lines(options.max_width, self.elapsed, options.ascii_only)
+        yield Text("\n".join(lines), overflow="fold")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self.started
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        seconds = time.monotonic() - self.started
-        if self.bars:
-            self.bars.console.print(f"[{seconds:5.0f} s] {text}", markup=False, highlight=False)
+        if self.live:
+            self.console.print(f"[{self.elapsed:5.0f} s] {text}", markup=False, highlight=False)
         else:
-            print(f"[{seconds:5.0f} s] {text}", file=sys.stderr, flush=True)
+            print(f"[{self.elapsed:5.0f} s] {text}", file=sys.stderr, flush=True)
 
-    def show(self, stage: str, text: str, share: float) -> None:
-        """What is being done, and the share of everything that is done."""
-        if self.bars:
-            self.bars.update(self.task, completed=share, description=f"{stage}: {text}")
-        elif text and text != self.shown and time.monotonic() - self.spoken > PLAIN_EVERY:
-            self.spoken, self.shown = time.monotonic(), text
-            self.say(f"{stage}: {text}")
+    def show(self, now: Now) -> None:
+        """What is being done; without a terminal a line of it now and then, seldom in a long run."""
+        self.now = now
+        pause = min(max(PLAIN[0], self.elapsed / 10), PLAIN[1])
+        if self.live or time.monotonic() - self.spoken <= pause or now.what == self.shown:
+            return
+        self.spoken, self.shown = time.monotonic(), now.what
+        self.say(now.plain())

@@ -6,7 +6,7 @@ A heartbeat only tells what a worker is at, and that it is silent; it changes no
 from __future__ import annotations
 
 from bench import lease
-from bench.effort import done, progress
+from bench.effort import left, progress
 from bench.estimate import duration
 from bench.launch.activity import Doing
 from bench.situation import Situation
@@ -43,7 +43,7 @@ def row(now: Situation, doing: Doing) -> tuple[str, ...]:
     cells = many(len(now.unfinished(doing)), "cell")
     begun = kept.get("state") == "running"
     if not begun or doing.beat.get("token") != kept.get("token") or doing.beat.get("stage") == "start":
-        return who, where, cells, "", silent(doing) if begun else "", "starting"
+        return who, where, cells, "", silent(doing) if begun else "", starting(doing)
     stage, pack, packs = doing.beat.get("stage"), doing.beat.get("pack", 0), doing.beat["packs"]
     what = f"{stage} {str(doing.beat.get('text', '')).partition(',')[0]}".rstrip()
     of_packs = f", pack {pack + 1} of {packs}" if packs > 1 else ""
@@ -52,26 +52,18 @@ def row(now: Situation, doing: Doing) -> tuple[str, ...]:
         where,
         cells,
         f"{progress(doing.beat):.0%}",
-        silent(doing) or remaining(doing),
+        silent(doing) or left(doing.beat),
         what + of_packs,
     )
+
+
+def starting(doing: Doing) -> str:
+    """``starting``, and with what."""
+    text = str(doing.beat.get("text", ""))
+    return f"starting: {text}" if text else "starting"
 
 
 def silent(doing: Doing) -> str:
     """``silent for 12 minutes``, if it is."""
     quiet = lease.SILENT_SECONDS < doing.silent < float("inf")
     return f"silent for {duration(doing.silent / 3600)}s" if quiet else ""
-
-
-def remaining(doing: Doing) -> str:
-    """``12 minutes left``, by the seconds that each half of its work has taken this worker; nothing if it is too early."""
-    beat, spent = doing.beat, doing.beat.get("seconds", {})
-    trained, measured = done(beat)
-    taught, sampled = spent.get("train", 0.0), spent.get("generate", 0.0) + spent.get("metrics", 0.0)
-    own = trained - beat["resumed"]  # the rest was there when it began
-    if own < 0.01 / beat["packs"] or taught < 5:
-        return ""
-    hours = (1 - trained) * taught / own / 3600
-    if measured < 0.1 / beat["packs"]:
-        return f"over {duration(hours)}s left"
-    return f"{duration(hours + (1 - measured) * sampled / measured / 3600)}s left"

@@ -110,6 +110,7 @@ class Worker:
             check_formulations(grid, cells)
             lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
             needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
+            self.heart.note("loading images and captions")
             ready, faults = self.make_ready(needed, device)
             check_inputs(self.submission.out, ready)
             lent = self.heart.lease
@@ -123,6 +124,7 @@ class Worker:
                     if fault := faults.get(p.cell.dataset):
                         fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
                 groups = self.groups([p for p in taken if p.cell.dataset in ready])
+                self.heart.note("timing steps")
                 threads = Threads(device, say)
                 if threads.cores:
                     say(f"{many(threads.usable(), 'thread')} on {threads.cores}")
@@ -253,8 +255,8 @@ class Worker:
             cores=threads.facts,
         )
 
-        def watch(stage: str, text: str, share: float) -> None:
-            self.heart.tell(stage, text, share)
+        def watch(stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
+            self.heart.tell(stage, text, share, count, unit)
             threads.look()
 
         todo = [

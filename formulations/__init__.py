@@ -4,6 +4,7 @@
 ``mix`` and ``common`` are the same functions for every formulation.
 """
 
+import flowbench  # noqa: F401  (looks whether it can run here)
 from formulations.algebra import common, log_snr, loss, mix, split
 from formulations.catalogue import SUITES, bases, match, names
 from formulations.conformance import check

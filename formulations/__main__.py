@@ -14,6 +14,7 @@ from formulations.formulation import Coeffs, Formulation
 from formulations.registry import registry
 from formulations.specs import get
 from samplers.base import registry as sampler_registry
+from samplers.command import Parser
 from samplers.errors import UserError
 from samplers.lazy import lazy
 from samplers.plugin import load_plugin
@@ -55,7 +56,7 @@ def _plugins(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(args: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m formulations",
         description="Shows flow formulations: formula, coefficients, share of the training per noise level.",
         epilog=EPILOG,
@@ -68,7 +69,7 @@ def _show(args: list[str]) -> int:
         "--plot", metavar="FILE", help="draw density, weight and budget into FILE (.png or .svg)"
     )
     _plugins(parser)
-    given = parser.parse_args(args)
+    given = parser.parse(args)
     for file in given.plugin:
         load_plugin(file)
     if not given.spec:
@@ -90,14 +91,12 @@ def _show(args: list[str]) -> int:
 
 
 def _list(args: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m formulations list", description="Prints names, one per line."
-    )
+    parser = Parser(prog="python -m formulations list", description="Prints names, one per line.")
     parser.add_argument(
         "suite", nargs="?", default="all", help="paper, published, extra, registered or all (default)"
     )
     _plugins(parser)
-    given = parser.parse_args(args)
+    given = parser.parse(args)
     for file in given.plugin:
         load_plugin(file)
     print("\n".join(names(given.suite)))
@@ -105,7 +104,7 @@ def _list(args: list[str]) -> int:
 
 
 def _check(args: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m formulations check",
         description="Checks formulations before they are trained: finite, monotone, decodable, elementwise.",
     )
@@ -113,7 +112,7 @@ def _check(args: list[str]) -> int:
         "spec", nargs="+", metavar="SPEC|FILE", help="names, globs, or Python files whose names to check"
     )
     _plugins(parser)
-    given = parser.parse_args(args)
+    given = parser.parse(args)
     for file in given.plugin:
         load_plugin(file)
     chosen: dict[str, None] = {}

@@ -1,5 +1,6 @@
 """Where training looks: one quantile function ``u -> t`` per timestep sampler (t = 0 data, t = 1 noise)."""
 
+import flowbench  # noqa: F401  (looks whether it can run here)
 from samplers import logsnr, modifiers, more, study  # noqa: F401  (importing registers the names)
 from samplers.base import get, register
 from samplers.catalogue import names

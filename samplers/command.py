@@ -11,8 +11,33 @@ from typing import Any, NoReturn
 from samplers.errors import UserError, nearest
 
 
+class Version(argparse.Action):
+    """``--version``: the version of flowbench and of Python."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **named: Any) -> NoReturn:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("flowbench")
+        except metadata.PackageNotFoundError:  # run from its folder
+            version = "of a folder that is not installed"
+        print(f"flowbench {version}, Python {sys.version.split()[0]}")
+        parser.exit()
+        raise AssertionError
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are :class:`UserError` with the nearest option."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.add_argument(
+            "--version",
+            action=Version,
+            nargs=0,
+            default=argparse.SUPPRESS,
+            help="print flowbench's version and exit",
+        )
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)

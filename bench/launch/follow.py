@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bench import lease
-from bench.effort import progress
+from bench.effort import left, progress, speed
+from bench.estimate import duration
 from bench.launch.codes import Ending
 from bench.launch.submission import Submission
-from bench.progress import Display
+from bench.progress import Display, Now
 
 EVERY = 0.5
 """Seconds between looks at the heartbeats."""
@@ -30,6 +32,7 @@ class Follow:
         self.drained: set[int] = set()
         self.read = [0] * len(submission.shares)
         self.looked = 0.0
+        self.first: tuple[float, float] | None = None
 
     def __call__(self) -> None:
         """Print new lines, and show how far all is."""
@@ -56,16 +59,26 @@ class Follow:
             self.display.say(self.prefix(index) + line)
 
     def beats(self) -> None:
-        """The share of all cells that is done, and what the first worker is at."""
+        """The share of all cells that is done, what the first worker is at, and how long all will take still."""
         shares = self.submission.shares
-        done, shown, begun = 0.0, ("start", ""), set(self.begun())
+        done, now, begun = 0.0, Now(), set(self.begun())
         for index, share in reversed(list(enumerate(shares))):
             if index in self.endings:
                 done += len(share.cells)
             elif index in begun and (beat := self.beat(index)):
                 done += len(share.cells) * progress(beat)
-                shown = beat["stage"], self.prefix(index) + beat["text"] if beat["text"] else ""
-        self.display.show(*shown, done / max(1, sum(len(share.cells) for share in shares)))
+                text = self.prefix(index) + beat["text"] if beat["text"] else ""
+                now = Now(beat["stage"], text, 0.0, speed(beat), left(beat) if len(shares) == 1 else "")
+        done /= max(1, sum(len(share.cells) for share in shares))
+        if len(shares) > 1:
+            now = replace(now, left=self.left(done))
+        self.display.show(replace(now, share=done))
+
+    def left(self, done: float) -> str:
+        """How long all workers will take, by what they have done since this command has followed them."""
+        seconds, self.first = self.display.elapsed, self.first or (self.display.elapsed, done)
+        own, since = done - self.first[1], seconds - self.first[0]
+        return f"{duration((1 - done) * since / own / 3600)}s left" if own > 0.01 and since > 5 else ""
 
     def beat(self, index: int) -> dict[str, Any] | None:
         """A worker's heartbeat, if it has one."""

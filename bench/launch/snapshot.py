@@ -13,7 +13,7 @@ from bench.launch import shield
 from bench.launch.submission import Submission
 from samplers.errors import UserError
 
-PACKAGES = ("analysis", "bench", "formulations", "samplers")
+PACKAGES = ("analysis", "bench", "flowbench", "formulations", "samplers")
 ROOT = Path(__file__).resolve().parents[2]
 """Where the packages lie."""
 

@@ -9,7 +9,6 @@ and on noise (the floors).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.data import sdf, shapes
 from bench.seeds import seed_for
+from samplers.command import Parser
 from samplers.errors import UserError
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ def yardsticks(resolution: int, count: int) -> dict[str, dict[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ceiling and the floors of the metric."""
-    parser = argparse.ArgumentParser(prog="python -m bench.metrics.composition", description=main.__doc__)
+    parser = Parser(prog="python -m bench.metrics.composition", description=main.__doc__)
     parser.add_argument("--resolution", type=int, nargs="+", default=[16, 32], help="sides in pixels")
     parser.add_argument("--count", type=int, default=2000, help="number of images")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse(argv)
         if options.count < 1 or min(options.resolution) < 8:
             raise UserError("--count must be at least 1 and --resolution at least 8")
         print(f"{'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))

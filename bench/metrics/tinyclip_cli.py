@@ -18,23 +18,16 @@ from bench.metrics import tinyclip, tinyclip_eval
 from bench.metrics.tinyclip_train import Recipe, Source, load_sources, train
 from bench.metrics.tinyclip_twins import Twins
 from bench.metrics.tokenizer import Tokenizer
-from samplers.errors import UserError, nearest
+from samplers.command import Parser
+from samplers.errors import UserError
 
 COMMAND = "python -m bench.metrics.tinyclip"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        """One sentence, as for every other mistake."""
-        options = [option for action in self._actions for option in action.option_strings]
-        unknown = [word for word in message.split() if word.startswith("--") and word not in options]
-        raise UserError(message + (f"; {nearest(unknown[0], options)}" if unknown else ""))
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options; their defaults are those of :class:`Recipe`, which made the shipped weights."""
     default = Recipe()
-    p = _Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
+    p = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     add = p.add_argument
     add("--data", nargs="+", metavar="SPEC", help="shapes, digits, images:PATH (default: shapes digits)")
     add("--out", type=Path, metavar="FILE", help="the safetensors file to write")
@@ -189,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a user's mistake."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = parser().parse_args(words)
+        args = parser().parse(words)
         if args.describe:
             if vars(args) != vars(parser().parse_args([])) | {"describe": args.describe}:
                 raise UserError("--describe trains nothing: give it without the options of a training")

@@ -105,7 +105,7 @@ def test_too_little_memory(
 ) -> None:
     monkeypatch.setattr(cgroup, "available_memory", lambda: 1e5)
     out = ["--device", "cpu", "--out", str(tmp_path / "run")]
-    assert "--depth 1: a training step with --batch" in both(out, capsys)
+    assert "--depth 1: a training step with --batch" in both([*out, "--pack", "1"], capsys)
     assert "--pack 3: a training step with --batch" in both([*out, "--pack", "3"], capsys)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import plan, running
+from bench import effort, plan
 from bench.config import Grid
 from bench.effort import progress
 from bench.launch.activity import Doing
@@ -26,12 +26,12 @@ def test_remaining(tmp_path: Path) -> None:
     made = begin(tmp_path, "1", [[0]], "local")
     spent = {"train": 900.0, "generate": 500.0, "metrics": 100.0}
     half = {"pack": 1, "packs": 2, "before": [0.5, 0.5], "part": [0.5, 0.5]}
-    assert running.remaining(doing(made, share=0.001, seconds={"train": 3.0})) == ""
-    assert running.remaining(doing(made, share=0.375, seconds={"train": 900.0})) == "over 5.0 minutes left"
-    assert running.remaining(doing(made, share=0.75, seconds=spent)) == "10 minutes left"
-    assert running.remaining(doing(made, share=0.25, seconds=spent, **half)) == "15 minutes left"
+    assert effort.left(doing(made, share=0.001, seconds={"train": 3.0}).beat) == ""
+    assert effort.left(doing(made, share=0.375, seconds={"train": 900.0}).beat) == "over 5.0 minutes left"
+    assert effort.left(doing(made, share=0.75, seconds=spent).beat) == "10 minutes left"
+    assert effort.left(doing(made, share=0.25, seconds=spent, **half).beat) == "15 minutes left"
     there = {"share": 0.375, "seconds": {"train": 900.0}, "resumed": 0.5}
-    assert running.remaining(doing(made, **there)) == "over 15 minutes left"
+    assert effort.left(doing(made, **there).beat) == "over 15 minutes left"
 
 
 def test_remaining_of_packs_of_several_sizes(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_remaining_of_packs_of_several_sizes(tmp_path: Path) -> None:
     made = begin(tmp_path, "1", [[0]], "local")
     spent = {"train": 60.0, "generate": 60.0, "metrics": 0.0}
     later = {"pack": 1, "packs": 2, "before": [0.1, 0.2], "part": [0.9, 0.8], "seconds": spent}
-    assert running.remaining(doing(made, **later)) == "13 minutes left"
+    assert effort.left(doing(made, **later).beat) == "13 minutes left"
     assert progress(doing(made, **later).beat) == pytest.approx(0.15)
     assert progress(doing(made, **later | {"share": 1.0}).beat) == pytest.approx(1.0)
 

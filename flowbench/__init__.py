@@ -1,0 +1,55 @@
+"""Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
+
+Written for old versions of Python, too: what cannot run is told in one sentence, and not by a traceback.
+"""
+
+import importlib.util
+import os
+import sys
+
+PACKAGES = ("analysis", "bench", "formulations", "samplers")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def check_python():
+    # type: () -> None
+    """End with one sentence if Python is too old."""
+    if sys.version_info < (3, 11):  # noqa: UP036
+        sys.exit("error: flowbench needs Python 3.11 or newer, and this is " + sys.version.split()[0])
+
+
+def check_shadows():
+    # type: () -> None
+    """End with one sentence if a file of the working folder hides one of our packages from ``python -m``."""
+    for name in PACKAGES:
+        found = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
+        file = os.path.abspath(found.origin) if found is not None and found.origin else ""
+        if file and not file.startswith(ROOT + os.sep):
+            sys.exit(
+                f"error: {file} hides flowbench's own {name!r}: run the command in another folder, or rename that file"
+            )
+
+
+def tell_missing():
+    # type: () -> None
+    """From here on a dependency that is not installed is one sentence, unless an exception is handled by somebody."""
+    usual = sys.excepthook
+
+    def tell(kind, error, trace):  # type: ignore[no-untyped-def]
+        name = str(getattr(error, "name", "") or "").partition(".")[0]
+        if issubclass(kind, ModuleNotFoundError) and name and name not in PACKAGES:
+            print(
+                f"error: the package {name!r} is not installed for {sys.executable}: "
+                f"in flowbench's folder, pip install -e .",
+                file=sys.stderr,
+            )
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = tell
+
+
+check_python()
+if sys.argv[:1] == ["-m"]:  # python -m one of our packages: it is still being imported
+    check_shadows()
+    tell_missing()

@@ -15,7 +15,7 @@ from samplers.command import INT, outcome
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import options, simulate, tables
+from . import options, output, simulate, tables
 from .best import not_separable
 from .blocks import Blocks
 from .effects import effects
@@ -226,15 +226,15 @@ def command(argv: Sequence[str] | None) -> int:
         "--simulations", type=INT, default=2000, metavar="N", help="tables a line (default 2000)"
     )
     made.add_argument("--seed", type=INT, default=0, metavar="N", help="of the random numbers (default 0)")
-    made.add_argument("--format", default="table", metavar="|".join(tables.FORMATS), help="default: table")
+    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
     args = made.parse(argv)
-    tables.check_format(args.format)
+    output.check_format(args.format)
     if args.simulations < 2:
         raise UserError(f"--simulations is {args.simulations}, not a whole number from 2")
     if args.seed < 0:
         raise UserError(f"--seed is {args.seed}, not a whole number from 0")
     found = table(calibrate(args.simulations, args.seed))
-    print(tables.write([found], args.format, colour=sys.stdout.isatty()), flush=True)
+    output.show([found], args.format)
     return 0
 
 

@@ -10,7 +10,7 @@ from bench.settings import Setting
 
 from . import schema, yardsticks
 from .blocks import seed_count
-from .tables import TIED
+from .tables import LACKING, TIED
 from .wording import count, names
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ HEADINGS = {
 RESPONSES = {"rank": "rank", **{name: HEADINGS[name] for name in ("clip", "fid", "val_loss")}}
 
 
-def notes(ranking: pd.DataFrame) -> list[str]:
-    """The lines under the table: settings, recipes, lost entries, seeds and resolution."""
+def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[str]:
+    """The lines under the table: settings, recipes, lost entries, seeds and resolution; ``shown``: which rows are."""
     about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     if not about:
         return []
@@ -53,8 +53,11 @@ def notes(ranking: pd.DataFrame) -> list[str]:
         f" {', '.join(about['weights'])} weights; steps:cfg {drawn};"
         f" {seed_count(about['seed_counts'])}; {_samples(about)}",
     ]
-    if about["formulations"] > len(ranking):
-        lines.append(f"{len(ranking)} of {about['formulations']} ranked formulations")
+    kept = ranking if shown is None else ranking[shown]
+    if len(kept) < len(ranking):
+        lines.append(
+            f"{len(kept)} of {len(ranking)} ranked formulations; marks are those of the whole ranking"
+        )
     if about["uncounted"]:
         what = " and ".join(HEADINGS[m] for m in about["objectives"])
         lines.append(
@@ -62,9 +65,9 @@ def notes(ranking: pd.DataFrame) -> list[str]:
         )
     if len(about["objectives"]) == 1:
         lines.append(f"the table has values of {HEADINGS[about['objectives'][0]]} only: ranked by it alone")
-    if lost(ranking).any():
+    if lost(kept).any() or any((kept[c] > 0).any() for c in kept if str(c).endswith("_lacking")):
         lines.append(
-            "* what diverged, failed or is missing ranks last in its settings; means are over the rest"
+            f"{LACKING} what diverged, failed or is missing ranks last in its settings; means are over the rest"
         )
     for metric, found in about["recipes"].items():
         for name in sorted(set(found.values())):

@@ -12,7 +12,7 @@ from typing import Any
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import crossed, families, ideal, notes, options, ranking, render, run, schema, tables, versus
+from . import crossed, families, ideal, notes, options, output, ranking, render, run, schema, tables, versus
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -29,7 +29,7 @@ def parser() -> Parser:
     made = options.parser("rank", DESCRIPTION, EPILOG)
     what = f"a run folder, or a .parquet or .csv file with the columns {', '.join(schema.REQUIRED)}"
     made.add_argument("results", type=Path, help=what + " (optional: seed, val_loss, kid, status, ...)")
-    made.add_argument("--format", default="table", metavar="|".join(tables.FORMATS), help="default: table")
+    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
     made.add_argument(
         "--by", metavar="|".join(ranking.GROUPS), help="also one rank column for each value of this column"
     )
@@ -67,7 +67,7 @@ def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     made = parser()
     args = made.parse(argv)
-    tables.check_format(args.format)
+    output.check_format(args.format)
     if args.top is not None and args.top < 1:
         raise UserError(f"--top is {args.top}, not a whole number from 1")
     views = [f"--{n}" for n in ("effects", "versus-paper") if getattr(args, n.replace("-", "_"))]
@@ -79,7 +79,7 @@ def command(argv: Sequence[str] | None) -> int:
         )
     found = run.read(args.results, args.where)
     shown = _tables(found, args)
-    print(tables.write(shown, args.format, colour=sys.stdout.isatty()), flush=True)
+    output.show(shown, args.format)
     if args.format == "csv" and len(shown) > 1:
         told = f"csv holds the first of {len(shown)} tables, {shown[0].name}; --format json has all"
         print(told, file=sys.stderr)
@@ -98,7 +98,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
     ranked = ranking.of_run(found, args.by)
     ranked = ideal.add(ranked, found) if args.ideal else ranked
     shown = families.best_of_each(ranked) if args.families else ranked
-    return render.tables_of(found, shown if args.top is None else shown.head(args.top))
+    return render.tables_of(found, ranked, list(shown["formulation"].head(args.top or len(shown))))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import settings
 from samplers.errors import UserError, nearest
@@ -58,6 +59,7 @@ def rank(
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone.
     * ``clip``, ``fid``, ``kid``, ``composition``: means over the settings that have a value; ``val_loss``: over
       trainings.
+    * ``clip_lacking`` and so on: over how many settings or trainings fewer than the others that mean goes.
     * ``settings``, and how many of them the formulation lacks: ``diverged``, ``failed``, ``missing``.
 
     Formulations of equal ``rank_all`` are in the order of their names. A metric of which the table has no value at
@@ -133,11 +135,21 @@ def _points(table: Wide, by: str | None) -> pd.DataFrame:
     for metric in ("clip", "fid", "kid", "composition", "val_loss"):
         if metric in table.values:
             out[metric] = table.means(metric)
+            out[f"{metric}_lacking"] = _lacking(table, metric)
     counted = ~np.isnan(table.fronts)
     out["settings"] = counted.sum(axis=0)
     for state in STATES:
         out[state] = ((table.status == state) & counted).sum(axis=0)
     return out
+
+
+def _lacking(table: Wide, metric: str) -> NDArray[np.int64]:
+    """``[F]``: in how many settings (trainings, for a validation loss) others have a value and a formulation has none."""
+    there = ~np.isnan(table.values[metric])
+    if metric == "val_loss":
+        blocks = table.settings.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy()
+        there = np.array([there[blocks == b].any(axis=0) for b in range(blocks.max() + 1)])
+    return np.asarray((there.any(axis=1, keepdims=True) & ~there).sum(axis=0))
 
 
 def _one_run(out: pd.DataFrame, run: Run, rows: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from . import schema, yardsticks
 from .confirm import COMPARED, Confirmation, confirmation
 from .notes import HEADINGS, lost, notes
 from .run import Run
-from .tables import Table, fixed, jsonable, simple
+from .tables import LACKING, Table, fixed, jsonable, simple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,62 +22,86 @@ else:
     pd = lazy("pandas")
 
 SIGNIFICANT = {"kid": 3, "composition": 3}
-OPTIONAL = ("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "composition", "KID", "lost")
+OPTIONAL = (
+    *("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "composition", "KID", "lost"),
+    *("val loss", "50 steps", "5 steps", "FID", "CLIP", "place"),
+)
 """Columns that a narrow terminal goes without, in this order."""
 INTERVALS = ("clip", "fid", "kid", "val_loss")
 """Metrics that are shown with half the width of their interval; KID has one where there is one seed."""
-TIED = {"rank_all": "rank_tied", "clip": "clip_tied", "fid": "fid_tied", "val_loss": "val_loss_tied"}
 
 
-def tables_of(run: Run, ranking: pd.DataFrame) -> list[Table]:
-    """The ranking, and the confirmation of its best if there is one."""
+def tables_of(run: Run, ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
+    """The ranking, or those of its rows that are ``shown``, and the confirmation of its best if there is one."""
     found = confirmation(run)
-    return [ranking_table(ranking)] + ([] if found is None else [confirmation_table(found)])
+    return [ranking_table(ranking, shown)] + ([] if found is None else [confirmation_table(found)])
 
 
-def ranking_table(ranking: pd.DataFrame) -> Table:
-    """The ranking with what was measured and what could be told apart under it.
+def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> Table:
+    """The ranking with what was measured and what could be told apart under it; ``shown`` names the formulations to show.
 
-    Formulations that lack entries are marked ``*``; the best of each column is bold (a mean over fewer settings is
-    never best) and what cannot be told from it is marked; real images and shuffled captions are rows of their own.
+    Formulations that lack entries are marked ``*``, and so is a mean over less than that of others. Marks are those of the
+    whole ranking (`_compared`), whichever rows are shown. Real images and shuffled captions are rows of their own.
     """
-    incomplete, rows = lost(ranking), yardsticks.rows(ranking)
+    rows = yardsticks.rows(ranking)
+    kept = ranking["formulation"].isin(ranking["formulation"] if shown is None else shown)
+    incomplete = lost(ranking)
     text: dict[str, list[str]] = {
-        "formulation": list(ranking["formulation"] + np.where(incomplete, " *", ""))
+        "formulation": list(ranking["formulation"] + np.where(incomplete, f" {LACKING}", ""))
     }
-    best: dict[str, list[bool]] = {}
-    tied: dict[str, list[bool]] = {}
+    best: dict[str, pd.Series[bool]] = {}
+    tied: dict[str, pd.Series[bool]] = {}
+    lacking: dict[str, pd.Series[bool]] = {}
     for column in _shown(ranking):
         heading = HEADINGS.get(column, column.removeprefix("rank[").removesuffix("]"))
         text[heading] = _written(ranking, column)
         for row in rows:
             row[heading] = _number(ranking, column)(row[column]) if column in row else ""
-        if column in ("position", "front_one", "wins", "ideal_5"):
-            continue
-        fair = ranking[column] if column.startswith("rank") else ranking[column].where(~incomplete)
-        top = fair.max() if schema.HIGHER_IS_BETTER.get(column, False) else fair.min()
-        best[heading] = [bool(v == top) for v in fair]
-        if column in TIED and TIED[column] in ranking:
-            marks = ranking[TIED[column]].fillna(False).astype(bool)
-            tied[heading] = [bool(m) and not b for m, b in zip(marks, best[heading], strict=True)]
-    if incomplete.any():
+        best[heading], tied[heading] = _compared(ranking, column)
+        lacking[heading] = _lacking(ranking, column) & ranking[column].notna()
+    if incomplete[kept].any():
         text["lost"] = [
             ", ".join(f"{row[s]} {s}" for s in ("diverged", "failed", "missing") if row[s]) or "-"
             for _, row in ranking.iterrows()
         ]
     cells = pd.DataFrame(text)
     extra = pd.DataFrame([{c: row.get(c, "") for c in cells.columns} for row in rows], columns=cells.columns)
-    whole = pd.concat([cells, extra], ignore_index=True)
     return Table(
         "ranking",
-        ranking,
-        whole,
-        _marks(best, cells),
-        _marks(tied, cells),
-        notes(ranking),
-        OPTIONAL,
+        ranking[kept],
+        pd.concat([cells[kept], extra], ignore_index=True),
+        best=_marks(best, cells)[kept],
+        tied=_marks(tied, cells)[kept],
+        lacking=_marks(lacking, cells)[kept],
+        notes=notes(ranking, kept),
+        optional=OPTIONAL,
         about={"notes": jsonable(dict(ranking.attrs))},
     )
+
+
+def _compared(ranking: pd.DataFrame, column: str) -> tuple[pd.Series[bool], pd.Series[bool]]:
+    """Which values of a column are its best, and which cannot be told from the best.
+
+    There is a best only where something is told from it: in a column in which all are tied, or which was not compared (with
+    one seed, say), none is better than the others. A mean over less than that of others is never the best.
+    """
+    none = pd.Series(False, index=ranking.index)
+    name = f"{'rank' if column == 'rank_all' else column}_tied"
+    if name not in ranking:
+        return none, none
+    tied = ranking[name].fillna(False).astype(bool)
+    if not (ranking[name].notna() & ~tied).any():
+        return none, tied
+    fair = ranking[column].where(~_lacking(ranking, column))
+    top = fair.max() if schema.HIGHER_IS_BETTER.get(column, False) else fair.min()
+    best = tied & (fair == top)
+    return best, tied & ~best
+
+
+def _lacking(ranking: pd.DataFrame, column: str) -> pd.Series[bool]:
+    """Which means of a column are over less than others."""
+    name = f"{column}_lacking"
+    return ranking[name] > 0 if name in ranking else pd.Series(False, index=ranking.index)
 
 
 def confirmation_table(found: Confirmation) -> Table:
@@ -145,7 +169,7 @@ def _digits(ranking: pd.DataFrame, column: str) -> int:
     return min(6, max(1, significant - 1 - math.floor(math.log10(middle))))
 
 
-def _marks(found: dict[str, list[bool]], cells: pd.DataFrame) -> pd.DataFrame:
+def _marks(found: dict[str, pd.Series[bool]], cells: pd.DataFrame) -> pd.DataFrame:
     return (
         pd.DataFrame(found, index=cells.index).reindex(columns=cells.columns, fill_value=False).astype(bool)
     )

@@ -118,7 +118,7 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
 
 def analyse(out: Path) -> Ranked | None:
     """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it."""
-    from analysis import ranking, render, run, scaling, tables
+    from analysis import output, ranking, render, run, scaling
 
     found, made = run.read(out), None
     try:
@@ -127,14 +127,14 @@ def analyse(out: Path) -> Ranked | None:
             shown = scaling.report(found).tables()
         else:
             ranked = ranking.of_run(found)
-            store.write_whole(out / "ranking.csv", lambda p: ranked.to_csv(p, index=False))
+            store.write_text(out / "ranking.csv", output.csv(ranked))
             samples(found, ranked, out / "samples.png")
             shown = render.tables_of(found, ranked)
             made = Ranked(found, ranked)
     except UserError as error:  # nothing yet, or nothing that one table could show
         print(f"no table: {error}", file=sys.stderr)
         return None
-    print(tables.write(shown, colour=sys.stdout.isatty()), flush=True)
+    output.show(shown)
     return made
 
 

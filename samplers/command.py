@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from samplers.errors import UserError, nearest
+from samplers.errors import Notice, UserError, nearest
+from samplers.readable import standard_streams
 
 
 class Version(argparse.Action):
@@ -58,9 +61,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> int:
-    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence."""
+    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence.
+
+    Standard output and error replace what their encodings lack, and a :class:`Notice` is one line on standard error.
+    """
+    standard_streams()
     try:
-        return command()
+        with notices_in_a_line():
+            return command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,6 +81,23 @@ def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> 
     except KeyboardInterrupt:
         print(if_interrupted, file=sys.stderr)
         return 130
+
+
+@contextmanager
+def notices_in_a_line() -> Iterator[None]:
+    """Within the block every :class:`Notice` is printed as one sentence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        show = warnings.showwarning
+
+        def told(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = told
+        yield
 
 
 def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:

@@ -1,4 +1,4 @@
-"""The one error class for a user's mistakes, and the nearest valid choice to name in it."""
+"""The one error class for a user's mistakes, the one warning, and the nearest valid choice to name in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class UserError(ValueError):
     Commands print it as ``error: <sentence>`` and exit with code 2; nothing is half-written when it is
     raised.
     """
+
+
+class Notice(UserWarning):
+    """Something that a user should know and that stops nothing; commands print it as ``warning: <sentence>``."""
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from samplers.command import Parser, outcome
 from samplers.errors import UserError
 
-from .. import options, tables
+from .. import options, output
 
 DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
 depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
@@ -30,14 +30,14 @@ def command(argv: Sequence[str] | None) -> int:
     """Read, print the tables, draw."""
     made = parser()
     args = made.parse(argv)
-    tables.check_format(args.format)
+    output.check_format(args.format)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {str(args.out)!r} is a file: name a folder for the figures")
     from .. import run
     from .report import report
 
     found = report(run.read(args.results, args.where))
-    print(tables.write(found.tables(), args.format, colour=sys.stdout.isatty()), flush=True)
+    output.show(found.tables(), args.format)
     if args.out is not None:
         from ..plots.files import write
         from .figures import draw
@@ -55,7 +55,7 @@ def parser() -> Parser:
     made.add_argument(
         "--format",
         default="table",
-        metavar="|".join(tables.FORMATS),
+        metavar="|".join(output.FORMATS),
         help="default: table; csv has the runs alone",
     )
     made.add_argument(

@@ -106,7 +106,7 @@ def _made(
     text = pd.DataFrame(cells, dtype=object)
     none = pd.DataFrame(False, index=text.index, columns=text.columns)
     about = {f"scaling_{name}_notes": notes}
-    return Table(f"scaling_{name}", frame, text, none, none, notes, optional, title, about)
+    return Table(f"scaling_{name}", frame, text, none, none, none, notes, optional, title, about)
 
 
 def _runs(found: Scaling) -> Table:

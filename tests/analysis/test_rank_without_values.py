@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.output import write
 from analysis.ranking import rank
 from analysis.render import ranking_table
-from analysis.tables import write
 from samplers.errors import UserError
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
-from analysis import paper, tables, true_order
+from analysis import output, paper, true_order
 from analysis.association import kendall, pearson, spearman
 from analysis.stats import fit
 from analysis.versus import RANDOM, Versus, holm, versus
@@ -128,7 +128,7 @@ def test_the_clearest_disagreements_are_written_out_and_all_are_in_json() -> Non
         f"{names[0]} before {names[1]} there (1.54 and 2.08), after it here (16.00 and 15.00, p < 0.001"
     )
     assert any("120 by more than noise, first the 10 clearest" in line for line in found.lines())
-    assert len(json.loads(tables.write([found.table()], "json"))["pairs"]) == 120
+    assert len(json.loads(output.write([found.table()], "json"))["pairs"]) == 120
 
 
 def test_one_seed_has_no_intervals_and_no_disagreements_and_says_so() -> None:

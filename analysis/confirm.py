@@ -47,9 +47,10 @@ class Confirmation:
 
 def group(out: Path) -> tuple[tuple[str, ...], str]:
     """The formulations of a finished run that cannot be told from the best by their mean front index, best first, and
-    why them.
+    why them. The best is never alone: the runner-up comes with it, as a rank among one says nothing.
 
-    Raises `UserError` if the run has fewer than two seeds: then nothing tells how much a seed matters.
+    Raises `UserError` if the run has fewer than two seeds, as then nothing tells how much a seed matters, and if it has a
+    single formulation.
     """
     found = ranking.of_run(run.read(out))
     about = found.attrs
@@ -58,14 +59,16 @@ def group(out: Path) -> tuple[tuple[str, ...], str]:
             "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: "
             "run the grid with --seeds 2 or more first"
         )
-    seeds = f"over {about['seeds']} seeds"
+    if len(found) < 2:
+        raise UserError("--confirm needs at least 2 formulations to compare")
+    seeds, best = f"over {about['seeds']} seeds", tuple(map(str, found["formulation"].head(2)))
     if found["rank_tied"].isna().all():
-        return (
-            str(found["formulation"].iloc[0]),
-        ), f"best by mean front index, without any difference {seeds}"
+        return best, f"the best by mean front index and its runner-up, without any difference {seeds}"
     tied = found["rank_tied"].fillna(False).astype(bool)
     tied.iloc[0] = True
-    names = tuple(found.loc[tied, "formulation"])
+    names = tuple(map(str, found.loc[tied, "formulation"]))
+    if len(names) == 1:
+        return best, f"the best by mean front index, separable from all others {seeds}, and its runner-up"
     why = f"not separable from the best by mean front index {seeds} (Hsu, family-wise 95 %)"
     return names, why
 

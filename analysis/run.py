@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import collect, manifest, schema
+from . import collect, manifest, schema, spreadsheet
 from .manifest import Manifest, PlannedCell
 from .where import choose
 
@@ -84,9 +83,12 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
 
 
 def _load(path: Path) -> pd.DataFrame:
-    if path.suffix == ".csv":
-        return _load_csv(path)
-    if path.suffix != ".parquet":
+    suffix = path.suffix.lower()
+    if suffix in spreadsheet.SUFFIXES:
+        return spreadsheet.read(path, schema.KNOWN, schema.NUMERIC)
+    if suffix in spreadsheet.WORKBOOKS:
+        raise UserError(f"{str(path)!r} is a workbook: {spreadsheet.AS_CSV}")
+    if suffix != ".parquet":
         raise UserError(f"{str(path)!r} is of no known kind: choose a run folder, a .parquet or a .csv file")
     try:
         return pd.read_parquet(path)
@@ -96,29 +98,6 @@ def _load(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{str(path)!r} cannot be read as parquet: it is cut off, damaged or another format"
         ) from error
-
-
-def _load_csv(path: Path) -> pd.DataFrame:
-    """CSV with a header; every row must have as many fields as the header, which pandas would not insist on."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{str(path)!r} cannot be read as CSV ({error})") from error
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    if not rows:
-        raise UserError(f"{str(path)!r} is empty")
-    header = [name.strip() for name in rows[0][1]]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{str(path)!r} has the column {twice[0]!r} twice")
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            counts = f"{len(row)} fields where the header has {len(header)}"
-            raise UserError(f"{str(path)!r}, line {line}: {counts}; is the file cut off?")
-    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
 
 
 def _yardsticks(path: Path) -> dict[str, Any]:

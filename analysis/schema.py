@@ -35,7 +35,7 @@ from bench.settings import ControlSetting, Solver, TimeGrid
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
-from . import manifest
+from . import columns, labels, manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +50,13 @@ KEY = ("formulation", *SETTING)
 METRICS = ("clip", "fid", "kid", "val_loss", "composition", "path_length")
 NUMBERS = (*METRICS, "kid_stderr", "parameters", "train_flops")
 NAMES = ("clip_name", "fid_name", "kid_name")
+NUMERIC = (*NUMBERS, "steps", "cfg", "seed")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")
 PHASES = ("rank", "confirm")
+KNOWN = (*KEY, *NUMBERS, *NAMES, "status", "phase", "recipe", "base", "sampler", "cell")
+"""Every column that is read."""
+ABSENT = ("", "nan", "none", "na", "n/a", "null", "<na>", "#n/a", "#nv", "-", "–", "—")
+"""What people and spreadsheets write for no value."""
 SIZES = {"model.depth", "training.steps"}
 """Fields of a recipe in which the trainings of a scaling experiment differ."""
 HIGHER_IS_BETTER = {"clip": True, "fid": False, "kid": False, "val_loss": False, "composition": True}
@@ -60,22 +65,29 @@ HIGHER_IS_BETTER = {"clip": True, "fid": False, "kid": False, "val_loss": False,
 def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     """A copy of ``frame`` with the schema's columns typed and defaults filled in.
 
+    Names of columns are read without case and blanks, also from the index; guidance scales are rounded to
+    `bench.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`) of columns
+    that are nearly known ones, and of labels that look alike.
+
     Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows and an unknown status, naming
     the column and the row (counted from 1 without the header).
     """
-    missing = [column for column in REQUIRED if column not in frame.columns]
+    out = columns.recognised(frame, KNOWN, where)
+    missing = [column for column in REQUIRED if column not in out.columns]
     if missing:
-        found = ", ".join(map(str, frame.columns[:20]))
+        found = ", ".join(map(str, out.columns[:20]))
         what = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         raise UserError(f"{where} lacks the {what}; it has {found}")
-    if frame.empty:
+    if out.empty:
         raise UserError(f"{where} has no rows: nothing was measured yet")
-    out = frame.reset_index(drop=True).copy()
     for column in ("formulation", "dataset", "weights"):
         out[column] = _text(out, column, where)
+    out["formulation"] = out["formulation"].map(labels.canonical)
+    for column in ("formulation", "dataset", "weights"):
+        labels.warn_of_lookalikes(out[column], column, where)
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
-    out["cfg"] = _numbers(out, "cfg", where, needed=True)
+    out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
     out["solver"] = _word(out, "solver", get_args(Solver), where)
     out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
     for column in NUMBERS:
@@ -94,9 +106,9 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
 
 def controls(frame: pd.DataFrame) -> list[ControlSetting]:
     """The control setting of each row of a checked table, without its dataset."""
-    columns = (frame[name].tolist() for name in settings.CONTROL)
+    fields = (frame[name].tolist() for name in settings.CONTROL)
     return [
-        ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in zip(*columns, strict=True)
+        ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in zip(*fields, strict=True)
     ]
 
 
@@ -153,7 +165,7 @@ def _absent(values: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_numeric_dtype(values):
         return values.isna()
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip().str.lower()
-    return text.isin(["", "nan", "none", "na", "n/a", "null", "<na>"])
+    return text.isin(ABSENT)
 
 
 def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, wanted: str) -> None:
@@ -165,7 +177,7 @@ def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, 
 def _text(frame: pd.DataFrame, column: str, where: str) -> pd.Series[Any]:
     values = frame[column]
     told = values.astype(str).str.strip()
-    lines = told.str.contains(r"[\r\n]")
+    lines = told.str.contains(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
     _fail(column, values.isna() | (told == "") | lines, values, where, "a name on one line")
     return told
 
@@ -184,9 +196,15 @@ def _numbers(frame: pd.DataFrame, column: str, where: str, needed: bool = False)
 
 def _integers(frame: pd.DataFrame, column: str, where: str, lowest: int) -> pd.Series[Any]:
     numbers = _numbers(frame, column, where, needed=True)
+    numbers = numbers.where(numbers % 1 == 0, numbers.map(_rounded))
     bad = (numbers % 1 != 0) | (numbers < lowest) | (numbers.abs() > 2**53)
     _fail(column, bad, frame[column], where, f"a whole number from {lowest}")
     return numbers.astype("int64")
+
+
+def _rounded(value: float) -> float:
+    """A number that identifies rows: what differs beyond these digits is rounding."""
+    return float(f"{value:.{settings.DIGITS}g}")
 
 
 def _recipes(values: pd.Series[Any], where: str) -> pd.Series[Any]:
@@ -208,7 +226,7 @@ def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) 
     if column not in frame:
         return pd.Series(known[0], index=frame.index, dtype=object)
     values = frame[column].astype(object)
-    values = values.where(~_absent(values), known[0]).astype(str).str.strip()
+    values = values.where(~_absent(values), known[0]).astype(str).str.strip().str.lower()
     for value in values.unique():
         if value not in known:
             raise UserError(f"{where} has the unknown {column} {value!r}; {nearest(value, known)}")

@@ -88,7 +88,7 @@ def parser() -> Parser:
         "--confirm",
         type=INT,
         metavar="K",
-        help="after the grid is done: the formulations that cannot be told from the best, again on K fresh seeds",
+        help="after the grid: the formulations that cannot be told from the best, or it and its runner-up, on K fresh seeds",
     )
     made.add_argument(
         "--minutes",

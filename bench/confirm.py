@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import plan as plans
 from bench import store
-from bench.config import MOST_SEEDS, full
+from bench.config import MOST_SEEDS, Grid, full
 from bench.plan import ENDED, Chosen, Plan, formulations_of
 from bench.wording import many, short
 from samplers.errors import UserError
@@ -24,41 +24,43 @@ FREE = ("formulations", "samplers", "seeds", "first_seed")
 """Fields of a grid in which a confirmation differs from what it confirms."""
 
 
-def plan(planned: Plan, seeds: int) -> Plan:
-    """The confirmation of a finished plan on so many fresh seeds.
-
-    Raises :class:`UserError` if the plan is not finished, is one of several sizes or budgets, or has a single seed.
-    """
-    grid = planned.grid
+def check(grid: Grid, seeds: int) -> None:
+    """Raises :class:`UserError` for a grid that has several sizes or budgets, a single seed or a single formulation, and for
+    a number of fresh seeds that cannot be."""
     if not 1 <= seeds <= MOST:
         raise UserError(f"--confirm {seeds}: choose 1 to {MOST} fresh seeds")
     if grid.depths or grid.budgets:
         raise UserError(
             "--confirm is for one depth and one number of steps: choose them with --depth and --steps"
         )
+    if grid.seeds < 2:
+        raise UserError(
+            "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: add --seeds 2 or more"
+        )
+    if len(plans.expand(grid)) < 2:
+        raise UserError("--confirm needs at least 2 formulations to compare")
+
+
+def before(planned: Plan) -> str | None:
+    """Why the plan itself comes before its confirmation: cells are not at their end, or the run folder was last told of
+    another plan, from which the analysis would choose. None if nothing does."""
     left = sum(p.state not in ENDED for p in planned.cells)
     if left:
-        raise UserError(
-            f"--confirm: {left} of the grid's {many(len(planned.cells), 'cell')} not at their end: "
-            f"run the same command without --confirm first"
-        )
-    check_described(planned)
-    names, chosen = kept(planned) or choose(planned)
-    fresh = replace(grid, formulations=names, samplers=(), seeds=seeds, first_seed=MOST_SEEDS)
-    return replace(plans.make(fresh, planned.out), chosen=chosen)
-
-
-def check_described(planned: Plan) -> None:
-    """Raises :class:`UserError` if the run folder's own plan is another one, of which the analysis tells the best."""
-    described = store.read_object(planned.out / "grid.json")
+        return f"{left} of {many(len(planned.cells), 'cell')} of the grid not at their end"
+    file = planned.out / "grid.json"
+    described = store.read_object(file) if file.exists() else {}
     cells = described.get("cells")
     ids = {c.get("cell") for c in cells if isinstance(c, dict)} if isinstance(cells, list) else set()
-    same = ids == {p.cell.id for p in planned.cells}
-    if not same or described.get("evaluation") != planned.grid.evaluation.id:
-        raise UserError(
-            f"--confirm: the last command in {short(planned.out)} was about other cells or another evaluation: "
-            f"run the same command without --confirm first"
-        )
+    if ids != {p.cell.id for p in planned.cells} or described.get("evaluation") != planned.grid.evaluation.id:
+        return f"the last command in {short(planned.out)} was about other cells or another evaluation"
+    return None
+
+
+def plan(planned: Plan, seeds: int) -> Plan:
+    """The confirmation, on so many fresh seeds, of a plan that nothing comes :func:`before`."""
+    names, chosen = kept(planned) or choose(planned)
+    fresh = replace(planned.grid, formulations=names, samplers=(), seeds=seeds, first_seed=MOST_SEEDS)
+    return replace(plans.make(fresh, planned.out), chosen=chosen)
 
 
 def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:

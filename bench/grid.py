@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import formulations
 from bench import STARTED, cli, confirm, places, plan, status
 from bench.launch import drive, minutes, trust
 from bench.launch.describe import describe
+from bench.plan import Plan
 from samplers.command import outcome
 from samplers.errors import UserError
 
@@ -29,11 +31,22 @@ def command(argv: Sequence[str] | None) -> int:
         trust.check(args.out)
     if args.look in (None, "dry-run"):
         places.settle(lambda text: print(text, file=sys.stderr))
-    planned = plan.make(args.grid if args.minutes is None else minutes.begun(args.grid, args.out), args.out)
-    if args.confirm is not None and args.minutes is not None:
-        planned = minutes.trimmed(planned)
-    if args.confirm is not None:
-        planned = confirm.plan(planned, args.confirm)
+    planned, given = planned_of(args), sys.argv[1:] if argv is None else argv
+    if args.confirm is None:
+        return carry_out(planned, args, given, STARTED)
+    return confirmed(planned, args, given, args.confirm)
+
+
+def planned_of(args: cli.Arguments) -> Plan:
+    """The plan that was asked for: with ``--minutes`` of the seeds that are begun, for a confirmation of the finished ones."""
+    if args.minutes is None:
+        return plan.make(args.grid, args.out)
+    begun = plan.make(minutes.begun(args.grid, args.out), args.out)
+    return begun if args.confirm is None else minutes.trimmed(begun)
+
+
+def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: float) -> int:
+    """Run a plan, or look at it. Returns the exit code."""
     if args.look == "dry-run":
         print(describe(planned, args))
         return 0
@@ -43,9 +56,25 @@ def command(argv: Sequence[str] | None) -> int:
         return status.watch(planned)
     if args.look == "cancel":
         return drive.cancel(args.out)
-    if args.minutes is not None and args.confirm is None:
-        return minutes.run(planned, args, sys.argv[1:] if argv is None else argv, STARTED)
-    return drive.run(planned, args, sys.argv[1:] if argv is None else argv, STARTED)
+    if args.minutes is not None and not planned.chosen:
+        return minutes.run(planned, args, argv, started)
+    return drive.run(planned, args, argv, started)
+
+
+def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: int) -> int:
+    """Run a plan, as far as that is still to do, and then its confirmation; or look at the one of the two that is next.
+
+    Where the plan is submitted and not waited for, the same command later submits the confirmation.
+    """
+    confirm.check(args.grid, seeds)
+    code = 0
+    if confirm.before(planned):
+        code = carry_out(planned, args, argv, STARTED)
+        planned = planned_of(args)
+        if left := confirm.before(planned):
+            print(f"the confirmation comes after the grid: {left}", file=sys.stderr)
+            return code
+    return max(code, carry_out(confirm.plan(planned, seeds), args, argv, time.perf_counter()))
 
 
 def load_plugins(files: Sequence[Path]) -> None:

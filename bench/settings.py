@@ -14,8 +14,8 @@ Weights = Literal["ema", "raw"]
 Solver = Literal["euler", "ddim"]
 TimeGrid = Literal["native", "clock"]
 FORM = "STEPS:CFG[:SOLVER[:GRID]]"
-DIGITS = 9
-"""Significant digits of a guidance scale: what differs by less is rounding."""
+DIGITS = 7
+"""Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
 
 
 @dataclass(frozen=True, order=True)

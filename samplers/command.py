@@ -85,18 +85,19 @@ def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> 
 
 @contextmanager
 def notices_in_a_line() -> Iterator[None]:
-    """Within the block every :class:`Notice` is printed as one sentence."""
+    """Within the block every :class:`Notice` is printed as one sentence, once."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
-        show = warnings.showwarning
+        before, said = warnings.showwarning, set[str]()
 
-        def told(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, Notice):
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if not issubclass(category, Notice):
+                before(message, category, *where)
+            elif str(message) not in said:
+                said.add(str(message))
                 print(f"warning: {message}", file=sys.stderr)
-            else:
-                show(message, category, *where)
 
-        warnings.showwarning = told
+        warnings.showwarning = show
         yield
 
 

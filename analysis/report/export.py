@@ -1,4 +1,4 @@
-"""The ranking to take away from the page: a CSV file and LaTeX, as `analysis.tables` writes them."""
+"""The ranking to take away from the page: a CSV file and LaTeX, as `analysis.output` writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from analysis import render, tables
+from analysis import output, render
 from analysis.private import without_paths
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Export:
 def export(ranking: pd.DataFrame) -> Export:
     """Of a ranking (`analysis.ranking.rank`): exact values as CSV, what the page shows as LaTeX; no paths of the machine."""
     table = [render.ranking_table(ranking)]
-    text = without_paths(tables.write(table, "csv")) + "\n"
+    text = without_paths(output.write(table, "csv")) + "\n"
     coded = base64.b64encode(text.encode()).decode()
     return Export(
-        Markup(f"data:text/csv;charset=utf-8;base64,{coded}"), without_paths(tables.write(table, "latex"))
+        Markup(f"data:text/csv;charset=utf-8;base64,{coded}"), without_paths(output.write(table, "latex"))
     )

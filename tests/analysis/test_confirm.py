@@ -28,11 +28,29 @@ def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
     assert "over 3 seeds" in why
 
 
-def test_ranks_that_never_vary_leave_the_leader(tmp_path: Path) -> None:
-    truth = synthetic.Truth(("rf", "v/cos"), (9.0, -9.0), noise=0.1)
+def test_ranks_that_never_vary_leave_the_leader_and_its_runner_up(tmp_path: Path) -> None:
+    truth = synthetic.Truth(("rf", "v/cos", "edm"), (9.0, 0.0, -9.0), noise=0.1)
     names, why = confirm.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
-    assert names == ("rf",)
-    assert why == "best by mean front index, without any difference over 2 seeds"
+    assert names == ("rf", "v/cos")
+    assert why == "the best by mean front index and its runner-up, without any difference over 2 seeds"
+
+
+def test_a_clear_leader_is_run_again_beside_its_runner_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = ranking.of_run(read(write(tmp_path)))
+    alone = table.assign(rank_tied=table["formulation"] == table["formulation"].iloc[0])
+    alone.attrs.update(table.attrs)
+    monkeypatch.setattr(confirm.ranking, "of_run", lambda run: alone)
+    names, why = confirm.group(tmp_path)
+    assert names == tuple(table["formulation"].head(2))
+    assert why == "the best by mean front index, separable from all others over 3 seeds, and its runner-up"
+
+
+def test_one_formulation_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    truth = synthetic.Truth(("rf",), (1.0,), noise=0.1)
+    with pytest.raises(UserError, match="--confirm needs at least 2 formulations"):
+        confirm.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
 
 
 def test_one_seed_tells_no_group(tmp_path: Path) -> None:

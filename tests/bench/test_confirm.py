@@ -104,22 +104,20 @@ def test_another_grid_chooses_anew(change: dict[str, object], tmp_path: Path, gr
     assert asked == [tmp_path]
 
 
-def test_what_is_not_finished_is_not_confirmed(tmp_path: Path, group: Group) -> None:
-    finished(tmp_path)
+def test_what_is_not_finished_comes_first(tmp_path: Path, group: Group) -> None:
+    assert confirm.before(plan.make(BASE, tmp_path / "new")) == "9 of 9 cells of the grid not at their end"
+    assert confirm.before(finished(tmp_path)) is None
     asked = group("rf")
     for state, number in (("trained", 3), ("stale", 4)):
         folder = tmp_path / "cells" / plan.cells_of(BASE)[number].id
         for file in folder.rglob("*.json"):
             file.unlink()
         put(tmp_path, number, state)
-    with pytest.raises(
-        UserError, match=r"2 of the grid's 9 cells not at their end: run the same command without"
-    ):
-        confirm.plan(plan.make(BASE, tmp_path), 2)
+    assert confirm.before(plan.make(BASE, tmp_path)) == "2 of 9 cells of the grid not at their end"
     assert asked == []
 
 
-def test_only_what_the_folder_describes_is_confirmed(tmp_path: Path, group: Group) -> None:
+def test_what_the_folder_does_not_describe_comes_first(tmp_path: Path, group: Group) -> None:
     """The analysis reads the plan of the last command: another one would choose among other formulations."""
     planned, asked = finished(tmp_path), group("rf")
     for other in (
@@ -127,11 +125,29 @@ def test_only_what_the_folder_describes_is_confirmed(tmp_path: Path, group: Grou
         replace(BASE, evaluation=replace(BASE.evaluation, samples=99)),
     ):
         manifest.write(plan.make(other, tmp_path), [])
-        with pytest.raises(
-            UserError, match=r"the last command in .* was about other cells or another evaluation"
-        ):
-            confirm.plan(planned, 2)
+        told = confirm.before(planned)
+        assert told is not None
+        assert told.endswith("was about other cells or another evaluation")
+    (tmp_path / "grid.json").unlink()
+    assert confirm.before(planned) is not None
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "seeds", "sentence"),
+    [
+        ({"seeds": 1}, 2, "--confirm needs at least 2 seeds .*: add --seeds 2 or more"),
+        ({"formulations": ("rf",)}, 2, "--confirm needs at least 2 formulations to compare"),
+        ({"depths": (1, 2)}, 2, "--confirm is for one depth and one number of steps"),
+        ({}, 0, "--confirm 0: choose 1 to 100 fresh seeds"),
+        ({}, 101, "--confirm 101: choose 1 to 100 fresh seeds"),
+    ],
+)
+def test_what_cannot_be_confirmed_is_said_before_anything_is_trained(
+    change: dict[str, object], seeds: int, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        confirm.check(replace(BASE, **change), seeds)  # type: ignore[arg-type]
 
 
 def test_a_confirmation_stands_beside_no_other_configuration(tmp_path: Path, group: Group) -> None:
@@ -202,6 +218,23 @@ def test_it_is_submitted_to_slurm(
     assert "4 queued" in said
 
 
+def test_on_slurm_the_grid_is_submitted_first(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, cluster = tmp_path / "run", stand_ins.install(tmp_path, monkeypatch)
+    asked = group("v/cos", "rf")
+    command = ["--preset", "published", "--formulations", *BASE.formulations, "--seeds", "3"]
+    command += ["--steps", "1000", "--out", str(out), "--confirm", "2", "--executor", "slurm"]
+    assert grid.main(command) == 0
+    said, noted = capsys.readouterr()
+    assert "submitted 9 cells" in said
+    assert "the confirmation comes after the grid: 9 of 9 cells of the grid not at their end" in noted
+    assert len(cluster.scripts()) == 1
+    assert asked == []
+    (made,) = submissions.all_of(out)
+    assert made.grid.first_seed == 0
+
+
 @pytest.mark.usefixtures("here")
 def test_a_confirmation_from_end_to_end(
     tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -220,16 +253,22 @@ def test_a_confirmation_from_end_to_end(
         "--out",
         str(tmp_path / "run"),
     ]
-    assert grid.main(command) == 0
+    assert grid.main([*command, "--confirm", "2", "--dry-run", "--tflops", "1"]) == 0
+    said, noted = capsys.readouterr()
+    assert "4 cells: 2 formulations x 1 datasets x 2 seeds" in said
+    assert "the confirmation comes after the grid: 4 of 4 cells of the grid not at their end" in noted
+    assert not (tmp_path / "run").exists()
+    assert grid.main([*command, "--confirm", "2"]) == 0, (
+        "from an empty folder: the grid, then its confirmation"
+    )
+    assert [[p.state for p in planned.cells] for planned in reported] == [["done"] * 4, ["done"] * 2]
+    assert [p.cell.seed for p in reported[-1].cells] == [1000, 1001]
     before = (tmp_path / "run" / "grid.json").read_bytes()
     capsys.readouterr()
-    assert grid.main([*command, "--confirm", "2", "--dry-run", "--tflops", "1"]) == 0
+    assert grid.main([*command, "--confirm", "3", "--dry-run", "--tflops", "1"]) == 0
     said = capsys.readouterr().out
-    assert "2 cells: 1 formulations x 1 datasets x 2 seeds (1000 to 1001)" in said
+    assert "3 cells: 1 formulations x 1 datasets x 3 seeds (1000 to 1002)" in said
     assert f"confirmation: {WHY}" in said
-    assert not (tmp_path / "run" / "confirm.json").exists()
-    assert grid.main([*command, "--confirm", "2"]) == 0
-    assert [(p.cell.seed, p.state) for p in reported[-1].cells] == [(1000, "done"), (1001, "done")]
     assert (tmp_path / "run" / "grid.json").read_bytes() == before
     kept = store.read_object(tmp_path / "run" / "confirm.json")
     assert kept["command"][-2:] == ["--confirm", "2"]

@@ -25,8 +25,8 @@ SEPARATORS = (",", ";", "\t", "|")
 AS_CSV = "save its sheet as CSV (UTF-8)"
 _BLANKS = re.compile(r"(?<=\d)[\s\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))")
 """Separators of thousands that mean nothing else."""
-_OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
-"""Numbers whose mark may stand before decimals or between thousands."""
+_THOUSANDS = {".": ",", ",": "."}
+"""What separates thousands beside a decimal mark."""
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
 
 
@@ -42,7 +42,8 @@ def read(path: Path, known: Collection[str], numeric: Collection[str]) -> pd.Dat
     if first:
         text = text[first.end() :]
     separator = first[1] if first else _separator(text, known, where)
-    rows = [(line, row) for line, row in _rows(text, separator, where) if any(f.strip() for f in row)]
+    blank = "".join(SEPARATORS) + " \t"
+    rows = [(n, row) for n, row in _rows(text, separator, where) if any(f.strip(blank) for f in row)]
     if not rows:
         raise UserError(f"{where} is empty")
     header = _trimmed([name.strip() for name in rows[0][1]])
@@ -120,8 +121,8 @@ def _check_twice(header: Sequence[str], where: str) -> None:
 def _with_numbers(frame: pd.DataFrame, columns: list[str], separator: str, where: str) -> pd.DataFrame:
     """The frame with the numbers of some columns in Python's spelling; what is no number stays.
 
-    All numbers of a file have one decimal mark: that of the numbers which show it, such as 0,5 or 1.234,5, and in a file
-    with semicolons the comma. A number that another mark could have split into thousands, 1.234 among 0,5, is an error.
+    All numbers of a file have one decimal mark: that of the numbers which show it, such as 0,5 or 1.234,5, and else in a
+    file with semicolons the comma, if it has any. A number that another mark could have split into thousands, 1.234 among 0,5, is an error.
     """
     texts = {
         c: [_BLANKS.sub("", v.strip()).replace("\N{MINUS SIGN}", "-") for v in frame[c]] for c in columns
@@ -144,29 +145,35 @@ def _has_comma(values: Sequence[str]) -> bool:
 
 
 def _decimal_mark(value: str) -> str | None:
-    """The decimal mark that a number shows; None where it has none, or where its mark may separate thousands."""
-    marks = [c for c in value if c in ".,"]
-    if not marks or not _NUMBER.fullmatch(value) or _OPEN.fullmatch(value):
-        return None
-    if len(marks) == 1:
+    """The decimal mark that a number shows; None where it has no mark, or one that may also separate thousands."""
+    marks = [mark for mark in ".," if mark in value and _spelled(value, mark) is not None]
+    others = [mark for mark in ".," if mark not in value and _spelled(value, mark) is not None]
+    if len(marks) == 1 and not others:
         return marks[0]
-    return marks[-1] if len(set(marks)) == 2 else "," if marks[0] == "." else "."
+    return others[0] if len(others) == 1 and not marks else None
 
 
 def _plain(value: str, decimal: str, where: str) -> str:
     """A number in Python's spelling; anything else as it is."""
-    if not _NUMBER.fullmatch(value) or not ({".", ","} & set(value)):
+    spelled = _spelled(value, decimal)
+    if spelled is None:
         return value
-    thousands = "," if decimal == "." else "."
+    if not {".", ","} & set(value) or decimal in value or value.count(_THOUSANDS[decimal]) > 1:
+        return spelled
+    other = value.replace(",", ".")
+    raise UserError(
+        f"{where}: {value!r} may be {spelled} or {other}: write numbers without separators of thousands"
+    )
+
+
+def _spelled(value: str, decimal: str) -> str | None:
+    """A number in Python's spelling if ``decimal`` is its decimal mark; None if it is none then."""
+    thousands = _THOUSANDS[decimal]
     whole, _, rest = value.partition(decimal)
-    groups = re.sub(r"^[+-]", "", whole).split(thousands)
-    grouped = len(groups) == 1 or (1 <= len(groups[0]) <= 3 and all(len(g) == 3 for g in groups[1:]))
-    if not grouped or thousands in rest or decimal in rest:
-        return value
-    if _OPEN.fullmatch(value) and thousands in value:
-        without = value.replace(thousands, "")
-        other = value.replace(",", ".")
-        raise UserError(
-            f"{where}: {value!r} may be {without} or {other}: write numbers without separators of thousands"
-        )
+    groups = whole.lstrip("+-").split(thousands)
+    grouped = len(groups) == 1 or (
+        1 <= len(groups[0]) <= 3 and groups[0][0] != "0" and all(len(g) == 3 for g in groups[1:])
+    )
+    if not _NUMBER.fullmatch(value) or not grouped or {thousands, decimal} & set(rest):
+        return None
     return value.replace(thousands, "").replace(decimal, ".")

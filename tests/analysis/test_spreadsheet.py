@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(50), "is a workbook, whatever its name"),
     "another encoding": (
         text().replace("rf", "caf\xe9").encode("cp1252"),
-        "cannot be read as CSV: byte 67 is not UTF-8; save its sheet as CSV (UTF-8)",
+        "cannot be read as CSV: byte 63 is not UTF-8; save its sheet as CSV (UTF-8)",
     ),
     "decimal commas between commas": (
         text(rows=cells(comma)).encode(),

@@ -121,9 +121,9 @@ def _check_twice(header: Sequence[str], where: str) -> None:
 def _with_numbers(frame: pd.DataFrame, columns: list[str], separator: str, where: str) -> pd.DataFrame:
     """The frame with the numbers of some columns in Python's spelling; what is no number stays.
 
-    All numbers of a file have one decimal mark: that of the numbers which show it, such as 0,5 or 1.234,5, and else in a file
-    with semicolons the comma, if it has any. A number that the other mark may have split into thousands, 1.234 among 0,5, is
-    an error.
+    All numbers of a file have one decimal mark: that of the numbers which show it, such as 0,5 or 1.234,5, and else in a
+    file with semicolons the comma, if it has any. A number that the other mark may have split into thousands, 1.234 among
+    0,5, is an error.
     """
     texts = {
         c: [_BLANKS.sub("", v.strip()).replace("\N{MINUS SIGN}", "-") for v in frame[c]] for c in columns

@@ -75,8 +75,14 @@ def width() -> int:
 
 
 def cropped(line: str) -> str:
-    """A line that fits."""
-    return line if len(line) <= width() else line[: width() - 3] + "..."
+    """A line that fits, shortened between words; a single word stays whole."""
+    if len(line) <= width():
+        return line
+    words, room = line.rstrip().split(" "), width() - len(" ...")
+    while len(words) > 1 and len(" ".join(words)) > room:
+        words.pop()
+    kept = " ".join(words).rstrip()
+    return f"{kept} ..." if kept.strip() else line
 
 
 def wrapped(text: str) -> list[str]:

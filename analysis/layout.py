@@ -71,11 +71,16 @@ def encoded(table: Table, encoding: str) -> Table:
     def told(text: Any) -> str:
         return readable(str(text), encoding)
 
-    frames = ("cells", "best", "tied", "lacking")
-    renamed = {name: getattr(table, name).rename(columns=told) for name in frames}
-    renamed["cells"] = renamed["cells"].map(told)
-    lines = {"notes": [told(n) for n in table.notes], "optional": [told(o) for o in table.optional]}
-    return replace(table, title=told(table.title), **renamed, **lines)
+    return replace(
+        table,
+        cells=table.cells.rename(columns=told).map(told),
+        best=table.best.rename(columns=told),
+        tied=table.tied.rename(columns=told),
+        lacking=table.lacking.rename(columns=told),
+        notes=[told(note) for note in table.notes],
+        optional=[told(column) for column in table.optional],
+        title=told(table.title),
+    )
 
 
 def suffixed(table: Table) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def read(path: Path, known: Collection[str], numeric: Collection[str]) -> pd.Dat
             raise UserError(f"{where}, line {line + bool(first)}: {counts}; {cut}")
         body.append(row)
     frame = pd.DataFrame(body, columns=header, dtype=object)
-    return _with_numbers(frame, [c for c in frame if fold(c) in numeric], separator, where)
+    return _with_numbers(frame, [c for c in header if fold(c) in numeric], separator, where)
 
 
 def _text(path: Path, where: str) -> str:

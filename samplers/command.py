@@ -97,7 +97,7 @@ def notices_in_a_line() -> Iterator[None]:
                 said.add(str(message))
                 print(f"warning: {message}", file=sys.stderr)
 
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import formulations
@@ -38,7 +39,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def planned_of(args: cli.Arguments) -> Plan:
-    """The plan that was asked for: with ``--minutes`` of the seeds that are begun, for a confirmation of the finished ones."""
+    """The plan that was asked for: with ``--minutes`` of the seeds that are begun, to be confirmed of the finished ones."""
     if args.minutes is None:
         return plan.make(args.grid, args.out)
     begun = plan.make(minutes.begun(args.grid, args.out), args.out)
@@ -68,8 +69,8 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
     """
     confirm.check(args.grid, seeds)
     code = 0
-    if confirm.before(planned):
-        code = carry_out(planned, args, argv, STARTED)
+    if confirm.before(planned) or planned.grid.seeds < 2:  # a single seed so far, with --minutes
+        code = carry_out(planned_of(replace(args, confirm=None)), args, argv, STARTED)
         planned = planned_of(args)
         if left := confirm.before(planned):
             print(f"the confirmation comes after the grid: {left}", file=sys.stderr)

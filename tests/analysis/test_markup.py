@@ -146,7 +146,7 @@ def in_pdflatex(name: str) -> str:
         name.replace("流", "U+6D41")
         .replace("余弦", "U+4F59 U+5F26")
         .replace("ℝ→Ω", "U+211D U+2192 U+03A9")
-        .replace("…", "...")
+        .replace("…", ". . .")
     )
 
 

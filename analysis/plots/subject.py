@@ -50,7 +50,7 @@ class Seeds:
 
     @property
     def half(self) -> pd.Series[float]:
-        """Half of a 95 % interval for comparing means over seeds: ``t sqrt(v_f / S)`` with the moderated variance of the
+        """Half of a 95 % interval for comparing means over seeds: ``t sqrt(v_f / S)`` with the bounded variance of the
         paired model (`analysis.stats.fit`), so without the luck that all formulations of a seed share. NaN where one seed or
         one formulation tells nothing."""
         count = self.table.shape[1]
@@ -58,7 +58,7 @@ class Seeds:
             return self.table.mean(axis=1) * math.nan
         names, seeds = list(map(str, self.table.index)), list(map(int, self.table.columns))
         model = stats.fit(self.table.to_numpy(dtype=np.float64), names, seeds)
-        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.moderated / count)
+        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.bounded / count)
         return pd.Series(reach, index=self.table.index)
 
 

@@ -76,7 +76,7 @@ def test_plane_shows_means_and_intervals_over_seeds(few: Run, drawn: dict[str, D
     for metric in ("fid", "clip"):
         values = rows.pivot_table(index="formulation", columns="seed", values=metric)
         model = stats.fit(values.to_numpy(), list(values.index), list(values.columns))
-        wanted += list(student.ppf(0.975, model.moderated_df) * np.sqrt(model.moderated / 3))
+        wanted += list(student.ppf(0.975, model.moderated_df) * np.sqrt(model.bounded / 3))
     assert np.allclose(reach, sorted(wanted))
 
 

@@ -50,7 +50,7 @@ def test_a_file_that_hides_one_of_our_packages_is_named(name: str, tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("command", ["bench.grid", "analysis.rank"])
+@pytest.mark.parametrize("command", ["bench.grid"])
 def test_a_missing_package_is_one_sentence(command: str, tmp_path: Path) -> None:
     (tmp_path / "pandas.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')"

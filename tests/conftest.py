@@ -1,4 +1,7 @@
-"""Tests may register names; every test leaves the registries as it found them. The user's cache is nobody's business."""
+"""Tests may register names; every test leaves the registries as it found them. The user's cache is nobody's business.
+
+Tests run in as many processes as there are cores (``-n 0``: in this one, for a debugger), each with one thread.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# before torch is imported, and for the commands that tests start: threads on busy cores only wait for each other
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 from hypothesis import settings
 
 import formulations.specs
 import samplers.base
+from bench import cores
 from bench.machine import processor
 from samplers import plugin
 
 from .faults import Faults
+
+PROCESSES = 8
+"""At most: each imports torch, and needs about a gigabyte."""
 
 # the same cases in every run: a test that fails must fail again
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -46,16 +56,28 @@ def clean_registries() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "also run the long fault tests, and write what was measured"
+    parser.addoption("--long", action="store_true", help="also run the tests that are marked long")
+    told = "write what the fault tests measured (one process: -n 0)"
     parser.addoption("--faults", type=Path, metavar="FILE", help=told)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core that may be used; the table of faults is written by one."""
+    return 0 if config.getoption("--faults") else min(cores.most(), PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.getoption("--faults") and config.getoption("numprocesses") not in ("auto", 0, None):
+        raise pytest.UsageError("--faults FILE: one process measures; leave out -n, or give -n 0")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked ``long`` run when the table of faults is asked for."""
-    if config.getoption("--faults") is None:
+    """Tests marked ``long`` run with ``--long``."""
+    if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="long: runs with --faults FILE"))
+                item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
 
 
 @pytest.fixture(scope="session")

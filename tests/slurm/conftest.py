@@ -39,13 +39,11 @@ def cluster(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests with the same knobs run one after the other, and all in one worker under `--dist loadgroup`."""
+    """Tests with the same knobs run one after the other."""
     places = [place for place, item in enumerate(items) if HERE in item.path.parents]
     ours = sorted((items[place] for place in places), key=lambda item: sorted(map(str, _knobs(item).items())))
     for place, item in zip(places, ours, strict=True):
         items[place] = item
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 def _knobs(item: pytest.Item) -> dict[str, int | str]:

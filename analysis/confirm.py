@@ -15,6 +15,7 @@ from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from . import ranking, run
+from .blocks import seed_count
 from .pending import settled
 from .run import Run, phase
 
@@ -56,12 +57,12 @@ def group(out: Path) -> tuple[tuple[str, ...], str]:
     about = found.attrs
     if about["seeds"] < 2:
         raise UserError(
-            "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: "
+            "--confirm needs at least 2 seeds of every dataset to know which formulations cannot be told from the best: "
             "run the grid with --seeds 2 or more first"
         )
     if len(found) < 2:
         raise UserError("--confirm needs at least 2 formulations to compare")
-    seeds, best = f"over {about['seeds']} seeds", tuple(map(str, found["formulation"].head(2)))
+    seeds, best = f"over {seed_count(about['seed_counts'])}", tuple(map(str, found["formulation"].head(2)))
     if found["rank_tied"].isna().all():
         return best, f"the best by mean front index and its runner-up, without any difference {seeds}"
     tied = found["rank_tied"].fillna(False).astype(bool)

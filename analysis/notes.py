@@ -161,17 +161,25 @@ def resolution_line(r: Mapping[str, Any]) -> str:
     needed = r["seeds_needed"]
     if r["separated"]:
         more = "separated"
+    elif beyond_seeds(r):
+        more = "more samples, not more seeds, would separate it"
     elif needed is None:
         more = "over 1000 seeds would separate it"
     elif r["lead"] >= r["gap"]:
         more = "not separated, as these two are noisier than most"
     else:
         more = f"{max(needed, r['seeds'] + 1)} seeds would separate it"
-    shared = f", correlation {r['correlation']:.2f}" if r["correlation"] == r["correlation"] else ""
+    ends = f"[{r['correlation_low']:.2f}, {r['correlation_high']:.2f}]"
+    shared = f", correlation {r['correlation']:.2f} {ends}" if r["correlation"] == r["correlation"] else ""
     return (
         f"resolution, {name}: sigma {_size(r, 'sigma')} over {seeds} ({r['df']:.0f} df){shared};"
         f" separable gap {_size(r, 'gap')}; runner-up {_size(r, 'lead')} behind: {more}"
     )
+
+
+def beyond_seeds(r: Mapping[str, Any]) -> bool:
+    """Whether no number of seeds separates the two best of a response, as they share one draw of captions and noise."""
+    return r["draw"] is not None and r["lead"] <= r["draw"]
 
 
 def _size(r: Mapping[str, Any], part: str) -> str:

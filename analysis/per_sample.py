@@ -55,7 +55,7 @@ def intervals(run: Run, rows: pd.DataFrame, means: pd.DataFrame, best: str) -> p
 
 
 def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, means: pd.Series[float], best: str) -> pd.DataFrame:
-    averaged = _averaged(run, rows, metric)
+    averaged, share = _averaged(run, rows, metric), _shares(rows)
     names = [n for n in means.index if np.isfinite(means[n]) and n in averaged]
     datasets = sorted({d for n in names for d in averaged[n]})
     names = [n for n in names if set(averaged[n]) == set(datasets)]
@@ -66,7 +66,7 @@ def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, means: pd.Series[float
         values = np.stack([averaged[n][dataset] for n in names], axis=1)  # [n, F]
         count = len(values)
         weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-        shift += (weights @ (values - values.mean(axis=0))) / len(datasets)
+        shift += (weights @ (values - values.mean(axis=0))) * share.loc[names, dataset].to_numpy()
     found = pd.DataFrame(index=names)
     low, high = np.quantile(shift, [0.025, 0.975], axis=0)
     found[f"{metric}_low"], found[f"{metric}_high"] = means[names] + low, means[names] + high
@@ -76,6 +76,17 @@ def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, means: pd.Series[float
         apart = means[names] - means[best]
         found[f"{metric}_behind_low"], found[f"{metric}_behind_high"] = apart + low, apart + high
     return found.reindex(means.index)
+
+
+def _shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each dataset (columns) contributes to a formulation's printed mean, which is over settings and seeds."""
+    counts = (
+        rows[rows["status"] == "done"]
+        .groupby(["formulation", "dataset"], observed=True)
+        .size()
+        .unstack(fill_value=0)
+    )
+    return counts.div(counts.sum(axis=1), axis=0)
 
 
 def _averaged(run: Run, rows: pd.DataFrame, metric: str) -> dict[str, dict[str, NDArray[np.float64]]]:

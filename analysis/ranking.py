@@ -19,6 +19,7 @@ from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
 from . import per_sample, schema, uncertainty, wide
+from .fixed_draw import FixedDraw
 from .pending import Provisional, settled
 from .run import Run, phase
 from .uncertainty import Known
@@ -106,7 +107,7 @@ def assess(
         )
     out = _points(table, by).sort_values(["rank_all", "formulation"], ignore_index=True)
     out.insert(2, "position", np.arange(1, len(out) + 1))
-    known = uncertainty.of(table)
+    known = uncertainty.of(table, fixed=None if run is None else FixedDraw(run, table))
     out = out.join(uncertainty.columns(known, table, out), on="formulation")
     if max(table.seed_counts.values()) == 1 and run is not None:
         _one_run(out, run, rows)

@@ -98,6 +98,25 @@ class TwoWay:
         total = self.seed_variance + self.variance
         return np.divide(self.seed_variance, total, out=np.full_like(total, np.nan), where=total > 0)
 
+    def correlation_interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``[...]`` each: the ends of the 95 % interval of `correlation`, NaN where ``variance`` is.
+
+        ``F shared / variance`` over ``1 + F theta``, with ``theta = var(b) / var(e)``, has an F distribution with
+        ``shared_df`` and ``df`` degrees of freedom (Shrout & Fleiss 1979,
+        Psychol. Bull. 86(2)): exact for one dataset and equal noise.
+        """
+        from scipy.special import fdtri
+
+        count, tail = len(self.names), (1 - CONFIDENCE) / 2
+        noisy = self.variance > 0
+        ratio = np.divide(
+            count * self.shared, self.variance, out=np.full_like(self.variance, np.nan), where=noisy
+        )
+        df = np.where(noisy, self.df, 1.0)
+        thetas = [(ratio / fdtri(self.shared_df, df, p) - 1) / count for p in (1 - tail, tail)]
+        low, high = (theta / (1 + theta) for theta in thetas)
+        return np.asarray(low), np.asarray(high)
+
     def levels(self) -> Interval:
         """The formulations' expected values over all seeds, ``[..., F]``.
 

@@ -20,6 +20,7 @@ from samplers.lazy import lazy
 
 from . import best, stats, wins
 from .blocks import Blocks
+from .fixed_draw import FixedDraw
 from .resolution import Resolution, resolution
 from .schema import CONTROL, HIGHER_IS_BETTER
 from .stability import DRAWS, Stability, stability
@@ -86,8 +87,9 @@ class Known:
         return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else math.nan
 
 
-def of(table: Wide, draws: int = DRAWS) -> Known:
-    """Model every response of a table; ``draws`` of the bootstrap of its ranking."""
+def of(table: Wide, draws: int = DRAWS, *, fixed: FixedDraw | None = None) -> Known:
+    """Model every response of a table; ``draws`` of the bootstrap of its ranking, and the one draw of captions and noise
+    that is ``fixed`` for its seeds, if the values of its samples are there."""
     models, resolutions, left, unknown = {}, [], set[str](), {}
     for response in responses(table):
         if response.name != "rank" and response.name not in table.values:
@@ -101,7 +103,9 @@ def of(table: Wide, draws: int = DRAWS) -> Known:
         models[response.name] = model = _model(blocks.relative() if response.log else blocks)
         if len(blocks.table) > 1:
             resolutions.append(
-                resolution(model, response.name, response.log, response.higher_is_better, blocks.counts)
+                resolution(
+                    model, response.name, response.log, response.higher_is_better, blocks.counts, fixed
+                )
             )
     firm = None if "rank" in unknown else _stability(table, draws)
     return Known(models, tuple(resolutions), firm, tuple(sorted(left)), unknown)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import timings
+from .blocks import seed_count
+from .notes import beyond_seeds
 from .run import Run
 from .wording import count
 
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 State = Literal["decided", "undecided", "one seed"]
-Cause = Literal["tied", "level", "no noise", "incomplete"]
-"""Why it is undecided: others are statistically tied with the leader; all means are equal at the top; no seed differs from
-another, so that nothing tells how much a seed matters; or the seeds lack entries that a comparison needs."""
+Cause = Literal["tied", "draw", "level", "no noise", "unknown", "incomplete"]
+"""Why it is undecided: others are statistically tied with the leader; and even with any number of seeds would be, by the
+fixed draw of captions and noise; all means are equal at the top; no seed differs from another, so that nothing tells
+how much a seed matters; that is unknown for another reason; or the leader lacks entries that a comparison needs."""
 
 SEEDS_TO_BEGIN = 3
 """Seeds that are advised after a run of one, which cannot forecast anything."""
@@ -44,10 +47,11 @@ class Forecast:
 @dataclass(frozen=True)
 class Answer:
     """``leaders`` share the smallest mean front; ``tied`` are those statistically tied with the best, leaders first, empty
-    where that is not known.
+    where that is not known. A dataset has ``fewest`` to ``seeds`` seeds.
 
-    ``cause`` says why it is undecided. ``forecast`` is None where it is decided, and where more seeds are not expected
-    to decide. ``progress`` counts the finished cells and all cells of an unfinished run.
+    ``cause`` says why it is undecided, and ``reason`` why the noise of seeds is unknown. ``forecast`` is None where it is
+    decided, and where more seeds are not expected to decide. ``progress`` counts the finished cells and all cells of an
+    unfinished run.
     """
 
     state: State
@@ -55,7 +59,9 @@ class Answer:
     tied: tuple[str, ...]
     formulations: int
     seeds: int
+    fewest: int
     cause: Cause | None = None
+    reason: str | None = None
     forecast: Forecast | None = None
     progress: tuple[int, int] | None = None
 
@@ -73,15 +79,18 @@ def answer(ranking: pd.DataFrame, run: Run | None = None) -> Answer | None:
         return None
     best = ranking["rank_all"] == ranking["rank_all"].min()
     leaders = tuple(str(name) for name in ranking.loc[best, "formulation"])
-    seeds, left = int(about["seeds"]), about.get("provisional")
+    seeds, left = max(about["seed_counts"].values()), about.get("provisional")
+    fewest, reason = min(about["seed_counts"].values()), about["unknown"].get("rank")
     progress = (int(left["done"]), int(left["cells"])) if left else None
 
     def made(state: State, tied: tuple[str, ...], cause: Cause | None, needed: int | None) -> Answer:
-        advised = None if needed is None else _forecast(max(needed, seeds + 1), seeds, run)
-        return Answer(state, leaders, tied, len(names), seeds, cause, advised, progress)
+        advised = None if needed is None else _forecast(needed, seeds - fewest, seeds, run)
+        return Answer(state, leaders, tied, len(names), seeds, fewest, cause, reason, advised, progress)
 
     if seeds < 2:
         return made("one seed", (), None, SEEDS_TO_BEGIN)
+    if reason is not None:
+        return made("undecided", (), "unknown", max(SEEDS_TO_BEGIN, seeds) if fewest < 2 else None)
     found = next((r for r in about["resolution"] if r["response"] == "rank"), None)
     if found is None:
         return made("undecided", (), "incomplete", None)
@@ -97,7 +106,9 @@ def answer(ranking: pd.DataFrame, run: Run | None = None) -> Answer | None:
         return made("decided", together, None, None)
     if len(leaders) > 1 and set(together) <= set(leaders):
         return made("undecided", together, "level", None)
-    return made("undecided", together, "tied", found["seeds_needed"])
+    needed = found["seeds_needed"]
+    needed = None if needed is None else max(int(needed), seeds + 1)
+    return made("undecided", together, "draw" if beyond_seeds(found) else "tied", needed)
 
 
 def _first_in_all(ranking: pd.DataFrame, leader: str, objectives: Sequence[str]) -> bool:
@@ -107,8 +118,9 @@ def _first_in_all(ranking: pd.DataFrame, leader: str, objectives: Sequence[str])
     return all(m.notna().all() and (m.astype(bool) == a).all() for m, a in zip(marks, alone, strict=True))
 
 
-def _forecast(seeds: int, there: int, run: Run | None) -> Forecast:
-    each = None if run is None else timings.seconds_per_seed(run)
+def _forecast(seeds: int, unequal: int, there: int, run: Run | None) -> Forecast:
+    """Without a price where datasets have unequal numbers of seeds."""
+    each = None if run is None or unequal else timings.seconds_per_seed(run)
     options = None
     if run is not None and run.manifests:
         options = (*_without(run.manifests[0].command, REPLACED), "--seeds", str(seeds))
@@ -144,19 +156,26 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
     """The answer as one sentence beside its state; ``name`` and ``code`` set apart names of formulations and a command."""
     if found.state == "decided":
         others = "the other" if found.formulations == 2 else f"all {found.formulations - 1} others"
-        sure = f"({count(found.seeds, 'seed')}, family-wise 95 %)"
+        sure = f"({seed_count({'fewest': found.fewest, 'most': found.seeds})}, family-wise 95 %)"
         return f"{name(found.leaders[0])} is better than {others} {sure}."
     lead = f"{_listed(found.leaders, name)} {'leads' if len(found.leaders) == 1 else 'share the lead'}"
     if found.state == "one seed":
         return f"{lead}; {_advice(found.forecast, code)} would show how firm that is."
+    if found.cause == "unknown":
+        more = "" if found.forecast is None else f"; {_advice(found.forecast, code)} would show that"
+        return f"{lead}; how firm that is cannot be told ({found.reason}){more}."
     if found.cause == "incomplete":
         return f"{lead}, but too few entries are complete in two seeds for a comparison."
     if found.cause == "no noise":
         advice = f"{_advice(found.forecast, code)} may show some"
-        return f"{lead} in all {found.seeds} seeds alike, which leaves no noise to judge that by; {advice}."
+        return f"{lead} in all seeds alike, which leaves no noise to judge that by; {advice}."
     between = f"between {_listed(found.tied, name)}"
     if len(found.tied) == found.formulations and len(found.tied) > NAMED:
         between = f"between all {found.formulations} formulations ({lead})"
+    if found.cause == "draw":
+        samples = code("--samples")
+        why = "another draw of captions would move more than they differ by"
+        return f"{between}: {why}; more {samples}, not more seeds, may decide."
     if found.forecast is None:
         level = found.cause == "level"
         why = "they are level" if level else "the difference is too small for seeds to show"

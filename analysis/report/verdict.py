@@ -169,6 +169,8 @@ def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair)
     if lead >= gap:
         told += f", more than the {least} that {seeds} can separate"
         told += "." if separated else ", yet not enough for these two, which are noisier than most."
+    elif notes.beyond_seeds(r):
+        told += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
     else:
         needed = r["seeds_needed"]
         about = "more than 1,000" if needed is None else f"about {max(int(needed), r['seeds'] + 1):,}"

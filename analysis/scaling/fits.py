@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from samplers.lazy import lazy
 
 from ..association import Array
+from ..wording import count
 from . import law
 from .frontier import on_frontier
 from .law import Law
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
+CONSTANTS, LINE = 3, 2
+"""Of the law of the frontier, and of a straight line: what has no more points than constants fits them whatever they are."""
 DECADES, POINTS = 2.0, 5
 """A fit to less compute or to fewer runs gives a bound on its constants at best."""
 
@@ -29,7 +32,7 @@ DECADES, POINTS = 2.0, 5
 @dataclass(frozen=True, eq=False)
 class Frontier:
     """The law of the runs that are ``on`` ``[R]`` the compute frontier, and the ``drawn`` ones of other seeds, each of its
-    own frontier. ``law`` is None where fewer than three runs are on it. ``warnings`` are sentences."""
+    own frontier. ``law`` is None where no more runs are on it than it has constants. ``warnings`` are sentences."""
 
     on: NDArray[np.bool_]
     law: Law | None
@@ -49,9 +52,10 @@ def frontier(runs: Runs, loss: Means) -> Frontier:
     compute = runs.compute
     on = on_frontier(runs.depth, compute, loss.values)
     points = int(on.sum())
-    if points < 3:
+    if points <= CONSTANTS:
+        fits_any = f"a law of {CONSTANTS} constants passes through any {CONSTANTS} points"
         return Frontier(
-            on, None, None, (f"no law: the compute frontier has {points} runs, and three are needed",)
+            on, None, None, (f"no law: the compute frontier has {count(points, 'run')}, and {fits_any}",)
         )
     found = law.fit(compute, loss.values, on)
     drawn = None
@@ -71,7 +75,7 @@ def _warnings(found: Law, drawn: Law | None, points: int, compute: Array) -> lis
         )
     if points < POINTS:
         told.append(
-            f"{points} runs on the frontier for three constants: the fit cannot show that it is wrong"
+            f"{points} runs on the frontier for {CONSTANTS} constants: the fit cannot show that it is wrong"
         )
     if no_floor:
         told.append("E is 0, its bound: these runs show no floor, and alpha is a mere slope")
@@ -90,7 +94,7 @@ def table(runs: Runs, loss: Means, found: Frontier) -> pd.DataFrame:
     each with ``_low`` and ``_high``; ``at`` is where ``a`` is, ``error`` the root mean square of log residuals.
 
     After the compute frontier come straight lines in logarithms, of which alpha is the exponent: against parameters at the
-    largest number of steps that two depths have, and against steps at each depth that has two.
+    largest number of steps that three depths have, and against steps at each depth that has three.
     """
     rows = []
     if found.law is not None:
@@ -100,12 +104,12 @@ def table(runs: Runs, loss: Means, found: Frontier) -> pd.DataFrame:
             row |= {name: float(getattr(found.law, name)), f"{name}_low": low, f"{name}_high": high}
         rows.append(row | {"at": found.law.x0, "error": float(found.law.error)})
     counts = pd.Series(runs.steps).value_counts()
-    shared = counts[counts >= 2]
+    shared = counts[counts > LINE]
     if len(shared):
         most = int(shared.index.max())
         rows.append(_line(f"parameters, at {most} steps", runs.parameters, loss, runs.steps == most))
     for depth in np.unique(runs.depth):
-        if (here := runs.depth == depth).sum() >= 2:
+        if (here := runs.depth == depth).sum() > LINE:
             rows.append(_line(f"steps, at depth {depth}", runs.steps.astype(np.float64), loss, here))
     columns = ["against", "runs", "start", "end", "alpha", "alpha_low", "alpha_high", "e", "e_low", "e_high"]
     return pd.DataFrame(rows, columns=[*columns, "a", "a_low", "a_high", "at", "error"])

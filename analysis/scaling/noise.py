@@ -37,7 +37,8 @@ def means(values: Mapping[str, Array], draws: int = DRAWS, seed: int = 0) -> dic
     """The means of responses ``[R, S]`` (NaN where a training is not there) and their uncertainty; logarithms of `LOGS`.
 
     Draw b of response k and run r is ``mean + g + d``: ``g`` is the deviation of the mean over runs, Student's t with S - 1
-    degrees of freedom; ``d`` that of the run from it, with its moderated variance and degrees of freedom. Responses are
+    degrees of freedom; ``d`` that of the run from it, with its moderated variance and degrees of freedom: laws go
+    through many runs, and are covered without the wider intervals that one noisy run among them needs. Responses are
     correlated as their seeds are in ``g``, and as their residuals are in ``d``.
     """
     stack = np.stack([np.log(v) if name in LOGS else v for name, v in values.items()])

@@ -154,8 +154,9 @@ def _laws(found: Scaling) -> Table:
         cells |= {name.upper(): [span(row, name, 4) for row in rows] for name in ("e", "a")}
         at = power(found.frontier.law.x0)
         error = 100 * float(found.frontier.law.error)
-        off = f"; root mean square error {error:.2g} %" if found.frontier.on.sum() > 3 else ""
-        notes.append(f"on the frontier L = E + A (C / {at})^-alpha, C in FLOPs{off}")
+        notes.append(
+            f"on the frontier L = E + A (C / {at})^-alpha, C in FLOPs; root mean square error {error:.2g} %"
+        )
     if frame["a"].isna().any():
         notes.append(
             "without E: L = c x^-alpha, a straight line in logarithms, a slope of that range and not a law"

@@ -59,7 +59,11 @@ def resolution(
         "seeds": 3,
         "fewest": 3,
     }
-    return found | {"sigma": 1.0, "correlation": 0.5, "df": 10}
+    return (
+        found
+        | {"sigma": 1.0, "correlation": 0.5, "df": 10}
+        | {"draw": None, "correlation_low": -0.1, "correlation_high": 0.9}
+    )
 
 
 def plain(sentences: tuple[str, ...]) -> list[str]:

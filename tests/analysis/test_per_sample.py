@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,24 @@ def test_the_ranking_of_one_seed_shows_them_and_of_several_does_not(one: Path, t
         tmp_path / "several", synthetic.Truth(NAMES, (0.0, 0.5, -0.5)), seeds=3, samples=20
     )
     assert "kid_low" not in ranking.of_run(read(several))
+
+
+def test_datasets_count_as_in_the_printed_mean(tmp_path: Path) -> None:
+    """Six settings of one dataset and one of another: the mean is over seven."""
+    settings = {"seeds": 1, "samples": 200, "datasets": ("shapes", "digits"), "weights": ("ema",)}
+    folder = synthetic.write(tmp_path, synthetic.Truth(NAMES, (0.0, 0.5, -0.5)), **settings)
+    about = read(folder)
+    noise = np.random.default_rng(0).normal(0, 5, 200).astype(np.float32)
+    cells = {c["cell"]: c["dataset"] for c in json.loads((folder / "grid.json").read_text())["cells"]}
+    for file in folder.glob("cells/*/*/per_sample.safetensors"):
+        here = noise if cells[file.parents[1].name] == "digits" else 0 * noise
+        save_file({k: here if k.endswith("/clip") else v for k, v in load_file(file).items()}, file)
+    frame = about.frame
+    about = replace(about, frame=frame[(frame["dataset"] == "shapes") | (frame["steps"] == 5)])
+    found, means = intervals(about)
+    np.testing.assert_allclose(means["clip"], about.frame.groupby("formulation")["clip"].mean()[means.index])
+    half = (found["clip_high"] - found["clip_low"]) / 2
+    np.testing.assert_allclose(half, 1.96 * noise.std() / np.sqrt(200) / 7, rtol=0.06)
 
 
 def test_seeded(one: Path) -> None:

@@ -120,6 +120,8 @@ def test_sampling_efficiency_takes_the_guidance_with_most_numbers_of_steps(tmp_p
 def test_one_depth_alone_has_an_interval_from_its_own_seeds(tmp_path: Path) -> None:
     sizes = [(2, 500), (2, 4000)]
     found = report(write(tmp_path, sizes=sizes))
+    assert found.laws.empty, "two points, and two constants of a line"
+    assert "no law: the compute frontier has 2 runs" in notes(found)
     clip = sized(run.read(tmp_path).frame, 2, 4000).pivot(index="seed", columns="steps", values="clip")
     drop = 100 * (1 - clip[5] / clip[50])
     margin = t.ppf(0.975, 2) * drop.std(ddof=1) / np.sqrt(3)

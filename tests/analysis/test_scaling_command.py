@@ -115,7 +115,9 @@ def test_figures_of_one_seed_and_of_few_runs(tmp_path: Path) -> None:
 
 
 def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
-    out = synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=((1, 100), (1, 200), (2, 100)), samples=8)
+    out = synthetic.write(
+        tmp_path, synthetic.truth(["rf"]), sizes=((1, 100), (1, 400), (2, 200), (2, 800)), samples=8
+    )
     found = scaling.report(run.read(out))
     caption = figures.compute(found).caption
     assert "Dashed: L = " in caption

@@ -86,13 +86,18 @@ def test_depths_that_do_not_overlap_are_not_compared() -> None:
     [
         ([1e12, 1e13, 1e14, 2e14, 1e15], [4.0, 3.0, 2.5, 2.4, 2.2], []),
         ([1e12, 2e12, 4e12, 8e12, 2e13], [4.0, 3.5, 3.2, 3.0, 2.9], ["spans 1.3 decades"]),
-        ([1e12, 1e13, 1e14, 2e14, 1e15], [4.0, 3.0, 2.5, 2.6, 2.6], ["3 runs on the frontier"]),
+        ([1e12, 1e13, 1e14, 2e14, 1e15], [4.0, 3.0, 2.5, 2.4, 2.6], ["4 runs on the frontier"]),
         ([1e12, 1e13, 1e14, 2e14, 1e15], [4.0, 3.0, 2.2, 2.0, 1.4], ["E is 0"]),
         ([1e12, 1e13, 1e14, 2e14, 1e15], [4.0, 3.0, 2.9999999, 2.9999998, 2.9999997], ["alpha is at an end"]),
         (
             [1e12, 1e13, 1e14, 2e14, 1e15],
             [4.0, 3.0, 3.1, 3.1, 3.1],
             ["no law: the compute frontier has 2 runs"],
+        ),
+        (
+            [1e12, 1e13, 1e14, 2e14, 1e15],
+            [4.0, 3.0, 2.5, 2.6, 2.6],
+            ["no law: the compute frontier has 3 runs, and a law of 3 constants passes through any 3 points"],
         ),
     ],
 )
@@ -118,14 +123,18 @@ def test_an_interval_that_ends_at_its_bound_is_told() -> None:
 
 
 def test_slopes_against_parameters_and_steps_are_those_of_polyfit() -> None:
-    """Parameters at the largest number of steps that two depths have; steps at every depth with two runs."""
-    depth, steps = np.array([1, 1, 2, 2, 3]), np.array([100, 1000, 100, 1000, 100])
-    losses = np.array([4.0, 3.0, 3.5, 2.5, 3.3])
+    """Parameters at the largest number of steps that three depths have; steps at every depth with three runs."""
+    depth, steps = np.array([1, 1, 1, 2, 2, 2, 3, 3]), np.array([100, 1000, 9000, 100, 1000, 9000, 100, 1000])
+    losses = np.array([4.0, 3.0, 2.8, 3.5, 2.5, 2.4, 3.3, 2.3])
     table = pd.DataFrame(
         {"depth": depth, "steps": steps, "parameters": 1e5 * depth**3, "train_flops": 1e9 * depth * steps}
     )
     runs = Runs("rf", "made up", (0,), table, {"val_loss": losses[:, None]}, pd.DataFrame(), ())
     laws = fits.table(runs, loss_of(runs), fits.frontier(runs, loss_of(runs))).set_index("against")["alpha"]
-    assert laws["parameters, at 1000 steps"] == pytest.approx(np.log(3.0 / 2.5) / np.log(8))
-    assert laws["steps, at depth 2"] == pytest.approx(np.log10(3.5 / 2.5))
+    for name, x, here in (
+        ("parameters, at 1000 steps", 1e5 * depth**3, steps == 1000),
+        ("steps, at depth 2", steps, depth == 2),
+    ):
+        expected = -np.polyfit(np.log(x[here]), np.log(losses[here]), 1)[0]
+        assert laws[name] == pytest.approx(expected)
     assert "steps, at depth 3" not in laws

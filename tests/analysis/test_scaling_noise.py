@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from analysis import stats
 from analysis.scaling import fits, noise
 from analysis.scaling.runs import Runs
 
@@ -56,7 +57,11 @@ def test_draws_spread_as_the_closed_intervals_do_and_share_the_luck_of_seeds() -
     assert found.low is not None
     low, high = np.percentile(found.draws, [2.5, 97.5], axis=0)
     assert found.draws.mean(axis=0) == pytest.approx(found.values, abs=0.1)
-    assert low == pytest.approx(found.low, abs=0.12 * (high - low).max())
+    model = stats.fit(values, [""] * 6, range(5))
+    quiet = model.bounded == model.moderated  # others have wider intervals than the draws
+    assert 0 < quiet.sum() < 6
+    assert low[quiet] == pytest.approx(found.low[quiet], abs=0.12 * (high - low).max())
+    assert (low > found.low - 0.02 * (high - low)).all()
     residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     apart = found.draws[:, 0] - found.draws[:, 1]  # of which the luck of seeds drops out
     assert apart.var() == pytest.approx(2 * (residual**2).sum() / 20 / 5 * 20 / 18, rel=0.1)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as scipy_stats
 
+from analysis import simulate
 from analysis.stats import TwoWay, complete, fit
 
 
@@ -152,3 +153,28 @@ def test_rounding_is_no_noise(seeds: int, value: float) -> None:
     assert (model.moderated == 0).all()
     noise = 1e-9 * np.random.default_rng(0).normal(size=y.shape)
     assert fit(y * (1 + noise), list("abcd"), range(seeds)).variance > 0
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(("formulations", "seeds"), [(2, 2), (6, 3), (30, 5)])
+def test_intervals_of_the_correlation_hold(correlation: float, formulations: int, seeds: int) -> None:
+    y = simulate.noise(np.random.default_rng(0), (4000, formulations, seeds), correlation)
+    model = fit(y, [""] * formulations, range(seeds))
+    low, high = model.correlation_interval()
+    assert ((low <= correlation) & (correlation <= high)).mean() == pytest.approx(0.95, abs=0.012)
+    assert ((low <= model.correlation) & (model.correlation <= high)).all()
+    assert (low >= -1 / (formulations - 1) - 1e-12).all()
+    assert (high <= 1).all()
+
+
+def test_intervals_of_the_correlation_hold_or_are_wider_over_two_datasets() -> None:
+    y = simulate.noise(np.random.default_rng(0), (4000, 6, 5), 0.5)
+    model = fit(y, [""] * 6, [0, 1, 2, 0, 1], [*"aaabb"])
+    low, high = model.correlation_interval()
+    assert ((low <= 0.5) & (high >= 0.5)).mean() >= 0.94
+
+
+def test_a_correlation_without_noise_has_no_interval() -> None:
+    model = fit(np.arange(3.0) + np.zeros((2, 1)), ["a", "b"], [0, 1, 2])
+    assert model.correlation == 1
+    assert np.isnan(model.correlation_interval()).all()

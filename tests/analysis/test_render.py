@@ -174,9 +174,13 @@ def test_several_seeds_print_their_resolution() -> None:
     # FID: a hundredth of that, in logarithms. CLIP 29.5 against 30.25: 0.75 apart.
     assert "1 seed;" not in text
     assert "2 seeds;" in text
-    expected = "resolution, CLIP: sigma 1 over 2 seeds (1 df), correlation 0.60; separable gap 6.3; runner-up 0.75 behind: "
-    assert expected in text
-    assert "resolution, FID: sigma 1 % over 2 seeds (1 df), correlation 0.60; separable gap 6.5 %;" in text
+    # The correlation's theta is 1.5: of F(1, 1) the 97.5 % point is 647.8, so it is from (4 / 647.8 - 1) / 2 to 1295.
+    expected = (
+        "resolution, CLIP: sigma 1 over 2 seeds (1 df), correlation 0.60 [-0.99, 1.00]; separable gap 6.3; "
+    )
+    assert f"{expected}runner-up 0.75 behind: " in text
+    same = "correlation 0.60 [-0.99, 1.00]; separable gap 6.5 %;"
+    assert f"resolution, FID: sigma 1 % over 2 seeds (1 df), {same}" in text
 
 
 def test_one_metric_alone_is_said() -> None:

@@ -28,7 +28,7 @@ else:
     pd = lazy("pandas")
 
 RESULTS = "results.parquet"
-VERSION = 3
+VERSION = 4
 """Of the table and of what is kept beside it; another is made anew."""
 KEPT = b"flowbench"
 Stamp = list[int]
@@ -83,9 +83,10 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
         common = _common(m, cell) | {
             "status": "done",
             "val_loss": status.get("val_loss"),
+            "untrained_loss": status.get("untrained_loss"),
             "best_step": status.get("best_step"),
         }
-        if not all(_is_number(common[name]) for name in ("val_loss", "best_step")):
+        if not all(_is_number(common[name]) for name in ("val_loss", "untrained_loss", "best_step")):
             raise Damaged(f"{home / 'status.json'} has no number where one should be")
         return [common | values for values in _measured(result)]
     here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation

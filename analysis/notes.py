@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.settings import Setting
 
-from . import schema, yardsticks
+from . import schema, untrained, yardsticks
 from .blocks import seed_count
 from .tables import LACKING, TIED
 from .wording import count, names
@@ -69,6 +69,7 @@ def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[s
         lines.append(
             f"{LACKING} what diverged, failed or is missing ranks last in its settings; means are over the rest"
         )
+    lines += untrained.lines(about["untrained"])
     for metric, found in about["recipes"].items():
         for name in sorted(set(found.values())):
             where = [d for d in found if found[d] == name]

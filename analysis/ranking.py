@@ -18,7 +18,7 @@ from bench import settings
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
-from . import per_sample, schema, uncertainty, wide
+from . import per_sample, schema, uncertainty, untrained, wide
 from .fixed_draw import FixedDraw
 from .pending import Provisional, settled
 from .run import Run, phase
@@ -193,6 +193,7 @@ def _about(
         "recipes": {metric: names for metric, names in recipes.items() if names},
         "yardsticks": {str(d): dict(v) for d, v in (yardsticks or {}).items() if str(d) in datasets},
         "provisional": asdict(provisional) if provisional else None,
+        "untrained": untrained.found(rows),
     }
 
 

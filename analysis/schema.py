@@ -12,6 +12,7 @@ not read.
 - ``fid``: Frechet distance, lower is better
 - ``seed``: default 0
 - ``val_loss``: common validation loss of the evaluated checkpoint, lower is better
+- ``untrained_loss``: the same loss of the network before its first step
 - ``kid``, ``kid_stderr``: kernel distance, lower is better, and its standard error
 - ``composition``: share of pictures that show what the caption says, higher is better
 - ``path_length``: mean length of the sampling paths in rectified coordinates
@@ -48,7 +49,7 @@ CONTROL = ("dataset", *settings.CONTROL)
 SETTING = ("dataset", "seed", *settings.CONTROL)
 KEY = ("formulation", *SETTING)
 METRICS = ("clip", "fid", "kid", "val_loss", "composition", "path_length")
-NUMBERS = (*METRICS, "kid_stderr", "parameters", "train_flops")
+NUMBERS = (*METRICS, "untrained_loss", "kid_stderr", "parameters", "train_flops")
 NAMES = ("clip_name", "fid_name", "kid_name")
 NUMERIC = (*NUMBERS, "steps", "cfg", "seed")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")

@@ -36,6 +36,7 @@ from bench.provenance import inputs, provenance, verify, verify_unfinished
 from bench.settings import ControlSetting
 from bench.setup import Setup
 from bench.train import Trained, finite, train
+from bench.untrained import untrained_losses
 from bench.wording import many
 
 
@@ -156,11 +157,13 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     with bench.stages("store"):
         control.guard(folders)
         facts |= {"compiled": bench.compiled, "code": control.code, **control.cores()}
-        save(pack, trained, facts)
+        save(pack, trained, untrained_losses(members, held), facts)
 
 
-def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> None:
-    """Write each member's weights and status; what was measured of other weights goes."""
+def save(
+    pack: Sequence[Planned], trained: Trained, untrained: Sequence[float], facts: dict[str, Any]
+) -> None:
+    """Write each member's weights and status, with its loss ``untrained``; what was measured of other weights goes."""
     best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.common.tolist()
     ends = [
         p.cell.training.steps if died is None and loss == float("inf") else died
@@ -175,6 +178,7 @@ def save(pack: Sequence[Planned], trained: Trained, facts: dict[str, Any]) -> No
             "state": "trained" if died is None else "diverged",
             "best_step": steps[e],
             "val_loss": finite(losses[e]),
+            "untrained_loss": finite(untrained[e]),
             "diverged_at_step": died,
             "training": facts,
         }

@@ -260,6 +260,12 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> lis
             f"{listed(list(map(str, lost['formulation'])))} {'lacks' if len(lost) == 1 else 'lack'} entries "
             f"({', '.join(counts)}): what is lost ranks last in its setting, and means are over the rest."
         )
+    if about["untrained"]:
+        worse = list(dict.fromkeys(t["formulation"] for t in about["untrained"]))
+        told.append(
+            f"{listed(worse)} {'has' if len(worse) == 1 else 'have'} trainings whose validation loss is above that of an "
+            f"untrained network: they are ranked as they are."
+        )
     if len(about["objectives"]) == 1:
         told.append(f"There are values of {WHAT[about['objectives'][0]]} only: the ranking is by it alone.")
     if about["seeds"] > 1 and about["without_interval"]:

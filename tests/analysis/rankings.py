@@ -39,6 +39,7 @@ def ranking(
         "settings": 18,
         "objectives": ["clip", "fid"],
         "provisional": None,
+        "untrained": [],
         "resolution": [],
         "agreement": 0.6 if seeds > 1 else None,
         "without_interval": [],

@@ -244,3 +244,17 @@ def test_a_distance_from_few_images_is_remarked(
 def test_cut_captions_are_told() -> None:
     ranking = rank(results(), yardsticks={"shapes": {"captions_cut": 12}})
     assert "12 captions of shapes cut: longer than the text encoder reads" in notes(ranking)
+
+
+def test_a_training_worse_than_none_is_named() -> None:
+    frame = results()
+    untrained = {"rf": 0.39, "v_a": 2.0, "edm": 0.000045}
+    ranking = rank(frame.assign(untrained_loss=frame["formulation"].map(untrained)))
+    assert [line for line in notes(ranking) if "not trained" in line] == [
+        "not trained: edm on shapes, seed 0: its validation loss is 10,000 times that of an untrained network"
+    ], "a few per cent above it may be noise"
+    many = frame.assign(untrained_loss=0.2)
+    seeds = pd.concat([many.assign(seed=seed) for seed in range(2)])
+    found = [line for line in notes(rank(seeds)) if line.startswith("not trained")]
+    assert (len(found), found[-1]) == (5, "not trained: 2 more trainings of such a loss")
+    assert not [line for line in notes(rank(frame)) if "not trained" in line], "tables of others do not have it"

@@ -56,6 +56,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
         best = min(lines, key=lambda line: sum(line["val_native"]))
         assert status["best_step"] == best["step"]
         assert status["val_loss"] == pytest.approx(best["val_loss"])
+        assert status["untrained_loss"] > 1, "noise alone is worth 1"
         assert {p.name for p in cell.iterdir() if p.is_file()} == {
             "config.json",
             "status.json",

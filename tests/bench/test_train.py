@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from bench.batches import Batches, validation_batch
-from bench.coefficients import coefficients
+from bench.coefficients import coefficients, validation_coefficients
 from bench.config import Grid, Training
 from bench.members import Best, Health
 from bench.products import fast_products
 from bench.setup import Setup
-from bench.train import Trained, ema_decay, rate, scale, train, validation_steps
+from bench.train import Trained, Trainer, ema_decay, rate, scale, train, validate, validation_steps
+from bench.untrained import untrained_losses
 from formulations import get
 
 CPU = torch.device("cpu")
@@ -204,6 +205,14 @@ def test_native_and_common_loss_agree_for_rectified_flow_only(setup: Setup, grid
     assert lines[0][0]["val_native"] == pytest.approx(lines[0][0]["val_common"], rel=1e-5)
     assert lines[1][0]["val_native"] != pytest.approx(lines[1][0]["val_common"], rel=0.1)
     assert len(lines[0][0]["val_common"]) == 8
+
+
+def test_the_loss_of_an_untrained_network_is_known_without_running_it(setup: Setup, grid: Grid) -> None:
+    members = [get(name) for name in NAMES]
+    held = validation_batch(setup.data, setup.captions, grid.training.validation_images, CPU)
+    trainer = Trainer(setup.shape(grid.model, grid.images.resolution), len(members), grid.training, CPU)
+    shared = validate(trainer, held[0], validation_coefficients(members, held[1], CPU))[1]
+    assert untrained_losses(members, held) == pytest.approx(shared.mean(1).tolist(), rel=1e-5)
 
 
 def test_coefficients_do_not_depend_on_the_chunk(setup: Setup) -> None:

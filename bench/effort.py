@@ -63,9 +63,12 @@ def left(beat: Mapping[str, Any]) -> str:
     if own < 0.01 / beat["packs"] or taught < 5:
         return ""
     hours = (1 - trained) * taught / own / 3600
-    if measured < 0.1 / beat["packs"]:
-        return f"over {duration(hours)}s left"
-    return f"{duration(hours + (1 - measured) * sampled / measured / 3600)}s left"
+    known = measured >= 0.1 / beat["packs"]
+    if known:
+        hours += (1 - measured) * sampled / measured / 3600
+    if hours < 1 / 3600:  # of which part nothing is known, or it is over at once
+        return ""
+    return f"{'' if known else 'over '}{duration(hours)}s left"
 
 
 def speed(beat: Mapping[str, Any]) -> str:

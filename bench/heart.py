@@ -34,7 +34,8 @@ class Heart:
         self.at_once = False
         # the supervisor, which may be gone by now
         self.parent = lease.state(held.submission, held.index).get("pid", os.getppid())
-        self.now: dict[str, Any] = {"token": held.token, "stage": "start", "text": "", "share": 0.0}
+        self.now: dict[str, Any] = {"token": held.token, "stage": "start", "share": 0.0}
+        self.now |= {"text": "preparing the device"}
         self.now |= {"pack": 0, "packs": 1, "cells": []}
         self.now |= {"before": Effort(0.0, 0.0), "part": Effort(1.0, 1.0), "resumed": 0.0}
         self.counts: deque[tuple[float, int]] = deque()

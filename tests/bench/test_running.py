@@ -10,8 +10,12 @@ import pytest
 from bench import effort, plan
 from bench.config import Grid
 from bench.effort import progress
+from bench.heart import Heart
 from bench.launch.activity import Doing
 from bench.launch.submission import Submission
+from bench.lease import Lease
+from bench.running import starting
+from bench.stages import Stages
 from bench.wording import names
 
 from .run_folders import begin
@@ -29,9 +33,16 @@ def test_remaining(tmp_path: Path) -> None:
     assert effort.left(doing(made, share=0.001, seconds={"train": 3.0}).beat) == ""
     assert effort.left(doing(made, share=0.375, seconds={"train": 900.0}).beat) == "over 5.0 minutes left"
     assert effort.left(doing(made, share=0.75, seconds=spent).beat) == "10 minutes left"
+    assert effort.left(doing(made, share=0.5, seconds={"train": 900.0}).beat) == "", "of the rest nothing is known"
     assert effort.left(doing(made, share=0.25, seconds=spent, **half).beat) == "15 minutes left"
     there = {"share": 0.375, "seconds": {"train": 900.0}, "resumed": 0.5}
     assert effort.left(doing(made, **there).beat) == "over 15 minutes left"
+
+
+def test_a_worker_tells_from_the_first_moment_what_it_does(tmp_path: Path) -> None:
+    made = begin(tmp_path, "1", [[0]], "local")
+    heart = Heart(Lease(made, 0, "t"), Stages())
+    assert starting(doing(made, **heart.now)) == "starting: preparing the device"
 
 
 def test_remaining_of_packs_of_several_sizes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ SHOWN = 4
 
 
 def found(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The trainings of a checked table whose loss is above that of an untrained network, the worst first, and how many times."""
+    """The trainings of a checked table whose loss is above that of an untrained network, and how many times; worst first."""
     if "untrained_loss" not in rows or "val_loss" not in rows:
         return []
     done = rows[rows["status"] == "done"].drop_duplicates(["formulation", "dataset", "seed"])

@@ -257,4 +257,6 @@ def test_a_training_worse_than_none_is_named() -> None:
     seeds = pd.concat([many.assign(seed=seed) for seed in range(2)])
     found = [line for line in notes(rank(seeds)) if line.startswith("not trained")]
     assert (len(found), found[-1]) == (5, "not trained: 2 more trainings of such a loss")
-    assert not [line for line in notes(rank(frame)) if "not trained" in line], "tables of others do not have it"
+    assert not [line for line in notes(rank(frame)) if "not trained" in line], (
+        "tables of others do not have it"
+    )

@@ -134,6 +134,10 @@ def test_a_lead_that_the_seeds_cannot_separate() -> None:
     assert many[0].endswith(
         "less than the 5.8 that 3 seeds can separate: more than 1,000 seeds would be needed."
     )
+    within = resolution("clip", 0.5, 5.83, None) | {"draw": 0.6}
+    assert points(TWO_TIED, within, clip=(SIX[0], SIX[1]))[0].endswith(
+        "that 3 seeds can separate: more samples, not more seeds, would be needed."
+    )
 
 
 def test_a_lead_that_the_seeds_separate_is_told_in_percent_where_logarithms_are_modelled() -> None:

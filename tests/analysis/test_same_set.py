@@ -14,8 +14,9 @@ from scipy.stats import kendalltau
 
 from analysis import ranking as rankings
 from analysis import stability, uncertainty
-from analysis.notes import notes
+from analysis.notes import HEADINGS, notes
 from analysis.ranking import rank
+from analysis.render import ranking_table
 from analysis.report import verdict
 from analysis.schema import check
 from analysis.wide import Wide, make
@@ -74,6 +75,7 @@ def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
     the_best_of_a_column_may_be_the_best(found)
     blocks_have_the_printed_means(table)
     the_order_agrees_with_itself(found, known)
+    marks_are_those_of_the_whole_ranking(found)
     by_name = found.set_index("formulation")
     for response, pair in verdict.pairs(known).items():
         column = next(c for c, n in METRICS.items() if n == response)
@@ -134,6 +136,25 @@ def the_order_agrees_with_itself(found: pd.DataFrame, known: uncertainty.Known) 
     if known.models["rank"].variance == 0 and found["rank_all"].nunique() == len(found):
         order = found.set_index("formulation")["rank_all"][list(known.stability.names)]
         assert kendalltau(known.stability.draws.mean(axis=0), order).statistic > 0
+
+
+def marks_are_those_of_the_whole_ranking(found: pd.DataFrame) -> None:
+    """Whatever is shown: bold only where something is told apart, never at one seed, never a mean over less."""
+    whole = ranking_table(found)
+    for heading in whole.best:
+        best, lacking = whole.best[heading], whole.lacking[heading]
+        assert not (best & (lacking | whole.tied[heading])).any()
+        if best.any():
+            column = next(c for c, h in HEADINGS.items() if h == heading)
+            fair = found[column].where(~lacking)
+            assert (found[column][best] == (fair.max() if column == "clip" else fair.min())).all()
+            assert not found[f"{METRICS[column]}_tied"].fillna(True).all()
+            assert METRICS[column] not in found.attrs["unknown"]
+    for kept in (found["formulation"].head(1), found["formulation"].tail(2), found["formulation"][::2]):
+        part, rows = ranking_table(found, list(kept)), found["formulation"].isin(kept)
+        for which in ("best", "tied", "lacking"):
+            shown = getattr(part, which)
+            assert shown.equals(getattr(whole, which)[rows][list(shown)])
 
 
 def unbalanced(seeds: dict[str, tuple[int, ...]]) -> pd.DataFrame:

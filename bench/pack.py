@@ -66,7 +66,10 @@ def attempt(
             checkpoint.clear(planned.folder)
         evaluate_pack(pack, setup, evaluation, bench)
     except Lost as lost:
-        bench.control.say(f"{lost}: the cell is trained again")
+        which = (
+            f"{lost.planned.cell.formulation} on {lost.planned.cell.dataset}, seed {lost.planned.cell.seed}"
+        )
+        bench.control.say(f"{which} is trained again: {lost}")
         cells.forget(lost.planned.folder)
         others = [replace(p, state="trained") for p in pack if p is not lost.planned]
         return [*([others] if others else []), [replace(lost.planned, state="missing")]]

@@ -177,10 +177,11 @@ def code_of(folder: Path) -> str | None:
     return training.get("code") if isinstance(training, Mapping) else None
 
 
-def set_aside(planned: Plan) -> list[Path]:
-    """Delete results that cannot be read, and pictures that are to be shown, so that they are made again; returns them."""
+def set_aside(planned: Plan) -> list[tuple[Planned, Path]]:
+    """Delete results that cannot be read, and pictures that are to be shown, so that they are made again; returns them,
+    each with its cell."""
     found = results.damaged(planned)
     for p, file in found:
         for part in {file, p.folder / planned.grid.evaluation.id / "result.json"}:
             part.unlink(missing_ok=True)
-    return [file for _, file in found]
+    return found

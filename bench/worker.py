@@ -282,7 +282,8 @@ class Worker:
                     self.compare(free, how, ready, device)
                     break
                 except lease.Taken as taken:  # the others go on
-                    say(str(taken))
+                    lost = next(p for p in free if p.folder == taken.folder)
+                    say(f"{label(lost.cell, grid)}: {taken}")
                     free = [p for p in free if p.folder != taken.folder]
         return Failure("Held", gate.reason, gate.cause) if held else None
 

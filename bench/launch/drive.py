@@ -66,7 +66,11 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, aga
 
 
 def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
-    """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing."""
+    """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing.
+
+    What is refused leaves no new folder behind.
+    """
+    new = not planned.out.exists()
     store.prepare(planned.out, MODES[args.readable_by or "me"])
     if args.readable_by and (mode := planned.out.stat().st_mode & 0o777) != MODES[args.readable_by]:
         raise UserError(
@@ -81,7 +85,12 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
         manifest.write(planned, argv)
         if not planned.chosen and confirm.discard_other(planned):
             print("the confirmation of another configuration is no longer shown", file=sys.stderr)
-        return planned, submit(planned, args, argv)
+        try:
+            return planned, submit(planned, args, argv)
+        except UserError:
+            if new:
+                remove_unused(planned.out)
+            raise
 
 
 def check_plugins(planned: Plan) -> None:
@@ -116,8 +125,9 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     from bench import report  # imports pandas
 
     damaged = report.set_aside(planned)
-    for file in damaged:
-        print(f"{file} cannot be read: measured again", file=sys.stderr)
+    for p, file in damaged:
+        which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
+        print(f"{which} is measured again: {file} cannot be read", file=sys.stderr)
     if args.retry is None and not damaged:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
@@ -132,7 +142,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         if (p.folder / cells.CHANGED).exists():
             yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
         cells.retry(p.folder, args.retry or "failed")
-    changed = {p.folder for p in again} | {file.parent.parent for file in damaged}
+    changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
     look = plan.Looker(planned.out, planned.grid.evaluation)
     return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
 
@@ -350,9 +360,14 @@ def discard(submission: Submission, new: bool) -> None:
     """Remove a submission that was refused; the whole run folder if nothing else was ever in it."""
     with store.lock(submission.out):
         shutil.rmtree(submission.folder, ignore_errors=True)
-        others = any((submission.out / "submissions").iterdir()) or (submission.out / "cells").exists()
-        if new and not others:
-            shutil.rmtree(submission.out, ignore_errors=True)
+        if new:
+            remove_unused(submission.out)
+
+
+def remove_unused(out: Path) -> None:
+    """Remove a run folder, unless something was submitted or trained in it."""
+    if not (out / "cells").exists() and not any((out / "submissions").glob("*")):
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def cancel(out: Path) -> int:

@@ -36,6 +36,9 @@ def both(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         assert grid.main([*SMALL, *arguments, *look]) == 2
         said.append(capsys.readouterr().err.splitlines()[-1])
     assert said[0] == said[1]
+    assert "--out" not in arguments or not Path(arguments[arguments.index("--out") + 1]).exists(), (
+        "nothing was begun"
+    )
     return said[0]
 
 
@@ -93,7 +96,7 @@ def test_a_disk_that_is_too_small(
     said = both(["--out", str(tmp_path / "a" / "b")], capsys)
     assert "the files of this run take " in said
     assert "and 10 kB are free there" in said
-    assert asked == [tmp_path / "a" / "b"] * 2
+    assert asked == [tmp_path / "a" / "b", tmp_path / "a"], "the nearest folder that is there"
     made = plan.make(parse(SMALL).grid, tmp_path / "c" / "d")
     with pytest.raises(UserError, match="10 kB are free"):
         checks.check_disk([made.cells], made.grid, made.out)

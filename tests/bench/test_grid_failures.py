@@ -173,7 +173,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
     weights = written(out, "ema.safetensors")
     for broken in ("[]", "{}", '{"settings"'):
         result.write_text(broken)
-        assert f"{result} cannot be read: measured again" in again()
+        assert f"is measured again: {result} cannot be read" in again()
     for gone in (True, False):
         picture.unlink() if gone else picture.write_bytes(b"noise")
         result.unlink()

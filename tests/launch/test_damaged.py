@@ -91,7 +91,7 @@ def damaged(out: Path, pattern: str, damage: Damage) -> Path:
     [
         (noise, "cells/*/config.json", "is run again: {file} cannot be read"),
         (empty, "cells/*/status.json", "is run again: {file} cannot be read"),
-        (cut, "cells/*/*/result.json", "{file} cannot be read: measured again"),
+        (cut, "cells/*/*/result.json", "is measured again: {file} cannot be read"),
     ],
 )
 def test_a_finished_cell(

@@ -97,7 +97,7 @@ def test_what_a_bare_table_lacks(tmp_path: Path, name: str, why: str) -> None:
 def test_one_formulation_is_compared_with_nothing(tmp_path: Path) -> None:
     about = folder(tmp_path, FEW[:1], seeds=1)
     found, reasons = plots.draw(about, ranked(about))
-    assert [d.name for d in found] == ["plane", "steps", "ranks", "curves", "samples"]
+    assert [d.name for d in found] == ["plane", "steps", "curves", "samples"]
     assert reasons["levels"] == reasons["budget"] == "with one formulation there is nothing to compare"
 
 

@@ -227,8 +227,6 @@ def minutes_of(args: argparse.Namespace) -> float | None:
         raise UserError(f"--minutes {args.minutes:g}: must be a number greater than 0")
     if args.executor == "slurm":
         raise UserError("--minutes is for --executor local, as a queue keeps its own time: choose --seeds")
-    if args.confirm is not None:
-        raise UserError("--minutes does nothing beside --confirm: leave one of them out")
     return float(args.minutes)
 
 

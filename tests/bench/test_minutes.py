@@ -117,6 +117,8 @@ def test_minutes_are_the_default_of_quick_alone() -> None:
         None,
     )
     assert parse(["--executor", "slurm"]).minutes is None
+    found = parse(["--minutes", "3", "--confirm", "2"])
+    assert (found.minutes, found.confirm) == (3, 2), "the seeds of the grid come first, for so long"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,6 @@ def test_minutes_are_the_default_of_quick_alone() -> None:
         (["--minutes", "0"], "greater than 0"),
         (["--minutes", "nan"], "greater than 0"),
         (["--minutes", "4", "--executor", "slurm"], "choose --seeds"),
-        (["--minutes", "4", "--confirm", "2"], "nothing beside --confirm"),
     ],
 )
 def test_mistakes(argv: list[str], words: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.out.suffix.lower() != ".png" or not args.out.absolute().parent.is_dir():
         raise UserError(f"--out {args.out}: name a .png file in a folder that is there")
     chosen = choose(trained(args.run), args.formulation, args.dataset, args.cell)
-    images = draw(chosen, args.caption, setting, args.weights, args.n, args.seed)
+    images = draw(chosen, args.caption, setting, args.weights, partial(noise, args.n, args.seed))
     write(images, args.out)
     cell = chosen.cell
     print(
@@ -124,10 +125,24 @@ def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str |
     return first[0]
 
 
+def noise(count: int, seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Noise ``[count, C, H, W]`` to start from; the first are the same however many there are."""
+    import torch
+
+    from bench.seeds import seed_for
+
+    generator = torch.Generator().manual_seed(seed_for("draw", seed))
+    return torch.randn((count, *shape), generator=generator)
+
+
 def draw(
-    chosen: Trained, caption: str, setting: Setting, weights: Weights, count: int, seed: int
+    chosen: Trained,
+    caption: str,
+    setting: Setting,
+    weights: Weights,
+    noise: Callable[[tuple[int, int, int]], torch.Tensor],
 ) -> torch.Tensor:
-    """Pictures of a caption, uint8 ``[count, C, H, W]``.
+    """Pictures of a caption, uint8 ``[n, C, H, W]``, from ``noise`` of the given ``(C, H, W)``, ``[n, C, H, W]``.
 
     Raises :class:`UserError` for words that the text encoder does not know, and for data, an encoder or a formulation that
     have changed since the cell was trained.
@@ -141,7 +156,6 @@ def draw(
     from bench.models.flat import Flat
     from bench.models.mmdit import MMDiT
     from bench.models.shape import Shape
-    from bench.seeds import seed_for
     from bench.setup import load_text_encoder
 
     cell, device = chosen.cell, pick_device("auto")
@@ -163,8 +177,9 @@ def draw(
         if then != now:
             raise UserError(f"the {what} has changed since {chosen.folder} was trained ({then}, now {now})")
     # padding that no caption uses was cut off, so the longest one decides how many tokens the network has seen
-    longest = max(data.train.captions, key=lambda c: (len(c.split()), c))
-    captions = text.encode(encoder, [caption, longest], device)
+    texts = data.train.texts() + data.validation.texts()
+    longest = max(texts, key=lambda c: len(c.split())), max(texts, key=len)
+    captions = text.encode(encoder, [caption, *longest], device)
     _, length, width = captions.tokens.shape
     model_width, heads = cell.model.sizes
     channels, side = data.train.images.shape[1], cell.images.resolution
@@ -172,11 +187,10 @@ def draw(
     model = MMDiT(Shape(cell.model.depth, model_width, heads, cell.model.patch, side, *sizes), 1).to(device)
     flat = Flat(model)
     matrix = flat.row(store.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].to(device)
-    generator = torch.Generator().manual_seed(seed_for("draw", seed))
-    noise = torch.randn((count, channels, side, side), generator=generator)
-    rows = captions.rows([caption] * count)
+    start = noise((channels, side, side))
+    rows = captions.rows([caption] * len(start))
     parts = generate(
-        model, flat, matrix, [formulation], captions, rows, noise, setting, cell.training.precision
+        model, flat, matrix, [formulation], captions, rows, start, setting, cell.training.precision
     )
     return torch.cat([data.denormalize(part.images).cpu() for part in parts], dim=1)[0]
 

@@ -68,11 +68,16 @@ def cell() -> Cell:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers run in this process, where a test can reach into them; their supervisors and the command are as usual."""
+    """Workers run in this process."""
+    run_here(monkeypatch)
+
+
+def run_here(patch: pytest.MonkeyPatch) -> None:
+    """Let workers run in this process, where a test can reach into them; supervisors and the command are as usual."""
 
     def attempt(self: Supervisor, alone: bool) -> int:
         usual = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)}
-        monkeypatch.setattr(worker, "STARTED", time.perf_counter())
+        patch.setattr(worker, "STARTED", time.perf_counter())
         argv = [str(self.submission.folder), str(self.index), self.token, *["--alone"] * alone]
         try:
             with (
@@ -93,9 +98,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         watch()
         return self.endings
 
-    monkeypatch.setattr(os, "getppid", os.getpid)  # a worker looks whether its supervisor lives
-    monkeypatch.setattr(Supervisor, "attempt", attempt)
-    monkeypatch.setattr(Pool, "run", run)
+    patch.setattr(os, "getppid", os.getpid)  # a worker looks whether its supervisor lives
+    patch.setattr(Supervisor, "attempt", attempt)
+    patch.setattr(Pool, "run", run)
 
 
 @pytest.fixture

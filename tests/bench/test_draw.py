@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench import draw
+from bench import draw, grid
+from bench import pictures as kept
+from bench.cli import parse
+from bench.data import load
+from bench.generate import start_noise
+from bench.settings import Setting
+from bench.setup import choose
 
-from .runs import SMALL, run
+from .conftest import run_here
+from .runs import SMALL
 
 CAPTION = "a photo of the digit seven"
+
+
+SIZES = (
+    "--steps 4 --warmup 1 --validations 1 --resolution 8 --compile off --settings 2:2.5 --datasets digits shapes"
+    " --seeds 2 --samples 8"
+)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two formulations, two seeds, two datasets."""
     out = tmp_path_factory.mktemp("draw") / "run"
-    sizes = [
-        "--steps",
-        "2",
-        "--validations",
-        "1",
-        "--resolution",
-        "8",
-        "--compile",
-        "off",
-        "--settings",
-        "1:1",
-    ]
-    done = run([*SMALL, *sizes, "--datasets", "digits", "shapes", "--seeds", "2", "--out", str(out)])
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        run_here(patch)
+        assert grid.main([*SMALL, *SIZES.split(), "--out", str(out)]) == 0
     return out
 
 
@@ -67,7 +70,27 @@ def test_it_draws_and_repeats(trained: Path, tmp_path: Path, capsys: pytest.Capt
     assert np.array_equal(one, first[:, :128]), "a picture does not depend on how many are drawn"
 
 
-@pytest.mark.parametrize("option", [("--cfg", "1"), ("--solver", "ddim"), ("--grid", "clock")])
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_it_draws_what_the_run_has_drawn(trained: Path, weights: Any) -> None:
+    """From the run's own noise for its caption: one picture alone, where the run drew a pack's together."""
+    made = parse([*SMALL, *SIZES.split()]).grid
+    cell = draw.choose(draw.trained(trained), "eps/linear", "digits", None)
+    (file,) = cell.folder.glob(f"images-*/{weights}-2-2.5.safetensors")
+    there = kept.read(file).images
+    images = made.images
+    data = load("digits", resolution=8, train=images.train, validation=images.validation)
+    noise = start_noise("digits", len(there), (1, 8, 8))
+    captions = choose(data, made.evaluation)
+    for i in (0, 7):
+        (again,) = draw.draw(cell, captions[i], Setting(2, 2.5), weights, lambda _, i=i: noise[i : i + 1])
+        # products of other sizes may be rounded otherwise
+        assert np.abs(again.numpy().astype(int) - there[i].numpy()).max() <= 1
+    assert there[0].float().std() > 10
+
+
+@pytest.mark.parametrize(
+    "option", [("--cfg", "1"), ("--solver", "ddim"), ("--grid", "clock"), ("--weights", "raw")]
+)
 def test_every_option_counts(trained: Path, tmp_path: Path, option: tuple[str, str]) -> None:
     usual = pictures(trained, tmp_path / "a.png", "--n", "2")
     assert not np.array_equal(usual, pictures(trained, tmp_path / "b.png", "--n", "2", *option))

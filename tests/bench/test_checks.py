@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import cgroup, grid, plan, sense
+from bench import cgroup, estimate, grid, plan, sense
 from bench.cli import parse
 from bench.config import Evaluation, Grid, Images, Training
 from bench.launch import checks
@@ -21,6 +21,9 @@ from samplers.errors import UserError
 from .runs import SMALL
 
 ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-nobody", "inception:nowhere", "clip:..//x y"]
+
+
+ASK = estimate.ask
 
 
 @pytest.fixture(autouse=True)
@@ -112,10 +115,11 @@ def test_too_little_memory(
     assert "--pack 3: a training step with --batch" in both([*out, "--pack", "3"], capsys)
 
 
+@pytest.mark.usefixtures("here")
 def test_no_gpu_where_one_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
+    monkeypatch.setattr("bench.estimate.ask", ASK)
     import torch
 
     if torch.cuda.is_available():

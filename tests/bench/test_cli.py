@@ -61,6 +61,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("argv", "words"), MISTAKES, ids=[" ".join(argv) for argv, _ in MISTAKES])
 def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
@@ -74,6 +75,7 @@ def test_mistakes(argv: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("here")
 def test_compiling_without_a_compiler_is_refused_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from bench import grid
 
-from .runs import OFTEN, SMALL, ended, metrics, run, start, stopped, wait_for
+from .runs import OFTEN, SMALL, metrics, start, stopped, wait_for
 
-LONG = [*SMALL, *OFTEN, "--steps", "300"]
+LONG = [*SMALL, *OFTEN, "--steps", "200"]
 ENDLESS = [*SMALL, *OFTEN, "--steps", "1000000", "--compile", "off"]
 
 
@@ -36,10 +36,12 @@ def state(out: Path) -> dict[str, object]:
     return found
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("here")
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Ctrl-C, then SIGTERM; what comes out is what an uninterrupted run leaves, bit for bit."""
     out, whole, step = tmp_path / "run", tmp_path / "whole", 0
-    uninterrupted = start([*LONG, "--out", str(whole)])
     for number in (signal.SIGINT, signal.SIGTERM):
         process = start([*LONG, "--out", str(out)])
         wait_for(process, beyond(out, step))
@@ -53,14 +55,13 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
         assert f"stopped after step {steps(out)[0]}" in done.stderr
         assert steps(out)[0] > step
         step = steps(out)[0]
-    done = run([*LONG, "--out", str(out)])
-    assert done.returncode == 0, done.stderr
-    assert f"continuing at step {step}" in done.stderr
+    assert grid.main([*LONG, "--out", str(out)]) == 0
+    assert f"continuing at step {step}" in capsys.readouterr().err
     assert not list(out.glob("cells/*/checkpoint-*"))
     beat = max(out.glob("submissions/*/beat-0000.json"), key=lambda p: p.stat().st_mtime_ns)
-    assert json.loads(beat.read_text())["resumed"] == pytest.approx(step / 300), "what it did not do itself"
+    assert json.loads(beat.read_text())["resumed"] == pytest.approx(step / 200), "what it did not do itself"
 
-    assert ended(uninterrupted).returncode == 0
+    assert grid.main([*LONG, "--out", str(whole)]) == 0
     same = [
         path.relative_to(whole)
         for pattern in ("cells/*/*.safetensors", "cells/*/*/*.safetensors", "yardsticks/*/*")
@@ -85,6 +86,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert stopped(process, signal.SIGTERM).returncode == 130
 
 
+@pytest.mark.long
 def test_a_second_command_does_not_work_double(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert grid.main([*ENDLESS, "--out", str(busy)]) == 0
     assert "nothing to submit: 2 running" in capsys.readouterr().err
@@ -92,6 +94,7 @@ def test_a_second_command_does_not_work_double(busy: Path, capsys: pytest.Captur
     assert state(busy)["state"] == "running"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("here")
 def test_another_grid_is_run_beside_it(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert grid.main([*SMALL, "--formulations", "v/cos", "--out", str(busy)]) == 0

@@ -20,37 +20,41 @@ def late(s: float = 2.0) -> Formulation:
 """
 
 
-def test_a_plugin_joins_and_an_edited_plugin_is_refused(tmp_path: Path) -> None:
+FAILS = """
+
+@register("my/fails")
+def fails() -> Formulation:
+    def weight(at):
+        return [][0] if at.t.shape == (12, 8) else at.t
+
+    return Formulation(path=lambda t: (1 - t, t), target=lambda at: (at.da, at.db), weight=weight)
+"""
+"""Its check passes, and then it raises at the 12 steps of 8 images."""
+
+
+def test_a_plugin_joins_fails_its_own_cells_alone_and_is_refused_when_edited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file, out = tmp_path / "mine.py", tmp_path / "run"
-    file.write_text(PLUGIN)
-    command = [*SMALL, "--plugin", str(file), "--formulations", "rf", "my/late(1.5)", "--out", str(out)]
-    done = run(command)
-    assert done.returncode == 0, done.stderr
-    assert "my/late(1.50)" in done.stdout
-    (copy,) = out.glob("code/*/plugins/*")
-    assert copy.read_text() == PLUGIN
-    code = json.loads((cell_of(out, "my/late(1.50)") / "status.json").read_text())["training"]["code"]
-    assert code == copy.parents[1].name
-
-    file.write_text(PLUGIN.replace("at.t ** s", "at.t ** (s + 1)"))
-    again = run(command)
-    assert again.returncode == 2
-    assert "'my/late(1.50)' has changed since" in again.stderr
-
-
-def test_a_plugin_that_fails_only_where_it_trains_fails_its_cell_alone(tmp_path: Path) -> None:
-    """Its check passes, and then it raises at the 12 steps of 8 images."""
-    file, out = tmp_path / "mine.py", tmp_path / "run"
-    weight = "[][0] if at.t.shape == (12, 8) else at.t ** s"
-    file.write_text(PLUGIN.replace("at.t ** s", weight))
-    command = [*SMALL, "--plugin", str(file), "--formulations", "rf", "my/late", "--out", str(out)]
+    file.write_text(PLUGIN + FAILS)
+    names = ["rf", "my/late(1.5)", "my/fails"]
+    command = [*SMALL, "--plugin", str(file), "--formulations", *names, "--out", str(out)]
     done = run(command)
     assert done.returncode == 1
     failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
-    assert failed == ["failed: my/late(2.00) on shapes, seed 0: IndexError: list index out of range"]
-    assert "mine.py" in (cell_of(out, "my/late(2.00)") / "error.txt").read_text()
+    assert failed == ["failed: my/fails on shapes, seed 0: IndexError: list index out of range"]
+    assert "mine.py" in (cell_of(out, "my/fails") / "error.txt").read_text()
     assert "Traceback" not in done.stderr
     assert "rf " in done.stdout
+    assert "my/late(1.50)" in done.stdout
+    (copy,) = out.glob("code/*/plugins/*")
+    assert copy.read_text() == PLUGIN + FAILS
+    code = json.loads((cell_of(out, "my/late(1.50)") / "status.json").read_text())["training"]["code"]
+    assert code == copy.parents[1].name
+
+    file.write_text((PLUGIN + FAILS).replace("at.t ** s", "at.t ** (s + 1)"))
+    assert grid.main(command) == 2
+    assert "'my/late(1.50)' has changed since" in capsys.readouterr().err
 
 
 BROKEN = [

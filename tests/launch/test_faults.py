@@ -59,6 +59,7 @@ def test_15_a_cell_that_raises_one_that_diverges_and_one_that_runs_out_of_memory
     faults(15, what, sees, note=f"the fourth is done; {took:.0f} s in all")
 
 
+@pytest.mark.long
 def test_17_clocks_jump(
     here: Path,
     held: Callable[[Path], subprocess.Popen[str]],
@@ -130,6 +131,7 @@ def test_18_a_plugin_is_edited_between_interruption_and_going_on(
     faults(18, "a plugin is edited between interruption and going on", sees, noticed)
 
 
+@pytest.mark.long
 def test_the_command_is_killed_and_its_worker_saves(
     here: Path,
     held: Callable[[Path], subprocess.Popen[str]],

@@ -75,6 +75,7 @@ def test_13_the_disk_is_full_while_results_are_written(
         assert told(out) == whole
 
 
+@pytest.mark.long
 def test_16_the_folder_becomes_read_only_in_mid_run(
     here: Path,
     held: Callable[[Path], subprocess.Popen[str]],

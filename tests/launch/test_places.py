@@ -84,20 +84,12 @@ def test_where_all_can_be_written_nothing_is_said(home: Path) -> None:
     assert chosen == {"TORCHINDUCTOR_CACHE_DIR": f"{home}/.cache/flowbench/inductor"}
 
 
-def trains(name: str, home: Path) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("name", SAID)
+def test_a_grid_runs_without(name: str, home: Path) -> None:
+    """Without a home as on compute nodes and in containers; the user has no name either."""
     done = users.run(ME, [*TINY, str(home / "run")], home, name != "/dev/shm", **without(name))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(SAID[name]) == 1
     assert "rf" in done.stdout
     assert "failed" not in done.stderr
-
-
-def test_a_grid_runs_without_a_home(home: Path) -> None:
-    """As on compute nodes and in containers; the user has no name either."""
-    trains("HOME", home)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", [name for name in SAID if name != "HOME"])
-def test_a_grid_runs_without(name: str, home: Path) -> None:
-    trains(name, home)

@@ -33,20 +33,17 @@ def test_intervals_of_the_worst_formulation_hold_at_three_seeds(case: Case) -> N
     assert hits.mean() <= 0.995
 
 
-@pytest.mark.long
 def test_main_effects_hold() -> None:
     (case,) = (c for c in cases() if c.interval == "main effect" and c.formulations == 6)
     assert 0.92 <= case.hits(np.random.default_rng(0), 3, 400).mean() <= 0.98
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("spread", [0.5, 1.0, 2.0])
 def test_positions_hold(spread: float) -> None:
     (case,) = (c for c in cases() if (c.interval, c.formulations, c.spread) == ("position", 6, spread))
     assert case.hits(np.random.default_rng(0), 3, 60).mean(axis=0) @ [1 / 6, 5 / 6] >= 0.92
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_win_rates_hold_in_95_percent_or_more(spread: float) -> None:
     (case,) = (c for c in cases() if (c.interval, c.spread) == ("win rate", spread))

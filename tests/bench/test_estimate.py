@@ -160,14 +160,25 @@ def test_every_worker_has_to_start(tmp_path: Path) -> None:
     assert four.device_hours == pytest.approx(4 * one.device_hours, rel=1e-3)
 
 
+def several(folder: Path) -> list[Planned]:
+    """Two cells of one graph, one of another seed, and one of another size."""
+    larger = replace(TINY, model=replace(TINY.model, depth=2))
+    two = [planned(folder, 0, name=name) for name in ("rf", "v/cos")]
+    return [*two, planned(folder, 1), planned(folder, 0, grid=larger)]
+
+
+def test_another_seed_has_its_own_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"members": 2, "training": 1e8, "evaluation": 1e8}
+    told = {"device": "abacus", "rates": [one], "extraction": None, "encoding": None}
+    monkeypatch.setattr(module, "ask", lambda *given: told)
+    cells = several(tmp_path)[:3]
+    found = estimate(cells, [cells], TINY, "local", "cpu")
+    assert found.how.startswith("from steps of 2 cells in one graph timed on abacus")
+
+
 def test_steps_are_timed_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    larger = replace(TINY, model=replace(TINY.model, depth=2))
-    cells = [planned(tmp_path, 0, name=name) for name in ("rf", "v/cos")] + [planned(tmp_path, 1)]
-    found = estimate(cells, [cells], TINY, "local", "cpu")
-    assert found.how.startswith("from steps of 2 cells in one graph timed on "), "another seed has its own"
-    assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 1
-    cells.append(planned(tmp_path, 0, grid=larger))
+    cells = several(tmp_path)
     found = estimate(cells, [cells], TINY, "local", "cpu")
     assert found.how.startswith("from steps of 2 cells in one graph of each of 2 sizes timed on ")
     assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 2

@@ -45,12 +45,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, aga
     if args.execution.executor == "slurm":
         slurm.check(args.slurm, args.execution.device)
     new = not planned.out.exists()
-    try:
-        planned, submission = hand_out(planned, args, argv)
-    except UserError:
-        if new and not (planned.out / "submissions").exists():
-            shutil.rmtree(planned.out, ignore_errors=True)  # it was made for nothing
-        raise
+    planned, submission = hand_out(planned, args, argv)
     if submission is None:
         return follow_others(planned, args, argv)
     stages.started_up()

@@ -155,7 +155,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
     assert grid.main(command) == 0
     before = pd.read_parquet(out / "results.parquet")
     cell = next((out / "cells").iterdir())
-    (yardsticks,) = (out / "yardsticks").glob("*/*")
+    (yardsticks,) = (out / "yardsticks").glob("*/*.json")
     (result,) = cell.glob("*/result.json")
     picture = next(cell.glob("images-*/*"))
 

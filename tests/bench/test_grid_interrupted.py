@@ -67,7 +67,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
         for pattern in ("cells/*/*.safetensors", "cells/*/*/*.safetensors", "yardsticks/*/*")
         for path in whole.glob(pattern)
     ]
-    assert len(same) == 2 * (2 + 4 + 1) + 1
+    assert len(same) == 2 * (2 + 4 + 1) + 2
     assert all((out / path).read_bytes() == (whole / path).read_bytes() for path in same)
     for cell in whole.glob("cells/*"):
         assert metrics(out / "cells" / cell.name) == metrics(cell)

@@ -8,8 +8,9 @@ that the next look reads those that changed. A folder that cannot be written is 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +32,13 @@ RESULTS = "results.parquet"
 VERSION = 4
 """Of the table and of what is kept beside it; another is made anew."""
 KEPT = b"flowbench"
+LOSSES = ("val_loss", "untrained_loss", "best_step")
+"""What a cell's status says of its training."""
+FIRST = (
+    "formulation", "dataset", "seed", "phase", "cell", "recipe", "parameters", "train_flops", "base", "sampler", "status",
+    *LOSSES,
+)  # fmt: skip
+"""Columns that come first."""
 Stamp = list[int]
 """Times and sizes of a cell's status and of its measurements; zeros for what is not there."""
 
@@ -62,10 +70,19 @@ def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
         again = {cell.id for _, cell in changed}
         frame = pd.concat([before[~before["cell"].isin(again)], frame], ignore_index=True)
     if not frame.empty:
+        frame = _in_order(frame, list(dict.fromkeys(cell.id for m in manifests for cell in m.cells)))
         with suppress(OSError):  # somebody else's folder
             _write(frame, folder / RESULTS, {"version": VERSION, "plans": plans, "stamps": stamps})
     frame.attrs["damaged"] = damaged
     return frame
+
+
+def _in_order(frame: pd.DataFrame, planned: Sequence[str]) -> pd.DataFrame:
+    """Rows as planned, and columns in one order: the table tells nothing of what was collected before."""
+    rank = {cell: i for i, cell in enumerate(planned)}
+    first = [name for name in FIRST if name in frame]
+    rows = frame.sort_values("cell", key=lambda cells: cells.map(rank), kind="stable", ignore_index=True)
+    return rows[[*first, *sorted(set(frame) - set(first))]]
 
 
 class Damaged(ValueError):
@@ -80,14 +97,10 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
     if status.get("state") == "diverged":
         return _empty(m, cell, "diverged")
     if result.exists() and result.with_name("per_sample.safetensors").exists():
-        common = _common(m, cell) | {
-            "status": "done",
-            "val_loss": status.get("val_loss"),
-            "untrained_loss": status.get("untrained_loss"),
-            "best_step": status.get("best_step"),
-        }
-        if not all(_is_number(common[name]) for name in ("val_loss", "untrained_loss", "best_step")):
+        about = {name: status.get(name) for name in LOSSES}
+        if not all(map(_is_number, about.values())):
             raise Damaged(f"{home / 'status.json'} has no number where one should be")
+        common = _common(m, cell) | {"status": "done"} | _numbers(about)
         return [common | values for values in _measured(result)]
     here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation
     return _empty(m, cell, "failed" if status.get("error") and here else "pending")
@@ -106,9 +119,19 @@ def _measured(result: Path) -> list[dict[str, Any]]:
         raise Damaged(f"{result} has no number where one should be")
     told = {name: str(value) for name, value in names.items()}
     try:
-        return [v | asdict(ControlSetting(**{name: v[name] for name in CONTROL})) | told for v in found]
+        return [
+            _numbers({name: value for name, value in v.items() if name not in CONTROL})
+            | asdict(ControlSetting(**{name: v[name] for name in CONTROL}))
+            | told
+            for v in found
+        ]
     except (UserError, TypeError, ValueError):
         raise Damaged(f"{result} names an unknown sampler setting") from None
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """The same type whether or not some cells have no number."""
+    return {name: math.nan if value is None else float(value) for name, value in found.items()}
 
 
 def _is_number(value: Any) -> bool:
@@ -133,7 +156,8 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
 
 
 def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
-    common = _common(m, cell) | {"status": status, "val_loss": None, "clip": None, "fid": None, "kid": None}
+    nothing = dict.fromkeys((*LOSSES, "clip", "fid", "kid"), math.nan)
+    common = _common(m, cell) | {"status": status} | nothing
     return [common | asdict(setting) for setting in m.settings]
 
 

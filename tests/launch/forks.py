@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from bench.launch.submission import Submission
 
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree")
 """Audited events that change files; a worker that is killed before each of them has died everywhere that matters."""
+
+HALF = 400
+"""Bytes of a file after which a worker that is to be killed in the middle of writing is."""
 
 
 @dataclass
@@ -45,7 +49,8 @@ class Forks:
         die: int | None = None,
         at: str = "",
     ) -> tuple[int, int]:
-        """A worker of a share, killed before its change number ``die`` to files that are named like ``at``."""
+        """A worker of a share, killed before its change number ``die`` to files that are named like ``at``; if that is
+        negative, in the middle of the next file that it writes after it."""
         asked = {
             "argv": [str(submission.folder), str(index), token, *options],
             "log": str(submission.log_file(index)),
@@ -120,8 +125,11 @@ def become(asked: dict[str, Any], counter: int) -> None:
             return
         seen += 1
         os.write(counter, b".")
-        if seen == asked["die"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if asked["die"] and seen == abs(asked["die"]):
+            if asked["die"] > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # files end here, and so does who writes more
+            resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     sys.addaudithook(hook)
     code = 1

@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from bench import store, sweep
+import pandas as pd
+import pytest
+
+from bench import grid, store, sweep
+
+from .conftest import Ends
+from .forks import told
+
+COMMAND = [
+    "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "32", "--datasets", "shapes",
+    "--validation-images", "16", "--steps", "4", "--batch", "8", "--validations", "2", "--validation-batch", "16",
+    "--settings", "2:1", "--weights", "ema", "--samples", "4", "--device", "cpu", "--compile", "off", "--pack", "2",
+    "--checkpoint", "1e-9",
+]  # fmt: skip
+STAGES = (
+    "metrics.jsonl", "checkpoint-", "ema.safetensors", "status.json", "images-", "per_sample", "result.json", "lease.json",
+)  # fmt: skip
+"""Files that are written while a worker trains, checkpoints, stores, generates and measures."""
+
+
+def everything(out: Path) -> dict[str, Any]:
+    """Every file of a run folder by its name, with what it holds but times; of submissions only which files they have."""
+    found = told(out)
+    for file in sorted(path for path in out.rglob("*") if path.is_file()):
+        name = file.relative_to(out).as_posix()
+        place = name.partition("/")[0]
+        if place == "submissions":
+            if file.name != "closed":
+                found["submissions/" + "/".join(file.relative_to(out).parts[2:])] = "there"
+        elif name == "results.parquet":
+            table = pd.read_parquet(file)
+            found[name] = table[[column for column in table if "seconds" not in column]].to_csv(index=False)
+        elif name == "grid.json":
+            found[name] = store.read_object(file) | {"command": None}
+        elif file.name in ("timings.json", "log.txt"):
+            found[name] = "there"
+        elif place != "cells":
+            found[name] = file.read_bytes()
+    return found
+
+
+@pytest.fixture
+def whole(forked: Ends, tmp_path: Path) -> dict[str, Any]:
+    assert grid.main([*COMMAND, "--out", str(tmp_path / "undisturbed")]) == 0
+    return everything(tmp_path / "undisturbed")
+
+
+def kills(seed: int, count: int, out: Path, forked: Ends) -> int:
+    """Commands one after the other, whose workers are killed somewhere; returns how many were."""
+    rng, killed = random.Random(seed), 0
+    for _ in range(count):
+        forked.append((rng.choice((1, -1)) * rng.randint(1, 4), rng.choice(STAGES)))
+        killed += grid.main([*COMMAND, "--out", str(out)])
+        forked.clear()
+    return killed
+
+
+def test_nothing_is_left_after_kills(forked: Ends, whole: dict[str, Any], tmp_path: Path) -> None:
+    assert kills(0, 3, tmp_path / "run", forked) == 3
+    assert grid.main([*COMMAND, "--out", str(tmp_path / "run")]) == 0
+    assert everything(tmp_path / "run") == whole
+
+
+@pytest.mark.long
+def test_nothing_is_left_after_many_kills(forked: Ends, whole: dict[str, Any], tmp_path: Path) -> None:
+    total = 0
+    for seed in range(1, 9):
+        out = tmp_path / f"run-{seed}"
+        total += kills(seed, 4, out, forked)
+        assert grid.main([*COMMAND, "--out", str(out)]) == 0
+        assert everything(out) == whole, seed
+    assert total >= 20
 
 
 def test_a_writer_that_is_killed_in_the_middle_is_swept_away(tmp_path: Path) -> None:

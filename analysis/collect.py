@@ -29,7 +29,7 @@ else:
     pd = lazy("pandas")
 
 RESULTS = "results.parquet"
-VERSION = 4
+VERSION = 5
 """Of the table and of what is kept beside it; another is made anew."""
 KEPT = b"flowbench"
 LOSSES = ("val_loss", "untrained_loss", "best_step")
@@ -82,7 +82,7 @@ def _in_order(frame: pd.DataFrame, planned: Sequence[str]) -> pd.DataFrame:
     rank = {cell: i for i, cell in enumerate(planned)}
     first = [name for name in FIRST if name in frame]
     rows = frame.sort_values("cell", key=lambda cells: cells.map(rank), kind="stable", ignore_index=True)
-    return rows[[*first, *sorted(set(frame) - set(first))]]
+    return rows[[*first, *sorted(map(str, frame.columns.difference(first)))]]
 
 
 class Damaged(ValueError):

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.lines import Line2D
@@ -116,6 +116,7 @@ def test_families(name: str, family: str, known: str | None) -> None:
     assert (colours.family(name), colours.known(name)) == (family, known)
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=30))
 def test_any_name_has_a_look(name: str) -> None:
     colour, marker, line = look(name)

@@ -14,6 +14,7 @@ from analysis.plots.__main__ import main
 from .plotted import FEW, folder
 
 FAST = ["--only", "ranks", "--format", "svg"]
+PLANE = ["--only", "plane", "--format", "svg"]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_a_table_has_its_figures_beside_it(tmp_path: Path) -> None:
     file.write_text(
         "formulation,dataset,weights,steps,cfg,clip,fid\nrf,x,ema,25,5,30,10\nv/cos,x,ema,25,5,31,11\n"
     )
-    assert main([str(file), *FAST]) == 0
-    assert [p.name for p in (tmp_path / "plots").iterdir()] == ["ranks.svg"]
+    assert main([str(file), *PLANE]) == 0
+    assert [p.name for p in (tmp_path / "plots").iterdir()] == ["plane.svg"]
 
 
 def test_again_the_same_bytes_in_another_process(run: Path, tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_nothing_can_be_drawn(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_mixed_recipes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     about = folder(tmp_path, FEW[:2], seeds=1, pictures=0, sizes=((2, 500), (4, 500)))
     assert "--where model.depth=2" in error(capsys, about.path, *FAST)
-    assert main([str(about.path), *FAST, "--where", "model.depth=2"]) == 0
+    assert main([str(about.path), *PLANE, "--where", "model.depth=2"]) == 0
 
 
 def test_a_figure_is_never_half_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,10 @@ def test_the_same_figure_has_the_same_bytes(few: Run, drawn: dict[str, Drawn]) -
     """Drawn again, rendered again, and whatever was rendered in between."""
     for again in plots.draw(few, ranked(few))[0]:
         first = style.render(drawn[again.name], "svg")
-        style.render(drawn[again.name], "png")
-        assert first == style.render(drawn[again.name], "svg") == style.render(again, "svg")
+        assert first == style.render(again, "svg")
         if again.name in ("plane", "samples"):
             assert style.render(again, "png") == style.render(drawn[again.name], "png")
+            assert first == style.render(drawn[again.name], "svg")
 
 
 def test_the_users_settings_do_not_matter(few: Run, drawn: dict[str, Drawn]) -> None:

@@ -42,7 +42,10 @@ FOLDERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+LONG = {"odd": (pytest.mark.long,)}
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=LONG.get(n, ())) for n in FOLDERS])
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Drawn]:
     about = folder(tmp_path_factory.mktemp(request.param), **FOLDERS[request.param])
     return plots.draw(about, ranked(about))[0]

@@ -160,6 +160,7 @@ def test_the_page_tells_no_paths_of_the_machine(tmp_path: Path, no_figures: None
     assert not re.search(r"(?<![\w.=<])/(?:tmp|home|root|var)/", re.sub(r"data:image[^\"]*", "", text))
 
 
+@pytest.mark.long
 def test_sixty_one_formulations_with_pictures_stay_below_five_megabytes(tmp_path: Path) -> None:
     names = tuple(f"rf/mode({i / 10:.2f})" for i in range(61))
     text = text_of(folder(tmp_path, names, weights=("ema", "raw"), pictures=16, seeds=2))

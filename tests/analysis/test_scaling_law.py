@@ -55,7 +55,7 @@ def best_of_many_starts(x: Array, logs: Array, x0: float) -> float:
     return min(costs)
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(
     st.integers(0, 10**6),
     st.integers(4, 12),

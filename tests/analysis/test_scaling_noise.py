@@ -83,6 +83,7 @@ def test_noise_that_is_zero_draws_the_means() -> None:
     assert found.draws == pytest.approx(np.tile(np.arange(4.0), (10, 1)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("decades", "share"), [(2.0, 0.0), (2.5, 0.5)])
 def test_the_interval_of_alpha_covers_the_truth_with_three_seeds(decades: float, share: float) -> None:
     """0.3 % noise between seeds, of which all runs of a seed share a part; a run for each of eight depths."""

@@ -126,7 +126,7 @@ def test_all_paths_start_where_they_are_told(name: str, grid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.123456789"]
+    "text", ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.1234568"]
 )
 def test_a_setting_is_its_key(text: str) -> None:
     assert parse(text).key == text
@@ -142,8 +142,8 @@ def test_every_field_of_a_setting_changes_its_key() -> None:
 
 
 def test_numbers_are_rounded_at_the_door() -> None:
-    assert parse("4:1.0000000001") == parse("4:1")
-    assert parse("4:1.00000001") != parse("4:1")
+    assert parse("4:1.00000001") == parse("4:1")
+    assert parse("4:1.000001") != parse("4:1")
 
 
 def test_evaluations_are_counted_once_for_all() -> None:

@@ -167,6 +167,7 @@ def test_holm_by_hand_and_with_a_pair_that_has_no_test() -> None:
     assert holm(np.array([0.01, np.nan, 0.4])) == pytest.approx([0.03, np.nan, 0.8], nan_ok=True)
 
 
+@pytest.mark.long
 def test_equal_formulations_disagree_with_the_paper_in_at_most_one_grid_of_twenty() -> None:
     rng, names, wrong = np.random.default_rng(1), list(paper.published().index[:6]), 0
     for _ in range(400):

@@ -27,6 +27,9 @@ CPU = torch.device("cpu")
 NEEDED = {"step": ("diffusers", "mmdit"), "metrics": ("torch_fidelity",)}
 """Packages of the extra 'speed' that a part compares with."""
 
+LONG = {part: (pytest.mark.long,) for part in ("grid", "members")}
+"""Parts that start processes by the dozen."""
+
 COMPARED = {"step", "members", "generate"}
 """Parts all of whose lines are ratios."""
 
@@ -36,7 +39,7 @@ def needs(*packages: str) -> None:
         pytest.importorskip(package, reason="the extra 'speed' is not installed")
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [pytest.param(part, marks=LONG.get(part, ())) for part in PARTS])
 def test_a_tiny_run_of_every_part(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     needs(*NEEDED.get(part, ()))
     file = tmp_path / "rows.json"

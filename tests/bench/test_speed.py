@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 NEEDED = {"step": ("diffusers", "mmdit"), "metrics": ("torch_fidelity",)}
 """Packages of the extra 'speed' that a part compares with."""
 
-LONG = {part: (pytest.mark.long,) for part in ("grid", "members")}
+LONG = dict.fromkeys(("grid", "members"), (pytest.mark.long,))
 """Parts that start processes by the dozen."""
 
 COMPARED = {"step", "members", "generate"}

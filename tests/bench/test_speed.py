@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 NEEDED = {"step": ("diffusers", "mmdit"), "metrics": ("torch_fidelity",)}
 """Packages of the extra 'speed' that a part compares with."""
 
-LONG = dict.fromkeys(("grid", "members"), (pytest.mark.long,))
-"""Parts that start processes by the dozen."""
+LONG = dict.fromkeys(("grid", "members", "work"), (pytest.mark.long,))
+"""Parts that start whole commands and many processes."""
 
 COMPARED = {"step", "members", "generate"}
 """Parts all of whose lines are ratios."""

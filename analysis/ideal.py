@@ -17,6 +17,22 @@ else:
     pd = lazy("pandas")
 
 FILE = "ideal.json"
+COLUMNS = ("dataset", "formulation", "steps", "solver", "grid", "fid")
+
+
+def left(run: Run) -> pd.DataFrame | None:
+    """The FID that each dataset, formulation and sampler setting leaves to a perfect network; None if the run folder has no
+    such file. Raises `UserError` if it cannot be read."""
+    file = run.path / FILE
+    try:
+        found = pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["left"])[list(COLUMNS)]
+        return found.astype({"steps": int, "fid": float})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{str(file)!r} cannot be read ({error}): run `python -m bench.ideal {run.path}` again"
+        ) from None
 
 
 def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -25,19 +41,15 @@ def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
 
     Raises `UserError` if the run folder has no such file, or one without 5 steps.
     """
-    file = run.path / FILE
+    found = left(run)
     make = f"run `python -m bench.ideal {run.path}` first"
-    try:
-        left = pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["left"])
-        few = left[(left["steps"] == FEW) & left["dataset"].isin(run.frame["dataset"])]
-        means = few.groupby("formulation")["fid"].mean()
-    except OSError:
-        raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--ideal: {str(file)!r} cannot be read ({error}): {make}") from None
+    if found is None:
+        raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}")
+    few = found[(found["steps"] == FEW) & found["dataset"].isin(run.frame["dataset"])]
+    means = few.groupby("formulation")["fid"].mean()
     if means.empty:
         raise UserError(
-            f"--ideal: {str(file)!r} has no setting of {FEW} steps: sample with 5 steps, and {make}"
+            f"--ideal: {str(run.path / FILE)!r} has no setting of {FEW} steps: sample with 5 steps, and {make}"
         )
     out = ranking.assign(ideal_5=ranking["formulation"].map(means))
     out.attrs.update(ranking.attrs)

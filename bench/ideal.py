@@ -130,8 +130,8 @@ def figure(found: Sequence[Left], file: Path) -> None:
     values = {name: tuple(round(r.fid, 6) for r in found if r.formulation == name) for name in names}
     shown = {fids: [n for n in names if values[n] == fids] for fids in dict.fromkeys(values.values())}
     with style.styled():
-        height = 1.9 * len(datasets) + style.legend_height(style.WIDE, len(shown))
-        made = style.figure(style.WIDE, height)
+        height = 1.9 * len(datasets) + style.legend_height(style.PAGE, len(shown))
+        made = style.figure(style.PAGE, height)
         panels = made.subplots(len(datasets), len(methods), squeeze=False, sharey="row")
         for row, dataset in zip(panels, datasets, strict=True):
             for panel, (solver, grid) in zip(row, methods, strict=True):

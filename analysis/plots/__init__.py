@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from samplers.errors import UserError, nearest
 
-from .style import FORMATS, Drawn
+from .style import FORMATS, PAGE, Drawn
 from .subject import Subject, Undrawable
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ FIGURES = {
 """The figures, and what they show; each is drawn by ``draw(Subject)`` in the module of its name."""
 
 
-def draw(run: Run, ranking: pd.DataFrame, only: Iterable[str] = ()) -> tuple[list[Drawn], dict[str, str]]:
+def draw(
+    run: Run, ranking: pd.DataFrame, only: Iterable[str] = (), width: float = PAGE
+) -> tuple[list[Drawn], dict[str, str]]:
     """The figures of a run that can be drawn, and why the others cannot.
 
-    ``ranking`` is that run's (`analysis.ranking.of_run`); ``only`` names some of `FIGURES`, all by default. Raises
-    `UserError` for an unknown name.
+    ``ranking`` is that run's (`analysis.ranking.of_run`); ``only`` names some of `FIGURES`, all by default; they are
+    ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an unknown name.
     """
     from .style import boxes, styled
 
@@ -44,7 +46,7 @@ def draw(run: Run, ranking: pd.DataFrame, only: Iterable[str] = ()) -> tuple[lis
     for name in names:
         if name not in FIGURES:
             raise UserError(f"there is no figure {name!r}; {nearest(name, FIGURES)}")
-    subject = Subject(run, ranking)
+    subject = Subject(run, ranking, width)
     drawn, why = [], {}
     with styled():
         for name in names:

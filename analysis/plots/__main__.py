@@ -12,6 +12,7 @@ from samplers.errors import UserError, nearest
 from .. import options
 from . import FIGURES, FORMATS, draw
 from .files import write
+from .style import WIDTHS
 
 DESCRIPTION = """Draw a run: each figure as PNG and SVG, with its caption as text. Prints the files that it wrote, and
 why a figure cannot be drawn."""
@@ -28,6 +29,7 @@ def command(argv: Sequence[str] | None) -> int:
     for word, known, what in (
         *((name, FIGURES, "figure") for name in args.only),
         *((kind, FORMATS, "format") for kind in args.format),
+        (args.width, WIDTHS, "width"),
     ):
         if word not in known:
             raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
@@ -35,7 +37,7 @@ def command(argv: Sequence[str] | None) -> int:
 
     about = run.read(args.results, args.where)
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"
-    drawn, why = draw(about, ranking.of_run(about), args.only)
+    drawn, why = draw(about, ranking.of_run(about), args.only, WIDTHS[args.width])
     if not drawn:
         raise UserError("; ".join(f"{name} cannot be drawn: {reason}" for name, reason in why.items()))
     for file in write(drawn, out, args.format):
@@ -56,6 +58,10 @@ def _parser() -> Parser:
     known = " ".join(FORMATS)
     parser.add_argument(
         "--format", nargs="+", default=list(FORMATS), metavar="KIND", help=f"default: {known}"
+    )
+    sizes = ", ".join(f"{name} {inches:g} in" for name, inches in WIDTHS.items())
+    parser.add_argument(
+        "--width", default="page", metavar="|".join(WIDTHS), help=f"to be printed at ({sizes}; default: page)"
     )
     options.add_where(parser)
     return parser

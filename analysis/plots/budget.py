@@ -27,7 +27,7 @@ TALLEST = 8.0
 
 
 def draw(subject: Subject) -> Drawn:
-    """Budget on the left, error on the right."""
+    """The budget, and the error beside it or below it."""
     error, lost = errors(subject)
     profiles = cells.profiles(subject.run)
     if error.empty:
@@ -38,8 +38,7 @@ def draw(subject: Subject) -> Drawn:
     if not names:
         raise Undrawable("no cell tells its training budget (config.json)")
     lit = subject.highlighted(names)
-    figure = style.figure(style.WIDE, 2.3 + style.legend_height(style.WIDE, len(lit) + 1))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = lines.grid(2, subject.width, legend=len(lit) + 1)
     for name in names:
         clock, look = profiles[name].clock, {**style.OTHERS, "zorder": 1}
         if name in lit:
@@ -55,9 +54,9 @@ def draw(subject: Subject) -> Drawn:
     right.set_ylabel("loss / mean loss of all")
     style.legend(figure, lit, len(names) - len(lit))
     caption = sentences(
-        f"Left: training budget of {count(len(names), 'formulation')}, the share of the loss that falls on each noise",
-        "level, per unit of the clock. Right: validation loss at eight levels, divided by its geometric mean over the",
-        "formulations, on",
+        f"First panel: training budget of {count(len(names), 'formulation')}, the share of the loss that falls on each",
+        "noise level, per unit of the clock. Second: validation loss at eight levels, divided by its geometric mean over",
+        "the formulations, on",
         f"{' and '.join(subject.datasets)}; at the evaluated checkpoints, {subject.seeds_told()}"
         + ("" if len(subject.datasets) == 1 else ", geometric means over datasets")
         + ". Logarithmic axis.",

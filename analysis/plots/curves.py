@@ -31,7 +31,7 @@ def draw(subject: Subject) -> Drawn:
         raise subject.absent("validation losses during training (metrics.jsonl)")
     names = list(dict.fromkeys(name for mean, _, _ in found.values() for name in mean.index))
     lit = subject.highlighted(names)
-    figure, panels = lines.grid(len(found), legend=len(lit) + 1)
+    figure, panels = lines.grid(len(found), subject.width, legend=len(lit) + 1)
     cut = False
     for panel, (mean, sd, _) in zip(panels, found.values(), strict=True):
         lines.draw(panel, mean, lit, sd, band=True)

@@ -50,7 +50,7 @@ def draw(subject: Subject) -> Drawn:
     if not found:
         told = " nor ".join(f"{f.word}({f.first},{f.second})" for f in FAMILIES)
         raise Undrawable(f"neither {told} has a grid of at least 2 x 2 formulations")
-    figure, panels = _panels([grid for _, grid in found])
+    figure, panels = _panels([grid for _, grid in found], subject.width)
     values = np.concatenate([grid.to_numpy().ravel() for _, grid in found])
     ends = float(np.nanmin(values)), float(np.nanmax(values))
     for panel, (family, grid) in zip(panels, found, strict=True):
@@ -97,17 +97,15 @@ def has_square(grid: NDArray[np.float64]) -> bool:
     return any((there[i] & there[j]).sum() >= 2 for i, j in itertools.combinations(range(len(there)), 2))
 
 
-def _panels(grids: list[pd.DataFrame]) -> tuple[Any, list[Axes]]:
+def _panels(grids: list[pd.DataFrame], width: float) -> tuple[Any, list[Axes]]:
     """Side by side where the cells are wide enough for their numbers, else one below the other."""
     columns, rows = [g.shape[1] for g in grids], [g.shape[0] for g in grids]
     needed = [CELL * c + 0.5 for c in columns]
-    beside = sum(needed) <= style.WIDE - 0.6
-    if beside:
-        width = style.COLUMN if sum(needed) <= style.COLUMN - 0.6 else style.WIDE
+    if sum(needed) <= width - 0.6:
         figure = style.figure(width, max(TALL * max(rows), 0.9) + 0.6)
         panels = figure.subplots(1, len(grids), squeeze=False, width_ratios=columns)
     else:
-        figure = style.figure(max(style.WIDE, max(needed) + 0.6), TALL * sum(rows) + 0.6 * len(grids))
+        figure = style.figure(max(width, max(needed) + 0.6), TALL * sum(rows) + 0.6 * len(grids))
         panels = figure.subplots(len(grids), 1, squeeze=False, height_ratios=rows)
     return figure, list(panels.flat)
 

@@ -33,7 +33,7 @@ def draw(subject: Subject) -> Drawn:
         raise Undrawable("with one formulation there is nothing to compare")
     names = list(dict.fromkeys(name for table, _ in found.values() for name in table.index))
     lit = subject.highlighted(names)
-    figure, panels = lines.grid(len(found), legend=len(lit) + 1)
+    figure, panels = lines.grid(len(found), subject.width, legend=len(lit) + 1)
     for panel, (table, _) in zip(panels, found.values(), strict=True):
         ratio = table / table.min(axis=0)
         lines.draw(panel, ratio, lit)

@@ -63,15 +63,13 @@ def every(points: int, place: int) -> tuple[int, int]:
     return place % many, many
 
 
-def grid(
-    datasets: int, width: float = style.COLUMN, height: float = 2.2, legend: int = 0
-) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each dataset, two in a row, and room for a legend of so many entries."""
-    columns = min(datasets, 2)
-    rows = -(-datasets // columns)
-    whole = width if columns == 1 else style.WIDE
-    figure = style.figure(whole, height * rows + style.legend_height(whole, legend))
+def grid(many: int, width: float, legend: int = 0) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, side by side where it is a page wide, and room for a legend of so many entries."""
+    columns = min(many, style.across(width))
+    rows = -(-many // columns)
+    height = 2.2 if width / columns < 1.5 * style.COLUMN else 2.8
+    figure = style.figure(width, height * rows + style.legend_height(width, legend))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel in panels[datasets:]:
+    for panel in panels[many:]:
         panel.remove()
-    return figure, panels[:datasets]
+    return figure, panels[:many]

@@ -35,18 +35,21 @@ def draw(subject: Subject) -> Drawn:
         raise Undrawable(f"no formulation has both a CLIP score and FID at {setting}")
     names = list(dict.fromkeys(name for points, _, _ in found.values() for name in points.index))
     lit = subject.highlighted(names)
-    figure, lost = _figure(found, lit, beside=True)
+    figure, lost = _figure(found, lit, subject.width, beside=True)
     if any(label.text in lit for label in lost):
-        figure, lost = _figure(found, lit, beside=False)
+        figure, lost = _figure(found, lit, subject.width, beside=False)
     caption = _caption(subject, found, setting, lit, names, len(lost))
     return Drawn("plane", f"Metric plane at {setting}", caption, figure)
 
 
-def _figure(found: dict[str, Any], lit: Sequence[str], beside: bool) -> tuple[Figure, list[Label]]:
+def _figure(
+    found: dict[str, Any], lit: Sequence[str], width: float, beside: bool
+) -> tuple[Figure, list[Label]]:
     """The figure with names beside their points or in a legend, and the labels for which there is no room."""
-    columns = min(len(found), 2)
+    columns = min(len(found), style.across(width))
     rows = -(-len(found) // columns)
-    figure = style.figure(style.COLUMN if columns == 1 else style.WIDE, 2.9 * rows + (0.1 if beside else 0.6))
+    height = 2.9 if width / columns < style.COLUMN * 1.5 else 3.9
+    figure = style.figure(width, height * rows + (0.1 if beside else style.legend_height(width, len(lit))))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[len(found) :]:
         panel.remove()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-ROW = 0.128
+ROW = 0.132
 """Height of a row, inches."""
 
 
@@ -40,13 +40,11 @@ def draw(subject: Subject) -> Drawn:
             f"{count(len(subject.seeds), 'seed')} separate no two of the formulations, so that there is no order to show"
         )
     share = _has(rows, "front_one")
-    names = max(style.text_width(style.shown(name)) for name in rows["formulation"]) / 72
-    width = max(style.COLUMN, names + 2.2)
-    figure = style.figure(width, max(ROW * len(rows), 0.4) + 0.45)
+    figure = style.figure(subject.width, max(ROW * len(rows), 0.4) + 0.45)
     panels = figure.subplots(1, 1 + share, squeeze=False, sharey=True, width_ratios=[4, 1] if share else [1])[
         0
     ]
-    _positions(panels[0], rows)
+    _positions(panels[0], rows, style.beside(subject.width))
     if share:
         _shares(panels[1], rows)
     partly = _partly(rows)
@@ -73,7 +71,7 @@ def _partly(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in rows.loc[rows[states].sum(axis=1) > 0, "formulation"]]
 
 
-def _positions(panel: Axes, rows: pd.DataFrame) -> None:
+def _positions(panel: Axes, rows: pd.DataFrame, longest: int) -> None:
     open_ones, last = _partly(rows), float(rows["position"].max())
     for y, row in enumerate(rows.to_dict("records")):
         name, x = str(row["formulation"]), float(row["position"])
@@ -97,7 +95,7 @@ def _positions(panel: Axes, rows: pd.DataFrame) -> None:
     most = max(last, float(np.nanmax(rows["position_high"])))
     panel.set_xlim(0.3 - 0.01 * most, most + 0.7 + 0.01 * most)
     panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.set_yticks(range(len(rows)), [style.shown(str(name)) for name in rows["formulation"]])
+    panel.set_yticks(range(len(rows)), [style.shown(str(name), longest) for name in rows["formulation"]])
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
     panel.set_xticks(_ticks(int(most)))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 ROWS, STEPS = 12, 5
 """The most formulations and the most numbers of steps that are shown."""
-LARGEST = 0.6
-"""Width of a picture, inches, if there is room."""
+LARGEST, TALLEST = 0.9, 7.5
+"""Width of a picture and height of all, inches, if there is room."""
 TEXT = 7.5
 """Font size, points: legible where a page shows the sheet at 830 pixels."""
 REAL = "real images"
@@ -32,9 +32,10 @@ REAL = "real images"
 def draw(subject: Subject) -> Drawn:
     """The first dataset and seed that have pictures."""
     settings = _settings(subject)
+    most = 2 * style.across(subject.width) - (len(settings) > 3)
     for dataset, seed in itertools.product(subject.datasets, subject.seeds):
         told = cells.captions(subject.run, dataset)
-        wanted = _distinct(told, 4 if len(settings) <= 3 else 3)
+        wanted = _distinct(told, most)
         shown, lost = _of_all(subject, dataset, seed, settings, wanted)
         if shown:
             break
@@ -45,7 +46,7 @@ def draw(subject: Subject) -> Drawn:
     real = _real(subject, dataset, captions, next(iter(rows.values())))
     if real is not None:
         rows = {REAL: real, **rows}
-    figure = _sheet(list(rows), list(rows.values()), captions, settings)
+    figure = _sheet(rows, captions, settings, subject.width)
     caption = sentences(
         f"Samples on {dataset}, seed {seed}, {settings[0].kind}, guidance {settings[0].cfg:g}; the numbers of sampling",
         "steps stand above the columns.",
@@ -120,30 +121,32 @@ def _colours(images: Pixels) -> Pixels:
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
 
 
-def _sheet(names: list[str], pictures: list[Pixels], captions: list[str], settings: list[Setting]) -> Figure:
+def _sheet(rows: dict[str, Pixels], captions: list[str], settings: list[Setting], width: float) -> Figure:
     """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
     from matplotlib.figure import Figure
 
-    label = max(style.text_width(style.shown(name), TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
-    room = max(2.0, style.WIDE - label) * style.DPI
-    sheet, left, (tall, side) = mosaic(pictures, room)
-    zoom = max(1, int(min(room / sheet.shape[1], LARGEST * style.DPI / side)))
+    names = [style.shown(name, style.beside(width)) for name in rows]
+    label = max(style.text_width(name, TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
+    room = (width - label - 0.04) * style.DPI
+    sheet, left, (tall, side) = mosaic(list(rows.values()), room)
+    fit = min(room / sheet.shape[1], LARGEST * style.DPI / side, TALLEST * style.DPI / sheet.shape[0])
+    zoom = max(1, int(fit))
     columns = len(settings)
     texts = [_wrapped(caption, zoom * (left[columns - 1] + side) / style.DPI) for caption in captions]
     head = 0.26 + 0.15 * max(text.count("\n") + 1 for text in texts)
     around = [round(style.DPI * inches) for inches in (label, 0.04, head, 0.04)]  # left, right, above, below
-    height, width = (zoom * n for n in sheet.shape[:2])
-    whole = (around[0] + width + around[1], around[2] + height + around[3])
+    high, wide = (zoom * n for n in sheet.shape[:2])
+    whole = (around[0] + wide + around[1], around[2] + high + around[3])
     figure = Figure(figsize=(whole[0] / style.DPI, whole[1] / style.DPI))
-    place = (around[0] / whole[0], around[3] / whole[1], width / whole[0], height / whole[1])
+    place = (around[0] / whole[0], around[3] / whole[1], wide / whole[0], high / whole[1])
     axes = figure.add_axes(place, xlim=(0, sheet.shape[1]), ylim=(sheet.shape[0], 0))
     axes.imshow(sheet, interpolation="none", aspect="auto", extent=(0, sheet.shape[1], sheet.shape[0], 0))
     axes.axis("off")
     inch = style.DPI / zoom
-    rows = (sheet.shape[0] - tall) / max(len(names) - 1, 1)
+    pitch = (sheet.shape[0] - tall) / max(len(names) - 1, 1)
     look: dict[str, Any] = {"fontsize": TEXT, "linespacing": 1.1}
     for row, name in enumerate(names):
-        axes.text(-0.06 * inch, row * rows + tall / 2, style.shown(name), ha="right", va="center", **look)
+        axes.text(-0.06 * inch, row * pitch + tall / 2, name, ha="right", va="center", **look)
     headings = _headings(settings, zoom * side / style.DPI)
     if headings[0].isdigit():
         axes.text(-0.06 * inch, -0.05 * inch, "sampling steps", ha="right", va="baseline", **look)

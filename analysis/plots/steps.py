@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from analysis.wording import count
+from formulations.colours import MUTED, colour
+from samplers.errors import UserError
 from samplers.lazy import lazy
 
+from .. import ideal
 from . import lines, style
 from .style import Drawn
 from .subject import INTERVALS, METRICS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 else:
     pd = lazy("pandas")
+
+
+DASH, GAP = 3.0, 1.5
+"""Of the lines of a perfect network, in widths of the line."""
+PERFECT: dict[str, Any] = {"color": MUTED, "linestyle": (0, (DASH, GAP)), "linewidth": 0.9}
 
 
 def draw(subject: Subject) -> Drawn:
@@ -29,31 +38,76 @@ def draw(subject: Subject) -> Drawn:
         raise Undrawable(f"no formulation has a CLIP score or FID at all of {_told(settings)} steps")
     names = list(dict.fromkeys(name for table, _, _ in found.values() for name in table.index))
     lit = subject.highlighted(names)
-    width = style.WIDE if len(metrics) > 1 else style.COLUMN
-    height = 2.1 * len(datasets) + style.legend_height(width, len(lit) + 1)
-    figure = style.figure(width, height)
-    panels = figure.subplots(len(datasets), len(metrics), squeeze=False)
-    for row, dataset in zip(panels, datasets, strict=True):
-        for panel, metric in zip(row, metrics, strict=True):
-            if (dataset, metric) in found:
-                table, half, _ = found[dataset, metric]
-                lines.draw(panel, table, lit, half)
-                _axes(panel, metric, table)
-                if len(datasets) > 1:
-                    panel.set_title(style.dataset_shown(dataset))
-            else:
-                panel.remove()
-    style.legend(figure, lit, len(names) - len(lit))
+    places = [(dataset, metric) for dataset in datasets for metric in metrics]
+    figure, panels = lines.grid(len(places), subject.width, legend=len(lit) + 1)
+    perfect, told = _ideal(
+        subject, settings, {d: found[d, "fid"][0] for d in datasets if (d, "fid") in found}, lit
+    )
+    for panel, (dataset, metric) in zip(panels, places, strict=True):
+        if (dataset, metric) in found:
+            table, half, _ = found[dataset, metric]
+            lines.draw(panel, table, lit, half)
+            dashed = perfect.get(dataset, table.iloc[:0]) if metric == "fid" else table.iloc[:0]
+            _dashes(panel, dashed)
+            _axes(panel, metric, pd.concat([table, dashed]))
+            if len(datasets) > 1:
+                panel.set_title(style.dataset_shown(dataset))
+        else:
+            panel.remove()
+    style.legend(figure, lit, len(names) - len(lit), more={"perfect network": PERFECT} if perfect else {})
     caption = sentences(
         f"Quality of {count(len(names), 'formulation')} on {' and '.join(datasets)} against the number of sampling steps,",
         f"{settings[0].kind}, guidance {settings[0].cfg:g};",
         f"{subject.seeds_told(INTERVALS + ', set off sideways to be seen')}.",
+        told,
         subject.highlight_told(lit, names),
         subject.recipes(*metrics),
         subject.not_shown(datasets, "these numbers in every seed"),
         subject.left_out(merged({d: dict(value[2]) for (d, _), value in found.items()})),
     )
     return Drawn("steps", "Quality against sampling steps", caption, figure)
+
+
+def _ideal(
+    subject: Subject, settings: list[Setting], tables: Mapping[str, pd.DataFrame], lit: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """By dataset the FID ``[F, steps]`` that the steps leave to a perfect network of the highlighted formulations, and what
+    the caption tells of it; nothing if it was not computed (`analysis.ideal`)."""
+    try:
+        left = ideal.left(subject.run)
+    except UserError as error:
+        return {}, f"No perfect network is shown: {error}."
+    if left is None:
+        return {}, ""
+    left = left[(left["solver"] == settings[0].solver) & (left["grid"] == settings[0].grid)]
+    found, told = {}, []
+    for dataset, table in tables.items():
+        here = left[(left["dataset"] == dataset) & left["formulation"].isin(lit)]
+        perfect = here.pivot_table(index="formulation", columns="steps", values="fid")
+        perfect = perfect.reindex(columns=table.columns).reindex(
+            [n for n in table.index if n in perfect.index]
+        )
+        perfect = perfect.dropna()
+        if len(perfect):
+            found[dataset] = perfect
+            few = int(table.columns[0])
+            shares = [f"{perfect.loc[n, few]:.3g} of {table.loc[n, few]:.3g} ({n})" for n in perfect.index]
+            told.append(f"on {dataset} at {few} steps the perfect network has {', '.join(shares)}")
+    head = (
+        "Dashes without markers: the FID that the steps alone leave to a perfect network, without guidance;"
+    )
+    return found, f"{head} {'; '.join(told)}." if told else ""
+
+
+def _dashes(panel: Axes, perfect: pd.DataFrame) -> None:
+    """A line of dashes for each row; where lines coincide, their dashes stand one behind the other."""
+    rows = {name: tuple(row.round(6)) for name, row in perfect.iterrows()}
+    for name, row in rows.items():
+        same = [other for other in rows if rows[other] == row]
+        step = DASH + GAP
+        dashes = (-step * same.index(name), (DASH, GAP + step * (len(same) - 1)))
+        look = {**PERFECT, "color": colour(str(name)), "linestyle": dashes, "label": f"{name}, perfect"}
+        panel.plot(perfect.columns.to_numpy(dtype=float), row, zorder=2.5, **look)
 
 
 def ladder(subject: Subject) -> list[Setting]:

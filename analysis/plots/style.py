@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-COLUMN, WIDE = 3.4, 7.0
-"""Widths of a column and of a page, inches."""
-TEXT, SMALL = 7.0, 6.5
+COLUMN, PAGE = 3.3, 6.9
+"""Widths of a column and of a page of a paper, inches: figures are made to be printed at their size."""
+WIDTHS = {"column": COLUMN, "page": PAGE}
+TEXT, SMALL = 8.0, 7.0
 """Font sizes, points."""
 DPI = 300
 """Of a PNG."""
@@ -31,6 +33,8 @@ FORMATS = ("png", "svg", "txt")
 """A picture, a drawing, and the caption."""
 LONGEST = 44
 """Characters of a name that are shown; longer ones lose their middle."""
+SHORTER = 26
+"""The same where names stand beside a figure that is a column wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +161,23 @@ def _rounded(value: str) -> str:
     return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
 
 
-def shown(name: str) -> str:
+def shown(name: str, longest: int = LONGEST) -> str:
     """A name as it stands in a figure: on one line, and not too long."""
     name = " ".join(name.split())
-    if len(name) <= LONGEST:
+    if len(name) <= longest:
         return name
-    half = (LONGEST - 1) // 2
+    half = (longest - 1) // 2
     return f"{name[:half]}…{name[-half:]}"
+
+
+def beside(width: float) -> int:
+    """Characters of the names that stand beside a figure of a width in inches."""
+    return SHORTER if width <= COLUMN else LONGEST
+
+
+def across(width: float) -> int:
+    """Panels that stand side by side in a figure of a width in inches."""
+    return 1 if width <= COLUMN else 2
 
 
 def dataset_shown(dataset: str) -> str:
@@ -204,8 +218,14 @@ OTHERS: dict[str, Any] = {"color": MUTED, "linewidth": 0.6, "alpha": 0.4}
 """The look of lines that are not highlighted."""
 
 
-def legend(target: Figure, names: Sequence[str], others: int = 0, lines: bool = True) -> None:
-    """Which line or marker is whose, under the panels, in as many columns as fit."""
+def legend(
+    target: Figure,
+    names: Sequence[str],
+    others: int = 0,
+    lines: bool = True,
+    more: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    """Which line or marker is whose, under the panels, in as many columns as fit; ``more`` lines by their words."""
     from matplotlib.lines import Line2D
 
     handles: list[Line2D] = []
@@ -215,6 +235,9 @@ def legend(target: Figure, names: Sequence[str], others: int = 0, lines: bool = 
     if others:
         handles.append(Line2D([], [], **OTHERS))
         labels.append(f"{others} other{'s' if others > 1 else ''}")
+    for word, look in more.items():
+        handles.append(Line2D([], [], **look))
+        labels.append(word)
     if not labels:
         return
     entry = max(text_width(label) for label in labels) + (3.2 if lines else 1.6) * SMALL + 6
@@ -237,7 +260,7 @@ def legend(target: Figure, names: Sequence[str], others: int = 0, lines: bool = 
 def legend_height(width: float, entries: int) -> float:
     """Inches that a legend of so many names of the usual length takes."""
     columns = max(1, int(width // 1.6))
-    return 0.13 * -(-entries // columns) + 0.05
+    return 0.14 * -(-entries // columns) + 0.05
 
 
 def thousands(value: float) -> str:

@@ -17,6 +17,8 @@ from analysis.wording import count
 from bench.settings import CONTROL, ControlSetting
 from samplers.lazy import lazy
 
+from . import style
+
 if TYPE_CHECKING:
     import pandas as pd
 else:
@@ -64,10 +66,11 @@ class Seeds:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A run and its ranking (`analysis.ranking.rank`), as the figures need them."""
+    """A run and its ranking (`analysis.ranking.rank`), as the figures need them, and their width in inches."""
 
     run: Run
     ranking: pd.DataFrame
+    width: float = style.PAGE
 
     @cached_property
     def rows(self) -> pd.DataFrame:

@@ -23,18 +23,17 @@ TALL = 1.6
 
 @dataclass(frozen=True)
 class Figure:
-    """``wide``: it needs the page's whole width."""
-
     name: str
     title: str
     caption: str
     svg: Markup
-    wide: bool
 
 
 def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[str, str]]:
-    """All figures that can be drawn, and of the others why not; pictures are shown in their own part of the page."""
-    drawn, reasons = plots.draw(run, ranking, [name for name in plots.FIGURES if name != "samples"])
+    """All figures that can be drawn, a column wide, so that they fit a phone, and of the others why not; pictures are shown
+    in their own part of the page."""
+    names = [name for name in plots.FIGURES if name != "samples"]
+    drawn, reasons = plots.draw(run, ranking, names, style.COLUMN)
     tall = [d for d in drawn if d.figure.get_figheight() > TALL * d.figure.get_figwidth()]
     return tuple(_figure(d) for d in [*(d for d in drawn if d not in tall), *tall]), reasons
 
@@ -48,6 +47,4 @@ def _figure(drawn: style.Drawn) -> Figure:
         r"^<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-labelledby="{name}">', svg
     )
     svg = re.sub(r"<title>.*?</title>\s*|<desc>.*?</desc>\s*", "", svg, flags=re.DOTALL)
-    return Figure(
-        drawn.name, drawn.title, drawn.caption, Markup(svg), drawn.figure.get_figwidth() > style.COLUMN
-    )
+    return Figure(drawn.name, drawn.title, drawn.caption, Markup(svg))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,10 +58,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Strip:
-    """A formulation's pictures of a setting, in the order of the captions."""
+    """A formulation's pictures of a setting, in the order of the captions; or ``real`` images of them, where there are
+    some, without a formulation."""
 
     formulation: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Picture | None, ...]
+    real: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ class Gallery:
     why: str = ""
     damaged: tuple[str, ...] = ()
 
+    @property
+    def real(self) -> bool:
+        """Whether real images are shown."""
+        return any(strip.real for sheet in self.sheets for strip in sheet.strips)
+
 
 def gallery(run: Run, order: Sequence[str]) -> Gallery:
     """The pictures of a run; ``order`` names its formulations, best first.
@@ -106,6 +114,7 @@ def gallery(run: Run, order: Sequence[str]) -> Gallery:
         return tuple(sheet for sheet in made if sheet)
 
     best, cards = sheets(order[:SHEET], per_sheet), {name: sheets([name], per_card) for name in order}
+    best = tuple(album.with_real(sheet, edge) for sheet in best)
     return Gallery(best, cards, damaged=tuple(album.damaged))
 
 
@@ -119,11 +128,11 @@ def plan(formulations: int, settings: int, channels: int, edge: int) -> tuple[in
         for per_sheet, per_card in (
             (MOST_CAPTIONS, c) for c in range(CARD_CAPTIONS, FEWEST_CAPTIONS - 1, -1)
         ):
-            sheets = min(formulations, SHEET) * per_sheet
+            sheets = (1 + min(formulations, SHEET)) * per_sheet
             if cost * settings * (sheets + formulations * per_card) <= BUDGET:
                 return per_sheet, per_card, edge
         if edge // 2 < SMALLEST:
-            room = int(BUDGET / (cost * settings)) - min(formulations, SHEET) * FEWEST_CAPTIONS
+            room = int(BUDGET / (cost * settings)) - (1 + min(formulations, SHEET)) * FEWEST_CAPTIONS
             return FEWEST_CAPTIONS, min(max(0, room // formulations), FEWEST_CAPTIONS), edge
         edge //= 2
 
@@ -180,6 +189,19 @@ class _Album:
                 pairs = zip(images, captions, strict=False)
                 strips.append(Strip(name, tuple(Picture(uri(image), caption) for image, caption in pairs)))
         return Sheet(s, size, tuple(captions), tuple(strips)) if strips else None
+
+    def with_real(self, sheet: Sheet, edge: int) -> Sheet:
+        """A sheet under a strip of real images of its captions, a different one wherever a caption stands again."""
+        dataset, used = sheet.setting.dataset, Counter[str]()
+        found: list[Picture | None] = []
+        for caption in sheet.captions:
+            used[caption] += 1
+            images = cells.real_images(self.run, dataset, caption, used[caption])
+            lacking = images is None or len(images) < used[caption]
+            found.append(None if lacking else Picture(uri(shrunk(images[-1:], edge)[0]), caption))
+        if not any(found):
+            return sheet
+        return replace(sheet, strips=(Strip("", tuple(found), real=True), *sheet.strips))
 
 
 def shrunk(images: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:

@@ -79,7 +79,7 @@ def sizes(found: Scaling) -> Drawn:
         )
         if len(np.unique(x)) > 1
     ]
-    figure = style.figure(style.WIDE * len(views) / 2, style.COLUMN * 0.85)
+    figure = style.figure(style.PAGE * len(views) / 2, style.COLUMN * 0.85)
     loss, ends = _ends(found, "val_loss")
     for panel, (x, groups, word, label) in zip(
         figure.subplots(1, len(views), squeeze=False)[0], views, strict=True
@@ -99,7 +99,7 @@ def quality(found: Scaling) -> Drawn:
     runs = found.runs
     metrics = [m for m in found.means if m != "val_loss"]
     figure = style.figure(
-        style.WIDE * len(metrics) / 3 if len(metrics) > 1 else style.COLUMN, style.COLUMN * 0.75
+        style.PAGE * len(metrics) / 3 if len(metrics) > 1 else style.COLUMN, style.COLUMN * 0.75
     )
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     loss, _ = _ends(found, "val_loss")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import formulations
-from analysis import plots, ranking, run, synthetic
+from analysis import ideal, plots, ranking, run, synthetic
 from analysis.plots import style
 from analysis.plots.style import Drawn
 from analysis.run import Run
@@ -26,6 +27,18 @@ def folder(path: Path, names: tuple[str, ...] = FEW, **options: Any) -> Run:
     """A run folder with pictures, made up."""
     options = {"seeds": 2, "samples": 8, "pictures": 6, "weights": ("ema",), **options}
     return run.read(synthetic.write(path, synthetic.truth(names), **options))
+
+
+def perfect(about: Run) -> dict[tuple[str, int], float]:
+    """Writes what the steps of a run leave to a perfect network: made up, the same for all formulations of a family.
+    Returns it by formulation and steps."""
+    frame = about.frame
+    keys = frame[["dataset", "formulation", "steps", "solver", "grid"]].drop_duplicates().to_dict("records")
+    left = [
+        {**key, "fid": len(key["formulation"].split("/")[0]) + 100 / key["steps"], "kid": 0.1} for key in keys
+    ]
+    (about.path / ideal.FILE).write_text(json.dumps({"left": left}))
+    return {(row["formulation"], row["steps"]): row["fid"] for row in left}
 
 
 def table(rows: list[dict[str, Any]], path: Path) -> Run:

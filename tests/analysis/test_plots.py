@@ -28,7 +28,7 @@ from analysis.run import Run
 from bench.settings import ControlSetting
 from formulations import colours
 
-from .plotted import FEW, HAND, folder, hand, lines, one, ranked, table, with_frame
+from .plotted import FEW, HAND, folder, hand, lines, one, perfect, ranked, table, with_frame
 
 
 def test_fronts_of_a_hand_worked_case(tmp_path: Path) -> None:
@@ -333,3 +333,24 @@ def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> N
     assert (shown[:, 2 * 17 : 3 * 17 - 1, 3] == 0).all(), "there is no third real image of that caption"
     file.write_bytes(b"damaged")
     assert rows[0] not in [t.get_text() for t in one(about, "samples").figure.axes[0].texts]
+
+
+def test_steps_show_what_a_perfect_network_has(tmp_path: Path) -> None:
+    """A line of dashes for each formulation, through the values of the file; those that coincide take turns. Without the
+    file, or with one that cannot be read, there are none, and the caption says so of the latter."""
+    about = folder(tmp_path, FEW[:4], pictures=0, settings=((5, 5.0), (25, 5.0)))
+    assert "perfect" not in one(about, "steps").caption
+    left = perfect(about)
+    figure = one(about, "steps")
+    panel = figure.figure.axes[1]
+    for name in FEW[:4]:
+        (line,) = lines(figure.figure, f"{name}, perfect")
+        assert line.axes is panel
+        assert list(line.get_ydata()) == pytest.approx([left[name, 5], left[name, 25]])
+        assert panel.get_ylim()[0] <= left[name, 25]
+        mean = about.frame.query("formulation == @name and steps == 5")["fid"].mean()
+        assert f"{left[name, 5]:.3g} of {mean:.3g} ({name})" in figure.caption
+    styles = [line.get_linestyle() for name in FEW[:3] for line in lines(figure.figure, f"{name}, perfect")]
+    assert len(styles) == 3
+    (about.path / "ideal.json").write_text("{")
+    assert "No perfect network is shown: " in one(about, "steps").caption

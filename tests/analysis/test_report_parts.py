@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save_file
 
 from analysis import cells, run, synthetic
 from analysis.private import without_paths
@@ -120,6 +122,27 @@ def test_the_settings_with_most_and_fewest_steps_are_shown(tmp_path: Path) -> No
     assert made.sheets[0].strips[0].pictures[1].uri == pictures.uri(expected[0])
     assert made.sheets[0].strips[0].pictures[1].caption == "a green circle"
     assert len(made.cards["v/cos"]) == 2
+
+
+def test_the_sheets_begin_with_real_images(tmp_path: Path) -> None:
+    """One for each caption that has one: the second time a caption stands there it has another image, if there is one."""
+    found = run.read(folder(tmp_path, pictures=3))
+    captions = cells.captions(found, "synthetic")
+    real = np.arange(2 * 3 * 16 * 16).astype(np.uint8).reshape(2, 3, 16, 16)
+    file = tmp_path / "yardsticks" / "r" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file({"images": real}, file, metadata={"about": json.dumps({"captions": [captions[0]] * 2})})
+    made = pictures.gallery(found, NAMES)
+    assert made.real
+    first = made.sheets[0].strips[0]
+    assert first.real
+    assert [strip.formulation for strip in made.sheets[0].strips[1:]] == list(NAMES)
+    shown = [p.uri if p else None for p in first.pictures]
+    left = [pictures.uri(image) for image in real]
+    for caption, picture in zip(made.sheets[0].captions, shown, strict=True):
+        wanted = left.pop(0) if caption == captions[0] and left else None
+        assert picture == wanted
+    assert not any(strip.real for sheets in made.cards.values() for sheet in sheets for strip in sheet.strips)
 
 
 def test_the_seed_that_most_have_finished_is_shown(tmp_path: Path) -> None:

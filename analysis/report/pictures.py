@@ -197,8 +197,10 @@ class _Album:
         for caption in sheet.captions:
             used[caption] += 1
             images = cells.real_images(self.run, dataset, caption, used[caption])
-            lacking = images is None or len(images) < used[caption]
-            found.append(None if lacking else Picture(uri(shrunk(images[-1:], edge)[0]), caption))
+            if images is None or len(images) < used[caption]:
+                found.append(None)
+            else:
+                found.append(Picture(uri(shrunk(images[-1:], edge)[0]), caption))
         if not any(found):
             return sheet
         return replace(sheet, strips=(Strip("", tuple(found), real=True), *sheet.strips))

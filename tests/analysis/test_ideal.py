@@ -34,7 +34,14 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     from analysis.rank import main
 
     folder(tmp_path, ("rf", "v/cos"), pictures=0)
-    left = {"dataset": "synthetic", "steps": 5, "fid": 17.25, "formulation": "rf"}
+    left = {
+        "dataset": "synthetic",
+        "steps": 5,
+        "solver": "euler",
+        "grid": "native",
+        "fid": 17.25,
+        "formulation": "rf",
+    }
     (tmp_path / ideal.FILE).write_text(json.dumps({"left": [left]}))
     assert main([str(tmp_path), "--ideal", "--format", "md"]) == 0
     printed = capsys.readouterr().out

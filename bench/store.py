@@ -105,15 +105,23 @@ def set_mode(path: Path, mode: int) -> None:
     path.chmod(mode & 0o755 | path.stat().st_mode & stat.S_ISGID)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what writers that were killed have left beside their files in a folder and those below."""
+def sweep(folder: Path, age: float = 0.0) -> None:
+    """Delete what writers that were killed have left beside their files in a folder and those below.
+
+    Where others may be writing, only what nobody has touched for ``age`` seconds.
+    """
+    before = time.time() - age
     for above, folders, files in os.walk(folder):
-        for name in [name for name in folders if LEFT.fullmatch(name)]:
-            shutil.rmtree(Path(above, name), ignore_errors=True)
-            folders.remove(name)
-        for name in filter(LEFT.fullmatch, files):
+        left = [name for name in (*folders, *files) if LEFT.fullmatch(name)]
+        folders[:] = [name for name in folders if name not in left]
+        for path in (Path(above, name) for name in left):
             with suppress(OSError):
-                Path(above, name).unlink()
+                if age and path.lstat().st_mtime > before:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def append(path: Path) -> BinaryIO:

@@ -6,20 +6,21 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import store
 from bench.data import pixels, sources
 from bench.data.dataset import Data, Split, build, hash_split
 from samplers.errors import UserError
 
 _CHUNK = 256  # encoded images held in memory at once
+LEFT_SECONDS = 86400.0
+"""An unfinished file of the cache that nobody has touched for so long was left by a command that was killed."""
 
 
 @dataclass(frozen=True)
@@ -138,25 +139,14 @@ def _read_cache(folder: Path, stem: str) -> tuple[NDArray[np.uint8], Record] | N
 
 
 def _write_cache(folder: Path, stem: str, images: NDArray[np.uint8], record: Record) -> None:
-    """The array, then the record that makes it count; both appear whole."""
+    """The array, then the record that makes it count; both appear whole. What other commands left unfinished is swept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
-        _write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(asdict(record)).encode()))
+        store.sweep(folder, LEFT_SECONDS)
+        store.write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
+        store.write_json(folder / f"{stem}.json", asdict(record))
     except OSError as error:
         raise UserError(
             f"the image cache {folder} cannot be written ({error.strerror}); "
             "set XDG_CACHE_HOME to a folder that can be"
         ) from None
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

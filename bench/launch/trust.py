@@ -1,9 +1,10 @@
-"""Whether a run folder may be used: what lies in it decides what code is run, and what is overwritten. As ssh does."""
+"""Whether a run folder, or a file that holds code, may be used: who can change it decides what is run. As ssh does."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import stat
 from pathlib import Path
 
 from bench.launch.shield import unsafe
@@ -28,6 +29,23 @@ def check(out: Path) -> None:
                 f"--out: {why}, so that another user's code could run: name another folder, "
                 f"{close(path)}or add --trust-folder"
             )
+
+
+def check_code(path: Path) -> None:
+    """Raises :class:`UserError` if another user could change or replace a file that runs code when it is loaded.
+
+    In a folder with the sticky bit, such as /tmp, others cannot replace it.
+    """
+    try:
+        folder = path.resolve().parent
+        held = os.stat(folder).st_mode & stat.S_ISVTX
+        why = unsafe(str(path)) or (None if held else unsafe(str(folder)))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    if why:
+        raise UserError(
+            f"{path} holds code, and {why}: copy it into a folder that only you can write, and name that"
+        )
 
 
 def close(path: Path) -> str:

@@ -7,12 +7,13 @@ code.
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.images import cache_folder
+from bench.launch.trust import check_code
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
@@ -66,12 +67,13 @@ class Inception:
 
 
 def load(path: str | None, device: str = "cpu") -> Inception:
-    """Inception from ``path`` (the file ``inception-2015-12-05.pt`` or its folder), or from clean-fid's own
-    cache.
+    """Inception from ``path`` (the file ``inception-2015-12-05.pt`` or its folder), or from the user's cache. Not from
+    ``/tmp``, where clean-fid keeps it: TorchScript is code, and anybody may have put it there.
 
-    Raises `UserError` if the file is absent or is not that network.
+    Raises `UserError` if the file is absent, can be changed by other users, or is not that network.
     """
     folder = find(path)
+    check_code(folder / FILE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; the file is one
@@ -84,8 +86,7 @@ def load(path: str | None, device: str = "cpu") -> Inception:
 
 def find(path: str | None) -> Path:
     """The folder of Inception's file. Raises `UserError` if it is absent."""
-    cache = "." if platform.system() == "Windows" else "/tmp"  # where clean-fid keeps it
-    folder = Path(path or cache)
+    folder = Path(path) if path else cache_folder(None)
     if folder.name == FILE:
         folder = folder.parent
     if not (folder / FILE).is_file():

@@ -194,3 +194,20 @@ def test_a_cell_without_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="a cell has no recipe"):
         read(tmp_path)
+
+
+def test_a_table_does_not_depend_on_what_was_collected_before(tmp_path: Path) -> None:
+    """Also the types and the order of its columns, and the order of its rows."""
+    whole = pd.read_parquet(read_to(write(tmp_path / "whole")))
+    late = write(
+        tmp_path / "late", status=lambda formulation, dataset, seed: "pending" if seed == 0 else None
+    )
+    read_to(late)
+    read_to(write(tmp_path / "late"))
+    pd.testing.assert_frame_equal(pd.read_parquet(late / collect.RESULTS), whole)
+
+
+def read_to(folder: Path) -> Path:
+    """The table that is left in a folder when it is read."""
+    read(folder)
+    return folder / collect.RESULTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
@@ -125,3 +126,11 @@ def test_what_is_swept_from_a_run_folder_and_what_is_not(tmp_path: Path) -> None
     there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {*kept, *(f"cells/{name}/status.json" for name in ("done", "diverged", "failed"))}
     assert not (tmp_path / "submissions" / "2").exists()
+
+
+def test_where_others_may_be_writing_only_old_files_are_swept(tmp_path: Path) -> None:
+    for name in (".new-old", ".new-young"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".new-old", (0, 0))
+    store.sweep(tmp_path, age=60)
+    assert [path.name for path in tmp_path.iterdir()] == [".new-young"]

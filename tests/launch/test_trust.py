@@ -174,3 +174,26 @@ def test_a_log_and_a_mark_follow_no_link(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="symbolic link"):
             make(tmp_path / "log.txt")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_file_that_runs_code_is_nobody_elses(tmp_path: Path) -> None:
+    file = tmp_path / "private" / "network.pt"
+    file.parent.mkdir(mode=0o700)
+    file.write_text("")
+    file.chmod(0o600)
+    trust.check_code(file)
+    file.chmod(0o622)
+    with pytest.raises(
+        UserError, match=r"network\.pt holds code, and .* can be written by others \(mode 622\): copy"
+    ):
+        trust.check_code(file)
+    file.chmod(0o600)
+    file.parent.chmod(0o777)
+    with pytest.raises(UserError, match=r"private can be written by others \(mode 777\)"):
+        trust.check_code(file)
+    file.parent.chmod(0o1777)  # as /tmp
+    trust.check_code(file)
+    if os.geteuid() == 0:
+        os.chown(file, OTHER, OTHER)
+        with pytest.raises(UserError, match=f"belongs to user {OTHER}"):
+            trust.check_code(file)

@@ -239,7 +239,14 @@ def test_absent_or_foreign_weights_are_one_sentence(tmp_path: Path, clip_folder:
         UserError, match=r"no Inception weights inception-2015-12-05\.pt in .*fetch them once"
     ):
         extractor(f"inception:{tmp_path}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"no Inception weights .* in '.*/cache/flowbench'"):  # not in /tmp
+        extractor("inception")
     (tmp_path / "inception-2015-12-05.pt").write_bytes(b"not a network")
+    (tmp_path / "inception-2015-12-05.pt").chmod(0o666)
+    with pytest.raises(UserError, match=r"holds code, and .* can be written by others"):
+        extractor(f"inception:{tmp_path}")
+    (tmp_path / "inception-2015-12-05.pt").chmod(0o600)
     with pytest.raises(UserError, match="is not clean-fid's Inception network"):
         extractor(f"inception:{tmp_path}")
 

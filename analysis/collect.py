@@ -156,7 +156,7 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
 
 
 def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
-    nothing = dict.fromkeys((*LOSSES, "clip", "fid", "kid"), math.nan)
+    nothing = dict.fromkeys((*LOSSES, *(metric.name for metric in m.metrics)), math.nan)
     common = _common(m, cell) | {"status": status} | nothing
     return [common | asdict(setting) for setting in m.settings]
 

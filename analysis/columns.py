@@ -7,13 +7,20 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samplers.errors import Notice, UserError
+from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
+else:
+    pd = lazy("pandas")
 
+ABSENT = ("", "nan", "none", "na", "n/a", "null", "<na>", "#n/a", "#nv", "-", "–", "—")
+"""What people and spreadsheets write for no value."""
+_UNNAMED = re.compile(r"(Unnamed: \d+)?")
+"""The name that pandas gives a column without one."""
 NEAR = 0.75
 """A name that resembles a known one as much (`difflib`) is taken for a misspelling of it."""
 
@@ -28,7 +35,8 @@ def recognised(frame: pd.DataFrame, known: Sequence[str], where: str) -> pd.Data
     """A copy of a frame whose columns have the ``known`` names where they fold to one, with the named levels of its index as
     columns and rows counted from 0.
 
-    Raises `UserError` for two columns of one known name, and warns (`Notice`) of a column that is nearly one.
+    Raises `UserError` for two columns of one known name, and warns (`Notice`) of a column that is nearly one, and of numbers
+    in columns that are not known: nothing shows them.
     """
     levels = [name for name in frame.index.names if name is not None]
     both = [name for name in levels if name in frame.columns]
@@ -42,20 +50,30 @@ def recognised(frame: pd.DataFrame, known: Sequence[str], where: str) -> pd.Data
         if len(spelled := found.get(name, [])) > 1:
             how = f": as {' and '.join(map(repr, spelled))}" if len(set(spelled)) > 1 else ""
             raise UserError(f"{where} has the column {name!r} twice{how}")
-    for line in _near_misses(found, known):
-        warnings.warn(f"{where}: {line}", Notice, stacklevel=3)
+    absent, undeclared = [name for name in known if name not in found], []
+    for i, name in enumerate(map(str, out.columns)):
+        if fold(name) in known or _UNNAMED.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(fold(name), absent, n=1, cutoff=NEAR)
+        if near:
+            line = f"{where}: column {name!r} is ignored: did you mean {near[0]!r}?"
+            warnings.warn(line, Notice, stacklevel=3)
+        elif _numbers(out.iloc[:, i]):
+            undeclared.append(repr(name))
+    if undeclared:
+        what = f"column{'s' if len(undeclared) > 1 else ''} {', '.join(undeclared)}"
+        warnings.warn(f"{where}: {what} in no table: no metric declares these numbers", Notice, stacklevel=3)
     return out.set_axis([_known(str(name), known) for name in out.columns], axis="columns").copy()
+
+
+def _numbers(values: pd.Series[Any]) -> bool:
+    """Whether a column has numbers, and nothing else."""
+    if pd.api.types.is_bool_dtype(values):
+        return False
+    there = values.dropna().astype(str).str.strip().str.replace(",", ".")
+    there = there[~there.str.lower().isin(ABSENT)]
+    return len(there) > 0 and bool(pd.to_numeric(there, errors="coerce").notna().all())
 
 
 def _known(name: str, known: Iterable[str]) -> str:
     return fold(name) if fold(name) in known else name
-
-
-def _near_misses(found: dict[str, list[str]], known: Sequence[str]) -> list[str]:
-    """A line for each column that is nearly a known one which the table lacks."""
-    absent = [name for name in known if name not in found]
-    lines = []
-    for folded, spelled in found.items():
-        near = [] if folded in known else difflib.get_close_matches(folded, absent, n=1, cutoff=NEAR)
-        lines += [f"column {name!r} is ignored: did you mean {near[0]!r}?" for name in spelled if near]
-    return lines

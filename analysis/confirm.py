@@ -16,6 +16,7 @@ from samplers.lazy import lazy
 
 from . import ranking, run
 from .blocks import seed_count
+from .declared import COMPARED
 from .pending import settled
 from .run import Run, phase
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
-
-COMPARED = ("clip", "fid", "val_loss")
 
 
 @dataclass(frozen=True, eq=False)

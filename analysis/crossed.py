@@ -14,7 +14,7 @@ from samplers.lazy import lazy
 from . import schema, uncertainty, wide
 from .blocks import seed_count
 from .effects import Effects, Factor, effects
-from .notes import HEADINGS, provisional_lines
+from .notes import label, provisional_lines
 from .pending import settled
 from .run import Run, phase
 from .tables import TIED, Table, fixed, simple
@@ -68,7 +68,8 @@ def tables(run: Run) -> list[Table]:
         index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
         found = effects(replace(blocks, table=blocks.table.set_axis(index, axis=0)))
         if found is not None:
-            made += [_table(found, factor, response, lines) for factor in found.factors]
+            title = label(rows.attrs, response.name)  # type: ignore[arg-type]
+            made += [_table(found, factor, response, title, lines) for factor in found.factors]
     if not made:
         raise UserError(
             f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "
@@ -77,7 +78,7 @@ def tables(run: Run) -> list[Table]:
     return made
 
 
-def _table(found: Effects, factor: Factor, response: Response, lines: list[str]) -> Table:
+def _table(found: Effects, factor: Factor, response: Response, title: str, lines: list[str]) -> Table:
     interval, tied = factor.effects(), factor.not_separable(response.higher_is_better)
     turn = np.expm1 if response.log else np.asarray
     known = found.variance > 0
@@ -98,7 +99,6 @@ def _table(found: Effects, factor: Factor, response: Response, lines: list[str])
         "high": ("high", write),
         "tied": ("not separable from the best", lambda mark: TIED if mark else ""),
     }
-    title = "rank" if response.name == "rank" else HEADINGS[response.name]
     return simple(
         f"{response.name}_{factor.name}",
         frame,

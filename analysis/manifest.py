@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.metrics.declared import Metric
 from bench.settings import ControlSetting
 from samplers.errors import UserError
 
@@ -52,6 +53,7 @@ class Manifest:
     grid: Mapping[str, Any]
     evaluation: str
     sampling: str
+    metrics: tuple[Metric, ...]
     recipes: tuple[Recipe, ...]
     parts: Mapping[str, tuple[str, str | None]]
     """The base formulation and the timestep sampler that a formulation's name is made of."""
@@ -84,6 +86,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
             kept["grid"],
             str(kept["evaluation"]),
             str(kept["sampling"]),
+            tuple(Metric.read(m) for m in kept["metrics"]),
             tuple(_recipe(r) for r in kept["recipes"]),
             {name: (part["base"], part["sampler"]) for name, part in kept["formulations"].items()},
             tuple(_cell(c) for c in kept["cells"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.settings import Setting
 
-from . import schema, untrained, yardsticks
+from . import declared, schema, untrained, yardsticks
 from .blocks import seed_count
 from .tables import LACKING, TIED
 from .wording import count, names
@@ -20,25 +20,27 @@ LEAST_IMAGES = 100
 """Fewest images and references of a Fréchet distance that needs no remark; more if its features have as many dimensions,
 since a covariance of n images has rank n - 1 at most."""
 
-HEADINGS = {
-    "rank_all": "rank all",
-    "position": "place",
-    "rank_5": "5 steps",
-    "ideal_5": "ideal FID at 5",
-    "rank_50": "50 steps",
-    "val_loss": "val loss",
-    "clip": "CLIP",
-    "fid": "FID",
-    "kid": "KID",
-    "composition": "composition",
-    "front_one": "on front 1",
-    "wins": "beats leader",
-    "rank_clip": "by CLIP",
-    "rank_fid": "by FID",
-    "rank_val_loss": "by val loss",
-}
-"""Columns in the order in which they are shown; those of ``--by`` come after the 50-step column."""
-RESPONSES = {"rank": "rank", **{name: HEADINGS[name] for name in ("clip", "fid", "val_loss")}}
+
+def headings(about: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a ranking with these ``attrs``, in the order in which they are shown; those of ``--by`` come after the
+    50-step column."""
+    metrics = declared.among(about)
+    return {
+        "rank_all": "rank all",
+        "position": "place",
+        "rank_5": "5 steps",
+        "ideal_5": "ideal FID at 5",
+        "rank_50": "50 steps",
+        **{name: metric.label for name, metric in metrics.items() if metric.ranked},
+        "front_one": "on front 1",
+        "wins": "beats leader",
+        **{f"rank_{name}": f"by {metrics[name].label}" for name in declared.COMPARED if name in metrics},
+    }
+
+
+def label(about: Mapping[str, Any], response: str) -> str:
+    """What a metric is called, or ``rank``."""
+    return "rank" if response == "rank" else declared.among(about)[response].label
 
 
 def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[str]:
@@ -59,12 +61,14 @@ def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[s
             f"{len(kept)} of {len(ranking)} ranked formulations; marks are those of the whole ranking"
         )
     if about["uncounted"]:
-        what = " and ".join(HEADINGS[m] for m in about["objectives"])
+        what = " and ".join(label(about, m) for m in about["objectives"])
         lines.append(
             f"{count(about['uncounted'], 'more setting')} in which no formulation has {what}: not ranked"
         )
     if len(about["objectives"]) == 1:
-        lines.append(f"the table has values of {HEADINGS[about['objectives'][0]]} only: ranked by it alone")
+        lines.append(
+            f"the table has values of {label(about, about['objectives'][0])} only: ranked by it alone"
+        )
     if lost(kept).any() or any((kept[c] > 0).any() for c in kept if str(c).endswith("_lacking")):
         lines.append(
             f"{LACKING} what diverged, failed or is missing ranks last in its settings; means are over the rest"
@@ -74,7 +78,7 @@ def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[s
         for name in sorted(set(found.values())):
             where = [d for d in found if found[d] == name]
             suffix = f" ({', '.join(where)})" if len(set(found.values())) > 1 else ""
-            lines.append(f"{HEADINGS[metric]}: {name}{suffix}")
+            lines.append(f"{label(about, metric)}: {name}{suffix}")
     return [*lines, *data_lines(about), *yardsticks.left_out(ranking), *uncertainty_lines(ranking, about)]
 
 
@@ -123,7 +127,7 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
     """What differences the run could have told apart, and what the marks mean."""
     unknown, reasons = [], about["unknown"]
     for reason in dict.fromkeys(reasons.values()):
-        what = [RESPONSES[r] for r in reasons if reasons[r] == reason]
+        what = [label(about, r) for r in reasons if reasons[r] == reason]
         unknown.append(f"no interval of {names(what)}: {reason}, so nothing tells how much a seed matters")
     if max(about["seed_counts"].values()) < 2:
         lines = [
@@ -146,7 +150,7 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
         )
     lines += unknown
     for r in about["resolution"]:
-        lines.append(resolution_line(r))
+        lines.append(resolution_line(r, label(about, r["response"])))
     if about["without_interval"]:
         lines.append(
             f"no interval for {names(about['without_interval'])}: not every entry of every seed is there"
@@ -154,9 +158,9 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
     return lines
 
 
-def resolution_line(r: Mapping[str, Any]) -> str:
+def resolution_line(r: Mapping[str, Any], name: str) -> str:
     """One response: its noise, what could have been separated, and what the observed lead would need."""
-    name, seeds = RESPONSES[r["response"]], seed_count({"fewest": r["fewest"], "most": r["seeds"]})
+    seeds = seed_count({"fewest": r["fewest"], "most": r["seeds"]})
     if not r["sigma"] > 0:
         return f"resolution, {name}: the same in all {seeds}, so nothing tells how much a seed matters"
     needed = r["seeds_needed"]

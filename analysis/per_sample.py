@@ -5,7 +5,8 @@ Seeds of training do not enter: two runs of one formulation differ by more than 
 - CLIP: paired bootstrap over captions, the same draws for every formulation.
 - FID: the same, by its influence values (`bench.metrics.influence`): with weights ``w_i`` of the captions, to first order
   ``FID_w = FID + mean_i (w_i - 1) psi_i``.
-- KID: its own standard error; settings share their captions, so their errors are taken to be fully correlated.
+- KID, and any other metric with a standard error: that; settings share their captions, so their errors are taken to be
+  fully correlated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from samplers.lazy import lazy
 
-from . import cells, schema
+from . import cells, declared, schema
 from .run import Run
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ Z = 1.959964
 
 
 def intervals(run: Run, rows: pd.DataFrame, means: pd.DataFrame, best: str) -> pd.DataFrame:
-    """``clip_low``, ``clip_high``, ``clip_behind_low``, ``clip_behind_high`` and the same of ``fid`` and ``kid`` by
-    formulation.
+    """``clip_low``, ``clip_high``, ``clip_behind_low``, ``clip_behind_high`` and the same of ``fid``, and the first two
+    of a metric with a standard error, such as ``kid``, by formulation.
 
     ``rows`` of the results table are those that were ranked; ``means`` is the ranking indexed by formulation, whose
     ``clip``, ``fid`` and ``kid`` the intervals are of; ``behind`` is the paired difference, this formulation minus
@@ -43,14 +44,11 @@ def intervals(run: Run, rows: pd.DataFrame, means: pd.DataFrame, best: str) -> p
     for metric in ("clip", "fid"):
         if metric in means:
             out = out.join(_bootstrap(run, rows, metric, means[metric], best))
-    if "kid" in means and "kid_stderr" in rows:
-        error = (
-            rows[rows["status"] == "done"]
-            .groupby("formulation", observed=True)["kid_stderr"]
-            .mean()
-            .reindex(means.index)
-        )
-        out["kid_low"], out["kid_high"] = means["kid"] - Z * error, means["kid"] + Z * error
+    done = rows[rows["status"] == "done"].groupby("formulation", observed=True)
+    for metric in declared.of(rows):
+        if metric in means and f"{metric}_stderr" in rows and f"{metric}_low" not in out:
+            error = done[f"{metric}_stderr"].mean().reindex(means.index)
+            out[f"{metric}_low"], out[f"{metric}_high"] = means[metric] - Z * error, means[metric] + Z * error
     return out
 
 

@@ -18,7 +18,7 @@ from bench import settings
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
-from . import per_sample, schema, uncertainty, untrained, wide
+from . import declared, per_sample, schema, uncertainty, untrained, wide
 from .fixed_draw import FixedDraw
 from .pending import Provisional, settled
 from .run import Run, phase
@@ -32,8 +32,6 @@ else:
 
 GROUPS = schema.CONTROL
 STATES = ("diverged", "failed", "missing")
-ALONE = ("clip", "fid", "val_loss")
-"""Metrics by which formulations are also ranked alone."""
 
 
 def rank(
@@ -45,7 +43,7 @@ def rank(
 ) -> pd.DataFrame:
     """The ranking of a results table (`analysis.schema`), best first, one row per formulation. Pure.
 
-    Lower is better except for ``clip``, ``composition``, ``front_one``, ``first`` and ``wins``:
+    Of ranks lower is better, of ``front_one``, ``first`` and ``wins`` higher:
 
     * ``rank_all``: front index averaged over all settings. An entry that is absent, not finite, diverged or failed
       comes after all others of its setting (last front + 1). Cells that are not at their end rank nowhere
@@ -58,8 +56,8 @@ def rank(
       settings (`analysis.wide.Wide.many`). NaN where there is no such setting.
     * with ``by``, also ``rank[steps=5]`` and so on for every value of that column.
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone.
-    * ``clip``, ``fid``, ``kid``, ``composition``: means over the settings that have a value; ``val_loss``: over
-      trainings.
+    * ``clip``, ``fid``, ``val_loss`` and so on, of every metric that is declared (`analysis.declared`): means over the
+      settings, or trainings, that have a value.
     * ``clip_lacking`` and so on: over how many settings or trainings fewer than the others that mean goes.
     * ``settings``, and how many of them the formulation lacks: ``diverged``, ``failed``, ``missing``.
 
@@ -129,14 +127,14 @@ def _points(table: Wide, by: str | None) -> pd.DataFrame:
     if by is not None:
         for value in sorted(table.settings[by].unique()):
             out[f"rank[{by}={_plain(value)}]"] = table.means("rank", np.asarray(table.settings[by] == value))
-    for metric in ALONE:
+    for metric in declared.COMPARED:
         if metric in table.values and np.isfinite(table.values[metric]).any():
-            alone = wide.ranked(table.values, (metric,))
+            alone = wide.ranked(table.values, [table.metrics[metric]])
             out[f"rank_{metric}"] = np.nanmean(alone, axis=0)
-    for metric in ("clip", "fid", "kid", "composition", "val_loss"):
-        if metric in table.values:
-            out[metric] = table.means(metric)
-            out[f"{metric}_lacking"] = _lacking(table, metric)
+    for name, declaration in table.metrics.items():
+        if declaration.ranked and name in table.values:
+            out[name] = table.means(name)
+            out[f"{name}_lacking"] = _lacking(table, name)
     counted = ~np.isnan(table.fronts)
     out["settings"] = counted.sum(axis=0)
     for state in STATES:
@@ -147,7 +145,7 @@ def _points(table: Wide, by: str | None) -> pd.DataFrame:
 def _lacking(table: Wide, metric: str) -> NDArray[np.int64]:
     """``[F]``: in how many settings (trainings, for a validation loss) others have a value and a formulation has none."""
     there = ~np.isnan(table.values[metric])
-    if metric == "val_loss":
+    if table.of_training(metric):
         blocks = table.settings.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy()
         there = np.array([there[blocks == b].any(axis=0) for b in range(blocks.max() + 1)])
     return np.asarray((there.any(axis=1, keepdims=True) & ~there).sum(axis=0))
@@ -174,7 +172,7 @@ def _about(
             str(dataset): str(names.iloc[0])
             for dataset, names in rows.dropna(subset=[column]).groupby("dataset", observed=True)[column]
         }
-        for column in schema.NAMES
+        for column in schema.columns_of(rows).names
         if column in rows
     }
     counted = (~np.isnan(table.fronts)).any(axis=1)
@@ -182,6 +180,7 @@ def _about(
     samplers = table.settings[list(settings.FIELDS)].drop_duplicates()
     return {
         "formulations": len(ranking),
+        declared.KEPT: declared.kept(table.metrics.values()),
         "settings": int(counted.sum()),
         "uncounted": int((~counted).sum()),
         "datasets": datasets,

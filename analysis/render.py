@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samplers.lazy import lazy
 
-from . import schema, yardsticks
-from .confirm import COMPARED, Confirmation, confirmation
-from .notes import HEADINGS, lost, notes
+from . import declared, yardsticks
+from .confirm import Confirmation, confirmation
+from .notes import headings, lost, notes
 from .run import Run
 from .tables import LACKING, Table, fixed, jsonable, simple
 
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-SIGNIFICANT = {"kid": 3, "composition": 3}
-OPTIONAL = (
-    *("by val loss", "by FID", "by CLIP", "beats leader", "on front 1", "composition", "KID", "lost"),
-    *("val loss", "50 steps", "5 steps", "FID", "CLIP", "place"),
-)
-"""Columns that a narrow terminal goes without, in this order."""
-INTERVALS = ("clip", "fid", "kid", "val_loss")
-"""Metrics that are shown with half the width of their interval; KID has one where there is one seed."""
+LAST = ("val_loss", "rank_50", "rank_5", "fid", "clip", "position")
+"""Columns that a narrow terminal goes without after all others, in this order."""
+ALWAYS = ("rank_all", "ideal_5")
+LOST = "lost"
 
 
 def tables_of(run: Run, ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
@@ -43,7 +38,7 @@ def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> 
     Formulations that lack entries are marked ``*``, and so is a mean over less than that of others. Marks are those of the
     whole ranking (`_compared`), whichever rows are shown. Real images and shuffled captions are rows of their own.
     """
-    rows = yardsticks.rows(ranking)
+    rows, titles = yardsticks.rows(ranking), headings(ranking.attrs)  # type: ignore[arg-type]
     kept = ranking["formulation"].isin(ranking["formulation"] if shown is None else shown)
     incomplete = lost(ranking)
     text: dict[str, list[str]] = {
@@ -53,14 +48,14 @@ def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> 
     tied: dict[str, pd.Series[bool]] = {}
     lacking: dict[str, pd.Series[bool]] = {}
     for column in _shown(ranking):
-        heading = HEADINGS.get(column, column.removeprefix("rank[").removesuffix("]"))
+        heading = titles.get(column, column.removeprefix("rank[").removesuffix("]"))
         text[heading] = _written(ranking, column)
         for row in rows:
             row[heading] = _number(ranking, column)(row[column]) if column in row else ""
         best[heading], tied[heading] = _compared(ranking, column)
         lacking[heading] = _lacking(ranking, column) & ranking[column].notna()
     if incomplete[kept].any():
-        text["lost"] = [
+        text[LOST] = [
             ", ".join(f"{row[s]} {s}" for s in ("diverged", "failed", "missing") if row[s]) or "-"
             for _, row in ranking.iterrows()
         ]
@@ -74,9 +69,15 @@ def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> 
         tied=_marks(tied, cells)[kept],
         lacking=_marks(lacking, cells)[kept],
         notes=notes(ranking, kept),
-        optional=OPTIONAL,
+        optional=_optional(titles),
         about={"notes": jsonable(dict(ranking.attrs))},
     )
+
+
+def _optional(titles: Mapping[str, str]) -> tuple[str, ...]:
+    """The headings that a narrow terminal goes without, the first first: from the right."""
+    others = [title for column, title in titles.items() if column not in (*LAST, *ALWAYS)]
+    return (*reversed(others), LOST, *(titles[column] for column in LAST if column in titles))
 
 
 def _compared(ranking: pd.DataFrame, column: str) -> tuple[pd.Series[bool], pd.Series[bool]]:
@@ -93,7 +94,8 @@ def _compared(ranking: pd.DataFrame, column: str) -> tuple[pd.Series[bool], pd.S
     if not (ranking[name].notna() & ~tied).any():
         return none, tied
     fair = ranking[column].where(~_lacking(ranking, column))
-    top = fair.max() if schema.HIGHER_IS_BETTER.get(column, False) else fair.min()
+    metric = declared.of(ranking).get(column)
+    top = fair.max() if metric and metric.higher_is_better else fair.min()
     best = tied & (fair == top)
     return best, tied & ~best
 
@@ -107,10 +109,11 @@ def _lacking(ranking: pd.DataFrame, column: str) -> pd.Series[bool]:
 def confirmation_table(found: Confirmation) -> Table:
     """The chosen formulations on the seeds that chose them and on fresh ones."""
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {"formulation": ("formulation", str)}
-    for metric in ("rank_all", *(m for m in COMPARED if m in found.fresh)):
+    titles = headings(found.fresh.attrs)  # type: ignore[arg-type]
+    for metric in ("rank_all", *(m for m in declared.COMPARED if m in found.fresh)):
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):
-            columns[f"{metric}_{when}"] = (f"{HEADINGS[metric]}, {when}", write)
+            columns[f"{metric}_{when}"] = (f"{titles[metric]}, {when}", write)
     seeds = (
         f"seeds {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"seed {found.seeds[0]}"
     )
@@ -126,7 +129,7 @@ def confirmation_table(found: Confirmation) -> Table:
 
 def _shown(ranking: pd.DataFrame) -> list[str]:
     groups = [c for c in ranking.columns if c.startswith("rank[")]
-    columns = list(HEADINGS)
+    columns = list(headings(ranking.attrs))  # type: ignore[arg-type]
     at = columns.index("rank_50") + 1
     order = [*columns[:at], *groups, *columns[at:]]
     shown = [c for c in order if c in ranking and ranking[c].notna().any()]
@@ -141,7 +144,7 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
         ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
         return [_span(low, high) for low, high in ends]
     written = [number(v) for v in values]
-    if column in INTERVALS and f"{column}_low" in ranking:
+    if f"{column}_low" in ranking:
         half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
         digits = _digits(ranking, column)
         written = [w if h != h else f"{w} ±{h:.{digits}f}" for w, h in zip(written, half, strict=True)]
@@ -161,12 +164,8 @@ def _number(ranking: pd.DataFrame, column: str) -> Any:
 
 
 def _digits(ranking: pd.DataFrame, column: str) -> int:
-    """Decimals that give the median value a sensible number of digits, from 1 to 6."""
-    middle = float(ranking[column].abs().median())
-    significant = SIGNIFICANT.get(column, 4)
-    if not math.isfinite(middle) or middle == 0:
-        return 2
-    return min(6, max(1, significant - 1 - math.floor(math.log10(middle))))
+    metric = declared.of(ranking).get(column)
+    return declared.decimals(ranking[column], metric.digits if metric else 4)
 
 
 def _marks(found: dict[str, pd.Series[bool]], cells: pd.DataFrame) -> pd.DataFrame:

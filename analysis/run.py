@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import collect, manifest, schema, spreadsheet
+from . import collect, declared, manifest, schema, spreadsheet
 from .manifest import Manifest, PlannedCell
 from .where import choose
 
@@ -76,6 +76,8 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         found = _load(path / collect.RESULTS)
     else:
         raise UserError(f"{str(path)!r} holds no results: run `python -m bench.grid --out {path}` first")
+    if manifests:
+        found.attrs[declared.KEPT] = declared.kept(manifests[0].metrics)
     frame = schema.check(found, str(path))
     frame.attrs["damaged"] = list(found.attrs.get("damaged", []))
     frame.attrs["yardsticks"] = _yardsticks(path / YARDSTICKS)
@@ -85,7 +87,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
 def _load(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix in spreadsheet.SUFFIXES:
-        return spreadsheet.read(path, schema.KNOWN, schema.NUMERIC)
+        return spreadsheet.read(path, (there := schema.columns_of()).known, there.numeric)
     if suffix in spreadsheet.WORKBOOKS:
         raise UserError(f"{str(path)!r} is a workbook: {spreadsheet.AS_CSV}")
     if suffix != ".parquet":

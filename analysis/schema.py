@@ -10,15 +10,12 @@ not read.
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.settings`)
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
+- every other metric that is declared (`bench.metrics.declared`), with its standard error ``NAME_stderr``, and
+  its full recipe ``NAME_name``, one per dataset
 - ``seed``: default 0
-- ``val_loss``: common validation loss of the evaluated checkpoint, lower is better
-- ``untrained_loss``: the same loss of the network before its first step
-- ``kid``, ``kid_stderr``: kernel distance, lower is better, and its standard error
-- ``composition``: share of pictures that show what the caption says, higher is better
-- ``path_length``: mean length of the sampling paths in rectified coordinates
+- ``untrained_loss``: the validation loss of the network before its first step
 - ``status``: default ``done``; ``pending`` is not at its end yet and ranks nowhere, any other ranks last in its setting
 - ``phase``: default ``rank``; ``confirm`` rows come from fresh seeds and take no part in the ranking that chose them
-- ``clip_name``, ``fid_name``, ``kid_name``: the full recipe of a metric; one per dataset
 - ``recipe``: canonical JSON of how the cell was trained and measured; one in every ranking
 - ``parameters``, ``train_flops``: of the network, and operations of its training
 - ``base``, ``sampler``: the parts of a crossed formulation's name
@@ -29,6 +26,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from bench import settings
@@ -36,7 +34,7 @@ from bench.settings import ControlSetting, Solver, TimeGrid
 from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
-from . import columns, labels, manifest
+from . import columns, declared, labels, manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,19 +46,44 @@ CONTROL = ("dataset", *settings.CONTROL)
 """A control setting of the study."""
 SETTING = ("dataset", "seed", *settings.CONTROL)
 KEY = ("formulation", *SETTING)
-METRICS = ("clip", "fid", "kid", "val_loss", "composition", "path_length")
-NUMBERS = (*METRICS, "untrained_loss", "kid_stderr", "parameters", "train_flops")
-NAMES = ("clip_name", "fid_name", "kid_name")
-NUMERIC = (*NUMBERS, "steps", "cfg", "seed")
+COUNTS = ("untrained_loss", "parameters", "train_flops", "best_step")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")
 PHASES = ("rank", "confirm")
-KNOWN = (*KEY, *NUMBERS, *NAMES, "status", "phase", "recipe", "base", "sampler", "cell")
-"""Every column that is read."""
-ABSENT = ("", "nan", "none", "na", "n/a", "null", "<na>", "#n/a", "#nv", "-", "–", "—")
-"""What people and spreadsheets write for no value."""
+TEXTS = ("recipe", "base", "sampler", "cell")
 SIZES = {"model.depth", "training.steps"}
 """Fields of a recipe in which the trainings of a scaling experiment differ."""
-HIGHER_IS_BETTER = {"clip": True, "fid": False, "kid": False, "val_loss": False, "composition": True}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that declares certain metrics."""
+
+    metrics: tuple[str, ...]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Those of numbers that may be absent."""
+        return (*self.metrics, *(f"{metric}_stderr" for metric in self.metrics), *COUNTS)
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Those of numbers."""
+        return (*self.numbers, "steps", "cfg", "seed")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the metrics' recipes."""
+        return tuple(f"{metric}_name" for metric in self.metrics)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        return (*KEY, *self.numbers, *self.names, "status", "phase", *TEXTS)
+
+
+def columns_of(frame: pd.DataFrame | None = None) -> Columns:
+    """The columns of a table by the metrics that it declares; without one, of a table that declares none of its own."""
+    return Columns(tuple(declared.among({} if frame is None else frame.attrs)))  # type: ignore[arg-type]
 
 
 def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
@@ -68,12 +91,14 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
 
     Names of columns are read without case and blanks, also from the index; guidance scales are rounded to
     `bench.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`) of columns
-    that are nearly known ones, and of labels that look alike.
+    that are nearly known ones, of numbers that no metric declares, and of labels that look alike.
 
     Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows and an unknown status, naming
     the column and the row (counted from 1 without the header).
     """
-    out = columns.recognised(frame, KNOWN, where)
+    there = columns_of(frame)
+    out = columns.recognised(frame, there.known, where)
+    out.attrs.update(frame.attrs)
     missing = [column for column in REQUIRED if column not in out.columns]
     if missing:
         found = ", ".join(map(str, out.columns[:20]))
@@ -91,12 +116,12 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
     out["solver"] = _word(out, "solver", get_args(Solver), where)
     out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
-    for column in NUMBERS:
+    for column in there.numbers:
         if column in out:
             out[column] = _numbers(out, column, where)
     out["status"] = _word(out, "status", STATUSES, where)
     out["phase"] = _word(out, "phase", PHASES, where)
-    for column in (*NAMES, "recipe", "base", "sampler", "cell"):
+    for column in (*there.names, *TEXTS):
         if column in out:
             out[column] = out[column].astype(object).where(~_absent(out[column]), None)
     if "recipe" in out:
@@ -127,7 +152,7 @@ def comparable(frame: pd.DataFrame, where: str = "the table") -> None:
                 f"{where} mixes {len(recipes)} recipes, which cannot be compared ({told}): "
                 f"choose one, e.g. --where {chosen}{sizes}"
             )
-    for column in NAMES:
+    for column in columns_of(frame).names:
         if column not in frame:
             continue
         for dataset, names in frame.dropna(subset=[column]).groupby("dataset", observed=True)[column]:
@@ -166,7 +191,7 @@ def _absent(values: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_numeric_dtype(values):
         return values.isna()
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip().str.lower()
-    return text.isin(ABSENT)
+    return text.isin(columns.ABSENT)
 
 
 def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, wanted: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics.declared import METRICS
 from bench.settings import ControlSetting, Setting
 
 STUDY = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
@@ -99,6 +100,7 @@ def write(
         "command": ["--synthetic"],
         "evaluation": EVALUATION,
         "sampling": SAMPLING,
+        "metrics": [asdict(metric) for metric in METRICS],
         "recipes": recipes,
         "formulations": {name: {"base": name, "sampler": None} for name in model.formulations},
         "cells": cells,

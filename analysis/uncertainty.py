@@ -10,7 +10,7 @@ lacks one of these values has no intervals for that response; the others are com
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from samplers.lazy import lazy
 
-from . import best, stats, wins
+from . import best, declared, stats, wins
 from .blocks import Blocks
 from .fixed_draw import FixedDraw
 from .resolution import Resolution, resolution
-from .schema import CONTROL, HIGHER_IS_BETTER
+from .schema import CONTROL
 from .stability import DRAWS, Stability, stability
 from .stats import TwoWay
 from .wide import Wide
@@ -42,27 +42,24 @@ class Response:
     higher_is_better: bool
 
 
-RESPONSES = (
-    Response("rank", log=False, higher_is_better=False),
-    Response("clip", log=False, higher_is_better=True),
-    Response("fid", log=True, higher_is_better=False),
-    Response("val_loss", log=True, higher_is_better=False),
-)
-
-
 def responses(table: Wide) -> tuple[Response, ...]:
-    """`RESPONSES`, without the logarithm where a table has values that have none."""
-    return tuple(
-        replace(r, log=False) if r.log and r.name in table.values and (table.values[r.name] <= 0).any() else r
-        for r in RESPONSES
-    )
+    """The rank and the metrics of `analysis.declared.COMPARED`; without the logarithm where a table has values that have
+    none."""
+    rank = Response("rank", log=False, higher_is_better=False)
+    return (rank, *(_response(table, m) for m in declared.COMPARED if m in table.metrics))
+
+
+def _response(table: Wide, metric: str) -> Response:
+    log = table.metrics[metric].scale == "log" and not (table.values.get(metric, np.ones(1)) <= 0).any()
+    return Response(metric, log, bool(table.metrics[metric].higher_is_better))
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a table's seeds tell. ``left_out`` formulations lack an interval somewhere; ``unknown`` says of the responses
-    without a model why (`analysis.blocks.Blocks.unknown`)."""
+    """What a table's seeds tell. ``responses`` are what was compared; ``left_out`` formulations lack an interval somewhere;
+    ``unknown`` says of the responses without a model why (`analysis.blocks.Blocks.unknown`)."""
 
+    responses: tuple[Response, ...]
     models: dict[str, TwoWay]
     resolutions: tuple[Resolution, ...]
     stability: Stability | None
@@ -91,9 +88,8 @@ def of(table: Wide, draws: int = DRAWS, *, fixed: FixedDraw | None = None) -> Kn
     """Model every response of a table; ``draws`` of the bootstrap of its ranking, and the one draw of captions and noise
     that is ``fixed`` for its seeds, if the values of its samples are there."""
     models, resolutions, left, unknown = {}, [], set[str](), {}
-    for response in responses(table):
-        if response.name != "rank" and response.name not in table.values:
-            continue
+    compared = tuple(r for r in responses(table) if r.name == "rank" or r.name in table.values)
+    for response in compared:
         every = table.blocks(response.name)
         blocks = every.complete()
         if every.unknown is not None or blocks.table.empty:
@@ -108,7 +104,7 @@ def of(table: Wide, draws: int = DRAWS, *, fixed: FixedDraw | None = None) -> Kn
                 )
             )
     firm = None if "rank" in unknown else _stability(table, draws)
-    return Known(models, tuple(resolutions), firm, tuple(sorted(left)), unknown)
+    return Known(compared, models, tuple(resolutions), firm, tuple(sorted(left)), unknown)
 
 
 def _model(blocks: Blocks) -> TwoWay:
@@ -132,16 +128,14 @@ def _stability(table: Wide, draws: int) -> Stability | None:
     for _, rows in settings.groupby("dataset", observed=True):
         grid = rows.pivot_table(index=[c for c in CONTROL if c != "dataset"], columns="seed", values="row")
         parts.append(np.moveaxis(points[grid.to_numpy(dtype=np.int64)], 2, 0))  # [F, C, S, K]
-    maximise = [HIGHER_IS_BETTER[m] for m in table.objectives]
+    maximise = [bool(table.metrics[m].higher_is_better) for m in table.objectives]
     return stability(parts, list(table.names), maximise, table.means("rank"), draws=draws)
 
 
 def _additive(table: Wide, metric: str) -> NDArray[np.float64]:
     """A metric on the scale on which its noise is about the same everywhere."""
     values = table.values[metric]
-    if metric != "fid" or (values <= 0).any():
-        return values
-    return np.asarray(np.log(values))
+    return np.asarray(np.log(values)) if _response(table, metric).log else values
 
 
 def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:

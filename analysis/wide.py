@@ -5,17 +5,20 @@ The statistics ask of it one value for each formulation and block ``y[f, g]`` (`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics.declared import Metric
 from samplers.lazy import lazy
 
+from . import declared
 from .blocks import Blocks, seeds_by_dataset, why_unknown
 from .pareto import fronts
-from .schema import HIGHER_IS_BETTER, METRICS, SETTING
+from .schema import SETTING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +35,7 @@ class Wide:
     an entry that the table lacks. ``fronts`` is NaN in settings in which nobody has a value."""
 
     names: tuple[str, ...]
+    metrics: dict[str, Metric]
     settings: pd.DataFrame
     values: dict[str, Array]
     status: NDArray[Any]
@@ -52,6 +56,10 @@ class Wide:
         """``[N, F]`` of a metric, or of the front index for ``rank``."""
         return self.fronts if name == "rank" else self.values[name]
 
+    def of_training(self, name: str) -> bool:
+        """Whether a metric has one value for each training."""
+        return name != "rank" and self.metrics[name].level == "training"
+
     def few(self) -> NDArray[np.bool_]:
         """The settings of the study's 5-step column."""
         return np.asarray(self.settings["steps"] == FEW)
@@ -71,17 +79,17 @@ class Wide:
     def means(self, name: str, rows: NDArray[np.bool_] | None = None) -> Array:
         """``[F]``: mean of a metric over settings (or over ``rows`` of them) that have a value, NaN where none has.
 
-        A validation loss belongs to a training, so it is averaged over datasets and seeds."""
+        A metric of trainings, such as validation loss, is averaged over datasets and seeds."""
         values = self.metric(name) if rows is None else self.metric(name)[rows]
-        if name == "val_loss":
+        if self.of_training(name):
             index = self.settings if rows is None else self.settings[rows]
             values = _grouped(values, index.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy())
         return _mean(values)
 
     def blocks(self, name: str) -> Blocks:
         """A metric by formulation and block, means over the settings in which any formulation has a value: those over which
-        `means` is. A validation loss belongs to a training, and is the mean of what its settings have."""
-        values, of_training = self.metric(name), name == "val_loss"
+        `means` is. A metric of trainings is the mean of what their settings have."""
+        values, of_training = self.metric(name), self.of_training(name)
         counted = ~np.isnan(values).all(axis=1)
         there: pd.DataFrame = self.settings.iloc[np.flatnonzero(counted)]
         groups = there.groupby(["dataset", "seed"], observed=True)
@@ -103,7 +111,8 @@ def make(table: pd.DataFrame) -> Wide:
     settings = groups.size().index.to_frame(index=False)
     done = (table["status"] == "done").to_numpy()
     values = {}
-    for metric in METRICS:
+    metrics = declared.of(table)
+    for metric in metrics:
         if metric in table:
             column = table[metric].to_numpy(dtype=np.float64)
             kept = np.full((len(settings), len(names)), np.nan)
@@ -112,16 +121,16 @@ def make(table: pd.DataFrame) -> Wide:
     status = np.full((len(settings), len(names)), "missing", dtype=object)
     status[rows, codes] = table["status"].to_numpy(dtype=object)
     objectives = tuple(m for m in ("clip", "fid") if np.isfinite(values[m]).any()) or ("clip", "fid")
-    found = ranked(values, objectives)
+    found = ranked(values, [metrics[m] for m in objectives])
     absent = np.any([np.isnan(values[m]) for m in objectives], axis=0)
     status[(status == "done") & absent] = "missing"
-    return Wide(tuple(names), settings, values, status, objectives, found)
+    return Wide(tuple(names), metrics, settings, values, status, objectives, found)
 
 
-def ranked(values: dict[str, Array], metrics: tuple[str, ...]) -> Array:
+def ranked(values: dict[str, Array], metrics: Sequence[Metric]) -> Array:
     """Front indices ``[N, F]`` by some metrics; NaN in settings in which nobody has them all."""
-    points = np.stack([values[m] for m in metrics], axis=-1)
-    index = fronts(points, [HIGHER_IS_BETTER[m] for m in metrics]).astype(np.float64)
+    points = np.stack([values[m.name] for m in metrics], axis=-1)
+    index = fronts(points, [bool(m.higher_is_better) for m in metrics]).astype(np.float64)
     index[np.isnan(points).any(axis=-1).all(axis=-1)] = np.nan
     return index
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import schema
+from . import declared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,15 +28,16 @@ def rows(ranking: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows 'real images' and 'shuffled captions': for each dataset, and for their mean if all have them."""
     about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     given = {d: v for d, v in about.get("yardsticks", {}).items() if _same_recipe(v, about, d)}
+    metrics = declared.among(about)
     several = len(about.get("datasets", [])) > 1
     found: list[dict[str, Any]] = []
     for title, end in (("real images", "real"), ("shuffled captions", "shuffled")):
         by_dataset = {
-            dataset: {m: float(v[f"{m}_{end}"]) for m in schema.METRICS if v.get(f"{m}_{end}") is not None}
+            dataset: {m: float(v[f"{m}_{end}"]) for m in metrics if v.get(f"{m}_{end}") is not None}
             for dataset, v in given.items()
         }
         if several and len(given) == len(about["datasets"]):
-            common = [m for m in schema.METRICS if all(m in v for v in by_dataset.values())]
+            common = [m for m in metrics if all(m in v for v in by_dataset.values())]
             mean = {m: float(np.mean([v[m] for v in by_dataset.values()])) for m in common}
             found += [{"formulation": title, **mean}] if mean else []
         found += [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Cell, Grid, Model, Training
-from bench.metrics.composition import PARTS
+from bench.metrics import declared
 from bench.models.shape import Shape
 
 SHIPPED = Path(__file__).parent / "metrics" / "weights" / "tinyclip.safetensors"
@@ -147,11 +147,9 @@ class Amounts:
         """Bytes that an evaluation leaves: images with path lengths, and values of each sample, at most."""
         shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
         images = HEADER + 2 * ENTRY + samples * (shape.channels * shape.resolution**2 + 4)
-        values = (
-            2
-            + (self.grid.evaluation.extractor.partition(":")[0] != "inception")
-            + (len(PARTS) if self.dataset == "shapes" else 0)
-        )
+        texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
+        met = {"": True, "texts": texts, "shapes": self.dataset == "shapes"}
+        values = sum(metric.per_sample and met[metric.needs] for metric in declared.METRICS)
         return settings * (images + values * (4 * samples + ENTRY)) + HEADER
 
     @cached_property

@@ -17,6 +17,7 @@ import formulations
 from bench import store
 from bench.amounts import Look, by_cell
 from bench.config import Cell, Evaluation, Model, Training, full
+from bench.metrics import declared
 from bench.plan import Plan, formulations_of
 from formulations.specs import read
 
@@ -32,7 +33,7 @@ def file(planned: Plan) -> Path:
 
 
 def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
-    """The plan as JSON: the grid, the names of its evaluation, its recipes, the parts of its formulations, and its cells.
+    """The plan as JSON: the grid, the names of its evaluation, its metrics, its recipes, the parts of its formulations, and its cells.
 
     There is a recipe for each dataset, model and training; a cell names it by its place in the list.
     """
@@ -46,6 +47,7 @@ def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
         "command": list(argv),
         "evaluation": evaluation.id,
         "sampling": evaluation.sampling,
+        "metrics": [asdict(metric) for metric in declared.METRICS],
         "recipes": [recipe(cell, evaluation, look) for cell in alike.values()],
         "formulations": {name: parts(name) for name in formulations_of(planned)},
         "cells": [

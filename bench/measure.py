@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.metrics import declared
 from bench.metrics.clip_score import clip_scores
 from bench.metrics.composition import compositional_accuracy
 from bench.metrics.frechet import Moments, frechet
@@ -27,44 +28,86 @@ class Measured:
     per_sample: dict[str, np.ndarray[Any, Any]]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Images uint8 ``[n, C, H, W]`` with their ``features``, drawn for ``captions``; ``own``: those are ``setup.chosen``.
+    ``path_length [n]`` is how far each sample has come (:mod:`bench.generate`)."""
+
+    images: Tensor
+    features: Tensor
+    captions: Sequence[str]
+    own: bool
+    setup: Setup
+    path_length: Tensor | None
+
+
 def measure(
     images: Tensor, setup: Setup, captions: Sequence[str] | None = None, path_length: Tensor | None = None
 ) -> Measured:
-    """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``.
+    """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``, by every one of
+    `MEASURES`. Raises `ValueError` for a value that no metric declares (:mod:`bench.metrics.declared`)."""
+    found = features(setup.extractor, images)
+    drawn = Drawn(images, found, captions or setup.chosen, captions is None, setup, path_length)
+    values: dict[str, float | None] = {}
+    per_sample: dict[str, np.ndarray[Any, Any]] = {}
+    for of in MEASURES:
+        measured = of(drawn)
+        values |= measured.values
+        per_sample |= measured.per_sample
+    known = {metric.name for metric in declared.METRICS}
+    for name in (*values, *per_sample):
+        if name.removesuffix("_stderr") not in known:
+            raise ValueError(f"{name} is measured, and bench.metrics.declared has no such metric")
+    return Measured(values, per_sample)
 
-    CLIP score (mean cosine x 100), Fréchet and kernel distance to the validation images, and for ``shapes`` the share of
-    pictures that show what their caption says: colours, shapes, sizes, relation, background, all of them, and as
-    ``composition`` the mean over the five parts, as GenEval (arXiv 2310.11513) averages over its tasks.
+
+def score(drawn: Drawn) -> Measured:
+    """CLIP score: mean cosine of image and caption x 100. None of an extractor that reads no texts."""
+    setup = drawn.setup
+    if setup.text_features is None:
+        return Measured({"clip": None}, {})
+    texts = setup.text_features if drawn.own else setup.extractor.text_features(drawn.captions)
+    found = clip_scores(drawn.features, texts)
+    return Measured({"clip": float(found.mean())}, {"clip": found})
+
+
+def distances(drawn: Drawn) -> Measured:
+    """Fréchet and kernel distance to the validation images.
 
     The samples' ``fid`` are influence values (:mod:`bench.metrics.influence`), there only if n is large enough for them.
-    ``path_length [n]`` is how far each sample has come (:mod:`bench.generate`); its mean is None if one is not finite.
     """
-    found = features(setup.extractor, images)
-    values: dict[str, float | None] = {"clip": None}
-    per_sample: dict[str, np.ndarray[Any, Any]] = {}
-    if setup.text_features is not None:
-        texts = setup.text_features if captions is None else setup.extractor.text_features(captions)
-        per_sample["clip"] = clip_scores(found, texts)
-        values["clip"] = float(per_sample["clip"].mean())
-    distance = kid(found, setup.reference, within=setup.within)
-    moved = influence(found, setup.moments)
-    if moved is not None:
-        per_sample["fid"] = moved
-    values |= {
-        "fid": frechet(Moments.of(found), setup.moments),
-        "kid": distance.value,
-        "kid_stderr": distance.stderr,
+    setup = drawn.setup
+    distance = kid(drawn.features, setup.reference, within=setup.within)
+    moved = influence(drawn.features, setup.moments)
+    fid = frechet(Moments.of(drawn.features), setup.moments)
+    values: dict[str, float | None] = {"fid": fid, "kid": distance.value, "kid_stderr": distance.stderr}
+    return Measured(values, {} if moved is None else {"fid": moved})
+
+
+def composition(drawn: Drawn) -> Measured:
+    """For ``shapes`` the share of pictures that show what their caption says: colours, shapes, sizes, relation,
+    background, all of them, and as ``composition`` the mean over the five parts, as GenEval (arXiv 2310.11513) averages over
+    its tasks."""
+    if drawn.setup.data.name != "shapes":
+        return Measured({}, {})
+    parts = compositional_accuracy(drawn.images.numpy(), drawn.captions)
+    values: dict[str, float | None] = {
+        f"composition_{part}": float(hit.mean()) for part, hit in parts.items()
     }
-    if setup.data.name == "shapes":
-        parts = compositional_accuracy(images.numpy(), captions or setup.chosen)
-        per_sample |= {f"composition_{part}": hit for part, hit in parts.items()}
-        values |= {f"composition_{part}": float(hit.mean()) for part, hit in parts.items()}
-        values["composition"] = float(np.mean([hit.mean() for part, hit in parts.items() if part != "all"]))
-    if path_length is not None:
-        per_sample["path_length"] = path_length.numpy()
-        mean = float(per_sample["path_length"].mean(dtype=np.float64))
-        values["path_length"] = mean if np.isfinite(mean) else None
-    return Measured(values, per_sample)
+    values["composition"] = float(np.mean([hit.mean() for part, hit in parts.items() if part != "all"]))
+    return Measured(values, {f"composition_{part}": hit for part, hit in parts.items()})
+
+
+def path(drawn: Drawn) -> Measured:
+    """How far the samples have come; the mean is None if one is not finite."""
+    if drawn.path_length is None:
+        return Measured({}, {})
+    lengths = drawn.path_length.numpy()
+    mean = float(lengths.mean(dtype=np.float64))
+    return Measured({"path_length": mean if np.isfinite(mean) else None}, {"path_length": lengths})
+
+
+MEASURES: list[Callable[[Drawn], Measured]] = [score, distances, composition, path]
 
 
 def yardsticks(setup: Setup) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.wording import count
+from bench.metrics.declared import Metric
 from formulations.colours import MUTED, colour
 from samplers.errors import UserError
 from samplers.lazy import lazy
@@ -13,7 +14,7 @@ from samplers.lazy import lazy
 from .. import ideal
 from . import lines, style
 from .style import Drawn
-from .subject import INTERVALS, METRICS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
+from .subject import INTERVALS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def draw(subject: Subject) -> Drawn:
             lines.draw(panel, table, lit, half)
             dashed = perfect.get(dataset, table.iloc[:0]) if metric == "fid" else table.iloc[:0]
             _dashes(panel, dashed)
-            _axes(panel, metric, pd.concat([table, dashed]))
+            _axes(panel, subject.metric(metric), pd.concat([table, dashed]))
             if len(datasets) > 1:
                 panel.set_title(style.dataset_shown(dataset))
         else:
@@ -142,7 +143,7 @@ def _table(
     return mean.loc[names], half.loc[names], lost
 
 
-def _axes(panel: Axes, metric: str, table: pd.DataFrame) -> None:
+def _axes(panel: Axes, metric: Metric, table: pd.DataFrame) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     panel.set_xscale("log")
@@ -150,7 +151,7 @@ def _axes(panel: Axes, metric: str, table: pd.DataFrame) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel("sampling steps")
-    if metric == "fid" and style.wide_range(table.to_numpy()):
+    if metric.scale == "log" and style.wide_range(table.to_numpy()):
         panel.set_ylim(*style.spread(table.to_numpy(), True))
         style.log_axis(panel.yaxis)
-    panel.set_ylabel(f"{METRICS[metric]}, higher is better" if metric == "clip" else "FID, lower is better")
+    panel.set_ylabel(f"{metric.title}, {metric.direction}")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cells, schema, stats
+from analysis import cells, declared, schema, stats
 from analysis.pending import settled
 from analysis.run import Run, ranked
 from analysis.wording import count
+from bench.metrics.declared import Metric
 from bench.settings import CONTROL, ControlSetting
 from samplers.lazy import lazy
 
@@ -180,13 +181,17 @@ class Subject:
             return ""
         return f"In colour: the {len(lit)} formulations that rank best or are baselines."
 
+    def metric(self, name: str) -> Metric:
+        """What the run declares about a metric."""
+        return declared.of(self.run.frame)[name]
+
     def recipes(self, *metrics: str) -> str:
         """The full names of metrics, as sentences."""
         parts = []
         for metric in metrics:
             names = self.rows.get(f"{metric}_name", pd.Series(dtype=object)).dropna().astype(str).unique()
             if len(names):
-                parts.append(f"{METRICS[metric]}: {', '.join(names)}.")
+                parts.append(f"{self.metric(metric).title}: {', '.join(names)}.")
         return " ".join(parts)
 
     def seeds_told(self, bars: str = "") -> str:
@@ -216,7 +221,6 @@ def of_one_kind(settings: Sequence[Setting]) -> list[Setting]:
 
 
 INTERVALS = "bars 95 % intervals over seeds, without what all formulations of a seed share"
-METRICS = {"clip": "CLIP score", "fid": "FID", "val_loss": "Validation loss"}
 
 
 def _why(states: Sequence[Any]) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import cells, notes, schema
+from analysis import cells, declared, schema
 from analysis.run import Run
 from analysis.wide import Wide
 from bench.settings import ControlSetting
+from samplers.lazy import lazy
 
 from . import curves
 from .curves import Drawing
@@ -23,10 +24,8 @@ from .table import Ranking, Row
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MEASURED = ("rank", "clip", "fid", "kid", "composition", "path_length")
-DIGITS = {"rank": 2, "clip": 2, "fid": 2, "kid": 4, "composition": 3, "path_length": 1}
-HEADINGS = {**notes.HEADINGS, "rank": "front", "path_length": "path length"}
+else:
+    pd = lazy("pandas")
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,13 @@ class _Measured:
 
     def __init__(self, table: Wide) -> None:
         self.table = table
-        self.metrics = [
-            m for m in MEASURED if m == "rank" or (m in table.values and np.isfinite(table.values[m]).any())
-        ]
+        self.metrics = {"rank": ("front", 2)}
+        """For each what it is called, and its decimals."""
+        for name, metric in table.metrics.items():
+            there = table.values.get(name, np.empty(0))
+            if metric.level == "setting" and np.isfinite(there).any():
+                values = pd.Series(there[np.isfinite(there)])
+                self.metrics[name] = metric.label, declared.decimals(values, metric.digits)
         several = table.settings["dataset"].nunique() > 1
         rows: dict[tuple[str, ControlSetting], list[int]] = {}
         for i, key in enumerate(zip(table.settings["dataset"], schema.controls(table.settings), strict=True)):
@@ -122,11 +125,12 @@ class _Measured:
     def of(self, name: str) -> Settings:
         """One formulation's numbers."""
         column = self.table.names.index(name)
+        shown = self.metrics.items()
         rows = [
-            (title, tuple(_told(self.table.metric(m)[index, column], DIGITS[m]) for m in self.metrics))
+            (title, tuple(_told(self.table.metric(m)[index, column], digits) for m, (_, digits) in shown))
             for title, index in self.settings
         ]
-        return Settings(tuple(HEADINGS[m] for m in self.metrics), tuple(rows))
+        return Settings(tuple(label for label, _ in self.metrics.values()), tuple(rows))
 
 
 def _told(values: np.ndarray[tuple[int], np.dtype[np.float64]], digits: int) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis import families, notes, render, schema
+from analysis import declared, families, notes, render
+from bench.metrics.declared import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,16 +20,8 @@ EXPLAINED = {
     "wins": "share of datasets and seeds in which its mean front is smaller than the leader's; ties count half",
     "rank_5": "mean front over the settings with 5 steps",
     "rank_50": "mean front over the settings with 50 steps and the guidance of the 5-step settings",
-    "val_loss": "squared error of the implied velocity at eight noise levels; lower is better",
-    "clip": "mean cosine of image and caption x 100; higher is better",
-    "fid": "Fréchet distance of features to those of held-out images; lower is better",
-    "kid": "kernel distance to held-out images; lower is better",
-    "composition": "share of what the caption asks for that the picture shows; higher is better",
-    "rank_clip": "mean rank by CLIP alone",
-    "rank_fid": "mean rank by FID alone",
-    "rank_val_loss": "mean rank by validation loss alone",
 }
-
+"""Columns that are no metric."""
 
 ALWAYS = ("rank_all", "clip", "fid")
 """Columns that a narrow screen shows, too."""
@@ -93,18 +87,10 @@ class Ranking:
 def table(ranking: pd.DataFrame) -> Ranking:
     """The page's table of a ranking (`analysis.ranking.rank`)."""
     made = render.ranking_table(ranking)
-    keys = {heading: key for key, heading in notes.HEADINGS.items()}
+    keys = {heading: key for key, heading in notes.headings(ranking.attrs).items()}  # type: ignore[arg-type]
     headings = [str(h) for h in made.cells.columns if h != "formulation"]
-    columns = tuple(
-        Column(
-            keys.get(h, h),
-            h,
-            EXPLAINED.get(keys.get(h, h), ""),
-            schema.HIGHER_IS_BETTER.get(keys.get(h, h), False) or keys.get(h, h) in ("front_one", "wins"),
-            h in made.optional,
-        )
-        for h in headings
-    )
+    metrics = declared.of(ranking)
+    columns = tuple(_column(keys.get(h, h), h, metrics, h in made.optional) for h in headings)
     count, lost = len(made.best), notes.lost(ranking)
     tied = ranking["rank_tied"].fillna(False).astype(bool) if "rank_tied" in ranking else lost & False
     rows = []
@@ -125,6 +111,15 @@ def table(ranking: pd.DataFrame) -> Ranking:
         for _, line in made.cells.iloc[count:].iterrows()
     )
     return Ranking(columns, tuple(rows), references, tuple(made.notes))
+
+
+def _column(key: str, heading: str, metrics: Mapping[str, Metric], optional: bool) -> Column:
+    metric, alone = metrics.get(key), metrics.get(key.removeprefix("rank_"))
+    if metric is not None:
+        told = "; ".join(filter(None, (metric.explained, metric.direction)))
+        return Column(key, heading, told, bool(metric.higher_is_better), optional)
+    told = f"mean rank by {alone.label} alone" if alone else EXPLAINED.get(key, "")
+    return Column(key, heading, told, key in ("front_one", "wins"), optional)
 
 
 def _entry(text: str, value: float | None, best: bool, tied: bool, span: tuple[float, float] | None) -> Entry:

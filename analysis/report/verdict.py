@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import notes, uncertainty
+from analysis import declared, notes
 from analysis.blocks import seed_count
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
@@ -48,7 +48,7 @@ class Pair:
 def pairs(known: Known) -> dict[str, Pair]:
     """Best and second of every response that is modelled."""
     found = {}
-    for response in uncertainty.RESPONSES:
+    for response in known.responses:
         model = known.models.get(response.name)
         if model is not None and len(model.names) > 1:
             order = np.argsort(-model.means if response.higher_is_better else model.means, kind="stable")
@@ -64,7 +64,9 @@ def verdict(
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
-    points = _one_seed(ranking) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
+    points = (
+        _one_seed(ranking, about) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
+    )
     return Verdict(
         tuple(missing(about["provisional"])),
         tuple(lead),
@@ -140,7 +142,8 @@ def _place(ranking: pd.DataFrame) -> list[str]:
     ]
 
 
-WHAT = {"rank": "mean front", "clip": "CLIP", "fid": "FID", "val_loss": "validation loss"}
+def _what(about: Mapping[str, Any], response: str) -> str:
+    return "mean front" if response == "rank" else declared.among(about)[response].title
 
 
 def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Mapping[str, Pair]) -> list[str]:
@@ -148,11 +151,15 @@ def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Mapping[str, 
     leader = str(ranking["formulation"].iloc[0])
     by_name = ranking.set_index("formulation")
     return [
-        _point(r, by_name, leader, best[r["response"]]) for r in about["resolution"] if r["response"] in best
+        _point(r, about, by_name, leader, best[r["response"]])
+        for r in about["resolution"]
+        if r["response"] in best
     ]
 
 
-def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair) -> str:
+def _point(
+    r: Mapping[str, Any], about: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair
+) -> str:
     response, lead, gap = r["response"], float(r["lead"]), float(r["gap"])
     ahead, second = pair.best, pair.second
     column = "rank_all" if response == "rank" else response
@@ -160,9 +167,9 @@ def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair)
     first, next_best = written(values, response)
     seeds = seed_count({"fewest": r["fewest"], "most": r["seeds"]})
     if lead <= 0:
-        return f"In {WHAT[response]} {name(ahead)} and {name(second)} are level at {first}."
+        return f"In {_what(about, response)} {name(ahead)} and {name(second)} are level at {first}."
     by, least = sizes(r, lead, gap)
-    told = f"In {WHAT[response]} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
+    told = f"In {_what(about, response)} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
     separated = _tied(by_name, second, response) is False
     if gap == 0:
         return f"{told}, in every seed alike."
@@ -173,8 +180,8 @@ def _point(r: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair)
         told += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
     else:
         needed = r["seeds_needed"]
-        about = "more than 1,000" if needed is None else f"about {max(int(needed), r['seeds'] + 1):,}"
-        told += f", less than the {least} that {seeds} can separate: {about} seeds would be needed."
+        many = "more than 1,000" if needed is None else f"about {max(int(needed), r['seeds'] + 1):,}"
+        told += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
     if leader not in (ahead, second) and (tied := _tied(by_name, leader, response)) is not None:
         told += (
             f" {name(leader)} {'cannot be told from the best' if tied else 'is worse than the best'} here."
@@ -188,7 +195,7 @@ def _tied(by_name: pd.DataFrame, who: str, response: str) -> bool | None:
     return None if pd.isna(mark) else bool(mark)
 
 
-def _one_seed(ranking: pd.DataFrame) -> list[str]:
+def _one_seed(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
     """What the samples of single trainings tell: how sure these very models differ."""
     told = []
     for metric, better in (("clip", -1), ("fid", 1)):
@@ -200,7 +207,7 @@ def _one_seed(ranking: pd.DataFrame) -> list[str]:
         ends = (rest[low] if better > 0 else -rest[high]) > 0
         if len(rest):
             told.append(
-                f"In {WHAT[metric]} {int(ends.sum())} of {count(len(rest), 'other')} are behind "
+                f"In {_what(about, metric)} {int(ends.sum())} of {count(len(rest), 'other')} are behind "
                 f"{name(str(ranking['formulation'].iloc[0]))} by more than another draw of captions and noise explains "
                 f"(paired, 95 % each). That is about these trainings, not about the formulations."
             )
@@ -267,7 +274,9 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> lis
             f"untrained network: they are ranked as they are."
         )
     if len(about["objectives"]) == 1:
-        told.append(f"There are values of {WHAT[about['objectives'][0]]} only: the ranking is by it alone.")
+        told.append(
+            f"There are values of {_what(about, about['objectives'][0])} only: the ranking is by it alone."
+        )
     if about["seeds"] > 1 and about["without_interval"]:
         told.append(
             f"No interval for {listed(about['without_interval'])}: not every entry of every seed is there."

@@ -9,7 +9,7 @@ import numpy as np
 from samplers.lazy import lazy
 
 from ..association import Array, pearson, spearman
-from .noise import LOGS, Means, interval
+from .noise import Means, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,14 +27,14 @@ def table(found: dict[str, Means]) -> pd.DataFrame:
     where one side does not vary."""
     rows: list[dict[str, object]] = []
     loss = found["val_loss"]
-    for metric in ("clip", "fid", "composition"):
-        if metric not in found or len(loss.values) < LEAST:
+    for metric in found:
+        if metric == "val_loss" or len(loss.values) < LEAST:
             continue
         other = found[metric]
         row: dict[str, object] = {"metric": metric, "runs": len(loss.values)}
         for name, measure, scale in (
             ("spearman", spearman, np.asarray),
-            ("pearson", pearson, np.asarray if metric in LOGS else _positive_logs),
+            ("pearson", pearson, np.asarray if other.log else _positive_logs),
         ):
             row[name] = value = float(measure(loss.values, scale(other.values)))
             row[f"{name}_low"], row[f"{name}_high"] = np.nan, np.nan

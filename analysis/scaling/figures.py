@@ -13,8 +13,7 @@ from ..association import Array
 from ..plots import style
 from ..plots.style import Drawn
 from ..wording import count
-from .noise import LOGS
-from .report import HEADINGS, Scaling
+from .report import Scaling
 from .wording import power
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def quality(found: Scaling) -> Drawn:
         panel.set_xlim(*style.spread(loss, log=True))
         style.log_axis(panel.xaxis)
         panel.set_xlabel("validation loss")
-        panel.set_ylabel(f"{HEADINGS[metric]}, {'lower' if metric in LOGS else 'higher'} is better")
+        panel.set_ylabel(f"{found.metrics[metric].label}, {found.metrics[metric].direction}")
     handles, names = panels[0].get_legend_handles_labels()
     columns = max(1, int(len(metrics) * 4))
     figure.legend(
@@ -129,7 +128,7 @@ def quality(found: Scaling) -> Drawn:
         f"Quality of the pictures against validation loss, over runs of {runs.formulation} on {runs.dataset}"
     )
     rows = [r for r in found.correlations.to_dict("records") if np.isfinite(r["spearman"])]
-    told = ", ".join(f"{HEADINGS[r['metric']]} {r['spearman']:.2f}" for r in rows)
+    told = ", ".join(f"{found.metrics[r['metric']].label} {r['spearman']:.2f}" for r in rows)
     return Drawn(
         "scaling_quality",
         "Quality against loss",

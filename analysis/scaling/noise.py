@@ -6,7 +6,7 @@ instead (`analysis.stats.TwoWay`): a luck that all runs of a seed share, and a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,37 +16,39 @@ from .. import stats
 from ..association import Array
 
 DRAWS = 2000
-LOGS = ("val_loss", "fid")
-"""Responses whose logarithm is modelled: their noise grows with their level."""
 
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Means over seeds of one response, on the scale of the model: ``values`` ``[R]``, corrected for the seeds that a run
-    lacks; ``low`` and ``high`` of their 95 % intervals, NaN for a run that lacks a seed; ``draws`` ``[B, R]``. The last
-    three are None where no two runs share two seeds. ``seeds`` ``[R]`` says how many a mean is over."""
+    """Means over seeds of one response, on the scale of the model (``log``: in logarithms): ``values`` ``[R]``, corrected
+    for the seeds that a run lacks; ``low`` and ``high`` of their 95 % intervals, NaN for a run that lacks a seed; ``draws``
+    ``[B, R]``. The last three are None where no two runs share two seeds. ``seeds`` ``[R]`` says how many a mean is over."""
 
     values: Array
     seeds: NDArray[np.int64]
+    log: bool = False
     low: Array | None = None
     high: Array | None = None
     draws: Array | None = None
 
 
-def means(values: Mapping[str, Array], draws: int = DRAWS, seed: int = 0) -> dict[str, Means]:
-    """The means of responses ``[R, S]`` (NaN where a training is not there) and their uncertainty; logarithms of `LOGS`.
+def means(
+    values: Mapping[str, Array], logs: Container[str] = (), draws: int = DRAWS, seed: int = 0
+) -> dict[str, Means]:
+    """The means of responses ``[R, S]`` (NaN where a training is not there) and their uncertainty; logarithms of ``logs``,
+    whose noise grows with their level.
 
     Draw b of response k and run r is ``mean + g + d``: ``g`` is the deviation of the mean over runs, Student's t with S - 1
     degrees of freedom; ``d`` that of the run from it, with its moderated variance and degrees of freedom: laws go
     through many runs, and are covered without the wider intervals that one noisy run among them needs. Responses are
     correlated as their seeds are in ``g``, and as their residuals are in ``d``.
     """
-    stack = np.stack([np.log(v) if name in LOGS else v for name, v in values.items()])
+    stack = np.stack([np.log(v) if name in logs else v for name, v in values.items()])
     there = np.isfinite(stack).all(axis=0)
     rows, columns = stats.complete(~there)
     if len(rows) < 2 or len(columns) < 2:
         found = np.where(there, stack, 0.0).sum(axis=-1) / there.sum(axis=-1)
-        return {name: Means(found[k], there.sum(axis=-1)) for k, name in enumerate(values)}
+        return {name: Means(found[k], there.sum(axis=-1), name in logs) for k, name in enumerate(values)}
     model = stats.fit(stack[:, rows][:, :, columns], [str(r) for r in rows], columns)
     luck = np.zeros((len(stack), there.shape[1]))
     whole = stack[:, rows][:, :, columns]
@@ -60,7 +62,10 @@ def means(values: Mapping[str, Array], draws: int = DRAWS, seed: int = 0) -> dic
     levels, low, high = model.levels(), np.full_like(found, np.nan), np.full_like(found, np.nan)
     low[:, rows], high[:, rows] = levels.low, levels.high
     drawn = found + _draw(model, luck[:, columns], variance / count, rows, np.random.default_rng(seed), draws)
-    return {name: Means(found[k], count, low[k], high[k], drawn[:, k]) for k, name in enumerate(values)}
+    return {
+        name: Means(found[k], count, name in logs, low[k], high[k], drawn[:, k])
+        for k, name in enumerate(values)
+    }
 
 
 def interval(draws: Array | None) -> tuple[float, float]:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.metrics.declared import Metric
 from samplers.lazy import lazy
 
+from .. import declared
 from ..run import Run
 from ..tables import Table
 from ..wording import count
 from . import correlation, efficiency, fits, frontier
 from .fits import Frontier
-from .noise import LOGS, Means, means
+from .noise import Means, means
 from .runs import Runs, collect
 from .wording import number, percent, power, span
 
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
-
-HEADINGS = {"val_loss": "val loss", "clip": "CLIP", "fid": "FID", "composition": "composition"}
-DIGITS = {"val_loss": 4, "clip": 2, "fid": 2, "composition": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,7 @@ class Scaling:
     """
 
     runs: Runs
+    metrics: dict[str, Metric]
     means: dict[str, Means]
     frontier: Frontier
     table: pd.DataFrame
@@ -64,14 +64,16 @@ class Scaling:
 def report(run: Run) -> Scaling:
     """Analyse the scaling of a run folder. Raises `UserError` as `analysis.scaling.runs.collect` does."""
     runs = collect(run)
-    found = means(runs.values)
+    metrics = declared.of(run.frame)
+    found = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})
     loss = found["val_loss"]
     curve = fits.frontier(runs, loss)
     return Scaling(
         runs=runs,
+        metrics=metrics,
         means=found,
         frontier=curve,
-        table=_table(runs, found, curve),
+        table=_table(runs, metrics, found, curve),
         laws=fits.table(runs, loss, curve),
         optimal=frontier.optimal(runs, loss),
         correlations=correlation.table(found),
@@ -80,7 +82,7 @@ def report(run: Run) -> Scaling:
     )
 
 
-def _table(runs: Runs, found: dict[str, Means], curve: Frontier) -> pd.DataFrame:
+def _table(runs: Runs, metrics: dict[str, Metric], found: dict[str, Means], curve: Frontier) -> pd.DataFrame:
     table = runs.table.assign(seeds=found["val_loss"].seeds)
     for metric, mean in found.items():
         for name, values in (
@@ -89,9 +91,8 @@ def _table(runs: Runs, found: dict[str, Means], curve: Frontier) -> pd.DataFrame
             (f"{metric}_high", mean.high),
         ):
             kept = np.full(len(table), np.nan) if values is None else values
-            table[name] = (
-                np.exp(kept) if metric in LOGS else kept.clip(0, 1) if metric == "composition" else kept
-            )
+            scale = metrics[metric].scale
+            table[name] = np.exp(kept) if mean.log else kept.clip(0, 1) if scale == "share" else kept
     return table.assign(frontier=curve.on)
 
 
@@ -119,7 +120,8 @@ def _runs(found: Scaling) -> Table:
         "seeds": [str(s) for s in frame["seeds"]],
     }
     for metric in found.means:
-        cells[HEADINGS[metric]] = [span(row, metric, DIGITS[metric]) for row in frame.to_dict("records")]
+        digits = declared.decimals(frame[metric], found.metrics[metric].digits)
+        cells[found.metrics[metric].label] = [span(row, metric, digits) for row in frame.to_dict("records")]
     cells["frontier"] = ["*" if on else "" for on in frame["frontier"]]
     notes = [
         *runs.notes,
@@ -197,7 +199,7 @@ def _optimal(found: Scaling) -> Table:
 def _correlations(found: Scaling) -> Table:
     frame, rows = found.correlations, found.correlations.to_dict("records")
     cells = {
-        "val loss with": [HEADINGS[row["metric"]] for row in rows],
+        "val loss with": [found.metrics[row["metric"]].label for row in rows],
         "runs": [str(row["runs"]) for row in rows],
         "Spearman": [span(row, "spearman", 2) for row in rows],
         "Pearson of logs": [span(row, "pearson", 2) for row in rows],

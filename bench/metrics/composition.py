@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import sdf, shapes
+from bench.metrics.declared import PARTS
 from bench.seeds import seed_for
 from samplers.command import Parser
 from samplers.errors import UserError
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-PARTS = ("colors", "shapes", "sizes", "relation", "background", "all")
-"""What is judged. ``all`` is the conjunction of the others."""
 
 BACKGROUND_DISTANCE = 64.0
 """RGB distance below which a pixel counts as background."""

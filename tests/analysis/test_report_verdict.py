@@ -109,7 +109,7 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
         "cannot be told."
     ]
     assert [p.partition(" by more")[0] for p in plain(made.points)] == [
-        "In CLIP 4 of 5 others are behind rf/lognorm(0.00,1.00)",
+        "In CLIP score 4 of 5 others are behind rf/lognorm(0.00,1.00)",
         "In FID 3 of 5 others are behind rf/lognorm(0.00,1.00)",
     ]
     assert "Hsu" not in str(made)
@@ -127,7 +127,7 @@ TWO_TIED = (True, True, False, False, False, False)
 def test_a_lead_that_the_seeds_cannot_separate() -> None:
     found = points(TWO_TIED, resolution("clip", 4.43, 5.83, 6), clip=(SIX[0], SIX[1]))
     assert found == [
-        "In CLIP rf/lognorm(0.00,1.00) leads by 4.4 (48.33, eps/linear 43.90), less than the 5.8 that 3 seeds can separate: "
+        "In CLIP score rf/lognorm(0.00,1.00) leads by 4.4 (48.33, eps/linear 43.90), less than the 5.8 that 3 seeds can separate: "
         "about 6 seeds would be needed."
     ]
     many = points(TWO_TIED, resolution("clip", 0.01, 5.83, None), clip=(SIX[0], SIX[1]))
@@ -165,7 +165,7 @@ def test_a_lead_without_any_noise() -> None:
 
 def test_another_may_lead_in_a_metric() -> None:
     found = points(TWO_TIED, resolution("clip", 1.0, 2.0, 9), clip=(SIX[1], SIX[2]))
-    assert found[0].startswith("In CLIP eps/linear leads by 1.0 (43.90, edm(-1.20,1.20) 40.72)")
+    assert found[0].startswith("In CLIP score eps/linear leads by 1.0 (43.90, edm(-1.20,1.20) 40.72)")
     assert found[0].endswith("rf/lognorm(0.00,1.00) cannot be told from the best here.")
     level = points(TWO_TIED, resolution("rank", 0.0, 2.0, None), rank=(SIX[1], SIX[0]))
     assert level == ["In mean front eps/linear and rf/lognorm(0.00,1.00) are level at 2.33."]

@@ -39,7 +39,7 @@ def test_worked_by_hand() -> None:
 def test_large_ratios_are_written_without_an_exponent() -> None:
     model = fit(np.array([[0.0], [3.0]]) + 0.01 * NOISE[:2], ["a", "b"], [0, 1, 2])
     found = resolution(model, "val_loss", True, higher_is_better=False, counts=THREE)
-    assert "; runner-up 1,900 % behind: separated" in resolution_line(asdict(found))
+    assert "; runner-up 1,900 % behind: separated" in resolution_line(asdict(found), "FID")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, t
     assert found.seeds_needed <= 3  # at the pooled noise
     assert not_separable(model, True)[1]
     assert not found.separated
-    assert resolution_line(asdict(found)).endswith(told)
+    assert resolution_line(asdict(found), "FID").endswith(told)
 
 
 def test_a_lead_of_the_gap_needs_the_seeds_that_there_are() -> None:

@@ -29,7 +29,7 @@ def made(values: Array | None = None, depth: Array = DEPTH, compute: Array = COM
 
 
 def loss_of(runs: Runs) -> noise.Means:
-    return noise.means(runs.values)["val_loss"]
+    return noise.means(runs.values, {"val_loss"})["val_loss"]
 
 
 def test_a_depth_reaches_what_lies_on_its_line_and_nothing_beyond() -> None:

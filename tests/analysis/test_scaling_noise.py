@@ -35,7 +35,8 @@ def test_a_mean_is_corrected_for_the_luck_of_a_seed_that_its_run_lacks() -> None
 
 def test_losses_are_averaged_as_logarithms() -> None:
     found = noise.means(
-        {"val_loss": np.array([[1.0, 4.0], [2.0, 8.0]]), "clip": np.array([[1.0, 4.0], [2.0, 9.0]])}
+        {"val_loss": np.array([[1.0, 4.0], [2.0, 8.0]]), "clip": np.array([[1.0, 4.0], [2.0, 9.0]])},
+        {"val_loss"},
     )
     assert found["val_loss"].values == pytest.approx(np.log([2.0, 4.0]))
     assert found["clip"].values == pytest.approx([2.5, 5.5])
@@ -93,7 +94,7 @@ def test_the_interval_of_alpha_covers_the_truth_with_three_seeds(decades: float,
     for i in range(repeats):
         luck = np.sqrt(share) * rng.normal(size=(1, 3)) + np.sqrt(1 - share) * rng.normal(size=(8, 3))
         made = runs(list(range(8)), compute, np.exp(true + 0.003 * luck))
-        loss = noise.means(made.values, draws=250, seed=i)["val_loss"]
+        loss = noise.means(made.values, {"val_loss"}, draws=250, seed=i)["val_loss"]
         row = fits.table(made, loss, fits.frontier(made, loss)).iloc[0]
         covered += row["alpha_low"] <= alpha <= row["alpha_high"]
     assert 0.92 <= covered / repeats <= 0.98

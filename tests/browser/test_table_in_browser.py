@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis import ranking, run, synthetic
-from analysis.notes import HEADINGS
+from analysis.notes import headings
 from analysis.report import gather
 from analysis.report import page as pages
 
@@ -65,7 +65,7 @@ def test_columns_sort_by_number_best_first_and_back(visit: Opener) -> None:
 
 
 def test_absent_values_come_last_both_ways(visit: Opener) -> None:
-    page, heading = visit(), HEADINGS["wins"]
+    page, heading = visit(), headings({})["wins"]
     page.get_by_label("all columns").check()
     for _ in range(2):
         head(page, heading).click()

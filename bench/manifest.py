@@ -33,7 +33,8 @@ def file(planned: Plan) -> Path:
 
 
 def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
-    """The plan as JSON: the grid, the names of its evaluation, its metrics, its recipes, the parts of its formulations, and its cells.
+    """The plan as JSON: the grid, the names of its evaluation, its metrics, its recipes, the parts of its formulations, and
+    its cells.
 
     There is a recipe for each dataset, model and training; a cell names it by its place in the list.
     """

@@ -14,7 +14,7 @@ from analysis.labels import canonical
 from analysis.rank import main
 from analysis.ranking import rank
 from analysis.run import read
-from analysis.schema import KNOWN, check
+from analysis.schema import check, columns_of
 from samplers.errors import Notice, UserError
 
 
@@ -78,9 +78,9 @@ def test_a_near_miss_is_named(
 
 
 def test_known_and_foreign_columns_are_no_near_misses() -> None:
-    check(frame(note="a", machine="b", clip_std=1.0))
-    whole = frame(**{name: None for name in KNOWN if name not in frame()})
-    check(whole.assign(solver="euler", grid="native", extra=1))
+    check(frame(note="a", machine="b"))
+    whole = frame(**{name: None for name in columns_of().known if name not in frame()})
+    check(whole.assign(solver="euler", grid="native", extra="a"))
 
 
 def test_two_columns_of_one_name_are_an_error() -> None:

@@ -127,8 +127,8 @@ TWO_TIED = (True, True, False, False, False, False)
 def test_a_lead_that_the_seeds_cannot_separate() -> None:
     found = points(TWO_TIED, resolution("clip", 4.43, 5.83, 6), clip=(SIX[0], SIX[1]))
     assert found == [
-        "In CLIP score rf/lognorm(0.00,1.00) leads by 4.4 (48.33, eps/linear 43.90), less than the 5.8 that 3 seeds can separate: "
-        "about 6 seeds would be needed."
+        "In CLIP score rf/lognorm(0.00,1.00) leads by 4.4 (48.33, eps/linear 43.90), less than the 5.8 that 3 seeds "
+        "can separate: about 6 seeds would be needed."
     ]
     many = points(TWO_TIED, resolution("clip", 0.01, 5.83, None), clip=(SIX[0], SIX[1]))
     assert many[0].endswith(

@@ -109,10 +109,10 @@ def test_latex(ranking: pd.DataFrame) -> None:
 def test_csv_is_the_frame_at_full_precision(ranking: pd.DataFrame) -> None:
     text = render(ranking, "csv")
     assert text.splitlines()[:2] == [
-        "formulation,rank_all,position,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,clip,clip_lacking,fid,fid_lacking,"
-        "val_loss,val_loss_lacking,settings,diverged,failed,missing,rank_tied,clip_tied,fid_tied,val_loss_tied,position_low,"
+        "formulation,rank_all,position,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,val_loss,val_loss_lacking,clip,"
+        "clip_lacking,fid,fid_lacking,settings,diverged,failed,missing,rank_tied,clip_tied,fid_tied,val_loss_tied,position_low,"
         "position_high",
-        "rf,1.0,1,1.0,1.0,2.0,1.0,1.0,29.0,0,4.5,0,0.4,0,2,0,0,0,,,,,,",
+        "rf,1.0,1,1.0,1.0,2.0,1.0,1.0,0.4,0,29.0,0,4.5,0,2,0,0,0,,,,,,",
     ]
     plain = ranking.assign(**{c: ranking[c].astype("float64") for c in ranking if c.endswith("_tied")})
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), plain, check_dtype=False)

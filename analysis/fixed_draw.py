@@ -110,4 +110,6 @@ class FixedDraw:
         if len(found) < len(self.table.objectives):
             return None
         points = np.stack(found, axis=-1)
-        return fronts(points, [schema.HIGHER_IS_BETTER[m] for m in self.table.objectives]).astype(np.float64)
+        return fronts(
+            points, [bool(self.table.metrics[m].higher_is_better) for m in self.table.objectives]
+        ).astype(np.float64)

@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 
 from analysis import ranking as rankings
 from analysis import stability, uncertainty
-from analysis.notes import HEADINGS, notes
+from analysis.notes import headings, notes
 from analysis.ranking import rank
 from analysis.render import ranking_table
 from analysis.report import verdict
@@ -145,7 +145,7 @@ def marks_are_those_of_the_whole_ranking(found: pd.DataFrame) -> None:
         best, lacking = whole.best[heading], whole.lacking[heading]
         assert not (best & (lacking | whole.tied[heading])).any()
         if best.any():
-            column = next(c for c, h in HEADINGS.items() if h == heading)
+            column = next(c for c, h in headings({}).items() if h == heading)
             fair = found[column].where(~lacking)
             assert (found[column][best] == (fair.max() if column == "clip" else fair.min())).all()
             assert not found[f"{METRICS[column]}_tied"].fillna(True).all()

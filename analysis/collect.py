@@ -20,6 +20,7 @@ from bench.settings import CONTROL, ControlSetting
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
+from .declared import COMPARED
 from .files import write_whole
 from .manifest import Manifest, PlannedCell
 
@@ -156,7 +157,7 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
 
 
 def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
-    nothing = dict.fromkeys((*LOSSES, *(metric.name for metric in m.metrics)), math.nan)
+    nothing = dict.fromkeys((*LOSSES, *COMPARED), math.nan)
     common = _common(m, cell) | {"status": status} | nothing
     return [common | asdict(setting) for setting in m.settings]
 

@@ -60,7 +60,7 @@ def recognised(frame: pd.DataFrame, known: Sequence[str], where: str) -> pd.Data
             warnings.warn(line, Notice, stacklevel=3)
         elif _numbers(out.iloc[:, i]):
             undeclared.append(repr(name))
-    if undeclared:
+    if undeclared and len(absent) < len(known):  # a table of something else is refused by its reader
         what = f"column{'s' if len(undeclared) > 1 else ''} {', '.join(undeclared)}"
         warnings.warn(f"{where}: {what} in no table: no metric declares these numbers", Notice, stacklevel=3)
     return out.set_axis([_known(str(name), known) for name in out.columns], axis="columns").copy()

@@ -144,7 +144,7 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
         ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
         return [_span(low, high) for low, high in ends]
     written = [number(v) for v in values]
-    if f"{column}_low" in ranking:
+    if column in declared.of(ranking) and f"{column}_low" in ranking:
         half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
         digits = _digits(ranking, column)
         written = [w if h != h else f"{w} ±{h:.{digits}f}" for w, h in zip(written, half, strict=True)]

@@ -66,6 +66,8 @@ def test_golden() -> None:
     grid = preset("smoke")
     found = manifest.manifest(made(grid), ["--preset", "smoke"])
     assert found.pop("grid") == full(grid)
+    metrics = {metric["name"]: metric["higher_is_better"] for metric in found.pop("metrics")}
+    assert [metrics[name] for name in ("val_loss", "clip", "fid", "kid")] == [False, True, False, False]
     assert found == GOLDEN
 
 

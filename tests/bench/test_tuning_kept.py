@@ -80,7 +80,7 @@ WRONG: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", WRONG, ids=str)
+@pytest.mark.parametrize("value", WRONG, ids=range(len(WRONG)))
 def test_a_file_that_holds_something_else_is_measured_again(value: Any, using: Using) -> None:
     """As after an edit by hand, or in another version's format."""
     table = using(Table(lambda n: 1.0, lambda n: 0.5, first=7.0))

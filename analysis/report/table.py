@@ -90,7 +90,8 @@ def table(ranking: pd.DataFrame) -> Ranking:
     keys = {heading: key for key, heading in notes.headings(ranking.attrs).items()}  # type: ignore[arg-type]
     headings = [str(h) for h in made.cells.columns if h != "formulation"]
     metrics = declared.of(ranking)
-    columns = tuple(_column(keys.get(h, h), h, metrics, h in made.optional) for h in headings)
+    hidden = [h for h in made.optional if keys.get(h, h) not in render.LAST]
+    columns = tuple(_column(keys.get(h, h), h, metrics, h in hidden) for h in headings)
     count, lost = len(made.best), notes.lost(ranking)
     tied = ranking["rank_tied"].fillna(False).astype(bool) if "rank_tied" in ranking else lost & False
     rows = []

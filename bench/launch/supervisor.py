@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -183,7 +184,7 @@ class Supervisor:
         kept = lease.read(self.submission.end_file(self.index))
         found = Failure.read(kept) if kept.get("token") == self.token else None
         if ending == "unwritable":
-            return found or Failure("Unwritable", f"{self.submission.out} cannot be written", "unwritable")
+            return found or unwritable(self.submission.out)
         log = shlex.quote(str(self.submission.log_file(self.index)))
         return found or Failure("Unknown", f"see {log}", "unknown")
 
@@ -249,3 +250,13 @@ def last_lines(log: Path, count: int) -> str:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-count:])
     except OSError:
         return ""
+
+
+def unwritable(folder: Path) -> Failure:
+    """Why a folder cannot be written, where a worker could not note it there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Failure.of(store.Unwritable(error.errno, error.strerror or str(error), str(folder)))
+    return Failure("Unwritable", f"{folder} could not be written", "unwritable")

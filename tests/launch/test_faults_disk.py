@@ -96,7 +96,7 @@ def test_16_the_folder_becomes_read_only_in_mid_run(
         noticed = time.monotonic() - hit
         assert code in (1, 2)
         assert "Traceback" not in said
-        assert sentences(said)[0].startswith(f"error: {cell}/")
+        assert sentences(said)[0].startswith(f"error: {out}")
         assert all(sentence.endswith(": Read-only file system") for sentence in sentences(said)), said
         assert store.checkpoint_steps(cell) == kept
         assert grid.main([*command(here, out, "my/held"), "--status"]) == 0

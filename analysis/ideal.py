@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from .run import Run
+from .pending import settled
+from .run import Run, ranked
 from .wide import FEW
 
 if TYPE_CHECKING:
@@ -17,7 +20,8 @@ else:
     pd = lazy("pandas")
 
 FILE = "ideal.json"
-COLUMNS = ("dataset", "formulation", "steps", "solver", "grid", "fid")
+SETTING = ("dataset", "formulation", "steps", "solver", "grid")
+COLUMNS = (*SETTING, "fid")
 
 
 def left(run: Run) -> pd.DataFrame | None:
@@ -36,21 +40,31 @@ def left(run: Run) -> pd.DataFrame | None:
 
 
 def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """A ranking with the column ``ideal_5``: the FID that 5 steps leave to a perfect network, averaged over the datasets,
-    solvers and grids of the run; there is no guidance in it.
+    """A ranking with ``fid_5``, the mean FID of a formulation over its settings of 5 steps, and ``ideal_5``, what the same
+    datasets, solvers and grids leave to a perfect network, without guidance. Both are means over the same settings; a
+    formulation for which one of them is not computed has neither.
 
-    Raises `UserError` if the run folder has no such file, or one without 5 steps.
+    Raises `UserError` if the run folder has no such file, or one without the run's settings of 5 steps.
     """
     found = left(run)
     make = f"run `python -m bench.ideal {run.path}` first"
     if found is None:
         raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}")
-    few = found[(found["steps"] == FEW) & found["dataset"].isin(run.frame["dataset"])]
-    means = few.groupby("formulation")["fid"].mean()
-    if means.empty:
+    rows, _ = settled(ranked(run))
+    few = rows[(rows["steps"] == FEW) & (rows["status"] == "done") & np.isfinite(rows["fid"])]
+    if few.empty:
         raise UserError(
-            f"--ideal: {str(run.path / FILE)!r} has no setting of {FEW} steps: sample with 5 steps, and {make}"
+            f"--ideal: {str(run.path)!r} has no FID at {FEW} steps: sample with {FEW} steps, and {make}"
         )
-    out = ranking.assign(ideal_5=ranking["formulation"].map(means))
+    perfect = found.drop_duplicates(list(SETTING)).rename(columns={"fid": "ideal_5"})
+    both = few[list(COLUMNS)].rename(columns={"fid": "fid_5"}).merge(perfect, "left", on=list(SETTING))
+    means = both.groupby("formulation", observed=True)[["fid_5", "ideal_5"]].mean()
+    lacking = both["ideal_5"].isna().groupby(both["formulation"], observed=True).any()
+    means[lacking] = np.nan
+    if means["ideal_5"].isna().all():
+        raise UserError(
+            f"--ideal: {str(run.path / FILE)!r} lacks settings of {FEW} steps that the run has: {make}"
+        )
+    out = ranking.join(means, on="formulation")
     out.attrs.update(ranking.attrs)
     return out

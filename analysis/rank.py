@@ -43,7 +43,7 @@ def parser() -> Parser:
     made.add_argument(
         "--ideal",
         action="store_true",
-        help="beside the 5-step column the FID that its steps leave to a perfect network (python -m bench.ideal RUN)",
+        help="of the FID at 5 steps the part that the steps leave to a perfect network (python -m bench.ideal RUN)",
     )
     made.add_argument(
         "--effects",

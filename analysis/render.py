@@ -144,6 +144,9 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
         ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
         return [_span(low, high) for low, high in ends]
     written = [number(v) for v in values]
+    if column == "ideal_5":
+        whole = [number(v) for v in ranking["fid_5"]]
+        return [f"{part} of {fid}" if part else "" for part, fid in zip(written, whole, strict=True)]
     if column in declared.of(ranking) and f"{column}_low" in ranking:
         half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
         digits = _digits(ranking, column)
@@ -164,6 +167,8 @@ def _number(ranking: pd.DataFrame, column: str) -> Any:
 
 
 def _digits(ranking: pd.DataFrame, column: str) -> int:
+    if column == "ideal_5":  # written beside the measured FID
+        return declared.decimals(ranking["fid_5"], declared.of(ranking)["fid"].digits)
     metric = declared.of(ranking).get(column)
     return declared.decimals(ranking[column], metric.digits if metric else 4)
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ SUBMISSIONS = 3
 """How often lost cells are submitted again while a command waits."""
 
 
-def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, again: bool = False) -> int:
+def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
     """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
     stages = Stages(started)
     check_plugins(planned)
@@ -56,13 +56,33 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, aga
         return 0 if taken == len(submission.shares) else 1
     from bench import report  # imports pandas
 
-    try:
-        planned = run_shares(planned, submission, new)
-    except Changed:
-        if args.retry != "all" or again:
-            raise
-        return run(looked(planned), args, argv, started, again=True)  # those cells are marked now
+    planned, submission = run_here(planned, submission, new, args, argv)
     return report.report(planned, stages, [submission])
+
+
+def run_here(
+    planned: Plan,
+    submission: Submission,
+    new: bool,
+    args: Arguments,
+    argv: Sequence[str],
+    until: Callable[[Plan], float | None] = lambda planned: None,
+) -> tuple[Plan, Submission]:
+    """Run the shares on this machine; returns the plan as it is then, and the submission that was run.
+
+    Workers find that data have changed, and mark the cells that were trained on others. With ``--retry all`` those cells are
+    then submitted again, too. Raises :class:`bench.cells.Changed` otherwise. ``until`` gives the time of
+    :func:`run_shares` for a plan.
+    """
+    try:
+        return run_shares(planned, submission, new, until(planned)), submission
+    except Changed:
+        if args.retry != "all":
+            raise
+        planned, again = hand_out(looked(planned), args, argv)
+        if again is None:  # another command has taken them
+            raise
+    return run_shares(planned, again, False, until(planned)), again
 
 
 def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from bench import manifest, plan
@@ -45,9 +46,9 @@ def cells_of_seed(grid: Grid, seed: int) -> list[Cell]:
 
 
 def finished(planned: Plan) -> int:
-    """How many leading seeds have all their cells at their end."""
-    left = (p.cell.seed for p in planned.cells if p.state not in ENDED)
-    return min(left, default=planned.grid.seeds)
+    """How many leading seeds have only cells that are done, have failed or diverged."""
+    left = {p.cell.seed for p in planned.cells if p.state not in ENDED}
+    return sum(1 for _ in takewhile(lambda seed: seed not in left, planned.grid.every_seed))
 
 
 def trimmed(planned: Plan) -> Plan:
@@ -63,6 +64,11 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     assert args.minutes is not None
     limit, stages, slowest = 60 * args.minutes, Stages(started), 0.0
     submissions: list[Submission] = []
+    asked = args
+
+    def until(planned: Plan) -> float | None:
+        return started + (1 + GRACE) * limit if finished(planned) else None
+
     drive.check_plugins(planned)
     while True:
         before, new = time.perf_counter(), not planned.out.exists()
@@ -71,9 +77,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
         planned, submission = drive.hand_out(planned, args, argv)
         if submission:
             stages.started_up()
+            planned, submission = drive.run_here(planned, submission, new, asked, argv, until)
             submissions.append(submission)
-            until = started + (1 + GRACE) * limit if finished(planned) else None
-            planned = drive.run_shares(planned, submission, new, until)
             slowest = max(slowest, time.perf_counter() - before) if whole else slowest
         elif any(p.state in BUSY for p in planned.cells):
             return drive.follow_others(planned, args, argv)
@@ -82,7 +87,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
         if bad or seeds == args.grid.seeds or left < max(slowest, 1.0):
             break
         print(f"{many(seeds, 'seed')} finished, {left:.0f} s left: one more", file=sys.stderr)
-        args = replace(args, retry=None)
+        args = replace(args, retry=None)  # what diverged again stays so
         planned = plan.make(replace(planned.grid, seeds=seeds + 1), planned.out)
     return rank(planned, argv, stages, submissions)
 

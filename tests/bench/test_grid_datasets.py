@@ -174,6 +174,24 @@ def test_images_that_changed_are_told_before_anything_is_trained(
 
 
 @pytest.mark.usefixtures("here")
+def test_images_that_changed_between_two_commands_with_minutes(
+    tmp_path: Path, changes: Changes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every seed so far is done: what changed is found when the next one begins."""
+    out = tmp_path / "run"
+    command = [*TINY, "--minutes", "30", "--out", str(out)]
+    assert grid.main([*command, "--seeds", "1"]) == 0
+    changes("-more")
+    assert grid.main([*command, "--seeds", "2"]) == 2
+    assert "or add --retry all" in capsys.readouterr().err
+    assert grid.main([*command, "--seeds", "2", "--retry", "all"]) == 0
+    assert [digest.rpartition("-")[2] for digest in digests(out)] == ["more", "more"]
+    assert not written(out, "changed.json")
+    frame = pd.read_parquet(out / "results.parquet")
+    assert (frame["fid_name"].nunique(), set(frame["seed"])) == (1, {0, 1})
+
+
+@pytest.mark.usefixtures("here")
 def test_a_training_that_was_interrupted_before_the_images_changed(
     tmp_path: Path, changes: Changes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import grid as command_line
+from bench import plan
 from bench.cli import parse
 from bench.config import MOST_SEEDS
 from bench.launch import drive, minutes
@@ -19,7 +22,8 @@ from bench.launch.local import Pool
 from bench.plan import Plan
 from samplers.errors import UserError
 
-from .runs import SMALL
+from .conftest import run_here
+from .runs import OFTEN, SMALL, metrics
 
 ONE = [*SMALL, "--formulations", "rf", "eps/cos", "--steps", "2", "--validations", "1", "--compile", "off"]
 
@@ -43,7 +47,7 @@ def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[flo
     def command(argv: list[str], *seconds: float) -> list[float | None]:
         left, cuts = list(seconds), []
 
-        def run_shares(planned: Plan, submission: Any, new: bool, until: float | None = None) -> Plan:
+        def run_shares(planned: Plan, submission: Any, new: bool, until: float | None) -> Plan:
             timer.now += left.pop(0)
             cuts.append(None if until is None else until - began)
             return usual(planned, submission, new)
@@ -105,6 +109,61 @@ def test_a_seed_that_is_cut_off_is_not_ranked_and_kept(
     assert "other configurations" not in printed.out
     monkeypatch.undo()
     assert minutes.begun(parse(argv).grid, tmp_path).seeds == 2, "which the next command continues"
+
+
+class Impatient:
+    """The system's clock, until a checkpoint of a given seed is there: from then on, all time is over."""
+
+    def __init__(self, out: Path, seed: int) -> None:
+        self.out, self.seed = out, seed
+        self.sleep, self.monotonic = time.sleep, time.monotonic
+
+    def perf_counter(self) -> float:
+        found = self.out.glob("cells/*/checkpoint-*.safetensors")
+        configs = (json.loads((file.parent / "config.json").read_text()) for file in found)
+        over = any(config["cell"]["seed"] == self.seed for config in configs)
+        return float("inf") if over else time.perf_counter()
+
+
+def test_a_seed_that_time_cut_off_is_continued_to_the_same_results(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real worker is stopped in mid training; then the same command again, and another in one go."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    argv = [*ONE, *OFTEN, "--steps", "90", "--formulations", "rf", "--settings", "2:1", "--samples", "8"]
+    argv += ["--weights", "ema", "--train-images", "32", "--minutes", "60", "--seeds", "2"]
+    with monkeypatch.context() as patch:
+        run_here(patch)
+        assert command_line.main([*argv, "--seeds", "1", "--out", str(out)]) == 0
+        shutil.copytree(out, whole)
+        assert command_line.main([*argv, "--out", str(whole)]) == 0
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(drive, "time", Impatient(out, seed=1))
+        assert command_line.main([*argv, "--out", str(out)]) == 0
+    printed = capsys.readouterr().err
+    assert "seed 1 is begun and not in these tables: the same command continues it" in printed
+    assert ranked(out) == 1
+    assert list(out.glob("cells/*/checkpoint-*"))
+    with monkeypatch.context() as patch:
+        run_here(patch)
+        assert command_line.main([*argv, "--out", str(out)]) == 0
+    assert "continuing at step" in capsys.readouterr().err
+    assert ranked(out) == 2
+    cells = list(whole.glob("cells/*"))
+    assert len(cells) == 2
+    for cell in cells:
+        assert metrics(out / "cells" / cell.name) == metrics(cell)
+    weights = [path.relative_to(whole) for path in whole.glob("cells/**/*.safetensors")]
+    assert len(weights) == 2 * 4, "weights and images"
+    assert all((out / path).read_bytes() == (whole / path).read_bytes() for path in weights)
+
+
+def test_finished_seeds_are_counted_from_the_first(tmp_path: Path) -> None:
+    planned = plan.make(replace(parse(ONE).grid, seeds=3, first_seed=7), tmp_path)
+    done = [replace(p, state="done") if p.cell.seed != 9 else p for p in planned.cells]
+    assert minutes.finished(replace(planned, cells=tuple(done))) == 2
+    assert minutes.finished(planned) == 0
 
 
 def test_minutes_are_the_default_of_quick_alone() -> None:

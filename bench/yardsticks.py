@@ -32,13 +32,27 @@ def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
             found = {"dataset": dataset, **measure.yardsticks(ready[dataset])}
             where = file(out, grid, dataset)
             images, captions = measure.real_images(ready[dataset])
-            store.write_tensors(where.with_suffix(".safetensors"), {"images": images}, {"captions": captions})
+            store.write_tensors(images_file(where), {"images": images}, {"captions": captions})
             store.write_json(where, found)
 
 
 def lacking(out: Path, grid: Grid) -> list[str]:
-    """The grid's datasets that have no yardsticks yet."""
-    return [dataset for dataset in grid.datasets if dataset not in kept(out, grid)]
+    """The grid's datasets that have no yardsticks yet, or whose images to be shown are damaged."""
+    there = kept(out, grid)
+    return [
+        dataset
+        for dataset in grid.datasets
+        if dataset not in there or not readable(images_file(file(out, grid, dataset)))
+    ]
+
+
+def readable(images: Path) -> bool:
+    """Whether a file of images holds what was written."""
+    try:
+        store.read_tensors(images, "numpy")
+    except store.Damaged:
+        return False
+    return True
 
 
 def kept(out: Path, grid: Grid) -> dict[str, Any]:
@@ -57,3 +71,8 @@ def file(out: Path, grid: Grid, dataset: str) -> Path:
     """Where a dataset's are kept for the grid's images and evaluation."""
     recipe = identity(Recipe(grid.images, grid.evaluation))
     return out / "yardsticks" / recipe / f"{hashlib.sha256(dataset.encode()).hexdigest()[:12]}.json"
+
+
+def images_file(numbers: Path) -> Path:
+    """Where images to be shown are kept, beside the numbers."""
+    return numbers.with_suffix(".safetensors")

@@ -16,7 +16,7 @@ from PIL import Image
 from bench import grid
 from bench.metrics import tinyclip_cli
 
-from .runs import SMALL
+from .runs import SMALL, files
 
 COUNT = 80
 COLOURS = ("red", "green", "blue", "black")
@@ -87,3 +87,33 @@ def test_from_files_to_a_ranking(tmp_path: Path, here: None, capsys: pytest.Capt
     assert "the captions are made of the names of 4 folders" in logs
     told = capsys.readouterr().out
     assert "references only: below 100 of each" in told
+
+
+def test_images_added_between_two_commands(
+    tmp_path: Path, here: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, weights, run = tmp_path / "walls", tmp_path / "my.safetensors", tmp_path / "run"
+    folder.mkdir()
+    classes(folder)
+    spec = f"images:{folder}"
+    few = ["--steps", "2", "--batch", "16", "--resolution", "16", "--out", str(weights)]
+    assert tinyclip_cli.main(["--data", spec, *few]) == 0
+    command = [*SMALL, "--formulations", "rf", "--settings", "2:1", "--steps", "2", "--validations", "1"]
+    command += ["--text", f"tinyclip:{weights}", "--extractor", f"tinyclip:{weights}"]
+    command += ["--datasets", spec, "--out", str(run)]
+    assert grid.main(command) == 0
+    before = files(run)
+
+    for i in range(COUNT, COUNT + 20):
+        (folder / "red_wall" / f"{i}.JPEG").write_bytes(picture(4 * i))
+    capsys.readouterr()
+    assert grid.main([*command, "--seeds", "2"]) == 2
+    assert f"the images or captions of {spec} changed after 1 cell in" in capsys.readouterr().err
+    assert before.items() <= files(run).items(), "nothing was trained or lost"
+
+    assert grid.main([*command, "--seeds", "2", "--retry", "all"]) == 0
+    frame = pd.read_parquet(run / "results.parquet")
+    assert set(frame["seed"]) == {0, 1}
+    assert frame["fid_name"].nunique() == 1, "both seeds are compared with the same images"
+    configs = [json.loads(file.read_text()) for file in run.glob("cells/*/config.json")]
+    assert len({config["data"] for config in configs}) == 1

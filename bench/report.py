@@ -58,7 +58,7 @@ def report(
         spent = f", {seconds['total']:.0f} s ({sentence(seconds)})"
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
-    print("  " + "  ".join([*there, "cells/"]))
+    print("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()]))
     if len(planned.grid.models) * len(planned.grid.trainings) > 1:
         print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
     else:
@@ -163,7 +163,8 @@ def tell_failures(planned: Plan) -> None:
         print("the same command with '--retry failed' runs failed cells again", file=sys.stderr)
     left = [p for p in planned.cells if p.state not in ENDED]
     if left:
-        print(f"{many(len(left), 'cell')} not finished: the same command goes on", file=sys.stderr)
+        them = "them" if len(left) > 1 else "it"
+        print(f"{many(len(left), 'cell')} not finished: the same command runs {them}", file=sys.stderr)
 
 
 def place_of(p: Planned) -> str:

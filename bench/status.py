@@ -228,7 +228,7 @@ def what_next(now: Situation, option: str) -> str:
         others = f" and {many(ready, 'other')}" if ready else ""
         return f"next: '--retry failed' instead of {option} runs the failed cells{others}"
     if ready:
-        return f"next: without {option} the same command goes on with {many(ready, 'cell')}"
+        return f"next: without {option} the same command continues with {many(ready, 'cell')}"
     return "" if now.busy else f"next: without {option} the same command ranks them"
 
 

@@ -56,7 +56,7 @@ def requeue(job: str) -> bool:
         if now and ask("scontrol", "requeue", job) is not None:
             return True
         time.sleep(PAUSE)
-    print("not requeued: Slurm does not answer; the same command goes on with these cells", flush=True)
+    print("not requeued: Slurm does not answer; the same command continues with these cells", flush=True)
     return False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from bench import grid, setup, store
 
-from .runs import files, run, trainings, written
+from .runs import files, trainings, written
 
 TINY = [
     "--preset", "smoke", "--formulations", "rf", "--train-images", "32", "--validation-images", "16", "--steps", "4",
@@ -105,18 +107,26 @@ def test_an_error_of_no_cell_is_told_once_with_its_log(
     assert grid.main([*TINY, "--out", str(out)]) == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the address space is not limited")
 def test_torch_that_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
-    """As under a limit of the address space."""
-    (tmp_path / "torch").mkdir()
-    told = "libtorch_cpu.so: failed to map segment from shared object"
-    (tmp_path / "torch" / "__init__.py").write_text(f"raise ImportError({told!r})\n")
-    path = f"{tmp_path}:{Path(grid.__file__).parents[1]}"
-    done = run([*TINY, "--out", str(tmp_path / "run")], PYTHONPATH=path)
+    """``ulimit -v``: room enough for the command, and not for torch."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "bench.grid", *TINY, "--out", str(out)]
+    limited = ["prlimit", f"--as={1 << 30}", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.count(told) == 1
-    assert f"error: 1 cell not run: the worker cannot be loaded: ImportError: {told}" in done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert error.startswith("error: 1 cell not run: the worker cannot be loaded: ")
+    assert "libtorch" in error
     assert "Traceback" not in done.stderr
-    (log,) = (tmp_path / "run").glob("submissions/*/share-*.log")
+    assert "1 cell not finished: the same command runs it" in done.stderr
+    (state,) = (store.read_object(file) for file in out.glob("submissions/*/share-*.json"))
+    assert state["state"] == "broken"
+    assert state["error"].keys() == {"kind", "message", "cause"}
+    assert state["error"]["kind"] in ("ImportError", "OSError")
+    (trace,) = out.glob("submissions/*/error-*.txt")
+    assert trace.read_text().count("Traceback (most recent call last)") == 1, "one start"
+    (log,) = out.glob("submissions/*/share-*.log")
     assert log.read_text() == "", "no restarts"
 
 

@@ -147,7 +147,7 @@ def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], sl
         "  edm/rf seed 0",
         "told by the files alone: squeue does not answer (Connection refused): is",
         "  slurmctld up? try again",
-        "next: without --status the same command goes on with 5 cells",
+        "next: without --status the same command continues with 5 cells",
     ]
 
 
@@ -209,7 +209,7 @@ def test_local_endings(
         "  run/submissions/1/share-0001.log\n"
         "1 cell not written: cells/x: No space left on device\n"
         "  rf seed 1\n"
-        "next: without --status the same command goes on with 7 cells\n"
+        "next: without --status the same command continues with 7 cells\n"
     )
 
 
@@ -237,7 +237,7 @@ def test_shares_that_slurm_never_took_are_not_lost(
         0,
         "8 cells in run: 1 queued, 7 missing\n"
         "1 cell queued, 1 worker: Priority\n"
-        "next: without --status the same command goes on with 7 cells\n",
+        "next: without --status the same command continues with 7 cells\n",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from bench import ideal
 from bench.settings import Setting, parse
+from bench.solvers import begun
 from formulations import get
 from samplers.errors import UserError
 
@@ -24,6 +26,54 @@ def test_the_posterior_is_bayes_rule() -> None:
     density = torch.distributions.Normal(a * IMAGES, b).log_prob(x_t).sum(1).exp()
     expected = (density[:, None] * IMAGES).sum(0) / density.sum()
     torch.testing.assert_close(ideal.posterior(IMAGES, x_t[None], a, b)[0], expected)
+
+
+@pytest.mark.parametrize("name", ["rf", "v/cos", "eps/linear", "edm(-1.2,1.2)"])
+@pytest.mark.parametrize("clock", [0.1, 0.5, 0.9])
+def test_the_posterior_is_the_sum_written_out(name: str, clock: float) -> None:
+    """Two loops over images and pixels, for every path at noise levels that it reaches."""
+    f = get(name)
+    at = f.point(f.at_clock(torch.tensor(clock, dtype=torch.float64)))
+    a, b = float(at.a), float(at.b)
+    x_t = a * IMAGES[3] + b * NOISE[1]
+    weights = [
+        math.exp(sum(-((float(z) - a * float(x)) ** 2) / (2 * b * b) for z, x in zip(x_t, image, strict=True)))
+        for image in IMAGES
+    ]
+    expected = [
+        sum(w * float(image[d]) for w, image in zip(weights, IMAGES, strict=True)) / sum(weights)
+        for d in range(IMAGES.shape[1])
+    ]
+    found = ideal.posterior(IMAGES, x_t[None], at.a, at.b)[0]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
+
+
+def test_two_images_have_a_closed_form() -> None:
+    """x^ = c tanh(a c x_t / b^2) for data at c and -c."""
+    a, b = torch.tensor([0.3, 1.4], dtype=torch.float64)
+    images, x_t = torch.tensor([[0.8], [-0.8]]).double(), torch.linspace(-3, 3, 13).double()[:, None]
+    torch.testing.assert_close(ideal.posterior(images, x_t, a, b), 0.8 * torch.tanh(a * 0.8 * x_t / b**2))
+
+
+@pytest.mark.parametrize("name", ["v/cos", "edm(-1.2,1.2)", "eps/ztlinear", "eps/ve"])
+@pytest.mark.parametrize("start", [80.0, 5.0])
+def test_all_paths_are_one_where_ddim_takes_one_grid(name: str, start: float) -> None:
+    """The posterior knows x_t / (a + b) and the clock only, so a path's own scale has no part in it."""
+    same = parse("6:1:ddim:clock")
+    known = ideal.sample(IMAGES, begun(get("rf"), start), same, NOISE)
+    torch.testing.assert_close(
+        ideal.sample(IMAGES, begun(get(name), start), same, NOISE), known, rtol=1e-6, atol=1e-6
+    )
+    euler = ideal.sample(IMAGES, begun(get("rf"), start), parse("6:1"), NOISE)
+    torch.testing.assert_close(euler, known, rtol=1e-6, atol=1e-6)
+
+
+def test_cosine_by_ddim_on_the_clock_is_rectified_flow_from_pure_noise() -> None:
+    one, other = (
+        ideal.sample(IMAGES, get(name), parse(how), NOISE)
+        for name, how in (("v/cos", "6:1:ddim:clock"), ("rf", "6:1"))
+    )
+    torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_it_is_finite_where_sampling_ends() -> None:

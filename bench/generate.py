@@ -1,4 +1,4 @@
-"""Images from trained members: one update for every path and solver, guidance on the output, the same noise for everybody.
+"""Images from trained members: one update for every path and solver, guidance on the output, one noise for all members.
 
     x_s = A x^ + B n^
 
@@ -9,13 +9,16 @@ clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that th
 
     path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last step
 
+so it is the length of the ODE's path by the rectangles of the grid, whichever solver steps there.
+
 For rectified flow this is ``sum |v dt|`` as in table 6 of arXiv 2403.03206. A straight path has ``s_0 |n - x|``; sampling
-starts at ``s_0 = 1``, but where a path ends short of noise or the output cannot be decoded there.
+starts at ``s_0 = 1``, except where a path ends short of noise or the output cannot be decoded there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -91,7 +94,8 @@ def generate(
         at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
             text = captions[rows[chosen].to(device)]
-            yield solve(model, steps, noise[chosen].to(device), text, setting.cfg, precision)
+            network = partial(guided, model, text, setting.cfg, precision)
+            yield solve(network, steps, noise[chosen].to(device))
 
 
 def chunk(device: torch.device, members: int) -> int:
@@ -99,15 +103,8 @@ def chunk(device: torch.device, members: int) -> int:
     return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)
 
 
-def solve(
-    model: Callable[..., Tensor],
-    steps: Course,
-    noise: Tensor,
-    text: tuple[Tensor, Tensor],
-    cfg: float,
-    precision: str,
-) -> Sampled:
-    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images."""
+def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Tensor) -> Sampled:
+    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images; ``network`` gives the output for x_t at a time."""
     path, size = steps.here, len(noise)
     clock = path.b / (path.a + path.b)
     passed = clock - torch.cat([clock[:, 1:], torch.zeros_like(clock[:, :1])], dim=1)
@@ -116,7 +113,7 @@ def solve(
     length = torch.zeros_like(x_t[:, :, 0, 0, 0])
     for k in range(path.a.shape[1]):
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
-        clean, direction = split(guided(model, x_t, here, text, cfg, precision), x_t, here)
+        clean, direction = split(network(x_t, here), x_t, here)
         length += passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4))
         image, remaining = (part[:, k, None, None, None, None] for part in (steps.image, steps.noise))
         x_t = image * clean + remaining * direction
@@ -125,11 +122,11 @@ def solve(
 
 def guided(
     model: Callable[..., Tensor],
-    x_t: Tensor,
-    c: Coeffs,
     text: tuple[Tensor, Tensor],
     cfg: float,
     precision: str,
+    x_t: Tensor,
+    c: Coeffs,
 ) -> Tensor:
     """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
     tokens, pooled = text

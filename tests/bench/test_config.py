@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import schema
-from bench import manifest
+from bench import manifest, plan
 from bench.amounts import by_cell
 from bench.config import (
     Cell,
@@ -23,6 +23,7 @@ from bench.config import (
     full,
     identity,
     non_default,
+    restore,
 )
 from bench.presets import PRESETS, preset
 from bench.settings import FIELDS, Setting
@@ -111,6 +112,26 @@ def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> No
         changes = recipe(replace(usual, **{f.name: value})) != recipe(usual)
         columns = FIELDS if f.name == "settings" else (f.name,)
         assert changes or (part in (Cell, Evaluation) and set(columns) <= set(schema.KEY)), f.name
+
+
+CHANGED_GRID: dict[str, Any] = {
+    "formulations": ("rf", "v/cos"), "samplers": ("uniform", "lognorm(0,1)"), "datasets": ("digits",), "seeds": 2,
+    "model": Model(depth=5), "images": Images(train=7), "training": Training(steps=3), "evaluation": Evaluation(samples=10),
+    "text": "clip:x", "depths": (2, 3), "budgets": (7, 8), "first_seed": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Grid)])
+def test_every_field_of_a_grid_changes_its_cells_or_how_they_are_measured(name: str) -> None:
+    """And the plan of a run folder gives it back."""
+
+    def made(grid: Grid) -> tuple[list[str], str]:
+        return [cell.id for cell in plan.cells_of(grid)], grid.evaluation.id
+
+    usual = Grid(("rf",))
+    changed = replace(usual, **{name: CHANGED_GRID[name]})
+    assert made(changed) != made(usual)
+    assert restore(Grid, full(changed)) == changed
 
 
 @given(st.permutations(["a", "b", "c"]))

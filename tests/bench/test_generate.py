@@ -1,9 +1,10 @@
-"""Sampling: one update for every path, guidance on the output, the same noise for everybody; how far samples come."""
+"""Sampling: one update for every path, guidance on the output, one noise for all members; how far samples come."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def sample(name: str, steps: int, *how: Any, noise: Tensor | None = None) -> Sam
 def follow(path: Course, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
     nothing = torch.zeros(len(noise), 1, 1)
     text = (nothing, nothing[:, 0])
-    images, length = solve(network, path, noise, text, 1.0, "float32")
+    images, length = solve(partial(guided, network, text, 1.0, "float32"), path, noise)
     return Sampled(images[0], length[0])
 
 
@@ -157,9 +158,9 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
     with torch.no_grad():
-        one, zero, three = (guided(model, x, c, text, cfg, "float32") for cfg in (1.0, 0.0, 3.0))
+        one, zero, three = (guided(model, text, cfg, "float32", x, c) for cfg in (1.0, 0.0, 3.0))
         nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
-        torch.testing.assert_close(zero, guided(model, x, c, nothing, 1.0, "float32"))
+        torch.testing.assert_close(zero, guided(model, nothing, 1.0, "float32", x, c))
         torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
         assert (one - zero).abs().max() > 1e-3
 
@@ -208,9 +209,9 @@ def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest
 def spy(sizes: list[int]) -> Callable[..., Sampled]:
     """The sampler, noting how many samples it is given at once."""
 
-    def solved(model: MMDiT, path: Course, noise: Tensor, *rest: Any) -> Sampled:
+    def solved(network: Callable[..., Tensor], path: Course, noise: Tensor) -> Sampled:
         sizes.append(len(noise))
-        return solve(model, path, noise, *rest)
+        return solve(network, path, noise)
 
     return solved
 

@@ -37,7 +37,9 @@ def test_the_posterior_is_the_sum_written_out(name: str, clock: float) -> None:
     a, b = float(at.a), float(at.b)
     x_t = a * IMAGES[3] + b * NOISE[1]
     weights = [
-        math.exp(sum(-((float(z) - a * float(x)) ** 2) / (2 * b * b) for z, x in zip(x_t, image, strict=True)))
+        math.exp(
+            sum(-((float(z) - a * float(x)) ** 2) / (2 * b * b) for z, x in zip(x_t, image, strict=True))
+        )
         for image in IMAGES
     ]
     expected = [

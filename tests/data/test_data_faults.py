@@ -26,11 +26,6 @@ COUNT = 40
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return fill(tmp_path / "cats", COUNT)
 

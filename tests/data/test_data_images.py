@@ -19,11 +19,6 @@ from samplers.errors import UserError
 from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 def test_folder_with_text_beside(tmp_path: Path, cache: Path) -> None:
     loaded = load(fill(tmp_path / "cats"), cache)
     assert loaded.name == "images:cats"

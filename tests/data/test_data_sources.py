@@ -17,19 +17,13 @@ from hypothesis import strategies as st
 from bench import data
 from bench.data import sources
 from bench.data.sources.places import folders_of, parts_of, resolve
-from samplers.errors import UserError
 
-from .pictures import encoded, expected, fill, load, names, pairs, picture, tar
+from .pictures import encoded, expected, fill, load, names, pairs, picture
 
 COUNT = 40
 NAMES = names(COUNT)
 WORDS = [f"picture number {i}" for i in range(COUNT)]
 ROWS: list[dict[str, Any]] = [{"file_name": n, "caption": w} for n, w in zip(NAMES, WORDS, strict=True)]
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -192,121 +186,6 @@ def test_names_and_captions_composed_or_not(tmp_path: Path, cache: Path) -> None
     loaded = load(folder, cache)
     assert {*loaded.train.captions, *loaded.validation.captions} == {word}
     assert loaded.skipped == ()
-
-
-def classes(folder: Path, labels: list[str]) -> Path:
-    for i in range(COUNT):
-        at = folder / labels[i % len(labels)]
-        at.mkdir(parents=True, exist_ok=True)
-        (at / f"{i}.JPEG").write_bytes(encoded(picture(i)))
-    return folder
-
-
-def test_class_folders(tmp_path: Path, cache: Path) -> None:
-    folder = classes(
-        tmp_path / "dogs", ["train/golden_retriever", "train/001.Black_lab", "test/golden_retriever"]
-    )
-    loaded = load(folder, cache)
-    assert set(pairs(loaded)) == {"a photo of a golden retriever", "a photo of a Black lab"}
-    assert loaded.notes == ("the captions are made of the names of 2 folders: 'a photo of a Black lab', ...",)
-
-
-@pytest.mark.parametrize("above", [False, True])
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("LOC_synset_mapping.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n"),
-        ("classes.json", '{"n01440764": ["tench", "Tinca tinca"], "n01443537": "goldfish"}'),
-    ],
-)
-def test_imagenets_folders_and_names(tmp_path: Path, cache: Path, file: str, text: str, above: bool) -> None:
-    folder = classes(tmp_path / "train", ["n01440764", "n01443537"])
-    with pytest.raises(UserError, match=r"WordNet's numbers \(n01440764.*LOC_synset_mapping.txt"):
-        load(folder, cache)
-    ((tmp_path if above else folder) / file).write_text(text)
-    loaded = load(folder, cache)
-    tench = ("a photo of a tench", "a photo of a Tinca tinca")
-    assert set(loaded.train.every()) == {tench, ("a photo of a goldfish",)}
-
-
-def test_folders_that_name_no_class_are_no_classes(tmp_path: Path, cache: Path) -> None:
-    folder = classes(tmp_path / "set", ["train", "val"])
-    (folder / "captions.xml").write_text("<x/>")
-    with pytest.raises(
-        UserError, match=r"no picture has a caption; it holds 40 .jpeg, 1 .xml; read are a .txt"
-    ):
-        load(folder, cache)
-
-
-FEATURES = {"info": {"features": {"label": {"names": ["cat", "big_dog"], "_type": "ClassLabel"}}}}
-
-
-def hugging(kind: str) -> pa.Table:
-    pictures = [{"bytes": encoded(picture(i)), "path": None} for i in range(COUNT)]
-    if kind == "labels":
-        table = pa.table({"image": pictures, "label": [i % 2 for i in range(COUNT)]})
-        return table.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
-    if kind == "numbered":
-        return pa.table({"image": pictures, "caption_0": WORDS, "caption_1": [w.upper() for w in WORDS]})
-    words = [[w] for w in WORDS] if kind == "lists" else WORDS
-    return pa.table({"image": pictures, "text": words, "id": list(range(COUNT))})
-
-
-@pytest.mark.parametrize("kind", ["texts", "lists", "numbered", "labels"])
-@pytest.mark.parametrize("form", ["parquet", "save_to_disk"])
-def test_hugging_faces_files(tmp_path: Path, cache: Path, kind: str, form: str) -> None:
-    folder, rows = tmp_path / "set", hugging(kind)
-    (folder / "train").mkdir(parents=True)
-    if form == "parquet":
-        pq.write_table(rows, folder / "train" / "train-00000-of-00001.parquet", row_group_size=7)
-    else:
-        (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
-        for name in ("data-00000-of-00001.arrow", "cache-0123.arrow"):
-            with pa.ipc.new_stream(folder / "train" / name, rows.schema) as writer:
-                writer.write_table(rows, max_chunksize=9)
-        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
-        (folder / "train" / "state.json").write_text(json.dumps(state))
-    loaded = load(folder, cache)
-    assert len(loaded.train) + len(loaded.validation) == COUNT
-    if kind == "labels":
-        assert set(pairs(loaded)) == {"a photo of a cat", "a photo of a big dog"}
-    else:
-        assert {c: p for c, p in pairs(loaded).items() if c.islower()} == expected(COUNT)
-    assert loaded.skipped == ()
-    assert loaded.notes == ()
-
-
-def test_parquet_without_captions_or_damaged_names_what_it_has(tmp_path: Path, cache: Path) -> None:
-    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a"}], "id": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(
-        UserError, match=r"a.parquet: it cannot be read.*no column 'caption'.*found: image, id"
-    ):
-        load(tmp_path / "a.parquet", cache)
-    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(UserError, match=r"a.parquet: it cannot be read as parquet"):
-        load(tmp_path, cache)
-
-
-def test_shards_of_both_conventions_lose_nothing(tmp_path: Path, cache: Path) -> None:
-    """Dots in names: the whole name pairs first, WebDataset's key (up to the first dot) next."""
-    members = {}
-    for i in range(20):
-        members |= {f"img_v1.{i:04d}.JPG": encoded(picture(i)), f"img_v1.{i:04d}.txt": WORDS[i].encode()}
-    for i in range(20, 40):
-        members |= {f"a.b/{i}.photo.jfif": encoded(picture(i)), f"a.b/{i}.txt": WORDS[i].encode()}
-        members |= {f"a.b/{i}.seg.png": encoded(picture(100 + i))}
-    loaded = load(tar(tmp_path / "a.tar", members), cache)
-    assert pairs(loaded) == expected(40)
-    assert loaded.notes == ("20 further pictures of samples in a.tar are left out",)
-
-
-def test_captions_without_a_picture_in_a_shard_are_counted(tmp_path: Path, cache: Path) -> None:
-    members = {f"{i}.png": encoded(picture(i)) for i in range(30)} | {
-        f"{i}.txt": WORDS[i].encode() for i in range(31)
-    }
-    assert load(tar(tmp_path / "a.tar", members), cache).skipped == (
-        "a.tar/30: it has a caption, but no picture",
-    )
 
 
 def test_looking_at_a_spec_stops_at_the_first_picture(

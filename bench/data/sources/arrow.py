@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 from . import classes
 from .items import CAPTION_KEYS, FILE_KEYS, Item, Unreadable, captions_of, read_file, shown
 from .tables import column, numbered
 
-Column = Callable[[int], Any]
+AT_ONCE = 64
+"""Rows of a parquet file in memory at once, or a few more."""
+OPEN = 4
+"""Parquet files open at once."""
 LABELS = ("label", "labels", "fine_label", "class")
 
 
@@ -26,7 +32,7 @@ def has_pictures(path: Path) -> bool:
     try:
         return _picture(pq.read_schema(path)) is not None
     except Exception:
-        return True  # it is told about when its items are read
+        return True  # an item will name the problem
 
 
 def belongs(path: Path) -> bool:
@@ -41,12 +47,12 @@ def belongs(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[list[Item], list[str]]:
-    """The rows of one file: pictures are read when they are asked for, a group of rows at a time."""
+    """The rows of one file: pictures are read when they are asked for, :data:`AT_ONCE` rows at a time."""
     try:
-        schema, captions, group = _parquet(path) if path.suffix == ".parquet" else _stream(path)
+        schema, words, pictures = _parquet(path) if path.suffix == ".parquet" else _stream(path)
         found = [
-            Item(f"{shown(path.name)} row {i}", words, problem, partial(_bytes, path, *where))
-            for i, (words, problem, where) in enumerate(_rows(schema, captions, group), start=1)
+            Item(f"{shown(path.name)} row {i + 1}", captions, problem, partial(_bytes, path, pictures, i))
+            for i, (captions, problem) in enumerate(_captions(schema, words))
         ]
         return found, []
     except Exception as error:
@@ -54,27 +60,64 @@ def read(path: Path) -> tuple[list[Item], list[str]]:
         return [Item(shown(path.name), problem=f"it cannot be read as {kind}: {error}")], []
 
 
-Row = tuple[tuple[str, ...], str, tuple["Groups", int, int]]
+class Parquet:
+    """The column of pictures of a parquet file, by row.
+
+    Meant to be read in about the order of the rows: memory holds the last :data:`AT_ONCE` rows or a few more and one page of
+    the file, however long a group of rows is. At most :data:`OPEN` files are open: a data set may have thousands.
+    """
+
+    _lock: ClassVar[Lock] = Lock()
+    _open: ClassVar[deque[Parquet]] = deque()
+
+    def __init__(self, path: Path, column: str, sizes: list[int]) -> None:
+        self.path, self.column = path, column
+        self.starts = [0, *accumulate(sizes)]
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file and of what is kept of it."""
+        self.file: Any = None
+        self.kept: deque[tuple[int, Any]] = deque()
+        self.batches: Iterator[Any] = iter(())
+        self.group, self.after = -1, 0
+
+    def __getitem__(self, row: int) -> Any:
+        with self._lock:
+            while True:
+                for first, values in self.kept:
+                    if first <= row < first + len(values):
+                        return values[row - first]
+                self._read(row)
+
+    def _read(self, row: int) -> None:
+        """Keep the next rows of a group: ``row`` is in them, or comes later."""
+        group = bisect_right(self.starts, row) - 1
+        if group != self.group or row < self.after:
+            self._opened()
+            self.batches = self.file.iter_batches(AT_ONCE, [group], [self.column])
+            self.group, self.after = group, self.starts[group]
+        try:
+            values = next(self.batches).column(0)
+        except StopIteration:  # after a fault in this group
+            raise Unreadable("its part of the file cannot be read") from None
+        self.kept.append((self.after, values))
+        self.after += len(values)
+        while sum(len(each) for _, each in self.kept) - len(self.kept[0][1]) >= AT_ONCE:
+            self.kept.popleft()
+
+    def _opened(self) -> None:
+        import pyarrow.parquet as pq
+
+        if self.file is None:
+            self.file = pq.ParquetFile(self.path, memory_map=True)  # else a group's column is read at once
+            self._open.append(self)
+            while len(self._open) > OPEN:
+                self._open.popleft().close()
 
 
-class Groups:
-    """The column of pictures, by groups of rows; one group is kept, for rows are read in their order."""
-
-    def __init__(self, load: Callable[[int], Any]) -> None:
-        self.load, self.lock = load, Lock()
-        self.kept: dict[int, Any] = {}
-
-    def __call__(self, group: int) -> Any:
-        with self.lock:
-            if group not in self.kept:
-                while len(self.kept) > 1:
-                    self.kept.pop(next(iter(self.kept)))
-                self.kept[group] = self.load(group)
-            return self.kept[group]
-
-
-def _bytes(path: Path, groups: Groups, group: int, row: int) -> bytes:
-    value = groups(group)[row].as_py()
+def _bytes(path: Path, pictures: Any, row: int) -> bytes:
+    value = pictures[row].as_py()
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             return read_file(path.parent / value["path"])
@@ -86,31 +129,21 @@ def _bytes(path: Path, groups: Groups, group: int, row: int) -> bytes:
     return value
 
 
-def _rows(schema: Any, words: list[Any], groups: tuple[Groups, list[int]]) -> Iterator[Row]:
-    load, sizes = groups
+def _captions(schema: Any, words: list[Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     names = _label_names(schema)
-    flat = ((g, r) for g, size in enumerate(sizes) for r in range(size))
-    for value, (group, row) in zip(words, flat, strict=True):
-        given = names(value) if names else value
-        captions, problem = captions_of(given)
-        yield captions, problem, (load, group, row)
+    return (captions_of(names(value) if names else value) for value in words)
 
 
-def _parquet(path: Path) -> tuple[Any, list[Any], tuple[Groups, list[int]]]:
+def _parquet(path: Path) -> tuple[Any, list[Any], Any]:
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
-    picture, texts = _columns(file.schema_arrow)
-    sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-    table = file.read(columns=texts)
-
-    def load(group: int) -> Any:
-        return file.read_row_group(group, columns=[picture]).column(0)
-
-    return file.schema_arrow, _values(table, texts), (Groups(load), sizes)
+    with pq.ParquetFile(path) as file:
+        picture, texts = _columns(file.schema_arrow)
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        return file.schema_arrow, _values(file.read(columns=texts), texts), Parquet(path, picture, sizes)
 
 
-def _stream(path: Path) -> tuple[Any, list[Any], tuple[Groups, list[int]]]:
+def _stream(path: Path) -> tuple[Any, list[Any], Any]:
     import pyarrow as pa
 
     mapped = pa.memory_map(str(path))
@@ -119,8 +152,7 @@ def _stream(path: Path) -> tuple[Any, list[Any], tuple[Groups, list[int]]]:
     except pa.ArrowInvalid:
         table = pa.ipc.open_file(mapped).read_all()
     picture, texts = _columns(table.schema)
-    pictures = table.column(picture)
-    return table.schema, _values(table, texts), (Groups(lambda _: pictures), [len(table)])
+    return table.schema, _values(table, texts), table.column(picture)
 
 
 def _values(table: Any, texts: list[str]) -> list[Any]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,20 +40,38 @@ class Source:
 
     def fingerprint(self) -> str:
         """A hash of every file's relative name, size and modification time."""
-        facts, below = [], f"{self.root}/"
-        for path in map(str, self.files):
+        facts = []
+        for path in self.files:
             stat = os.stat(path)
-            name = path.removeprefix(below) if path.startswith(below) else os.path.relpath(path, self.root)
-            facts.append([name, stat.st_size, stat.st_mtime_ns])
+            facts.append([self._below(path), stat.st_size, stat.st_mtime_ns])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read(self) -> Contents:
         """All items, with captions or a problem. Raises UserError if there are no captions at all."""
         if not self.packed:
-            return Contents(*folder.read(self.root))
+            items, notes = folder.read(self.root)
+            return Contents(items, [*notes, *pooled(self._below(f).rpartition("/")[0] for f in self.files)])
         readers: dict[str, Callable[[Path], tuple[list[Item], list[str]]]] = {".tar": shards.read}
         parts = [readers.get(suffix(file.name), arrow.read)(file) for file in self.packed]
-        return Contents([i for items, _ in parts for i in items], [n for _, notes in parts for n in notes])
+        said = [*(n for _, notes in parts for n in notes), *pooled(map(self._below, self.packed))]
+        return Contents([i for items, _ in parts for i in items], said)
+
+    def _below(self, file: str | Path) -> str:
+        """A file's name relative to the root."""
+        name, below = str(file), f"{self.root}/"
+        return name.removeprefix(below) if name.startswith(below) else os.path.relpath(name, self.root)
+
+
+_SPLIT = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval)\d*", re.IGNORECASE)
+
+
+def pooled(names: Iterable[str]) -> list[str]:
+    """A note if folders or files are called after several splits: pictures are split by their content only."""
+    words = {part.partition("-")[0].partition(".")[0] for name in set(names) for part in name.split("/")}
+    splits = sorted(word for word in words if _SPLIT.fullmatch(word))
+    if len(splits) < 2:
+        return []
+    return [f"the splits {', '.join(splits)} are read as one set, and divided anew by the pictures' content"]
 
 
 def check(text: str) -> None:

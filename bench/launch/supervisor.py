@@ -34,8 +34,8 @@ ALONE, DEATHS = 2, 4
 FRUITLESS = 3
 """Starts without progress after which a share is given up: those that lasted longer than the time between checkpoints, or
 found no device. A preemption in the beginning does not count."""
-
-
+PROBE = 1 << 20
+"""Bytes that a disk must still take if it is not to count as full: more than any file of a cell but its checkpoint."""
 ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 """Python imports nothing from the folder of a script, and adds nothing to the snapshot, of which every file is verified."""
 
@@ -255,8 +255,8 @@ def last_lines(log: Path, count: int) -> str:
 def unwritable(folder: Path) -> Failure:
     """Why a folder cannot be written, where a worker could not note it there."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(PROBE))
     except OSError as error:
         return Failure.of(store.Unwritable(error.errno, error.strerror or str(error), str(folder)))
     return Failure("Unwritable", f"{folder} could not be written", "unwritable")

@@ -66,7 +66,7 @@ def test_13_the_disk_is_full_while_results_are_written(
         said = capsys.readouterr().err
         assert sentences(said), said
         assert all(
-            "No space left on device" in s or s.endswith(" cannot be written") for s in sentences(said)
+            "No space left on device" in s or s.endswith(" could not be written") for s in sentences(said)
         ), said
         assert "Traceback" not in said
         (disk / "filler").unlink()

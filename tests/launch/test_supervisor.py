@@ -169,7 +169,7 @@ def test_an_exit_code_is_an_ending(code: int, scripted: Scripted) -> None:
 def test_a_worker_that_could_not_note_why_it_ended(stale: bool, scripted: Scripted) -> None:
     """What another attempt noted is not taken for its reason."""
     made = scripted({"exit": codes.UNWRITABLE}, {"exit": codes.REFUSED})
-    for index, words in enumerate((f"{made.out} cannot be written", f"see {made.log_file(0)}")):
+    for index, words in enumerate((f"{made.out} could not be written", f"see {made.log_file(0)}")):
         if stale:
             store.write_json(made.end_file(0), {"token": "another's", **ENDS})
         Supervisor(made, 0, {}, restart=index).run()

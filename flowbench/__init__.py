@@ -20,13 +20,15 @@ def check_python():
 
 def check_shadows():
     # type: () -> None
-    """End with one sentence if a file of the working folder hides one of our packages from ``python -m``."""
+    """End with one sentence if a file or folder where the command runs hides one of our packages from ``python -m``."""
     for name in PACKAGES:
         found = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
-        file = os.path.abspath(found.origin) if found is not None and found.origin else ""
-        if file and not file.startswith(ROOT + os.sep):
+        # a folder without Python files hides what an editable installation adds
+        place = found and (found.origin or next(iter(found.submodule_search_locations or ()), None))
+        place = os.path.abspath(place) if place else ""
+        if place and not place.startswith(ROOT + os.sep):
             sys.exit(
-                f"error: {file} hides flowbench's own {name!r}: run the command in another folder, or rename that file"
+                f"error: {place} hides flowbench's own {name!r}: run the command in another folder, or rename that one"
             )
 
 

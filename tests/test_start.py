@@ -22,9 +22,9 @@ COMMANDS = [
 ]
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command in a folder."""
-    environment = {**os.environ, "PYTHONPATH": flowbench.ROOT}
+def run(folder: Path, *arguments: str, path: Path | str = flowbench.ROOT) -> subprocess.CompletedProcess[str]:
+    """A command in a folder, with ``path`` as Python's."""
+    environment = {**os.environ, "PYTHONPATH": str(path)}
     environment.pop("PYTHONSAFEPATH", None)
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
@@ -46,8 +46,43 @@ def test_a_file_that_hides_one_of_our_packages_is_named(name: str, tmp_path: Pat
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"error: {tmp_path / name} hides flowbench's own {package!r}: run the command in another folder, "
-        f"or rename that file\n"
+        f"or rename that one\n"
     )
+
+
+FINDER = """
+import sys
+from importlib.machinery import PathFinder
+
+class Last:
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [{root!r}]) if path is None else None
+
+sys.path[:] = [folder for folder in sys.path if folder != {root!r}]
+sys.meta_path.append(Last)
+"""
+"""As ``pip install -e`` has it: our packages are looked for last."""
+
+
+def test_a_folder_without_python_files_is_named_where_it_hides_an_editable_installation(
+    tmp_path: Path,
+) -> None:
+    site, here = tmp_path / "site", tmp_path / "here"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(FINDER.format(root=flowbench.ROOT))
+    for hidden in ("analysis", "samplers"):
+        (here / hidden).mkdir(parents=True)
+        done = run(here, "-m", "bench.grid", "--version", path=site)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"error: {here / hidden} hides flowbench's own {hidden!r}: ")
+        assert done.stderr.count("\n") == 1
+        (here / hidden).rename(here / f"my-{hidden}")
+        assert run(here, "-m", "bench.grid", "--version", path=site).returncode == 0
+
+
+def test_such_a_folder_hides_nothing_on_the_path(tmp_path: Path) -> None:
+    (tmp_path / "analysis").mkdir()
+    assert run(tmp_path, "-m", "analysis.rank", "--version").returncode == 0
 
 
 @pytest.mark.parametrize("command", ["bench.grid"])

@@ -58,6 +58,7 @@ MISTAKES = [
     (["--extractor", "tinyklip"], "tinyclip"),
     (["--text", "inception:x"], "inception"),
     (["--text", "tinyclip:nowhere.safetensors"], "nowhere.safetensors"),
+    (["--settings", "4:1", "4:1.0000001"], "--settings names 4:1 twice: leave one of them out"),
 ]
 
 

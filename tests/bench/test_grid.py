@@ -20,6 +20,7 @@ from bench.stages import STAGES
 from formulations import get
 
 from .runs import SMALL, files, metrics, written
+from .stand_ins import install
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,22 @@ def test_the_same_command_does_nothing_more(finished: Path, capsys: pytest.Captu
     printed = capsys.readouterr()
     assert "nothing to run: 2 done" in printed.err
     assert "rf/lognorm(0.00,1.00)" in printed.out
+
+
+def test_where_all_is_done_nothing_is_submitted(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = install(tmp_path, monkeypatch)
+    command = [*SMALL, "--executor", "slurm", "--slurm.partition=gpu", "--out", str(finished)]
+    for more in ((), ("--wait",)):
+        assert grid.main([*command, *more]) == 0
+        printed = capsys.readouterr()
+        assert "nothing to run: 2 done" in printed.err
+        assert "rf/lognorm(0.00,1.00)" in printed.out
+    assert grid.main([*command, "--dry-run"]) == 0
+    assert "cost: nothing is left to run" in capsys.readouterr().out
+    assert cluster.jobs() == []
+    assert len(list((finished / "submissions").iterdir())) == 1
 
 
 @pytest.mark.usefixtures("here")

@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from submitit import SlurmExecutor
 
+from bench import grid
 from bench.launch import options
 from bench.launch.options import SlurmOptions, parse, take
+from bench.launch.sbatch import parameters
 from samplers.errors import UserError
+
+from .stand_ins import make
 
 HELP = """
   -A, --account=name          charge job to specified account
@@ -166,6 +170,45 @@ def test_a_mistake_is_told_in_one_sentence(word: str, part: str) -> None:
     said = refusal(word)
     assert said.startswith(f"--slurm.{key}")
     assert part in said
+
+
+@pytest.mark.parametrize("key", options.REFUSED)
+def test_the_command_refuses_what_the_launcher_sets_itself(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for spelt in dict.fromkeys([key, key.replace("_", "-")]):
+        argv = ["--executor", "slurm", "--out", str(tmp_path / "run"), f"--slurm.{spelt}=1"]
+        assert grid.main(argv) == 2
+        assert capsys.readouterr().err == f"error: --slurm.{spelt}=1: {options.REFUSED[key]}\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_that_the_launcher_sets_itself_can_be_asked_for(tmp_path: Path) -> None:
+    """But what is sent beside its own: the user's setup, options of srun, and jobs to wait for."""
+    asked = {"setup": ["mine"], "srun_args": ["--mine"], "array_parallelism": 9}
+    chosen = parameters(make(tmp_path / "run", 2), asked, most=2, waits=["7"])
+    assert "mine" in chosen["setup"]
+    assert "--mine" in chosen["srun_args"]
+    set_alone = {key for key in chosen if key not in asked} - {"dependency"}
+    set_alone |= set(SlurmOptions({}, {}).parameters("cpu")["additional_parameters"])
+    assert {"job_name", "requeue"} <= set_alone <= set(options.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("partitoin=gpu", "'partition'"), ("men=4G", "'mem'"), ("arrays=3", "'array-parallelism'")],
+)
+def test_the_command_names_the_nearest_option_that_may_be_given(
+    word: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--executor", "slurm", "--out", str(tmp_path / "run"), f"--slurm.{word}"]
+    for look in ((), ("--dry-run",), ("--status",)):
+        assert grid.main([*argv, *look]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: --slurm.{word}: no option of Slurm, did you mean ")
+        assert meant in said
+        assert said.count("\n") == 1
+        assert not any(f"'{refused.replace('_', '-')}'" in said for refused in options.REFUSED)
 
 
 def test_the_warning_must_come_before_the_end() -> None:

@@ -105,7 +105,7 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
     if begun.grid.seeds > planned.grid.seeds:
         print(
-            f"seed {planned.grid.seeds} is begun and not in these tables: the same command continues it",
+            f"seed {begun.grid.every_seed[-1]} is begun and not in these tables: the same command continues it",
             file=sys.stderr,
         )
     if others > 0 and not planned.grid.first_seed:

@@ -34,10 +34,8 @@ def begun(grid: Grid, out: Path) -> Grid:
     """The grid with the seeds of which a run folder has cells, at least one: those that the next command continues."""
     folder = out / "cells"
     there = set(os.listdir(folder)) if folder.is_dir() else set()
-    seeds = 1
-    while seeds < grid.seeds and any(cell.id in there for cell in cells_of_seed(grid, seeds)):
-        seeds += 1
-    return replace(grid, seeds=seeds)
+    further = takewhile(lambda s: any(c.id in there for c in cells_of_seed(grid, s)), grid.every_seed[1:])
+    return replace(grid, seeds=1 + sum(1 for _ in further))
 
 
 def cells_of_seed(grid: Grid, seed: int) -> list[Cell]:
@@ -73,7 +71,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     while True:
         before, new = time.perf_counter(), not planned.out.exists()
         seeds = planned.grid.seeds
-        whole = all(p.state == "missing" for p in planned.cells if p.cell.seed == seeds - 1)
+        last = planned.grid.every_seed[-1]
+        whole = all(p.state == "missing" for p in planned.cells if p.cell.seed == last)
         planned, submission = drive.hand_out(planned, args, argv)
         if submission:
             stages.started_up()

@@ -164,6 +164,11 @@ def test_finished_seeds_are_counted_from_the_first(tmp_path: Path) -> None:
     done = [replace(p, state="done") if p.cell.seed != 9 else p for p in planned.cells]
     assert minutes.finished(replace(planned, cells=tuple(done))) == 2
     assert minutes.finished(planned) == 0
+    for p in planned.cells:
+        if p.cell.seed < 9:
+            p.folder.mkdir(parents=True)
+    assert minutes.begun(replace(planned.grid, seeds=9), tmp_path).every_seed == range(7, 9)
+    assert minutes.begun(replace(planned.grid, seeds=1), tmp_path).every_seed == range(7, 8)
 
 
 def test_minutes_are_the_default_of_quick_alone() -> None:

@@ -73,7 +73,8 @@ def encoded(table: Table, encoding: str) -> Table:
 
     return replace(
         table,
-        cells=table.cells.rename(columns=told).map(told),
+        cells=table.texts().rename(columns=told).map(told),
+        margins=table.margins.iloc[:0],
         best=table.best.rename(columns=told),
         tied=table.tied.rename(columns=told),
         lacking=table.lacking.rename(columns=told),
@@ -85,7 +86,7 @@ def encoded(table: Table, encoding: str) -> Table:
 
 def suffixed(table: Table) -> pd.DataFrame:
     """The cells with marks behind them, and blanks in the other rows of a column that has any."""
-    cells = table.cells.copy()
+    cells = table.texts().copy()
     for j, column in enumerate(cells.columns):
         pairs = zip(table.lacking[column], table.tied[column], strict=True)
         marks = [LACKING * bool(lacking) + TIED * bool(tied) for lacking, tied in pairs]

@@ -100,9 +100,9 @@ def _in_latex(letter: str) -> bool:
 
 def _marked(table: Table, escape: Callable[[str], str], bold: str, lacking: str, tied: str) -> pd.DataFrame:
     """The cells with their marks, and the headings, in a markup."""
-    out = table.cells.copy()
-    for j, column in enumerate(table.cells.columns):
-        texts = [escape(str(cell)) for cell in table.cells[column]]
+    out = table.texts().copy()
+    for j, column in enumerate(out.columns):
+        texts = [escape(str(cell)) for cell in out[column]]
         marks = zip(table.best[column], table.lacking[column], table.tied[column], strict=True)
         for i, (best, less, same) in enumerate(marks):
             texts[i] = (

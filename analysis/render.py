@@ -44,17 +44,21 @@ def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> 
     text: dict[str, list[str]] = {
         "formulation": list(ranking["formulation"] + np.where(incomplete, f" {LACKING}", ""))
     }
+    keys = {"formulation": "formulation"}
+    margins: dict[str, list[str]] = {}
     best: dict[str, pd.Series[bool]] = {}
     tied: dict[str, pd.Series[bool]] = {}
     lacking: dict[str, pd.Series[bool]] = {}
     for column in _shown(ranking):
         heading = titles.get(column, column.removeprefix("rank[").removesuffix("]"))
-        text[heading] = _written(ranking, column)
+        keys[heading] = column
+        text[heading], margins[heading] = _written(ranking, column), _margins(ranking, column)
         for row in rows:
             row[heading] = _number(ranking, column)(row[column]) if column in row else ""
         best[heading], tied[heading] = _compared(ranking, column)
         lacking[heading] = _lacking(ranking, column) & ranking[column].notna()
     if incomplete[kept].any():
+        keys[LOST] = LOST
         text[LOST] = [
             ", ".join(f"{row[s]} {s}" for s in ("diverged", "failed", "missing") if row[s]) or "-"
             for _, row in ranking.iterrows()
@@ -71,6 +75,8 @@ def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> 
         notes=notes(ranking, kept),
         optional=_optional(titles),
         about={"notes": jsonable(dict(ranking.attrs))},
+        keys=tuple(keys.values()),
+        margins=pd.DataFrame(margins, index=cells.index).reindex(columns=cells.columns, fill_value="")[kept],
     )
 
 
@@ -137,7 +143,7 @@ def _shown(ranking: pd.DataFrame) -> list[str]:
 
 
 def _written(ranking: pd.DataFrame, column: str) -> list[str]:
-    """A column as text, with its interval."""
+    """A column as text, a place as its interval."""
     number = _number(ranking, column)
     values: Sequence[Any] = list(ranking[column])
     if column == "position":
@@ -147,11 +153,15 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
     if column == "ideal_5":
         whole = [number(v) for v in ranking["fid_5"]]
         return [f"{part} of {fid}" if part else "" for part, fid in zip(written, whole, strict=True)]
-    if column in declared.of(ranking) and f"{column}_low" in ranking:
-        half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
-        digits = _digits(ranking, column)
-        written = [w if h != h else f"{w} ±{h:.{digits}f}" for w, h in zip(written, half, strict=True)]
     return written
+
+
+def _margins(ranking: pd.DataFrame, column: str) -> list[str]:
+    """Half of the interval of each mean of a column, as text; empty for none."""
+    if column not in declared.of(ranking) or f"{column}_low" not in ranking:
+        return [""] * len(ranking)
+    half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
+    return [fixed(_digits(ranking, column))(h) for h in half]
 
 
 def _span(low: float, high: float) -> str:

@@ -23,9 +23,10 @@ LACKING = "*"
 @dataclass(frozen=True, eq=False)
 class Table:
     """``frame`` holds exact values; ``cells`` what is shown of them, as text under headings, with rows of references
-    (real images) after the ``len(best)`` rows proper. ``best``, ``tied`` and ``lacking`` have the columns of ``cells``.
-    ``optional`` columns are left out, in this order, where a terminal is too narrow; ``about`` is what JSON tells
-    beside the rows."""
+    (real images) after the ``len(best)`` rows proper; ``keys`` names the columns of ``cells``, by their columns of the frame
+    where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, the text that stands behind ± if any does, have
+    the columns of ``cells``. ``optional`` columns are left out, in this order, where a terminal is too narrow; ``about`` is
+    what JSON tells beside the rows."""
 
     name: str
     frame: pd.DataFrame
@@ -37,6 +38,13 @@ class Table:
     optional: Sequence[str] = ()
     title: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    keys: Sequence[str] = ()
+    margins: pd.DataFrame = field(default_factory=lambda: pd.DataFrame())
+
+    def texts(self) -> pd.DataFrame:
+        """The cells with their margins, as they stand in a line of text."""
+        margins = self.margins.reindex(index=self.cells.index, columns=self.cells.columns, fill_value="")
+        return self.cells + margins.map(margin)
 
 
 def simple(
@@ -54,6 +62,11 @@ def simple(
     )
     none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
     return Table(name, frame, cells, none, none, none, notes, optional, title)
+
+
+def margin(text: str) -> str:
+    """What stands behind a number for its margin; nothing for none."""
+    return f" ±{text}" if text else ""
 
 
 def fixed(digits: int, percent: bool = False) -> Callable[[Any], str]:

@@ -143,13 +143,13 @@ def _without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 def terminal(found: Answer) -> str:
     """The answer in one line, with its state."""
-    body = worded(found, str, lambda text: f"`{text}`")
     opening = {"decided": "Decided", "undecided": "Undecided", "one seed": "One seed cannot decide"}[
         found.state
     ]
     if found.progress:
         opening += f" so far ({found.progress[0]} of {count(found.progress[1], 'cell')})"
-    return f"{opening}{' ' if body.startswith('between') else ': '}{body}"
+    named = found.cause in ("tied", "draw", "level")  # "between A and B"
+    return f"{opening}{' ' if named else ': '}{worded(found, str, lambda text: f'`{text}`')}"
 
 
 def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis import cells, declared, schema
 from analysis.run import Run
+from analysis.tables import margin
 from analysis.wide import Wide
 from bench.settings import ControlSetting
 from samplers.lazy import lazy
@@ -67,7 +68,7 @@ def cards(
     for row in table.rows:
         name, profile = row.formulation, profiles.get(row.formulation)
         facts = tuple(
-            (column.heading, f"{entry.number} ±{entry.margin}" if entry.margin else entry.number)
+            (column.heading, entry.number + margin(entry.margin))
             for column, entry in zip(table.columns, row.entries, strict=True)
             if entry.number
         )

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.manifest import flat
-from analysis.run import Run
+from analysis.run import Run, phase
 
 from .failures import status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTED = {"code": "Code", "torch": "PyTorch", "python": "Python", "device": "Device"}
 """What a stage notes of itself, and its heading."""
@@ -84,8 +87,8 @@ def duration(seconds: float) -> str:
 
 
 def _cells(run: Run, state: str) -> Iterator[tuple[Any, Path]]:
-    for phase in ("rank", "confirm"):
-        for _, cell, home in run.cells(state, phase):
+    for name in ("rank", "confirm"):
+        for _, cell, home in run.cells(state, name):
             yield cell, home
 
 
@@ -122,20 +125,24 @@ def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
 
 def _counts(run: Run) -> tuple[str, ...]:
     """How many cells came to which end, by phase."""
-    frame, told = run.frame, []
-    for phase, rows in frame.groupby("phase"):
+    told = []
+    for title, rows in _phases(run):
         cells = rows.drop_duplicates("cell" if "cell" in rows else ["formulation", "dataset", "seed"])
         counts = ", ".join(f"{n} {state}" for state, n in cells["status"].value_counts().items())
-        told.append(f"{'confirmation: ' if phase == 'confirm' else ''}{counts}")
-    return tuple(sorted(told, key=lambda t: t.startswith("confirmation")))
+        told.append(title + counts)
+    return tuple(told)
 
 
 def _seeds(run: Run) -> tuple[str, ...]:
-    told = []
-    for phase, rows in run.frame.groupby("phase"):
-        seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
-        told.append(f"{'confirmation: ' if phase == 'confirm' else ''}{seeds}")
-    return tuple(sorted(told, key=lambda t: t.startswith("confirmation")))
+    return tuple(title + ", ".join(map(str, sorted(rows["seed"].unique()))) for title, rows in _phases(run))
+
+
+def _phases(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of the ranking and those of a confirmation, if there are any, and what stands before what is said of them."""
+    for name, title in (("rank", ""), ("confirm", "confirmation: ")):
+        rows = phase(run.frame, name)
+        if len(rows):
+            yield title, rows
 
 
 def _by_dataset(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:

@@ -87,18 +87,19 @@ class Ranking:
 def table(ranking: pd.DataFrame) -> Ranking:
     """The page's table of a ranking (`analysis.ranking.rank`)."""
     made = render.ranking_table(ranking)
-    keys = {heading: key for key, heading in notes.headings(ranking.attrs).items()}  # type: ignore[arg-type]
-    headings = [str(h) for h in made.cells.columns if h != "formulation"]
     metrics = declared.of(ranking)
-    hidden = [h for h in made.optional if keys.get(h, h) not in render.LAST]
-    columns = tuple(_column(keys.get(h, h), h, metrics, h in hidden) for h in headings)
+    columns = tuple(
+        _column(key, heading, metrics, heading in made.optional and key not in render.LAST)
+        for key, heading in zip(made.keys[1:], map(str, made.cells.columns[1:]), strict=True)
+    )
     count, lost = len(made.best), notes.lost(ranking)
     tied = ranking["rank_tied"].fillna(False).astype(bool) if "rank_tied" in ranking else lost & False
     rows = []
     for i, name in enumerate(map(str, ranking["formulation"])):
         entries = tuple(
-            _entry(
+            Entry(
                 str(made.cells[c.heading].iloc[i]),
+                str(made.margins[c.heading].iloc[i]),
                 _value(ranking, c.key, i),
                 bool(made.best[c.heading].iloc[i]),
                 bool(made.tied[c.heading].iloc[i]),
@@ -108,7 +109,7 @@ def table(ranking: pd.DataFrame) -> Ranking:
         )
         rows.append(Row(name, families.family(name), bool(tied.iloc[i]), bool(lost.iloc[i]), entries))
     references = tuple(
-        (str(line["formulation"]), tuple(str(line[h]) for h in headings))
+        (str(line["formulation"]), tuple(str(line[c.heading]) for c in columns))
         for _, line in made.cells.iloc[count:].iterrows()
     )
     return Ranking(columns, tuple(rows), references, tuple(made.notes))
@@ -121,11 +122,6 @@ def _column(key: str, heading: str, metrics: Mapping[str, Metric], optional: boo
         return Column(key, heading, told, bool(metric.higher_is_better), optional)
     told = f"mean rank by {alone.label} alone" if alone else EXPLAINED.get(key, "")
     return Column(key, heading, told, key in ("front_one", "wins"), optional)
-
-
-def _entry(text: str, value: float | None, best: bool, tied: bool, span: tuple[float, float] | None) -> Entry:
-    number, _, margin = text.partition(" ±")
-    return Entry(number, margin, value, best, tied, span)
 
 
 def _span(ranking: pd.DataFrame, row: int) -> tuple[float, float] | None:

@@ -94,7 +94,7 @@ def test_columns_stand_below_each_other_whatever_the_letters(table: Table) -> No
 def test_where_even_two_columns_are_too_wide_rows_become_paragraphs(table: Table) -> None:
     lines = output.write([table], screen=Screen(30)).splitlines()
     at = lines.index("eps/linear")
-    row = table.cells[table.cells["formulation"] == "eps/linear"].iloc[0]
+    row = table.texts()[table.cells["formulation"] == "eps/linear"].iloc[0]
     entries = {line.strip().split("  ")[0]: line.split("  ")[-1].strip() for line in lines[at + 1 : at + 12]}
     assert entries["val loss"].rstrip("~") == row["val loss"]
     assert entries["rank all"].rstrip("~") == row["rank all"]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import families, rank, ranking
+from analysis import families, output, rank, ranking
 from analysis.render import ranking_table
+from analysis.report import table as report_table
 
 METRICS = ("clip", "fid", "kid", "val_loss", "composition")
 HEADINGS = ("CLIP", "FID", "KID", "val loss", "composition")
@@ -33,10 +34,25 @@ def measured(seeds: int = 3, noise: float = 0.01) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(dataset="shapes", weights="ema", cfg=5.0)
 
 
+def test_a_number_and_its_margin_stand_apart_until_they_are_written() -> None:
+    ranked = ranking.rank(measured())
+    made = ranking_table(ranked)
+    heading = dict(zip(made.keys, made.cells.columns, strict=True))["val_loss"]
+    page = report_table.table(ranked)
+    place = [column.key for column in page.columns].index("val_loss")
+    for i, row in ranked.iterrows():
+        number, margin = made.cells[heading][i], made.margins[heading][i]
+        assert float(number) == pytest.approx(row["val_loss"], rel=1e-3)
+        assert float(margin) == pytest.approx((row["val_loss_high"] - row["val_loss_low"]) / 2, rel=0.05)
+        assert (page.rows[i].entries[place].number, page.rows[i].entries[place].margin) == (number, margin)
+        for kind in ("table", "md", "latex"):
+            assert f"{number} ±{margin}" in output.write([made], kind)
+
+
 def bold(table: pd.DataFrame, shown: list[str] | None = None) -> dict[str, set[str]]:
     """The formulations that are bold, by heading."""
     made = ranking_table(table, shown)
-    names = made.cells["formulation"].iloc[: len(made.best)].str.removesuffix(" *")
+    names = made.frame["formulation"]
     return {str(c): set(names[made.best[c].to_numpy()]) for c in made.best if made.best[c].any()}
 
 

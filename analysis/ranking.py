@@ -193,6 +193,7 @@ def _about(
         "yardsticks": {str(d): dict(v) for d, v in (yardsticks or {}).items() if str(d) in datasets},
         "provisional": asdict(provisional) if provisional else None,
         "untrained": untrained.found(rows),
+        "nothing_learned": untrained.nothing_learned(rows),
     }
 
 

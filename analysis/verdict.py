@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import timings
+from . import timings, untrained
 from .blocks import seed_count
 from .notes import beyond_seeds
 from .run import Run
@@ -20,7 +20,8 @@ from .wording import count
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["decided", "undecided", "one seed"]
+State = Literal["decided", "undecided", "one seed", "not trained"]
+"""Whichever leads, a comparison of networks that are ``not trained`` is none."""
 Cause = Literal["tied", "draw", "level", "no noise", "unknown", "incomplete"]
 """Why it is undecided: others are statistically tied with the leader; and even with any number of seeds would be, by the
 fixed draw of captions and noise; all means are equal at the top; no seed differs from another, so that nothing tells
@@ -87,6 +88,8 @@ def answer(ranking: pd.DataFrame, run: Run | None = None) -> Answer | None:
         advised = None if needed is None else _forecast(needed, seeds - fewest, seeds, run)
         return Answer(state, leaders, tied, len(names), seeds, fewest, cause, reason, advised, progress)
 
+    if about["nothing_learned"]:
+        return made("not trained", (), None, None)
     if seeds < 2:
         return made("one seed", (), None, SEEDS_TO_BEGIN)
     if reason is not None:
@@ -143,9 +146,7 @@ def _without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 def terminal(found: Answer) -> str:
     """The answer in one line, with its state."""
-    opening = {"decided": "Decided", "undecided": "Undecided", "one seed": "One seed cannot decide"}[
-        found.state
-    ]
+    opening = {"one seed": "One seed cannot decide"}.get(found.state, found.state.capitalize())
     if found.progress:
         opening += f" so far ({found.progress[0]} of {count(found.progress[1], 'cell')})"
     named = found.cause in ("tied", "draw", "level")  # "between A and B"
@@ -154,6 +155,8 @@ def terminal(found: Answer) -> str:
 
 def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]) -> str:
     """The answer as one sentence beside its state; ``name`` and ``code`` set apart names of formulations and a command."""
+    if found.state == "not trained":
+        return untrained.NOTHING
     if found.state == "decided":
         others = "the other" if found.formulations == 2 else f"all {found.formulations - 1} others"
         sure = f"({seed_count({'fewest': found.fewest, 'most': found.seeds})}, family-wise 95 %)"

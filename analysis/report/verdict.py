@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import declared, notes
+from analysis import declared, notes, untrained
 from analysis.blocks import seed_count
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
 from analysis.wording import count
 from samplers.lazy import lazy
 
-from .wording import MANY, listed, name, others, sizes, span, written
+from .confirmed import confirmed
+from .wording import MANY, SURE, listed, name, others, sizes, written
 
 if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
-
-SURE = "Hsu, family-wise 95 %"
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,11 @@ def verdict(
 ) -> Verdict:
     """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
+    if about["nothing_learned"]:
+        nothing = untrained.NOTHING[0].upper() + untrained.NOTHING[1:]
+        return Verdict(
+            tuple(missing(about["provisional"])), lead=(nothing,), doubts=tuple(_doubts(ranking, about))
+        )
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
@@ -71,7 +75,7 @@ def verdict(
         tuple(missing(about["provisional"])),
         tuple(lead),
         tuple(points),
-        tuple(_doubts(ranking, about, confirmation is not None)),
+        (*_doubts(ranking, about), *_of_order(ranking, about, confirmation is not None)),
     )
 
 
@@ -214,51 +218,8 @@ def _one_seed(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def confirmed(found: Confirmation) -> list[str]:
-    """What the fresh seeds say about those that were chosen."""
-    first, fresh = found.first, found.fresh
-    leader, before = str(fresh["formulation"].iloc[0]), str(first["formulation"].iloc[0])
-    seeds = span(found.seeds)
-    if len(fresh) == 1:
-        why = "it alone was chosen" if len(first) == 1 else "no other is at its end there"
-        alone = f"Run again on fresh seeds ({seeds}), {name(leader)} has nothing to be compared with: {why}."
-        return [alone, *_pending(found)]
-    front = f"mean front {fresh['rank_all'].iloc[0]:.2f} among the {len(fresh)} that were run again"
-    if before not in set(fresh["formulation"]):
-        return [
-            f"The confirmation cannot be told yet: {name(before)} is not at its end there.",
-            *_pending(found),
-        ]
-    if found.holds:
-        told = [f"Confirmed on fresh seeds ({seeds}): {name(leader)} leads again, with {front}."]
-    else:
-        was = float(fresh.set_index("formulation")["rank_all"][before])
-        then = f" {name(before)}, which led on the seeds that chose them, has {was:.2f}."
-        told = [
-            f"Not confirmed: on fresh seeds ({seeds}) {name(leader)} leads with {front}.{then} Believe the fresh seeds."
-        ]
-    tied = fresh["rank_tied"]
-    if tied.notna().any():
-        alike = [
-            str(n) for n, t in zip(fresh["formulation"], tied.fillna(False), strict=True) if t and n != leader
-        ]
-        apart = int(tied.notna().sum()) - 1
-        if alike:
-            told.append(f"On these seeds {listed(alike)} cannot be told from it ({SURE}).")
-        elif apart > 0:
-            told.append(f"On these seeds it is told apart from {others(apart)} ({SURE}).")
-    return [*told, *_pending(found)]
-
-
-def _pending(found: Confirmation) -> list[str]:
-    if not found.pending:
-        return []
-    return [
-        f"Of the confirmation {count(found.pending, 'cell')} {'is' if found.pending == 1 else 'are'} still to come."
-    ]
-
-
-def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
+def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+    """What the numbers lack."""
     told = []
     lost = ranking[notes.lost(ranking)]
     if len(lost):
@@ -281,6 +242,12 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> lis
         told.append(
             f"No interval for {listed(about['without_interval'])}: not every entry of every seed is there."
         )
+    return told
+
+
+def _of_order(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
+    """How firm the order is, and, where no ``fresh`` seeds were run, that its choice can be confirmed."""
+    told = []
     if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
         told.append(
             f"The order as a whole agrees with the true orders that these seeds allow to a rank correlation of "

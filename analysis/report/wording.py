@@ -10,6 +10,8 @@ BEGIN, END = "\ue000", "\ue001"
 """They enclose the names of formulations in a sentence, so that a page can set them apart."""
 MANY = 3
 """So many names are listed; of more, the first is."""
+SURE = "Hsu, family-wise 95 %"
+"""How sure comparisons are."""
 
 
 def name(formulation: str) -> str:

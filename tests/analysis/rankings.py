@@ -40,6 +40,7 @@ def ranking(
         "objectives": ["clip", "fid"],
         "provisional": None,
         "untrained": [],
+        "nothing_learned": False,
         "resolution": [],
         "agreement": 0.6 if seeds > 1 else None,
         "without_interval": [],

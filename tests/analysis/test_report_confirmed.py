@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.confirm import Confirmation
 from analysis.report import verdict
+from analysis.report.confirmed import confirmed
 
 from .rankings import SIX, plain, ranking
 
@@ -46,19 +47,19 @@ def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
 def test_one_that_is_run_again_alone_is_not_called_confirmed() -> None:
     first, fresh = (ranking(SIX[:1], (1.0,), (None,)) for _ in range(2))
     alone = Confirmation("made up", (1000,), first, fresh, pd.DataFrame(), 2)
-    assert plain(verdict.confirmed(alone)) == [
+    assert plain(confirmed(alone)) == [
         "Run again on fresh seeds (1000), rf/lognorm(0.00,1.00) has nothing to be compared with: it alone was chosen.",
         "Of the confirmation 2 cells are still to come.",
     ]
     chosen = replace(alone, first=ranking(SIX[:2], (1.0, 1.5), (None, None)))
-    assert verdict.confirmed(chosen)[0].endswith("compared with: no other is at its end there.")
+    assert confirmed(chosen)[0].endswith("compared with: no other is at its end there.")
 
 
 def test_nothing_is_confirmed_or_refuted_before_the_leader_was_run_again() -> None:
     found = replace(
         confirmation(True, (True, True, False)), fresh=ranking(SIX[1:3], (1.2, 1.8), (True, True)), pending=3
     )
-    assert plain(verdict.confirmed(found)) == [
+    assert plain(confirmed(found)) == [
         "The confirmation cannot be told yet: rf/lognorm(0.00,1.00) is not at its end there.",
         "Of the confirmation 3 cells are still to come.",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis import plots
+from analysis.plots import style
 from analysis.plots.style import Drawn
 from analysis.run import Run
 
@@ -19,6 +20,12 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def drawn(few: Run) -> dict[str, Drawn]:
     return {figure.name: figure for figure in plots.draw(few, ranked(few))[0]}
+
+
+@pytest.fixture(scope="session")
+def svgs(drawn: dict[str, Drawn]) -> dict[str, str]:
+    """The figures as SVG."""
+    return {name: style.render(figure, "svg").decode() for name, figure in drawn.items()}
 
 
 @pytest.fixture(scope="session")

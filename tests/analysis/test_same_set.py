@@ -62,7 +62,7 @@ def designs(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(designs())
 def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
     checked = check(frame)

@@ -44,7 +44,7 @@ def begun(setup: Setup, grid: Grid, tmp_path: Path) -> list[Path]:
     return killed(setup, grid, tmp_path)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.sampled_from([RF, EPS, EDM]), min_size=1, max_size=3, unique_by=lambda f: f.name),
     dies=st.none() | st.integers(0, STEPS - 1),

@@ -154,10 +154,10 @@ def test_what_was_deleted_or_damaged_is_made_again(
     command = [*SMALL, "--out", str(out)]
     assert grid.main(command) == 0
     before = pd.read_parquet(out / "results.parquet")
-    cell = next((out / "cells").iterdir())
+    cell, other = (out / "cells").iterdir()
     (yardsticks,) = (out / "yardsticks").glob("*/*.json")
-    (result,) = cell.glob("*/result.json")
-    picture = next(cell.glob("images-*/*"))
+    (result,), (second,) = (each.glob("*/result.json") for each in (cell, other))
+    picture, lost = (next(each.glob("images-*/*")) for each in (cell, other))
 
     def again() -> str:
         capsys.readouterr()
@@ -169,24 +169,25 @@ def test_what_was_deleted_or_damaged_is_made_again(
         return printed.err
 
     yardsticks.write_text('{"shap')
-    again()
-    weights = written(out, "ema.safetensors")
-    for broken in ("[]", "{}", '{"settings"'):
-        result.write_text(broken)
-        assert f"is measured again: {result} cannot be read" in again()
-    for gone in (True, False):
-        picture.unlink() if gone else picture.write_bytes(b"noise")
-        result.unlink()
-        again()
+    result.write_text("[]")
+    second.write_text("{}")
+    weights, said = written(out, "ema.safetensors"), again()
+    for file in (result, second):
+        assert f"is measured again: {file} cannot be read" in said
+    result.write_text('{"settings"')
+    picture.write_bytes(b"noise")
+    lost.unlink()
+    second.unlink()
+    assert f"is measured again: {result} cannot be read" in again()
     store.write_tensors(picture, {"images": store.read_tensors(picture)[0]["images"]})
     result.unlink()
     assert f"generated again: {picture} holds no path_length" in again()
     assert written(out, "ema.safetensors") == weights
-    assert trainings(cell) == 1
+    assert [trainings(each) for each in (cell, other)] == [1, 1]
     (cell / "ema.safetensors").unlink()
     result.unlink()
     again()
-    assert [trainings(each) for each in sorted((out / "cells").iterdir(), key=lambda p: p != cell)] == [2, 1]
+    assert [trainings(each) for each in (cell, other)] == [2, 1]
 
 
 @pytest.mark.parametrize("name", ["config.json", "status.json"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -265,8 +266,14 @@ def test_a_member_that_dies_on_a_replay_is_noticed_at_its_step(setup: Setup, gri
     assert trainer.health.count.tolist() == [14, 14, 10]
 
 
-@pytest.mark.skipif(obstacle(CPU) is not None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_step_is_the_eager_one(setup: Setup, grid: Grid) -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_a_compiled_step_is_the_eager_one(
+    backend: str, setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced into one graph with its backward pass, and with code generated for that."""
+    if backend == "inductor" and (why := obstacle(CPU)):
+        pytest.skip(why)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     (eager, feed), (compiled, same) = make(setup, grid), make(setup, grid, compiled=True)
     start = eager.flat.weights.clone()
     advance(eager, feed, range(10))

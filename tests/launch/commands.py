@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from formulations import specs
+from samplers import plugin
+
 PLUGIN = """
 import os
 import signal
@@ -16,14 +19,16 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench import feed
 from formulations import Formulation, register
 
 HERE = Path(os.environ["FLOWBENCH_TEST"])
+feed.CHUNK = 8
 
 
-def chunk(at):
-    \"\"\"1 for the second steps of a training that are drawn at once; None when nothing trains.\"\"\"
-    return {(64, 8): 0, (7, 8): 1}.get(tuple(at.t.shape))
+def late(at):
+    \"\"\"Whether the last steps of a training are drawn.\"\"\"
+    return tuple(at.t.shape) == (7, 8)
 
 
 def made(weight):
@@ -33,7 +38,7 @@ def made(weight):
 @register("my/held")
 def held() -> Formulation:
     def weight(at):
-        if chunk(at) == 1:
+        if late(at):
             (HERE / "reached").touch()
             while (HERE / "hold").exists():
                 time.sleep(0.005)
@@ -47,7 +52,7 @@ def held() -> Formulation:
 @register("my/raises")
 def raises() -> Formulation:
     def weight(at):
-        if chunk(at) == 1:
+        if late(at):
             raise ValueError("a bad day")
         return 1 + at.t
 
@@ -58,7 +63,7 @@ def raises() -> Formulation:
 def diverges() -> Formulation:
     def weight(at):
         weights = 1 + at.t
-        if chunk(at) == 1:
+        if late(at):
             weights[3:] = float("nan")
         return weights
 
@@ -68,14 +73,15 @@ def diverges() -> Formulation:
 @register("my/dies")
 def dies() -> Formulation:
     def weight(at):
-        if chunk(at) == 1 and not (HERE / "memory").exists():
+        if late(at) and not (HERE / "memory").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return 1 + at.t
 
     return made(weight)
 """
-STEPS = 71
-"""The feed draws 64 steps of 8 images at once: a formulation of the plugin is asked again after so many."""
+DRAWN = 8
+"""Steps, of 8 images each, that are drawn at once: a formulation of the plugin is asked again after so many."""
+STEPS = DRAWN + 7
 
 
 def command(here: Path, out: Path, *formulations: str) -> list[str]:
@@ -117,3 +123,12 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 def sentences(said: str) -> list[str]:
     """The sentences of a command that went wrong, without what it logged on the way."""
     return [line for line in said.splitlines() if line.startswith("error: ")]
+
+
+def forget() -> None:
+    """As in a new process, no plugin is loaded."""
+    for registry in plugin.registries:
+        for name in [name for name in registry.entries if name.startswith("my/")]:
+            del registry.entries[name]
+    plugin._done.clear()
+    specs.get.cache_clear()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from bench import feed, plan, store
 from bench import grid as command_line
-from bench import plan, store
 from bench.config import Evaluation, Grid, Images, Model, Training
 from bench.launch import activity, snapshot
 from bench.launch import submission as submissions
@@ -103,6 +103,7 @@ def forked(workers: forks.Forks, monkeypatch: pytest.MonkeyPatch) -> Ends:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the plugin lies, and the files that tell it what to do."""
     (tmp_path / "mine.py").write_text(PLUGIN)
+    monkeypatch.setattr(feed, "CHUNK", feed.CHUNK)  # which the plugin changes
     monkeypatch.setenv("FLOWBENCH_TEST", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
@@ -131,7 +132,7 @@ def undisturbed(here: Path, forked: Ends, kept: dict[tuple[str, ...], dict[str, 
 
 @pytest.fixture
 def held(here: Path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
-    """Starts the command, and returns when its worker has trained 64 steps and is held there."""
+    """Starts the command, and returns when its worker has trained some steps and is held there."""
     processes = []
 
     def make(out: Path) -> subprocess.Popen[str]:

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench import grid, lease, store
-from samplers import plugin
 
 from ..faults import Faults
-from .commands import PLUGIN, command, ended, sentences
+from .commands import DRAWN, PLUGIN, command, ended, forget, sentences
 from .conftest import Ends, Whole
 from .forks import told
 
@@ -48,7 +47,7 @@ def test_15_a_cell_that_raises_one_that_diverges_and_one_that_runs_out_of_memory
         "my/dies": "failed",
         "my/diverges": "diverged",
     }
-    assert states["my/diverges"]["diverged_at_step"] == 64 + 3
+    assert states["my/diverges"]["diverged_at_step"] == DRAWN + 3
     (here / "memory").touch()
     again = command(here, here / "run", "my/held", "my/dies", "my/diverges")
     assert grid.main([*again, "--retry", "failed"]) == 0
@@ -90,23 +89,15 @@ def test_17_clocks_jump(
     faults(17, "clocks jump a day", "nothing: its worker is not taken for gone, nor twice started")
 
 
-def forget() -> None:
-    """As in a new process, no plugin is loaded."""
-    for registry in plugin.registries:
-        for name in [name for name in registry.entries if name.startswith("my/")]:
-            del registry.entries[name]
-    plugin._done.clear()
-
-
 def test_18_a_plugin_is_edited_between_interruption_and_going_on(
     here: Path, forked: Ends, undisturbed: Whole, faults: Faults, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = undisturbed("my/held")
     out, file = here / "run", here / "mine.py"
-    forked.append((1, "checkpoint-00000066"))
+    forked.append((1, f"checkpoint-{DRAWN + 2:08}"))
     assert grid.main(command(here, out, "my/held")) == 1
     before = told(out)
-    assert any("checkpoint-00000065" in name for name in before)
+    assert any(f"checkpoint-{DRAWN + 1:08}" in name for name in before)
     for edited, words in (
         (PLUGIN.replace("return 1 + at.t", "return 2 + at.t"), "'my/held' has changed since"),
         (PLUGIN + "# a remark\n", "the plugin of 'my/held' has changed since the training in"),
@@ -125,7 +116,7 @@ def test_18_a_plugin_is_edited_between_interruption_and_going_on(
     file.write_text(PLUGIN)
     forget()
     assert grid.main(command(here, out, "my/held")) == 0
-    assert "continuing at step 65" in capsys.readouterr().err
+    assert f"continuing at step {DRAWN + 1}" in capsys.readouterr().err
     assert told(out) == whole
     sees = "`error: the plugin of NAME has changed since the training in DIR was interrupted: restore it, or ...`"
     faults(18, "a plugin is edited between interruption and going on", sees, noticed)
@@ -156,13 +147,13 @@ def test_the_command_is_killed_and_its_worker_saves(
     while not lease.read(file).get("over"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    said = "the command that started this worker is gone: stopped after step 65"
+    said = f"the command that started this worker is gone: stopped after step {DRAWN + 1}"
     while said not in file.with_name("share-0000.log").read_text():  # its last words
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert json.loads(file.with_name("share-0000.json").read_text())["state"] == "running"
     assert grid.main(command(here, out, "my/held")) == 0
-    assert "continuing at step 65" in capsys.readouterr().err
+    assert f"continuing at step {DRAWN + 1}" in capsys.readouterr().err
     assert told(out) == whole
     sees = "its log: the command that started this worker is gone: stopped after step N"
     faults(

@@ -13,7 +13,7 @@ from bench import grid, store
 
 from ..disks import fill, mounted, read_only
 from ..faults import Faults
-from .commands import STEPS, command, ended, sentences
+from .commands import DRAWN, STEPS, command, ended, sentences
 from .conftest import Ends, Whole
 from .forks import told
 
@@ -29,16 +29,18 @@ def test_13_the_disk_is_full_while_checkpoints_and_weights_are_written(
         assert grid.main(command(here, out, "my/held")) == 2
         said = capsys.readouterr().err
         (cell,) = (out / "cells").iterdir()
-        for step in range(65, STEPS):
-            assert f"no checkpoint at step {step}, the last one is of step 64 ({cell}/checkpoint-" in said
+        for step in range(DRAWN + 1, STEPS):
+            assert (
+                f"no checkpoint at step {step}, the last one is of step {DRAWN} ({cell}/checkpoint-" in said
+            )
         (sentence,) = sentences(said)
         assert sentence == f"error: {cell}/ema.safetensors: No space left on device"
-        assert store.checkpoint_steps(cell) == [64, 63]
+        assert store.checkpoint_steps(cell) == [DRAWN, DRAWN - 1]
         assert not [p for p in cell.iterdir() if p.name.startswith(".")]
         (here / "script").unlink()
         (disk / "filler").unlink()
         assert grid.main(command(here, out, "my/held")) == 0
-        assert "continuing at step 64" in capsys.readouterr().err
+        assert f"continuing at step {DRAWN}" in capsys.readouterr().err
         assert told(out) == whole
     faults(13, "the disk is full while it trains", "`no checkpoint at step N, the last one is of step M (FILE: No space "
            "left on device)`, at the end `error: FILE: ...`", 0.0, None)  # fmt: skip

@@ -73,10 +73,13 @@ class Heart:
         self.now["text"] = text
         self._beat()
 
-    def tell(self, stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
+    def tell(
+        self, stage: str, text: str, share: float, count: int = 0, unit: str = "", threads: int | None = None
+    ) -> None:
         """How far the pack is: a stage, a text, and a share of it between 0 and 1; training counts for one half.
 
-        ``count`` of a ``unit`` are done: how many a second is told, over the last :data:`WINDOW` seconds.
+        ``count`` of a ``unit`` are done: how many a second is told, over the last :data:`WINDOW` seconds; by ``threads``
+        threads, None on a GPU.
 
         Raises :class:`Stopped` while images are generated and measured: all that is finished has been written.
         """
@@ -93,7 +96,7 @@ class Heart:
             self.counts.popleft()
         (first, before), passed = self.counts[0], now - self.counts[0][0]
         rate = (count - before) / passed if now > first and count > before else None
-        self.now |= {"rate": rate, "unit": unit}
+        self.now |= {"rate": rate, "unit": unit, "threads": threads}
         if stage != "train" and (reason := self.stop()):
             raise Stopped(f"{reason}: stopped while generating images")
 

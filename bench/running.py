@@ -35,7 +35,7 @@ def running(now: Situation) -> list[str]:
 
 
 def row(now: Situation, doing: Doing) -> tuple[str, ...]:
-    """Who, where, how many cells, how far, how long still, and at what."""
+    """Who, where, how many cells, with how many threads, how far, how long still, and at what."""
     kept = lease.state(doing.submission, doing.index)
     several = f" #{doing.index}" if len(doing.submission.shares) > 1 else ""
     who = doing.job or f"pid {kept.get('pid', '?')}{several}"
@@ -43,14 +43,16 @@ def row(now: Situation, doing: Doing) -> tuple[str, ...]:
     cells = many(len(now.unfinished(doing)), "cell")
     begun = kept.get("state") == "running"
     if not begun or doing.beat.get("token") != kept.get("token") or doing.beat.get("stage") == "start":
-        return who, where, cells, "", silent(doing) if begun else "", starting(doing)
+        return who, where, cells, "", "", silent(doing) if begun else "", starting(doing)
     stage, pack, packs = doing.beat.get("stage"), doing.beat.get("pack", 0), doing.beat["packs"]
     what = f"{stage} {str(doing.beat.get('text', '')).partition(',')[0]}".rstrip()
+    threads = doing.beat.get("threads")
     of_packs = f", pack {pack + 1} of {packs}" if packs > 1 else ""
     return (
         who,
         where,
         cells,
+        many(threads, "thread") if isinstance(threads, int) else "",
         f"{progress(doing.beat):.0%}",
         silent(doing) or left(doing.beat),
         what + of_packs,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -122,7 +123,7 @@ def describe(now: Situation, option: str) -> str:
     planned, found = now.plan, now.plan.counts()
     notes = [f"  {state}: {note}" for state, note in NOTES.items() if state in found]
     what = f"{many(len(planned.cells), 'cell')} in {short(planned.out)}:"
-    apart = len(what) + len(counts(planned)) >= width()
+    apart = cell_len(what) + len(counts(planned)) >= width()
     parts = [
         *([what, f"  {counts(planned)}"] if apart else [f"{what} {counts(planned)}"]),
         *notes,

@@ -26,7 +26,7 @@ class Threads:
     """How many threads there may be now; ``say`` takes a sentence when that changes."""
 
     def __init__(self, device: torch.device, say: Callable[[str], None] = lambda text: None) -> None:
-        self.say = say
+        self.say, self.device = say, device
         self.auto = os.environ.get(cores.AUTO) == "auto" and device.type == "cpu"
         self.most = torch.get_num_threads()
         self.cores = cores.look() if self.auto else None
@@ -35,6 +35,10 @@ class Threads:
     def facts(self) -> dict[str, Any]:
         """What is noted beside the number of threads: the cores as they were last seen."""
         return {"cores": self.cores.facts()} if self.cores else {}
+
+    def count(self) -> int | None:
+        """The threads that compute now; None where the processor does not."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
 
     def usable(self) -> int:
         """The threads that have cores now, by the last look."""

@@ -1,4 +1,7 @@
-"""How a status is put into lines: readable on 80 columns, on a terminal and in a file. No torch."""
+"""How a status is put into lines: readable on 80 columns, on a terminal and in a file. No torch.
+
+Widths are those of a terminal, where a letter of East Asia takes two columns.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from rich.cells import cell_len
 
 from bench.config import Cell, Grid
 from bench.plan import Plan, Planned
@@ -29,7 +34,7 @@ def names(cells: Sequence[Planned], planned: Plan, room: int) -> str:
     for i, p in enumerate(cells):
         name = label(p.cell, planned.grid)
         more = f" and {len(cells) - i} more"
-        if told and len(told) + len(name) + len(more) + 2 > room:
+        if told and cell_len(told + name + more) + 2 > room:
             return told + more
         told += f", {name}" if told else name
     return told
@@ -59,14 +64,19 @@ def many(count: int, what: str) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows with their columns below each other; columns that are empty everywhere are left out."""
+    """Rows with their columns below each other; columns that are empty everywhere are left out.
+
+    The last cell of a row that is too long stands on a line of its own.
+    """
     columns = [column for column in zip(*rows, strict=True) if any(column)]
-    wide = [max(map(len, column)) for column in columns]
-    lines = (
-        "  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True))
-        for row in zip(*columns, strict=True)
-    )
-    return [cropped(f"  {line.rstrip()}") for line in lines]
+    wide = [max(map(cell_len, column)) for column in columns]
+    lines: list[str] = []
+    for row in zip(*columns, strict=True):
+        padded = [cell + " " * (room - cell_len(cell)) for cell, room in zip(row, wide, strict=True)]
+        whole = f"  {'  '.join(padded).rstrip()}"
+        parts = [f"  {'  '.join(padded[:-1]).rstrip()}", f"    {row[-1]}"]
+        lines += [whole] if cell_len(whole) <= width() else map(cropped, parts)
+    return lines
 
 
 def width() -> int:
@@ -76,10 +86,10 @@ def width() -> int:
 
 def cropped(line: str) -> str:
     """A line that fits, shortened between words; a single word stays whole."""
-    if len(line) <= width():
+    if cell_len(line) <= width():
         return line
     words, room = line.rstrip().split(" "), width() - len(" ...")
-    while len(words) > 1 and len(" ".join(words)) > room:
+    while len(words) > 1 and cell_len(" ".join(words)) > room:
         words.pop()
     kept = " ".join(words).rstrip()
     return f"{kept} ..." if kept.strip() else line
@@ -87,9 +97,13 @@ def cropped(line: str) -> str:
 
 def wrapped(text: str) -> list[str]:
     """A sentence over several lines; paths and options stay whole."""
-    return textwrap.wrap(
-        text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(f"{lines[-1]} {word}") <= width():
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}" if lines else word)
+    return lines
 
 
 def short(file: Path) -> str:

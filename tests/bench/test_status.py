@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
-from bench import plan, situation, status, store
+from bench import plan, situation, status, store, wording
 from bench.config import Grid, Training
 from bench.launch import arrays
 from bench.plan import Plan
@@ -122,6 +124,33 @@ def test_the_next_morning(
         "  run/submissions/1/slurm/0/71_6_0_log.err\n"
         "next: '--retry failed' instead of --status runs the failed cells and 2 others\n"
     )
+
+
+def test_the_threads_of_workers(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is too long for a line says what it does on the next."""
+    made, host = begin(out, "1", [[0], [1]], "local"), socket.gethostname()
+    supervised(made, 0, "running", threads=1, share=0.25)
+    supervised(
+        made, 1, "running", threads=12, share=0.25, text="step 500 of 1000, " * 9, stage="train " + "x" * 40
+    )
+    lines = shown(out, capsys)[1].splitlines()
+    assert lines[2].split() == f"pid 4711 #0 {host} 1 cell 1 thread 25% train".split()
+    assert lines[3].split() == f"pid 4711 #1 {host} 1 cell 12 threads 25%".split()
+    assert lines[4] == f"    train {'x' * 40} step 500 of 1000"
+    assert lines[2].index("25%") == lines[3].index("25%")
+
+
+def test_letters_that_take_two_columns() -> None:
+    rows = [("流匹配", "a", "x"), ("rf", "bb", "流 " * 40)]
+    first, second, third = wording.table(rows)
+    assert (first, second) == ("  流匹配  a   x", "  rf      bb")
+    assert third.endswith("流 ...")
+    assert 72 < cell_len(third) <= 80
+    sentence = wording.wrapped("流匹配 " * 30)
+    assert [cell_len(line) for line in sentence] == [76, 78, 57]
+    made = plan.make(GRID, Path("nowhere"))
+    cells = [replace(p, cell=replace(p.cell, formulation="流匹配")) for p in made.cells]
+    assert cell_len(wording.names(cells, made, 50)) <= 50
 
 
 def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm) -> None:

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from bench.config import Cell, Grid
 from bench.plan import Plan, Planned
+from samplers import readable
 
 
 def block(
@@ -97,13 +98,7 @@ def cropped(line: str) -> str:
 
 def wrapped(text: str) -> list[str]:
     """A sentence over several lines; paths and options stay whole."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and cell_len(f"{lines[-1]} {word}") <= width():
-            lines[-1] += f" {word}"
-        else:
-            lines.append(f"  {word}" if lines else word)
-    return lines
+    return readable.wrapped(text, width(), marks="") if text else []
 
 
 def short(file: Path) -> str:

@@ -1,8 +1,9 @@
-"""Text for a stream whose encoding lacks some of its characters: replaced by what can be read, never an exception."""
+"""Text that can be read anywhere: characters that an encoding lacks are replaced, and lines are broken between words."""
 
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 from typing import TextIO
 
@@ -43,6 +44,32 @@ def standard_streams() -> None:
     """Let standard output and error replace what their encodings lack."""
     forgiving(sys.stdout)
     forgiving(sys.stderr)
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal; those of East Asia take two for a letter."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def wrapped(text: str, room: int, indent: str = "  ", marks: str = ",;/[(") -> list[str]:
+    """A text as lines that have room, broken between words, all but the first with an indent; only a word that is too long
+    by itself is broken, after one of the marks within it."""
+    lines = [""]
+    for word in text.split(" "):
+        parts = (
+            re.findall(f"[^{re.escape(marks)}]+.?|.", word)
+            if width(indent + word) > room and marks
+            else [word]
+        )
+        for i, part in enumerate(parts):
+            gap = " " if i == 0 and lines[-1].strip() else ""
+            if lines[-1].strip() and width(lines[-1] + gap + part) > room:
+                lines.append(indent + part)
+            else:
+                lines[-1] += gap + part
+    return [line.rstrip() for line in lines]
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

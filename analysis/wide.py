@@ -43,11 +43,6 @@ class Wide:
     fronts: Array
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds, in order."""
-        return tuple(int(s) for s in sorted(self.settings["seed"].unique()))
-
-    @property
     def seed_counts(self) -> dict[str, int]:
         """How many seeds each dataset has."""
         return seeds_by_dataset(self.settings)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.blocks import seed_count
 from analysis.wording import count
 from formulations.colours import INK, MUTED, ink_on
 
@@ -68,7 +69,7 @@ def draw(subject: Subject) -> Drawn:
     caption = sentences(
         f"Rank, the mean Pareto front index (lower is better), of {count(number, 'formulation')} of {words}, by their",
         "parameters, over",
-        f"all control settings on {' and '.join(subject.datasets)}, {count(len(subject.seeds), 'seed')};",
+        f"all control settings on {' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
         f"ranked among {count(len(subject.order), 'formulation')}.",
         subject.left_out(dead),
     )

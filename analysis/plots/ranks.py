@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.blocks import seed_count
 from analysis.wording import count
 from formulations.colours import MUTED, colour
 
@@ -29,15 +30,15 @@ def draw(subject: Subject) -> Drawn:
     if rows.empty:
         raise Undrawable("no formulation has a place")
     if not (_has(rows, "position_low") and _has(rows, "position_high")):
-        few = len(subject.seeds) < 2
+        unknown = ranking.attrs["unknown"].get("rank")
         raise Undrawable(
-            "with one seed there is no order to show, as nothing tells how much a seed matters"
-            if few
+            f"there is no order to show, as nothing tells how much a seed matters ({unknown})"
+            if unknown
             else "no two formulations have every entry of two seeds, so that their order cannot be judged"
         )
     if rows["rank_tied"].notna().any() and rows["rank_tied"].fillna(True).all():
         raise Undrawable(
-            f"{count(len(subject.seeds), 'seed')} separate no two of the formulations, so that there is no order to show"
+            f"{seed_count(subject.seed_counts)} separate no two of the formulations, so that there is no order to show"
         )
     share = _has(rows, "front_one")
     figure = style.figure(subject.width, max(ROW * len(rows), 0.4) + 0.45)
@@ -50,7 +51,7 @@ def draw(subject: Subject) -> Drawn:
     partly = _partly(rows)
     caption = sentences(
         f"Positions of {count(len(rows), 'formulation')} in the ranking by mean Pareto front index on",
-        f"{' and '.join(subject.datasets)}, {count(len(subject.seeds), 'seed')};",
+        f"{' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
         "bars are 95 % intervals of the position over seeds (parametric bootstrap); equal mean fronts share a position.",
         "On the right: how often a formulation is on front 1 of a setting, in the same draws."
         if share

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import cells, declared, schema, stats
+from analysis.blocks import seeds_by_dataset
 from analysis.pending import settled
 from analysis.run import Run, ranked
 from analysis.wording import count
@@ -91,8 +92,13 @@ class Subject:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """In order."""
+        """Of all datasets, in order."""
         return sorted(int(seed) for seed in self.rows["seed"].unique())
+
+    @cached_property
+    def seed_counts(self) -> dict[str, int]:
+        """How many seeds each dataset has: while a grid is running, these may differ."""
+        return seeds_by_dataset(self.rows)
 
     @cached_property
     def settings(self) -> list[Setting]:
@@ -195,8 +201,8 @@ class Subject:
         return " ".join(parts)
 
     def seeds_told(self, bars: str = "") -> str:
-        """Over what means are taken, and what the bars are. While a grid is running, datasets may have different seeds."""
-        counts = {str(name): int(n) for name, n in self.rows.groupby("dataset")["seed"].nunique().items()}
+        """Over what means are taken, and what the bars are."""
+        counts = self.seed_counts
         if max(counts.values()) == 1:
             only = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else "one seed of each dataset"
             return f"{only} only, so no spread over seeds is known"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis import confirm, pending, ranking, render, schema, wide
+from analysis.blocks import seed_count
 from analysis.run import Run, ranked
 from analysis.verdict import Answer, answer, worded
 from analysis.wording import count
@@ -123,15 +124,12 @@ def _summary(found: Answer | None) -> Summary | None:
 
 def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
-    counts = [
-        (len(found), "formulation"),
-        (max(about["seed_counts"].values()), "seed"),
-        (about["settings"], "setting"),
-    ]
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
     images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
     return (
-        *(count(n, what) for n, what in counts),
+        count(len(found), "formulation"),
+        seed_count(about["seed_counts"]),
+        count(about["settings"], "setting"),
         ", ".join(about["datasets"]),
         *([f"{' or '.join(images)} images per setting"] if images else []),
         *([f"only {', '.join(where)}"] if where else []),

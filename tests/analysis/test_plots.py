@@ -7,6 +7,7 @@ import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,9 +118,30 @@ def test_one_seed_has_no_order_to_draw(tmp_path: Path) -> None:
     about = hand(tmp_path / "t.csv")
     drawn, why = plots.draw(about, ranked(about), ["ranks"])
     assert drawn == []
-    assert why == {
-        "ranks": "with one seed there is no order to show, as nothing tells how much a seed matters"
-    }
+    assert why == {"ranks": "there is no order to show, as nothing tells how much a seed matters (one seed)"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"), [({0, 1}, "2 to 3 seeds"), ({0}, "(one seed of digits)"), ({5, 6, 7}, "3 seeds")]
+)
+def test_datasets_may_have_different_seeds(kept: set[int], told: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"datasets": ("shapes", "digits"), "settings": ((25, 5.0), (5, 5.0))}
+    names = (
+        "rf",
+        "rf/lognorm(0.00,1.00)",
+        "rf/lognorm(0.50,1.00)",
+        "rf/lognorm(0.00,0.60)",
+        "rf/lognorm(0.50,0.60)",
+    )
+    about = folder(tmp_path, names, seeds=8, pictures=0, **options)
+    frame = about.frame
+    of_digits = frame["dataset"] == "digits"
+    chosen = (of_digits & frame["seed"].isin(kept)) | (~of_digits & (frame["seed"] < 3))
+    about = with_frame(about, frame[chosen])
+    drawn, why = plots.draw(about, ranked(about), ["ranks", "heat"])
+    captions = {figure.name: figure.caption for figure in drawn} | why
+    assert told in captions["ranks"]
+    assert {0: "1 to 3 seeds"}.get(max(kept), told) in captions["heat"]
 
 
 def test_no_order_is_drawn_where_nothing_is_separated(few: Run) -> None:

@@ -60,7 +60,8 @@ def text(table: Table, screen: Screen) -> str:
     else:
         lines = _columns(cells, table.best, screen)
         notes += [f"left out for want of width: {', '.join(gone)} (--format md shows them)"] * bool(gone)
-    head = [styled(table.title, "bold", screen), ""] if table.title else []
+    head = [*(styled(line, "bold", screen) for line in wrapped(table.title, screen.width)), ""]
+    head = head if table.title else []
     told = [styled(line, "dim", screen) for note in notes for line in wrapped(note, screen.width)]
     return "\n".join([*head, *lines, *([""] if told else []), *told])
 
@@ -167,12 +168,14 @@ def _columns(cells: pd.DataFrame, best: pd.DataFrame, screen: Screen) -> list[st
 
 
 def _paragraphs(cells: pd.DataFrame, screen: Screen) -> list[str]:
-    """Every row as its name and, below it, its entries that are not empty, each behind its heading."""
+    """Every row as its name, which if it is no formulation's has its heading before it, and, below it, its entries that are
+    not empty, each behind its heading."""
     names = list(cells.columns)
     room = max([width(name) for name in names[1:]], default=0)
     made = []
     for row in cells.to_numpy().tolist():
-        made.append(styled(row[0].rstrip(), "bold", screen))
+        name = row[0].rstrip() if names[0] == "formulation" else f"{names[0]} {row[0].rstrip()}"
+        made.append(styled(name, "bold", screen))
         for name, cell in zip(names[1:], row[1:], strict=True):
             if cell.strip():
                 line = f"{' ' * GAP}{name}{' ' * (room - width(name))}{' ' * GAP}{cell.rstrip()}"

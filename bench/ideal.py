@@ -122,7 +122,7 @@ def table(found: Sequence[Left]) -> str:
 
 def figure(found: Sequence[Left], file: Path) -> None:
     """FID against steps: a row of panels for each dataset, a panel for each solver and grid; a line for each course."""
-    from analysis.plots import style
+    from analysis.plots import files, legends, scales, style, widths
 
     datasets = list(dict.fromkeys(r.dataset for r in found))
     methods = list(dict.fromkeys((r.solver, r.grid) for r in found))
@@ -130,8 +130,8 @@ def figure(found: Sequence[Left], file: Path) -> None:
     values = {name: tuple(round(r.fid, 6) for r in found if r.formulation == name) for name in names}
     shown = {fids: [n for n in names if values[n] == fids] for fids in dict.fromkeys(values.values())}
     with style.styled():
-        height = 1.9 * len(datasets) + style.legend_height(style.PAGE, len(shown))
-        made = style.figure(style.PAGE, height)
+        height = 1.9 * len(datasets) + legends.legend_height(widths.PAGE, len(shown))
+        made = style.figure(widths.PAGE, height)
         panels = made.subplots(len(datasets), len(methods), squeeze=False, sharey="row")
         for row, dataset in zip(panels, datasets, strict=True):
             for panel, (solver, grid) in zip(row, methods, strict=True):
@@ -147,12 +147,12 @@ def figure(found: Sequence[Left], file: Path) -> None:
                 ticks = sorted({r.steps for r in found})
                 panel.set_xticks(ticks, [str(t) for t in ticks])
                 panel.minorticks_off()
-                style.log_axis(panel.yaxis)
-                panel.set_title(f"{style.dataset_shown(dataset)}, {solver}, {grid} grid")
+                scales.log_axis(panel.yaxis)
+                panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid")
                 panel.set_xlabel("sampling steps")
             row[0].set_ylabel("FID of a perfect network")
-        style.legend(made, [same[0] for same in shown.values()])
-        store.write_whole(file, lambda path: made.savefig(path, dpi=style.DPI, facecolor="white"))
+        legends.legend(made, [same[0] for same in shown.values()])
+        store.write_whole(file, lambda path: made.savefig(path, dpi=files.DPI, facecolor="white"))
 
 
 def parser() -> Parser:

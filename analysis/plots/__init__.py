@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from samplers.errors import UserError, nearest
 
-from .style import FORMATS, PAGE, Drawn
+from .files import FORMATS
+from .style import Drawn
 from .subject import Subject, Undrawable
+from .widths import PAGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,8 @@ from samplers.command import Parser, outcome
 from samplers.errors import UserError, nearest
 
 from .. import options
-from . import FIGURES, FORMATS, draw
+from . import FIGURES, FORMATS, draw, widths
 from .files import write
-from .style import WIDTHS
 
 DESCRIPTION = """Draw a run: each figure as PNG and SVG, with its caption as text. Prints the files that it wrote, and
 why a figure cannot be drawn."""
@@ -29,15 +28,15 @@ def command(argv: Sequence[str] | None) -> int:
     for word, known, what in (
         *((name, FIGURES, "figure") for name in args.only),
         *((kind, FORMATS, "format") for kind in args.format),
-        (args.width, WIDTHS, "width"),
     ):
         if word not in known:
             raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
+    width = widths.inches(args.width)
     from analysis import ranking, run
 
     about = run.read(args.results, args.where)
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"
-    drawn, why = draw(about, ranking.of_run(about), args.only, WIDTHS[args.width])
+    drawn, why = draw(about, ranking.of_run(about), args.only, width)
     if not drawn:
         raise UserError("; ".join(f"{name} cannot be drawn: {reason}" for name, reason in why.items()))
     for file in write(drawn, out, args.format):
@@ -59,10 +58,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--format", nargs="+", default=list(FORMATS), metavar="KIND", help=f"default: {known}"
     )
-    sizes = ", ".join(f"{name} {inches:g} in" for name, inches in WIDTHS.items())
-    parser.add_argument(
-        "--width", default="page", metavar="|".join(WIDTHS), help=f"to be printed at ({sizes}; default: page)"
-    )
+    widths.add_option(parser)
     options.add_where(parser)
     return parser
 

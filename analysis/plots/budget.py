@@ -11,7 +11,7 @@ from analysis.wording import count
 from formulations.colours import MUTED
 from samplers.lazy import lazy
 
-from . import lines, style
+from . import legends, lines, style
 from .levels import losses, ratio_axis
 from .style import Drawn
 from .subject import Subject, Undrawable, merged, sentences
@@ -52,7 +52,7 @@ def draw(subject: Subject) -> Drawn:
     right.axhline(1, color=MUTED, linewidth=0.6, zorder=0)
     ratio_axis(right, error.loc[names])
     right.set_ylabel("loss / mean loss of all")
-    style.legend(figure, lit, len(names) - len(lit))
+    legends.legend(figure, lit, len(names) - len(lit))
     caption = sentences(
         f"First panel: training budget of {count(len(names), 'formulation')}, the share of the loss that falls on each",
         "noise level, per unit of the clock. Second: validation loss at eight levels, divided by its geometric mean over",

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.wording import count
 from samplers.lazy import lazy
 
-from . import lines, style
+from . import legends, lines, scales
 from .style import Drawn
 from .subject import Subject, merged, sentences
 
@@ -36,8 +36,8 @@ def draw(subject: Subject) -> Drawn:
     for panel, (mean, sd, _) in zip(panels, found.values(), strict=True):
         lines.draw(panel, mean, lit, sd, band=True)
         cut |= _axes(panel, mean)
-    style.dataset_titles(panels, list(found))
-    style.legend(figure, lit, len(names) - len(lit))
+    scales.dataset_titles(panels, list(found))
+    legends.legend(figure, lit, len(names) - len(lit))
     caption = sentences(
         f"Validation loss (common to all formulations, lower is better) of {count(len(names), 'formulation')} on",
         f"{' and '.join(found)} during training; {subject.seeds_told('bands one standard deviation over seeds')}.",
@@ -74,12 +74,12 @@ def _axes(panel: Axes, mean: pd.DataFrame) -> bool:
 
     steps = mean.columns.to_numpy(dtype=np.float64)
     late = mean.loc[:, steps >= BEGIN * steps.max()]
-    ends = style.spread(late.to_numpy(), style.wide_range(late.to_numpy()))
+    ends = scales.spread(late.to_numpy(), scales.wide_range(late.to_numpy()))
     panel.set_ylim(*ends)
-    if style.wide_range(late.to_numpy()):
-        style.log_axis(panel.yaxis)
+    if scales.wide_range(late.to_numpy()):
+        scales.log_axis(panel.yaxis)
     panel.set_xlim(0, steps.max() * 1.02)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.thousands(value)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.thousands(value)))
     panel.set_xlabel("training steps")
     panel.set_ylabel("validation loss, lower is better")
     return bool(np.nanmax(mean.to_numpy()) > ends[1])

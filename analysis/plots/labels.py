@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from formulations.colours import INK, MUTED
 
-from .style import SMALL, settle, shown
+from .style import SMALL, settle
+from .widths import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from analysis.cells import LEVELS, evaluated
 from analysis.wording import count
 from samplers.lazy import lazy
 
-from . import lines, style
+from . import legends, lines, scales
 from .style import Drawn
 from .subject import Subject, Undrawable, merged, sentences
 
@@ -39,8 +39,8 @@ def draw(subject: Subject) -> Drawn:
         lines.draw(panel, ratio, lit)
         ratio_axis(panel, ratio)
         panel.set_ylabel("loss / best loss at that level")
-    style.dataset_titles(panels, list(found))
-    style.legend(figure, lit, len(names) - len(lit))
+    scales.dataset_titles(panels, list(found))
+    legends.legend(figure, lit, len(names) - len(lit))
     caption = sentences(
         f"Validation loss of {count(len(names), 'formulation')} on {' and '.join(found)} at eight noise levels, divided by",
         f"the smallest at that level among those shown; at the evaluated checkpoints, {subject.seeds_told()}.",
@@ -68,8 +68,8 @@ def losses(subject: Subject, dataset: str) -> tuple[pd.DataFrame, dict[str, str]
 
 def ratio_axis(panel: Axes, ratio: pd.DataFrame) -> None:
     """Ratios on a logarithmic axis over the clock."""
-    panel.set_ylim(*style.spread(ratio.to_numpy(), True))
-    style.log_axis(panel.yaxis)
+    panel.set_ylim(*scales.spread(ratio.to_numpy(), True))
+    scales.log_axis(panel.yaxis)
     panel.set_xlim(0, 1)
     panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     panel.set_xlabel(CLOCK)

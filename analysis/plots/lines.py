@@ -9,7 +9,7 @@ import numpy as np
 
 from formulations.colours import LINES, colour, linestyle
 
-from . import style
+from . import legends, style, widths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +65,10 @@ def every(points: int, place: int) -> tuple[int, int]:
 
 def grid(many: int, width: float, legend: int = 0) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, side by side where it is a page wide, and room for a legend of so many entries."""
-    columns = min(many, style.across(width))
+    columns = min(many, widths.across(width))
     rows = -(-many // columns)
-    height = 2.2 if width / columns < 1.5 * style.COLUMN else 2.8
-    figure = style.figure(width, height * rows + style.legend_height(width, legend))
+    height = 2.2 if width / columns < 1.5 * widths.COLUMN else 2.8
+    figure = style.figure(width, height * rows + legends.legend_height(width, legend))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[many:]:
         panel.remove()

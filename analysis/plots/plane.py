@@ -12,7 +12,7 @@ from analysis.pareto import fronts
 from analysis.wording import count
 from formulations.colours import MUTED, colour
 
-from . import style
+from . import legends, scales, style, widths
 from .labels import Label, place
 from .style import Drawn
 from .subject import INTERVALS, Seeds, Setting, Subject, Undrawable, merged, sentences
@@ -46,18 +46,18 @@ def _figure(
     found: dict[str, Any], lit: Sequence[str], width: float, beside: bool
 ) -> tuple[Figure, list[Label]]:
     """The figure with names beside their points or in a legend, and the labels for which there is no room."""
-    columns = min(len(found), style.across(width))
+    columns = min(len(found), widths.across(width))
     rows = -(-len(found) // columns)
-    height = 2.9 if width / columns < style.COLUMN * 1.5 else 3.9
-    figure = style.figure(width, height * rows + (0.1 if beside else style.legend_height(width, len(lit))))
+    height = 2.9 if width / columns < widths.COLUMN * 1.5 else 3.9
+    figure = style.figure(width, height * rows + (0.1 if beside else legends.legend_height(width, len(lit))))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[len(found) :]:
         panel.remove()
     for panel, (points, half, _) in zip(panels, found.values(), strict=False):
         _panel(panel, points, half, lit)
-    style.dataset_titles(panels, list(found))
+    scales.dataset_titles(panels, list(found))
     if not beside:
-        style.legend(figure, lit, lines=False)
+        legends.legend(figure, lit, lines=False)
     style.settle(figure)
     lost = []
     for panel, (points, half, _) in zip(panels, found.values(), strict=False):
@@ -108,12 +108,12 @@ def _panel(panel: Axes, points: Any, half: Any, lit: Sequence[str]) -> None:
 def _axes(panel: Axes, points: Any, half: Any) -> None:
     fid, clip = points["fid"].to_numpy(), points["clip"].to_numpy()
     reach = {m: np.nan_to_num(half[m].to_numpy()) for m in ("fid", "clip")}
-    log = style.wide_range(fid)
+    log = scales.wide_range(fid)
     ends = np.concatenate([fid, (fid + reach["fid"]), np.where(fid > reach["fid"], fid - reach["fid"], fid)])
-    panel.set_xlim(*style.spread(ends, log, 0.08))
-    panel.set_ylim(*style.spread(np.concatenate([clip - reach["clip"], clip + reach["clip"]]), False, 0.08))
+    panel.set_xlim(*scales.spread(ends, log, 0.08))
+    panel.set_ylim(*scales.spread(np.concatenate([clip - reach["clip"], clip + reach["clip"]]), False, 0.08))
     if log:
-        style.log_axis(panel.xaxis)
+        scales.log_axis(panel.xaxis)
     panel.set_xlabel("← FID, lower is better" + (" (log scale)" if log else ""))
     panel.set_ylabel("CLIP score, higher is better →")
 

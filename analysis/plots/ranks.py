@@ -10,7 +10,7 @@ from analysis.blocks import seed_count
 from analysis.wording import count
 from formulations.colours import MUTED, colour
 
-from . import style
+from . import style, widths
 from .style import Drawn
 from .subject import Subject, Undrawable, sentences
 
@@ -45,7 +45,7 @@ def draw(subject: Subject) -> Drawn:
     panels = figure.subplots(1, 1 + share, squeeze=False, sharey=True, width_ratios=[4, 1] if share else [1])[
         0
     ]
-    _positions(panels[0], rows, style.beside(subject.width))
+    _positions(panels[0], rows, widths.beside(subject.width))
     if share:
         _shares(panels[1], rows)
     partly = _partly(rows)
@@ -96,7 +96,7 @@ def _positions(panel: Axes, rows: pd.DataFrame, longest: int) -> None:
     most = max(last, float(np.nanmax(rows["position_high"])))
     panel.set_xlim(0.3 - 0.01 * most, most + 0.7 + 0.01 * most)
     panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.set_yticks(range(len(rows)), [style.shown(str(name), longest) for name in rows["formulation"]])
+    panel.set_yticks(range(len(rows)), [widths.shown(str(name), longest) for name in rows["formulation"]])
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
     panel.set_xticks(_ticks(int(most)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import cells
 from analysis.wording import count
 
-from . import style
+from . import files, legends, widths
 from .style import Drawn
 from .subject import Setting, Subject, of_one_kind, sentences
 
@@ -32,7 +32,7 @@ REAL = "real images"
 def draw(subject: Subject) -> Drawn:
     """The first dataset and seed that have pictures."""
     settings = _settings(subject)
-    most = 2 * style.across(subject.width) - (len(settings) > 3)
+    most = 2 * widths.across(subject.width) - (len(settings) > 3)
     for dataset, seed in itertools.product(subject.datasets, subject.seeds):
         told = cells.captions(subject.run, dataset)
         wanted = _distinct(told, most)
@@ -125,29 +125,29 @@ def _sheet(rows: dict[str, Pixels], captions: list[str], settings: list[Setting]
     """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
     from matplotlib.figure import Figure
 
-    names = [style.shown(name, style.beside(width)) for name in rows]
-    label = max(style.text_width(name, TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
-    room = (width - label - 0.04) * style.DPI
+    names = [widths.shown(name, widths.beside(width)) for name in rows]
+    label = max(legends.text_width(name, TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
+    room = (width - label - 0.04) * files.DPI
     sheet, left, (tall, side) = mosaic(list(rows.values()), room)
-    fit = min(room / sheet.shape[1], LARGEST * style.DPI / side, TALLEST * style.DPI / sheet.shape[0])
+    fit = min(room / sheet.shape[1], LARGEST * files.DPI / side, TALLEST * files.DPI / sheet.shape[0])
     zoom = max(1, int(fit))
     columns = len(settings)
-    texts = [_wrapped(caption, zoom * (left[columns - 1] + side) / style.DPI) for caption in captions]
+    texts = [_wrapped(caption, zoom * (left[columns - 1] + side) / files.DPI) for caption in captions]
     head = 0.26 + 0.15 * max(text.count("\n") + 1 for text in texts)
-    around = [round(style.DPI * inches) for inches in (label, 0.04, head, 0.04)]  # left, right, above, below
+    around = [round(files.DPI * inches) for inches in (label, 0.04, head, 0.04)]  # left, right, above, below
     high, wide = (zoom * n for n in sheet.shape[:2])
     whole = (around[0] + wide + around[1], around[2] + high + around[3])
-    figure = Figure(figsize=(whole[0] / style.DPI, whole[1] / style.DPI))
+    figure = Figure(figsize=(whole[0] / files.DPI, whole[1] / files.DPI))
     place = (around[0] / whole[0], around[3] / whole[1], wide / whole[0], high / whole[1])
     axes = figure.add_axes(place, xlim=(0, sheet.shape[1]), ylim=(sheet.shape[0], 0))
     axes.imshow(sheet, interpolation="none", aspect="auto", extent=(0, sheet.shape[1], sheet.shape[0], 0))
     axes.axis("off")
-    inch = style.DPI / zoom
+    inch = files.DPI / zoom
     pitch = (sheet.shape[0] - tall) / max(len(names) - 1, 1)
     look: dict[str, Any] = {"fontsize": TEXT, "linespacing": 1.1}
     for row, name in enumerate(names):
         axes.text(-0.06 * inch, row * pitch + tall / 2, name, ha="right", va="center", **look)
-    headings = _headings(settings, zoom * side / style.DPI)
+    headings = _headings(settings, zoom * side / files.DPI)
     if headings[0].isdigit():
         axes.text(-0.06 * inch, -0.05 * inch, "sampling steps", ha="right", va="baseline", **look)
     for i, x in enumerate(left):
@@ -161,7 +161,7 @@ def _sheet(rows: dict[str, Pixels], captions: list[str], settings: list[Setting]
 def _headings(settings: list[Setting], inches: float) -> list[str]:
     """``5 steps``, or the numbers alone where a column is too narrow for the word."""
     words = [count(s.steps, "step") for s in settings]
-    fit = all(style.text_width(word, TEXT) <= 72 * inches for word in words)
+    fit = all(legends.text_width(word, TEXT) <= 72 * inches for word in words)
     return words if fit else [str(s.steps) for s in settings]
 
 
@@ -195,5 +195,5 @@ def _averaged(part: Pixels, factor: int) -> Pixels:
 
 def _wrapped(caption: str, inches: float) -> str:
     """At most three lines that fit in a width."""
-    characters = max(6, int(inches * 72 / style.text_width("n" * 20, TEXT) * 20))
+    characters = max(6, int(inches * 72 / legends.text_width("n" * 20, TEXT) * 20))
     return "\n".join(textwrap.wrap(caption, characters, max_lines=3, placeholder=" …")) or " "

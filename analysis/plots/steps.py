@@ -12,7 +12,7 @@ from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from .. import ideal
-from . import lines, style
+from . import legends, lines, scales, widths
 from .style import Drawn
 from .subject import INTERVALS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 
@@ -52,10 +52,10 @@ def draw(subject: Subject) -> Drawn:
             _dashes(panel, dashed)
             _axes(panel, subject.metric(metric), pd.concat([table, dashed]))
             if len(datasets) > 1:
-                panel.set_title(style.dataset_shown(dataset))
+                panel.set_title(widths.dataset_shown(dataset))
         else:
             panel.remove()
-    style.legend(figure, lit, len(names) - len(lit), more={"perfect network": PERFECT} if perfect else {})
+    legends.legend(figure, lit, len(names) - len(lit), more={"perfect network": PERFECT} if perfect else {})
     caption = sentences(
         f"Quality of {count(len(names), 'formulation')} on {' and '.join(datasets)} against the number of sampling steps,",
         f"{settings[0].kind}, guidance {settings[0].cfg:g};",
@@ -151,7 +151,7 @@ def _axes(panel: Axes, metric: Metric, table: pd.DataFrame) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel("sampling steps")
-    if metric.scale == "log" and style.wide_range(table.to_numpy()):
-        panel.set_ylim(*style.spread(table.to_numpy(), True))
-        style.log_axis(panel.yaxis)
+    if metric.scale == "log" and scales.wide_range(table.to_numpy()):
+        panel.set_ylim(*scales.spread(table.to_numpy(), True))
+        scales.log_axis(panel.yaxis)
     panel.set_ylabel(f"{metric.title}, {metric.direction}")

@@ -19,7 +19,7 @@ from bench.metrics.declared import Metric
 from bench.settings import CONTROL, ControlSetting
 from samplers.lazy import lazy
 
-from . import style
+from . import widths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Subject:
 
     run: Run
     ranking: pd.DataFrame
-    width: float = style.PAGE
+    width: float = widths.PAGE
 
     @cached_property
     def rows(self) -> pd.DataFrame:

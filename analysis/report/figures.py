@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from analysis import plots
-from analysis.plots import style
+from analysis.plots import files, style, widths
 from analysis.run import Run
 from formulations import colours
 
@@ -33,14 +33,14 @@ def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[s
     """All figures that can be drawn, a column wide, so that they fit a phone, and of the others why not; pictures are shown
     in their own part of the page."""
     names = [name for name in plots.FIGURES if name != "samples"]
-    drawn, reasons = plots.draw(run, ranking, names, style.COLUMN)
+    drawn, reasons = plots.draw(run, ranking, names, widths.COLUMN)
     tall = [d for d in drawn if d.figure.get_figheight() > TALL * d.figure.get_figwidth()]
     return tuple(_figure(d) for d in [*(d for d in drawn if d not in tall), *tall]), reasons
 
 
 def _figure(drawn: style.Drawn) -> Figure:
     """Ids begin with the figure's name already (`analysis.plots.style.render`)."""
-    svg = style.render(drawn, "svg").decode()
+    svg = files.render(drawn, "svg").decode()
     svg = svg[svg.index("<svg") :].replace(colours.INK, "currentColor")
     name = f"figure-{drawn.name}"
     svg = re.sub(

@@ -10,6 +10,7 @@ from samplers.command import Parser, outcome
 from samplers.errors import UserError
 
 from .. import options, output
+from ..plots import widths
 
 DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
 depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
@@ -18,7 +19,7 @@ all with 95 % intervals."""
 EXAMPLES = """examples:
   python -m analysis.scaling runs/scaling
   python -m analysis.scaling runs/scaling --where formulation=rf dataset=shapes
-  python -m analysis.scaling runs/scaling --format md --out runs/scaling/plots > scaling.md"""
+  python -m analysis.scaling runs/scaling --format md --out runs/scaling/plots --width column > scaling.md"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +34,9 @@ def command(argv: Sequence[str] | None) -> int:
     output.check_format(args.format)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {str(args.out)!r} is a file: name a folder for the figures")
+    if args.width is not None and args.out is None:
+        raise UserError("--width is that of the figures: name a folder for them with --out")
+    width = widths.inches(args.width)
     from .. import run
     from .report import report
 
@@ -42,7 +46,7 @@ def command(argv: Sequence[str] | None) -> int:
         from ..plots.files import write
         from .figures import draw
 
-        for file in write(draw(found), args.out):
+        for file in write(draw(found, width), args.out):
             print(file, file=sys.stderr, flush=True)
     return 0
 
@@ -61,6 +65,7 @@ def parser() -> Parser:
     made.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also draw: figures as PNG and SVG, captions as text"
     )
+    widths.add_option(made)
     return made
 
 

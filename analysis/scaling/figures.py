@@ -10,7 +10,7 @@ import numpy as np
 from formulations.colours import INK, MARKERS, MUTED
 
 from ..association import Array
-from ..plots import style
+from ..plots import scales, style, widths
 from ..plots.style import Drawn
 from ..wording import count
 from .report import Scaling
@@ -25,19 +25,19 @@ SHADES = (0.22, 0.82)
 LOSS = "validation loss, lower is better"
 
 
-def draw(found: Scaling) -> list[Drawn]:
-    """All figures that the runs allow."""
+def draw(found: Scaling, width: float = widths.PAGE) -> list[Drawn]:
+    """All figures that the runs allow, to be printed at a width in inches."""
     with style.styled():
-        drawn = [compute(found)]
-        drawn += [sizes(found)] if len(found.runs.table) > 2 else []
-        drawn += [quality(found)] if len(found.means) > 1 else []
+        drawn = [compute(found, width)]
+        drawn += [sizes(found, width)] if len(found.runs.table) > 2 else []
+        drawn += [quality(found, width)] if len(found.means) > 1 else []
     return drawn
 
 
-def compute(found: Scaling) -> Drawn:
+def compute(found: Scaling, width: float) -> Drawn:
     """Validation loss against compute: a line for each depth, and the law of the frontier with its band."""
     runs, curve = found.runs, found.frontier
-    figure = style.figure(style.COLUMN * 1.25, style.COLUMN)
+    figure = style.figure(min(width, widths.COLUMN * 1.25), widths.COLUMN)
     panel = figure.subplots()
     loss, ends = _ends(found, "val_loss")
     axis = runs.compute
@@ -62,12 +62,12 @@ def compute(found: Scaling) -> Drawn:
     _log_axes(panel, axis, loss, ends)
     panel.set_xlabel("training compute, FLOPs")
     panel.set_ylabel(LOSS)
-    _legend(figure, panel, 4)
+    _legend(figure, panel, 4 if width > widths.COLUMN else 3)
     about = f"Validation loss of {runs.formulation} on {runs.dataset} against the operations of a training, by depth"
     return Drawn("scaling_compute", "Loss against compute", _caption(found, about, *parts), figure)
 
 
-def sizes(found: Scaling) -> Drawn:
+def sizes(found: Scaling, width: float) -> Drawn:
     """Validation loss against parameters and against training steps, whichever there are several of."""
     runs = found.runs
     views = [
@@ -78,11 +78,9 @@ def sizes(found: Scaling) -> Drawn:
         )
         if len(np.unique(x)) > 1
     ]
-    figure = style.figure(style.PAGE * len(views) / 2, style.COLUMN * 0.85)
+    figure, panels = _panels(len(views), widths.across(width), width, widths.COLUMN * 0.85)
     loss, ends = _ends(found, "val_loss")
-    for panel, (x, groups, word, label) in zip(
-        figure.subplots(1, len(views), squeeze=False)[0], views, strict=True
-    ):
+    for panel, (x, groups, word, label) in zip(panels, views, strict=True):
         _lines(panel, x, loss, ends, groups, word)
         _log_axes(panel, x, loss, ends)
         panel.set_xlabel(label)
@@ -93,14 +91,12 @@ def sizes(found: Scaling) -> Drawn:
     return Drawn("scaling_sizes", f"Loss against {words}", _caption(found, about), figure)
 
 
-def quality(found: Scaling) -> Drawn:
+def quality(found: Scaling, width: float) -> Drawn:
     """CLIP, FID and composition against validation loss, one marker for each run."""
     runs = found.runs
     metrics = [m for m in found.means if m != "val_loss"]
-    figure = style.figure(
-        style.PAGE * len(metrics) / 3 if len(metrics) > 1 else style.COLUMN, style.COLUMN * 0.75
-    )
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    across = 3 if width > widths.COLUMN and len(metrics) > 1 else widths.across(width)
+    figure, panels = _panels(len(metrics), across, width, widths.COLUMN * 0.75)
     loss, _ = _ends(found, "val_loss")
     depths = np.unique(runs.depth)
     colours = _shades(len(depths))
@@ -115,12 +111,12 @@ def quality(found: Scaling) -> Drawn:
                 "linestyle": "none",
             }
             panel.plot(loss[here], values[here], label=f"depth {depth}", **look)
-        panel.set_xlim(*style.spread(loss, log=True))
-        style.log_axis(panel.xaxis)
+        panel.set_xlim(*scales.spread(loss, log=True))
+        scales.log_axis(panel.xaxis)
         panel.set_xlabel("validation loss")
         panel.set_ylabel(f"{found.metrics[metric].label}, {found.metrics[metric].direction}")
     handles, names = panels[0].get_legend_handles_labels()
-    columns = max(1, int(len(metrics) * 4))
+    columns = 4 * min(len(metrics), across)
     figure.legend(
         handles, names, loc="outside lower center", ncols=columns, handletextpad=0.2, columnspacing=1.0
     )
@@ -135,6 +131,13 @@ def quality(found: Scaling) -> Drawn:
         _caption(found, about, f"Spearman's correlation with the loss: {told}." if told else ""),
         figure,
     )
+
+
+def _panels(number: int, across: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels of a height in inches, of which so many stand ``across`` a width."""
+    rows, columns = -(-number // across), min(number, across)
+    figure = style.figure(width * columns / across, height * rows)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def _caption(found: Scaling, about: str, *parts: str) -> str:
@@ -182,10 +185,10 @@ def _log_axes(panel: Axes, x: Array, y: Array, ends: Sequence[Array]) -> None:
     """Logarithmic axes around the points and their intervals."""
     from matplotlib.ticker import FuncFormatter
 
-    panel.set_xlim(*style.spread(x, log=True))
-    panel.set_ylim(*style.spread(np.concatenate([y, *ends]), log=True))
-    style.log_axis(panel.xaxis)
-    style.log_axis(panel.yaxis)
+    panel.set_xlim(*scales.spread(x, log=True))
+    panel.set_ylim(*scales.spread(np.concatenate([y, *ends]), log=True))
+    scales.log_axis(panel.xaxis)
+    scales.log_axis(panel.yaxis)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
 
 

@@ -140,7 +140,8 @@ def _runs(found: Scaling) -> Table:
     else:
         notes.append("no intervals: they need two runs that share two seeds")
     title = f"Scaling of {runs.formulation} on {runs.dataset}"
-    return _made("runs", title, frame, cells, notes, optional=("composition", "parameters", "seeds"))
+    quality = [found.metrics[metric].label for metric in found.means if metric != "val_loss"]
+    return _made("runs", title, frame, cells, notes, ("parameters", "seeds", *reversed(quality)))
 
 
 def _laws(found: Scaling) -> Table:
@@ -168,7 +169,8 @@ def _laws(found: Scaling) -> Table:
             "in brackets: 95 % over other seeds, each with its own frontier (parametric bootstrap); they do not cover "
             "that the law may be wrong, or hold for this recipe only"
         )
-    return _made("laws", "Laws of the validation loss", frame, cells, [*notes, *found.frontier.warnings])
+    notes += found.frontier.warnings
+    return _made("laws", "Laws of the validation loss", frame, cells, notes, ("A", "E", "range"))
 
 
 def _optimal(found: Scaling) -> Table:
@@ -193,7 +195,8 @@ def _optimal(found: Scaling) -> Table:
             "between the runs of a depth the loss is interpolated in logarithms, and nowhere extrapolated"
         ]
         notes += ["best in: share of draws of other seeds"] if found.drawn else []
-    return _made("optimal", "Compute-optimal depth", frame, cells, notes)
+    optional = ("of depths", "else depth")
+    return _made("optimal", "Compute-optimal depth", frame, cells, notes, optional)
 
 
 def _correlations(found: Scaling) -> Table:
@@ -207,7 +210,8 @@ def _correlations(found: Scaling) -> Table:
     notes = [] if len(rows) else ["a correlation needs three runs with another metric"]
     if found.drawn and len(rows):
         notes.append("in brackets: 95 % over draws of other seeds, whose noise lowers a correlation")
-    return _made("correlations", "Validation loss and quality", frame, cells, notes)
+    optional = ("Pearson of logs", "runs")
+    return _made("correlations", "Validation loss and quality", frame, cells, notes, optional)
 
 
 def _efficiency(found: Scaling) -> Table:
@@ -215,7 +219,7 @@ def _efficiency(found: Scaling) -> Table:
     cells = {"depth": [str(row["depth"]) for row in rows], "source": [row["source"] for row in rows]}
     for name in frame.columns:
         if name.startswith("drop_") and name.count("_") == 1:
-            heading = f"{name.removeprefix('drop_')} steps, %"
+            heading = f"{name.removeprefix('drop_')} steps (%)"
             cells[heading] = [span(row, name, 2) for row in rows]
     if "path_length" in frame:
         cells["path length"] = [span(row, "path_length", 2) for row in rows]
@@ -225,4 +229,5 @@ def _efficiency(found: Scaling) -> Table:
         notes.append("no interval where a depth lacks a seed")
     if "path_length" in frame:
         notes.append("path lengths of the paper are in its latent space: only the order over depths compares")
-    return _made("efficiency", "CLIP score lost with fewer sampling steps", frame, cells, notes)
+    optional = tuple(reversed(list(cells)[3:]))
+    return _made("efficiency", "CLIP score lost with fewer sampling steps", frame, cells, notes, optional)

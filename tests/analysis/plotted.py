@@ -80,7 +80,7 @@ def written(figure: Figure, dpi: float) -> list[Written]:
 
     Text.draw = noting  # type: ignore[method-assign]
     try:
-        with style.styled():  # as `style.render` does
+        with style.styled():  # as `files.render` does
             figure.savefig(io.BytesIO(), format="png", dpi=dpi)
     finally:
         Text.draw = draw  # type: ignore[method-assign]

@@ -59,7 +59,7 @@ def plain(text: str) -> list[str]:
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
 def test_nothing_is_cut_at_any_width(table: Table, width: int, styled: bool) -> None:
     lines = plain(output.write([table], screen=Screen(width, styled)))
-    rows = table.cells.astype(str)
+    rows = table.texts()
     for name, entries in zip(NAMES, rows.itertuples(index=False), strict=True):
         assert any(line.startswith(str(entries[0])) for line in lines), name
     words = set(re.split(r"\s+", " ".join(lines)))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import plots
-from analysis.plots import style
+from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Setting, Subject
@@ -58,7 +58,7 @@ def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = one(table(rows, tmp_path / "t.csv"), "plane")
-        style.render(figure, "svg")
+        files.render(figure, "svg")
     assert figure.caption.endswith("Letters that the font lacks are drawn as boxes.")
     assert "boxes" not in one(hand(tmp_path / "u.csv"), "plane").caption
 

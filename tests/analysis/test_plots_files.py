@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from analysis import plots
-from analysis.plots import style, subject
+from analysis.plots import files, scales, style, subject
 from analysis.plots.style import Drawn
 from analysis.run import Run
 from formulations import colours
@@ -21,10 +21,10 @@ from .plotted import FEW, ranked, written
 def test_the_same_figure_has_the_same_bytes(few: Run, drawn: dict[str, Drawn], svgs: dict[str, str]) -> None:
     """Drawn again, rendered again, and whatever was rendered in between."""
     for again in plots.draw(few, ranked(few))[0]:
-        assert svgs[again.name] == style.render(again, "svg").decode()
+        assert svgs[again.name] == files.render(again, "svg").decode()
         if again.name in ("plane", "samples"):
-            assert style.render(again, "png") == style.render(drawn[again.name], "png")
-            assert svgs[again.name] == style.render(drawn[again.name], "svg").decode()
+            assert files.render(again, "png") == files.render(drawn[again.name], "png")
+            assert svgs[again.name] == files.render(drawn[again.name], "svg").decode()
 
 
 def test_the_users_settings_do_not_matter(few: Run, svgs: dict[str, str]) -> None:
@@ -34,7 +34,7 @@ def test_the_users_settings_do_not_matter(few: Run, svgs: dict[str, str]) -> Non
         {"font.size": 20, "axes.grid": True, "lines.linewidth": 5, "savefig.dpi": 50, "svg.fonttype": "none"}
     ):
         (figure,), _ = plots.draw(few, ranked(few), ["steps"])
-        content = style.render(figure, "svg")
+        content = files.render(figure, "svg")
     assert content.decode() == svgs["steps"]
 
 
@@ -54,7 +54,7 @@ def test_svgs_may_stand_in_one_page(svgs: dict[str, str]) -> None:
 
 def test_svg_is_compact_and_has_paths_for_letters(large: dict[str, Drawn]) -> None:
     for figure in large.values():
-        content = style.render(figure, "svg")
+        content = files.render(figure, "svg")
         assert len(content) < 300_000, figure.name
         assert b"<text" not in content
         assert (b"<image" in content) == (figure.name == "samples")
@@ -75,7 +75,7 @@ def test_svg_keeps_the_drawing(drawn: dict[str, Drawn]) -> None:
         figure.figure.savefig(plain, format="svg", metadata={"Date": None})
     paths = [
         [[float(v) for v in re.findall(r"-?[\d.]+(?:e-?\d+)?", d)] for d in re.findall(r' d="([^"]*)"', text)]
-        for text in (plain.getvalue().decode(), style.render(figure, "svg").decode())
+        for text in (plain.getvalue().decode(), files.render(figure, "svg").decode())
     ]
     assert [len(p) for p in paths[0]] == [len(p) for p in paths[1]]
     assert max(np.abs(np.subtract(a, b)).max(initial=0) for a, b in zip(*paths, strict=True)) <= 0.0051
@@ -83,9 +83,9 @@ def test_svg_keeps_the_drawing(drawn: dict[str, Drawn]) -> None:
 
 def test_files_carry_title_and_caption(drawn: dict[str, Drawn]) -> None:
     figure = drawn["plane"]
-    assert style.render(figure, "txt").decode() == f"{figure.title}. {figure.caption}\n"
-    assert f"<desc>{figure.caption}</desc>" in style.render(figure, "svg").decode()
-    png = Image.open(io.BytesIO(style.render(figure, "png")))
+    assert files.render(figure, "txt").decode() == f"{figure.title}. {figure.caption}\n"
+    assert f"<desc>{figure.caption}</desc>" in files.render(figure, "svg").decode()
+    png = Image.open(io.BytesIO(files.render(figure, "png")))
     assert (png.info["Title"], png.info["Description"]) == (figure.title, figure.caption)
     assert png.info["dpi"][0] == pytest.approx(300, abs=0.1)
 
@@ -108,7 +108,7 @@ def test_axes_say_which_way_is_better(drawn: dict[str, Drawn]) -> None:
      (0.98, 1.02, None), (2e-5, 3e4, None)],
 )  # fmt: skip
 def test_log_ticks_are_few_and_within(low: float, high: float, ticks: list[float] | None) -> None:
-    found = style.log_ticks(low, high)
+    found = scales.log_ticks(low, high)
     assert 2 <= len(found) <= 8
     assert all(low * 0.999 <= t <= high * 1.001 for t in found)
     assert ticks is None or found == pytest.approx(ticks)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.plots import style
+from analysis.plots import style, widths
 from analysis.plots.labels import Label, place
 from analysis.plots.style import Drawn
 from formulations.colours import INK, MUTED, SIZES
@@ -56,7 +56,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def width(case: tuple[str, str]) -> float:
-    return style.WIDTHS[case[1]]
+    return widths.WIDTHS[case[1]]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def drawn(case: tuple[str, str], width: float, tmp_path_factory: pytest.TempPath
 
 
 def axes() -> tuple[Figure, Axes]:
-    figure = style.figure(style.COLUMN, 2.5)
+    figure = style.figure(widths.COLUMN, 2.5)
     panel = figure.subplots()
     panel.set(xlim=(0, 1), ylim=(0, 1))
     style.settle(figure)
@@ -169,7 +169,7 @@ def test_figures_are_as_wide_as_asked_and_fit_a_page(drawn: list[Drawn], width: 
 def test_panels_stack_where_a_figure_is_a_column_wide(drawn: list[Drawn], width: float) -> None:
     for figure in (d for d in drawn if d.name in ("plane", "steps", "levels", "budget", "curves")):
         edges = {round(axes.get_position().x0, 2) for axes in figure.figure.axes}
-        most = 1 if width == style.COLUMN else 2
+        most = 1 if width == widths.COLUMN else 2
         assert len(edges) <= most, figure.name
 
 
@@ -181,14 +181,14 @@ def test_every_highlighted_name_is_read_exactly_once(
         for line in (line for axes in figure.figure.axes for line in axes.get_lines()):
             if "perfect" in str(line.get_label()):
                 continue
-            named = sum(t.text == style.shown(str(line.get_label())) for t in texts[figure.name])
+            named = sum(t.text == widths.shown(str(line.get_label())) for t in texts[figure.name])
             assert named == (line.get_color() != MUTED), (figure.name, line.get_label())
 
 
 def test_long_names_lose_their_middle() -> None:
     name = "a" * 30 + "b" * 30
-    assert style.shown(name) == "a" * 21 + "…" + "b" * 21
-    assert style.shown("a\n b") == "a b"
+    assert widths.shown(name) == "a" * 21 + "…" + "b" * 21
+    assert widths.shown("a\n b") == "a b"
 
 
 def test_crowded_names_go_to_a_legend(
@@ -199,5 +199,5 @@ def test_crowded_names_go_to_a_legend(
     assert len(plane.figure.legends) == (case[0] in ("study", "odd"))
     dots = [line for axes in plane.figure.axes for line in axes.get_lines() if line.get_marker() in SIZES]
     large = [line for line in dots if line.get_markersize() / SIZES[str(line.get_marker())] > 4]
-    for name in {style.shown(str(line.get_label())) for line in large}:
+    for name in {widths.shown(str(line.get_label())) for line in large}:
         assert sum(t.text == name for t in texts["plane"]) == 1

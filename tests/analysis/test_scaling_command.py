@@ -13,8 +13,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from analysis import run, scaling, synthetic
-from analysis.plots import style
+from analysis import output, run, scaling, synthetic
+from analysis.layout import Screen
+from analysis.plots import files
+from analysis.plots.widths import COLUMN, PAGE, WIDTHS
 from analysis.scaling import figures, wording
 from analysis.scaling.__main__ import main
 from formulations.colours import INK
@@ -80,7 +82,7 @@ def test_figures_are_written_whole_with_their_captions(
     told = capsys.readouterr().err.split()
     names = ("scaling_compute", "scaling_sizes", "scaling_quality")
     assert sorted(told) == sorted(
-        str(tmp_path / "figures" / f"{n}.{kind}") for n in names for kind in style.FORMATS
+        str(tmp_path / "figures" / f"{n}.{kind}") for n in names for kind in files.FORMATS
     )
     for name in names:
         picture = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png")
@@ -89,9 +91,29 @@ def test_figures_are_written_whole_with_their_captions(
     assert "(band: 95 % over seeds)" in (tmp_path / "figures/scaling_compute.txt").read_text()
 
 
+def test_figures_are_as_wide_as_they_are_to_be_printed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for width, inches in WIDTHS.items():
+        assert main([str(folder), "--out", str(tmp_path / width), "--width", width]) == 0
+        for file in (tmp_path / width).glob("*.png"):
+            pixels = matplotlib.image.imread(file).shape[1]
+            narrow = width == "page" and file.stem == "scaling_compute"
+            assert pixels == pytest.approx((1.25 * COLUMN if narrow else inches) * files.DPI, abs=1), file
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_tables_fit_narrow_terminals(folder: Path, width: int) -> None:
+    shown = output.write(scaling.report(run.read(folder)).tables(), screen=Screen(width))
+    assert max(map(len, shown.splitlines())) <= width
+    in_columns = {40: 2, 60: 5, 80: 5}[width]
+    assert sum(set(line) == {"-", " "} for line in shown.splitlines()) == in_columns
+    assert width > 40 or "\ndepth 4\n  steps" in shown, "a row is named by its heading and value"
+
+
 def test_the_figure_shows_every_run_and_the_law(folder: Path) -> None:
     found = scaling.report(run.read(folder))
-    panel = figures.compute(found).figure.axes[0]
+    panel = figures.compute(found, PAGE).figure.axes[0]
     lines = {str(line.get_label()): line for line in panel.get_lines()}
     for depth in (1, 2, 4):
         mine = found.table[found.table["depth"] == depth].sort_values("train_flops")
@@ -119,7 +141,7 @@ def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
         tmp_path, synthetic.truth(["rf"]), sizes=((1, 100), (1, 400), (2, 200), (2, 800)), samples=8
     )
     found = scaling.report(run.read(out))
-    caption = figures.compute(found).caption
+    caption = figures.compute(found, PAGE).caption
     assert "Dashed: L = " in caption
     assert "decades of compute: E and alpha are bounded at best, not known" in caption
     for warning in found.frontier.warnings:
@@ -129,7 +151,7 @@ def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
 def test_a_panel_for_what_there_is_only_one_of_is_left_out(tmp_path: Path) -> None:
     options = {"settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
     synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(2, s) for s in (100, 500, 900)], **options)  # type: ignore[arg-type]
-    drawn = figures.sizes(scaling.report(run.read(tmp_path)))
+    drawn = figures.sizes(scaling.report(run.read(tmp_path)), PAGE)
     assert [panel.get_xlabel() for panel in drawn.figure.axes] == ["training steps"]
 
 
@@ -141,6 +163,8 @@ def test_errors_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.Ca
         ([str(folder), "--fort", "x"], "unknown option '--fort'"),
         ([str(folder), "--out", str(tmp_path / "file")], "is a file"),
         ([str(tmp_path / "nothing")], "there is no"),
+        ([str(folder), "--out", str(tmp_path), "--width", "pgae"], "did you mean 'page'?"),
+        ([str(folder), "--width", "column"], "name a folder for them with --out"),
     ):
         assert main(arguments) == 2
         out, err = capsys.readouterr()

@@ -1,0 +1,58 @@
+"""How wide figures are, and how much of a name there is room for."""
+
+from __future__ import annotations
+
+from analysis.private import without_paths
+from samplers.command import Parser
+from samplers.errors import UserError, nearest
+
+COLUMN, PAGE = 3.3, 6.9
+"""Widths of a column and of a page of a paper, inches: figures are made to be printed at their size."""
+WIDTHS = {"column": COLUMN, "page": PAGE}
+LONGEST = 44
+"""Characters of a name that are shown; longer ones lose their middle."""
+SHORTER = 26
+"""The same where names stand beside a figure that is a column wide."""
+
+
+def beside(width: float) -> int:
+    """Characters of the names that stand beside a figure of a width in inches."""
+    return SHORTER if width <= COLUMN else LONGEST
+
+
+def across(width: float) -> int:
+    """Panels that stand side by side in a figure of a width in inches."""
+    return 1 if width <= COLUMN else 2
+
+
+def shown(name: str, longest: int = LONGEST) -> str:
+    """A name as it stands in a figure: on one line, and not too long."""
+    name = " ".join(name.split())
+    if len(name) <= longest:
+        return name
+    half = (longest - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def dataset_shown(dataset: str) -> str:
+    """A dataset's name as it stands in a figure, without the folder that its images lie in."""
+    return shown(without_paths(dataset))
+
+
+def add_option(parser: Parser) -> None:
+    """Add ``--width``, which names one of `WIDTHS`."""
+    sizes = ", ".join(f"{name} {inches:g} in" for name, inches in WIDTHS.items())
+    parser.add_argument(
+        "--width",
+        metavar="|".join(WIDTHS),
+        help=f"that figures are to be printed at ({sizes}; default: page)",
+    )
+
+
+def inches(width: str | None) -> float:
+    """One of `WIDTHS`, a page by default. Raises `UserError` for an unknown name."""
+    if width is None:
+        return PAGE
+    if width not in WIDTHS:
+        raise UserError(f"there is no width {width!r}; {nearest(width, WIDTHS)}")
+    return WIDTHS[width]

@@ -39,7 +39,7 @@ def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[s
 
 
 def _figure(drawn: style.Drawn) -> Figure:
-    """Ids begin with the figure's name already (`analysis.plots.style.render`)."""
+    """Ids begin with the figure's name already (`analysis.plots.files.render`)."""
     svg = files.render(drawn, "svg").decode()
     svg = svg[svg.index("<svg") :].replace(colours.INK, "currentColor")
     name = f"figure-{drawn.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis import plots
-from analysis.plots import style
+from analysis.plots import files
 from analysis.plots.style import Drawn
 from analysis.run import Run
 
@@ -25,7 +25,7 @@ def drawn(few: Run) -> dict[str, Drawn]:
 @pytest.fixture(scope="session")
 def svgs(drawn: dict[str, Drawn]) -> dict[str, str]:
     """The figures as SVG."""
-    return {name: style.render(figure, "svg").decode() for name, figure in drawn.items()}
+    return {name: files.render(figure, "svg").decode() for name, figure in drawn.items()}
 
 
 @pytest.fixture(scope="session")

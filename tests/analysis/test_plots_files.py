@@ -72,6 +72,7 @@ def test_svg_keeps_the_drawing(drawn: dict[str, Drawn]) -> None:
     figure = drawn["levels"]
     plain = io.BytesIO()
     with style.styled(**{"svg.hashsalt": "levels"}):
+        style.settle(figure.figure)
         figure.figure.savefig(plain, format="svg", metadata={"Date": None})
     paths = [
         [[float(v) for v in re.findall(r"-?[\d.]+(?:e-?\d+)?", d)] for d in re.findall(r' d="([^"]*)"', text)]

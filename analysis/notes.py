@@ -78,6 +78,12 @@ def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[s
             "ideal FID at 5: what 5 steps leave to a perfect network without guidance, of the FID measured in the same"
             " datasets, solvers and grids: the part that no training removes"
         )
+        known = int(ranking["ideal_5"].notna().sum())
+        if known < len(ranking):
+            lines.append(
+                f"ideal FID at 5 is known of {known} of {count(len(ranking), 'formulation')}:"
+                " the others lack it in some setting, or have no FID at 5 steps"
+            )
     lines += untrained.lines(about["untrained"])
     for metric, found in about["recipes"].items():
         for name in sorted(set(found.values())):

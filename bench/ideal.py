@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bench import store
 from bench.config import Evaluation, Grid, Images, restore
+from bench.data import own_resolution
 from bench.device import pick_device
 from bench.generate import start_noise
 from bench.machine import versions
@@ -165,7 +166,12 @@ def parser() -> Parser:
         type=Path,
         help="a run folder: its datasets, formulations and settings; leaves ideal.json there",
     )
-    made.add_argument("--datasets", nargs="+", metavar="DATA", help="without a run (default digits shapes)")
+    made.add_argument(
+        "--datasets",
+        nargs="+",
+        metavar="DATA",
+        help=f"without a run (default digits shapes), at the size of their originals or at {Images().resolution} px",
+    )
     made.add_argument("--formulations", nargs="+", metavar="GLOB", help="without a run (default published)")
     made.add_argument("--steps", nargs="+", type=INT, metavar="N", help="without a run (default 5 10 25 50)")
     made.add_argument("--samples", type=INT, metavar="N", help="without a run (default 1000)")
@@ -199,7 +205,9 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[Setting], Path]:
     out = args.out or args.run or Path("runs/ideal")
     grids = []
     for dataset in grid.datasets:
-        size = 8 if dataset == "digits" and args.run is None else grid.images.resolution
+        size = grid.images.resolution
+        if args.run is None:
+            size = own_resolution(dataset) or size
         images = Images(size, args.train_images, grid.images.validation)
         grids.append(replace(grid, datasets=(dataset,), images=images, model=replace(grid.model, patch=1)))
     return grids, list(dict.fromkeys(settings)), out

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.data.dataset import Data, Split, build
 from samplers.errors import UserError, nearest
 
-__all__ = ["Data", "Split", "check_spec", "load"]
+__all__ = ["Data", "Split", "check_spec", "load", "own_resolution"]
 
 SPECS = ("shapes", "digits", "images:PATH")
 
@@ -21,6 +21,13 @@ def check_spec(spec: str) -> None:
         from bench.data import sources
 
         sources.check(where)
+
+
+def own_resolution(spec: str) -> int | None:
+    """Edge of the originals of a dataset; None for one that is drawn at any resolution, or whose pictures have many."""
+    from bench.data import digits
+
+    return digits.RESOLUTION if spec == "digits" else None
 
 
 def load(

@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 
 from bench.data.dataset import Split, hash_split
 
+RESOLUTION = 8
+"""Edge of the originals."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analysis import ideal, ranking
+from analysis.notes import notes
 from analysis.run import Run
 from samplers.errors import UserError
 
@@ -56,6 +57,8 @@ def test_both_parts_are_means_over_the_same_settings(tmp_path: Path) -> None:
     assert ranked["ideal_5"]["v/cos"] == pytest.approx((1 + 1 + 4) / 3)
     assert ranked["ideal_5"]["rf"] == pytest.approx((1 + 4) / 2)
     assert ranked.loc["eps/linear", ["fid_5", "ideal_5"]].isna().all()
+    (told,) = (line for line in notes(ideal.add(ranking.of_run(found), found)) if "known of" in line)
+    assert told.startswith("ideal FID at 5 is known of 2 of 3 formulations: ")
     few = frame[frame["steps"] == 5].groupby("formulation")["fid"].mean()
     assert ranked["fid_5"]["rf"] == pytest.approx(few["rf"])
     write(found, lambda key: methods[key["solver"], key["grid"]] if key["steps"] == 50 else None)
@@ -79,3 +82,4 @@ def test_the_command_shows_which_part_of_the_fid_it_is(
         assert "ideal FID at 5" in printed
         assert f"17.25 of {rf['fid_5']:.2f}" in printed
         assert "the part that no training removes" in printed
+        assert "ideal FID at 5 is known of" not in printed

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from bench import ideal
+from bench.config import Images
+from bench.data import own_resolution
 from bench.settings import Setting, parse
 from bench.solvers import begun
 from formulations import get
@@ -126,6 +129,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().out
     assert "digits, euler on the native grid: FID by steps" in printed
     assert "no guidance" in printed
+
+
+def test_datasets_have_the_size_of_their_originals() -> None:
+    grids, _, _ = ideal.planned(ideal.parser().parse(["--datasets", "digits", "shapes"]))
+    assert [grid.images.resolution for grid in grids] == [8, Images().resolution]
+    assert own_resolution("digits") == load_digits().images.shape[1]
 
 
 def test_a_run_has_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

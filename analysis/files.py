@@ -1,11 +1,22 @@
-"""Files of ours are written whole: what was there before stays until the new one is complete."""
+"""Files of ours: read where they can be, and written whole: what was there before stays until the new one is complete."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+
+def object_of(file: Path) -> dict[str, Any]:
+    """The JSON object that a file holds; empty if it is not there, cannot be read or holds something else."""
+    try:
+        kept = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .files import object_of
 from .run import Run
 
 TIMINGS = "timings.json"
@@ -36,10 +36,10 @@ def seconds_per_seed(run: Run) -> float | None:
 
 def _cell_seconds(home: Path, evaluation: str, status: str) -> float | None:
     """A cell's part of the seconds of its pack, of training and, unless it diverged, of measuring."""
-    spent = _part(_object(home / "status.json").get("training"))
+    spent = _part(object_of(home / "status.json").get("training"))
     if status == "diverged" or spent is None:
         return spent
-    measured = _part(_object(home / evaluation / "result.json").get("measuring"))
+    measured = _part(object_of(home / evaluation / "result.json").get("measuring"))
     return None if measured is None else spent + measured
 
 
@@ -54,17 +54,9 @@ def _part(stage: Any) -> float | None:
 
 def _workers_busy(file: Path) -> float | None:
     """The mean number of workers at a time, at least 1."""
-    spent = _object(file)
+    spent = object_of(file)
     parts = [s for name, s in spent.items() if name != "total" and isinstance(s, int | float)]
     total = spent.get("total")
     if not isinstance(total, int | float) or total <= 0:
         return None
     return max(1.0, sum(parts) / total)
-
-
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}

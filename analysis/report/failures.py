@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from analysis.files import object_of
 from analysis.run import Run
 
 LINES = 6
@@ -59,7 +58,7 @@ def failures(run: Run) -> Failures:
     """Gathered from the table, and from the status of each cell where the cells are there."""
     causes: dict[str, list[tuple[Cell, str, Path | None]]] = {}
     for cell, home in _cells(run, "failed"):
-        kept = status(home) if home else {}
+        kept = object_of(home / "status.json") if home else {}
         error = kept.get("error")
         known = error if isinstance(error, dict) else {}
         told = str(known.get("message") or "the cause is not known")
@@ -70,7 +69,7 @@ def failures(run: Run) -> Failures:
     ]
     diverged = []
     for cell, home in _cells(run, "diverged"):
-        step = status(home).get("diverged_at_step") if home else None
+        step = object_of(home / "status.json").get("diverged_at_step") if home else None
         diverged.append(
             Cell(cell.formulation, cell.dataset, cell.seed, int(step) if step is not None else None)
         )
@@ -90,15 +89,6 @@ def _cells(run: Run, state: str) -> Iterator[tuple[Cell, Path | None]]:
         rows[["formulation", "dataset", "seed"]].drop_duplicates().itertuples(index=False)
     ):
         yield Cell(str(name), str(dataset), int(seed)), None
-
-
-def status(home: Path) -> dict[str, Any]:
-    """A cell's ``status.json``; empty if it is not there or cannot be read."""
-    try:
-        kept = json.loads((home / "status.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
 
 
 def _story(home: Path | None) -> tuple[str, ...]:

@@ -12,10 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.files import object_of
 from analysis.manifest import flat
 from analysis.run import Run, phase
-
-from .failures import status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +55,7 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
     ]
     stages = [stage for _, home in homes for stage in _stages(home, run)]
     noted = {word: Counter(str(about[word]) for _, about in stages if about.get(word)) for word in NOTED}
-    inputs = [(dataset, _object(home / "config.json")) for dataset, home in homes]
+    inputs = [(dataset, object_of(home / "config.json")) for dataset, home in homes]
     facts = {"Command": _commands(run), "Cells": _counts(run), "Seeds": _seeds(run)}
     facts |= {heading: tuple(sorted(noted[word])) for word, heading in NOTED.items()}
     facts |= {"Commit": _commits(run, set(noted["code"]))}
@@ -94,17 +93,9 @@ def _cells(run: Run, state: str) -> Iterator[tuple[Any, Path]]:
 
 def _stages(home: Path, run: Run) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is noted of a cell's training and of its measuring."""
-    yield "training", _part(status(home), "training")
+    yield "training", _part(object_of(home / "status.json"), "training")
     for evaluation in dict.fromkeys(m.evaluation for m in run.manifests):
-        yield "measuring", _part(_object(home / evaluation / "result.json"), "measuring")
-
-
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
+        yield "measuring", _part(object_of(home / evaluation / "result.json"), "measuring")
 
 
 def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -118,7 +109,7 @@ def _commands(run: Run) -> tuple[str, ...]:
 
 def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
     """The commits that the cells' code came from, as the submissions noted them."""
-    kept = [_object(file) for file in sorted(run.path.glob("submissions/*/submission.json"))]
+    kept = [object_of(file) for file in sorted(run.path.glob("submissions/*/submission.json"))]
     found = {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") in codes and k.get("commit")}
     return tuple(sorted(f"{commit} (code {code})" if len(codes) > 1 else commit for code, commit in found))
 

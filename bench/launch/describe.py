@@ -29,10 +29,11 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.execution,
     )
     names = plan.formulations_of(planned)
-    if divided:
-        checks.check(divided, grid, planned.out, execution)
-        if execution.executor == "local":
-            estimate.check_device(execution.device)
+    if execution.executor == "slurm":
+        args.slurm.parameters(execution.device)
+    memory = checks.check(divided, grid, planned.out, execution, args.slurm)
+    if divided and execution.executor == "local":
+        estimate.check_device(execution.device)
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )
@@ -53,6 +54,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
         f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
         workers(divided, args),
+        *([f"memory: {'it may not fit: ' * memory.doubtful}{memory}"] if memory else []),
         f"cost: {estimate.describe(cost) if divided or not busy(planned) else 'nothing is left to submit'}",
         *(f"warning: {sentence}" for sentence in sense.warnings(grid)),
         "formulations:",

@@ -172,7 +172,9 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
     divided = divided_cells(planned, args)
     if not divided:
         return None
-    checks.check(divided, planned.grid, planned.out, args.execution)
+    memory = checks.check(divided, planned.grid, planned.out, args.execution, args.slurm)
+    if memory and memory.doubtful:
+        print(f"warning: it may not fit: {memory}", file=sys.stderr)
     for sentence in sense.warnings(planned.grid):
         print(f"warning: {sentence}", file=sys.stderr)
     code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bench import grid
+
 SMALL = [
     "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "96",
     "--validation-images", "48", "--steps", "12", "--batch", "8", "--validations", "3", "--validation-batch", "16",
@@ -97,3 +101,16 @@ def wait_for(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
         if process.poll() is not None or time.monotonic() > until:
             raise AssertionError(f"it did not happen: {ended(process).stderr}")
         time.sleep(0.01)
+
+
+def both(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line of a run and of its dry run, which must be alike."""
+    said = []
+    for look in ([], ["--dry-run"]):
+        assert grid.main([*SMALL, *arguments, *look]) == 2
+        said.append(capsys.readouterr().err.splitlines()[-1])
+    assert said[0] == said[1]
+    assert "--out" not in arguments or not Path(arguments[arguments.index("--out") + 1]).exists(), (
+        "nothing was begun"
+    )
+    return said[0]

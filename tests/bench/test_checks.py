@@ -1,4 +1,4 @@
-"""A dry run fails where the run would, with the same sentence: weights, device, disk, memory. Contradictions are told."""
+"""A dry run fails where the run would, with the same sentence: weights, device, disk. Contradictions are told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import cgroup, estimate, grid, plan, sense
+from bench import estimate, grid, plan, sense
 from bench.cli import parse
 from bench.config import Evaluation, Grid, Images, Training
 from bench.launch import checks
@@ -18,7 +18,7 @@ from bench.presets import PRESETS, preset
 from bench.settings import Setting
 from samplers.errors import UserError
 
-from .runs import SMALL
+from .runs import SMALL, both
 
 ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-nobody", "inception:nowhere", "clip:..//x y"]
 
@@ -30,19 +30,6 @@ ASK = estimate.ask
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is timed."""
     monkeypatch.setattr("bench.estimate.ask", lambda *given: pytest.fail("a check comes before"))
-
-
-def both(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The last line of a run and of its dry run, which must be alike."""
-    said = []
-    for look in ([], ["--dry-run"]):
-        assert grid.main([*SMALL, *arguments, *look]) == 2
-        said.append(capsys.readouterr().err.splitlines()[-1])
-    assert said[0] == said[1]
-    assert "--out" not in arguments or not Path(arguments[arguments.index("--out") + 1]).exists(), (
-        "nothing was begun"
-    )
-    return said[0]
 
 
 @pytest.mark.parametrize("spec", ABSENT)
@@ -104,15 +91,6 @@ def test_a_disk_that_is_too_small(
     with pytest.raises(UserError, match="10 kB are free"):
         checks.check_disk([made.cells], made.grid, made.out)
     assert asked[-1] == tmp_path, "the nearest folder that is there"
-
-
-def test_too_little_memory(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cgroup, "available_memory", lambda: 1e5)
-    out = ["--device", "cpu", "--out", str(tmp_path / "run")]
-    assert "--depth 1: a training step with --batch" in both([*out, "--pack", "1"], capsys)
-    assert "--pack 3: a training step with --batch" in both([*out, "--pack", "3"], capsys)
 
 
 @pytest.mark.usefixtures("here")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import collect, declared, manifest, schema, spreadsheet
+from . import collect, declared, manifest, schema, spreadsheet, yardsticks
 from .manifest import Manifest, PlannedCell
 from .where import choose
 
@@ -113,7 +113,9 @@ def _yardsticks(path: Path) -> dict[str, Any]:
         raise UserError(f"{str(path)!r} is no table of yardsticks by dataset")
     for dataset, values in read.items():
         for key, value in values.items():
-            if key.endswith(("_real", "_shuffled")) and not isinstance(value, (int, float, type(None))):
+            if key.endswith(tuple(f"_{end}" for end in yardsticks.ENDS.values())) and not isinstance(
+                value, (int, float, type(None))
+            ):
                 raise UserError(f"{str(path)!r}: {key} of {dataset!r} is {value!r}, not a number")
     return read
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+ENDS = {"real images": "real", "shuffled captions": "shuffled", "squares only": "squares"}
+"""Rows below a ranking by how the names of their values end."""
+
+
 def _same_recipe(given: dict[str, Any], about: Mapping[str, Any], dataset: str) -> bool:
     """Whether a dataset's yardsticks were measured as the table was, as far as both say how."""
     pairs = [(given.get(f"{m}_name"), about["recipes"].get(m, {}).get(dataset)) for m in ("clip", "fid")]
@@ -25,13 +29,14 @@ def of_recipe(given: dict[str, Any], about: Mapping[str, Any], dataset: str) -> 
 
 
 def rows(ranking: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows 'real images' and 'shuffled captions': for each dataset, and for their mean if all have them."""
+    """Rows 'real images', 'shuffled captions' and, of generated shapes, 'squares only': for each dataset, and for their
+    mean if all have them."""
     about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     given = {d: v for d, v in about.get("yardsticks", {}).items() if _same_recipe(v, about, d)}
     metrics = declared.among(about)
     several = len(about.get("datasets", [])) > 1
     found: list[dict[str, Any]] = []
-    for title, end in (("real images", "real"), ("shuffled captions", "shuffled")):
+    for title, end in ENDS.items():
         by_dataset = {
             dataset: {m: float(v[f"{m}_{end}"]) for m in metrics if v.get(f"{m}_{end}") is not None}
             for dataset, v in given.items()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Cell, Grid, Model, Training
+from bench.data.shapes import WORLDS
 from bench.metrics import declared
+from bench.metrics.composition import parts_of
 from bench.models.shape import Shape
 
 SHIPPED = Path(__file__).parent / "metrics" / "weights" / "tinyclip.safetensors"
-LONGEST = {"shapes": 12, "digits": 6}
+LONGEST = {"shapes": 6, "scenes": 12, "digits": 6}
 """Words of the longest caption; those of ``images:`` are taken to be as long as the text encoder reads."""
 LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
 """Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
@@ -148,8 +150,10 @@ class Amounts:
         shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
         images = HEADER + 2 * ENTRY + samples * (shape.channels * shape.resolution**2 + 4)
         texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
-        met = {"": True, "texts": texts, "shapes": self.dataset == "shapes"}
-        values = sum(metric.per_sample and met[metric.needs] for metric in declared.METRICS)
+        parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
+        met = {"": True, "texts": texts, "shapes": bool(parts)}
+        absent = {f"composition_{part}" for part in declared.PARTS if part not in parts}
+        values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in declared.METRICS)
         return settings * (images + values * (4 * samples + ENTRY)) + HEADER
 
     @cached_property

@@ -61,7 +61,7 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
                 "formulations", "names, globs, or a suite: paper, published, headline", "GLOB", several=True
             ),
             Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
-            Option("datasets", "shapes, digits, images:PATH", "DATA", several=True),
+            Option("datasets", "shapes, scenes, digits, images:PATH", "DATA", several=True),
             Option("seeds", "seeds 0 .. N-1", "N", INT),
             Option(
                 "text", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH", "ENCODER"

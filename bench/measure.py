@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data import shapes
 from bench.metrics import declared
 from bench.metrics.clip_score import clip_scores
-from bench.metrics.composition import compositional_accuracy
+from bench.metrics.composition import compositional_accuracy, squares
 from bench.metrics.frechet import Moments, frechet
 from bench.metrics.influence import influence
 from bench.metrics.kid import kid
@@ -85,10 +86,10 @@ def distances(drawn: Drawn) -> Measured:
 
 
 def composition(drawn: Drawn) -> Measured:
-    """For ``shapes`` the share of pictures that show what their caption says: colours, shapes, sizes, relation,
-    background, all of them, and as ``composition`` the mean over the five parts, as GenEval (arXiv 2310.11513) averages over
-    its tasks."""
-    if drawn.setup.data.name != "shapes":
+    """For ``shapes`` and ``scenes`` the share of pictures that show what their caption says: colours, shapes, sizes,
+    relation (of two objects), background, all of them, and as ``composition`` the mean over these parts, as GenEval (arXiv
+    2310.11513) averages over its tasks."""
+    if drawn.setup.data.name not in shapes.WORLDS:
         return Measured({}, {})
     parts = compositional_accuracy(drawn.images.numpy(), drawn.captions)
     values: dict[str, float | None] = {
@@ -113,26 +114,27 @@ MEASURES: list[Callable[[Drawn], Measured]] = [score, distances, composition, pa
 def yardsticks(setup: Setup) -> dict[str, Any]:
     """Real images in the place of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
-    Training images against the validation reference, with their own captions and with captions that belong to others.
+    Training images against the validation reference, with their own captions and with captions that belong to others; for
+    ``shapes`` and ``scenes`` also pictures that are right but for the shapes, which are squares throughout.
     """
     rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
     split = setup.data.train
     rows = rng.permutation(len(split.images))[: len(setup.chosen)]
     images, captions = torch.from_numpy(split.images[rows]), [split.captions[i] for i in rows]
     shuffled = others(captions)
-    real, other = measure(images, setup, captions), measure(images, setup, shuffled)
-    return {
-        "n": len(rows),
-        "dimensions": setup.extractor.dim,
-        "captions_cut": setup.cut,
-        "clip_real": real.values["clip"],
-        "clip_shuffled": other.values["clip"],
-        "fid_real": real.values["fid"],
-        "kid_real": real.values["kid"],
-        "composition_real": real.values.get("composition"),
-        "composition_shuffled": other.values.get("composition"),
-        **setup.names(),
+    found = {"real": measure(images, setup, captions), "shuffled": measure(images, setup, shuffled)}
+    if setup.data.name in shapes.WORLDS:
+        flat, shown = squares(len(rows), shapes.WORLDS[setup.data.name], images.shape[-1])
+        said = [shapes.caption(row) for row in shown.tolist()]
+        found["squares"] = measure(torch.from_numpy(flat), setup, said)
+    values = {
+        f"{metric}_{name}": value
+        for name, measured in found.items()
+        for metric, value in measured.values.items()
+        if metric != "kid_stderr" and (name != "shuffled" or metric not in ("fid", "kid"))
     }
+    about = {"n": len(rows), "dimensions": setup.extractor.dim, "captions_cut": setup.cut}
+    return {**about, "composition_real": None, "composition_shuffled": None, **values, **setup.names()}
 
 
 SHOWN, EACH = 16, 5

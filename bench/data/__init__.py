@@ -1,4 +1,4 @@
-"""Captioned image sets: ``load("shapes")``, ``load("digits")``, ``load("images:PATH")``."""
+"""Captioned image sets: ``load("shapes")``, ``load("scenes")``, ``load("digits")``, ``load("images:PATH")``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from samplers.errors import UserError, nearest
 
 __all__ = ["Data", "Split", "check_spec", "load", "own_resolution"]
 
-SPECS = ("shapes", "digits", "images:PATH")
+SPECS = ("shapes", "scenes", "digits", "images:PATH")
 
 
 def check_spec(spec: str) -> None:
     """Raise UserError if ``spec`` names no dataset, or a path without images or shards. Lists and loads nothing."""
     kind, colon, where = spec.partition(":")
-    if spec not in ("shapes", "digits") and (kind, colon) != ("images", ":"):
+    if spec not in SPECS[:-1] and (kind, colon) != ("images", ":"):
         raise UserError(f"unknown dataset {spec!r}; {nearest(kind, SPECS)}")
     if colon:
         from bench.data import sources
@@ -42,10 +42,11 @@ def load(
     """Load a data set, split by a hash of its items.
 
     Args:
-        spec: ``shapes`` (generated), ``digits`` (scikit-learn's, one channel) or ``images:PATH``: a folder
-            with captions in any of the forms of :mod:`bench.data.sources`, or packed files.
+        spec: ``shapes`` and ``scenes`` (generated: one object, or two in a relation), ``digits`` (scikit-learn's, one
+            channel) or ``images:PATH``: a folder with captions in any of the forms of :mod:`bench.data.sources`, or
+            packed files.
         resolution: side of the square images in pixels, 8 to 1024.
-        train, validation: how many of each. Exact for ``shapes``; elsewhere upper bounds, as 1/8 of all items
+        train, validation: how many of each. Exact for ``shapes`` and ``scenes``; elsewhere upper bounds, as 1/8 of all items
             fall on the validation side.
         cache: folder for decoded ``images:``; by default ``$XDG_CACHE_HOME/flowbench``, or
             ``~/.cache/flowbench``.
@@ -64,10 +65,10 @@ def load(
             raise UserError(f"dataset {spec!r}: {name} is {value}, but must lie in [{low}, {high}]")
     if not 0 <= max_skipped <= 1:
         raise UserError(f"dataset {spec!r}: max_skipped is {max_skipped}, but must lie in [0, 1]")
-    if spec == "shapes":
+    if spec in ("shapes", "scenes"):
         from bench.data import shapes
 
-        return build(spec, shapes.load(resolution, train, validation))
+        return build(spec, shapes.load(spec, resolution, train, validation))
     if spec == "digits":
         from bench.data import digits
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 PARTS = ("colors", "shapes", "sizes", "relation", "background", "all")
-"""What is judged of a picture of ``shapes`` (:mod:`bench.metrics.composition`). ``all`` is the conjunction of the others."""
+"""What is judged of a generated picture (:mod:`bench.metrics.composition`); one object has no ``relation``. ``all`` is the
+conjunction of the others."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Metric:
     per_sample: bool = False
     """Whether each image has a value that is kept, too."""
     needs: Literal["", "texts", "shapes"] = ""
-    """What it cannot do without: an extractor that reads texts, or the dataset ``shapes``."""
+    """What it cannot do without: an extractor that reads texts, or a dataset of generated pictures, ``shapes`` or ``scenes``."""
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Self:
@@ -106,7 +107,6 @@ METRICS: list[Metric] = [
             f"share of pictures in which {part if part != 'all' else 'everything'} is as the caption says",
             digits=3,
             scale="share",
-            ranked=False,
             per_sample=True,
             needs="shapes",
         )

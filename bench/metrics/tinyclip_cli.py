@@ -29,7 +29,12 @@ def parser() -> Parser:
     default = Recipe()
     p = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     add = p.add_argument
-    add("--data", nargs="+", metavar="SPEC", help="shapes, digits, images:PATH (default: shapes digits)")
+    add(
+        "--data",
+        nargs="+",
+        metavar="SPEC",
+        help="shapes, scenes, digits, images:PATH (default: the first three)",
+    )
     add("--out", type=Path, metavar="FILE", help="the safetensors file to write")
     add(
         "--describe",
@@ -39,7 +44,7 @@ def parser() -> Parser:
         metavar="FILE",
         help="print the recipe and accuracies of FILE (default: the shipped weights)",
     )
-    add("--resolution", nargs="+", type=int, metavar="R", help="sides of the pictures (default: 16 32)")
+    add("--resolution", nargs="+", type=int, metavar="R", help="sides of the pictures (default: 8 16 32)")
     numbers = {
         "train": "training pictures of each data set, at most",
         "validation": "held-out pictures of each data set, at most",
@@ -115,7 +120,7 @@ def held_out(clip: tinyclip.TinyCLIP, sources: list[list[Source]]) -> dict[str, 
             clip.tokenizer,
             Twins(source.ids, len(clip.tokenizer.words)),
             clip.text_features,
-            shapes=source.data.name == "shapes",
+            shapes=source.data.name in ("shapes", "scenes"),
         )
     return numbers
 

@@ -104,16 +104,20 @@ def random_twins(captions: Sequence[str], tokenizer: Tokenizer, twins: Twins) ->
 
 
 def shapes_twins(captions: Sequence[str]) -> dict[str, list[str | None]]:
-    """Captions of ``shapes`` with their colours, shapes or sizes changing places, or the relation turned
-    round."""
+    """Captions of ``scenes`` with their colours, shapes or sizes changing places, or the relation turned round; captions
+    of ``shapes``, which have one of each, with another colour, shape or size."""
     from bench.data.shapes import COLORS, SHAPES, SIZES
 
-    return {
-        "colors": [swap_words(caption, COLORS) for caption in captions],
-        "shapes": [swap_words(caption, SHAPES) for caption in captions],
-        "sizes": [swap_words(caption, SIZES) for caption in captions],
-        "relation": [replace_words(caption, OPPOSITE) for caption in captions],
-    }
+    kinds = {"colors": COLORS, "shapes": SHAPES, "sizes": SIZES}
+    found = {name: [changed(caption, words) for caption in captions] for name, words in kinds.items()}
+    return {**found, "relation": [replace_words(caption, OPPOSITE) for caption in captions]}
+
+
+def changed(caption: str, words: Sequence[str]) -> str | None:
+    """``caption`` with its two of ``words`` exchanged, or its only one replaced by the one that follows in ``words``."""
+    if sum(word in words for word in words_of(caption)) == 1:
+        return replace_words(caption, dict(zip(words, (*words[1:], words[0]), strict=True)))
+    return swap_words(caption, words)
 
 
 def measure(

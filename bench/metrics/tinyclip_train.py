@@ -32,8 +32,8 @@ class Recipe:
     bounds the inverse temperature: the lower, the wider the gap in cosine between a caption and its twins.
     """
 
-    data: tuple[str, ...] = ("shapes", "digits")
-    resolutions: tuple[int, ...] = (16, 32)
+    data: tuple[str, ...] = ("shapes", "scenes", "digits")
+    resolutions: tuple[int, ...] = (8, 16, 32)
     train: int = 40_000
     validation: int = 2_000
     steps: int = 1600

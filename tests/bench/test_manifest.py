@@ -41,7 +41,7 @@ GOLDEN = {
                 "evaluation": {"samples": 64, "start": "native", "extractor": "tinyclip"},
             },
             "parameters": 45104,
-            "train_flops": 4518051840.0,
+            "train_flops": 3872194560.0,
         }
     ],
     "formulations": {

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bench import grid as command
 from bench.config import Evaluation, Grid, Images
+from bench.data import shapes
 from bench.measure import measure, yardsticks
 from bench.setup import Setup, choose, make
 from samplers.errors import UserError
@@ -42,7 +43,8 @@ def test_noise_scores_badly(setup: Setup) -> None:
 def test_composition_is_the_mean_of_its_parts(setup: Setup) -> None:
     images = torch.from_numpy(setup.data.train.images[:12])
     values = measure(images, setup).values
-    parts = [values[f"composition_{p}"] for p in ("colors", "shapes", "sizes", "relation", "background")]
+    parts = [values[f"composition_{p}"] for p in ("colors", "shapes", "sizes", "background")]
+    assert "composition_relation" not in values, "there is one object"
     assert values["composition"] == pytest.approx(np.mean(parts))
     assert 0 < values["composition"] < 1
 
@@ -78,6 +80,11 @@ def test_yardsticks(setup: Setup) -> None:
     assert found["clip_real"] > 90 > 20 > found["clip_shuffled"]
     assert found["fid_name"].startswith("fid[tinyclip-")
     assert f"ref=shapes-{setup.data.digest}-48,n=12]" in found["fid_name"]
+    for part in ("colors", "sizes", "background"):
+        assert found[f"composition_{part}_squares"] == found[f"composition_{part}_real"] == 1, part
+    drawn = np.mean(["square" in caption for caption in shapes.scenes(np.arange(12)).captions()])
+    assert found["composition_shapes_squares"] == pytest.approx(drawn), "right where a square is asked for"
+    assert found["composition_shapes_real"] == 1
     assert found == yardsticks(setup)
 
 

@@ -164,7 +164,7 @@ def test_the_dry_run_tells_sizes_and_budgets(capsys: pytest.CaptureFixture[str])
     assert "4 cells: 1 formulations x 1 datasets x 1 seeds x 2 depths x 2 budgets" in said
     assert "model: depth 1, 3, width 64, 192, heads 1, 3, patch 4" in said
     assert "training: 10, 30 steps of 8" in said
-    assert "operations a training, a factor of 85\n" in said
+    assert "operations a training, a factor of 79\n" in said
     assert describe.listed([4]) == "4"
 
 

@@ -12,12 +12,20 @@ from bench.metrics.composition import PARTS, compositional_accuracy
 from samplers.errors import UserError
 
 COUNT = 600
-SCENES = shapes.scenes(np.arange(COUNT) + 50_000)
+ONE, TWO = shapes.WORLDS["shapes"], shapes.WORLDS["scenes"]
+SCENES = shapes.scenes(np.arange(COUNT) + 50_000, TWO)
+SINGLE = shapes.scenes(np.arange(COUNT) + 50_000, ONE)
 
 
 @pytest.fixture(scope="module", params=[16, 32])
 def images(request: pytest.FixtureRequest) -> np.ndarray:
     return shapes.render(SCENES, request.param)
+
+
+@pytest.fixture(scope="module", params=[8, 16, 32])
+def singles(request: pytest.FixtureRequest) -> np.ndarray:
+    """Pictures of one object; ``quick`` has 8 pixels."""
+    return shapes.render(SINGLE, request.param)
 
 
 def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
@@ -26,11 +34,41 @@ def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
 
 def test_real_images_are_right(images: np.ndarray) -> None:
     scores = compositional_accuracy(images, SCENES.captions())
-    assert tuple(scores) == PARTS
+    assert {*scores} == {*PARTS}
     for score in scores.values():
         assert score.dtype == np.float32
         assert score.shape == (COUNT,)
         assert score.mean() > 0.995
+
+
+def test_real_images_of_one_object_are_right(singles: np.ndarray) -> None:
+    scores = compositional_accuracy(singles, SINGLE.captions())
+    assert tuple(scores) == ("colors", "shapes", "sizes", "background", "all"), "one object has no relation"
+    assert min(means(scores).values()) > 0.995
+
+
+@pytest.mark.parametrize(
+    ("column", "count", "wrong"), [(0, 6, "shapes"), (1, 6, "colors"), (2, 2, "sizes"), (3, 3, "background")]
+)
+def test_one_changed_word_of_one_object_is_noticed(
+    singles: np.ndarray, column: int, count: int, wrong: str
+) -> None:
+    rows = SINGLE.attributes.copy()
+    rows[:, column] = (rows[:, column] + 1) % count
+    scores = means(compositional_accuracy(singles, rows))
+    assert scores[wrong] < 0.005
+    assert scores["all"] < 0.005
+    absent = ("shapes", "sizes") if wrong == "colors" else ()
+    assert all(scores[part] > 0.99 for part in scores if part not in (wrong, "all", *absent))
+
+
+@pytest.mark.parametrize("world", [ONE, TWO], ids=lambda world: world.name)
+def test_squares_are_right_but_for_the_shapes(world: shapes.World) -> None:
+    images, rows = composition.squares(COUNT, world, 16)
+    scores = means(compositional_accuracy(images, rows))
+    assert scores["shapes"] == pytest.approx(6.0**-world.objects, abs=0.04)
+    assert scores["all"] == scores["shapes"]
+    assert all(scores[part] > 0.995 for part in scores if part not in ("shapes", "all"))
 
 
 def test_captions_attributes_and_tensors_are_judged_alike(images: np.ndarray) -> None:
@@ -89,7 +127,7 @@ def test_an_absent_object_fails_all_but_the_background(images: np.ndarray) -> No
 
 def test_a_third_object_is_one_too_many() -> None:
     rows = np.array([[0, 0, 0, 0, 1, 0, 0, 1]])  # small red circle left of small green circle on black
-    image = shapes.render(shapes.Scenes(rows, np.array([[[0.2, 0.3], [0.8, 0.3]]])), 32)
+    image = shapes.render(shapes.Scenes(TWO, rows, np.array([[[0.2, 0.3], [0.8, 0.3]]])), 32)
     assert compositional_accuracy(image, rows)["all"] == 1
     image[0, :, 22:30, 12:20] = shapes.PALETTE[2][:, None, None]
     scores = compositional_accuracy(image, rows)
@@ -118,7 +156,7 @@ def test_light_noise_does_no_harm(images: np.ndarray) -> None:
 
 def test_no_images_give_empty_scores() -> None:
     scores = compositional_accuracy(np.zeros((0, 3, 16, 16), np.uint8), [])
-    assert all(scores[part].shape == (0,) for part in PARTS)
+    assert all(score.shape == (0,) for score in scores.values())
 
 
 def test_wrong_input_is_refused() -> None:
@@ -127,17 +165,21 @@ def test_wrong_input_is_refused() -> None:
         compositional_accuracy(image, SCENES.captions()[:1])
     with pytest.raises(UserError, match="uint8 images"):
         compositional_accuracy(image[:, :1], SCENES.captions()[:2])
-    with pytest.raises(UserError, match="no relation"):
+    with pytest.raises(UserError, match="judged apart"):
+        compositional_accuracy(image, ["a small red circle on white", SCENES.captions()[0]])
+    with pytest.raises(UserError, match="not an object"):
         compositional_accuracy(image[:1], ["a photo of the digit one"])
 
 
 def test_command_prints_ceiling_and_floors(capsys: pytest.CaptureFixture[str]) -> None:
     assert composition.main(["--count", "200", "--resolution", "16"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["images", "px", *PARTS]
-    table = {line[0]: [float(v) for v in line[2:]] for line in lines[1:]}
-    assert min(table["real"]) > 0.98
-    assert table["shuffled"][-1] < 0.01
-    assert max(table["noise"]) == 0
+    assert lines[0] == ["dataset", "images", "px", *PARTS]
+    table = {tuple(line[:2]): [float(v) for v in line[3:]] for line in lines[1:]}
+    for world in shapes.WORLDS:
+        assert min(table[world, "real"]) > 0.98
+        assert table[world, "shuffled"][-1] < 0.03
+        assert max(table[world, "noise"]) == 0
+        assert table[world, "squares"][1] < 0.25
     assert composition.main(["--count", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -31,9 +31,9 @@ def shipped() -> tinyclip.TinyCLIP:
 
 
 @cache
-def fresh(resolution: int) -> tuple[Split, Tensor]:
-    """512 scenes far beyond those of training and validation, and their features."""
-    what = shapes.scenes(np.arange(10_000_000, 10_000_512))
+def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
+    """512 pictures far beyond those of training and validation, and their features."""
+    what = shapes.scenes(np.arange(10_000_000, 10_000_512), shapes.WORLDS[world])
     split = Split(shapes.render(what, resolution), what.captions(), what.attributes)
     return split, shipped().image_features(torch.from_numpy(split.images))
 
@@ -42,34 +42,44 @@ def test_the_file_is_small_and_tells_how_it_was_made() -> None:
     assert tinyclip.SHIPPED.stat().st_size < 3_000_000
     recipe = shipped().recipe
     assert recipe["command"] == "python -m bench.metrics.tinyclip"
-    assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "digits"] * 2
+    assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "scenes", "digits"] * 2
     assert all(fact["captions cut"] == 0 for fact in recipe["data"])
     assert "/" not in json.dumps(recipe)  # no path of the machine that trained it
     for resolution in (16, 32):
-        held_out = recipe["held out"][f"shapes at {resolution}"]
-        assert held_out["R@1 of 256, image to text"] > 0.97
-        assert recipe["held out"][f"digits at {resolution}"]["accuracy among 10 captions"] > 0.95
+        held_out = {
+            name: recipe["held out"][f"{name} at {resolution}"] for name in ("shapes", "scenes", "digits")
+        }
+        assert held_out["shapes"]["accuracy among 216 captions"] > 0.97
+        assert held_out["scenes"]["R@1 of 256, image to text"] > 0.97
+        assert held_out["digits"]["accuracy among 10 captions"] > 0.95
 
 
 def test_the_recorded_data_is_the_data_of_today() -> None:
     """A changed picture, caption or split needs new weights."""
-    for fact in shipped().recipe["data"][:2]:
+    for fact in shipped().recipe["data"][:3]:
         counts = {"train": fact["train"], "validation": fact["validation"]}
         assert load(fact["spec"], resolution=fact["resolution"], **counts).digest == fact["digest"]
 
 
+@pytest.mark.parametrize("world", ["shapes", "scenes"])
 @pytest.mark.parametrize("resolution", [16, 32])
-def test_it_finds_the_caption_of_fresh_shapes(resolution: int) -> None:
-    split, features = fresh(resolution)
+def test_it_finds_the_caption_of_fresh_pictures(world: str, resolution: int) -> None:
+    split, features = fresh(world, resolution)
     to_text, to_image = retrieval(features, split.captions, shipped().text_features)
     assert to_text > 0.97
     assert to_image > 0.97
 
 
 @pytest.mark.parametrize("resolution", [16, 32])
-@pytest.mark.parametrize("what", ["colors", "shapes", "sizes", "relation"])
-def test_it_binds_words_to_objects(resolution: int, what: str) -> None:
-    split, features = fresh(resolution)
+@pytest.mark.parametrize(
+    ("world", "what"),
+    [
+        *(("scenes", what) for what in ("colors", "shapes", "sizes", "relation")),
+        *(("shapes", what) for what in ("colors", "shapes", "sizes")),
+    ],
+)
+def test_it_binds_words_to_objects(world: str, resolution: int, what: str) -> None:
+    split, features = fresh(world, resolution)
     found = preference(features, split.captions, shapes_twins(split.captions)[what], shipped().text_features)
     assert found is not None
     right, gap = found
@@ -85,7 +95,7 @@ def test_it_reads_held_out_digits(resolution: int) -> None:
 
 
 def test_features_have_one_length_and_do_not_depend_on_the_batch() -> None:
-    split, features = fresh(16)
+    split, features = fresh("scenes", 16)
     images = torch.from_numpy(split.images)
     clip = shipped()
     assert features.shape == (512, clip.dim)

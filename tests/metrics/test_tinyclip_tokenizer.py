@@ -49,8 +49,8 @@ def test_a_large_vocabulary_keeps_the_frequent_words() -> None:
 
 
 @pytest.fixture(scope="module")
-def shapes() -> tuple[Tokenizer, np.ndarray, Twins]:
-    captions = load("shapes", resolution=8, train=3000, validation=10).train.captions
+def scenes() -> tuple[Tokenizer, np.ndarray, Twins]:
+    captions = load("scenes", resolution=8, train=3000, validation=10).train.captions
     tokenizer = Tokenizer.fit(captions)
     ids = tokenizer.encode(captions)
     return tokenizer, ids, Twins(ids, len(tokenizer.words))
@@ -58,9 +58,9 @@ def shapes() -> tuple[Tokenizer, np.ndarray, Twins]:
 
 @pytest.mark.parametrize("span", [1, 2, 3])
 def test_a_swap_exchanges_two_spans_and_reads_like_a_caption(
-    shapes: tuple[Tokenizer, np.ndarray, Twins], span: int
+    scenes: tuple[Tokenizer, np.ndarray, Twins], span: int
 ) -> None:
-    tokenizer, ids, twins = shapes
+    tokenizer, ids, twins = scenes
     neighbours = {p for row in ids for p in pairwise(tokenizer.decode(row).split())}
     changed = twins.swap(ids[:500], np.random.default_rng(0), span)
     for row, twin in zip(ids[:500], changed, strict=True):
@@ -70,9 +70,9 @@ def test_a_swap_exchanges_two_spans_and_reads_like_a_caption(
 
 
 def test_a_replacement_changes_one_word_and_reads_like_a_caption(
-    shapes: tuple[Tokenizer, np.ndarray, Twins],
+    scenes: tuple[Tokenizer, np.ndarray, Twins],
 ) -> None:
-    tokenizer, ids, twins = shapes
+    tokenizer, ids, twins = scenes
     neighbours = {p for row in ids for p in pairwise(tokenizer.decode(row).split())}
     changed = twins.replace(ids[:500], np.random.default_rng(0))
     assert ((changed != ids[:500]).sum(1) == 1).all()

@@ -89,8 +89,8 @@ def test_the_command_writes_a_loadable_file(trained: Path, capsys: pytest.Captur
     assert clip.recipe["command"] == (
         "python -m bench.metrics.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"
     )
-    assert set(clip.recipe["held out"]) == {"shapes at 16", "digits at 16"}
-    assert clip.recipe["held out"]["shapes at 16"].keys() >= {
+    assert set(clip.recipe["held out"]) == {"shapes at 16", "scenes at 16", "digits at 16"}
+    assert clip.recipe["held out"]["scenes at 16"].keys() >= {
         "R@1 of 40, image to text",
         "binding of colors, right",
     }

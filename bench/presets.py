@@ -45,8 +45,8 @@ PRESETS: dict[str, Grid] = {
         depths=(1, 2, 3, 4, 5),
         budgets=(200, 400, 800),
     ),
-    "published": Grid(formulations=("published",)),
-    "paper": Grid(formulations=("paper",), datasets=("shapes", "digits")),
+    "published": Grid(formulations=("published",), datasets=("scenes",)),
+    "paper": Grid(formulations=("paper",), datasets=("scenes", "digits")),
 }
 
 

@@ -23,7 +23,7 @@ from bench.metrics import declared
 from bench.metrics.declared import Metric
 from bench.pack import Found, take
 from bench.settings import ControlSetting
-from bench.setup import Setup
+from bench.setup import Setup, make
 from samplers.errors import Notice
 
 BRIGHTNESS = Metric("brightness", "light", True, "mean of all pixels", digits=2, scale="share")
@@ -95,12 +95,15 @@ def test_what_is_measured_and_not_declared_is_refused(setup: Setup, monkeypatch:
         measure.measure(torch.zeros((12, 3, 16, 16), dtype=torch.uint8), setup)
 
 
-def test_all_that_is_measured_is_declared_as_it_is(setup: Setup) -> None:
+@pytest.mark.parametrize(("dataset", "absent"), [("scenes", set()), ("shapes", {"composition_relation"})])
+def test_all_that_is_measured_is_declared_as_it_is(dataset: str, absent: set[str], grid: Grid) -> None:
+    """One object lies in no relation."""
+    setup = make(dataset, grid, torch.device("cpu"))
     images = torch.from_numpy(setup.data.train.images[:12])
     found = measure.measure(images, setup, path_length=torch.zeros(12))
     named = {m.name for m in declared.METRICS}
-    assert {name.removesuffix("_stderr") for name in found.values} == named - {"val_loss"}
-    assert {*found.per_sample, "fid"} == {m.name for m in declared.METRICS if m.per_sample}
+    assert {name.removesuffix("_stderr") for name in found.values} == named - {"val_loss"} - absent
+    assert {*found.per_sample, "fid"} == {m.name for m in declared.METRICS if m.per_sample} - absent
 
 
 @pytest.mark.parametrize("part", ["name", "label"])

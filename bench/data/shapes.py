@@ -64,8 +64,8 @@ class World:
 
 
 SHAPES_WORLD = World("shapes", 1, (0.28, 0.42), shift=0.04)
-"""One object near the middle, 4.5 or 6.7 of 8 pixels wide. A small model learns its colour, size and shape within a
-minute, from 900 steps of 16; not so where the object lies anywhere (0.19 of the shapes are right, 0.17 by chance)."""
+"""One object near the middle, 4.5 or 6.7 of 8 pixels wide: a small model learns its colour, size and shape from 900 steps
+of 16, in a minute or two on a CPU."""
 SCENES_WORLD = World("scenes", 2, (0.15, 0.215))
 """Two objects, 4.8 or 6.9 of 16 pixels wide."""
 WORLDS = {world.name: world for world in (SHAPES_WORLD, SCENES_WORLD)}

@@ -36,7 +36,7 @@ class Recipe:
     resolutions: tuple[int, ...] = (8, 16, 32)
     train: int = 40_000
     validation: int = 2_000
-    steps: int = 1600
+    steps: int = 2400
     batch: int = 256
     twins: int = 3
     learning_rate: float = 1.5e-3
@@ -111,12 +111,17 @@ def distinct(ids: Ids, twins: Ids) -> tuple[Ids, NDArray[np.int64]]:
     return np.concatenate([own, twins[new]]), target.reshape(-1)
 
 
+def variety(source: Source) -> float:
+    """The fourth root of a data set's pictures times its distinct captions: the root of its size where each picture has a
+    caption of its own."""
+    return float((len(source.ids) * len(np.unique(source.ids, axis=0))) ** 0.25)
+
+
 class Batches:
     """Batches of a run: pictures ``[B, 3, R, R]``, their captions' ids ``[B, L]``, and those of
     :func:`distinct`.
 
-    Each batch mixes all data sets, in proportion to the root of their sizes, at one of the resolutions in
-    turn.
+    Each batch mixes all data sets, in proportion to their :func:`variety`, at one of the resolutions in turn.
     """
 
     def __init__(self, recipe: Recipe, sources: list[list[Source]], words: int, side: int) -> None:
@@ -124,8 +129,8 @@ class Batches:
         self.rng = np.random.default_rng(seed_for("tinyclip-batches", recipe.seed))
         self.noise = torch.Generator().manual_seed(seed_for("tinyclip-noise", recipe.seed))
         self.twins = [Twins(source.ids, words) for source in sources[0]]
-        roots = np.sqrt([len(source.ids) for source in sources[0]])
-        self.shares = np.maximum(1, np.round(recipe.batch * roots / roots.sum())).astype(int)
+        weights = np.array([variety(source) for source in sources[0]])
+        self.shares = np.maximum(1, np.round(recipe.batch * weights / weights.sum())).astype(int)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``(pictures, ids, captions, target)`` of a step; steps must be asked for in order."""

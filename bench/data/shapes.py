@@ -71,9 +71,8 @@ SCENES_WORLD = World("scenes", 2, (0.15, 0.215))
 WORLDS = {world.name: world for world in (SHAPES_WORLD, SCENES_WORLD)}
 
 _BLOCK = 4096
-_DRAWS = (
-    12  # uniform numbers per picture: eight attributes, four positions; one object leaves some of them unused
-)
+_DRAWS = 12
+"""Uniform numbers per picture: eight attributes, four positions; one object leaves some of them unused."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,17 @@ def test_batches_hold_every_data_set_and_repeat() -> None:
     assert pictures.shape == (len(ids), 3, 32, 32)
     assert torch.equal(captions[target], ids)
     said = {tokenizer.decode(row.tolist()).split()[1] for row in ids}
-    assert said == {"photo", "small", "large"}  # digits and shapes
+    assert said == {"photo", "small", "large"}  # digits, and the generated ones
+
+
+def test_few_captions_take_a_small_part_of_a_batch() -> None:
+    """120 pictures of each: those of ``scenes`` have a caption each, those of ``digits`` one of ten."""
+    recipe = replace(TINY, batch=100)
+    sources, tokenizer = load_sources(recipe)
+    shapes, scenes, digits = Batches(recipe, sources, len(tokenizer.words), 32).shares
+    assert len({*map(tuple, sources[0][1].ids)}) == 120
+    assert digits / scenes == pytest.approx((10 / 120) ** 0.25, rel=0.05)
+    assert digits < shapes < scenes
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ class Metric:
     per_sample: bool = False
     """Whether each image has a value that is kept, too."""
     needs: Literal["", "texts", "shapes"] = ""
-    """What it cannot do without: an extractor that reads texts, or a dataset of generated pictures, ``shapes`` or ``scenes``."""
+    """What it cannot do without: an extractor that reads texts, or generated pictures (``shapes``, ``scenes``)."""
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Self:

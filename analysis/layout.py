@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from samplers.readable import readable
 
 from .tables import LACKING, TIED, Table
@@ -44,15 +46,16 @@ class Screen:
 def text(table: Table, screen: Screen) -> str:
     """The table with its title and notes.
 
-    Where it is too wide for the screen, optional columns are left out one after the other, and a note names them; if all of
-    them are not enough, every row becomes a paragraph with all of its entries. Notes are wrapped between words.
+    Where it is too wide for the screen, optional columns are left out one after the other, and a note names them; with them
+    go references that have no other entries. If that is not enough, every row becomes a paragraph with all of its entries.
+    Notes are wrapped between words.
     """
     table = encoded(table, screen.encoding)
     whole = cells = suffixed(table)
     gone: list[str] = []
     for column in table.optional:
         if column in cells and not _fits(cells, screen):
-            cells = cells.drop(columns=column)
+            cells = _with_entries(cells.drop(columns=column), len(table.best))
             gone.append(column)
     notes = list(table.notes)
     if not _fits(cells, screen):
@@ -139,6 +142,12 @@ def _parts(word: str, room: int) -> list[str]:
 
 def _fits(cells: pd.DataFrame, screen: Screen) -> bool:
     return screen.width is None or sum(_widths(cells)) + GAP * (cells.shape[1] - 1) <= screen.width
+
+
+def _with_entries(cells: pd.DataFrame, rows: int) -> pd.DataFrame:
+    """The first ``rows`` of the cells, and those of the others that have more than a name."""
+    some = (cells.iloc[:, 1:].map(str.strip) != "").any(axis=1)
+    return cells[some | (np.arange(len(cells)) < rows)]
 
 
 def _widths(cells: pd.DataFrame) -> list[int]:

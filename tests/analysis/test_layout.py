@@ -101,6 +101,15 @@ def test_where_even_two_columns_are_too_wide_rows_become_paragraphs(table: Table
     assert not any(line.startswith("left out") for line in lines)
 
 
+def test_references_without_an_entry_on_a_narrow_screen_are_left_out() -> None:
+    known = {"shapes": {"clip_real": 97.0, "fid_real": 5.0, "clip_shuffled": 12.0}}
+    made = ranking_table(rank(results(), yardsticks=known))
+    for width, there in ((200, [True, True]), (40, [False, False])):
+        shown = output.write([made], screen=Screen(width))
+        assert [word in shown for word in ("real images", "shuffled captions")] == there
+        assert shown.count("--\n") == 1 + any(there)
+
+
 def test_lines_are_broken_between_words_and_long_words_after_their_marks() -> None:
     line = "CLIP: clip[tinyclip-659db5e6,bicubic32,n=256] of (shapes, digits)"
     for room in range(22, 70):

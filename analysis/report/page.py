@@ -57,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_private,
     )
-    made.filters["sentence"], made.filters["breakable"] = _sentence, _breakable
+    made.filters["sentence"], made.filters["breakable"], made.filters["code"] = _sentence, _breakable, _code
     return made
 
 
@@ -73,8 +73,17 @@ def _sentence(text: str) -> Markup:
     made = Markup()
     text = without_paths(text).replace(" %", "\N{NO-BREAK SPACE}%")
     for i, part in enumerate(text.replace(END, BEGIN).split(BEGIN)):
-        made += Markup("<code>{}</code>").format(part) if i % 2 else escape(part)
+        made += _code(part) if i % 2 else escape(part)
     return made
+
+
+def _code(text: str) -> Markup:
+    """A name or a command, of which no option is broken after its hyphens."""
+    parts = re.split(r"(?<!\S)(-[\w.-]+)", without_paths(text))
+    option = Markup('<span class="option">{}</span>')
+    return Markup("<code>{}</code>").format(
+        Markup().join(option.format(part) if i % 2 else part for i, part in enumerate(parts))
+    )
 
 
 def _breakable(name: str) -> Markup:

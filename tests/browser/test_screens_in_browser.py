@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,24 @@ def test_a_narrow_screen_never_scrolls_sideways(visit: Opener, anchor: str) -> N
             }"""
         )
         assert scrolled == [200, True]
+
+
+def test_options_of_a_command_are_not_broken(browser: Browser, tmp_path: Path) -> None:
+    out = synthetic.write(tmp_path, synthetic.truth(("rf", "v/cos")), samples=8, seeds=1)
+    plan = json.loads((out / "grid.json").read_text())
+    (out / "grid.json").write_text(
+        json.dumps(plan | {"command": ["--validation-images=48", "--seeds", "1"] * 4})
+    )
+    page.write(gather.gather(run.read(out)), out / "report.html")
+    with browser.new_context(viewport=PHONE) as context:  # type: ignore[arg-type]
+        opened = context.new_page()
+        opened.goto((out / "report.html").as_uri())
+        found = opened.evaluate(
+            """() => [...document.querySelectorAll("code .option")].map(
+                e => [e.textContent, e.getClientRects().length])"""
+        )
+    assert ["--validation-images", 1] in found
+    assert {lines for _, lines in found} == {1}
 
 
 def test_a_phone_shows_rank_clip_and_fid(visit: Opener) -> None:

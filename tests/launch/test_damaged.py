@@ -46,20 +46,23 @@ def whole(finished: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def killed(forked: Ends, tmp_path: Path, whole: dict[str, Any]) -> Callable[[int, str], Path]:
-    """A run that ended before a change of a file; the same command goes on."""
-
+def killed(forked: Ends, runs: Path, tmp_path: Path, whole: dict[str, Any]) -> Callable[[int, str], Path]:
+    """A copy of a run that ended before a change of a file; the same command goes on."""
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     process.wait()
     gone = process.pid
 
     def make(number: int, name: str) -> Path:
-        forked.append((number, name))
-        assert grid.main([*COMMAND, "--out", str(tmp_path / "killed")]) != 0
-        assert not forked
-        (file,) = (tmp_path / "killed").glob("submissions/*/submission.json")
-        store.write_json(file, store.read_object(file) | {"pid": gone})  # the command is no process of now
-        return tmp_path / "killed"
+        kept = runs / f"{name.upper()}{number}"  # and not the name itself, which is looked for in paths
+        if not kept.exists():
+            forked.append((number, name))
+            assert grid.main([*COMMAND, "--out", str(kept)]) != 0
+            assert not forked
+            (file,) = kept.glob("submissions/*/submission.json")
+            store.write_json(
+                file, store.read_object(file) | {"pid": gone}
+            )  # the command is no process of now
+        return Path(shutil.copytree(kept, tmp_path / "killed"))
 
     return make
 

@@ -20,17 +20,20 @@ Submit = Callable[..., Submission]
 OFTEN = {"checkpoint": 1e-9, "pack": 2}
 POINTS = [
     ("metrics.jsonl", 4),
-    ("checkpoint-00000002", 1),
-    ("raw.safetensors", 2),
     ("ema.safetensors", 5),
-    ("status.json", 6),
     ("checkpoint-00000003", 9),
     ("images-", 5),
-    ("per_sample", 3),
     ("result.json", 4),
-    ("lease.json", 6),
 ]
 """Before which change of which files a worker is killed: in every stage, while it writes, renames and deletes."""
+FURTHER = [
+    ("checkpoint-00000002", 1),
+    ("raw.safetensors", 2),
+    ("status.json", 6),
+    ("per_sample", 3),
+    ("lease.json", 6),
+]
+"""In the same stages, at their other files."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,9 @@ def whole(workers: Forks, tiny: Grid, tmp_path_factory: pytest.TempPathFactory) 
     return found
 
 
-@pytest.mark.parametrize(("name", "number"), POINTS, ids=[f"{name}, {number}" for name, number in POINTS])
+@pytest.mark.parametrize(
+    ("name", "number"), [*POINTS, *(pytest.param(*point, marks=pytest.mark.long) for point in FURTHER)]
+)
 def test_killed_at_every_stage(
     name: str, number: int, workers: Forks, submit: Submit, whole: dict[str, Any]
 ) -> None:
@@ -55,7 +60,7 @@ def test_killed_at_every_stage(
     assert told(made.out) == whole
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_killed_again_and_again(seed: int, workers: Forks, submit: Submit, whole: dict[str, Any]) -> None:
     """Each time a little later than the last progress."""
     made, rng, deaths = submit(**OFTEN), random.Random(seed), 0

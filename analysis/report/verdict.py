@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import declared, notes, untrained
+from analysis import declared, notes
 from analysis.blocks import seed_count
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
@@ -58,13 +58,11 @@ def pairs(known: Known) -> dict[str, Pair]:
 def verdict(
     ranking: pd.DataFrame, best: Mapping[str, Pair], confirmation: Confirmation | None = None
 ) -> Verdict:
-    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first."""
+    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first. Of several
+    networks that have learned nothing the page's summary (`analysis.verdict`) says all that there is to say."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
-    if about["nothing_learned"]:
-        nothing = untrained.NOTHING[0].upper() + untrained.NOTHING[1:]
-        return Verdict(
-            tuple(missing(about["provisional"])), lead=(nothing,), doubts=tuple(_doubts(ranking, about))
-        )
+    if about["nothing_learned"] and len(ranking) > 1:
+        return Verdict(tuple(missing(about["provisional"])), doubts=tuple(_doubts(ranking, about)))
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]

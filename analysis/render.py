@@ -119,7 +119,7 @@ def confirmation_table(found: Confirmation) -> Table:
     for metric in ("rank_all", *(m for m in declared.COMPARED if m in found.fresh)):
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):
-            columns[f"{metric}_{when}"] = (f"{titles[metric]}, {when}", write)
+            columns[f"{metric}_{when}"] = (f"{titles[metric]} ({when})", write)
     seeds = (
         f"seeds {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"seed {found.seeds[0]}"
     )
@@ -128,8 +128,17 @@ def confirmation_table(found: Confirmation) -> Table:
         f"chosen: {found.why}" if found.why else "",
         f"cells of the confirmation that are still to come: {found.pending}" if found.pending else "",
     ]
+    of_first, of_fresh = (
+        [columns[f"{m}_{when}"][0] for m in reversed(declared.COMPARED) if f"{m}_{when}" in columns]
+        for when in ("first", "fresh")
+    )
     return simple(
-        "confirmation", found.table, columns, [n for n in notes if n], "Confirmation on fresh seeds"
+        "confirmation",
+        found.table,
+        columns,
+        [n for n in notes if n],
+        "Confirmation on fresh seeds",
+        (*of_first, *of_fresh),
     )
 
 

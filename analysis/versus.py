@@ -132,7 +132,9 @@ class Versus:
             "rank_all": ("rank here", fixed(2)),
             "position": ("position here", str),
         }
-        made = simple("versus_paper", self.shared, columns, self.lines(), "Beside arXiv 2403.03206, table 1")
+        optional = ("position here", "rank here", "rank in the paper")
+        title = "Beside arXiv 2403.03206, table 1"
+        made = simple("versus_paper", self.shared, columns, self.lines(), title, optional)
         about = {
             "kendall": asdict(self.tau),
             "spearman": asdict(self.rho),

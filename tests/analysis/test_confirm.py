@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import confirm, ranking, render, synthetic
+from analysis import confirm, output, ranking, render, synthetic
+from analysis.layout import Screen
 from analysis.rank import main
 from analysis.run import read
 from samplers.errors import UserError
@@ -81,6 +82,9 @@ def test_both_are_shown_and_the_ranking_is_not_changed(
     for _, row in found.table.iterrows():
         assert row["clip_fresh"] == pytest.approx(expected[row["formulation"]])
     assert found.table["rank_all_fresh"].is_monotonic_increasing
+    shown = output.write([render.confirmation_table(found)], screen=Screen(80)).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert "rank all (fresh)  CLIP (fresh)  FID (fresh)" in shown[2], "fresh numbers stay the longest"
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "Confirmation on fresh seeds" in out

@@ -15,6 +15,7 @@ from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
 from analysis import output, paper, true_order
 from analysis.association import kendall, pearson, spearman
+from analysis.layout import Screen
 from analysis.stats import fit
 from analysis.versus import RANDOM, Versus, holm, versus
 from samplers.errors import UserError
@@ -192,6 +193,10 @@ def test_the_table_shows_both_places_and_the_sentences() -> None:
     table = swapped().table()
     assert list(table.cells.iloc[1]) == ["eps/linear", "2.88", "2", "3", "3.00", "4"]
     assert list(table.notes) == swapped().lines()
+    for width in (60, 80):
+        lines = output.write([table], screen=Screen(width)).splitlines()
+        assert max(map(len, lines)) <= width
+        assert "place there  place here" in lines[2]
 
 
 def test_fewer_than_three_shared_formulations_is_one_sentence() -> None:

@@ -119,7 +119,7 @@ def confirmation_table(found: Confirmation) -> Table:
     for metric in ("rank_all", *(m for m in declared.COMPARED if m in found.fresh)):
         write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
         for when in ("first", "fresh"):
-            columns[f"{metric}_{when}"] = (f"{titles[metric]} ({when})", write)
+            columns[f"{metric}_{when}"] = (f"{when} {titles[metric]}", write)
     seeds = (
         f"seeds {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else f"seed {found.seeds[0]}"
     )

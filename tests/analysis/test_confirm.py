@@ -84,7 +84,7 @@ def test_both_are_shown_and_the_ranking_is_not_changed(
     assert found.table["rank_all_fresh"].is_monotonic_increasing
     shown = output.write([render.confirmation_table(found)], screen=Screen(80)).splitlines()
     assert max(map(len, shown)) <= 80
-    assert "rank all (fresh)  CLIP (fresh)  FID (fresh)" in shown[2], "fresh numbers stay the longest"
+    assert "fresh rank all  fresh CLIP  fresh FID" in shown[2], "fresh numbers stay the longest"
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "Confirmation on fresh seeds" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import formulations
 from bench import store
-from bench.config import Cell, restore
+from bench.config import Cell
 from bench.settings import Setting, Weights
 from samplers.command import FLOAT, INT, Parser, outcome
 from samplers.errors import UserError, nearest
@@ -87,7 +88,7 @@ def command(argv: Sequence[str] | None) -> int:
 def trained(run: Path) -> list[Trained]:
     """The cells of a run folder that have weights. Raises :class:`UserError` if there are none."""
     folders = sorted(file.parent for file in run.glob("cells/*/ema.safetensors"))
-    found = [Trained(restore(Cell, store.read_object(f / "config.json")["cell"]), f) for f in folders]
+    found = [Trained(store.read_config(f / "config.json", "cell", Cell), f) for f in folders]
     if not found:
         what = "holds no trained cell yet" if (run / "cells").is_dir() else "is no run folder"
         raise UserError(f"{run} {what}: `python -m bench.grid` makes runs/quick")
@@ -196,16 +197,24 @@ def draw(
 
 
 def check_words(encoder: Any, caption: str) -> None:
-    """Raises :class:`UserError` for an empty caption, and for words that a ``tinyclip`` was not trained on."""
+    """Raises :class:`UserError` for an empty caption, one that is not read to its end, and for words that a ``tinyclip``
+    was not trained on."""
     if not caption.strip():
         raise UserError("the caption is empty: say what to draw")
+    if encoder.cut([caption]):
+        raise UserError(
+            f"caption {textwrap.shorten(caption, 80)!r}: the text encoder does not read so many words, choose fewer"
+        )
+    from bench.metrics.tokenizer import SPECIAL
+
     tokenizer = getattr(encoder, "tokenizer", None)
     if hasattr(encoder, "unknown_words") and tokenizer is not None:
         for word in caption.split():
             if encoder.unknown_words([word]):
+                known = [each for each in tokenizer.words if each not in SPECIAL]
                 raise UserError(
                     f"caption {caption!r}: the text encoder does not know the word {word!r}; "
-                    f"{nearest(word.lower(), tokenizer.words)}"
+                    f"{nearest(word.lower(), known)}"
                 )
 
 

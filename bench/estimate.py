@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from bench import cores, store
 from bench.amounts import SMALL, Amounts, Look, by_cell, text
-from bench.config import Cell, Grid, Model, restore
+from bench.config import Cell, Grid, Model
 from bench.plan import Planned, kind
 from samplers.errors import UserError
 
@@ -250,8 +250,8 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
             return
     planned, root = {p.folder.name for p in cells}, cells[0].folder.parent
     for name in islice(sorted(names(root) - planned), MOST):
-        with suppress(UserError, KeyError, TypeError, AttributeError):
-            cell = restore(Cell, store.read_object(root / name / "config.json")["cell"])
+        with suppress(UserError):
+            cell = store.read_config(root / name / "config.json", "cell", Cell)
             same = cell.model == model and cell.training in grid.trainings
             if same and (cell.images, cell.text) == (grid.images, grid.text):
                 yield root / name, cell

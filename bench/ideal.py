@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from bench import store
-from bench.config import Evaluation, Grid, Images, restore
+from bench.config import Evaluation, Grid, Images
 from bench.data import own_resolution
 from bench.device import pick_device
 from bench.generate import start_noise
@@ -190,10 +190,12 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[Setting], Path]:
         for name in ("datasets", "formulations", "steps", "samples"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name} is the run's: leave it out beside {args.run}")
-        grid = restore(Grid, store.read_object(args.run / "grid.json")["grid"])
+        if not (args.run / "grid.json").is_file():
+            raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
+        grid = store.read_config(args.run / "grid.json", "grid", Grid)
         settings = [replace(s, cfg=1.0) for s in grid.evaluation.settings]
     else:
-        evaluation = Evaluation(samples=args.samples or 1_000)
+        evaluation = Evaluation(samples=1_000 if args.samples is None else args.samples)
         grid = Grid(
             tuple(args.formulations or ("published",)),
             datasets=tuple(args.datasets or ("digits", "shapes")),
@@ -217,6 +219,7 @@ def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     args = parser().parse(argv)
     grids, settings, out = planned(args)
+    store.prepare(out, 0o755)  # before anything is computed
     found: list[Left] = []
     about: dict[str, Any] = {}
     for grid in grids:
@@ -224,9 +227,9 @@ def command(argv: Sequence[str] | None) -> int:
         found += measured(setup, expand(grid), settings, grid)
         about[setup.data.name] = {"train": len(setup.data.train.images), **setup.names()}
     kept = {"about": about, "guidance": None, **versions(), "left": [asdict(r) for r in found]}
+    print(table(found))
     store.write_json(out / FILE, kept)
     figure(found, out / "ideal.png")
-    print(table(found))
     print(f"\nno captions and no guidance; in {out}: {FILE}  ideal.png")
     return 0
 

@@ -6,7 +6,6 @@ a difference from the first recipe, in percent.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,8 @@ from bench.presets import preset
 from bench.setup import make
 from bench.train import train
 from formulations import get
-from samplers.command import outcome
+from samplers.command import INT, Parser, outcome
+from samplers.errors import UserError
 
 SEED = 900
 """For choosing a recipe: no preset's seeds come so far."""
@@ -76,15 +76,17 @@ def table(found: Losses) -> str:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    parser = argparse.ArgumentParser(prog="python -m bench.recipes", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m bench.recipes", description=__doc__, allow_abbrev=False)
     parser.add_argument("--preset", default="quick", metavar="NAME", help="what is trained (default quick)")
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps (default the preset's)")
+    parser.add_argument("--steps", type=INT, metavar="N", help="training steps (default the preset's)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the losses as JSON")
-    args = parser.parse_args(argv)
+    args = parser.parse(argv)
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        raise UserError(f"--out {args.out}: name a file in a folder that is there")
     found = measure(args.preset, args.steps)
+    print(table(found))
     if args.out:
         store.write_json(args.out, asdict(found))
-    print(table(found))
     return 0
 
 

@@ -36,9 +36,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
+from bench.config import restore
 from samplers.errors import UserError
+
+T = TypeVar("T")
 
 WEIGHTS = ("ema.safetensors", "raw.safetensors")
 """What training leaves of a cell."""
@@ -175,6 +178,16 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} cannot be read (it holds no object): delete that file and run the command again"
         )
     return value
+
+
+def read_config(path: Path, part: str, kind: type[T]) -> T:
+    """Read the configuration that a JSON object of a run folder keeps as a part. Raises :class:`Damaged`."""
+    try:
+        return restore(kind, read_object(path)[part])
+    except (KeyError, TypeError, AttributeError):
+        raise Damaged(
+            f"{path} cannot be read (it holds no {part} of this version): the command that made the run writes it again"
+        ) from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:

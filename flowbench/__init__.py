@@ -34,7 +34,7 @@ def check_shadows():
 
 def tell_missing():
     # type: () -> None
-    """From here on a dependency that is not installed is one sentence, unless an exception is handled by somebody."""
+    """From here on a dependency that is not installed is one sentence, and so is Ctrl-C while others are imported."""
     usual = sys.excepthook
 
     def tell(kind, error, trace):  # type: ignore[no-untyped-def]
@@ -45,6 +45,8 @@ def tell_missing():
                 f"in flowbench's folder, pip install -e .",
                 file=sys.stderr,
             )
+        elif issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
         else:
             usual(kind, error, trace)
 

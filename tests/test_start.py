@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -97,6 +98,13 @@ def test_a_missing_package_is_one_sentence(command: str, tmp_path: Path) -> None
     assert done.stderr.startswith("error: the package '")
     assert done.stderr.count("\n") == 1
     assert "pip install" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["bench.ideal", "bench.recipes", "bench.speed"])
+def test_an_interruption_while_torch_is_imported_is_one_word(command: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
+    done = run(tmp_path, "-m", command)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted\n")
 
 
 def test_an_old_python_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,14 @@ def test_every_option_counts(trained: Path, tmp_path: Path, option: tuple[str, s
         (["eps/linear", CAPTION], "choose one with --dataset"),
         (["eps/linear", "a photo of the digit sevn", "--dataset", "digits"], "did you mean 'seven'?"),
         (["eps/linear", " ", "--dataset", "digits"], "the caption is empty"),
+        (
+            ["eps/linear", "a photo of 流", "--dataset", "digits"],
+            "does not know the word '流'; known: 'a', 'above', ",
+        ),
+        (
+            ["eps/linear", f"{CAPTION} " * 9, "--dataset", "digits"],
+            "does not read so many words, choose fewer",
+        ),
         (["eps/linear", CAPTION, "--dataset", "digit"], "did you mean 'digits'?"),
         (
             ["eps/linear", CAPTION, "--dataset", "digits", "--cell", "abc"],
@@ -123,6 +131,18 @@ def test_mistakes_are_one_sentence(
     assert told.startswith("error: ")
     assert words in told
     assert told.count("\n") == 1
+
+
+def test_a_damaged_cell_is_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cells" / "c").mkdir(parents=True)
+    (tmp_path / "cells" / "c" / "ema.safetensors").touch()
+    file = tmp_path / "cells" / "c" / "config.json"
+    for content in ("{}", '{"cell": {"form": 1}}', '{"cell": 3}', '{"ce'):
+        file.write_text(content)
+        assert draw.main([str(tmp_path), "rf", CAPTION]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {file} cannot be read (")
+        assert told.count("\n") == 1
 
 
 def test_a_folder_without_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,40 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "no guidance" in printed
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["{}/nowhere"], "nowhere is no run folder: `python -m bench.grid` makes runs/quick"),
+        (["{}/file"], "file is no run folder"),
+        (["{}"], "grid.json cannot be read (it holds no grid of this version)"),
+        (["{}", "--steps", "3"], "--steps is the run's"),
+        (["--samples", "0"], "--samples 0"),
+        (["--train-images", "1"], "--train-images 1: must be at least 2"),
+        (["--steps", "-3"], "sampler setting -3:1: steps must be at least 1"),
+        (["--datasets", "shaps", "--out", "{}/new"], "did you mean 'shapes'?"),
+        (["--formulations", "zz", "--out", "{}/new"], "no formulation is called 'zz'"),
+        (["--out", "{}/file"], "--out {}/file cannot be written: "),
+        (["--out", "{}/file/new"], "--out {}/file/new cannot be written: "),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_is_computed(
+    argv: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ideal, "sample", lambda *given: pytest.fail("it began"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "grid.json").write_text("{}")
+    assert ideal.main([word.format(tmp_path) for word in argv]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert words.format(tmp_path) in told
+    assert told.count("\n") == 1
+
+
 def test_datasets_have_the_size_of_their_originals() -> None:
     grids, _, _ = ideal.planned(ideal.parser().parse(["--datasets", "digits", "shapes"]))
     assert [grid.images.resolution for grid in grids] == [8, Images().resolution]

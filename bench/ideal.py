@@ -170,7 +170,7 @@ def parser() -> Parser:
         "--datasets",
         nargs="+",
         metavar="DATA",
-        help=f"without a run (default digits shapes), at the size of their originals or at {Images().resolution} px",
+        help=f"without a run (default digits scenes), at the size of their originals or at {Images().resolution} px",
     )
     made.add_argument("--formulations", nargs="+", metavar="GLOB", help="without a run (default published)")
     made.add_argument("--steps", nargs="+", type=INT, metavar="N", help="without a run (default 5 10 25 50)")
@@ -198,7 +198,7 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[Setting], Path]:
         evaluation = Evaluation(samples=1_000 if args.samples is None else args.samples)
         grid = Grid(
             tuple(args.formulations or ("published",)),
-            datasets=tuple(args.datasets or ("digits", "shapes")),
+            datasets=tuple(args.datasets or ("digits", "scenes")),
             evaluation=evaluation,
         )
         settings = [Setting(n, 1.0, *how) for how in METHODS for n in args.steps or STEPS]

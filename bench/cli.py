@@ -224,7 +224,9 @@ def minutes_of(args: argparse.Namespace) -> float | None:
         fixed = args.seeds is not None or args.executor == "slurm"
         return None if fixed else MINUTES.get(args.preset)
     if not 0 < args.minutes < 1e6:
-        raise UserError(f"--minutes {args.minutes:g}: must be a number greater than 0")
+        raise UserError(
+            f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
+        )
     if args.executor == "slurm":
         raise UserError("--minutes is for --executor local, as a queue keeps its own time: choose --seeds")
     return float(args.minutes)

@@ -6,8 +6,10 @@ import math
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,12 @@ def parser() -> Parser:
     made.add_argument("--dataset", metavar="DATA", help="which of a run's datasets")
     made.add_argument("--cell", metavar="ID", help="which cell (default: the first seed)")
     made.add_argument("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")
-    made.add_argument("--out", type=Path, default=Path("drawing.png"), help="PNG (default drawing.png)")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="PNG (default drawing.png, or drawing-2.png, ... if that is there)",
+    )
     return made
 
 
@@ -72,17 +79,29 @@ def command(argv: Sequence[str] | None) -> int:
         raise UserError(f"--weights {args.weights!r}: choose from 'ema', 'raw'")
     if not 1 <= args.n <= MOST:
         raise UserError(f"--n {args.n}: choose 1 to {MOST} pictures")
-    if args.out.suffix.lower() != ".png" or not args.out.absolute().parent.is_dir():
-        raise UserError(f"--out {args.out}: name a .png file in a folder that is there")
+    out: Path | None = args.out
+    if out and (out.suffix.lower() != ".png" or not out.absolute().parent.is_dir()):
+        raise UserError(f"--out {out}: name a .png file in a folder that is there")
     chosen = choose(trained(args.run), args.formulation, args.dataset, args.cell)
     images = draw(chosen, args.caption, setting, args.weights, partial(noise, args.n, args.seed))
-    write(images, args.out)
+    out = out or unused()
+    write(images, out)
     cell = chosen.cell
     print(
-        f"{args.out}: {args.n} of {args.caption!r} by {cell.formulation} trained on {cell.dataset}, seed {cell.seed} "
+        f"{out}: {args.n} of {args.caption!r} by {cell.formulation} trained on {cell.dataset}, seed {cell.seed} "
         f"(cell {cell.id}); {args.weights} weights, sampler setting {setting.key}"
     )
     return 0
+
+
+def unused() -> Path:
+    """``drawing.png``, or with a number if that is there; the file is made at once, so that no other command takes it."""
+    names = (Path(f"drawing-{i}.png" if i > 1 else "drawing.png") for i in count(1))
+    for path in names:
+        with suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+    raise AssertionError
 
 
 def trained(run: Path) -> list[Trained]:
@@ -163,7 +182,10 @@ def draw(
     encoder: Any = load_text_encoder(cell.text, device)
     check_words(encoder, caption)
     kept = store.read_object(chosen.folder / "config.json")
-    formulation = formulations.get(cell.formulation)
+    try:
+        formulation = formulations.get(cell.formulation)
+    except UserError as error:
+        raise UserError(f"name the run's plugins with --plugin: {error}") from None
     provenance.verify_formulation(chosen.folder, formulation)
     data = load(
         cell.dataset,

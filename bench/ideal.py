@@ -33,7 +33,7 @@ from bench.plan import expand
 from bench.settings import Setting, Solver, TimeGrid
 from bench.setup import Setup, features, make
 from bench.solvers import SOLVERS, begun, times
-from formulations import Formulation, get
+from formulations import Formulation, get, load_plugin
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
 
@@ -178,14 +178,15 @@ def parser() -> Parser:
     made.add_argument(
         "--train-images", type=INT, default=2_000, metavar="N", help="of the posterior (default 2000)"
     )
+    made.add_argument("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")
     made.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for ideal.json and ideal.png (default the run's)"
     )
     return made
 
 
-def planned(args: argparse.Namespace) -> tuple[list[Grid], list[Setting], Path]:
-    """A grid for each dataset, the settings, and where the result goes. Raises :class:`UserError`."""
+def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setting], Path]:
+    """A grid for each dataset, the formulations, the settings, and where the result goes. Raises :class:`UserError`."""
     if args.run is not None:
         for name in ("datasets", "formulations", "steps", "samples"):
             if getattr(args, name) is not None:
@@ -212,19 +213,29 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[Setting], Path]:
             size = own_resolution(dataset) or size
         images = Images(size, args.train_images, grid.images.validation)
         grids.append(replace(grid, datasets=(dataset,), images=images, model=replace(grid.model, patch=1)))
-    return grids, list(dict.fromkeys(settings)), out
+    return grids, names_of(grid, args.run is not None), list(dict.fromkeys(settings)), out
+
+
+def names_of(grid: Grid, trained: bool) -> list[str]:
+    """The formulations of a grid; ``trained`` if it is that of a run. Raises :class:`UserError`."""
+    try:
+        return list(expand(grid))
+    except UserError as error:
+        raise UserError("name the run's plugins with --plugin: " * trained + str(error)) from None
 
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     args = parser().parse(argv)
-    grids, settings, out = planned(args)
+    for file in args.plugin:
+        load_plugin(file)
+    grids, names, settings, out = planned(args)
     store.prepare(out, 0o755)  # before anything is computed
     found: list[Left] = []
     about: dict[str, Any] = {}
     for grid in grids:
         setup = make(grid.datasets[0], grid, pick_device("cpu"))
-        found += measured(setup, expand(grid), settings, grid)
+        found += measured(setup, names, settings, grid)
         about[setup.data.name] = {"train": len(setup.data.train.images), **setup.names()}
     kept = {"about": about, "guidance": None, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))

@@ -133,6 +133,20 @@ def test_mistakes_are_one_sentence(
     assert told.count("\n") == 1
 
 
+def test_no_drawing_takes_the_place_of_another(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But where a file is named, it is written."""
+    monkeypatch.chdir(tmp_path)
+    argv = [str(trained), "eps/linear", CAPTION, "--dataset", "digits", "--steps", "1", "--n", "1"]
+    for more in ((), ("--seed", "1"), ("--out", "mine.png"), ("--seed", "1", "--out", "mine.png")):
+        assert draw.main([*argv, *more]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("drawing-2.png: 1 of ")
+    assert {file.name for file in tmp_path.iterdir()} == {"drawing.png", "drawing-2.png", "mine.png"}
+    assert Path("drawing.png").read_bytes() != Path("drawing-2.png").read_bytes()
+    assert Path("mine.png").read_bytes() == Path("drawing-2.png").read_bytes()
+
+
 def test_a_damaged_cell_is_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "cells" / "c").mkdir(parents=True)
     (tmp_path / "cells" / "c" / "ema.safetensors").touch()

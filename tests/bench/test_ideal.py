@@ -166,7 +166,7 @@ def test_mistakes_are_one_sentence_before_anything_is_computed(
 
 
 def test_datasets_have_the_size_of_their_originals() -> None:
-    grids, _, _ = ideal.planned(ideal.parser().parse(["--datasets", "digits", "shapes"]))
+    grids, *_ = ideal.planned(ideal.parser().parse(["--datasets", "digits", "shapes"]))
     assert [grid.images.resolution for grid in grids] == [8, Images().resolution]
     assert own_resolution("digits") == load_digits().images.shape[1]
 

@@ -189,7 +189,9 @@ def test_minutes_are_the_default_of_quick_alone() -> None:
     ("argv", "words"),
     [
         (["--minutes", "0"], "greater than 0"),
+        (["--minutes", "-3"], "--minutes -3: must be a number greater than 0"),
         (["--minutes", "nan"], "greater than 0"),
+        (["--minutes", "1e7"], "less than a million"),
         (["--minutes", "4", "--executor", "slurm"], "choose --seeds"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import grid, store
+from bench import draw, grid, ideal, store
 
 from ..bench.runs import SMALL, cell_of
 from .commands import forget
@@ -48,6 +48,18 @@ def test_a_plugin_joins_fails_its_own_cells_alone_and_is_refused_when_edited(
     assert "my/late(1.50)" in printed.out
     code = store.read_object(cell_of(out, "my/late(1.50)") / "status.json")["training"]["code"]
     assert code == copy.parents[1].name
+
+    other = ["--out", str(tmp_path / "ideal"), "--train-images", "8"]
+    assert ideal.main([str(out), "--plugin", str(file), *other]) == 0
+    assert "| my/late(1.50) |" in capsys.readouterr().out
+    forget()
+    for main, argv in ((ideal.main, other), (draw.main, ["my/late(1.50)", "a red circle"])):
+        assert main([str(out), *argv]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(
+            "error: name the run's plugins with --plugin: no formulation is called 'my/late(1.5"
+        )
+        assert said.count("\n") == 1
 
     file.write_text(PLUGIN.replace("at.t ** s", "at.t ** (s + 1)"))
     forget()

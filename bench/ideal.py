@@ -33,6 +33,7 @@ from bench.plan import expand
 from bench.settings import Setting, Solver, TimeGrid
 from bench.setup import Setup, features, make
 from bench.solvers import SOLVERS, begun, times
+from bench.wording import many
 from formulations import Formulation, get, load_plugin
 from samplers.command import INT, Parser, outcome
 from samplers.errors import UserError
@@ -152,8 +153,13 @@ def figure(found: Sequence[Left], file: Path) -> None:
                 panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid")
                 panel.set_xlabel("sampling steps")
             row[0].set_ylabel("FID of a perfect network")
-        legends.legend(made, [same[0] for same in shown.values()])
+        legends.legend(made, (), more={_label(same): style.line(same[0]) for same in shown.values()})
         store.write_whole(file, lambda path: made.savefig(path, dpi=files.DPI, facecolor="white"))
+
+
+def _label(same: Sequence[str]) -> str:
+    """What a line is called that several formulations share."""
+    return same[0] if len(same) == 1 else f"{same[0]} and {many(len(same) - 1, 'other')}"
 
 
 def parser() -> Parser:

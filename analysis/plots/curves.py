@@ -35,7 +35,8 @@ def draw(subject: Subject) -> Drawn:
     cut = False
     for panel, (mean, sd, _) in zip(panels, found.values(), strict=True):
         lines.draw(panel, mean, lit, sd, band=True)
-        cut |= _axes(panel, mean)
+        bands = [mean.reindex(lit) + sign * sd.reindex(lit) for sign in (-1, 1)]
+        cut |= _axes(panel, mean, pd.concat(bands))
     scales.dataset_titles(panels, list(found))
     legends.legend(figure, lit, len(names) - len(lit))
     caption = sentences(
@@ -68,15 +69,16 @@ def over_seeds(subject: Subject, dataset: str) -> tuple[pd.DataFrame, pd.DataFra
     )
 
 
-def _axes(panel: Axes, mean: pd.DataFrame) -> bool:
-    """Returns whether some of the beginning is above the axis."""
+def _axes(panel: Axes, mean: pd.DataFrame, bands: pd.DataFrame) -> bool:
+    """Returns whether some of the beginning is above the axis; the edges of later bands are seen."""
     from matplotlib.ticker import FuncFormatter
 
     steps = mean.columns.to_numpy(dtype=np.float64)
-    late = mean.loc[:, steps >= BEGIN * steps.max()]
-    ends = scales.spread(late.to_numpy(), scales.wide_range(late.to_numpy()))
+    late, edges = (table.loc[:, steps >= BEGIN * steps.max()] for table in (mean, bands))
+    log = scales.wide_range(late.to_numpy())
+    ends = scales.spread(pd.concat([late, edges]).to_numpy(), log)
     panel.set_ylim(*ends)
-    if scales.wide_range(late.to_numpy()):
+    if log:
         scales.log_axis(panel.yaxis)
     panel.set_xlim(0, steps.max() * 1.02)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.thousands(value)))

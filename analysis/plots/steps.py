@@ -50,7 +50,8 @@ def draw(subject: Subject) -> Drawn:
             lines.draw(panel, table, lit, half)
             dashed = perfect.get(dataset, table.iloc[:0]) if metric == "fid" else table.iloc[:0]
             _dashes(panel, dashed)
-            _axes(panel, subject.metric(metric), pd.concat([table, dashed]))
+            bars = [table.reindex(lit) + sign * half.reindex(lit) for sign in (-1, 1)]
+            _axes(panel, subject.metric(metric), pd.concat([table, dashed]), pd.concat(bars))
             if len(datasets) > 1:
                 panel.set_title(widths.dataset_shown(dataset))
         else:
@@ -143,7 +144,8 @@ def _table(
     return mean.loc[names], half.loc[names], lost
 
 
-def _axes(panel: Axes, metric: Metric, table: pd.DataFrame) -> None:
+def _axes(panel: Axes, metric: Metric, table: pd.DataFrame, bars: pd.DataFrame) -> None:
+    """Axes on which all lines and the ends of their bars are seen."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     panel.set_xscale("log")
@@ -152,6 +154,6 @@ def _axes(panel: Axes, metric: Metric, table: pd.DataFrame) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel("sampling steps")
     if metric.scale == "log" and scales.wide_range(table.to_numpy()):
-        panel.set_ylim(*scales.spread(table.to_numpy(), True))
+        panel.set_ylim(*scales.spread(pd.concat([table, bars]).to_numpy(), True))
         scales.log_axis(panel.yaxis)
     panel.set_ylabel(f"{metric.title}, {metric.direction}")

@@ -15,7 +15,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
 from analysis.run import Run
 
-from .plotted import FEW, HAND, folder, hand, lines, one, perfect, ranked, table
+from .plotted import FEW, HAND, folder, hand, lines, one, perfect, ranked, table, with_frame
 
 
 def test_fronts_of_a_hand_worked_case(tmp_path: Path) -> None:
@@ -105,3 +105,19 @@ def test_steps_show_what_a_perfect_network_has(tmp_path: Path) -> None:
     assert len(styles) == 3
     (about.path / "ideal.json").write_text("{")
     assert "No perfect network is shown: " in one(about, "steps").caption
+
+
+def test_bars_end_within_their_panels(tmp_path: Path) -> None:
+    about = folder(tmp_path, seeds=2, pictures=0, settings=((5, 5.0), (50, 5.0)))
+    perfect(about)
+    frame = about.frame
+    noisy = frame["fid"] * np.where(frame["seed"] == 0, 0.7, 1.4) ** (frame["formulation"] == "v/cos")
+    about = with_frame(about, frame.assign(fid=noisy))
+    panels = [panel for name in ("plane", "steps") for panel in one(about, name).figure.axes]
+    assert "log" in {panel.get_yscale() for panel in panels}
+    for panel in panels:
+        low, high = panel.get_ylim()
+        edges = [path.vertices[:, 1] for drawn in panel.collections for path in drawn.get_paths()]
+        seen = np.concatenate(edges)
+        assert seen.max() <= high
+        assert seen[seen > 0].min() >= low

@@ -75,7 +75,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
         whole = all(p.state == "missing" for p in planned.cells if p.cell.seed == last)
         planned, submission = drive.hand_out(planned, args, argv)
         if submission:
-            stages.started_up()
+            if not submissions:
+                stages.started_up()
             planned, submission = drive.run_here(planned, submission, new, asked, argv, until)
             submissions.append(submission)
             slowest = max(slowest, time.perf_counter() - before) if whole else slowest

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench import grid as command_line
-from bench import plan
+from bench import plan, stages
 from bench.cli import parse
 from bench.config import MOST_SEEDS
 from bench.launch import drive, minutes
@@ -43,6 +43,7 @@ def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[flo
     """Runs the command where every seed takes given seconds; returns the time at which each was to be cut off."""
     timer, usual = Timer(), drive.run_shares
     monkeypatch.setattr(minutes, "time", timer)
+    monkeypatch.setattr(stages, "time", timer)
 
     def command(argv: list[str], *seconds: float) -> list[float | None]:
         left, cuts = list(seconds), []
@@ -73,6 +74,8 @@ def test_seeds_are_run_while_one_more_fits(seeds: Any, tmp_path: Path, capsys: A
     assert seeds(argv, 70, 80, 75) == [None, 300, 300], "225 s are over, and the slowest took 80"
     assert ranked(tmp_path / "run") == 3
     assert "3 seeds" in capsys.readouterr().out
+    spent = json.loads((tmp_path / "run" / "timings.json").read_text())
+    assert (spent["start-up"], spent["total"]) == (0, 225), "what a seed takes is no start-up of the next"
     assert seeds(argv, 130) == [300], "the same command again has four more minutes"
     assert ranked(tmp_path / "run") == 4
     assert seeds([*argv, "--seeds", "4"]) == [], "at most"

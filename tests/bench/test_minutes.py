@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench import grid as command_line
-from bench import plan, stages
+from bench import plan, report, stages
 from bench.cli import parse
 from bench.config import MOST_SEEDS
 from bench.launch import drive, minutes
@@ -44,6 +44,9 @@ def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[flo
     timer, usual = Timer(), drive.run_shares
     monkeypatch.setattr(minutes, "time", timer)
     monkeypatch.setattr(stages, "time", timer)
+    monkeypatch.setattr(
+        report, "timings", lambda command, workers: command.report()
+    )  # workers have real clocks
 
     def command(argv: list[str], *seconds: float) -> list[float | None]:
         left, cuts = list(seconds), []

@@ -8,7 +8,8 @@ from bench import estimate, plan, sense, status
 from bench.amounts import by_cell
 from bench.cli import Arguments
 from bench.config import Grid, Model
-from bench.launch import activity, checks, drive, local, slurm
+from bench.launch import activity, checks, local, slurm
+from bench.launch.hand_out import divided_cells
 from bench.plan import Plan
 from bench.wording import many
 from samplers.errors import UserError
@@ -21,7 +22,7 @@ def describe(planned: Plan, args: Arguments) -> str:
     """
     there = planned.out.is_dir()
     planned = activity.overlay(planned, activity.survey(planned.out)) if there else planned
-    divided = drive.divided_cells(planned, args)
+    divided = divided_cells(planned, args)
     grid, recipe, evaluation, execution = (
         planned.grid,
         planned.grid.training,

@@ -20,8 +20,10 @@ from pathlib import Path
 from bench import manifest, plan
 from bench.cli import Arguments
 from bench.config import Cell, Grid
-from bench.launch import drive
+from bench.launch.hand_out import check_plugins, hand_out
+from bench.launch.here import run_here
 from bench.launch.submission import Submission
+from bench.launch.wait import follow_others
 from bench.plan import BUSY, ENDED, Plan
 from bench.stages import Stages
 from bench.wording import many
@@ -67,21 +69,21 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     def until(planned: Plan) -> float | None:
         return started + (1 + GRACE) * limit if finished(planned) else None
 
-    drive.check_plugins(planned)
+    check_plugins(planned)
     while True:
         before, new = time.perf_counter(), not planned.out.exists()
         seeds = planned.grid.seeds
         last = planned.grid.every_seed[-1]
         whole = all(p.state == "missing" for p in planned.cells if p.cell.seed == last)
-        planned, submission = drive.hand_out(planned, args, argv)
+        planned, submission = hand_out(planned, args, argv)
         if submission:
             if not submissions:
                 stages.started_up()
-            planned, submission = drive.run_here(planned, submission, new, asked, argv, until)
+            planned, submission = run_here(planned, submission, new, asked, argv, until)
             submissions.append(submission)
             slowest = max(slowest, time.perf_counter() - before) if whole else slowest
         elif any(p.state in BUSY for p in planned.cells):
-            return drive.follow_others(planned, args, argv)
+            return follow_others(planned, args, argv)
         left = started + limit - time.perf_counter()
         bad = any(p.state not in ("done", "diverged") for p in planned.cells)
         if bad or seeds == args.grid.seeds or left < max(slowest, 1.0):

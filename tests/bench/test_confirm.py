@@ -199,6 +199,8 @@ def test_it_is_submitted_to_slurm(
         "published",
         "--formulations",
         *BASE.formulations,
+        "--datasets",
+        "shapes",
         "--seeds",
         "3",
         "--steps",

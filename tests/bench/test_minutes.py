@@ -16,7 +16,8 @@ from bench import grid as command_line
 from bench import plan, report, stages
 from bench.cli import parse
 from bench.config import MOST_SEEDS
-from bench.launch import drive, minutes
+from bench.launch import here as local_run
+from bench.launch import minutes
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.plan import Plan
@@ -41,7 +42,7 @@ class Timer:
 @pytest.fixture
 def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float | None]]:
     """Runs the command where every seed takes given seconds; returns the time at which each was to be cut off."""
-    timer, usual = Timer(), drive.run_shares
+    timer, usual = Timer(), local_run.run_shares
     monkeypatch.setattr(minutes, "time", timer)
     monkeypatch.setattr(stages, "time", timer)
     monkeypatch.setattr(
@@ -58,7 +59,7 @@ def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[flo
 
         began = timer.now
         monkeypatch.setattr(command_line, "STARTED", began)
-        monkeypatch.setattr(drive, "run_shares", run_shares)
+        monkeypatch.setattr(local_run, "run_shares", run_shares)
         assert command_line.main(argv) == 0
         assert not left, "a seed that was to be run was not"
         return cuts
@@ -145,7 +146,7 @@ def test_a_seed_that_time_cut_off_is_continued_to_the_same_results(
         assert command_line.main([*argv, "--out", str(whole)]) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(drive, "time", Impatient(out, seed=1))
+        patch.setattr(local_run, "time", Impatient(out, seed=1))
         assert command_line.main([*argv, "--out", str(out)]) == 0
     printed = capsys.readouterr().err
     assert "seed 1 is begun and not in these tables: the same command continues it" in printed

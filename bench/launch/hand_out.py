@@ -1,0 +1,182 @@
+"""What is still to be run in a folder, and how it is handed to its executor; one command at a time. No torch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from bench import cells, confirm, manifest, plan, sense, store, sweep, yardsticks
+from bench.cli import Arguments
+from bench.launch import activity, checks, local, shares, slurm, snapshot
+from bench.launch import submission as submissions
+from bench.launch.activity import Doing
+from bench.launch.submission import MODES, Submission
+from bench.plan import Plan
+from bench.wording import many, place
+from samplers.errors import UserError
+from samplers.plugin import text_behind
+
+
+def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
+    """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing.
+
+    What is refused leaves no new folder behind.
+    """
+    new = not planned.out.exists()
+    store.prepare(planned.out, MODES[args.readable_by or "me"])
+    if args.readable_by and (mode := planned.out.stat().st_mode & 0o777) != MODES[args.readable_by]:
+        raise UserError(
+            f"--readable-by {args.readable_by}: {planned.out} is there already, with mode {mode:o}: "
+            f"change it with chmod -R g+rX or a+rX, or name another --out"
+        )
+    with store.lock(planned.out):
+        doings = recovered(planned.out)
+        if not any(doing.active for doing in doings):
+            sweep.sweep(planned.out)
+        planned = prepare(activity.overlay(looked(planned), doings), args)
+        manifest.write(planned, argv)
+        if not planned.chosen and confirm.discard_other(planned):
+            print("the confirmation of another configuration is no longer shown", file=sys.stderr)
+        try:
+            return planned, submit(planned, args, argv)
+        except UserError:
+            if new:
+                remove_unused(planned.out)
+            raise
+
+
+def check_plugins(planned: Plan) -> None:
+    """Conformance of the formulations that plugins add, before anything is written. Raises :class:`UserError`."""
+    names = [name for name in plan.formulations_of(planned) if text_behind(name)]
+    if names:
+        from bench import provenance  # imports torch
+
+        provenance.check_formulations(planned.grid, [p for p in planned.cells if p.cell.formulation in names])
+
+
+def recovered(out: Path) -> list[Doing]:
+    """What is going on in a folder; submissions whose command died while it submitted are put in order first."""
+    for submission in submissions.all_of(out):
+        if submission.execution.executor == "slurm" and not (submission.folder / "closed").exists():
+            slurm.recover(submission)
+    until = time.monotonic() + 2 * activity.FADING_SECONDS
+    doings = activity.survey(out)
+    while any(doing.fading for doing in doings) and time.monotonic() < until:
+        time.sleep(0.5)  # it is about to save and end
+        doings = activity.survey(out)
+    activity.close(doings)
+    return doings
+
+
+def prepare(planned: Plan, args: Arguments) -> Plan:
+    """Say what was found damaged, and let failed cells run again if asked to."""
+    for p in planned.cells:
+        if p.damage:
+            which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
+            print(f"{which} is run again: {p.damage}", file=sys.stderr)
+    from bench import report  # imports pandas
+
+    damaged = report.set_aside(planned)
+    for p, file in damaged:
+        which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
+        print(f"{which} is measured again: {file} cannot be read", file=sys.stderr)
+    if args.retry is None and not damaged:
+        return planned
+    ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
+    again = [p for p in planned.cells if p.state in ended] if args.retry else []
+    if args.retry == "all":
+        again += [
+            p
+            for p in planned.cells
+            if p.state not in (*ended, *plan.BUSY) and (p.folder / cells.CHANGED).exists()
+        ]
+    for p in again:
+        if (p.folder / cells.CHANGED).exists():
+            yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
+        cells.retry(p.folder, args.retry or "failed")
+    changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
+    look = plan.Looker(planned.out, planned.grid.evaluation)
+    return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
+
+
+def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | None:
+    """Hand what is to be run to its executor; None if there is nothing. Local workers are not begun here."""
+    divided = divided_cells(planned, args)
+    if not divided:
+        return None
+    memory = checks.check(divided, planned.grid, planned.out, args.execution, args.slurm)
+    if memory and memory.doubtful:
+        print(f"warning: it may not fit: {memory}", file=sys.stderr)
+    for sentence in sense.warnings(planned.grid):
+        print(f"warning: {sentence}", file=sys.stderr)
+    code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)
+    found = shares.as_shares(divided, planned, args.canary)
+    if args.canary and not any(share.canary for share in found):
+        print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)
+    handed = args.execution, found, code, plugins, argv, snapshot.commit()
+    submission = submissions.new(planned.out, planned.grid, *handed)
+    submissions.write(submission)
+    if submission.execution.executor == "slurm":
+        try:
+            taken = slurm.submit(submission, args.slurm)
+        except UserError:
+            # a request without an answer may have been accepted: then the next command sees to it
+            with suppress(UserError):
+                if not slurm.strays(submission, []):
+                    shutil.rmtree(submission.folder)
+            raise
+        tell_submitted(submission, taken, args)
+    return submission
+
+
+def divided_cells(planned: Plan, args: Arguments) -> list[list[plan.Planned]]:
+    """The cells of each worker. Yardsticks alone are work for one, too."""
+    execution = args.execution
+    slots = len(local.slots(execution)) if execution.executor == "local" else 1
+    divided = shares.divide(planned, execution.executor, slots, execution.pack, args.canary)
+    busy = any(p.state in plan.BUSY for p in planned.cells)
+    if not divided and not busy and yardsticks.lacking(planned.out, planned.grid):
+        return [[]]
+    return divided
+
+
+def tell_submitted(submission: Submission, taken: slurm.Submitted, args: Arguments) -> None:
+    """What Slurm took, and how to go on."""
+    jobs = ", ".join(f"{array.job} ({many(len(array.shares), 'worker')})" for array in taken.arrays)
+    count = sum(len(submission.shares[i].cells) for array in taken.arrays for i in array.shares)
+    print(f"submitted {many(count, 'cell')} as job {jobs}")
+    if taken.refused:
+        print(
+            f"{taken.workers} of {len(submission.shares)} workers submitted; Slurm takes no more ({taken.refused}): "
+            f"the same command later submits the rest"
+        )
+    if not args.wait:
+        print(
+            "the same command with --status tells how far they are; again without it, when all is done, it ranks them"
+        )
+
+
+def discard(submission: Submission, new: bool) -> None:
+    """Remove a submission that was refused; the whole run folder if nothing else was ever in it."""
+    with store.lock(submission.out):
+        shutil.rmtree(submission.folder, ignore_errors=True)
+        if new:
+            remove_unused(submission.out)
+
+
+def remove_unused(out: Path) -> None:
+    """Remove a run folder, unless something was submitted or trained in it."""
+    if not (out / "cells").exists() and not any((out / "submissions").glob("*")):
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def looked(planned: Plan, again: bool = True) -> Plan:
+    """The plan with its cells as they are now; ``again`` looks also at those that were at their end."""
+    look = plan.Looker(planned.out, planned.grid.evaluation)
+    cells_now = (look(p.cell) if again or p.state not in plan.ENDED else p for p in planned.cells)
+    return replace(planned, cells=tuple(cells_now))

@@ -1,0 +1,106 @@
+"""Waits for workers of other commands and of Slurm, and submits again what they lost. No torch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench import lease, plan, status
+from bench.cli import Arguments
+from bench.launch import activity, options, queue
+from bench.launch import submission as submissions
+from bench.launch.activity import Doing
+from bench.launch.hand_out import hand_out, looked
+from bench.plan import Plan
+from bench.progress import Display
+from bench.wording import many
+from samplers.errors import UserError
+
+PAUSES = (3.0, 20.0)
+"""Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""
+SUBMISSIONS = 3
+"""How often lost cells are submitted again while a command waits."""
+
+
+def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
+    """Nothing to submit: report, or tell who is at it."""
+    if any(p.state in plan.BUSY for p in planned.cells):
+        if args.wait:
+            return see_through(planned, args, argv)
+        refuse_other_options(planned, argv)
+        print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
+        print("--status tells more, --wait waits for them", file=sys.stderr)
+        return 0
+    from bench import report  # imports pandas
+
+    print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
+    return report.report(planned, None)
+
+
+def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
+    """Raises :class:`UserError` if all that is left is queued or running with other ``--slurm`` options than these."""
+    left = {p.cell.id for p in planned.cells if p.state in plan.BUSY}
+    for submission in reversed(submissions.all_of(planned.out)):
+        if left & {cell for share in submission.shares for cell in share.cells}:
+            before, now = (sorted(options.take(words)[0]) for words in (submission.command, argv))
+            if submission.execution.executor == "slurm" and now and before != now:
+                told = " ".join(f"{options.PREFIX}{key}={value}" for key, value in before) or "none"
+                raise UserError(
+                    f"nothing was submitted: {status.counts(planned)} with other {options.PREFIX}* options ({told}): "
+                    f"--cancel them first, or leave the options as they were"
+                )
+            return
+
+
+def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
+    """Until nobody is at any of the plan's cells; what was lost on the way is submitted again. Then report."""
+    from bench import report  # imports pandas
+
+    for tries in range(SUBMISSIONS + 1):
+        planned, lost = wait(planned)
+        if not lost or tries == SUBMISSIONS or args.execution.executor == "local":
+            break  # what another local command lost, this one's report says how to go on with
+        print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
+        planned, _ = hand_out(planned, replace(args, retry=None), argv)
+    return report.report(planned, None)
+
+
+def wait(planned: Plan) -> tuple[Plan, int]:
+    """Until nobody is at any of the plan's cells; returns them, and how many were lost by no fault of their own."""
+    told, pause = "", PAUSES[0]
+    with Display() as display:
+        while True:
+            planned = looked(planned, again=False)
+            try:
+                doings = activity.survey(planned.out)
+            except UserError as error:  # Slurm does not answer for a while
+                counts, busy = str(error), True
+            else:
+                now = activity.overlay(planned, doings)
+                counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
+            if counts != told:
+                told, pause = counts, PAUSES[0]
+                display.say(counts)
+            if not busy:
+                break
+            time.sleep(pause)
+            pause = min(1.5 * pause, PAUSES[1])
+    return planned, len(lost_cells(planned, doings))
+
+
+def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
+    """The cells whose workers ended by no fault of their own, and that nobody has cancelled: ids."""
+    left = {p.cell.id for p in planned.ready()}
+    newest = {cell: doing for doing in doings for cell in doing.cells if cell in left}
+    ended = {doing.job: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
+    said = queue.explain([job for job in ended if job])
+    gone = set()
+    for job, doing in ended.items():
+        begun = lease.state(doing.submission, doing.index) != {}
+        # what was saved was asked to; without accounting nobody can tell whether by a user
+        known = said.get(job, "CANCELLED" if doing.ending == "saved" else "")
+        if begun and not doing.submission.cancelled and not known.startswith("CANCELLED"):
+            gone.add(job)
+    return [cell for cell, doing in newest.items() if doing.job in gone]

@@ -15,7 +15,7 @@ from . import timings, untrained
 from .blocks import seed_count
 from .notes import beyond_seeds
 from .run import Run
-from .wording import count
+from .wording import count, others
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,9 +158,8 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
     if found.state == "not trained":
         return untrained.NOTHING
     if found.state == "decided":
-        others = "the other" if found.formulations == 2 else f"all {found.formulations - 1} others"
         sure = f"({seed_count({'fewest': found.fewest, 'most': found.seeds})}, family-wise 95 %)"
-        return f"{name(found.leaders[0])} is better than {others} {sure}."
+        return f"{name(found.leaders[0])} is better than {others(found.formulations - 1)} {sure}."
     lead = f"{_listed(found.leaders, name)} {'leads' if len(found.leaders) == 1 else 'share the lead'}"
     if found.state == "one seed":
         return f"{lead}; {_advice(found.forecast, code)} would show how firm that is."

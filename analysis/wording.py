@@ -14,3 +14,8 @@ def names(values: Sequence[str], most: int = 4) -> str:
     """A few names, and how many more there are."""
     shown = ", ".join(values[:most])
     return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+def others(number: int) -> str:
+    """``the other``, ``both others``, ``all 5 others``."""
+    return {1: "the other", 2: "both others"}.get(number, f"all {number:,} others")

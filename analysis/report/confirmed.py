@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from analysis.confirm import Confirmation
-from analysis.wording import count
+from analysis.wording import count, others
 
-from .wording import SURE, listed, name, others, span
+from .wording import SURE, listed, name, span
 
 
 def confirmed(found: Confirmation) -> list[str]:

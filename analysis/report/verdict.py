@@ -13,11 +13,11 @@ from analysis import declared, notes
 from analysis.blocks import seed_count
 from analysis.confirm import Confirmation
 from analysis.uncertainty import Known
-from analysis.wording import count
+from analysis.wording import count, others
 from samplers.lazy import lazy
 
 from .confirmed import confirmed
-from .wording import MANY, SURE, listed, name, others, sizes, written
+from .wording import MANY, SURE, listed, name, sizes, written
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -62,8 +62,3 @@ def written(values: Sequence[float], response: str) -> list[str]:
         if len(set(told)) == len(set(values)):
             break
     return told
-
-
-def others(n: int) -> str:
-    """``the other``, ``both others``, ``all 5 others``."""
-    return {1: "the other", 2: "both others"}.get(n, f"all {n:,} others")

@@ -58,7 +58,7 @@ def test_one_trained_formulation_is_enough_for_a_comparison(
     losses: tuple[float, float, float], tmp_path: Path
 ) -> None:
     answer, above = told(results(losses), tmp_path)
-    assert answer == "Decided: rf is better than all 2 others (3 seeds, family-wise 95 %)."
+    assert answer == "Decided: rf is better than both others (3 seeds, family-wise 95 %)."
     assert "rf leads with mean front 1.00" in above
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import estimate, plan, sense, status
+from bench import estimate, plan, price, sense, status
 from bench.amounts import by_cell
 from bench.cli import Arguments
 from bench.config import Grid, Model
@@ -34,7 +34,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.slurm.parameters(execution.device)
     memory = checks.check(divided, grid, planned.out, execution, args.slurm)
     if divided and execution.executor == "local":
-        estimate.check_device(execution.device)
+        price.check_device(execution.device)
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import tuning, worker
+from bench import estimate, tuning, worker
+from bench.amounts import Amounts
 from bench.config import Cell, Evaluation, Grid, Images, Model, Training
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
@@ -133,3 +134,11 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a compiler here."""
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "c++" else None)
+
+
+@pytest.fixture
+def no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker starts at once, and has nothing to load."""
+    monkeypatch.setattr(estimate, "START", 0.0)
+    monkeypatch.setattr(Amounts, "reference", 0.0)
+    monkeypatch.setattr(Amounts, "encoding", 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import estimate, grid, plan, sense
+from bench import grid, plan, price, sense
 from bench.cli import parse
 from bench.config import Evaluation, Grid, Images, Training
 from bench.launch import checks
@@ -23,13 +23,13 @@ from .runs import SMALL, both
 ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-nobody", "inception:nowhere", "clip:..//x y"]
 
 
-ASK = estimate.ask
+ASK = price.ask
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is timed."""
-    monkeypatch.setattr("bench.estimate.ask", lambda *given: pytest.fail("a check comes before"))
+    monkeypatch.setattr("bench.price.ask", lambda *given: pytest.fail("a check comes before"))
 
 
 @pytest.mark.parametrize("spec", ABSENT)
@@ -97,7 +97,7 @@ def test_a_disk_that_is_too_small(
 def test_no_gpu_where_one_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.estimate.ask", ASK)
+    monkeypatch.setattr("bench.price.ask", ASK)
     import torch
 
     if torch.cuda.is_available():

@@ -26,8 +26,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> None:
         raise UserError("begun")
 
     monkeypatch.setattr("bench.launch.snapshot.take", stop)
-    monkeypatch.setattr("bench.estimate.check_device", lambda device: None)
-    monkeypatch.setattr("bench.estimate.ask", lambda *given: pytest.fail("a check comes before"))
+    monkeypatch.setattr("bench.price.check_device", lambda device: None)
+    monkeypatch.setattr("bench.price.ask", lambda *given: pytest.fail("a check comes before"))
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import effort, estimate, grid, plan, report, store, tuning, worker, yardsticks
+from bench import effort, estimate, grid, plan, price, report, store, tuning, worker, yardsticks
 from bench.amounts import Amounts, by_cell
 from bench.cli import parse
 from bench.config import Cell, Grid, Images, Model, Training, full, restore
-from bench.estimate import Rates
 from bench.launch import describe, shares
 from bench.plan import Plan, Planned
 from bench.presets import preset
+from bench.price import Rates
 from bench.threads import Threads
 from bench.wording import label, names, place
 from samplers.errors import UserError
@@ -121,7 +121,7 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
             Rates(1e6 * amounts.shape.depth, *[1e7 * amounts.shape.depth] * 3) for amounts, _ in work
         ], "timed"
 
-    monkeypatch.setattr(estimate, "from_timing", from_timing)
+    monkeypatch.setattr(price, "from_timing", from_timing)
     found = estimate.estimate(made.cells, [made.cells], made.grid)
     look = by_cell(made.grid)
     seconds = sum(

@@ -30,7 +30,7 @@ else:
 class Confirmation:
     """``first`` and ``fresh`` are rankings of the chosen formulations among themselves, on the seeds that chose them
     and on the fresh ``seeds``; ``table`` has both side by side, the best of the fresh first. While ``pending`` cells are
-    still to come, ``fresh``, ``seeds`` and ``table`` are of what is at its end (`analysis.pending`)."""
+    still to come, ``fresh``, ``seeds`` and ``table`` are of what is finished (`analysis.pending`)."""
 
     why: str
     seeds: tuple[int, ...]

@@ -125,9 +125,7 @@ def provisional_lines(about: Mapping[str, Any]) -> list[str]:
             names(left["formulations"]) if left["formulations"] else "",
         ]
         told = " and ".join(filter(None, without))
-        lines.append(
-            f"provisional: {left['done']} of {left['cells']} cells are at their end; left out: {told}"
-        )
+        lines.append(f"provisional: {left['done']} of {left['cells']} cells are finished; left out: {told}")
     lines += [f"{damaged}; the grid command makes it again" for damaged in about["damaged"][:3]]
     if len(about["damaged"]) > 3:
         lines.append(f"{len(about['damaged']) - 3} more files cannot be read")

@@ -19,7 +19,7 @@ else:
 
 @dataclass(frozen=True)
 class Provisional:
-    """``done`` of ``cells`` trainings are at their end; the ranking leaves out ``blocks`` (dataset, seed) of all
+    """``done`` of ``cells`` trainings are finished; the ranking leaves out ``blocks`` (dataset, seed) of all
     formulations, and ``formulations`` that have nothing in the others."""
 
     done: int
@@ -31,7 +31,7 @@ class Provisional:
 def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, Provisional | None]:
     """The rows that can be ranked fairly, and what was left out; None if nothing is pending.
 
-    A cell that is not at its end must not rank last, nor must others profit by its absence. So from the table
+    A cell that is not finished must not rank last, nor must others profit by its absence. So from the table
     formulations x blocks the row or column with the largest share of pending cells is dropped, blocks first where
     equal, until none is left. Raises `UserError` if then nothing is left.
     """
@@ -45,7 +45,7 @@ def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, Provisional | None]:
     kept = table.iloc[index, columns]
     if kept.empty:
         raise UserError(
-            f"{int((~cells).sum())} of {len(cells)} cells are at their end, and no formulation has them all for a seed: "
+            f"{int((~cells).sum())} of {len(cells)} cells are finished, and no formulation has them all for a seed: "
             f"nothing can be ranked yet"
         )
     blocks = [(str(block[0]), int(block[1])) for block in table.columns if block not in kept.columns]

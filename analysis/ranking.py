@@ -46,7 +46,7 @@ def rank(
     Of ranks lower is better, of ``front_one``, ``first`` and ``wins`` higher:
 
     * ``rank_all``: front index averaged over all settings. An entry that is absent, not finite, diverged or failed
-      comes after all others of its setting (last front + 1). Cells that are not at their end rank nowhere
+      comes after all others of its setting (last front + 1). Cells that are not finished rank nowhere
       (`analysis.pending`).
     * ``position`` from 1, and what `analysis.uncertainty` says of it: ``position_low``, ``position_high``,
       ``front_one``, ``first``, ``wins`` ...; for each of ``rank``, ``clip``, ``fid``, ``val_loss`` whether it is

@@ -14,7 +14,7 @@ not read.
   its full recipe ``NAME_name``, one per dataset
 - ``seed``: default 0
 - ``untrained_loss``: the validation loss of the network before its first step
-- ``status``: default ``done``; ``pending`` is not at its end yet and ranks nowhere, any other ranks last in its setting
+- ``status``: default ``done``; ``pending`` is not finished yet and ranks nowhere, any other ranks last in its setting
 - ``phase``: default ``rank``; ``confirm`` rows come from fresh seeds and take no part in the ranking that chose them
 - ``recipe``: canonical JSON of how the cell was trained and measured; one in every ranking
 - ``parameters``, ``train_flops``: of the network, and operations of its training

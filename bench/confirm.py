@@ -42,11 +42,11 @@ def check(grid: Grid, seeds: int) -> None:
 
 
 def before(planned: Plan) -> str | None:
-    """Why the plan itself comes before its confirmation: cells are not at their end, or the run folder was last told of
+    """Why the plan itself comes before its confirmation: cells are not finished, or the run folder was last told of
     another plan, from which the analysis would choose. None if nothing does."""
     left = sum(p.state not in ENDED for p in planned.cells)
     if left:
-        return f"{left} of {many(len(planned.cells), 'cell')} of the grid not at their end"
+        return f"{left} of {many(len(planned.cells), 'cell')} of the grid not finished"
     file = planned.out / "grid.json"
     described = store.read_object(file) if file.exists() else {}
     cells = described.get("cells")

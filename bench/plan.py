@@ -20,7 +20,7 @@ from bench.presets import HEADLINE
 from samplers.errors import UserError
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
-"""``done``, ``diverged`` and ``failed`` cells are at their end; ``running`` and ``queued`` ones are some worker's. The
+"""``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
 others are to be run: ``stale`` ones lost their worker, ``trained`` ones need measuring under this evaluation, ``missing``
 ones all."""
 ENDED: tuple[State, ...] = ("done", "diverged", "failed")
@@ -68,7 +68,7 @@ class Plan:
         return dict(Counter(p.state for p in self.cells))
 
     def ready(self) -> list[Planned]:
-        """The cells that are to be run: neither at their end nor some worker's."""
+        """The cells that are to be run: neither finished nor some worker's."""
         return [p for p in self.cells if p.state not in (*ENDED, *BUSY)]
 
     def groups(self) -> list[tuple[Planned, ...]]:

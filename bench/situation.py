@@ -41,7 +41,7 @@ class Situation:
 
     @cached_property
     def left(self) -> list[tuple[Planned, Doing]]:
-        """The cells that are not at their end and that nobody is at, each with who had it last."""
+        """The cells that are not finished and that nobody is at, each with who had it last."""
         had = [(p, self.newest.get(p.folder.name)) for p in self.plan.ready()]
         # a share that Slurm never took has no task, and lost nothing
         return [(p, d) for p, d in had if d and (d.job or d.ending != "lost")]
@@ -64,7 +64,7 @@ class Situation:
 
 def look(planned: Plan, ended: dict[str, str]) -> Situation:
     """How everything is now, if ``planned`` is how it was. ``ended`` keeps what sacct has told of each task."""
-    doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is at its end, not left
+    doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
     newest = newest_of(doings)
     looker = plan.Looker(planned.out, planned.grid.evaluation)
 
@@ -105,7 +105,7 @@ def survey(out: Path) -> tuple[list[Doing], str | None]:
 
 
 def by_files(submission: Submission) -> list[Doing]:
-    """The shares of a submission to Slurm by their files: what is not at its end runs or waits, as far as we know."""
+    """The shares of a submission to Slurm by their files: what is not finished runs or waits, as far as we know."""
     closed = (submission.folder / "closed").exists()
     taken = arrays.read_arrays(submission) or []
     tasks = {share: array.task(share) for array in taken for share in array.shares}

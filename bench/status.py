@@ -40,7 +40,7 @@ HINTS = {
     "job requeued in held": "scontrol release JOB lets it go",
     "JobHeld": "scontrol release JOB lets it go",
     "DependencyNeverSatisfied": "will never start: --cancel, then submit again",
-    "ReqNodeNotAvail": "nodes are down or reserved, sinfo -R tells more",
+    "ReqNodeNotAvail": "nodes are down or reserved, sinfo -R says why",
     "PartitionTimeLimit": "will never start: --cancel, then submit with less --slurm.time",
     "PartitionNodeLimit": "will never start: --cancel, then submit with fewer resources",
     "BadConstraints": "will never start: --cancel, then submit with other --slurm options",

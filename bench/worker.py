@@ -180,7 +180,7 @@ class Worker:
         return ready, faults
 
     def cells(self) -> list[Planned]:
-        """The share's cells that are not at their end."""
+        """The share's cells that are not finished."""
         share = set(self.submission.shares[self.index].cells)
         grid = self.submission.grid
         look = plan.Looker(self.submission.out, grid.evaluation)

@@ -126,9 +126,9 @@ class Subject:
 
     @cached_property
     def waiting(self) -> dict[str, str]:
-        """Formulations that cannot be ranked before others of their cells are at their end."""
+        """Formulations that cannot be ranked before others of their cells are finished."""
         names = dict.fromkeys(str(name) for name in ranked(self.run)["formulation"])
-        return {name: "not at its end" for name in names if name not in self.order}
+        return {name: "not finished" for name in names if name not in self.order}
 
     def left_out(self, lost: Mapping[str, str]) -> str:
         """A sentence that names who is not in a figure, `waiting` ones too."""

@@ -14,13 +14,13 @@ def confirmed(found: Confirmation) -> list[str]:
     leader, before = str(fresh["formulation"].iloc[0]), str(first["formulation"].iloc[0])
     seeds = span(found.seeds)
     if len(fresh) == 1:
-        why = "it alone was chosen" if len(first) == 1 else "no other is at its end there"
+        why = "it alone was chosen" if len(first) == 1 else "no other is finished there"
         alone = f"Run again on fresh seeds ({seeds}), {name(leader)} has nothing to be compared with: {why}."
         return [alone, *_pending(found)]
     front = f"mean front {fresh['rank_all'].iloc[0]:.2f} among the {len(fresh)} that were run again"
     if before not in set(fresh["formulation"]):
         return [
-            f"The confirmation cannot be told yet: {name(before)} is not at its end there.",
+            f"The confirmation is not known yet: {name(before)} is not finished there.",
             *_pending(found),
         ]
     if found.holds:

@@ -78,7 +78,7 @@ def verdict(
 
 
 def missing(provisional: Mapping[str, Any] | None) -> list[str]:
-    """What a run that is not at its end lacks."""
+    """What a run that is not finished lacks."""
     if not provisional:
         return []
     told = [f"Provisional: {provisional['done']} of {provisional['cells']} cells are done."]

@@ -160,7 +160,7 @@ def _left_out(frame: pd.DataFrame) -> list[str]:
     notes = []
     pending = int((trainings["status"] == "pending").sum())
     if pending:
-        notes.append(f"provisional: {pending} of {len(trainings)} trainings not at their end yet")
+        notes.append(f"provisional: {pending} of {len(trainings)} trainings not finished yet")
     for state in ("diverged", "failed", "missing", "without a validation loss"):
         lost = trainings[trainings["status"] == state]
         if len(lost):

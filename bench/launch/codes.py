@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 SETTLED, REFUSED, FAILED, HELD, BROKEN, UNWRITABLE, SAVED, FENCED, UNFIT = 0, 2, 10, 11, 12, 74, 75, 76, 77
-"""Exit codes: all cells are at their end; a user's mistake; a cell failed; cells are held back; an error that belongs to no
+"""Exit codes: all cells are finished; a user's mistake; a cell failed; cells are held back; an error that belongs to no
 cell, which another start would meet again; no file can be written; saved because it was asked to stop; a newer copy runs;
 this node has not the device that was asked for."""
 

@@ -157,7 +157,7 @@ def tell_submitted(submission: Submission, taken: slurm.Submitted, args: Argumen
         )
     if not args.wait:
         print(
-            "the same command with --status tells how far they are; again without it, when all is done, it ranks them"
+            "the same command with --status shows how far they are; again without it, when all is done, it ranks them"
         )
 
 
@@ -176,7 +176,7 @@ def remove_unused(out: Path) -> None:
 
 
 def looked(planned: Plan, again: bool = True) -> Plan:
-    """The plan with its cells as they are now; ``again`` looks also at those that were at their end."""
+    """The plan with its cells as they are now; ``again`` looks also at those that were finished."""
     look = plan.Looker(planned.out, planned.grid.evaluation)
     cells_now = (look(p.cell) if again or p.state not in plan.ENDED else p for p in planned.cells)
     return replace(planned, cells=tuple(cells_now))

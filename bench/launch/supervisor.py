@@ -1,4 +1,4 @@
-"""Runs the worker of one share, again if it dies, until its cells are at their end or it is asked to stop. No torch.
+"""Runs the worker of one share, again if it dies, until its cells are finished or it is asked to stop. No torch.
 
 A worker that dies is started again and goes on from its checkpoints. After the second death without progress it takes its
 cells one at a time; after the fourth the cell that it was at has failed, and the others go on.
@@ -72,7 +72,7 @@ class Supervisor:
         self.changed.put(None)
 
     def run(self) -> Ending:
-        """Until the share is at its end; writes how it ended."""
+        """Until the share is finished; writes how it ended."""
         try:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written

@@ -31,7 +31,7 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
             return see_through(planned, args, argv)
         refuse_other_options(planned, argv)
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
-        print("--status tells more, --wait waits for them", file=sys.stderr)
+        print("--status shows more, --wait waits for them", file=sys.stderr)
         return 0
     from bench import report  # imports pandas
 

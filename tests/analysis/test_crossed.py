@@ -77,7 +77,7 @@ def test_what_is_pending_is_told(tmp_path: Path) -> None:
     more = frame[frame["seed"] == 2].assign(seed=3, status="pending")
     pd.concat([frame, more]).to_csv(tmp_path / "running.csv", index=False)
     notes = crossed.tables(read(tmp_path / "running.csv"))[0].notes
-    assert notes[0].startswith("provisional: 12 of 16 cells are at their end; left out: a seed 3")
+    assert notes[0].startswith("provisional: 12 of 16 cells are finished; left out: a seed 3")
 
 
 def test_csv_says_that_it_is_the_first_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A ranking while cells are still to come: what is not at its end neither ranks last nor lets others win."""
+"""A ranking while cells are still to come: what is not finished neither ranks last nor lets others win."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_ranking_is_that_of_the_finished_part(tmp_path: Path) -> None:
 
 def test_nothing_finished(tmp_path: Path) -> None:
     frame = read(write(tmp_path, {(name, seed) for name in NAMES for seed in (0, 1)})).frame
-    with pytest.raises(UserError, match=r"0 of 6 cells are at their end, .* nothing can be ranked yet"):
+    with pytest.raises(UserError, match=r"0 of 6 cells are finished, .* nothing can be ranked yet"):
         settled(frame)
 
 
@@ -69,6 +69,4 @@ def test_the_order_beside_the_papers_is_said_to_be_provisional(
 ) -> None:
     folder = str(write(tmp_path, {("rf", 1), ("v/cos", 1)}))
     assert main([folder, "--versus-paper"]) == 0
-    assert (
-        "\nprovisional: 4 of 6 cells are at their end; left out: synthetic seed 1" in capsys.readouterr().out
-    )
+    assert "\nprovisional: 4 of 6 cells are finished; left out: synthetic seed 1" in capsys.readouterr().out

@@ -110,5 +110,5 @@ def test_cells_to_come_are_not_drawn(tmp_path: Path) -> None:
     figure = one(folder(tmp_path, FEW[:5], status=status), "plane")
     assert "of 4 formulations" in figure.caption
     assert "seed 0 only" in figure.caption
-    assert "Left out: v/cos (not at its end)." in figure.caption
+    assert "Left out: v/cos (not finished)." in figure.caption
     assert len(lines(figure.figure, "rf")) == 1

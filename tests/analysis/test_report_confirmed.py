@@ -52,7 +52,7 @@ def test_one_that_is_run_again_alone_is_not_called_confirmed() -> None:
         "Of the confirmation 2 cells are still to come.",
     ]
     chosen = replace(alone, first=ranking(SIX[:2], (1.0, 1.5), (None, None)))
-    assert confirmed(chosen)[0].endswith("compared with: no other is at its end there.")
+    assert confirmed(chosen)[0].endswith("compared with: no other is finished there.")
 
 
 def test_nothing_is_confirmed_or_refuted_before_the_leader_was_run_again() -> None:
@@ -60,6 +60,6 @@ def test_nothing_is_confirmed_or_refuted_before_the_leader_was_run_again() -> No
         confirmation(True, (True, True, False)), fresh=ranking(SIX[1:3], (1.2, 1.8), (True, True)), pending=3
     )
     assert plain(confirmed(found)) == [
-        "The confirmation cannot be told yet: rf/lognorm(0.00,1.00) is not at its end there.",
+        "The confirmation is not known yet: rf/lognorm(0.00,1.00) is not finished there.",
         "Of the confirmation 3 cells are still to come.",
     ]

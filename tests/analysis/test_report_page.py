@@ -197,7 +197,7 @@ def test_a_running_grid(tmp_path: Path, no_figures: None) -> None:
 
 def test_a_grid_of_which_nothing_can_be_ranked_yet(tmp_path: Path, no_figures: None) -> None:
     found = words(folder(tmp_path, seeds=1, status=lambda f, d, s: "pending"))
-    assert "0 of 3 cells are at their end" in found
+    assert "0 of 3 cells are finished" in found
     assert "leads" not in found
     assert "Ranking" not in found
 

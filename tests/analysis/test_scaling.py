@@ -148,7 +148,7 @@ def test_what_diverged_is_left_out_and_named_and_what_waits_is_told(tmp_path: Pa
     assert list(found.table["seeds"]) == [2, 3, 3, 3, 3, 2]
     told = notes(found)
     assert "left out, diverged: depth 3 x 4000 steps, seed 0" in told
-    assert "provisional: 1 of 18 trainings not at their end yet" in told
+    assert "provisional: 1 of 18 trainings not finished yet" in told
     assert "no interval where a run lacks a seed" in told
     assert found.table["val_loss_low"].isna().tolist() == [True, False, False, False, False, True]
     assert found.laws["alpha_low"].notna().all()

@@ -47,7 +47,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
 
 
 def finished(out: Path, made: Grid = BASE) -> Plan:
-    """A run folder in which every cell of a grid is at its end."""
+    """A run folder in which every cell of a grid is finished."""
     for number in range(len(plan.cells_of(made))):
         put(out, number, "diverged" if number == 1 else "done", made)
     planned = plan.make(made, out)
@@ -105,7 +105,7 @@ def test_another_grid_chooses_anew(change: dict[str, object], tmp_path: Path, gr
 
 
 def test_what_is_not_finished_comes_first(tmp_path: Path, group: Group) -> None:
-    assert confirm.before(plan.make(BASE, tmp_path / "new")) == "9 of 9 cells of the grid not at their end"
+    assert confirm.before(plan.make(BASE, tmp_path / "new")) == "9 of 9 cells of the grid not finished"
     assert confirm.before(finished(tmp_path)) is None
     asked = group("rf")
     for state, number in (("trained", 3), ("stale", 4)):
@@ -113,7 +113,7 @@ def test_what_is_not_finished_comes_first(tmp_path: Path, group: Group) -> None:
         for file in folder.rglob("*.json"):
             file.unlink()
         put(tmp_path, number, state)
-    assert confirm.before(plan.make(BASE, tmp_path)) == "2 of 9 cells of the grid not at their end"
+    assert confirm.before(plan.make(BASE, tmp_path)) == "2 of 9 cells of the grid not finished"
     assert asked == []
 
 
@@ -230,7 +230,7 @@ def test_on_slurm_the_grid_is_submitted_first(
     assert grid.main(command) == 0
     said, noted = capsys.readouterr()
     assert "submitted 9 cells" in said
-    assert "the confirmation comes after the grid: 9 of 9 cells of the grid not at their end" in noted
+    assert "the confirmation comes after the grid: 9 of 9 cells of the grid not finished" in noted
     assert len(cluster.scripts()) == 1
     assert asked == []
     (made,) = submissions.all_of(out)
@@ -258,7 +258,7 @@ def test_a_confirmation_from_end_to_end(
     assert grid.main([*command, "--confirm", "2", "--dry-run", "--tflops", "1"]) == 0
     said, noted = capsys.readouterr()
     assert "4 cells: 2 formulations x 1 datasets x 2 seeds" in said
-    assert "the confirmation comes after the grid: 4 of 4 cells of the grid not at their end" in noted
+    assert "the confirmation comes after the grid: 4 of 4 cells of the grid not finished" in noted
     assert not (tmp_path / "run").exists()
     assert grid.main([*command, "--confirm", "2"]) == 0, (
         "from an empty folder: the grid, then its confirmation"

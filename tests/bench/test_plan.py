@@ -80,7 +80,7 @@ def test_states(tmp_path: Path) -> None:
     assert [p.state for p in made.cells] == ["done", "trained", "diverged", "failed", "missing", "missing"]
     assert made.counts() == {"done": 1, "trained": 1, "diverged": 1, "failed": 1, "missing": 2}
     groups = [[p.cell.formulation for p in group] for group in made.groups()]
-    assert groups == [["eps/cos"], ["v/linear", "edm/rf"]], "neither what is at its end nor what failed"
+    assert groups == [["eps/cos"], ["v/linear", "edm/rf"]], "neither what is finished nor what failed"
     (made.cells[0].folder / grid.evaluation.id / "per_sample.safetensors").unlink()
     assert plan.make(grid, tmp_path).cells[0].state == "trained", "measured again, because something is gone"
     (made.cells[0].folder / "raw.safetensors").unlink()

@@ -154,7 +154,7 @@ def test_letters_that_take_two_columns() -> None:
 
 
 def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm) -> None:
-    """What is not at its end may run or wait; only what was closed is known to be over."""
+    """What is not finished may run or wait; only what was closed is known to be over."""
     made, closed = begin(out, "1", [[0], [1], [2], [3]]), begin(out, "0", [[4, 5]])
     store.write_text(closed.folder / "closed", "")
     slurm.down = True

@@ -19,7 +19,7 @@ EVERY = 0.5
 
 
 class Follow:
-    """Called a few times a second. ``begun`` gives the shares that were begun, ``endings`` are those of the finished ones."""
+    """Called a few times a second. ``begun`` gives the shares that were begun, ``endings`` are the finished ones'."""
 
     def __init__(
         self,

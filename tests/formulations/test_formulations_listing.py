@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -16,6 +17,7 @@ import pytest
 
 import formulations
 from formulations import get, listing
+from formulations.__main__ import main
 from samplers.readable import width, wrapped
 
 ROOT = Path(formulations.__file__).parents[1]
@@ -45,26 +47,25 @@ def words(text: str) -> list[str]:
     return [word for word in text.split() if word != "\\"]
 
 
-@pytest.mark.parametrize("columns", [40, 60, 200])
-@pytest.mark.parametrize(
-    "arguments", [[], ["rf/curriculum(cosmap,.5)", "edm"]], ids=["overview", "coefficients"]
-)
-def test_nothing_is_cut_on_a_terminal(arguments: list[str], columns: int) -> None:
-    shown = on_a_terminal(arguments, columns)
-    assert max(map(len, shown.splitlines())) <= columns
-    piped = subprocess.run(
-        [sys.executable, "-m", "formulations", *arguments],
-        cwd=ROOT,
-        env=os.environ | PLAIN,
-        capture_output=True,
-        text=True,
-    )
+def test_the_overview_on_a_terminal_and_in_a_pipe() -> None:
+    shown = on_a_terminal([], 40)
+    assert max(map(len, shown.splitlines())) <= 40
+    command = [sys.executable, "-m", "formulations"]
+    piped = subprocess.run(command, cwd=ROOT, env=os.environ | PLAIN, capture_output=True, text=True)
     assert piped.stderr == ""
     assert "\x1b" not in shown + piped.stdout
-    if arguments:
-        assert set(words(shown)) == set(words(piped.stdout))
-    else:
-        assert words(shown) == words(piped.stdout)
+    assert words(shown) == words(piped.stdout)
+
+
+@pytest.mark.parametrize("room", [40, 60, 200])
+def test_nothing_is_cut(room: int) -> None:
+    curriculum = get("rf/curriculum(cosmap,.5)")
+    for shown, wide in (
+        (listing.overview(room), listing.overview(listing.WIDE)),
+        (listing.describe(curriculum, room), listing.describe(curriculum, listing.WIDE)),
+    ):
+        assert max(map(len, shown.splitlines())) <= room
+        assert set(words(shown)) == set(words(wide))
 
 
 def test_every_number_stands_below_its_heading() -> None:
@@ -77,11 +78,13 @@ def test_every_number_stands_below_its_heading() -> None:
     assert whole == [row + second[1:] + third[1:] for row, second, third in zip(*parts, strict=True)]
 
 
-def test_a_letter_that_an_encoding_lacks_is_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "formulations", "rf", "--plot", str(tmp_path / "\u6d41.svg")]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | PLAIN, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\\u6d41.svg\n")
+def test_a_letter_that_an_encoding_lacks_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii", write_through=True))
+    assert main(["rf", "--plot", str(tmp_path / "\u6d41.svg")]) == 0
+    assert printed.getvalue().endswith(b"\\u6d41.svg\n")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,20 @@ def load(
     return build(f"images:{sources.shown(source.name)}", (first, second), record.skipped, notes)
 
 
+def captions(
+    path: str, resolution: int, train: int, validation: int, cache: str | Path | None, max_skipped: float
+) -> list[str]:
+    """The captions at ``path``, without decoding more than `_CHUNK` pictures. Raises the UserError of :func:`load`: of few
+    pictures any, of many what their names and captions tell."""
+    contents = sources.find(path).read()
+    if len(contents.items) <= _CHUNK:
+        return load(path, resolution, train, validation, cache, max_skipped).train.texts()
+    usable = [item for item in contents.items if not item.problem]
+    skipped = [f"{item.name}: {item.problem}" for item in contents.items if item.problem]
+    Record([item.name for item in usable], [], 0, skipped, []).check(path, max_skipped)
+    return [caption for item in usable for caption in item.captions]
+
+
 def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:
     """The sha256 of the item's file and its pixels, or why it is left out."""
     if item.problem:

@@ -1,4 +1,4 @@
-"""What would stop a run, found before it is begun or submitted, in the sentence with which the run would end. No torch."""
+"""What would stop a run, found before it is begun or submitted, in the sentence with which the run would end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bench import data
 from bench.amounts import by_cell
 from bench.config import Grid
 from bench.estimate import lasting_bytes, size
@@ -33,6 +34,17 @@ def check(
     if memory := needed(divided, grid, execution, options):
         memory.check()
     return memory
+
+
+def check_pictures(grid: Grid) -> None:
+    """Raises :class:`UserError` if a user's own pictures cannot be used, or an encoder does not know their words."""
+    images = grid.images
+    for dataset in grid.datasets:
+        captions = data.own_captions(
+            dataset, resolution=images.resolution, train=images.train, validation=images.validation
+        )
+        for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
+            extractors.check_words(spec, captions, dataset)
 
 
 def check_disk(divided: Sequence[Sequence[Planned]], grid: Grid, out: Path) -> None:

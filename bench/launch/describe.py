@@ -1,4 +1,4 @@
-"""What ``--dry-run`` prints. No torch."""
+"""What ``--dry-run`` prints. No torch, but for the words of a user's own captions."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def describe(planned: Plan, args: Arguments) -> str:
     memory = checks.check(divided, grid, planned.out, execution, args.slurm)
     if divided and execution.executor == "local":
         price.check_device(execution.device)
+    if divided:
+        checks.check_pictures(grid)
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )

@@ -81,6 +81,15 @@ def check_weights(spec: str) -> None:
         clip.check(_named(kind, where), _library(kind))
 
 
+def check_words(spec: str, captions: Sequence[str], dataset: str) -> None:
+    """Raise `UserError` if the encoder that ``spec`` names has learned too few of the words of a data set."""
+    kind, where = _parts(spec)
+    if kind == "tinyclip" and captions:
+        from . import tinyclip
+
+        tinyclip.load(where or None).require_vocabulary(captions, dataset)
+
+
 def _named(kind: str, where: str) -> str:
     if not where:
         raise UserError(

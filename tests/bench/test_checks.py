@@ -1,4 +1,4 @@
-"""A dry run fails where the run would, with the same sentence: weights, device, disk. Contradictions are told."""
+"""A dry run fails where the run would, with the same sentence: weights, device, disk, pictures. Contradictions are told."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
-from bench import grid, plan, price, sense
+from bench import grid, plan, price, sense, setup
 from bench.cli import parse
 from bench.config import Evaluation, Grid, Images, Training
 from bench.launch import checks
@@ -94,12 +96,36 @@ def test_a_disk_that_is_too_small(
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("count", [2, 40, 300])
+@pytest.mark.parametrize("fault", ["no captions", "too few", "other words"])
+def test_pictures_that_cannot_be_used(
+    count: int, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few and many, by the sentence with which making them ready ends."""
+    if fault == "too few" and count > 2:
+        pytest.skip("enough")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    there = tmp_path / "pictures"
+    there.mkdir()
+    for i in range(count):
+        Image.new("RGB", (8, 8), (i % 256, i // 256, 0)).save(there / f"{i}.png")
+        if fault != "no captions" or not i:
+            words = "grazing zebras" if fault == "other words" else "a photo of the digit two"
+            (there / f"{i}.txt").write_text(words)
+    spec = f"images:{there}"
+    arguments = [*SMALL, "--datasets", spec, "--out", str(tmp_path / "run"), "--dry-run"]
+    assert grid.main(arguments) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(UserError) as making:
+        setup.make(spec, parse(arguments).grid, torch.device("cpu"))
+    assert said == f"error: {making.value}"
+
+
+@pytest.mark.usefixtures("here")
 def test_no_gpu_where_one_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.price.ask", ASK)
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is one")
     said = both(["--device", "cuda", "--out", str(tmp_path / "run")], capsys)

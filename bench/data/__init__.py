@@ -33,8 +33,8 @@ def own_resolution(spec: str) -> int | None:
 
 
 def own_captions(spec: str, *, resolution: int, train: int, validation: int) -> list[str]:
-    """The captions of ``images:PATH``; none of our own data sets. Much cheaper than :func:`load`, and raises its UserError as
-    far as can be told without decoding many pictures."""
+    """The captions of ``images:PATH``; none of our own data sets. Cheaper than :func:`load`, and raises its UserError as far
+    as can be told without decoding many pictures."""
     if not spec.startswith("images:"):
         return []
     from bench.data import images

@@ -27,11 +27,13 @@ def hugging(kind: str) -> pa.Table:
         return table.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
     if kind == "numbered":
         return pa.table({"image": pictures, "caption_0": WORDS, "caption_1": [w.upper() for w in WORDS]})
+    if kind == "of shards":
+        return pa.table({"__key__": WORDS, "jpg": [p["bytes"] for p in pictures], "txt": WORDS})
     words = [[w] for w in WORDS] if kind == "lists" else WORDS
     return pa.table({"image": pictures, "text": words, "id": list(range(COUNT))})
 
 
-@pytest.mark.parametrize("kind", ["texts", "lists", "numbered", "labels"])
+@pytest.mark.parametrize("kind", ["texts", "lists", "numbered", "labels", "of shards"])
 @pytest.mark.parametrize("form", ["parquet", "save_to_disk"])
 def test_hugging_faces_files(tmp_path: Path, cache: Path, kind: str, form: str) -> None:
     folder, rows = tmp_path / "set", hugging(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from bench import data
 from bench.data import sources
 from bench.data.sources.places import folders_of, parts_of, resolve
+from samplers.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture
 
@@ -94,6 +96,9 @@ FORMS: dict[str, Callable[[Path], None]] = {
     "Windows paths": table(
         "list.jsonl",
         lines([{**r, "file_name": "C:\\Data\\cats\\" + r["file_name"].replace("/", "\\")} for r in ROWS]),
+    ),
+    "names without their endings": table(
+        "list.csv", "image,text\n" + "".join(f"{n[:-4]},{w}\n" for n, w in zip(NAMES, WORDS, strict=True))
     ),
     "the folder's own name": table(
         "list.jsonl", lines([{**r, "file_name": f"cats/{r['file_name']}"} for r in ROWS])
@@ -174,6 +179,27 @@ def test_a_name_is_not_matched_with_a_picture_elsewhere(tmp_path: Path, cache: P
     loaded = load(folder, cache, max_skipped=0.5)
     assert set(pairs(loaded)) == {f"train {i}" for i in range(COUNT)}
     assert len(loaded.skipped) == COUNT
+
+
+def test_an_ending_is_left_out_only_where_one_picture_is_meant(tmp_path: Path, cache: Path) -> None:
+    folder = fill(tmp_path / "set", COUNT, texts=False)
+    twin = folder / NAMES[0]
+    twin.with_suffix(".bmp").write_bytes(encoded(picture(COUNT)))
+    table("list.csv", "image,text\n" + "".join(f"{n[:-4]},{w}\n" for n, w in zip(NAMES, WORDS, strict=True)))(
+        folder
+    )
+    loaded = load(folder, cache, max_skipped=0.1)
+    assert set(pairs(loaded)) == set(WORDS[1:])
+    assert len(loaded.skipped) == 3, "two pictures, and the row that may mean either"
+
+
+def test_a_table_of_other_pictures_is_named(folder: Path, cache: Path) -> None:
+    table("list.csv", "image,text\n" + "".join(f"IMG_{n},{w}\n" for n, w in zip(NAMES, WORDS, strict=True)))(
+        folder
+    )
+    says = f"none of the pictures that list.csv names is there: it has IMG_{NAMES[0]}, and the folder "
+    with pytest.raises(UserError, match=re.escape(says)):
+        load(folder, cache)
 
 
 def test_names_and_captions_composed_or_not(tmp_path: Path, cache: Path) -> None:

@@ -20,6 +20,8 @@ AT_ONCE = 64
 """Rows of a parquet file in memory at once, or a few more."""
 OPEN = 4
 """Parquet files open at once."""
+SHARDS = ("jpg", "jpeg", "png", "webp")
+"""Columns of pictures in tables made of WebDataset shards."""
 LABELS = ("label", "labels", "fine_label", "class")
 
 
@@ -170,7 +172,7 @@ def _picture(schema: Any) -> str | None:
         return bool(struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     names = [f.name for f in schema if holds(f.type)]
-    return column(names, FILE_KEYS) or next(
+    return column(names, (*FILE_KEYS, *SHARDS)) or next(
         (n for n in names if pa.types.is_struct(schema.field(n).type)), None
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -88,12 +88,24 @@ class Folder:
 
     def _listed(self) -> tuple[dict[str, tuple[tuple[str, ...], str]], list[Item]]:
         """Captions by picture as the tables give them, and the rows that lead to no picture."""
-        files = {parts_of(name): name for name in self.there.files}
+        stems = Counter(os.path.splitext(name)[0] for name in self.pictures)
+        alone = {
+            parts_of(stem): name for name in self.pictures if stems[stem := os.path.splitext(name)[0]] == 1
+        }
+        files = alone | {
+            parts_of(name): name for name in self.there.files
+        }  # a name without its ending is one too
         paths = [parts_of(name) for name in self.pictures]
         rows: dict[str, tuple[tuple[str, ...], str]] = {}
         lost: list[Item] = []
         for label, path, table in self._tables():
             found = resolve((r.name for r in table.rows if r.named), files, folders_of(paths, label))
+            named = [row.name for row in table.rows if row.named]
+            if named and self.pictures and not found and not table.catalogue:
+                raise UserError(
+                    f"images:{self.root}: none of the pictures that {path.name} names is there: it has "
+                    f"{shown(named[0])}, and the folder {shown(self.pictures[0])}"
+                )
             for row in table.rows:
                 if row.named and row.name in found:
                     before, problem = rows.get(found[row.name], ((), ""))

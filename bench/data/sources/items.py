@@ -11,7 +11,7 @@ from pathlib import Path
 
 FILE_KEYS = ("file", "file_name", "filename", "image", "img", "image_path", "image_name", "path", "filepath")
 CAPTION_KEYS = (
-    "caption", "captions", "text", "texts", "prompt", "sentence", "sentences", "comment", "description", "raw",
+    "caption", "captions", "text", "texts", "prompt", "sentence", "sentences", "comment", "description", "raw", "txt",
 )  # fmt: skip
 """Names of columns, without case and blanks, the preferred first."""
 

@@ -99,7 +99,11 @@ def test_a_disk_that_is_too_small(
 @pytest.mark.parametrize("count", [2, 40, 300])
 @pytest.mark.parametrize("fault", ["no captions", "too few", "other words"])
 def test_pictures_that_cannot_be_used(
-    count: int, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    count: int,
+    fault: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Few and many, by the sentence with which making them ready ends."""
     if fault == "too few" and count > 2:

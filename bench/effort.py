@@ -54,7 +54,8 @@ def progress(beat: Mapping[str, Any]) -> float:
 
 
 def left(beat: Mapping[str, Any]) -> str:
-    """``12 minutes left``, by the seconds that each half of its work has taken a worker; nothing if it is too early."""
+    """``12 minutes left``, or ``12 minutes of training left`` until evaluation has been timed, by the seconds that each half
+    of its work has taken a worker; nothing if it is too early."""
     if not {"share", "before", "part", "resumed", "packs"} <= beat.keys():
         return ""
     spent, (trained, measured) = beat.get("seconds", {}), done(beat)
@@ -68,7 +69,7 @@ def left(beat: Mapping[str, Any]) -> str:
         hours += (1 - measured) * sampled / measured / 3600
     if hours < 1 / 3600:  # of which part nothing is known, or it is over at once
         return ""
-    return f"{'' if known else 'over '}{duration(hours)}s left"
+    return f"{duration(hours)}s {'' if known else 'of training '}left"
 
 
 def speed(beat: Mapping[str, Any]) -> str:

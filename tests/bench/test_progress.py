@@ -19,7 +19,7 @@ NOW = Now(
     "step 450 of 900, lowest validation loss 0.293 rf/lognorm(0,1)",
     0.456,
     "12.3 steps/s",
-    "over 12 minutes left",
+    "12 minutes of training left",
 )
 
 

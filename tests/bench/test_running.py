@@ -31,14 +31,16 @@ def test_remaining(tmp_path: Path) -> None:
     spent = {"train": 900.0, "generate": 500.0, "metrics": 100.0}
     half = {"pack": 1, "packs": 2, "before": [0.5, 0.5], "part": [0.5, 0.5]}
     assert effort.left(doing(made, share=0.001, seconds={"train": 3.0}).beat) == ""
-    assert effort.left(doing(made, share=0.375, seconds={"train": 900.0}).beat) == "over 5.0 minutes left"
+    assert (
+        effort.left(doing(made, share=0.375, seconds={"train": 900.0}).beat) == "5.0 minutes of training left"
+    )
     assert effort.left(doing(made, share=0.75, seconds=spent).beat) == "10 minutes left"
     assert effort.left(doing(made, share=0.5, seconds={"train": 900.0}).beat) == "", (
         "of the rest nothing is known"
     )
     assert effort.left(doing(made, share=0.25, seconds=spent, **half).beat) == "15 minutes left"
     there = {"share": 0.375, "seconds": {"train": 900.0}, "resumed": 0.5}
-    assert effort.left(doing(made, **there).beat) == "over 15 minutes left"
+    assert effort.left(doing(made, **there).beat) == "15 minutes of training left"
 
 
 def test_a_worker_tells_from_the_first_moment_what_it_does(tmp_path: Path) -> None:

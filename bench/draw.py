@@ -19,6 +19,7 @@ from bench.config import Cell
 from bench.settings import Setting, Weights
 from samplers.command import FLOAT, INT, Parser, outcome
 from samplers.errors import UserError, nearest
+from samplers.grammar import numbers_in_glob
 
 if TYPE_CHECKING:
     import torch
@@ -120,8 +121,8 @@ def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str |
     names = sorted({t.cell.formulation for t in cells})
     try:
         canonical = formulations.get(name).name
-    except UserError:
-        canonical = name
+    except UserError:  # of a plugin, perhaps, which is loaded later
+        canonical = numbers_in_glob(name)
     if canonical not in names:
         raise UserError(f"no cell of {name!r} is trained in this run; {nearest(canonical, names)}")
     fit = [t for t in cells if t.cell.formulation == canonical]

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` prints. No torch, but for the words of a user's own captions."""
+"""What ``--dry-run`` prints. No torch, but for a user's own formulations and captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.amounts import by_cell
 from bench.cli import Arguments
 from bench.config import Grid, Model
 from bench.launch import activity, checks, local, slurm
-from bench.launch.hand_out import divided_cells
+from bench.launch.hand_out import check_plugins, divided_cells
 from bench.plan import Plan
 from bench.wording import many
 from samplers.errors import UserError
@@ -30,6 +30,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.execution,
     )
     names = plan.formulations_of(planned)
+    check_plugins(planned)
     if execution.executor == "slurm":
         args.slurm.parameters(execution.device)
     memory = checks.check(divided, grid, planned.out, execution, args.slurm)

@@ -125,6 +125,19 @@ def test_pictures_that_cannot_be_used(
     assert said == f"error: {making.value}"
 
 
+def test_a_plugin_that_fails_its_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = tmp_path / "bad.py"
+    plugin.write_text(
+        "from formulations import Formulation, register\n"
+        "from formulations.targets import velocity\n"
+        "@register('bad/backwards')\n"
+        "def backwards():\n"
+        "    return Formulation(path=lambda t: (t, 1 - t), target=velocity, sampler='lognorm(0,1)')\n"
+    )
+    given = ["--plugin", str(plugin), "--formulations", "rf", "bad/backwards", "--out", str(tmp_path / "run")]
+    assert "formulation 'bad/backwards' fails its check: " in both(given, capsys)
+
+
 @pytest.mark.usefixtures("here")
 def test_no_gpu_where_one_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

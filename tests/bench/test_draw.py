@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,12 @@ def test_mistakes_are_one_sentence(
     assert told.startswith("error: ")
     assert words in told
     assert told.count("\n") == 1
+
+
+def test_numbers_in_the_name_of_a_plugins_formulation_have_any_spelling(trained: Path) -> None:
+    (cell, *_) = draw.trained(trained)
+    own = replace(cell, cell=replace(cell.cell, formulation="my/late(2.00)"))
+    assert draw.choose([own], "my/late(2)", None, None) == own
 
 
 def test_no_drawing_takes_the_place_of_another(

@@ -65,8 +65,11 @@ def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return root**2 / math.sqrt(df), weights * (high - low) * root * chi.pdf(root**2, df)
 
 
-def not_separable(model: TwoWay, higher_is_better: bool) -> NDArray[np.bool_]:
+def not_separable(model: TwoWay, higher_is_better: bool, log: bool = False) -> NDArray[np.bool_]:
     """``[..., F]``: True for the formulations that are not separated from the best, the best in the sample among them.
+
+    Of logarithms (``log``) it is the levels that are compared, with the noise relative to each: one seed that is a hundred
+    times the others moves a logarithm of their mean much further than that noise has it.
 
     ``se_ij^2 = (v_i + v_j) / R``, and ``v_i`` is the largest of a formulation's own variance, the moderated and the pooled
     one. Of many formulations some look too quiet by chance, and
@@ -74,10 +77,12 @@ def not_separable(model: TwoWay, higher_is_better: bool) -> NDArray[np.bool_]:
     would separate the best too often where the noise is unequal (``python -m analysis.calibrate``).
     """
     sign = 1.0 if higher_is_better else -1.0
-    better_by = sign * (model.means[..., None, :] - model.means[..., :, None])
+    top = model.means.max(axis=-1, keepdims=True)  # for the scale, which drops out
+    levels, unit = (np.exp(model.means - top),) * 2 if log else (model.means, np.ones_like(model.means))
+    better_by = sign * (levels[..., None, :] - levels[..., :, None])
     if len(model.names) == 1:
         return np.ones(model.means.shape, dtype=bool)
-    noise = np.maximum(np.maximum(model.moderated, model.own), model.variance[..., None])
+    noise = unit**2 * np.maximum(np.maximum(model.moderated, model.own), model.variance[..., None])
     error = np.sqrt((noise[..., None, :] + noise[..., :, None]) / model.replicates)
     return np.asarray(~np.any(better_by > _quantile(model)[..., None, None] * error, axis=-1))
 

@@ -57,7 +57,7 @@ def resolution(
     """The resolution of a fitted response with two formulations or more, over ``counts`` seeds of the datasets."""
     means = model.means if higher_is_better else -model.means
     best, second = np.argsort(-means, kind="stable")[:2]
-    separated, draw = not bool(not_separable(model, higher_is_better)[second]), None
+    separated, draw = not bool(not_separable(model, higher_is_better, log)[second]), None
     if fixed is not None and not separated:
         deviation = fixed.deviation(response, log, model.names[best], model.names[second])
         draw = None if deviation is None else critical(len(model.names), math.inf) * deviation

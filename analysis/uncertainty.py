@@ -147,7 +147,8 @@ def columns(known: Known, table: Wide, ranking: pd.DataFrame) -> pd.DataFrame:
         out[f"{name}_tied"] = pd.array([pd.NA] * len(out), dtype="boolean")
         if model is None:
             continue
-        tied = pd.Series(best.not_separable(model, response.higher_is_better), index=list(model.names))
+        together = best.not_separable(model, response.higher_is_better, response.log)
+        tied = pd.Series(together, index=list(model.names))
         if len(model.names) > 1 and model.variance > 0:
             out[f"{name}_tied"] = tied.reindex(out.index).astype("boolean")
         center = means["rank_all" if name == "rank" else name]

@@ -56,6 +56,16 @@ def bold(table: pd.DataFrame, shown: list[str] | None = None) -> dict[str, set[s
     return {str(c): set(names[made.best[c].to_numpy()]) for c in made.best if made.best[c].any()}
 
 
+def test_one_seed_that_is_far_off_separates_nothing() -> None:
+    """Its formulation has the smallest FID in the other two seeds."""
+    table = measured()
+    table.loc[(table["formulation"] == "rf") & (table["seed"] == 2), "fid"] = 3000.0
+    ranked = ranking.rank(table).set_index("formulation")
+    assert ranked.loc["rf", "fid"] > 20 * ranked.loc["edm", "fid"]
+    assert ranked.loc["rf", "fid_tied"]
+    assert "FID" not in bold(ranking.rank(table))
+
+
 def test_each_column_has_its_own_best() -> None:
     found = bold(ranking.rank(measured()))
     assert found["CLIP"] == {"v/cos"}

@@ -20,6 +20,7 @@ def opened_cards(page: Page) -> list[str]:
 def test_a_card_by_mouse(visit: Opener) -> None:
     page = visit()
     page.get_by_role("link", name="edm(-1.20,1.20)").click()
+    page.wait_for_selector("dialog[open]")
     assert opened_cards(page) == ["card-edm-m1.20-1.20"]
     assert page.get_by_role("dialog", name="edm(-1.20,1.20)").is_visible()
     page.get_by_role("button", name="Card of the formulation ranked before").click()
@@ -33,6 +34,7 @@ def test_a_card_by_mouse(visit: Opener) -> None:
 def test_a_click_beside_a_card_closes_it_and_one_inside_does_not(visit: Opener) -> None:
     page = visit()
     page.get_by_role("link", name="eps/linear").click()
+    page.wait_for_selector("dialog[open]")
     box = page.locator("dialog[open]").bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 3, box["y"] + 30)  # its padding
@@ -64,6 +66,7 @@ def test_an_address_opens_its_card_and_back_closes_it(visit: Opener) -> None:
     assert "RuntimeError: made up" in page.locator("dialog[open]").inner_text()
     page = visit()
     page.get_by_role("link", name="eps/linear").click()
+    page.wait_for_selector("dialog[open]")
     page.go_back()
     page.wait_for_selector("dialog[open]", state="detached")
 

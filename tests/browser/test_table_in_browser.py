@@ -164,6 +164,7 @@ def test_names_look_like_links_and_open_by_keyboard(visit: Opener) -> None:
     assert colour == page.get_by_role("link", name="Figures", exact=True).evaluate(look)[1]
     link.focus()
     page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
     assert page.get_by_role("dialog").get_by_role("heading", name="eps/linear").is_visible()
 
 

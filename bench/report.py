@@ -15,7 +15,7 @@ from bench.failure import Failure
 from bench.launch.submission import Submission
 from bench.plan import ENDED, Plan, Planned
 from bench.stages import Stages, sentence
-from bench.wording import many, short
+from bench.wording import fitted, many, short
 from samplers.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def report(
         store.write_json(planned.out / "timings.json", seconds)
         spent = f", {seconds['total']:.0f} s ({sentence(seconds)})"
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
-    print(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:")
-    print("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()]))
+    print(fitted(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:"))
+    print(fitted("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()])))
     if len(planned.grid.models) * len(planned.grid.trainings) > 1:
         print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
     else:
@@ -74,7 +74,7 @@ def print_answer(found: Ranked) -> None:
 
     answer = verdict.answer(found.ranking, found.run)
     if answer:
-        print(f"\n{verdict.terminal(answer)}", flush=True)
+        print(f"\n{fitted(verdict.terminal(answer))}", flush=True)
 
 
 def timings(stages: Stages, submissions: Sequence[Submission]) -> dict[str, float]:

@@ -6,7 +6,9 @@ Widths are those of a terminal, where a letter of East Asia takes two columns.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -99,6 +101,15 @@ def cropped(line: str) -> str:
 def wrapped(text: str) -> list[str]:
     """A sentence over several lines; paths and options stay whole."""
     return readable.wrapped(text, width(), marks="") if text else []
+
+
+def fitted(sentence: str) -> str:
+    """A sentence as it is printed: on a terminal broken between words, where a command stays in one piece, to be copied."""
+    if not sys.stdout.isatty():
+        return sentence
+    whole = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", "\N{NO-BREAK SPACE}"), sentence)
+    lines = readable.wrapped(whole, shutil.get_terminal_size().columns, indent="", marks="")
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def short(file: Path) -> str:

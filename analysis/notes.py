@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.settings import Setting
 
 from . import declared, schema, untrained, yardsticks
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 LEAST_IMAGES = 100
 """Fewest images and references of a Fréchet distance that needs no remark; more if its features have as many dimensions,
 since a covariance of n images has rank n - 1 at most."""
+
+
+UNEVEN = 1.5
+"""From this ratio of its two sides on both ends of an interval are shown."""
 
 
 def headings(about: Mapping[str, Any]) -> dict[str, str]:
@@ -36,6 +43,12 @@ def headings(about: Mapping[str, Any]) -> dict[str, str]:
         "wins": "beats leader",
         **{f"rank_{name}": f"by {metrics[name].label}" for name in declared.COMPARED if name in metrics},
     }
+
+
+def uneven(ranking: pd.DataFrame, metric: str) -> NDArray[np.bool_]:
+    """Whose interval is so far from symmetric that half of it would mislead."""
+    low, high = ranking[metric] - ranking[f"{metric}_low"], ranking[f"{metric}_high"] - ranking[metric]
+    return np.asarray(np.maximum(low, high) > UNEVEN * np.minimum(low, high))
 
 
 def label(about: Mapping[str, Any], response: str) -> str:
@@ -153,6 +166,8 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
         f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
         "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",
     ]
+    if any(uneven(ranking, m).any() for m in declared.among(about) if f"{m}_low" in ranking and m in ranking):
+        lines.append("[a, b]: both ends of the interval, where half of it would be far from either")
     if about["agreement"] is not None and about["agreement"] == about["agreement"]:
         lines.append(
             f"order: Kendall correlation {about['agreement']:.2f} on average with the true orders that these seeds allow"

@@ -11,7 +11,7 @@ from samplers.lazy import lazy
 
 from . import declared, yardsticks
 from .confirm import Confirmation, confirmation
-from .notes import headings, lost, notes
+from .notes import headings, lost, notes, uneven
 from .run import Run
 from .tables import LACKING, Table, fixed, jsonable, simple
 
@@ -166,11 +166,14 @@ def _written(ranking: pd.DataFrame, column: str) -> list[str]:
 
 
 def _margins(ranking: pd.DataFrame, column: str) -> list[str]:
-    """Half of the interval of each mean of a column, as text; empty for none."""
+    """The interval of each mean of a column: half of it, or both ends where it is uneven; empty for none."""
     if column not in declared.of(ranking) or f"{column}_low" not in ranking:
         return [""] * len(ranking)
-    half = (ranking[f"{column}_high"] - ranking[f"{column}_low"]) / 2
-    return [fixed(_digits(ranking, column))(h) for h in half]
+    low, high, write = ranking[f"{column}_low"], ranking[f"{column}_high"], fixed(_digits(ranking, column))
+    return [
+        f"[{write(a)}, {write(b)}]" if ends else write((b - a) / 2)
+        for a, b, ends in zip(low, high, uneven(ranking, column), strict=True)
+    ]
 
 
 def _span(low: float, high: float) -> str:

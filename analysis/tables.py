@@ -24,7 +24,7 @@ LACKING = "*"
 class Table:
     """``frame`` holds exact values; ``cells`` what is shown of them, as text under headings, with rows of references
     (real images) after the ``len(best)`` rows proper; ``keys`` names the columns of ``cells``, by their columns of the frame
-    where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, the text that stands behind ± if any does, have
+    where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, of which :func:`margin` makes text, have
     the columns of ``cells``. ``optional`` columns are left out, in this order, where a terminal is too narrow; ``about`` is
     what JSON tells beside the rows."""
 
@@ -65,8 +65,9 @@ def simple(
 
 
 def margin(text: str) -> str:
-    """What stands behind a number for its margin; nothing for none."""
-    return f" ±{text}" if text else ""
+    """What stands behind a number for its margin: ``±`` and half of an interval, or both ends in brackets; nothing for
+    none."""
+    return "" if not text else f" {text}" if text.startswith("[") else f" ±{text}"
 
 
 def fixed(digits: int, percent: bool = False) -> Callable[[Any], str]:

@@ -49,6 +49,22 @@ def test_a_number_and_its_margin_stand_apart_until_they_are_written() -> None:
             assert f"{number} ±{margin}" in output.write([made], kind)
 
 
+@pytest.mark.parametrize(("noise", "ends"), [(0.01, False), (0.6, True)])
+def test_an_interval_that_is_far_from_symmetric_shows_both_ends(noise: float, ends: bool) -> None:
+    """A distance of 12 between 2 and 64 is no 12 ±31."""
+    ranked = ranking.rank(measured(noise=noise))
+    made = ranking_table(ranked)
+    row = ranked.iloc[0]
+    number = made.cells["FID"][0]
+    whole = f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]"
+    text, page = made.texts()["FID"][0], report_table.table(ranked)
+    place = [column.key for column in page.columns].index("fid")
+    assert (page.rows[0].entries[place].margin == whole) == ends
+    assert (text == f"{number} {whole}") == ends
+    assert ("±" in text) != ends
+    assert any(line.startswith("[a, b]: ") for line in made.notes) == ends
+
+
 def bold(table: pd.DataFrame, shown: list[str] | None = None) -> dict[str, set[str]]:
     """The formulations that are bold, by heading."""
     made = ranking_table(table, shown)

@@ -14,7 +14,7 @@ from ..plots import scales, style, widths
 from ..plots.style import Drawn
 from ..wording import count
 from .report import Scaling
-from .wording import power
+from .wording import power, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +124,7 @@ def quality(found: Scaling, width: float) -> Drawn:
         f"Quality of the pictures against validation loss, over runs of {runs.formulation} on {runs.dataset}"
     )
     rows = [r for r in found.correlations.to_dict("records") if np.isfinite(r["spearman"])]
-    told = ", ".join(f"{found.metrics[r['metric']].label} {r['spearman']:.2f}" for r in rows)
+    told = ", ".join(f"{found.metrics[r['metric']].label} {span(r, 'spearman', 2)}" for r in rows)
     return Drawn(
         "scaling_quality",
         "Quality against loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -210,6 +211,12 @@ def _correlations(found: Scaling) -> Table:
     notes = [] if len(rows) else ["a correlation needs three runs with another metric"]
     if found.drawn and len(rows):
         notes.append("in brackets: 95 % over draws of other seeds, whose noise lowers a correlation")
+    elif len(rows):
+        fewest = min(row["runs"] for row in rows)
+        share = f"{200 / math.factorial(fewest):.2g} %"
+        notes.append(
+            f"no intervals; of {fewest} runs in random order {share} have a Spearman correlation of 1 or -1"
+        )
     optional = ("Pearson of logs", "runs")
     return _made("correlations", "Validation loss and quality", frame, cells, notes, optional)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,8 @@ def test_figures_are_written_whole_with_their_captions(
         picture = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png")
         assert (picture[..., :3] != 1).any()
         assert INK in (tmp_path / "figures" / f"{name}.svg").read_text()
+    quality = (tmp_path / "figures/scaling_quality.txt").read_text()
+    assert re.search(r"correlation with the loss: CLIP -?\d\.\d\d \[-?\d\.\d\d, -?\d\.\d\d\], ", quality)
     assert "(band: 95 % over seeds)" in (tmp_path / "figures/scaling_compute.txt").read_text()
 
 

@@ -161,7 +161,12 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
             )
         return lines
     if not about["resolution"]:
-        return unknown or ["resolution: unknown, no two formulations have every entry of two seeds"]
+        few = (
+            "of two formulations, and there is one"
+            if len(ranking) == 1
+            else "of two formulations in two seeds"
+        )
+        return unknown or [f"resolution: unknown, it needs every entry {few}"]
     lines = [
         f"place: 95 % interval of the position; {TIED} not separable from the best of its column (Hsu, family-wise 95 %)",
         "±: half of a 95 % interval of the mean over seeds; its part that all formulations share drops out of differences",

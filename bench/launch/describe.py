@@ -42,7 +42,8 @@ def describe(planned: Plan, args: Arguments) -> str:
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )
     lines = [
-        f"{len(planned.cells)} cells: {len(names)} formulations x {len(grid.datasets)} datasets x {axes(grid)}, "
+        f"{many(len(planned.cells), 'cell')}: {many(len(names), 'formulation')} x {many(len(grid.datasets), 'dataset')} x "
+        f"{axes(grid)}, "
         f"in {planned.out}",
         f"  {status.counts(planned)}",
         *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
@@ -75,7 +76,7 @@ def busy(planned: Plan) -> bool:
 def axes(grid: Grid) -> str:
     """``3 seeds``, with those of a confirmation told, and how many depths and budgets there are if several."""
     first, last = grid.every_seed[0], grid.every_seed[-1]
-    told = f"{grid.seeds} seeds" + f" ({first} to {last})" * bool(first)
+    told = many(grid.seeds, "seed") + f" ({first} to {last})" * bool(first)
     for values, what in ((grid.depths, "depths"), (grid.budgets, "budgets")):
         told += f" x {len(values)} {what}" * bool(values)
     return told

@@ -260,3 +260,10 @@ def test_a_training_worse_than_none_is_named() -> None:
     assert not [line for line in notes(rank(frame)) if "not trained" in line], (
         "tables of others do not have it"
     )
+
+
+def test_one_formulation_alone_has_no_resolution() -> None:
+    common = {"formulation": "rf", "dataset": "d", "weights": "ema", "steps": 5, "cfg": 5.0}
+    alone = pd.DataFrame([{**common, "seed": s, "clip": 30.0 + s, "fid": 9.0 + s} for s in (0, 1)])
+    said = "resolution: unknown, it needs every entry of two formulations, and there is one"
+    assert said in ranking_table(rank(alone)).notes

@@ -134,7 +134,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
 ) -> None:
     assert grid.main(["--preset", "paper", "--dry-run", "--tflops", "1", "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
-    assert "122 cells: 61 formulations x 2 datasets x 1 seeds" in printed
+    assert "122 cells: 61 formulations x 2 datasets x 1 seed" in printed
     assert "edm(-1.20,1.20)" in printed
     assert not (tmp_path / "run").exists()
 

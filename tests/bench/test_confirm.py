@@ -257,7 +257,7 @@ def test_a_confirmation_from_end_to_end(
     ]
     assert grid.main([*command, "--confirm", "2", "--dry-run", "--tflops", "1"]) == 0
     said, noted = capsys.readouterr()
-    assert "4 cells: 2 formulations x 1 datasets x 2 seeds" in said
+    assert "4 cells: 2 formulations x 1 dataset x 2 seeds" in said
     assert "the confirmation comes after the grid: 4 of 4 cells of the grid not finished" in noted
     assert not (tmp_path / "run").exists()
     assert grid.main([*command, "--confirm", "2"]) == 0, (
@@ -269,7 +269,7 @@ def test_a_confirmation_from_end_to_end(
     capsys.readouterr()
     assert grid.main([*command, "--confirm", "3", "--dry-run", "--tflops", "1"]) == 0
     said = capsys.readouterr().out
-    assert "3 cells: 1 formulations x 1 datasets x 3 seeds (1000 to 1002)" in said
+    assert "3 cells: 1 formulation x 1 dataset x 3 seeds (1000 to 1002)" in said
     assert f"confirmation: {WHY}" in said
     assert (tmp_path / "run" / "grid.json").read_bytes() == before
     kept = store.read_object(tmp_path / "run" / "confirm.json")

@@ -161,7 +161,7 @@ def test_the_dry_run_tells_sizes_and_budgets(capsys: pytest.CaptureFixture[str])
     ]
     assert grid.main(argv) == 0
     said = capsys.readouterr().out
-    assert "4 cells: 1 formulations x 1 datasets x 1 seeds x 2 depths x 2 budgets" in said
+    assert "4 cells: 1 formulation x 1 dataset x 1 seed x 2 depths x 2 budgets" in said
     assert "model: depth 1, 3, width 64, 192, heads 1, 3, patch 4" in said
     assert "training: 10, 30 steps of 8" in said
     assert "operations a training, a factor of 79\n" in said

@@ -19,6 +19,8 @@ from .wording import count, names
 if TYPE_CHECKING:
     import pandas as pd
 
+BY_FORMULATION = ("formulation", "base", "sampler")
+"""Columns that tell formulations apart: among fewer of them, marks and intervals are others."""
 LEAST_IMAGES = 100
 """Fewest images and references of a Fréchet distance that needs no remark; more if its features have as many dimensions,
 since a covariance of n images has rank n - 1 at most."""
@@ -73,6 +75,8 @@ def notes(ranking: pd.DataFrame, shown: pd.Series[bool] | None = None) -> list[s
         lines.append(
             f"{len(kept)} of {len(ranking)} ranked formulations; marks are those of the whole ranking"
         )
+    if among := [c for c in about["where"] if c.partition("=")[0] in BY_FORMULATION]:
+        lines.append(f"only {names(among)}: ranked among themselves, as if there were no others")
     if about["uncounted"]:
         what = " and ".join(label(about, m) for m in about["objectives"])
         lines.append(

@@ -115,6 +115,7 @@ def assess(
     out.attrs["agreement"] = known.agreement
     out.attrs["without_interval"] = list(known.left_out)
     out.attrs["unknown"] = known.unknown
+    out.attrs["where"] = list(checked.attrs.get("where", []))
     out.attrs["damaged"] = list(checked.attrs.get("damaged", []))
     return out, known
 

@@ -24,11 +24,11 @@ def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the tab
     """The rows that meet all ``conditions``, each ``NAME=VALUE``.
 
     A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
-    of text may be a glob: ``formulation=rf/*``.
+    of text may be a glob: ``formulation=rf/*``. ``.attrs["where"]`` keeps the conditions.
 
     Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
     """
-    found = frame
+    found, conditions = frame, tuple(conditions)
     for condition in conditions:
         name, equals, wanted = condition.partition("=")
         if not equals:
@@ -44,6 +44,7 @@ def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the tab
         return frame
     found = found.reset_index(drop=True)
     found.attrs.update(frame.attrs)
+    found.attrs["where"] = [*frame.attrs.get("where", []), *conditions]
     return found
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import manifest, schema, synthetic
+from analysis.notes import notes
+from analysis.ranking import rank
 from analysis.run import read
 from analysis.where import choose
 from samplers.errors import UserError
@@ -95,3 +97,14 @@ def test_differing_names_every_field() -> None:
     one, other = '{"a":{"b":1,"c":[1,2]},"d":true}', '{"a":{"b":2,"c":[1,2]}}'
     assert manifest.differing([one, other, one]) == {"a.b": [1, 2], "d": [True, None]}
     assert manifest.differing([one, one]) == {}
+
+
+def test_formulations_that_are_ranked_among_themselves_are_said_to_be() -> None:
+    """Fewer rivals give other marks and intervals; of rows of one setting the first line tells."""
+    about = {"formulation": ["rf", "v/cos", "edm/rf"] * 2, "seed": [0] * 3 + [1] * 3, "steps": 5, "cfg": 5.0}
+    made = {"dataset": "x", "weights": "ema", "clip": range(6), "fid": range(6, 0, -1)}
+    frame = schema.check(pd.DataFrame({**about, **made}))
+    told = "only formulation=[re]* and formulation=rf: ranked among themselves, as if there were no others"
+    assert told in notes(rank(choose(frame, ["formulation=[re]*", "formulation=rf"])))
+    for whole in (frame, choose(frame, ["steps=5"])):
+        assert not any("among themselves" in line for line in notes(rank(whole)))

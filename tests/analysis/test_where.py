@@ -43,9 +43,10 @@ def test_rows_of_a_value(sweep: Path, condition: str, count: int) -> None:
 
 def test_conditions_add_up_and_attrs_stay(sweep: Path) -> None:
     whole = read(sweep).frame
-    some = read(sweep, ["model.depth=2", "training.steps=1000", "steps=5"]).frame
+    conditions = ["model.depth=2", "training.steps=1000", "steps=5"]
+    some = read(sweep, conditions).frame
     assert len(some) == 8
-    assert some.attrs == whole.attrs
+    assert some.attrs == {**whole.attrs, "where": conditions}
     assert list(some.index) == list(range(8))
 
 
@@ -104,7 +105,7 @@ def test_formulations_that_are_ranked_among_themselves_are_said_to_be() -> None:
     about = {"formulation": ["rf", "v/cos", "edm/rf"] * 2, "seed": [0] * 3 + [1] * 3, "steps": 5, "cfg": 5.0}
     made = {"dataset": "x", "weights": "ema", "clip": range(6), "fid": range(6, 0, -1)}
     frame = schema.check(pd.DataFrame({**about, **made}))
-    told = "only formulation=[re]* and formulation=rf: ranked among themselves, as if there were no others"
+    told = "only formulation=[re]*, formulation=rf: ranked among themselves, as if there were no others"
     assert told in notes(rank(choose(frame, ["formulation=[re]*", "formulation=rf"])))
     for whole in (frame, choose(frame, ["steps=5"])):
         assert not any("among themselves" in line for line in notes(rank(whole)))

@@ -1,10 +1,16 @@
-"""Settings that contradict each other: allowed, and told in one sentence each, before anything is trained. No torch."""
+"""Settings that contradict each other or cannot work: allowed, with a sentence each before anything is trained. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from bench.config import Grid
+
+MOST_RATE = 0.1
+"""A learning rate above which hardly anything is learned: AdamW moves a weight by about as much in a step, and weights are
+smaller. (``smoke``, 300 steps: up to 0.1 both formulations learn, at 1 none does, at 3 both end far above no training.)"""
+LEAST_START = 1.0
+"""A b / a below which sampling cannot begin: there the image outweighs the noise, and there is no image yet."""
 
 
 def warnings(grid: Grid) -> list[str]:
@@ -23,6 +29,16 @@ def _warnings(grid: Grid) -> Iterator[str]:
         )
     if recipe.dropout == 1 and without:
         yield "--dropout 1: no network sees a caption in training, so images have nothing to do with theirs"
+    if recipe.lr > MOST_RATE:
+        yield (
+            f"--lr {recipe.lr:g}: AdamW moves each weight by about that much in a step, more than most weights are: above "
+            f"{MOST_RATE:g} hardly anything is learned"
+        )
+    if evaluation.start != "native" and evaluation.start < LEAST_START:
+        yield (
+            f"--start {evaluation.start:g}: sampling starts from noise, and at b/a = {evaluation.start:g} there is less "
+            f"noise than image: take 80, as the paths do that cannot start from pure noise"
+        )
     for training in grid.trainings:
         if training.warmup > training.steps:
             yield (

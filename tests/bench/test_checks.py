@@ -162,6 +162,8 @@ CONTRADICTIONS: list[tuple[Grid, str]] = [
     (made(steps=100, validations=5), "--warmup 200 is longer than the run of 100 steps"),
     (made(steps=250, decay=0.5), "--warmup 200 overlaps the last 50% of 250 steps"),
     (made(steps=10, warmup=2), "--validations 20 are more than 10 steps"),
+    (made(lr=3.0), "--lr 3: AdamW moves each weight by about that much in a step"),
+    (replace(made(), evaluation=Evaluation(start=0.001)), "--start 0.001: sampling starts from noise"),
     (made(validation=128), "--validation-batch 256 is more than 128 validation images"),
     (replace(made(), budgets=(100, 20_000)), "--warmup 200 is longer than the run of 100 steps"),
 ]
@@ -175,7 +177,13 @@ def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
 
 @pytest.mark.parametrize(
     "sensible",
-    [made(), made((PLAIN,), dropout=0.0), made(steps=200, validations=200), made(steps=400, decay=0.5)],
+    [
+        made(),
+        made((PLAIN,), dropout=0.0),
+        made(steps=200, validations=200),
+        made(steps=400, decay=0.5),
+        made(lr=0.1),
+    ],
 )
 def test_sense_is_told_nothing(sensible: Grid) -> None:
     assert sense.warnings(sensible) == []

@@ -184,6 +184,11 @@ def uncertainty_lines(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[s
     lines += unknown
     for r in about["resolution"]:
         lines.append(resolution_line(r, label(about, r["response"])))
+    if unknown := [label(about, r["response"]) for r in about["resolution"] if _draw_unknown(r)]:
+        lines.append(
+            f"{' and '.join(unknown)}: how much the one draw of captions and noise matters is not known here, only in a run"
+            " folder with its cells; more seeds may not be enough"
+        )
     if about["without_interval"]:
         lines.append(
             f"no interval for {names(about['without_interval'])}: not every entry of every seed is there"
@@ -218,6 +223,11 @@ def resolution_line(r: Mapping[str, Any], name: str) -> str:
 def beyond_seeds(r: Mapping[str, Any]) -> bool:
     """Whether no number of seeds separates the two best of a response, as they share one draw of captions and noise."""
     return r["draw"] is not None and r["lead"] <= r["draw"]
+
+
+def _draw_unknown(r: Mapping[str, Any]) -> bool:
+    """Whether a forecast of seeds for a sampled metric cannot tell where their number stops to matter."""
+    return r["response"] in ("clip", "fid") and not r["separated"] and r["draw"] is None and r["sigma"] > 0
 
 
 def _size(r: Mapping[str, Any], part: str) -> str:

@@ -107,9 +107,14 @@ def test_a_lead_within_the_draw_needs_samples_and_not_seeds(folder: Path) -> Non
     assert "more `--samples`, not more seeds, may decide." in verdict.terminal(found)
 
 
-def test_without_the_values_of_samples_nothing_is_said(folder: Path, tmp_path: Path) -> None:
+def test_without_the_values_of_samples_it_is_said_that_seeds_may_not_do(folder: Path, tmp_path: Path) -> None:
     of = sampled(folder, clip=lambda name, *_: 900 * noise(name))
     of.frame.to_parquet(tmp_path / "bare.parquet")
     ranked = ranking.of_run(run.read(tmp_path / "bare.parquet"))
     assert all(r["draw"] is None for r in ranked.attrs["resolution"])
     assert not any("more samples" in line for line in notes(ranked))
+    unknown = [
+        line for line in notes(ranked) if "how much the one draw of captions and noise matters" in line
+    ]
+    assert [line.partition(":")[0] for line in unknown] == ["CLIP and FID"]
+    assert not set(unknown) & {*notes(ranking.of_run(of))}, "its cells tell"

@@ -57,36 +57,57 @@ def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
     verify_formulation(folder, formulation)
 
 
+INPUTS = {"data": "the images or captions", "text_encoder": "the text encoder"}
+"""Of what :func:`inputs` keeps, what a command can find changed before anything is trained."""
+
+
 def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
     """Raises :class:`Changed` if cells of the plans in a run folder were trained on other data or with another text encoder
     than there are now: results of both could never be ranked together.
 
     Marks such cells, so that ``--retry all`` trains them again; and those no more for which it holds no longer.
     """
-    other: dict[tuple[str, str], list[Path]] = {}
+    other = trained_on_others(
+        out, {d: {"data": s.data.digest, "text_encoder": s.text_name} for d, s in ready.items()}
+    )
+    folders = set(chain.from_iterable(other.values()))
     for dataset, folder in planned_cells(out):
-        if dataset not in ready or not trained(folder):
+        if dataset in ready and folder not in folders and trained(folder):
+            (folder / CHANGED).unlink(missing_ok=True)
+    if other:
+        error = changed(out, other)
+        for folder in folders:
+            store.write_json(folder / CHANGED, asdict(Failure.of(error)))
+        raise error
+
+
+Others = dict[tuple[str, str], list[Path]]
+"""The folders of trained cells by their dataset and what it has changed, in words."""
+
+
+def trained_on_others(out: Path, now: Mapping[str, Mapping[str, str]]) -> Others:
+    """What was trained on other :data:`INPUTS` than datasets have ``now``; one that is not given is as it was."""
+    other: Others = {}
+    for dataset, folder in planned_cells(out):
+        if dataset not in now or not trained(folder):
             continue
-        kept, setup = lease.read(folder / "config.json"), ready[dataset]
-        now = {"the images or captions": setup.data.digest, "the text encoder": setup.text_name}
-        was = (kept.get("data"), kept.get("text_encoder"))
-        differs = [what for (what, here), before in zip(now.items(), was, strict=True) if before != here]
+        kept = lease.read(folder / "config.json")
+        differs = [INPUTS[name] for name, value in now[dataset].items() if kept.get(name) != value]
         if differs:
             other.setdefault((dataset, differs[0]), []).append(folder)
-        else:
-            (folder / CHANGED).unlink(missing_ok=True)
+    return other
+
+
+def changed(out: Path, other: Others) -> Changed:
+    """The sentence about cells that were trained on other inputs."""
     told = [
         f"{what} of {dataset} changed after {many(len(folders), 'cell')} in {short(out)} had been trained"
         for (dataset, what), folders in other.items()
     ]
-    if told:
-        error = Changed(
-            f"{'; '.join(told)}: what is trained now could not be ranked with that. Put it back, name another --out, "
-            f"or add --retry all to train also those cells on what is there now"
-        )
-        for folder in chain.from_iterable(other.values()):
-            store.write_json(folder / CHANGED, asdict(Failure.of(error)))
-        raise error
+    return Changed(
+        f"{'; '.join(told)}: what is trained now could not be ranked with that. Put it back, name another --out, "
+        f"or add --retry all to train also those cells on what is there now"
+    )
 
 
 def planned_cells(out: Path) -> Iterator[tuple[str, Path]]:

@@ -47,6 +47,22 @@ def check_pictures(grid: Grid) -> None:
             extractors.check_words(spec, captions, dataset)
 
 
+def check_unchanged(grid: Grid, out: Path) -> None:
+    """Raises :class:`bench.cells.Changed` if a user's own pictures are others than those on which cells in ``out`` were
+    trained. They are decoded for that, as the run would, where such cells are."""
+    from bench import provenance  # imports torch
+
+    images, now = grid.images, {}
+    for dataset, folder in provenance.planned_cells(out):
+        if dataset.startswith("images:") and dataset not in now and provenance.trained(folder):
+            found = data.load(
+                dataset, resolution=images.resolution, train=images.train, validation=images.validation
+            )
+            now[dataset] = {"data": found.digest}
+    if other := provenance.trained_on_others(out, now):
+        raise provenance.changed(out, other)
+
+
 def check_disk(divided: Sequence[Sequence[Planned]], grid: Grid, out: Path) -> None:
     """Raises :class:`UserError` if the files that stay do not fit."""
     place = next(folder for folder in (out, *out.parents) if folder.is_dir())

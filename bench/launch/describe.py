@@ -38,6 +38,8 @@ def describe(planned: Plan, args: Arguments) -> str:
         price.check_device(execution.device)
     if divided:
         checks.check_pictures(grid)
+        if there:
+            checks.check_unchanged(grid, planned.out)
     cost = estimate.estimate(
         planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
     )

@@ -107,9 +107,11 @@ def test_images_added_between_two_commands(
     for i in range(COUNT, COUNT + 20):
         (folder / "red_wall" / f"{i}.JPEG").write_bytes(picture(4 * i))
     capsys.readouterr()
-    assert grid.main([*command, "--seeds", "2"]) == 2
-    assert f"the images or captions of {spec} changed after 1 cell in" in capsys.readouterr().err
-    assert before.items() <= files(run).items(), "nothing was trained or lost"
+    for look in (["--dry-run"], []):
+        assert grid.main([*command, "--seeds", "2", *look]) == 2
+        assert f"the images or captions of {spec} changed after 1 cell in" in capsys.readouterr().err
+        assert before.items() <= files(run).items(), "nothing was trained or lost"
+        assert not look or files(run) == before, "a look leaves nothing"
 
     assert grid.main([*command, "--seeds", "2", "--retry", "all"]) == 0
     frame = pd.read_parquet(run / "results.parquet")

@@ -210,7 +210,9 @@ def _correlations(found: Scaling) -> Table:
     }
     notes = [] if len(rows) else ["a correlation needs three runs with another metric"]
     if found.drawn and len(rows):
-        notes.append("in brackets: 95 % over draws of other seeds, whose noise lowers a correlation")
+        notes.append(
+            "in brackets: 95 % interval of the correlation of the true means; noise lowers a measured one"
+        )
     elif len(rows):
         fewest = min(row["runs"] for row in rows)
         share = f"{200 / math.factorial(fewest):.2g} %"

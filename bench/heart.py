@@ -78,8 +78,8 @@ class Heart:
     ) -> None:
         """How far the pack is: a stage, a text, and a share of it between 0 and 1; training counts for one half.
 
-        ``count`` of a ``unit`` are done: how many a second is told, over the last :data:`WINDOW` seconds; by ``threads``
-        threads, None on a GPU.
+        ``count`` of a ``unit`` are done, by ``threads`` threads (None on a GPU); their rate is over the last
+        :data:`WINDOW` seconds.
 
         Raises :class:`Stopped` while images are generated and measured: all that is finished has been written.
         """

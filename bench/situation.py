@@ -41,7 +41,7 @@ class Situation:
 
     @cached_property
     def left(self) -> list[tuple[Planned, Doing]]:
-        """The cells that are not finished and that nobody is at, each with who had it last."""
+        """The cells that are not finished and that no worker has, each with who had it last."""
         had = [(p, self.newest.get(p.folder.name)) for p in self.plan.ready()]
         # a share that Slurm never took has no task, and lost nothing
         return [(p, d) for p, d in had if d and (d.job or d.ending != "lost")]

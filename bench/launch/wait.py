@@ -25,7 +25,7 @@ SUBMISSIONS = 3
 
 
 def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
-    """Nothing to submit: report, or tell who is at it."""
+    """Nothing to submit: report, or say who has what is left."""
     if any(p.state in plan.BUSY for p in planned.cells):
         if args.wait:
             return see_through(planned, args, argv)
@@ -55,7 +55,7 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
 
 
 def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
-    """Until nobody is at any of the plan's cells; what was lost on the way is submitted again. Then report."""
+    """Until no worker has any of the plan's cells; what was lost on the way is submitted again. Then report."""
     from bench import report  # imports pandas
 
     for tries in range(SUBMISSIONS + 1):
@@ -68,7 +68,7 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
 
 def wait(planned: Plan) -> tuple[Plan, int]:
-    """Until nobody is at any of the plan's cells; returns them, and how many were lost by no fault of their own."""
+    """Until no worker has any of the plan's cells; returns them, and how many were lost by no fault of their own."""
     told, pause = "", PAUSES[0]
     with Display() as display:
         while True:
@@ -91,7 +91,7 @@ def wait(planned: Plan) -> tuple[Plan, int]:
 
 
 def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
-    """The cells whose workers ended by no fault of their own, and that nobody has cancelled: ids."""
+    """The ids of cells that were not cancelled and whose workers ended by no fault of the cells."""
     left = {p.cell.id for p in planned.ready()}
     newest = {cell: doing for doing in doings for cell in doing.cells if cell in left}
     ended = {doing.job: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
@@ -99,7 +99,7 @@ def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
     gone = set()
     for job, doing in ended.items():
         begun = lease.state(doing.submission, doing.index) != {}
-        # what was saved was asked to; without accounting nobody can tell whether by a user
+        # what was saved was asked to; without accounting it is not known whether by a user
         known = said.get(job, "CANCELLED" if doing.ending == "saved" else "")
         if begun and not doing.submission.cancelled and not known.startswith("CANCELLED"):
             gone.add(job)

@@ -1,4 +1,4 @@
-"""A dry run fails where the run would, with the same sentence: weights, device, disk, pictures. Contradictions are told."""
+"""A dry run fails where the run would, with the same sentence: weights, device, disk, pictures. Contradictions are named."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
         if metric != "kid_stderr" and (name != "shuffled" or metric not in ("fid", "kid"))
     }
     about = {"n": len(rows), "dimensions": setup.extractor.dim, "captions_cut": setup.cut}
-    return {**about, "composition_real": None, "composition_shuffled": None, **values, **setup.names()}
+    return {**about, **values, **setup.names()}
 
 
 SHOWN, EACH = 16, 5

@@ -197,8 +197,15 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     execution = execution_of(args)
     minutes = minutes_of(args)
     grid = override(preset(args.preset), args)
+    if not 0 <= grid.first_seed < MOST_SEEDS:
+        raise UserError(f"--first-seed {grid.first_seed}: choose 0 to {MOST_SEEDS - 1}")
     if minutes is not None and args.seeds is None:
-        grid = replace(grid, seeds=MOST_SEEDS)
+        grid = replace(grid, seeds=MOST_SEEDS - grid.first_seed)
+    if grid.every_seed[-1] >= MOST_SEEDS:
+        raise UserError(
+            f"--first-seed {grid.first_seed} --seeds {grid.seeds}: seeds from {MOST_SEEDS} on are those of --confirm: "
+            f"choose --seeds {MOST_SEEDS - grid.first_seed} or fewer"
+        )
     if pairs and execution.executor != "slurm":
         raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
     return Arguments(

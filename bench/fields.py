@@ -63,6 +63,7 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
             Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
             Option("datasets", "shapes, scenes, digits, images:PATH", "DATA", several=True),
             Option("seeds", "seeds 0 .. N-1", "N", INT),
+            Option("first-seed", "seeds FIRST .. FIRST+N-1", "FIRST", INT),
             Option(
                 "text", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH", "ENCODER"
             ),

@@ -108,7 +108,7 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
             f"seed {begun.grid.every_seed[-1]} is begun and not in these tables: the same command continues it",
             file=sys.stderr,
         )
-    if others > 0 and not planned.grid.first_seed:
+    if others > 0 and not planned.chosen:
         print(f"{others} cells of other configurations in {planned.out} are not in these tables")
     codes = Counter(code for p in planned.cells if p.state == "done" if (code := code_of(p.folder)))
     if len(codes) > 1:

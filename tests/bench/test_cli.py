@@ -142,7 +142,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
 
 EVERYTHING = """
 --preset smoke --formulations rf --samplers cosmap --datasets digits --seeds 2 --first-seed 5
---depth 2 --width 64 --heads 4 --patch 2 --text clip:x --resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --betas .8 .9
+--depth 2 --width 64 --heads 4 --patch 2 --text clip:x
+--resolution 32 --train-images 9 --validation-images 8 --steps 3 --batch 2 --lr 1 --warmup 1 --betas .8 .9
 --gradients clip:2 --decay .5
 --weight-decay .1 --ema .3 --dropout .4 --validations 2 --validation-batch 8 --precision bf16 --settings 7:2
 --weights raw --samples 5 --start 20 --extractor clip:y

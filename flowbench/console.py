@@ -1,0 +1,71 @@
+"""The command ``flowbench NAME ...``: as ``python -m MODULE ...``, but safe from files of the folder where it runs.
+
+Nothing of a command is imported before it is called by its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import flowbench
+
+
+@dataclass(frozen=True)
+class Command:
+    """``module`` has a function ``main(argv)`` that returns an exit code; ``line`` says what it does."""
+
+    module: str
+    line: str
+
+
+COMMANDS = {
+    "grid": Command("bench.grid", "train formulations, measure them, and print which is best"),
+    "draw": Command("bench.draw", "draw images from a trained cell"),
+    "formulations": Command("formulations.__main__", "show, plot, list and check formulations"),
+    "rank": Command("analysis.rank", "rank the formulations of a run, with the uncertainty of every number"),
+    "report": Command("analysis.report.__main__", "write a run as one HTML page"),
+    "plots": Command("analysis.plots.__main__", "write the figures of a run"),
+    "scaling": Command("analysis.scaling.__main__", "fit how the loss falls with compute"),
+    "calibrate": Command("analysis.calibrate", "simulate how often the intervals hold the truth"),
+    "ideal": Command("bench.ideal", "compute the FID that the sampling steps leave to a perfect network"),
+    "recipes": Command("bench.recipes", "measure what the treatment of gradients and AdamW's betas cost"),
+    "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
+    "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
+    "tinyclip": Command("bench.metrics.tinyclip_cli", "train an image-text encoder on your captions"),
+    "composition": Command("bench.metrics.composition", "print the ceiling and the floors of that metric"),
+}
+"""Every command by its name."""
+USAGE = "usage: flowbench COMMAND ..., for example: flowbench grid --help"
+
+
+def overview() -> str:
+    """How to call it, and a line for each command."""
+    width = max(map(len, COMMANDS))
+    rows = (f"  {name:<{width}}  {command.line}" for name, command in COMMANDS.items())
+    return "\n".join([USAGE, "", *rows])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command by its name; returns its exit code, or 2 after one sentence about a name that is none.
+
+    ``argv`` is the command's name and its arguments, by default those of this process.
+    """
+    flowbench.check_shadows()
+    flowbench.tell_missing()
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    name, *rest = given
+    if name == "--version":
+        name, rest = "grid", given
+    if name not in COMMANDS:
+        from samplers.errors import nearest
+
+        print(f"error: flowbench has no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    code: int = importlib.import_module(COMMANDS[name].module).main(rest)
+    return code

@@ -39,7 +39,7 @@ class Arguments:
     """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
 
     ``confirm`` is the number of fresh seeds on which the best of the grid are run again. With ``minutes`` seeds are run one
-    after the other for so long (:mod:`bench.launch.minutes`), and ``grid`` has as many as there may be at most.
+    after the other for so long (:mod:`bench.launch.seed_by_seed`), and ``grid`` has as many as there may be at most.
     """
 
     grid: Grid

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import formulations
 from bench import STARTED, cli, confirm, places, plan, status
-from bench.launch import drive, minutes, trust
+from bench.launch import drive, seed_by_seed, trust
 from bench.launch.describe import describe
 from bench.plan import Plan
 from samplers.command import outcome
@@ -42,8 +42,8 @@ def planned_of(args: cli.Arguments) -> Plan:
     """The plan that was asked for: with ``--minutes`` of the seeds that are begun, to be confirmed of the finished ones."""
     if args.minutes is None:
         return plan.make(args.grid, args.out)
-    begun = plan.make(minutes.begun(args.grid, args.out), args.out)
-    return begun if args.confirm is None else minutes.trimmed(begun)
+    begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
+    return begun if args.confirm is None else seed_by_seed.trimmed(begun)
 
 
 def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: float) -> int:
@@ -58,7 +58,7 @@ def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: 
     if args.look == "cancel":
         return drive.cancel(args.out)
     if args.minutes is not None and not planned.chosen:
-        return minutes.run(planned, args, argv, started)
+        return seed_by_seed.run(planned, args, argv, started, seed_by_seed.ByTime())
     return drive.run(planned, args, argv, started)
 
 

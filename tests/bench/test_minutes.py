@@ -17,7 +17,7 @@ from bench import plan, report, stages
 from bench.cli import parse
 from bench.config import MOST_SEEDS
 from bench.launch import here as local_run
-from bench.launch import minutes
+from bench.launch import seed_by_seed
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.plan import Plan
@@ -43,7 +43,7 @@ class Timer:
 def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float | None]]:
     """Runs the command where every seed takes given seconds; returns the time at which each was to be cut off."""
     timer, usual = Timer(), local_run.run_shares
-    monkeypatch.setattr(minutes, "time", timer)
+    monkeypatch.setattr(seed_by_seed, "time", timer)
     monkeypatch.setattr(stages, "time", timer)
     monkeypatch.setattr(
         report, "timings", lambda command, workers: command.report()
@@ -106,7 +106,7 @@ def test_a_seed_that_is_cut_off_is_not_ranked_and_kept(
 
     monkeypatch.setattr(Pool, "run", cut)
     monkeypatch.setattr(command_line, "STARTED", time.perf_counter())
-    monkeypatch.setattr(minutes, "GRACE", -1.0)  # the second seed's time is over when it begins
+    monkeypatch.setattr(seed_by_seed, "GRACE", -1.0)  # the second seed's time is over when it begins
     assert command_line.main(argv) == 0
     assert ranked(tmp_path) == 1
     printed = capsys.readouterr()
@@ -115,7 +115,7 @@ def test_a_seed_that_is_cut_off_is_not_ranked_and_kept(
     assert "1 seed" in printed.out
     assert "other configurations" not in printed.out
     monkeypatch.undo()
-    assert minutes.begun(parse(argv).grid, tmp_path).seeds == 2, "which the next command continues"
+    assert seed_by_seed.begun(parse(argv).grid, tmp_path).seeds == 2, "which the next command continues"
 
 
 class Impatient:
@@ -169,13 +169,13 @@ def test_a_seed_that_time_cut_off_is_continued_to_the_same_results(
 def test_finished_seeds_are_counted_from_the_first(tmp_path: Path) -> None:
     planned = plan.make(replace(parse(ONE).grid, seeds=3, first_seed=7), tmp_path)
     done = [replace(p, state="done") if p.cell.seed != 9 else p for p in planned.cells]
-    assert minutes.finished(replace(planned, cells=tuple(done))) == 2
-    assert minutes.finished(planned) == 0
+    assert seed_by_seed.finished(replace(planned, cells=tuple(done))) == 2
+    assert seed_by_seed.finished(planned) == 0
     for p in planned.cells:
         if p.cell.seed < 9:
             p.folder.mkdir(parents=True)
-    assert minutes.begun(replace(planned.grid, seeds=9), tmp_path).every_seed == range(7, 9)
-    assert minutes.begun(replace(planned.grid, seeds=1), tmp_path).every_seed == range(7, 8)
+    assert seed_by_seed.begun(replace(planned.grid, seeds=9), tmp_path).every_seed == range(7, 9)
+    assert seed_by_seed.begun(replace(planned.grid, seeds=1), tmp_path).every_seed == range(7, 8)
 
 
 def test_minutes_are_the_default_of_quick_alone() -> None:

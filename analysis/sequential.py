@@ -37,7 +37,7 @@ LEVEL = 0.05
 MOST_SEEDS = 1000
 """No more seeds than these are forecast."""
 
-Verdict = Literal["higher", "lower", "equivalent", "undecided"]
+Decision = Literal["higher", "lower", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def verdict(
     margin: float | None = None,
     level: float = LEVEL,
     g: float = EFFECT_VARIANCE,
-) -> Verdict:
+) -> Decision:
     """What the differences show so far, by `interval`.
 
     ``equivalent``: the whole interval is inside ``-margin .. margin``, even if it excludes 0: such a difference is real but

@@ -9,10 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from samplers.command import INT, Parser, outcome
+from samplers.command import FLOAT, INT, Parser, outcome
 from samplers.errors import UserError
 
-from . import crossed, families, ideal, notes, options, output, ranking, render, run, schema, tables, versus
+from . import (
+    baseline,
+    comparison,
+    crossed,
+    families,
+    ideal,
+    notes,
+    options,
+    output,
+    ranking,
+    render,
+    run,
+    schema,
+    tables,
+    versus,
+)
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -21,7 +36,9 @@ EPILOG = """examples:
   python -m analysis.rank runs/quick
   python -m analysis.rank runs/paper --by steps --format latex
   python -m analysis.rank runs/paper --where dataset=shapes weights=ema --families
-  python -m analysis.rank runs/paper --versus-paper"""
+  python -m analysis.rank runs/paper --versus-paper
+  python -m analysis.rank runs/mine --baseline 'rf/lognorm(0.00,1.00)' --margin 2"""
+PRIMARY = "fid"
 
 
 def parser() -> Parser:
@@ -55,6 +72,20 @@ def parser() -> Parser:
         action="store_true",
         help="our ranks beside the study's printed ones, their correlation, and where they disagree",
     )
+    made.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="below the ranking, every other formulation against this one, paired by seed: look after every seed",
+    )
+    made.add_argument(
+        "--metric", metavar="NAME", help=f"that decides against the baseline (default {PRIMARY})"
+    )
+    made.add_argument(
+        "--margin",
+        type=FLOAT,
+        metavar="X",
+        help="differences from the baseline within X do not matter: percent of FID and losses, else in the metric's unit",
+    )
     return made
 
 
@@ -73,9 +104,15 @@ def command(argv: Sequence[str] | None) -> int:
     views = [f"--{n}" for n in ("effects", "versus-paper") if getattr(args, n.replace("-", "_"))]
     if len(views) > 1:
         raise UserError(f"{views[0]} and {views[1]} are two different tables: choose one")
-    if views and (args.top is not None or args.families or args.by or args.ideal):
+    if views and (
+        args.top is not None or args.families or args.by or args.ideal or args.baseline is not None
+    ):
         raise UserError(
-            f"--top, --families, --ideal and --by belong to the ranking: leave them out beside {views[0]}"
+            f"--top, --families, --ideal, --by and --baseline belong to the ranking: leave them out beside {views[0]}"
+        )
+    if args.baseline is None and (args.metric is not None or args.margin is not None):
+        raise UserError(
+            "--metric and --margin are of a comparison: name the formulation to compare with, --baseline NAME"
         )
     found = run.read(args.results, args.where)
     shown = _tables(found, args)
@@ -98,7 +135,19 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
     ranked = ranking.of_run(found, args.by)
     ranked = ideal.add(ranked, found) if args.ideal else ranked
     shown = families.best_of_each(ranked) if args.families else ranked
-    return render.tables_of(found, ranked, list(shown["formulation"].head(args.top or len(shown))))
+    kept = list(shown["formulation"].head(args.top or len(shown)))
+    below = []
+    if args.baseline is not None:
+        below = [_against(found, args, kept if args.top or args.families else None)]
+    return [*render.tables_of(found, ranked, kept), *below]
+
+
+def _against(found: run.Run, args: argparse.Namespace, kept: Sequence[str] | None) -> tables.Table:
+    """Formulations against the baseline: all of them, also those that the ranking leaves out as unfinished, or the kept."""
+    made = baseline.against(found.frame, args.baseline, primary=args.metric or PRIMARY, margin=args.margin)
+    if kept is not None and not set(kept) - {made.baseline}:
+        raise UserError(f"{made.baseline} is the only formulation to show: it has no rival, so show more")
+    return comparison.table(made, kept)
 
 
 if __name__ == "__main__":

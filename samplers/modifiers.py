@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from samplers.base import get, register
+from samplers.base import register
 from samplers.errors import UserError
 from samplers.sampler import Sampler, bisect
 from samplers.study import positive
@@ -84,17 +84,18 @@ def mix(p: float, X: Sampler) -> Sampler:
     return X.lift(change)
 
 
-@register("curriculum(X,at)")
-def curriculum(X: Sampler, at: float) -> Sampler:
-    """X while less than the share ``at`` of the training is done, then uniform.
+@register("curriculum(X,at,Y)")
+def curriculum(X: Sampler, at: float, Y: Sampler = "uniform") -> Sampler:  # type: ignore[assignment]
+    """X while less than the share ``at`` of the training is done, then Y.
 
     Curriculum sampling, arXiv 2603.12517 (logit-normal converges faster, uniform ends better).
 
     Raises:
-        UserError: if ``at`` is outside (0, 1), or X is itself a curriculum.
+        UserError: if ``at`` is outside (0, 1), or X or Y is itself a curriculum.
     """
     if not 0 < at < 1:
         raise UserError(f"curriculum needs at in (0, 1), not {at:g}")
-    if X.switch is not None:
-        raise UserError(f"curriculum cannot start with another curriculum, {X.name!r}")
-    return replace(X, switch=(at, get("uniform")))
+    for part, place in ((X, "start"), (Y, "end")):
+        if part.switch is not None:
+            raise UserError(f"curriculum cannot {place} with another curriculum, {part.name!r}")
+    return replace(X, switch=(at, Y))

@@ -183,7 +183,10 @@ def test_stretched_is_the_law_of_its_algorithm() -> None:
     assert mass == pytest.approx(1 - 0.9 * 1e-3, abs=2e-4)  # what the clamp put on t = 1 has no density
 
 
-def test_curriculum_switches_to_uniform() -> None:
+def test_curriculum_switches_to_uniform_or_to_what_it_names() -> None:
+    turned = samplers.get("curriculum(uniform,.5,lognorm(0,1))")
+    assert torch.equal(turned(U, 0.49), U)
+    assert torch.equal(turned(U, 0.5), samplers.get("lognorm(0,1)")(U))
     sampler = samplers.get("curriculum(lognorm(0,1),.5)")
     before, after = sampler(U, 0.49), sampler(U, 0.5)
     assert torch.equal(before, samplers.get("lognorm(0,1)")(U))

@@ -1,0 +1,52 @@
+"""Formulations on data of deviation 1/2, as pixels in [-1, 1] have about. Does it matter that flowbench trains at 1?
+
+``half/NAME`` is NAME for data c x with c = 1/2: the path ``a c x + b n``, the output ``p c x + q n``, and weight, input
+scale and time input as NAME has them at that time. Decoding divides by c, so everything is measured on x.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import torch
+
+import formulations
+from formulations import Formulation, register
+from formulations.formulation import Point
+
+SCALE = 0.5
+NAMES = ("rf", "rf/lognorm(0,1)", "rf/mode(1.29)", "eps/linear", "v/cos", "edm")
+
+
+def half(name: str) -> Formulation:
+    """``name`` for data of half the deviation."""
+    whole = formulations.get(name)
+
+    def at(here: Point) -> Point:
+        return Point(here.t, whole.path, whole.target)
+
+    def path(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        a, b = whole.path(t)
+        return SCALE * a, b
+
+    return replace(
+        whole,
+        path=path,
+        target=lambda here: (SCALE * at(here).p, at(here).q),
+        weight=lambda here: whole.weight(at(here)),
+        c_in=lambda here: whole.c_in(at(here)),
+        c_noise=lambda here: whole.c_noise(at(here)),
+        top=None if whole.top is None else whole.top / SCALE,
+        formula=f"{name} for data of deviation 1/2",
+    )
+
+
+def add(name: str) -> None:
+    """Register ``half/rf-lognorm-0-1`` and so on."""
+    words = "-".join(filter(None, re.split("[/(),]", name)))
+    register(f"half/{words}")(lambda: half(name))
+
+
+for each in NAMES:
+    add(each)

@@ -1,0 +1,253 @@
+"""``python -m analysis.claims RUN ...``: which of the study's claims the replication holds or refutes, by results/RULES.md.
+
+Claims 1 to 3 are judged on every run of one size, one data set each; claim 4 on every run of several sizes. Pairs are
+compared by FID with intervals that hold at all looks (`analysis.baseline`), at 5 % for all pairs of a claim together.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from samplers.command import outcome
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import baseline, options, output, run, sequential, tables
+from .paired import measured
+from .run import Run
+from .scaling.noise import interval
+from .scaling.report import report
+from .scaling.runs import is_scaling
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+BEST, STRAIGHT, MODE, BEFORE = "rf/lognorm(0.00,1.00)", "rf", "rf/mode(1.29)", "eps/linear"
+OTHERS = ("v/cos", "edm(-1.20,1.20)")
+"""Neither rectified flow nor the formulation that the study's second claim is about."""
+CLAIMS = {
+    1: f"{BEST} is the best formulation",
+    2: f"only rectified flow with modified timesteps beats {BEFORE}",
+    3: "rectified flow loses least in few steps",
+    4: "loss falls smoothly with compute, and predicts quality",
+}
+PRIMARY, FEW, MANY, RESIDUAL = "fid", (5, 5.0), (50, 5.0), 0.03
+"""The metric that decides; (steps, guidance) of the two settings of claim 3; the largest log residual of claim 4."""
+Verdict = Literal["held", "refuted", "undecided"]
+Overall = Literal["held", "refuted", "mixed", "undecided"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A difference in percent with its interval, over ``seeds``; ``of`` names what is compared, in words."""
+
+    of: str
+    seeds: int
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim on one run, with what the verdict rests on."""
+
+    claim: int
+    run: str
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+
+
+def judge(found: Run) -> list[Judged]:
+    """The claims that a run can say something about, in order. Raises `UserError` for a run that lacks what they need."""
+    if is_scaling(found):
+        return [_smooth(found)]
+    frame = run.ranked(found)
+    names = set(frame["formulation"].astype(str))
+    if lacking := [name for name in (BEST, STRAIGHT, MODE, BEFORE, *OTHERS) if name not in names]:
+        raise UserError(
+            f"{str(found.path)!r} lacks {', '.join(lacking)}: the claims are about the six headline formulations"
+        )
+    kept = frame[frame["formulation"].isin([BEST, STRAIGHT, MODE, BEFORE, *OTHERS])]
+    kept.attrs.update(frame.attrs)
+    return [_best(kept, found.name), _modified(kept, found.name), _few_steps(kept, found.name)]
+
+
+def overall(verdicts: Sequence[Verdict]) -> Overall:
+    """Of a claim on several runs: held on two at least and refuted on none, refuted likewise, mixed if both occur; of a
+    single run its own verdict."""
+    held, refuted = verdicts.count("held"), verdicts.count("refuted")
+    if held and refuted:
+        return "mixed"
+    enough = min(2, len(verdicts))
+    return "held" if held >= enough else "refuted" if refuted >= enough else "undecided"
+
+
+def _best(frame: pd.DataFrame, name: str) -> Judged:
+    rows = baseline.against(frame, BEST, metrics=(), primary=PRIMARY).of(PRIMARY)
+    verdicts = {row.formulation: row.verdict for row in rows}
+    if "better" in verdicts.values():
+        verdict: Verdict = "refuted"
+    else:
+        held = all(verdicts[rival] == "worse" for rival in (STRAIGHT, BEFORE, *OTHERS))
+        verdict = "held" if held else "undecided"
+    return Judged(1, name, verdict, _compared(rows, BEST))
+
+
+def _modified(frame: pd.DataFrame, name: str) -> Judged:
+    rows = baseline.against(frame, BEFORE, metrics=(), primary=PRIMARY).of(PRIMARY)
+    better = {row.formulation for row in rows if row.verdict == "better"}
+    verdict: Verdict = "refuted" if better & {STRAIGHT, *OTHERS} else "held" if better else "undecided"
+    return Judged(2, name, verdict, _compared(rows, BEFORE))
+
+
+def _compared(rows: Sequence[baseline.Comparison], than: str) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(f"FID of {row.formulation} against {than}", row.n, row.estimate, row.low, row.high)
+        for row in rows
+    )
+
+
+def _few_steps(frame: pd.DataFrame, name: str) -> Judged:
+    """By ``log FID(few) - log FID(many)``, that of a rival minus that of rectified flow."""
+    few, many = (measured(_at(frame, *setting, name), PRIMARY) for setting in (FEW, MANY))
+    rivals, evidence, decisions = (BEFORE, *OTHERS), [], []
+    for rival in rivals:
+        lost = {state for m in (few, many) for one in (rival, STRAIGHT) for state in m.lost(one)}
+        apart = [] if lost else list(few.differences(rival, STRAIGHT) - many.differences(rival, STRAIGHT))
+        found = sequential.interval(apart, sequential.LEVEL / len(rivals))
+        of = f"FID at {FEW[0]} over {MANY[0]} steps, {rival} against {STRAIGHT}"
+        ends = map(_percent, (found.estimate, found.low, found.high))
+        evidence.append(Evidence(of, len(apart), *ends))
+        decisions.append(sequential.verdict(apart, None, sequential.LEVEL / len(rivals)))
+    verdict: Verdict = "undecided"
+    if "lower" in decisions:
+        verdict = "refuted"
+    elif all(decision == "higher" for decision in decisions):
+        verdict = "held"
+    return Judged(3, name, verdict, tuple(evidence))
+
+
+def _at(frame: pd.DataFrame, steps: int, cfg: float, name: str) -> pd.DataFrame:
+    """The rows of one sampler setting of the study."""
+    usual = (frame["solver"] == "euler") & (frame["grid"] == "native")
+    rows = frame[usual & (frame["steps"] == steps) & (frame["cfg"] == cfg)]
+    if rows.empty:
+        raise UserError(f"{name!r} has no setting {steps}:{cfg:g}, which claim 3 is about")
+    rows.attrs.update(frame.attrs)
+    return rows
+
+
+def _smooth(found: Run) -> Judged:
+    """By log losses over runs of several depths and budgets; intervals are those of `analysis.scaling`."""
+    made = report(found)
+    loss, table = made.means["val_loss"], made.table
+    seeds = int(np.min(loss.seeds))
+
+    def apart(one: int, other: int, what: str) -> Evidence:
+        value = float(loss.values[one] - loss.values[other])
+        ends = (-math.inf, math.inf)
+        if loss.draws is not None:
+            ends = interval(loss.draws[:, one] - loss.draws[:, other])
+        return Evidence(what, seeds, *map(_percent, (value, *ends)))
+
+    last: list[Evidence] = []
+    for depth, rows in table.groupby("depth"):
+        ordered = list(rows.sort_values("steps").index)
+        if len(ordered) > 1:
+            last.append(
+                apart(
+                    ordered[-1], ordered[-2], f"loss at depth {depth}, the last budget against the one before"
+                )
+            )
+    largest = table[table["steps"] == table["steps"].max()]
+    deepest, lowest = int(largest["depth"].idxmax()), int(largest["val_loss"].idxmin())
+    front = list(table[table["frontier"]].sort_values("train_flops").index)
+    evidence = list(last)
+    deep = apart(deepest, lowest, "loss at the largest budget, the deepest against the best")
+    evidence.append(deep)
+    end = apart(front[-1], front[-2], "loss on the compute frontier, its last run against the one before")
+    evidence.append(end)
+    error = math.inf if made.frontier.law is None else float(made.frontier.law.error)
+    related = made.correlations[made.correlations["metric"] == PRIMARY]
+    predicts = bool(len(related)) and float(related["spearman_low"].iloc[0]) > 0
+    falls = all(e.high < 0 for e in last)
+    verdict: Verdict = "undecided"
+    if any(e.low > 0 for e in last) or end.high >= 0:
+        verdict = "refuted"
+    elif falls and error <= RESIDUAL and (deepest == lowest or deep.low <= 0) and predicts:
+        verdict = "held"
+    return Judged(4, found.name, verdict, tuple(evidence))
+
+
+def _percent(log_ratio: float) -> float:
+    """Infinite ends stay infinite: they are no interval."""
+    return 100 * math.expm1(log_ratio) if math.isfinite(log_ratio) else log_ratio
+
+
+def table(judged: Sequence[Judged]) -> tables.Table:
+    """A row for each claim and run, and one for each claim over its runs."""
+    rows: list[tuple[str, str, Overall]] = []
+    for claim in sorted({j.claim for j in judged}):
+        own = [j for j in judged if j.claim == claim]
+        rows += [(f"{claim}. {CLAIMS[claim]}", j.run, j.verdict) for j in own]
+        if len(own) > 1:
+            rows.append((f"{claim}. {CLAIMS[claim]}", "all", overall([j.verdict for j in own])))
+    columns = ["claim", "run", "verdict"]
+    frame = pd.DataFrame(rows, columns=columns)
+    notes = [
+        "held, refuted, mixed, undecided: results/RULES.md; intervals hold at all looks, 95 % for a claim's pairs together"
+    ]
+    return tables.simple("claims", frame, {c: (c, str) for c in columns}, notes, "The study's claims")
+
+
+def evidence(judged: Sequence[Judged]) -> tables.Table:
+    """What the verdicts rest on, a row for each comparison."""
+    frame = pd.DataFrame(
+        [{"claim": j.claim, "run": j.run, **vars(e)} for j in judged for e in j.evidence],
+        columns=["claim", "run", "of", "estimate", "low", "high", "seeds"],
+    )
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "claim": ("claim", str),
+        "run": ("run", str),
+        "of": ("difference", str),
+        "estimate": ("%", tables.fixed(1)),
+        "low": ("from", tables.fixed(1)),
+        "high": ("to", tables.fixed(1)),
+        "seeds": ("seeds", str),
+    }
+    return tables.simple("claims_evidence", frame, columns, (), "What the verdicts rest on")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    made = options.parser(
+        "claims", "Judge the study's claims by the rules of the replication (results/RULES.md)."
+    )
+    made.add_argument(
+        "results", nargs="+", type=Path, metavar="RUN", help="run folders or archives of studies"
+    )
+    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
+    args = made.parse(argv)
+    output.check_format(args.format)
+    judged = [j for path in args.results for j in judge(run.read(path))]
+    output.show([table(judged), evidence(judged)], args.format)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

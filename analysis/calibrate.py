@@ -1,4 +1,7 @@
-"""``python -m analysis.calibrate``: do 95 % intervals hold in 95 % of cases? By simulation, for every interval we print."""
+"""``python -m analysis.calibrate``: do 95 % intervals hold in 95 % of cases? By simulation, for every interval we print.
+
+Intervals that are looked at after every seed are in `analysis.optional_stopping`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from samplers.command import INT, outcome
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import options, output, simulate, tables
+from . import optional_stopping, options, output, simulate, tables
 from .best import not_separable
 from .blocks import Blocks
 from .effects import effects
@@ -227,7 +230,11 @@ def command(argv: Sequence[str] | None) -> int:
         "How often do our 95 % intervals hold? Simulates tables with known truth and prints the coverage.",
     )
     made.add_argument(
-        "--simulations", type=INT, default=2000, metavar="N", help="tables a line (default 2000)"
+        "--simulations",
+        type=INT,
+        default=2000,
+        metavar="N",
+        help="tables, or sequences of seeds, a line (default 2000)",
     )
     made.add_argument("--seed", type=INT, default=0, metavar="N", help="of the random numbers (default 0)")
     made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
@@ -238,7 +245,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.seed < 0:
         raise UserError(f"--seed is {args.seed}, not a whole number from 0")
     found = table(calibrate(args.simulations, args.seed))
-    output.show([found], args.format)
+    output.show([found, *optional_stopping.tables_of(args.simulations, args.seed)], args.format)
     return 0
 
 

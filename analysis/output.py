@@ -31,8 +31,14 @@ def check_format(format: str) -> None:
 
 
 def show(tables: Sequence[Table], format: str = "table") -> None:
-    """Print the tables on standard output, as wide as its terminal. Raises `UserError` for an unknown format."""
+    """Print the tables on standard output, as wide as its terminal; a line on standard error names what a format leaves out.
+
+    Raises `UserError` for an unknown format.
+    """
     print(write(tables, format, Screen.of(sys.stdout)), flush=True)
+    if format == "csv" and len(tables) > 1:
+        left = f"csv holds the first of {len(tables)} tables, {tables[0].name}; --format json has all"
+        print(left, file=sys.stderr)
 
 
 def write(tables: Sequence[Table], format: str = "table", screen: Screen | None = None) -> str:

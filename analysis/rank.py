@@ -117,9 +117,6 @@ def command(argv: Sequence[str] | None) -> int:
     found = run.read(args.results, args.where)
     shown = _tables(found, args)
     output.show(shown, args.format)
-    if args.format == "csv" and len(shown) > 1:
-        told = f"csv holds the first of {len(shown)} tables, {shown[0].name}; --format json has all"
-        print(told, file=sys.stderr)
     return 0
 
 

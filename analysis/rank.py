@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from samplers.command import FLOAT, INT, Parser, outcome
 from samplers.errors import UserError
@@ -18,7 +16,6 @@ from . import (
     crossed,
     families,
     ideal,
-    notes,
     options,
     output,
     ranking,
@@ -126,9 +123,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
         return crossed.tables(found)
     if args.versus_paper:
         ranked, known = ranking.assess(found.frame, run=found)
-        made = versus.versus(ranked, known.models.get("rank"), known.p_value).table()
-        about: dict[str, Any] = dict(ranked.attrs)  # type: ignore[arg-type]
-        return [replace(made, notes=[*notes.provisional_lines(about), *made.notes])]
+        return [versus.beside_paper(ranked, known)]
     ranked = ranking.of_run(found, args.by)
     ranked = ideal.add(ranked, found) if args.ideal else ranked
     shown = families.best_of_each(ranked) if args.families else ranked

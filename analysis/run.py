@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from samplers.errors import UserError
 from samplers.lazy import lazy
 
-from . import collect, declared, manifest, schema, spreadsheet, yardsticks
+from . import collect, declared, manifest, schema, sources, spreadsheet, yardsticks
 from .manifest import Manifest, PlannedCell
+from .sources import Source
 from .where import choose
 
 if TYPE_CHECKING:
@@ -27,23 +28,22 @@ YARDSTICKS = "yardsticks.json"
 class Run:
     """``frame`` is the checked results table (`analysis.schema`), of ranking and confirmation; ``attrs`` has the yardsticks.
 
-    ``manifests`` tell what was planned; they are empty for a table without its cells, which then has no curves, pictures
-    or failures to show.
+    ``manifests`` are what was planned; they are empty for a table without its cells, which then has no curves, pictures
+    or failures to show. ``source`` has the files of the cells (`analysis.sources`).
     """
 
     path: Path
     frame: pd.DataFrame
-    manifests: tuple[Manifest, ...] = ()
+    manifests: tuple[Manifest, ...]
+    source: Source
 
     @property
     def name(self) -> str:
         """What to call it in a title."""
         return self.path.resolve().name
 
-    def cells(
-        self, status: str = "done", phase: str = "rank"
-    ) -> Iterator[tuple[Manifest, PlannedCell, Path]]:
-        """The planned cells of a status that are in the frame, each with its plan and its folder."""
+    def cells(self, status: str = "done", phase: str = "rank") -> Iterator[tuple[Manifest, PlannedCell]]:
+        """The planned cells of a status that are in the frame, each with its plan; `source` has their files."""
         rows = self.frame
         if "cell" not in rows:
             return
@@ -51,22 +51,23 @@ class Run:
         for m in self.manifests:
             for cell in m.cells if m.phase == phase else ():
                 if cell.id in there:
-                    yield m, cell, self.path / "cells" / cell.id
+                    yield m, cell
 
 
 def read(path: str | Path, where: Iterable[str] = ()) -> Run:
     """Open a run folder, a ``.parquet`` or a ``.csv`` file; ``where`` keeps some of its rows (`analysis.where.choose`).
 
-    A folder with a plan is collected anew where its cells changed; one with a bare ``results.parquet`` is read as it is.
+    A folder with a plan is collected anew where its cells changed; an archived run (`analysis.archive`), or a folder with a
+    bare ``results.parquet``, is read as it is.
     Raises `UserError` for a path that is absent, of another kind, damaged, without results, or that holds no valid table.
     """
     path, where = Path(path).expanduser(), tuple(where)
     if not path.exists():
         raise UserError(f"there is no {str(path)!r}: name a run folder, a .parquet or a .csv file")
     if not path.is_dir():
-        return Run(path, choose(schema.check(_load(path), str(path)), where, str(path)))
+        return Run(path, choose(schema.check(_load(path), str(path)), where, str(path)), (), sources.of(path))
     manifests = manifest.read(path)
-    if manifests:
+    if manifests and not sources.is_archive(path):
         found = collect.collect(path, manifests)
         if found.empty:
             raise UserError(
@@ -81,7 +82,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
     frame = schema.check(found, str(path))
     frame.attrs["damaged"] = list(found.attrs.get("damaged", []))
     frame.attrs["yardsticks"] = _yardsticks(path / YARDSTICKS)
-    return Run(path, choose(frame, where, str(path)), tuple(manifests))
+    return Run(path, choose(frame, where, str(path)), tuple(manifests), sources.of(path))
 
 
 def _load(path: Path) -> pd.DataFrame:

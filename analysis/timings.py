@@ -9,6 +9,7 @@ from typing import Any
 
 from .files import object_of
 from .run import Run
+from .sources import json_of
 
 TIMINGS = "timings.json"
 """Seconds by stage of the last command on this machine with all its workers, and the ``total`` that passed."""
@@ -23,8 +24,8 @@ def seconds_per_seed(run: Run) -> float | None:
     """
     by_seed: dict[int, list[float | None]] = {}
     for status in ("done", "diverged"):
-        for m, cell, home in run.cells(status):
-            by_seed.setdefault(cell.seed, []).append(_cell_seconds(home, m.evaluation, status))
+        for m, cell in run.cells(status):
+            by_seed.setdefault(cell.seed, []).append(_cell_seconds(run, cell.id, m.evaluation, status))
     busy = _workers_busy(run.path / TIMINGS)
     if not by_seed or busy is None:
         return None
@@ -34,12 +35,12 @@ def seconds_per_seed(run: Run) -> float | None:
     return statistics.median(sums) / busy if sums else None
 
 
-def _cell_seconds(home: Path, evaluation: str, status: str) -> float | None:
+def _cell_seconds(run: Run, cell: str, evaluation: str, status: str) -> float | None:
     """A cell's part of the seconds of its pack, of training and, unless it diverged, of measuring."""
-    spent = _part(object_of(home / "status.json").get("training"))
+    spent = _part(json_of(run.source, cell, "status.json").get("training"))
     if status == "diverged" or spent is None:
         return spent
-    measured = _part(object_of(home / evaluation / "result.json").get("measuring"))
+    measured = _part(json_of(run.source, cell, f"{evaluation}/result.json").get("measuring"))
     return None if measured is None else spent + measured
 
 

@@ -20,11 +20,14 @@ from samplers.lazy import lazy
 
 from . import paper, true_order
 from .association import Array, kendall, pair_signs, spearman
+from .notes import provisional_lines
 from .stats import TwoWay
 from .tables import Table, fixed, simple
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .uncertainty import Known
 else:
     pd = lazy("pandas")
 
@@ -196,6 +199,13 @@ def versus(
         _pairs(both, here, p_value),
         len(ours),
     )
+
+
+def beside_paper(ranking: pd.DataFrame, known: Known) -> Table:
+    """`versus` of an assessed ranking (`analysis.ranking.assess`) as a table, with notes on what is provisional."""
+    made = versus(ranking, known.models.get("rank"), known.p_value).table()
+    about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
+    return replace(made, notes=[*provisional_lines(about), *made.notes])
 
 
 def _association(

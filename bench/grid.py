@@ -89,6 +89,8 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if "cells.parquet" in there:
+        raise UserError(f"--out {out} is the archive of a run, without its cells: name a run folder")
     if there and not there & {"grid.json", ".lock"}:  # .lock is the first that a beginning command makes
         raise UserError(
             f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"

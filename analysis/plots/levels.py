@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.cells import LEVELS, evaluated
+from analysis.cells import evaluated
+from analysis.sources import LEVELS
 from analysis.wording import count
 from samplers.lazy import lazy
 

@@ -109,7 +109,7 @@ def _real(subject: Subject, dataset: str, captions: list[str], like: Pixels) -> 
     None if the run keeps none of that size."""
     row = np.zeros((*like.shape[:-1], 4), dtype=np.uint8)
     for i, caption in enumerate(captions):
-        found = cells.real_images(subject.run, dataset, caption, like.shape[1])
+        found = subject.run.source.real_images(dataset, caption, like.shape[1])
         if found is not None and found.shape[2:] == like.shape[2:4]:
             row[i, : len(found), ..., :3], row[i, : len(found), ..., 3] = _colours(found), 255
     return row if row.any() else None

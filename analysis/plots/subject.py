@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cells, declared, schema, stats
+from analysis import cells, declared, schema, sources, stats
 from analysis.blocks import seeds_by_dataset
 from analysis.pending import settled
 from analysis.run import Run, ranked
@@ -122,6 +122,8 @@ class Subject:
         """The reason if there is none of what the cells of a run folder hold."""
         if not self.run.manifests:
             return Undrawable(f"{self.run.name} is a table without its cells, which hold {what}")
+        if sources.is_archive(self.run.path):
+            return Undrawable(f"{self.run.name} is an archive without {what}")
         return Undrawable(f"no training has left {what}")
 
     @cached_property

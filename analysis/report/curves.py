@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import cells
+from analysis import cells, sources
 from analysis.run import Run
 
 from .wording import rounded
@@ -62,7 +62,7 @@ def budget(name: str, profile: cells.Profile) -> Drawing | None:
 def losses(run: Run, rows: pd.DataFrame) -> Losses | None:
     """The validations of the cells that are ranked, those of the table's ``rows``; None if there are none."""
     frame = cells.curves(run)
-    levels = [f"level_{i}" for i in range(len(cells.LEVELS))]
+    levels = [f"level_{i}" for i in range(len(sources.LEVELS))]
     frame = frame.dropna(subset=levels)
     if frame.empty:
         return None
@@ -86,12 +86,12 @@ def levels(name: str, leader: str, found: Losses) -> Drawing | None:
         f"Validation loss of {name} at eight noise levels from data to noise: {mine[0]:.3g} to {mine[-1]:.3g}"
     )
     caption = "Validation loss by noise level, logarithmic"
-    lines = _line(cells.LEVELS, _logarithmic(mine, found), "line")
+    lines = _line(sources.LEVELS, _logarithmic(mine, found), "line")
     theirs = found.by_formulation.get(leader)
     if theirs is not None and leader != name:
         told += f"; dashed: {leader}."
         caption += "; dashed: the leader"
-        lines = _line(cells.LEVELS, _logarithmic(theirs, found), "reference") + lines
+        lines = _line(sources.LEVELS, _logarithmic(theirs, found), "reference") + lines
     return Drawing(_svg(told, lines), rounded(found.high), rounded(found.low), caption)
 
 

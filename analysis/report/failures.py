@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from analysis.files import object_of
 from analysis.run import Run
+from analysis.sources import json_of
 
 LINES = 6
 """Of a traceback."""
@@ -56,20 +55,19 @@ class Failures:
 
 def failures(run: Run) -> Failures:
     """Gathered from the table, and from the status of each cell where the cells are there."""
-    causes: dict[str, list[tuple[Cell, str, Path | None]]] = {}
-    for cell, home in _cells(run, "failed"):
-        kept = object_of(home / "status.json") if home else {}
-        error = kept.get("error")
+    causes: dict[str, list[tuple[Cell, str, str]]] = {}
+    for cell, name in _cells(run, "failed"):
+        error = json_of(run.source, name, "status.json").get("error")
         known = error if isinstance(error, dict) else {}
         told = str(known.get("message") or "the cause is not known")
-        causes.setdefault(str(known.get("cause") or told), []).append((cell, told, home))
+        causes.setdefault(str(known.get("cause") or told), []).append((cell, told, name))
     made = [
-        Cause(" ".join(group[0][1].split()), tuple(c for c, _, _ in group), _story(group[0][2]))
+        Cause(" ".join(group[0][1].split()), tuple(c for c, _, _ in group), _story(run, group[0][2]))
         for group in sorted(causes.values(), key=lambda g: -len(g))
     ]
     diverged = []
-    for cell, home in _cells(run, "diverged"):
-        step = object_of(home / "status.json").get("diverged_at_step") if home else None
+    for cell, name in _cells(run, "diverged"):
+        step = json_of(run.source, name, "status.json").get("diverged_at_step")
         diverged.append(
             Cell(cell.formulation, cell.dataset, cell.seed, int(step) if step is not None else None)
         )
@@ -77,24 +75,21 @@ def failures(run: Run) -> Failures:
     return Failures(tuple(made), tuple(diverged), tuple(pending), tuple(run.frame.attrs.get("damaged", [])))
 
 
-def _cells(run: Run, state: str) -> Iterator[tuple[Cell, Path | None]]:
-    """The cells of a status: of the plan, or, where there is none, of the table."""
+def _cells(run: Run, state: str) -> Iterator[tuple[Cell, str]]:
+    """The cells of a status with their ids: of the plan, or, where there is none, of the table, without an id."""
     if run.manifests:
         for phase in ("rank", "confirm"):
-            for _, cell, home in run.cells(state, phase):
-                yield Cell(cell.formulation, cell.dataset, cell.seed), home
+            for _, cell in run.cells(state, phase):
+                yield Cell(cell.formulation, cell.dataset, cell.seed), cell.id
         return
     rows = run.frame[run.frame["status"] == state]
     for name, dataset, seed in (
         rows[["formulation", "dataset", "seed"]].drop_duplicates().itertuples(index=False)
     ):
-        yield Cell(str(name), str(dataset), int(seed)), None
+        yield Cell(str(name), str(dataset), int(seed)), ""
 
 
-def _story(home: Path | None) -> tuple[str, ...]:
-    """The last lines of a failure's traceback, which tell where it was raised, without the marks under the code."""
-    try:
-        text = (home / "error.txt").read_text(encoding="utf-8", errors="replace") if home else ""
-    except OSError:
-        text = ""
-    return tuple([line for line in text.splitlines() if line.strip(" ~^")][-LINES:])
+def _story(run: Run, cell: str) -> tuple[str, ...]:
+    """The last lines of a failure's traceback, which say where it was raised, without the marks under the code."""
+    lines = run.source.text(cell, "error.txt").splitlines()
+    return tuple([line for line in lines if line.strip(" ~^")][-LINES:])

@@ -196,7 +196,7 @@ class _Album:
         found: list[Picture | None] = []
         for caption in sheet.captions:
             used[caption] += 1
-            images = cells.real_images(self.run, dataset, caption, used[caption])
+            images = self.run.source.real_images(dataset, caption, used[caption])
             if images is None or len(images) < used[caption]:
                 found.append(None)
             else:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.files import object_of
-from analysis.manifest import flat
+from analysis.manifest import FILES, PlannedCell, flat
 from analysis.run import Run, phase
+from analysis.sources import json_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOTED = {"code": "Code", "torch": "PyTorch", "python": "Python", "device": "Device"}
+NOTED = {"code": "Code", "torch": "PyTorch", "python": "Python", "device": "Device", "threads": "Threads"}
 """What a stage notes of itself, and its heading."""
 INPUTS = {"data": "Data", "text_encoder": "Text encoder", "architecture": "Architecture"}
 """Of a cell's ``config.json``: digests and names of what it was made of."""
@@ -37,25 +37,24 @@ class Recipe:
 @dataclass(frozen=True)
 class Provenance:
     """``facts`` are headings with one value or more; ``when`` is the day, or the days, on which stages finished, empty if
-    none is noted."""
+    none is noted. ``device_seconds`` are by stage the sum over cells, each divided by the cells that shared it;
+    ``wall_seconds`` is how long at least one cell was at a stage."""
 
     facts: tuple[tuple[str, tuple[str, ...]], ...]
     recipes: tuple[Recipe, ...]
     warnings: tuple[str, ...]
     when: str = ""
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
+    wall_seconds: float = 0.0
 
 
 def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance:
-    """Gathered from plans and cells; ``metrics`` are the full names of metrics by dataset.
-
-    Device time is the sum over cells of the seconds of a stage, each divided by the number of cells that shared it.
-    """
-    homes = [
-        (cell.dataset, home) for state in ("done", "failed", "diverged") for cell, home in _cells(run, state)
-    ]
-    stages = [stage for _, home in homes for stage in _stages(home, run)]
+    """Gathered from plans and cells; ``metrics`` are the full names of metrics by dataset."""
+    cells = [cell for state in ("done", "failed", "diverged") for cell in _cells(run, state)]
+    stages = [stage for cell in cells for stage in _stages(run, cell.id)]
     noted = {word: Counter(str(about[word]) for _, about in stages if about.get(word)) for word in NOTED}
-    inputs = [(dataset, object_of(home / "config.json")) for dataset, home in homes]
+    inputs = [(cell.dataset, json_of(run.source, cell.id, "config.json")) for cell in cells]
+    spent, wall = _device_seconds(stages), _wall_seconds(stages)
     facts = {"Command": _commands(run), "Cells": _counts(run), "Seeds": _seeds(run)}
     facts |= {heading: tuple(sorted(noted[word])) for word, heading in NOTED.items()}
     facts |= {"Commit": _commits(run, set(noted["code"]))}
@@ -63,7 +62,8 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
         heading: _by_dataset((d, kept.get(word)) for d, kept in inputs) for word, heading in INPUTS.items()
     }
     facts |= {metric.upper(): _by_dataset(names.items()) for metric, names in metrics.items()}
-    facts |= {"Device time": _times(stages), "Finished": _finished(stages)}
+    facts |= {"Device time": tuple(f"{name} {duration(seconds)}" for name, seconds in spent.items())}
+    facts |= {"Wall time": (duration(wall),) if wall else (), "Finished": _finished(stages)}
     facts |= {"Report": (f"flowbench {metadata.version('flowbench')}",)}
     warnings = tuple(
         f"The cells were made by {len(noted[word])} {what}: {', '.join(sorted(noted[word]))}."
@@ -74,7 +74,8 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
         )
         if len(noted[word]) > 1
     )
-    return Provenance(tuple((h, v) for h, v in facts.items() if v), _recipes(run), warnings, _days(stages))
+    shown = tuple((heading, values) for heading, values in facts.items() if values)
+    return Provenance(shown, _recipes(run), warnings, _days(stages), spent, wall)
 
 
 def duration(seconds: float) -> str:
@@ -85,17 +86,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def _cells(run: Run, state: str) -> Iterator[tuple[Any, Path]]:
-    for name in ("rank", "confirm"):
-        for _, cell, home in run.cells(state, name):
-            yield cell, home
+def _cells(run: Run, state: str) -> Iterator[PlannedCell]:
+    for name in FILES:
+        for _, cell in run.cells(state, name):
+            yield cell
 
 
-def _stages(home: Path, run: Run) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _stages(run: Run, cell: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is noted of a cell's training and of its measuring."""
-    yield "training", _part(object_of(home / "status.json"), "training")
+    yield "training", _part(json_of(run.source, cell, "status.json"), "training")
     for evaluation in dict.fromkeys(m.evaluation for m in run.manifests):
-        yield "measuring", _part(object_of(home / evaluation / "result.json"), "measuring")
+        yield "measuring", _part(json_of(run.source, cell, f"{evaluation}/result.json"), "measuring")
 
 
 def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -109,8 +110,7 @@ def _commands(run: Run) -> tuple[str, ...]:
 
 def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
     """The commits that the cells' code came from, as the submissions noted them."""
-    kept = [object_of(file) for file in sorted(run.path.glob("submissions/*/submission.json"))]
-    found = {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") in codes and k.get("commit")}
+    found = {(code, commit) for code, commit in run.source.commits() if code in codes}
     return tuple(sorted(f"{commit} (code {code})" if len(codes) > 1 else commit for code, commit in found))
 
 
@@ -147,12 +147,31 @@ def _by_dataset(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(f"{value} ({', '.join(sorted(where))})" for value, where in datasets.items()))
 
 
-def _times(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+def _device_seconds(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, float]:
     spent: dict[str, float] = {}
     for name, about in stages:
         if isinstance(about.get("seconds"), int | float):
             spent[name] = spent.get(name, 0.0) + about["seconds"] / max(1, int(about.get("pack") or 1))
-    return tuple(f"{name} {duration(seconds)}" for name, seconds in spent.items())
+    return {name: round(seconds, 1) for name, seconds in spent.items()}
+
+
+def _wall_seconds(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> float:
+    """The length of the union of the stages' intervals ``[finished - seconds, finished]``."""
+    spans = sorted(span for _, about in stages if (span := _span(about)))
+    total, until = 0.0, -math.inf
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return round(total, 1)
+
+
+def _span(about: Mapping[str, Any]) -> tuple[float, float] | None:
+    try:
+        end = datetime.fromisoformat(str(about.get("finished"))).timestamp()
+    except ValueError:
+        return None
+    seconds = about.get("seconds")
+    return (end - seconds, end) if isinstance(seconds, int | float) else None
 
 
 def _finished(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:

@@ -28,9 +28,9 @@ LINE: dict[str, Any] = {
 )  # fmt: skip
 def test_a_log_that_is_none_is_left_out(tmp_path: Path, text: str) -> None:
     found = run.read(synthetic.write(tmp_path, synthetic.truth(("rf", "v/cos")), samples=8, seeds=1))
-    for _, cell, home in found.cells():
+    for _, cell in found.cells():
         if cell.formulation == "rf":
-            (home / "metrics.jsonl").write_text(text)
+            (tmp_path / "cells" / cell.id / "metrics.jsonl").write_text(text)
     frame = cells.curves(found)
     assert set(frame["formulation"]) == {"v/cos"}
     assert all(frame[name].dtype == np.float64 for name in ("step", "val_loss", "level_7"))
@@ -38,8 +38,10 @@ def test_a_log_that_is_none_is_left_out(tmp_path: Path, text: str) -> None:
 
 def test_what_was_not_validated_is_not_a_number(tmp_path: Path) -> None:
     found = run.read(synthetic.write(tmp_path, synthetic.truth(("rf",)), samples=8, seeds=1))
-    ((_, _, home),) = found.cells()
+    ((_, cell),) = found.cells()
     lines = [LINE | {"val_loss": None, "val_common": None}, LINE]
-    (home / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "cells" / cell.id / "metrics.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     frame = cells.curves(found)
     assert np.isnan(frame["val_loss"]).tolist() == np.isnan(frame["level_0"]).tolist() == [True, False]

@@ -73,9 +73,9 @@ def test_a_dataset_without_a_panel_is_named(tmp_path: Path) -> None:
 
 def test_a_dataset_without_logs_is_named(tmp_path: Path) -> None:
     about = folder(tmp_path, FEW[:2], datasets=("x", "y"), pictures=0)
-    for _, cell, home in about.cells():
+    for _, cell in about.cells():
         if cell.dataset == "y":
-            (home / "metrics.jsonl").unlink()
+            (about.path / "cells" / cell.id / "metrics.jsonl").unlink()
     for name in ("levels", "curves"):
         assert one(about, name).caption.endswith(
             "Not shown: y, where no formulation has a log of every seed."
@@ -94,9 +94,9 @@ def test_datasets_may_have_different_seeds(tmp_path: Path) -> None:
 
 def test_samples_are_of_the_first_dataset_and_seed_with_pictures(tmp_path: Path) -> None:
     about = folder(tmp_path, FEW[:2], datasets=("x", "y"))
-    for _, cell, home in about.cells():
+    for _, cell in about.cells():
         if (cell.dataset, cell.seed) != ("y", 1):
-            for file in home.glob("images-*/*"):
+            for file in (about.path / "cells" / cell.id).glob("images-*/*"):
                 file.unlink()
     assert one(about, "samples").caption.startswith("Samples on y, seed 1, EMA weights")
 

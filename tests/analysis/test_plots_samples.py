@@ -78,10 +78,10 @@ def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> N
     file.parent.mkdir(parents=True)
     told = {"about": json.dumps({"captions": [captions[0], captions[0], captions[1]]})}
     save_file({"images": kept}, file, metadata=told)
-    found = cells.real_images(about, "synthetic", captions[0], 5)
+    found = about.source.real_images("synthetic", captions[0], 5)
     assert found is not None
     assert (found == kept[:2]).all()
-    assert cells.real_images(about, "synthetic", "another caption", 5) is None
+    assert about.source.real_images("synthetic", "another caption", 5) is None
     sheet = one(about, "samples")
     rows = [t.get_text() for t in sheet.figure.axes[0].texts]
     assert rows[: 1 + len(FEW)] == ["real images", *ranked(about)["formulation"]]

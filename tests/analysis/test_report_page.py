@@ -149,9 +149,9 @@ def test_the_page_tells_no_paths_of_the_machine(tmp_path: Path, no_figures: None
     out = folder(tmp_path / "run", status=lambda f, d, s: "failed" if f == "rf" and s == 1 else None)
     grid = out / "grid.json"
     grid.write_text(grid.read_text().replace('"--synthetic"', f'"--out", "{out}"'))
-    home = next(home for _, _, home in run.read(out).cells("failed"))
-    (home / "error.txt").write_text(f'File "{tmp_path}/site/x.py", line 3\n')
-    (next(home for _, _, home in run.read(out).cells()) / "status.json").write_text("{")
+    failed = next(cell.id for _, cell in run.read(out).cells("failed"))
+    (out / "cells" / failed / "error.txt").write_text(f'File "{tmp_path}/site/x.py", line 3\n')
+    (out / "cells" / next(cell.id for _, cell in run.read(out).cells()) / "status.json").write_text("{")
     text = text_of(out)
     assert "--out …/run" in Page(text).text
     assert "…/x.py" in text
@@ -270,7 +270,8 @@ def test_the_command_writes_the_file_whole(
 
 def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None) -> None:
     out = folder(tmp_path)
-    home = next(h for _, cell, h in run.read(out).cells() if (cell.formulation, cell.seed) == ("rf", 0))
+    cells = (cell for _, cell in run.read(out).cells() if (cell.formulation, cell.seed) == ("rf", 0))
+    home = out / "cells" / next(cells).id
     file = next(home.glob("images-*")) / "ema-50-5.safetensors"
     file.write_bytes(file.read_bytes()[:50])
     found = words(out)

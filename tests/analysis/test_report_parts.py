@@ -154,7 +154,7 @@ def test_the_seed_that_most_have_finished_is_shown(tmp_path: Path) -> None:
 
 def test_a_budget_is_drawn_against_the_even_one() -> None:
     clock = np.linspace(0, 1, 65)
-    profile = cells.Profile("f", clock, clock, np.full(65, 2.0))
+    profile = cells.Profile("f", clock, np.full(65, 2.0))
     drawn = curves.budget('<"rf">', profile)
     assert drawn is not None
     assert 'aria-label="Training budget of &lt;&#34;rf&#34;&gt;' in drawn.svg
@@ -166,7 +166,7 @@ def test_a_budget_is_drawn_against_the_even_one() -> None:
     inside = curves.HEIGHT - 2 * curves.MARGIN
     assert even == [pytest.approx(curves.HEIGHT - curves.MARGIN - inside / top, abs=0.1)] * 2
     assert own == [pytest.approx(curves.HEIGHT - curves.MARGIN - inside * 2 / top, abs=0.1)] * len(own)
-    assert curves.budget("rf", cells.Profile("f", clock, clock, np.full(65, np.nan))) is None
+    assert curves.budget("rf", cells.Profile("f", clock, np.full(65, np.nan))) is None
 
 
 def test_losses_are_those_of_the_evaluated_checkpoint(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_losses_are_those_of_the_evaluated_checkpoint(tmp_path: Path) -> None:
     )
     losses = curves.losses(found, found.frame)
     assert losses is not None
-    homes = [home for _, cell, home in found.cells() if cell.formulation == "rf"]
+    homes = [found.path / "cells" / cell.id for _, cell in found.cells() if cell.formulation == "rf"]
     last = [json.loads((home / "metrics.jsonl").read_text().splitlines()[-1])["val_common"] for home in homes]
     assert losses.by_formulation["rf"] == pytest.approx(np.mean(last, axis=0))
     drawn = curves.levels("eps/linear", "rf", losses)
@@ -222,7 +222,7 @@ def test_failures_are_grouped_by_cause(tmp_path: Path) -> None:
     fate = {("rf", 0): "failed", ("eps/linear", 0): "failed", ("v/cos", 0): "failed", ("rf", 1): "diverged"}
     out = folder(tmp_path, seeds=2, status=lambda f, d, s: fate.get((f, s)))
     found = run.read(out)
-    homes = {cell.formulation: home for _, cell, home in found.cells("failed")}
+    homes = {cell.formulation: out / "cells" / cell.id for _, cell in found.cells("failed")}
     for name, cause in (("rf", "aa"), ("eps/linear", "aa"), ("v/cos", "bb")):
         kept = json.loads((homes[name] / "status.json").read_text())
         (homes[name] / "status.json").write_text(

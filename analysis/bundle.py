@@ -1,0 +1,215 @@
+"""The data files of an archived run (`analysis.archive`), made from a run folder: small, and without paths of the machine.
+
+Of the cells it has what `analysis.sources.Archive` reads, and the pictures that the sample sheet and the page ask for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplers.lazy import lazy
+
+from . import collect, ideal, manifest, timings
+from .files import object_of, write_whole
+from .manifest import Manifest, PlannedCell
+from .private import without_paths
+from .run import YARDSTICKS, Run
+from .sources import CELLS, CURVE, CURVES, PICTURE, PICTURES, SAMPLE, SAMPLES, Folder, Pixels, json_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+MOST_SAMPLES = 1_000_000
+"""Bytes of values of single samples, compressed; of a run with more none are kept."""
+MOST_PIXELS = 300_000
+"""Bytes of pixels before compression: pictures that are asked for later than these are left out."""
+LEFT_OUT_SAMPLES = "values of single samples: the forecast of seeds has no bound by the draw of captions"
+LEFT_OUT_PICTURES = "pictures of some formulations"
+INPUTS = ("data", "text_encoder", "architecture", "profile")
+"""Entries of a cell's ``config.json`` that are kept; the configuration itself is in the plan."""
+_FOLDERS = re.compile(r"(?<![\w./~+…)\]}|])/(?:[^\s\"'`,;:()<>|/]+/)*(?=[^\s\"'`,;:()<>|/])")
+
+
+def relative(text: str) -> str:
+    """A text with only the last name of each absolute path: ``--out /home/me/runs/quick`` becomes ``--out quick``."""
+    return _FOLDERS.sub("", text)
+
+
+def write(run: Run, out: Path) -> list[str]:
+    """Write the data files of a run into a folder that has none; returns what had to be left out."""
+    left_out: list[str] = []
+    _plans(run, out)
+    _results(run, out)
+    _table(pd.DataFrame(_texts(run), columns=["cell", "file", "text"]), out / CELLS)
+    _table(_curves(run), out / CURVES)
+    _table(pd.DataFrame(_samples(run), columns=list(SAMPLE)), out / SAMPLES)
+    if (out / SAMPLES).stat().st_size > MOST_SAMPLES:
+        (out / SAMPLES).unlink()
+        left_out.append(LEFT_OUT_SAMPLES)
+    shown = Recorder(run.path)
+    _look(replace(run, source=shown))
+    if shown.rows:
+        _table(pd.DataFrame(shown.rows, columns=list(PICTURE)), out / PICTURES)
+    if shown.refused:
+        left_out.append(LEFT_OUT_PICTURES)
+    return left_out
+
+
+def _plans(run: Run, out: Path) -> None:
+    """The plans, and what lies beside them as JSON."""
+    for name in (*manifest.FILES.values(), YARDSTICKS, timings.TIMINGS, ideal.FILE):
+        if (run.path / name).is_file():
+            text = relative(json.dumps(object_of(run.path / name), indent=1, sort_keys=True))
+            write_text(out / name, text + "\n")
+
+
+def _results(run: Run, out: Path) -> None:
+    frame = collect.collect(run.path, run.manifests)
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    shorter = {value: relative(value) for name in texts for value in frame[name].dropna().unique()}
+    _table(frame.assign(**{str(name): frame[name].replace(shorter) for name in texts}), out / collect.RESULTS)
+
+
+def _cells(run: Run) -> Iterator[tuple[Manifest, PlannedCell]]:
+    """All planned cells, each once."""
+    seen: set[str] = set()
+    for m in run.manifests:
+        for cell in m.cells:
+            if cell.id not in seen:
+                seen.add(cell.id)
+                yield m, cell
+
+
+def _texts(run: Run) -> Iterator[tuple[str, str, str]]:
+    """The files of cells, cut to what is read of them."""
+    profiled: set[str] = set()
+    for m, cell in _cells(run):
+        config = {k: v for k, v in json_of(run.source, cell.id, "config.json").items() if k in INPUTS}
+        profile = config.pop("profile", None)
+        if isinstance(profile, dict) and cell.formulation not in profiled:  # the same for every seed
+            profiled.add(cell.formulation)
+            config["profile"] = {k: v for k, v in profile.items() if k != "density"}
+        status = {
+            k: v for k, v in json_of(run.source, cell.id, "status.json").items() if k not in collect.LOSSES
+        }
+        measured = json_of(run.source, cell.id, f"{m.evaluation}/result.json")
+        result = {k: measured[k] for k in ("captions", "measuring") if k in measured}
+        kept = {
+            "config.json": relative(_compact(config)),
+            "status.json": without_paths(_compact(status)),
+            f"{m.evaluation}/result.json": _compact(result),
+            "error.txt": without_paths(run.source.text(cell.id, "error.txt")),
+        }
+        yield from ((cell.id, name, text) for name, text in kept.items() if text)
+
+
+def _compact(value: Mapping[Any, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True) if value else ""
+
+
+def _curves(run: Run) -> pd.DataFrame:
+    """The validations of all cells, also of those that diverged or are not finished."""
+    rows = [{"cell": cell.id} | line for _, cell in _cells(run) for line in run.source.validations(cell.id)]
+    frame = pd.DataFrame(rows, columns=["cell", *CURVE])
+    return frame.assign(**{name: _narrow(frame[name].astype("float64")) for name in CURVE})
+
+
+def _samples(run: Run) -> Iterator[tuple[str, str, str, Any]]:
+    """The values that intervals are made of (`analysis.per_sample`, `analysis.fixed_draw`)."""
+    for m, cell in _cells(run):
+        for metric in ("clip", "fid"):
+            for setting, values in run.source.samples(cell.id, m.evaluation, metric).items():
+                yield cell.id, setting, metric, _narrow(pd.Series(values)).to_numpy()
+
+
+def _narrow(values: pd.Series[float]) -> pd.Series[float]:
+    """In single precision where that loses nothing."""
+    single = values.astype("float32")
+    return single if single.astype("float64").equals(values) else values
+
+
+class Recorder(Folder):
+    """The cells of a run folder; notes the pictures that are asked of it, and has no more once they are `MOST_PIXELS`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.rows: list[tuple[str, str, int, Any, bytes]] = []
+        self.refused = False
+        self._seen: set[tuple[str, str, int]] = set()
+        self._size = 0
+
+    def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
+        """See `analysis.sources.Source`."""
+        return self._noted(cell, setting, rows, super().pictures(cell, sampling, setting, rows))
+
+    def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
+        """See `analysis.sources.Source`."""
+        found = super().real_images(dataset, caption, most)
+        return self._noted(relative(dataset), caption, range(most), found)
+
+    def _noted(self, owner: str, of: str, rows: Sequence[int], found: Pixels | None) -> Pixels | None:
+        if found is None:
+            return None
+        new = [
+            (owner, of, row, list(pixels.shape), pixels.tobytes())
+            for row, pixels in zip(rows, found, strict=False)
+            if (owner, of, row) not in self._seen
+        ]
+        size = self._size + sum(len(pixels) for *_, pixels in new)
+        if size > MOST_PIXELS:
+            self.refused = True
+            return None
+        self._size = size
+        self._seen |= {(owner, of, row) for owner, of, row, *_ in new}
+        self.rows += new
+        return found
+
+
+def _look(run: Run) -> None:
+    """Ask for the pictures of the sample sheet, of the page and of its cards, the more important first."""
+    from samplers.errors import UserError
+
+    from . import plots, ranking
+    from .report import pictures
+
+    try:
+        ranked = ranking.of_run(run)
+    except UserError:  # nothing that one ranking could show
+        return
+    plots.draw(run, ranked, ["samples"])
+    pictures.gallery(run, [str(name) for name in ranked["formulation"]])
+
+
+def _table(frame: pd.DataFrame, file: Path) -> None:
+    """Write a parquet file whose bytes depend on the frame only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    floats, texts = pa.types.is_floating, [f.name for f in table.schema if f.type == pa.string()]
+    split = [f.name for f in table.schema if floats(f.type)]
+    lists = [f for f in table.schema if pa.types.is_list(f.type)]
+    split += [f"{f.name}.list.element" for f in lists if floats(f.type.value_type)]
+    write_whole(
+        file,
+        lambda path: pq.write_table(
+            table,
+            path,
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=texts,
+            use_byte_stream_split=split,
+        ),
+    )
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole."""
+    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))

@@ -1,0 +1,44 @@
+"""Every archived run under ``results`` says what the code says of its data: no committed number can drift from the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis import archive, run, sources
+from analysis.report import gather
+
+ROOT = Path(__file__).resolve().parents[2] / "results"
+ARCHIVES = sorted(file.parent for file in ROOT.rglob(sources.CELLS))
+MOST = 20_000_000
+"""Bytes of all results together."""
+
+
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_tables_are_what_the_code_makes_of_the_data(folder: Path) -> None:
+    for name, text in archive.tables(run.read(folder)).items():
+        assert (folder / name).read_text(encoding="utf-8") == text, name
+
+
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_how_to_make_it_again_is_known(folder: Path) -> None:
+    kept = json.loads((folder / sources.PROVENANCE).read_text(encoding="utf-8"))
+    for fact in ("command", "code", "python", "pytorch", "device", "threads", "cells", "seeds"):
+        assert kept[fact], fact
+    assert kept["wall_seconds"] > 0
+    assert not any(word.startswith("/") for command in kept["command"] for word in command.split())
+
+
+def test_a_page_can_be_made() -> None:
+    for folder in ARCHIVES:
+        if (folder / archive.REPORT).exists():
+            made = gather.gather(run.read(folder))
+            assert made.ranking is not None
+            assert made.provenance.facts
+            return
+
+
+def test_results_stay_small() -> None:
+    assert sum(file.stat().st_size for file in ROOT.rglob("*") if file.is_file()) < MOST

@@ -27,6 +27,7 @@ COMMANDS = {
     "formulations": Command("formulations.__main__", "show, plot, list and check formulations"),
     "rank": Command("analysis.rank", "rank the formulations of a run, with the uncertainty of every number"),
     "report": Command("analysis.report.__main__", "write a run as one HTML page"),
+    "archive": Command("analysis.archive", "write what is needed to check a run, without its cells"),
     "plots": Command("analysis.plots.__main__", "write the figures of a run"),
     "scaling": Command("analysis.scaling.__main__", "fit how the loss falls with compute"),
     "calibrate": Command("analysis.calibrate", "simulate how often the intervals hold the truth"),

@@ -146,7 +146,7 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
         "formulation": cell.formulation,
         "dataset": cell.dataset,
         "seed": cell.seed,
-        "phase": m.phase,
+        "phase": m.phase_of(cell),
         "cell": cell.id,
         "recipe": recipe.text,
         "parameters": recipe.parameters,

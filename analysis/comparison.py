@@ -34,8 +34,8 @@ def table(found: Comparisons, shown: Sequence[str] | None = None) -> Table:
             {
                 "formulation": row.formulation,
                 "metric": found.metrics[row.metric].label,
-                "difference": "" if row.lost else _difference(row),
-                "e-value": _evidence(row.e_value),
+                "difference": "" if row.lost else difference(row),
+                "e-value": evidence(row.e_value),
                 "P(better)": _probability(row.p_better),
                 "verdict": f"not compared: {_lost(row)}" if row.lost else row.verdict,
                 "seeds": str(row.n),
@@ -78,14 +78,14 @@ def _line(row: Comparison, found: Comparisons) -> str:
         return f"{head} not compared, {_lost(row)}"
     if not row.n:
         return f"{head} not compared yet, no seed is finished by both"
-    about = f"e {_evidence(row.e_value)}, better with probability {_probability(row.p_better)}"
+    about = f"e {evidence(row.e_value)}, better with probability {_probability(row.p_better)}"
     interval = "" if math.isfinite(row.low) else " (no interval yet)"
     after = ""
     if needed := _needed(row):
         after = f" ({'about ' * (row.seeds_needed is not None)}{needed} would decide)"
     elif row.verdict == "equivalent" and found.margin is not None:
         after = f" (within {_margin(found)})"
-    return f"{head} {_difference(row)}{interval}, {about}: {row.verdict} after {count(row.n, 'seed')}{after}"
+    return f"{head} {difference(row)}{interval}, {about}: {row.verdict} after {count(row.n, 'seed')}{after}"
 
 
 def _notes(found: Comparisons) -> list[str]:
@@ -115,7 +115,7 @@ def _margin(found: Comparisons) -> str:
     return f"±{found.margin:g}{' %' if metric.scale == 'log' else ''}"
 
 
-def _difference(row: Comparison) -> str:
+def difference(row: Comparison) -> str:
     """``-4.1 % [-15, +8.3]``; without an interval the estimate alone."""
     if not row.n:
         return ""
@@ -128,7 +128,7 @@ def _signed(value: float) -> str:
     return f"{float(f'{value:.2g}'):+,g}" if value else "0"
 
 
-def _evidence(value: float) -> str:
+def evidence(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"over {LARGE:,}" if value > LARGE else f"{float(f'{value:.2g}'):,g}"

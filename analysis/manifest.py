@@ -1,6 +1,7 @@
 """What a run folder says that it is: the cells that were planned, and how they are trained and measured.
 
-``grid.json`` describes the plan of the last command, ``confirm.json`` that of its confirmation on fresh seeds, if any.
+``grid.json`` describes the plan of the last command, ``confirm.json`` that of its confirmation on fresh seeds, if any. The
+seeds of a race (``--until decided``) in which formulations are out are a phase of their own: no ranking of all has them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from bench.metrics.declared import Metric
 from bench.settings import ControlSetting
 from samplers.errors import UserError
 
-Phase = Literal["rank", "confirm"]
+Phase = Literal["rank", "confirm", "race"]
 FILES: dict[Phase, str] = {"rank": "grid.json", "confirm": "confirm.json"}
 """The manifests of a run folder, by what the cells are for."""
 
@@ -49,6 +51,8 @@ class Manifest:
     """The plan of one command. ``evaluation`` and ``sampling`` name the folders of measurements and of images."""
 
     phase: Phase
+    program: str
+    """The module that was called with the ``command``."""
     command: tuple[str, ...]
     grid: Mapping[str, Any]
     evaluation: str
@@ -60,6 +64,8 @@ class Manifest:
     cells: tuple[PlannedCell, ...]
     chosen: Mapping[str, Any]
     """Of a confirmation: ``why`` these formulations, and by which ``seeds`` they were chosen."""
+    race: Mapping[str, Any]
+    """Of a race: its ``decision``, a metric and a margin, and its ``exits``; else empty."""
     digest: str
     """Hash of the file: another plan has another."""
 
@@ -68,6 +74,21 @@ class Manifest:
         """The control settings of a seed."""
         kept = self.grid["evaluation"]
         return tuple(ControlSetting(**s, weights=w) for w in kept["weights"] for s in kept["settings"])
+
+    @cached_property
+    def later(self) -> frozenset[int]:
+        """The seeds of a race in which formulations are out."""
+        names = {cell.formulation for cell in self.cells}
+        there = {cell.seed: set[str]() for cell in self.cells}
+        for cell in self.cells:
+            there[cell.seed].add(cell.formulation)
+        return (
+            frozenset(seed for seed, found in there.items() if found != names) if self.race else frozenset()
+        )
+
+    def phase_of(self, cell: PlannedCell) -> Phase:
+        """What a cell is for."""
+        return "race" if cell.seed in self.later else self.phase
 
 
 def read(folder: Path) -> list[Manifest]:
@@ -82,6 +103,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
         kept = json.loads(raw)
         made = Manifest(
             phase,
+            str(kept.get("program", "bench.grid")),
             tuple(kept["command"]),
             kept["grid"],
             str(kept["evaluation"]),
@@ -91,6 +113,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
             {name: (part["base"], part["sampler"]) for name, part in kept["formulations"].items()},
             tuple(_cell(c) for c in kept["cells"]),
             kept.get("chosen", {}),
+            kept.get("race", {}),
             hashlib.sha256(raw).hexdigest()[:16],
         )
         _ = made.settings

@@ -103,7 +103,7 @@ def measured(frame: pd.DataFrame, name: str) -> Measured:
     `analysis.schema.comparable`, for a metric that the table does not declare, that has no better end or no values, and for
     a table of a confirmation only.
     """
-    rows = phase(frame, "rank")
+    rows = phase(frame, "rank", "race")
     if rows.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to compare")
     schema.comparable(rows)

@@ -9,7 +9,7 @@ import numpy as np
 
 from samplers.lazy import lazy
 
-from . import declared, yardsticks
+from . import declared, race, yardsticks
 from .confirm import Confirmation, confirmation
 from .notes import headings, lost, notes, uneven
 from .run import Run
@@ -27,9 +27,14 @@ LOST = "lost"
 
 
 def tables_of(run: Run, ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
-    """The ranking, or those of its rows that are ``shown``, and the confirmation of its best if there is one."""
-    found = confirmation(run)
-    return [ranking_table(ranking, shown)] + ([] if found is None else [confirmation_table(found)])
+    """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
+    there are any."""
+    found, raced = confirmation(run), race.of_run(run)
+    return [
+        ranking_table(ranking, shown),
+        *([] if raced is None else [race.table(raced)]),
+        *([] if found is None else [confirmation_table(found)]),
+    ]
 
 
 def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> Table:

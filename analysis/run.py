@@ -49,7 +49,7 @@ class Run:
             return
         there = set(rows.loc[(rows["status"] == status) & (rows["phase"] == phase), "cell"])
         for m in self.manifests:
-            for cell in m.cells if m.phase == phase else ():
+            for cell in m.cells:
                 if cell.id in there:
                     yield m, cell
 
@@ -122,12 +122,12 @@ def _yardsticks(path: Path) -> dict[str, Any]:
 
 
 def ranked(run: Run) -> pd.DataFrame:
-    """The rows that take part in the ranking: not those of the confirmation."""
+    """The rows that take part in the ranking: not those of the confirmation, nor of the later seeds of a race."""
     return phase(run.frame, "rank")
 
 
-def phase(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows of one phase, with the frame's ``attrs``."""
-    found = frame[frame["phase"] == name]
+def phase(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The rows of some phases, with the frame's ``attrs``."""
+    found = frame[frame["phase"].isin(names)]
     found.attrs.update(frame.attrs)
     return found

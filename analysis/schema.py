@@ -15,7 +15,8 @@ not read.
 - ``seed``: default 0
 - ``untrained_loss``: the validation loss of the network before its first step
 - ``status``: default ``done``; ``pending`` is not finished yet and ranks nowhere, any other ranks last in its setting
-- ``phase``: default ``rank``; ``confirm`` rows come from fresh seeds and take no part in the ranking that chose them
+- ``phase``: default ``rank``; ``confirm`` rows come from fresh seeds and take no part in the ranking that chose them, nor do
+  ``race`` rows, of the seeds in which some formulations were out of a race
 - ``recipe``: canonical JSON of how the cell was trained and measured; one in every ranking
 - ``parameters``, ``train_flops``: of the network, and operations of its training
 - ``base``, ``sampler``: the parts of a crossed formulation's name
@@ -48,7 +49,7 @@ SETTING = ("dataset", "seed", *settings.CONTROL)
 KEY = ("formulation", *SETTING)
 COUNTS = ("untrained_loss", "parameters", "train_flops", "best_step")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")
-PHASES = ("rank", "confirm")
+PHASES = ("rank", "confirm", "race")
 TEXTS = ("recipe", "base", "sampler", "cell")
 SIZES = {"model.depth", "training.steps"}
 """Fields of a recipe in which the trainings of a scaling experiment differ."""

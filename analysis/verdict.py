@@ -38,11 +38,12 @@ REPLACED = ("--seeds", "--minutes", "--confirm", "--retry")
 @dataclass(frozen=True)
 class Forecast:
     """A run that would probably decide: ``seeds`` in all, the ``seconds`` that the new ones take, and the command's options;
-    each None where the run folder lacks what it is computed from."""
+    each None where the run folder lacks what it is computed from. ``program`` is the module that takes them."""
 
     seeds: int
     seconds: float | None
     options: tuple[str, ...] | None
+    program: str = "bench.grid"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def answer(ranking: pd.DataFrame, run: Run | None = None) -> Answer | None:
     progress = (int(left["done"]), int(left["cells"])) if left else None
 
     def made(state: State, tied: tuple[str, ...], cause: Cause | None, needed: int | None) -> Answer:
-        advised = None if needed is None else _forecast(needed, seeds - fewest, seeds, run)
+        advised = None if needed is None else forecast(needed, seeds, run, seeds > fewest)
         return Answer(state, leaders, tied, len(names), seeds, fewest, cause, reason, advised, progress)
 
     if about["nothing_learned"]:
@@ -121,13 +122,16 @@ def _first_in_all(ranking: pd.DataFrame, leader: str, objectives: Sequence[str])
     return all(m.notna().all() and (m.astype(bool) == a).all() for m, a in zip(marks, alone, strict=True))
 
 
-def _forecast(seeds: int, unequal: int, there: int, run: Run | None) -> Forecast:
-    """Without a price where datasets have unequal numbers of seeds."""
+def forecast(seeds: int, there: int, run: Run | None, unequal: bool = False, part: float = 1.0) -> Forecast:
+    """A run of so many seeds where ``there`` are some; only a ``part`` of the formulations trains on. Without a price where
+    datasets have ``unequal`` numbers of seeds."""
     each = None if run is None or unequal else timings.seconds_per_seed(run)
-    options = None
-    if run is not None and run.manifests:
-        options = (*_without(run.manifests[0].command, REPLACED), "--seeds", str(seeds))
-    return Forecast(seeds, None if each is None else each * (seeds - there), options)
+    seconds = None if each is None else part * each * (seeds - there)
+    if run is None or not run.manifests:
+        return Forecast(seeds, seconds, None)
+    plan = run.manifests[0]
+    options = (*_without(plan.command, REPLACED), "--seeds", str(seeds))
+    return Forecast(seeds, seconds, options, plan.program)
 
 
 def _without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
@@ -160,18 +164,18 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
     if found.state == "decided":
         sure = f"({seed_count({'fewest': found.fewest, 'most': found.seeds})}, family-wise 95 %)"
         return f"{name(found.leaders[0])} is better than {others(found.formulations - 1)} {sure}."
-    lead = f"{_listed(found.leaders, name)} {'leads' if len(found.leaders) == 1 else 'share the lead'}"
+    lead = f"{listed(found.leaders, name)} {'leads' if len(found.leaders) == 1 else 'share the lead'}"
     if found.state == "one seed":
-        return f"{lead}; {_advice(found.forecast, code)} would show how firm that is."
+        return f"{lead}; {advice(found.forecast, code)} would show how firm that is."
     if found.cause == "unknown":
-        more = "" if found.forecast is None else f"; {_advice(found.forecast, code)} would show that"
+        more = "" if found.forecast is None else f"; {advice(found.forecast, code)} would show that"
         return f"{lead}; how firm that is cannot be told ({found.reason}){more}."
     if found.cause == "incomplete":
         return f"{lead}, but too few entries are complete in two seeds for a comparison."
     if found.cause == "no noise":
-        advice = f"{_advice(found.forecast, code)} may show some"
-        return f"{lead} in all seeds alike, which leaves no noise to judge that by; {advice}."
-    between = f"between {_listed(found.tied, name)}"
+        more = f"{advice(found.forecast, code)} may show some"
+        return f"{lead} in all seeds alike, which leaves no noise to judge that by; {more}."
+    between = f"between {listed(found.tied, name)}"
     if len(found.tied) == found.formulations and len(found.tied) > NAMED:
         between = f"between all {found.formulations} formulations ({lead})"
     if found.cause == "draw":
@@ -182,16 +186,16 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
         level = found.cause == "level"
         why = "they are level" if level else "the difference is too small for seeds to show"
         return f"{between}: more seeds are not expected to decide, as {why}."
-    return f"{between}; {_advice(found.forecast, code)} would probably decide."
+    return f"{between}; {advice(found.forecast, code)} would probably decide."
 
 
-def _advice(found: Forecast | None, code: Callable[[str], str]) -> str:
+def advice(found: Forecast | None, code: Callable[[str], str]) -> str:
     """``\\`python -m bench.grid --seeds 12\\` (about 14 minutes more)``."""
     if found is None:
         return "more seeds"
     what = f"{found.seeds:,} seeds"
     if found.options is not None:
-        what = code(f"python -m bench.grid {shlex.join(found.options)}")
+        what = code(f"python -m {found.program} {shlex.join(found.options)}")
     return what if found.seconds is None else f"{what} ({duration(found.seconds)} more)"
 
 
@@ -207,7 +211,7 @@ def duration(seconds: float) -> str:
     raise AssertionError("days have no limit")
 
 
-def _listed(names: Sequence[str], name: Callable[[str], str]) -> str:
+def listed(names: Sequence[str], name: Callable[[str], str]) -> str:
     """``A``, ``A and B``, ``A, B and C``, or ``A, B, C and 4 others``."""
     shown = [name(n) for n in names]
     if len(shown) > NAMED:

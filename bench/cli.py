@@ -10,13 +10,17 @@ from pathlib import Path
 
 from bench.cells import Retry
 from bench.config import MOST_SEEDS, Grid
-from bench.fields import GROUPS, override
+from bench.decision import Decision, add_decision, decision_of
+from bench.fields import add_experiment, override
+from bench.launch.execution import add_workers, execution_of
 from bench.launch.options import SlurmOptions, take
 from bench.launch.options import parse as slurm_options
-from bench.launch.submission import EXECUTORS, MODES, Execution, Readers
+from bench.launch.submission import Execution, Readers
+from bench.manifest import GRID
+from bench.plan import Against
 from bench.presets import MINUTES, PRESETS, preset
-from samplers.command import FLOAT, INT, Parser, number
-from samplers.errors import UserError, nearest
+from samplers.command import FLOAT, INT, Parser
+from samplers.errors import UserError
 
 EPILOG = """\
 examples:
@@ -27,6 +31,7 @@ examples:
   python -m bench.grid --preset paper --seeds 3 --executor slurm --slurm.partition=gpu --slurm.time=8:00:00
   python -m bench.grid --preset paper --seeds 3 --status
   python -m bench.grid --preset paper --seeds 3 --confirm 5      is the best one still the best on five new seeds?
+  python -m bench.grid --until decided                    seed after seed until one is the best
   python -m bench.grid --preset scaling --seeds 3                loss against size and compute
 The same command again does only what is missing.
 """
@@ -39,7 +44,8 @@ class Arguments:
     """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
 
     ``confirm`` is the number of fresh seeds on which the best of the grid are run again. With ``minutes`` seeds are run one
-    after the other for so long (:mod:`bench.launch.seed_by_seed`), and ``grid`` has as many as there may be at most.
+    after the other for so long (:mod:`bench.launch.seed_by_seed`), and ``grid`` has as many as there may be at most; so it
+    has with ``race``, until that is decided. ``program`` is the module that was called.
     """
 
     grid: Grid
@@ -55,11 +61,9 @@ class Arguments:
     tflops: float | None
     confirm: int | None
     minutes: float | None
-
-
-def pack(text: str) -> int | None:
-    """``auto`` is None."""
-    return None if text == "auto" else number(int, "'auto' or a whole number")(text)
+    race: Decision | None = None
+    against: Against | None = None
+    program: str = GRID
 
 
 def parser() -> Parser:
@@ -97,6 +101,18 @@ def parser() -> Parser:
         help="local: train seed after seed until the time is over; a seed that it cuts off is kept for the next command. "
         "With --seeds N, N seeds at most (default: quick 4 without --seeds, else no limit)",
     )
+    deciding = made.add_argument_group("comparisons that hold at every look")
+    deciding.add_argument(
+        "--until",
+        choices=("decided",),
+        metavar="decided",
+        help="local: a race, seed after seed until one formulation is the best; those that another one beats are out and no "
+        "longer trained. --minutes and --seeds are limits (default none)",
+    )
+    deciding.add_argument(
+        "--baseline", metavar="NAME", help="also print how every other formulation compares with this one"
+    )
+    add_decision(deciding)
     looking = made.add_argument_group("look, and run nothing")
     for name, text in (
         ("dry-run", "print the plan: cells, workers, device-hours, disk"),
@@ -112,57 +128,16 @@ def parser() -> Parser:
         metavar="NAME",
         help="local: every GPU of this machine, or its cores; slurm: submit, print the ids and return (default local)",
     )
-    running.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="auto, cpu, cuda, cuda:1, mps (default auto; slurm: cuda)",
-    )
-    running.add_argument(
-        "--slots", type=INT, metavar="N", help="local: workers at a time (default one for each GPU, else 1)"
-    )
-    running.add_argument(
-        "--pack",
-        type=pack,
-        metavar="N",
-        help="cells that train in one graph: auto or a number (default auto)",
-    )
-    running.add_argument(
-        "--compile",
-        default="auto",
-        choices=("auto", "on", "off"),
-        metavar="auto|on|off",
-        help="torch.compile the model; auto decides by measurement (default auto)",
-    )
-    running.add_argument(
-        "--checkpoint", type=FLOAT, default=5.0, metavar="MINUTES", help="between checkpoints (default 5)"
-    )
+    add_workers(running)
     running.add_argument(
         "--canary",
         action="store_true",
         help="the first cell of each formulation first; the rest waits for it",
     )
     running.add_argument(
-        "--retry",
-        choices=("failed", "all"),
-        metavar="failed|all",
-        help="also run failed cells from where they were; all: failed and diverged cells from the start",
-    )
-    running.add_argument(
         "--wait",
         action="store_true",
         help="until all is done; submit again what was lost, and rank",
-    )
-    running.add_argument(
-        "--readable-by",
-        choices=tuple(MODES),
-        metavar="me|group|all",
-        help="who may read a new run folder (default me)",
-    )
-    running.add_argument(
-        "--trust-folder",
-        action="store_true",
-        help="use a run folder that another user owns or can write into: what lies there is run as you",
     )
     running.add_argument(
         "--tflops",
@@ -177,11 +152,7 @@ def parser() -> Parser:
         help="any option of submitit or sbatch: --slurm.partition=gpu --slurm.time=4:00:00 --slurm.gpus_per_node=1 "
         "--slurm.array_parallelism=32 --slurm.account=me --slurm.qos=low --slurm.constraint=a100 --slurm.gres=gpu:1 ...",
     )
-    for title, _, options in GROUPS:
-        group = made.add_argument_group(f"{title} (default: the preset's)")
-        for o in options:
-            many = {"nargs": "+"} if o.several else {}
-            group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
+    add_experiment(made)
     return made
 
 
@@ -195,17 +166,8 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")
     check_together(args, look[0] if look else None)
     execution = execution_of(args)
-    minutes = minutes_of(args)
-    grid = override(preset(args.preset), args)
-    if not 0 <= grid.first_seed < MOST_SEEDS:
-        raise UserError(f"--first-seed {grid.first_seed}: choose 0 to {MOST_SEEDS - 1}")
-    if minutes is not None and args.seeds is None:
-        grid = replace(grid, seeds=MOST_SEEDS - grid.first_seed)
-    if grid.every_seed[-1] >= MOST_SEEDS:
-        raise UserError(
-            f"--first-seed {grid.first_seed} --seeds {grid.seeds}: seeds from {MOST_SEEDS} on are those of --confirm: "
-            f"choose --seeds {MOST_SEEDS - grid.first_seed} or fewer"
-        )
+    minutes, decision = minutes_of(args), decision_of(args)
+    grid = grid_of(args, open_ended=minutes is not None or bool(args.until))
     if pairs and execution.executor != "slurm":
         raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
     return Arguments(
@@ -222,13 +184,31 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         args.tflops,
         args.confirm,
         minutes,
+        decision if args.until else None,
+        Against(args.baseline, decision) if args.baseline is not None else None,
     )
+
+
+def grid_of(args: argparse.Namespace, open_ended: bool) -> Grid:
+    """The experiment; ``open_ended`` with as many seeds as there can be, unless a number is given. Raises
+    :class:`UserError`."""
+    grid = override(preset(args.preset), args)
+    if not 0 <= grid.first_seed < MOST_SEEDS:
+        raise UserError(f"--first-seed {grid.first_seed}: choose 0 to {MOST_SEEDS - 1}")
+    if open_ended and args.seeds is None:
+        grid = replace(grid, seeds=MOST_SEEDS - grid.first_seed)
+    if grid.every_seed[-1] >= MOST_SEEDS:
+        raise UserError(
+            f"--first-seed {grid.first_seed} --seeds {grid.seeds}: seeds from {MOST_SEEDS} on are those of --confirm: "
+            f"choose --seeds {MOST_SEEDS - grid.first_seed} or fewer"
+        )
+    return grid
 
 
 def minutes_of(args: argparse.Namespace) -> float | None:
     """For how long seeds are run, None for a fixed number of seeds. Raises :class:`UserError`."""
     if args.minutes is None:
-        fixed = args.seeds is not None or args.executor == "slurm"
+        fixed = args.seeds is not None or args.executor == "slurm" or args.until
         return None if fixed else MINUTES.get(args.preset)
     if not 0 < args.minutes < 1e6:
         raise UserError(
@@ -241,7 +221,9 @@ def minutes_of(args: argparse.Namespace) -> float | None:
 
 def check_together(args: argparse.Namespace, look: str | None) -> None:
     """Raises :class:`UserError` for an option that would do nothing beside another."""
-    given = {"retry": args.retry, "wait": args.wait, "readable-by": args.readable_by}
+    given = {
+        name: getattr(args, name.replace("-", "_")) for name in ("retry", "wait", "readable-by", "baseline")
+    }
     given |= {"trust-folder": args.trust_folder} if look in ("status", "watch") else {}
     given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
     for name, value in given.items():
@@ -249,22 +231,35 @@ def check_together(args: argparse.Namespace, look: str | None) -> None:
             raise UserError(f"--{name} does nothing beside --{look}: leave one of them out")
     if args.confirm is not None and look == "cancel":
         raise UserError("--confirm does nothing beside --cancel: leave one of them out")
+    check_decision(args)
     if args.tflops and look is None:
         raise UserError("--tflops is for the estimate of --dry-run: leave it out, or add --dry-run")
 
 
-def execution_of(args: argparse.Namespace) -> Execution:
-    """How workers run. Raises :class:`UserError`."""
-    if args.executor not in EXECUTORS:
-        raise UserError(f"--executor {args.executor!r}: {nearest(args.executor, EXECUTORS)}")
-    for name in ("pack", "slots", "checkpoint", "tflops"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < (1e9 if name == "checkpoint" else float("inf")):
-            raise UserError(f"--{name} {value:g}: must be a finite number greater than 0")
-    on_slurm = args.executor == "slurm"
-    if on_slurm and args.slots is not None:
-        raise UserError("--slots is for --executor local: use --slurm.array_parallelism")
-    device = "cuda" if on_slurm and args.device == "auto" else args.device
-    return Execution(
-        args.executor, device, args.pack, args.compile, 60 * args.checkpoint, args.slots, args.trust_folder
-    )
+def check_decision(args: argparse.Namespace) -> None:
+    """Raises :class:`UserError` for a race that cannot be, and for options of a decision without one."""
+    for name in ("metric", "margin"):
+        if getattr(args, name) is not None and not (args.until or args.baseline):
+            raise UserError(f"--{name} says what decides: add --until decided or --baseline NAME")
+    if args.confirm is not None and args.baseline is not None:
+        raise UserError(
+            "--baseline and --confirm: choose one, as python -m analysis.rank --baseline prints it at any time"
+        )
+    if args.baseline is not None and (args.depths or args.budgets):
+        raise UserError(
+            "--baseline is for one depth and one number of steps: choose them with --depth and --steps"
+        )
+    if not args.until:
+        return
+    if args.executor == "slurm":
+        raise UserError(
+            "--until decided is for --executor local, as it looks at the results after each seed: choose --seeds"
+        )
+    if args.confirm is not None:
+        raise UserError(
+            "--until decided and --confirm: choose one, a race needs no fresh seeds, as its verdict holds at every look"
+        )
+    if args.depths or args.budgets:
+        raise UserError(
+            "--until decided is for one depth and one number of steps: choose them with --depth and --steps"
+        )

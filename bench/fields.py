@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,6 +168,18 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
 """Every option by part of :class:`bench.config.Grid`; those without a part are fields of the grid itself."""
 SWEEPS = {"depths": "depth", "budgets": "steps"}
 """Options for several values, each with the one for a single value that takes its place."""
+
+
+def add_experiment(made: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Add every option of an experiment but some; these are set to None, which leaves the preset's."""
+    for title, _, options in GROUPS:
+        group = made.add_argument_group(f"{title} (default: the preset's)")
+        for o in options:
+            if o.name in without:
+                made.set_defaults(**{o.name.replace("-", "_"): None})
+                continue
+            many = {"nargs": "+"} if o.several else {}
+            group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
 
 
 def override(grid: Grid, args: argparse.Namespace) -> Grid:

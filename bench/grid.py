@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulations
-from bench import STARTED, cli, confirm, places, plan, status
-from bench.launch import drive, seed_by_seed, trust
+from bench import STARTED, cli, confirm, decision, places, plan, status
+from bench.launch import drive, race, seed_by_seed, trust
 from bench.launch.describe import describe
 from bench.plan import Plan
 from samplers.command import outcome
-from samplers.errors import UserError
+from samplers.errors import UserError, nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,11 +39,29 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def planned_of(args: cli.Arguments) -> Plan:
-    """The plan that was asked for: with ``--minutes`` of the seeds that are begun, to be confirmed of the finished ones."""
-    if args.minutes is None:
-        return plan.make(args.grid, args.out)
-    begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
-    return begun if args.confirm is None else seed_by_seed.trimmed(begun)
+    """The plan that was asked for: with ``--minutes`` or a race of the seeds that are begun, to be confirmed of the finished
+    ones. Raises :class:`UserError` for a baseline that is none of its formulations."""
+    for asked in (args.race, args.against and args.against.decision):
+        if asked:
+            decision.check(asked, args.grid)
+    if args.against:
+        check_baseline(args.against.baseline, plan.expand(args.grid))
+    if args.race:
+        planned = race.begun(args.grid, args.out, args.race)
+    elif args.minutes is None:
+        planned = plan.make(args.grid, args.out)
+    else:
+        begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
+        planned = begun if args.confirm is None else seed_by_seed.trimmed(begun)
+    return replace(planned, against=args.against)
+
+
+def check_baseline(name: str, names: Sequence[str]) -> None:
+    """Raises :class:`UserError` unless a baseline is one of several formulations."""
+    if formulations.get(name).name not in names:
+        raise UserError(f"--baseline {name!r} is none of the formulations; {nearest(name, names)}")
+    if len(names) < 2:
+        raise UserError("--baseline needs at least 2 formulations to compare")
 
 
 def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: float) -> int:
@@ -57,6 +75,9 @@ def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: 
         return status.watch(planned)
     if args.look == "cancel":
         return drive.cancel(args.out)
+    if args.race:
+        rule = race.UntilDecided(args, argv)
+        return seed_by_seed.run(seed_by_seed.trimmed(planned), args, argv, started, rule)
     if args.minutes is not None and not planned.chosen:
         return seed_by_seed.run(planned, args, argv, started, seed_by_seed.ByTime())
     return drive.run(planned, args, argv, started)

@@ -1,6 +1,6 @@
 """The plan of a command as a file of its run folder: what the cells are, and all that must be equal where they are compared.
 
-    DIR/grid.json      of the last command
+    DIR/grid.json      of the last command; of a race, only the cells of formulations that were not out by then
     DIR/confirm.json   of its confirmation on fresh seeds, with why its formulations were chosen (:mod:`bench.confirm`)
 
 Whoever reads a run folder needs nothing else to know its cells. No torch, but for formulations of plugins that import it.
@@ -21,10 +21,13 @@ from bench.metrics import declared
 from bench.plan import Plan, formulations_of
 from formulations.specs import read
 
+GRID = "bench.grid"
+"""The command of a plan unless another one is named."""
 
-def write(planned: Plan, argv: Sequence[str]) -> None:
-    """Write the plan of the command ``argv`` to its place."""
-    store.write_json(file(planned), manifest(planned, argv))
+
+def write(planned: Plan, argv: Sequence[str], program: str = GRID) -> None:
+    """Write the plan of the command ``python -m PROGRAM ARGV`` to its place."""
+    store.write_json(file(planned), manifest(planned, argv, program))
 
 
 def file(planned: Plan) -> Path:
@@ -32,7 +35,7 @@ def file(planned: Plan) -> Path:
     return planned.out / ("confirm.json" if planned.chosen else "grid.json")
 
 
-def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
+def manifest(planned: Plan, argv: Sequence[str], program: str = GRID) -> dict[str, Any]:
     """The plan as JSON: the grid, the names of its evaluation, its metrics, its recipes, the parts of its formulations, and
     its cells.
 
@@ -45,6 +48,7 @@ def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
     places = {kind: place for place, kind in enumerate(alike)}
     found = {
         "grid": full(planned.grid),
+        "program": program,
         "command": list(argv),
         "evaluation": evaluation.id,
         "sampling": evaluation.sampling,
@@ -62,7 +66,8 @@ def manifest(planned: Plan, argv: Sequence[str]) -> dict[str, Any]:
             for cell in cells
         ],
     }
-    return found | ({"chosen": asdict(planned.chosen)} if planned.chosen else {})
+    parts_of = {"chosen": planned.chosen, "race": planned.course}
+    return found | {name: asdict(part) for name, part in parts_of.items() if part}
 
 
 def recipe(cell: Cell, evaluation: Evaluation, look: Look) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import formulations
 from bench import data, store
 from bench.config import Cell, Evaluation, Grid, Model, Training, full
+from bench.decision import Decision
 from bench.metrics import extractors
 from bench.models.shape import ARCHITECTURE
 from bench.presets import HEADLINE
@@ -55,13 +56,46 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Exit:
+    """A formulation that is out of a race after so many ``seeds``, beaten ``by`` another; by None where it has seeds without
+    a value."""
+
+    formulation: str
+    seeds: int
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """A race so far (:mod:`bench.launch.race`): what decides it, and the formulations that are out."""
+
+    decision: Decision
+    exits: tuple[Exit, ...] = ()
+
+    def includes(self, formulation: str, number: int) -> bool:
+        """Whether a formulation is in the seed of that number, counted from 0."""
+        return all(number < left.seeds for left in self.exits if left.formulation == formulation)
+
+
+@dataclass(frozen=True)
+class Against:
+    """The ``baseline`` that all others are compared with in tables of their own, and what decides that."""
+
+    baseline: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything a command is about; ``chosen`` is there if it is a confirmation (:mod:`bench.confirm`)."""
+    """Everything a command is about; ``chosen`` is there if it is a confirmation (:mod:`bench.confirm`), ``course`` if it is
+    a race: then formulations that are out have no cells in later seeds."""
 
     grid: Grid
     out: Path
     cells: tuple[Planned, ...]
     chosen: Chosen | None = None
+    course: Course | None = None
+    against: Against | None = None
 
     def counts(self) -> dict[str, int]:
         """How many cells are in each state."""
@@ -125,8 +159,9 @@ def expand(grid: Grid) -> tuple[str, ...]:
     return tuple(formulations.cross(chosen, grid.samplers) if grid.samplers else dict.fromkeys(chosen))
 
 
-def make(grid: Grid, out: Path) -> Plan:
-    """The cells of a grid in a fixed order, each with its state in the folder ``out``, whoever works on them.
+def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
+    """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``, whoever works on
+    them.
 
     Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
     """
@@ -135,7 +170,16 @@ def make(grid: Grid, out: Path) -> Plan:
     for model in (grid.text, grid.evaluation.extractor):
         extractors.check_spec(model)
     looked = Looker(out, grid.evaluation)
-    return Plan(grid, out, tuple(looked(cell) for cell in cells_of(grid)))
+    cells = cells_of(grid)
+    if course:
+        cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
+    return Plan(grid, out, tuple(looked(cell) for cell in cells), course=course)
+
+
+def one_more_seed(planned: Plan) -> Plan:
+    """The same plan with one more seed."""
+    grid = replace(planned.grid, seeds=planned.grid.seeds + 1)
+    return replace(planned, grid=grid, cells=make(grid, planned.out, planned.course).cells)
 
 
 def cells_of(grid: Grid) -> list[Cell]:

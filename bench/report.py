@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench import lease, results, store, yardsticks
 from bench.failure import Failure
 from bench.launch.submission import Submission
-from bench.plan import ENDED, Plan, Planned
+from bench.plan import ENDED, Against, Plan, Planned
 from bench.stages import Stages, sentence
 from bench.wording import fitted, many, short
 from samplers.errors import UserError
@@ -69,12 +69,14 @@ def report(
 
 
 def print_answer(found: Ranked) -> None:
-    """Whether the run decides which formulation is best; nothing where there is only one."""
-    from analysis import verdict
+    """Whether the run, or the race that it was, decides which formulation is best; nothing where there is only one."""
+    from analysis import race, verdict
 
-    answer = verdict.answer(found.ranking, found.run)
-    if answer:
-        print(f"\n{fitted(verdict.terminal(answer))}", flush=True)
+    raced = race.of_run(found.run)
+    answer = None if raced else verdict.answer(found.ranking, found.run)
+    if raced or answer:
+        text = race.terminal(raced) if raced else verdict.terminal(answer) if answer else ""
+        print(f"\n{fitted(text)}", flush=True)
 
 
 def timings(stages: Stages, submissions: Sequence[Submission]) -> dict[str, float]:
@@ -101,7 +103,7 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
         return 1, None
     kept = yardsticks.kept(planned.out, planned.grid)
     store.write_json(planned.out / "yardsticks.json", kept)
-    found = analyse(planned.out)
+    found = analyse(planned.out, planned.against)
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
     if begun.grid.seeds > planned.grid.seeds:
         print(
@@ -116,9 +118,10 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
     return 0 if all(p.state in ("done", "diverged") for p in planned.cells) else 1, found
 
 
-def analyse(out: Path) -> Ranked | None:
-    """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it."""
-    from analysis import output, ranking, render, run, scaling
+def analyse(out: Path, against: Against | None = None) -> Ranked | None:
+    """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it, with all formulations
+    ``against`` a baseline if there is one."""
+    from analysis import baseline, comparison, output, ranking, render, run, scaling
 
     found, made = run.read(out), None
     try:
@@ -130,6 +133,10 @@ def analyse(out: Path) -> Ranked | None:
             store.write_text(out / "ranking.csv", output.csv(ranked))
             samples(found, ranked, out / "samples.png")
             shown = render.tables_of(found, ranked)
+            if against:
+                what = against.decision
+                compared = baseline.against(found.frame, against.baseline, None, what.metric, what.margin)
+                shown += [comparison.table(compared)]
             made = Ranked(found, ranked)
     except UserError as error:  # nothing yet, or nothing that one table could show
         print(f"no table: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analysis import schema
 from analysis.run import Run
 from analysis.sources import json_of
 
@@ -78,7 +79,7 @@ def failures(run: Run) -> Failures:
 def _cells(run: Run, state: str) -> Iterator[tuple[Cell, str]]:
     """The cells of a status with their ids: of the plan, or, where there is none, of the table, without an id."""
     if run.manifests:
-        for phase in ("rank", "confirm"):
+        for phase in schema.PHASES:
             for _, cell in run.cells(state, phase):
                 yield Cell(cell.formulation, cell.dataset, cell.seed), cell.id
         return

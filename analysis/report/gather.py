@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis import confirm, pending, ranking, render, schema, wide
+from analysis import confirm, pending, race, ranking, render, schema, wide
 from analysis.blocks import seed_count
 from analysis.run import Run, ranked
+from analysis.tables import Table
 from analysis.verdict import Answer, answer, worded
 from analysis.wording import count
 from samplers.errors import UserError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Beside:
-    """The confirmation's table: headings, rows of texts and lines under it."""
+    """A table beside the ranking: headings, rows of texts and lines under it."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -58,6 +59,7 @@ class Report:
     summary: Summary | None = None
     ranking: Ranking | None = None
     export: Export | None = None
+    race: Beside | None = None
     confirmation: Beside | None = None
     figures: tuple[Figure, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
@@ -88,17 +90,18 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     shown = table(found)
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
-    origin = provenance(run, about["recipes"])
+    origin, raced = provenance(run, about["recipes"]), race.of_run(run)
     return Report(
         title=run.name,
         facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
-        verdict=verdict.verdict(found, verdict.pairs(known), fresh),
+        verdict=verdict.verdict(found, verdict.pairs(known), fresh, raced is not None),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
-        summary=_summary(answer(found, run)),
+        summary=_raced(raced) if raced else _summary(answer(found, run)),
         ranking=shown,
         export=export(found),
-        confirmation=_beside(fresh) if fresh else None,
+        race=_beside(race.table(raced)) if raced else None,
+        confirmation=_beside(render.confirmation_table(fresh)) if fresh else None,
         figures=drawn,
         not_drawn=tuple(reasons.items()),
         gallery=pictures,
@@ -122,6 +125,11 @@ def _summary(found: Answer | None) -> Summary | None:
     return None if found is None else Summary(found.state, worded(found, name, name))
 
 
+def _raced(found: race.Raced) -> Summary:
+    state = "decided" if found.race.decided else "undecided"
+    return Summary(state, race.worded(found, name, name))
+
+
 def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
     names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
@@ -136,7 +144,6 @@ def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> 
     )
 
 
-def _beside(fresh: confirm.Confirmation) -> Beside:
-    made = render.confirmation_table(fresh)
+def _beside(made: Table) -> Beside:
     rows = tuple(tuple(map(str, row)) for row in made.cells.to_numpy().tolist())
     return Beside(tuple(map(str, made.cells.columns)), rows, tuple(made.notes))

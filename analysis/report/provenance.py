@@ -12,7 +12,8 @@ from datetime import date, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from analysis.manifest import FILES, PlannedCell, flat
+from analysis import schema
+from analysis.manifest import PlannedCell, flat
 from analysis.run import Run, phase
 from analysis.sources import json_of
 
@@ -87,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def _cells(run: Run, state: str) -> Iterator[PlannedCell]:
-    for name in FILES:
+    for name in schema.PHASES:
         for _, cell in run.cells(state, name):
             yield cell
 
@@ -105,7 +106,7 @@ def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _commands(run: Run) -> tuple[str, ...]:
-    return tuple("python -m bench.grid " + shlex.join(m.command) for m in run.manifests)
+    return tuple(f"python -m {m.program} {shlex.join(m.command)}" for m in run.manifests)
 
 
 def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
@@ -129,8 +130,8 @@ def _seeds(run: Run) -> tuple[str, ...]:
 
 
 def _phases(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of the ranking and those of a confirmation, if there are any, and what stands before what is said of them."""
-    for name, title in (("rank", ""), ("confirm", "confirmation: ")):
+    """The rows of the ranking, of a race's later seeds and of a confirmation, if there are any, each after its title."""
+    for name, title in (("rank", ""), ("race", "race: "), ("confirm", "confirmation: ")):
         rows = phase(run.frame, name)
         if len(rows):
             yield title, rows

@@ -56,16 +56,22 @@ def pairs(known: Known) -> dict[str, Pair]:
 
 
 def verdict(
-    ranking: pd.DataFrame, best: Mapping[str, Pair], confirmation: Confirmation | None = None
+    ranking: pd.DataFrame,
+    best: Mapping[str, Pair],
+    confirmation: Confirmation | None = None,
+    raced: bool = False,
 ) -> Verdict:
-    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first. Of several
-    networks that have learned nothing the page's summary (`analysis.verdict`) says all that there is to say."""
+    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first. The ranking of
+    formulations that ``raced`` is over the seeds that all have. Of several networks that have learned nothing the page's
+    summary (`analysis.verdict`) says all that there is to say."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     if about["nothing_learned"] and len(ranking) > 1:
         return Verdict(tuple(missing(about["provisional"])), doubts=tuple(_doubts(ranking, about)))
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
+    elif raced:
+        lead = [f"On the seeds that all have, {lead[0]}", *lead[1:]]
     points = (
         _one_seed(ranking, about) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
     )
@@ -73,7 +79,7 @@ def verdict(
         tuple(missing(about["provisional"])),
         tuple(lead),
         tuple(points),
-        (*_doubts(ranking, about), *_of_order(ranking, about, confirmation is not None)),
+        (*_doubts(ranking, about), *_of_order(ranking, about, raced or confirmation is not None)),
     )
 
 
@@ -244,7 +250,7 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
 
 
 def _of_order(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
-    """How firm the order is, and, where no ``fresh`` seeds were run, that its choice can be confirmed."""
+    """How firm the order is, and, where no ``fresh`` seeds were run, nor a race, that its choice can be confirmed."""
     told = []
     if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
         told.append(

@@ -49,11 +49,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"in {planned.out}",
         f"  {status.counts(planned)}",
         *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
-        *(
-            [f"seed after seed for {args.minutes:g} minutes, counted and priced here as far as begun"]
-            if args.minutes and not planned.chosen
-            else []
-        ),
+        *open_end(planned, args),
         f"model: {sizes(grid.models)}, patch {grid.model.patch}, text {grid.text}",
         f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, lr {recipe.lr:g}, "
         f"{recipe.precision}",
@@ -68,6 +64,20 @@ def describe(planned: Plan, args: Arguments) -> str:
         *(f"  {name}" for name in names),
     ]
     return "\n".join(lines)
+
+
+def open_end(planned: Plan, args: Arguments) -> list[str]:
+    """How far a run goes on whose number of seeds is not fixed, and which formulations are out of a race."""
+    if planned.chosen or not (args.minutes or planned.course):
+        return []
+    course = planned.course
+    ends = [f"until decided on {course.decision.metric}"] if course else []
+    ends += [f"for {args.minutes:g} minutes"] if args.minutes else []
+    out = [f"{e.formulation} is out after {many(e.seeds, 'seed')}" for e in course.exits] if course else []
+    return [
+        f"seed after seed {', '.join(ends)}, counted and priced here as far as begun",
+        *(f"race: {', '.join(out)}" for _ in out[:1]),
+    ]
 
 
 def busy(planned: Plan) -> bool:

@@ -63,7 +63,7 @@ class ByTime:
 
     def further(self, planned: Plan) -> Plan:
         """The same formulations on one more seed."""
-        return one_more(planned)
+        return plan.one_more_seed(planned)
 
     def report(
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
@@ -99,11 +99,6 @@ def trimmed(planned: Plan) -> Plan:
     return replace(
         planned, grid=grid, cells=tuple(p for p in planned.cells if p.cell.seed in grid.every_seed)
     )
-
-
-def one_more(planned: Plan) -> Plan:
-    """The plan with one more seed."""
-    return plan.make(replace(planned.grid, seeds=planned.grid.seeds + 1), planned.out)
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rule: Rule) -> int:
@@ -147,5 +142,5 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         planned = rule.further(planned)
     shown = trimmed(planned)
     if len(shown.cells) < len(planned.cells):
-        manifest.write(shown, argv)
+        manifest.write(shown, argv, args.program)
     return rule.report(shown, planned, stages if submissions else None, submissions)

@@ -24,6 +24,7 @@ from formulations.targets import velocity
 from .conftest import TINY
 
 GOLDEN = {
+    "program": "bench.grid",
     "command": ["--preset", "smoke"],
     "evaluation": "969c428d4e78",
     "sampling": "ab5ffd4d0351",

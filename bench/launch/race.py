@@ -1,0 +1,105 @@
+"""``--until decided``: a race. After each seed, formulations that another one beats are out and no longer trained.
+
+It ends when one is left or, with a margin, when all that are left are equivalent. Which formulation is beaten is decided by
+``analysis.baseline.survivors``, whose error holds at every look. The plan in ``DIR/grid.json`` lists the cells that were
+trained, and which formulations are out after how many seeds; the same race continues from there. Without that record it
+takes the same course again, as it follows from the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import manifest, plan, store
+from bench.cli import Arguments
+from bench.config import Grid, full, restore
+from bench.decision import Decision
+from bench.launch import seed_by_seed
+from bench.launch.submission import Submission
+from bench.plan import Course, Exit, Plan
+from bench.stages import Stages
+from bench.wording import many
+from samplers.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.baseline import Beaten, Race
+
+
+def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
+    """The race on the seeds of which a run folder has cells, at least one. Raises :class:`UserError` for a single
+    formulation."""
+    if len(plan.expand(grid)) < 2:
+        raise UserError("--until decided needs at least 2 formulations to compare")
+    return plan.make(seed_by_seed.begun(grid, out), out, recorded(grid, out, decision))
+
+
+def recorded(grid: Grid, out: Path, decision: Decision) -> Course:
+    """The course of the same race so far, by the run folder; one without exits if it records none."""
+    with suppress(store.Damaged, KeyError, TypeError, AttributeError):
+        kept = store.read_object(out / "grid.json")
+        course = restore(Course, kept["race"])
+        if course.decision == decision and unlimited(kept["grid"]) == unlimited(full(grid)):
+            return course
+    return Course(decision)
+
+
+def unlimited(grid: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a grid but for its number of seeds."""
+    return {name: value for name, value in grid.items() if name != "seeds"}
+
+
+def exits(before: Sequence[Exit], out: Mapping[str, Beaten], seeds: int) -> tuple[Exit, ...]:
+    """Those that are ``out`` after so many seeds, the first first; each that was out ``before`` keeps the number at which it
+    left, and one that is no longer out is in again."""
+    left = {e.formulation: e.seeds for e in before}
+    found = (Exit(name, left.get(name, seeds), beaten.by) for name, beaten in out.items())
+    return tuple(sorted(found, key=lambda e: e.seeds))
+
+
+class UntilDecided:
+    """The rule of a race (:class:`bench.launch.seed_by_seed.Rule`)."""
+
+    def __init__(self, args: Arguments, argv: Sequence[str]) -> None:
+        self.args, self.argv = args, argv
+        self.course: Course | None = None
+
+    def look(self, planned: Plan, seconds: float) -> bool:
+        """Whether the race is decided; the formulations that are beaten are out."""
+        from analysis import baseline, run  # imports pandas
+
+        assert planned.course
+        decision, seeds = planned.course.decision, planned.grid.seeds
+        found = baseline.survivors(run.read(planned.out).frame, decision.metric, decision.margin)
+        before = planned.course.exits
+        self.course = replace(planned.course, exits=exits(before, found.out, seeds))
+        print(f"{many(seeds, 'seed')}: {said(found, before)}", flush=True)
+        return found.decided
+
+    def further(self, planned: Plan) -> Plan:
+        """One more seed of those that are left."""
+        return plan.one_more_seed(replace(planned, course=self.course))
+
+    def report(
+        self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
+    ) -> int:
+        """Rank all formulations on the seeds that all have, and show the race."""
+        from bench import report
+
+        shown = replace(shown, course=self.course or shown.course)
+        manifest.write(shown, self.argv, self.args.program)
+        return report.report(shown, stages, submissions, begun)
+
+
+def said(found: Race, before: Sequence[Exit]) -> str:
+    """What a look has shown, in a line."""
+    known = {e.formulation for e in before}
+    new = [
+        f"{name} is out, {f'beaten by {beaten.by}' if beaten.by else 'with seeds without a value'}"
+        for name, beaten in found.out.items()
+        if name not in known
+    ]
+    return "; ".join([*new, f"left: {', '.join(found.survivors)}"])

@@ -1,4 +1,4 @@
-"""Formulations against a baseline, and the race of all: verdicts, levels, and who is left."""
+"""Formulations against a baseline, and the race of all: verdicts, levels, and what is left."""
 
 from __future__ import annotations
 

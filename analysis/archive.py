@@ -52,14 +52,17 @@ def command(argv: Sequence[str] | None) -> int:
     made.add_argument(
         "out", type=Path, metavar="FOLDER", help="for example results/NAME; made if it is not there"
     )
+    made.add_argument(
+        "--no-figures", action="store_true", help="neither figures nor page: they can be made from the rest"
+    )
     args = made.parse(argv)
-    for line in archive(args.run, args.out):
+    for line in archive(args.run, args.out, not args.no_figures):
         print(line, flush=True)
     return 0
 
 
-def archive(folder: Path, out: Path) -> Iterator[str]:
-    """Archive a run; yields what there is to say about it.
+def archive(folder: Path, out: Path, figures: bool = True) -> Iterator[str]:
+    """Archive a run, with ``figures`` and page or without; yields what there is to say about it.
 
     Raises `UserError` for what is no run folder, for a run of which no cell is done, and for an ``out`` that holds
     something else.
@@ -79,7 +82,8 @@ def archive(folder: Path, out: Path) -> Iterator[str]:
         _provenance(found, ranked, out / sources.PROVENANCE, left_out)
         for name, text in tables(kept).items():
             bundle.write_text(out / name, text)
-        _draw(kept, ranked, out)
+        if figures:
+            _draw(kept, ranked, out)
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
     cells = found.frame.drop_duplicates("cell")["status"].value_counts()

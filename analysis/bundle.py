@@ -12,6 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from samplers.lazy import lazy
 
 from . import collect, ideal, manifest, timings
@@ -27,10 +30,13 @@ else:
     pd = lazy("pandas")
 
 MOST_SAMPLES = 1_000_000
-"""Bytes of values of single samples, compressed; of a run with more none are kept."""
+"""Bytes of values of single samples, compressed. Where they take more they are rounded, and if that does not do left out."""
+BITS = 12
+"""Of a rounded value's significand."""
 MOST_PIXELS = 300_000
 """Bytes of pixels before compression: pictures that are asked for later than these are left out."""
 LEFT_OUT_SAMPLES = "values of single samples: the forecast of seeds has no bound by the draw of captions"
+ROUNDED_SAMPLES = f"digits of the values of single samples beyond 1 part in {2**BITS:,}"
 LEFT_OUT_PICTURES = "pictures of some formulations"
 INPUTS = ("data", "text_encoder", "architecture", "profile")
 """Entries of a cell's ``config.json`` that are kept; the configuration itself is in the plan."""
@@ -49,10 +55,7 @@ def write(run: Run, out: Path) -> list[str]:
     _results(run, out)
     _table(pd.DataFrame(_texts(run), columns=["cell", "file", "text"]), out / CELLS)
     _table(_curves(run), out / CURVES)
-    _table(pd.DataFrame(_samples(run), columns=list(SAMPLE)), out / SAMPLES)
-    if (out / SAMPLES).stat().st_size > MOST_SAMPLES:
-        (out / SAMPLES).unlink()
-        left_out.append(LEFT_OUT_SAMPLES)
+    left_out += _write_samples(pd.DataFrame(_samples(run), columns=list(SAMPLE)), out / SAMPLES)
     shown = Recorder(run.path)
     _look(replace(run, source=shown))
     if shown.rows:
@@ -127,6 +130,24 @@ def _samples(run: Run) -> Iterator[tuple[str, str, str, Any]]:
         for metric in ("clip", "fid"):
             for setting, values in run.source.samples(cell.id, m.evaluation, metric).items():
                 yield cell.id, setting, metric, _narrow(pd.Series(values)).to_numpy()
+
+
+def _write_samples(samples: pd.DataFrame, file: Path) -> list[str]:
+    """Write the values of single samples as exactly as fits; returns what is left out."""
+    _table(samples, file)
+    if file.stat().st_size <= MOST_SAMPLES:
+        return []
+    _table(samples.assign(values=samples["values"].map(_rounded)), file)
+    if file.stat().st_size <= MOST_SAMPLES:
+        return [ROUNDED_SAMPLES]
+    file.unlink()
+    return [LEFT_OUT_SAMPLES]
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """To `BITS` binary digits, so that the other bits of single precision are zero and take no room."""
+    fraction, exponent = np.frexp(values.astype(np.float64))
+    return np.ldexp(np.round(fraction * 2**BITS), exponent - BITS).astype(np.float32)
 
 
 def _narrow(values: pd.Series[float]) -> pd.Series[float]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -158,6 +159,10 @@ def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     folder, out = made(tmp_path / "run", seeds=3, noise=3.0), tmp_path / "out"
     archived(folder, out)
     assert "not known here" not in (out / archive.TABLES).read_text()
+    exact = (out / sources.SAMPLES).stat().st_size
+    monkeypatch.setattr(bundle, "MOST_SAMPLES", exact - 1)
+    assert archived(folder, out)[1:] == [f"left out: {bundle.ROUNDED_SAMPLES}"]
+    assert "not known here" not in (out / archive.TABLES).read_text()
     monkeypatch.setattr(bundle, "MOST_SAMPLES", 1000)
     monkeypatch.setattr(bundle, "MOST_PIXELS", 9 * 768)
     lines = archived(folder, out)
@@ -169,6 +174,19 @@ def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (out / sources.SAMPLES).exists()
     assert len(pd.read_parquet(out / sources.PICTURES)) <= 9
     assert "not known here" in (out / archive.TABLES).read_text()
+
+
+def test_rounded_values_are_near() -> None:
+    values = np.array([0.0, 1.0, -1 / 3, 96.7, 1e-20], dtype=np.float32)
+    assert bundle._rounded(values) == pytest.approx(values, rel=2**-bundle.BITS, abs=0)
+    assert not (bundle._rounded(values).view(np.uint32) & 0xFFF).any()
+
+
+def test_without_figures(tmp_path: Path) -> None:
+    list(archive.archive(made(tmp_path / "run"), tmp_path / "out", figures=False))
+    assert not (tmp_path / "out" / archive.REPORT).exists()
+    assert not list(tmp_path.glob("out/figures/*"))
+    assert (tmp_path / "out" / archive.TABLES).exists()
 
 
 def test_a_scaling_study(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _write_samples(samples: pd.DataFrame, file: Path) -> list[str]:
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """To `BITS` binary digits, so that the other bits of single precision are zero and take no room."""
     fraction, exponent = np.frexp(values.astype(np.float64))
-    return np.ldexp(np.round(fraction * 2**BITS), exponent - BITS).astype(np.float32)
+    return np.asarray(np.ldexp(np.round(fraction * 2**BITS), exponent - BITS), dtype=np.float32)
 
 
 def _narrow(values: pd.Series[float]) -> pd.Series[float]:

@@ -1,7 +1,9 @@
-"""``python -m bench.draw RUN FORMULATION "a caption"``: pictures from a trained cell, as a PNG."""
+"""``python -m bench.draw RUN FORMULATION "a caption"``: pictures from a trained cell, as a PNG. The folder of a kept model
+(`bench.keep`) is named without a formulation."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import textwrap
@@ -46,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The command's options."""
     made = Parser(prog="python -m bench.draw", description=__doc__, allow_abbrev=False)
-    made.add_argument("run", type=Path, help="run folder")
-    made.add_argument("formulation", help="a formulation that was trained there")
+    made.add_argument("run", type=Path, help="run folder, or that of a kept model")
+    made.add_argument(
+        "formulation", nargs="?", help="a formulation that was trained there; of a kept model none"
+    )
     made.add_argument("caption", help="what to draw")
     made.add_argument("--steps", type=INT, default=25, metavar="N", help="solver steps (default 25)")
     made.add_argument("--cfg", type=FLOAT, default=2.5, metavar="X", help="guidance scale (default 2.5)")
@@ -72,7 +76,9 @@ def parser() -> Parser:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    args = parser().parse(argv)
+    made = parser()
+    args, unknown = made.parse_known_intermixed_args(argv)  # else options between words end the optional one
+    made.check_unknown(unknown)
     for file in args.plugin:
         formulations.load_plugin(file)
     setting = Setting(args.steps, args.cfg, args.solver, args.grid)
@@ -83,7 +89,9 @@ def command(argv: Sequence[str] | None) -> int:
     out: Path | None = args.out
     if out and (out.suffix.lower() != ".png" or not out.absolute().parent.is_dir()):
         raise UserError(f"--out {out}: name a .png file in a folder that is there")
-    chosen = choose(trained(args.run), args.formulation, args.dataset, args.cell)
+    chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
+    if not (chosen.folder / f"{args.weights}.safetensors").exists():
+        raise UserError(f"--weights {args.weights}: {chosen.folder} keeps other weights only")
     images = draw(chosen, args.caption, setting, args.weights, partial(noise, args.n, args.seed))
     out = out or unused()
     write(images, out)
@@ -93,6 +101,23 @@ def command(argv: Sequence[str] | None) -> int:
         f"(cell {cell.id}); {args.weights} weights, sampler setting {setting.key}"
     )
     return 0
+
+
+def asked(args: argparse.Namespace) -> str:
+    """The formulation to draw from. Raises :class:`UserError` if none is named, or one in front of a model that is one."""
+    if is_kept(args.run):
+        if args.formulation is not None:
+            raise UserError(f"{args.run} is one model: leave {args.formulation!r} out")
+        return trained(args.run)[0].cell.formulation
+    if args.formulation is None:
+        names = sorted({t.cell.formulation for t in trained(args.run)})
+        raise UserError(f"name a formulation of {args.run} before the caption: {', '.join(names)}")
+    return str(args.formulation)
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a folder holds one model (`bench.keep`)."""
+    return (folder / "config.json").is_file() and (folder / "ema.safetensors").is_file()
 
 
 def unused() -> Path:
@@ -106,8 +131,8 @@ def unused() -> Path:
 
 
 def trained(run: Path) -> list[Trained]:
-    """The cells of a run folder that have weights. Raises :class:`UserError` if there are none."""
-    folders = sorted(file.parent for file in run.glob("cells/*/ema.safetensors"))
+    """The cells of a run folder that have weights, or a kept model. Raises :class:`UserError` if there are none."""
+    folders = [run] if is_kept(run) else sorted(file.parent for file in run.glob("cells/*/ema.safetensors"))
     found = [Trained(store.read_config(f / "config.json", "cell", Cell), f) for f in folders]
     if not found:
         what = "holds no trained cell yet" if (run / "cells").is_dir() else "is no run folder"
@@ -210,7 +235,9 @@ def draw(
     sizes = (channels, length, width, captions.pooled.shape[1])
     model = MMDiT(Shape(cell.model.depth, model_width, heads, cell.model.patch, side, *sizes), 1).to(device)
     flat = Flat(model)
-    matrix = flat.row(store.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].to(device)
+    matrix = (
+        flat.row(store.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].float().to(device)
+    )
     start = noise((channels, side, side))
     rows = captions.rows([caption] * len(start))
     parts = generate(

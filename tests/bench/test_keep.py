@@ -17,7 +17,10 @@ from .conftest import run_here
 from .runs import SMALL
 
 CAPTION = "a photo of the digit seven"
-SIZES = "--steps 4 --warmup 1 --validations 1 --resolution 8 --compile off --settings 2:2.5 5:1 --samples 8 --datasets digits"
+SIZES = (
+    "--steps 4 --warmup 1 --validations 1 --resolution 8 --compile off --datasets digits"
+    " --settings 2:2.5 5:1 --samples 8"
+)
 
 
 @pytest.fixture(scope="module")

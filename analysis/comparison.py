@@ -28,7 +28,7 @@ OPTIONAL = ("e-value", "would need", "P(better)")
 def table(found: Comparisons, shown: Sequence[str] | None = None) -> Table:
     """A row for each metric and rival, or only the rivals that are ``shown``."""
     rows = [row for row in found.rows if shown is None or row.formulation in shown]
-    frame = pd.DataFrame([{**vars(row), "lost": _lost(row)} for row in rows])
+    frame = pd.DataFrame([{**vars(row), "lost": lost(row)} for row in rows])
     cells = pd.DataFrame(
         [
             {
@@ -37,7 +37,7 @@ def table(found: Comparisons, shown: Sequence[str] | None = None) -> Table:
                 "difference": "" if row.lost else difference(row),
                 "e-value": evidence(row.e_value),
                 "P(better)": _probability(row.p_better),
-                "verdict": f"not compared: {_lost(row)}" if row.lost else row.verdict,
+                "verdict": f"not compared: {lost(row)}" if row.lost else row.verdict,
                 "seeds": str(row.n),
                 "would need": _needed(row),
             }
@@ -75,7 +75,7 @@ def lines(found: Comparisons) -> list[str]:
 def _line(row: Comparison, found: Comparisons) -> str:
     head = f"{row.formulation} against {found.baseline}: {found.metrics[row.metric].label}"
     if row.lost:
-        return f"{head} not compared, {_lost(row)}"
+        return f"{head} not compared, {lost(row)}"
     if not row.n:
         return f"{head} not compared yet, no seed is finished by both"
     about = f"e {evidence(row.e_value)}, better with probability {_probability(row.p_better)}"
@@ -84,7 +84,7 @@ def _line(row: Comparison, found: Comparisons) -> str:
     if needed := _needed(row):
         after = f" ({'about ' * (row.seeds_needed is not None)}{needed} would decide)"
     elif row.verdict == "equivalent" and found.margin is not None:
-        after = f" (within {_margin(found)})"
+        after = f" (within {margin(found)})"
     return f"{head} {difference(row)}{interval}, {about}: {row.verdict} after {count(row.n, 'seed')}{after}"
 
 
@@ -106,11 +106,11 @@ def _notes(found: Comparisons) -> list[str]:
         "would need: seeds in all for a verdict, if mean and noise stay as they are",
     ]
     if found.margin is not None:
-        notes.append(f"equivalent: the whole interval of {label} is within {_margin(found)}")
+        notes.append(f"equivalent: the whole interval of {label} is within {margin(found)}")
     return notes
 
 
-def _margin(found: Comparisons) -> str:
+def margin(found: Comparisons) -> str:
     metric: Metric = found.metrics[found.primary]
     return f"±{found.margin:g}{' %' if metric.scale == 'log' else ''}"
 
@@ -147,7 +147,7 @@ def _needed(row: Comparison) -> str:
     return f"over {MOST_SEEDS:,}" if row.seeds_needed is None else f"{row.seeds_needed:,}"
 
 
-def _lost(row: Comparison) -> str:
+def lost(row: Comparison) -> str:
     """``diverged in 1 of 5 seeds``; of the baseline with its name."""
     return ", ".join(
         f"{'' if entry.formulation == row.formulation else entry.formulation + ' '}"

@@ -66,6 +66,8 @@ class Manifest:
     """Of a confirmation: ``why`` these formulations, and by which ``seeds`` they were chosen."""
     race: Mapping[str, Any]
     """Of a race: its ``decision``, a metric and a margin, and its ``exits``; else empty."""
+    against: Mapping[str, Any]
+    """The ``baseline`` that a run compares all others with, and its ``decision``; empty where none was named."""
     digest: str
     """Hash of the file: another plan has another."""
 
@@ -114,6 +116,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
             tuple(_cell(c) for c in kept["cells"]),
             kept.get("chosen", {}),
             kept.get("race", {}),
+            kept.get("against", {}),
             hashlib.sha256(raw).hexdigest()[:16],
         )
         _ = made.settings

@@ -130,11 +130,11 @@ def forecast(seeds: int, there: int, run: Run | None, unequal: bool = False, par
     if run is None or not run.manifests:
         return Forecast(seeds, seconds, None)
     plan = run.manifests[0]
-    options = (*_without(plan.command, REPLACED), "--seeds", str(seeds))
+    options = (*without(plan.command, REPLACED), "--seeds", str(seeds))
     return Forecast(seeds, seconds, options, plan.program)
 
 
-def _without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
+def without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """The options of a command without some, each of which has one value."""
     kept: list[str] = []
     skip = False

@@ -66,7 +66,7 @@ def manifest(planned: Plan, argv: Sequence[str], program: str = GRID) -> dict[st
             for cell in cells
         ],
     }
-    parts_of = {"chosen": planned.chosen, "race": planned.course}
+    parts_of = {"chosen": planned.chosen, "race": planned.course, "against": planned.against}
     return found | {name: asdict(part) for name, part in parts_of.items() if part}
 
 

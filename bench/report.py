@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench import lease, results, store, yardsticks
 from bench.failure import Failure
 from bench.launch.submission import Submission
-from bench.plan import ENDED, Against, Plan, Planned
+from bench.plan import ENDED, Plan, Planned
 from bench.stages import Stages, sentence
 from bench.wording import fitted, many, short
 from samplers.errors import UserError
@@ -51,11 +51,7 @@ def report(
             code, found = tables(planned, begun or planned)
     else:
         code, found = tables(planned, begun or planned)
-    spent = ""
-    if stages and submissions:
-        seconds = timings(stages, submissions)
-        store.write_json(planned.out / "timings.json", seconds)
-        spent = f", {seconds['total']:.0f} s ({sentence(seconds)})"
+    spent = write_timings(planned.out, stages, submissions)
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(fitted(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:"))
     print(fitted("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()])))
@@ -66,6 +62,16 @@ def report(
     if found:
         print_answer(found)
     return code
+
+
+def write_timings(out: Path, stages: Stages | None, submissions: Sequence[Submission]) -> str:
+    """Write where the time of a command went that has run anything; returns it in words, to stand behind a number of
+    cells."""
+    if not stages or not submissions:
+        return ""
+    seconds = timings(stages, submissions)
+    store.write_json(out / "timings.json", seconds)
+    return f", {seconds['total']:.0f} s ({sentence(seconds)})"
 
 
 def print_answer(found: Ranked) -> None:
@@ -90,8 +96,11 @@ def timings(stages: Stages, submissions: Sequence[Submission]) -> dict[str, floa
     return seconds
 
 
-def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
-    """Write the tables and the picture, and print them; returns the exit code, and what was ranked."""
+def tables(
+    planned: Plan, begun: Plan, make: Callable[[Plan], Ranked | None] | None = None
+) -> tuple[int, Ranked | None]:
+    """Write the tables and the picture, and print them; returns the exit code, and what was ranked. ``make`` does so from
+    the run folder, :func:`analyse` by default."""
     tell_failures(planned)
     done = sum(p.state == "done" for p in planned.cells)
     if not done:
@@ -103,7 +112,7 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
         return 1, None
     kept = yardsticks.kept(planned.out, planned.grid)
     store.write_json(planned.out / "yardsticks.json", kept)
-    found = analyse(planned.out, planned.against)
+    found = (make or analyse)(planned)
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
     if begun.grid.seeds > planned.grid.seeds:
         print(
@@ -118,31 +127,38 @@ def tables(planned: Plan, begun: Plan) -> tuple[int, Ranked | None]:
     return 0 if all(p.state in ("done", "diverged") for p in planned.cells) else 1, found
 
 
-def analyse(out: Path, against: Against | None = None) -> Ranked | None:
-    """Rank what the folder holds, or tell how it scales; write what that leaves there, and print it, with all formulations
-    ``against`` a baseline if there is one."""
-    from analysis import baseline, comparison, output, ranking, render, run, scaling
+def analyse(planned: Plan) -> Ranked | None:
+    """Rank what the run folder holds, or tell how it scales; write what that leaves there, and print it, with all
+    formulations against a baseline if there is one."""
+    from analysis import baseline, comparison, output, render, run, scaling
 
-    found, made = run.read(out), None
+    found, made = run.read(planned.out), None
     try:
         if scaling.is_scaling(found):
-            (out / "ranking.csv").unlink(missing_ok=True)
+            (planned.out / "ranking.csv").unlink(missing_ok=True)
             shown = scaling.report(found).tables()
         else:
-            ranked = ranking.of_run(found)
-            store.write_text(out / "ranking.csv", output.csv(ranked))
-            samples(found, ranked, out / "samples.png")
-            shown = render.tables_of(found, ranked)
-            if against:
-                what = against.decision
-                compared = baseline.against(found.frame, against.baseline, None, what.metric, what.margin)
+            made = rank(found)
+            shown = render.tables_of(found, made.ranking)
+            if planned.against:
+                name, what = planned.against.baseline, planned.against.decision
+                compared = baseline.against(found.frame, name, None, what.metric, what.margin)
                 shown += [comparison.table(compared)]
-            made = Ranked(found, ranked)
     except UserError as error:  # nothing yet, or nothing that one table could show
         print(f"no table: {error}", file=sys.stderr)
         return None
     output.show(shown)
     return made
+
+
+def rank(found: Run) -> Ranked:
+    """Rank a run, and write the ranking and pictures of the best into its folder. Raises :class:`UserError`."""
+    from analysis import output, ranking
+
+    ranked = ranking.of_run(found)
+    store.write_text(found.path / "ranking.csv", output.csv(ranked))
+    samples(found, ranked, found.path / "samples.png")
+    return Ranked(found, ranked)
 
 
 def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:

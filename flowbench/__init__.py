@@ -1,5 +1,6 @@
-"""Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
+"""The public face: ``import flowbench as fb; fb.compare("my.py:late", "rf")`` (:func:`bench.compare.compare`).
 
+Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
 Written for old versions of Python, too: what cannot run is told in one sentence, and not by a traceback.
 """
 
@@ -51,6 +52,16 @@ def tell_missing():
             usual(kind, error, trace)
 
     sys.excepthook = tell
+
+
+def __getattr__(name):
+    # type: (str) -> object
+    """What is public, imported when it is first used."""
+    if name == "compare":
+        from bench.compare import compare
+
+        return compare
+    raise AttributeError("module 'flowbench' has no attribute " + repr(name))
 
 
 check_python()

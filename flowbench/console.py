@@ -23,6 +23,9 @@ class Command:
 
 COMMANDS = {
     "grid": Command("bench.grid", "train formulations, measure them, and print which is best"),
+    "compare": Command(
+        "bench.compare", "train until one formulation is better or worse than another, or equivalent"
+    ),
     "draw": Command("bench.draw", "draw images from a trained cell"),
     "keep": Command("bench.keep", "copy a trained model into a small folder with a card"),
     "formulations": Command("formulations.__main__", "show, plot, list and check formulations"),

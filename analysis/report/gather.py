@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis import confirm, pending, race, ranking, render, schema, wide
+from analysis import comparison, confirm, decided, pending, race, ranking, render, schema, wide
+from analysis.baseline import Comparisons
 from analysis.blocks import seed_count
 from analysis.run import Run, ranked
 from analysis.tables import Table
@@ -60,6 +61,7 @@ class Report:
     ranking: Ranking | None = None
     export: Export | None = None
     race: Beside | None = None
+    against: Beside | None = None
     confirmation: Beside | None = None
     figures: tuple[Figure, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
@@ -90,17 +92,18 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     shown = table(found)
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
-    origin, raced = provenance(run, about["recipes"]), race.of_run(run)
+    origin, raced, against = provenance(run, about["recipes"]), race.of_run(run), decided.of_run(run)
     return Report(
         title=run.name,
         facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
         verdict=verdict.verdict(found, verdict.pairs(known), fresh, raced is not None),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
-        summary=_raced(raced) if raced else _summary(answer(found, run)),
+        summary=_of_race(raced) if raced else _of_baseline(against) or _summary(answer(found, run)),
         ranking=shown,
         export=export(found),
         race=_beside(race.table(raced)) if raced else None,
+        against=_beside(comparison.table(against[0])) if against else None,
         confirmation=_beside(render.confirmation_table(fresh)) if fresh else None,
         figures=drawn,
         not_drawn=tuple(reasons.items()),
@@ -125,7 +128,14 @@ def _summary(found: Answer | None) -> Summary | None:
     return None if found is None else Summary(found.state, worded(found, name, name))
 
 
-def _raced(found: race.Raced) -> Summary:
+def _of_baseline(found: tuple[Comparisons, decided.Command] | None) -> Summary | None:
+    """Of a run that was made to compare with a baseline, and that stopped by what it showed."""
+    if found is None or found[1].program != decided.COMPARE:
+        return None
+    return Summary(decided.state(found[0]), decided.worded(*found, name, name))
+
+
+def _of_race(found: race.Raced) -> Summary:
     state = "decided" if found.race.decided else "undecided"
     return Summary(state, race.worded(found, name, name))
 

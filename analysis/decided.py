@@ -1,0 +1,124 @@
+"""The verdict of formulations against a baseline (`analysis.baseline`) in one sentence, with what would probably decide."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from samplers.errors import UserError
+
+from . import baseline, comparison, timings, verdict
+from .baseline import Comparison, Comparisons
+from .run import Run
+from .sequential import MOST_SEEDS
+from .wording import count
+
+REPLACED = ("--seeds", "--minutes")
+"""Options that the advised command does not repeat; each has one value."""
+COMPARE = "bench.compare"
+"""The module of the command that stops by its comparisons."""
+WORDS = {"better": "better than", "worse": "worse than", "equivalent": "equivalent to"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that found the comparisons: the module ``program``, its ``argv``, and the ``seconds`` of a seed if they
+    are known."""
+
+    program: str
+    argv: tuple[str, ...]
+    seconds: float | None
+
+
+def of_run(run: Run) -> tuple[Comparisons, Command] | None:
+    """What a run compares with its baseline, and its command; None if its plan names no baseline, or if there are no values
+    yet."""
+    plan = next((m for m in run.manifests if m.against), None)
+    if plan is None:
+        return None
+    what = plan.against["decision"]
+    try:
+        found = baseline.against(run.frame, plan.against["baseline"], None, what["metric"], what["margin"])
+    except UserError:
+        return None
+    return found, Command(plan.program, plan.command, timings.seconds_per_seed(run))
+
+
+def state(found: Comparisons) -> Literal["decided", "undecided"]:
+    """Whether every rival has a verdict."""
+    open_ones = [row for row in found.of(found.primary) if row.verdict == "undecided"]
+    return "undecided" if open_ones else "decided"
+
+
+def terminal(found: Comparisons, command: Command) -> str:
+    """The verdict in one line, with its state."""
+    told = worded(found, command, str, lambda text: f"`{text}`")
+    return f"{state(found).capitalize()}: {told}"
+
+
+def worded(
+    found: Comparisons, command: Command, name: Callable[[str], str], code: Callable[[str], str]
+) -> str:
+    """``A is better than C by FID, -12 % [-20, -4] ...``, with every rival; ``name`` and ``code`` set apart names of
+    formulations and a command."""
+    rows = found.of(found.primary)
+    seeds = max(row.n for row in rows)
+    sure = f"({count(seeds, 'seed')}; {100 * (1 - found.level):g} % at every look)"
+    told = f"{'; '.join(_said(row, found, name) for row in rows)} {sure}"
+    return f"{told}." if found.settled else f"{told}; {_advice(rows, seeds, command, code)}."
+
+
+def progress(found: Comparisons, seconds: float) -> str:
+    """What all verdicts still need, if a seed takes so many ``seconds``; empty where nothing is needed or known."""
+    left = [row for row in found.of(found.primary) if not row.settled and row.n > 1]
+    if not left:
+        return ""
+    if any(row.seeds_needed is None for row in left):
+        return f"over {MOST_SEEDS:,} seeds would decide at the present mean and noise"
+    needed, seeds = max(row.seeds_needed or 0 for row in left), max(row.n for row in left)
+    more = f", {verdict.duration(seconds * (needed - seeds))} more" if seconds else ""
+    return f"{needed:,} seeds in all would decide at the present mean and noise{more}"
+
+
+def identical(row: Comparison) -> bool:
+    """Whether no seed shows any difference: the formulation is the baseline under another name."""
+    return row.n > 0 and row.estimate == 0 and row.e_value <= 1 and row.low in (0, -math.inf)
+
+
+def _said(row: Comparison, found: Comparisons, name: Callable[[str], str]) -> str:
+    metric = found.metrics[row.metric]
+    one, other = name(row.formulation), name(found.baseline)
+    if row.lost:
+        return f"{one} is not compared with {other}, as {comparison.lost(row)}"
+    if not row.n:
+        return f"{one} is not compared yet with {other}"
+    if identical(row):
+        return f"{one} and {other} have the same {metric.label} in every seed"
+    by = f"by {metric.label}, {comparison.difference(row)}"
+    if row.verdict == "undecided":
+        return f"{one} against {other} {by}"
+    small = row.verdict == "equivalent" and found.margin is not None
+    return (
+        f"{one} is {WORDS[row.verdict]} {other}{f' within {comparison.margin(found)}' if small else ''} {by}"
+    )
+
+
+def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Callable[[str], str]) -> str:
+    """What would probably decide those comparisons that are undecided."""
+    left = [row for row in rows if not row.settled]
+    if seeds < 2:
+        again = f"python -m {command.program} {shlex.join(command.argv)}"
+        return f"two seeds at least show how much a seed matters: {code(again)} trains more"
+    if any(row.seeds_needed is None for row in left):
+        many = f"over {MOST_SEEDS:,} seeds would be needed"
+        return f"{many}, a --margin that matters or more --samples may decide sooner"
+    needed = max(row.seeds_needed or 0 for row in left)
+    options = verdict.without(command.argv, REPLACED)
+    spent = None if command.seconds is None else command.seconds * (needed - seeds)
+    more = ("--seeds", str(needed)) if spent is None else ("--minutes", str(math.ceil(1.1 * spent / 60)))
+    line = code(f"python -m {command.program} {shlex.join([*options, *more])}")
+    told = "" if spent is None else f", {verdict.duration(spent)} more"
+    return f"{line} would probably decide ({needed:,} seeds in all{told})"

@@ -1,0 +1,201 @@
+"""``python -m bench.compare A B``: does one formulation beat another? Seed after seed until that is decided.
+
+All formulations train in one graph from the same seeds, so that differences are paired. After each seed every one is
+compared with the baseline, by intervals and e-values that hold however often one looks (``analysis.baseline``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import STARTED, decision, places, plan
+from bench.cli import Arguments, grid_of
+from bench.decision import add_decision, decision_of
+from bench.fields import add_experiment
+from bench.grid import check_folder
+from bench.launch import seed_by_seed, trust
+from bench.launch.execution import add_workers, execution_of
+from bench.launch.options import parse as slurm_options
+from bench.launch.verdicts import UntilVerdict
+from bench.plan import Against
+from bench.presets import PRESETS
+from formulations import load_plugin
+from formulations.from_file import Named, named
+from samplers.command import FLOAT, INT, Parser, outcome
+from samplers.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.baseline import Comparisons
+
+PROGRAM = "bench.compare"
+EPILOG = """\
+examples:
+  python -m bench.compare my.py:late 'rf/lognorm(0,1)'    LATE of my.py against the last one named
+  python -m bench.compare my.py rf edm --baseline rf --minutes 30 --margin 3
+  python -m bench.compare eps/cos v/cos --preset published --steps 2000 --metric clip
+The same command again goes on for as many minutes more. What is trained is found again by other comparisons in the folder.
+"""
+ELSEWHERE = ("formulations", "samplers", "seeds", "depths", "budgets")
+"""Options of an experiment that are arguments here, mean something else, or nothing."""
+
+
+def parser() -> Parser:
+    """The command's options."""
+    made = Parser(
+        prog=f"python -m {PROGRAM}",
+        description="Train formulations seed after seed until each is better or worse than the baseline, or equivalent to "
+        "it. The probability of any false verdict is at most 5 %, however often you look and whenever you stop.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="formulations, by name or as FILE.py:NAME; FILE.py alone where it registers one",
+    )
+    made.add_argument(
+        "--baseline", metavar="NAME", help="what the others are compared with (default the last one named)"
+    )
+    made.add_argument(
+        "--minutes", type=FLOAT, default=10.0, metavar="M", help="for so long at most (default 10)"
+    )
+    made.add_argument("--seeds", type=INT, metavar="N", help="so many seeds at most")
+    made.add_argument(
+        "--preset", default="quick", metavar="NAME", help=" | ".join(PRESETS) + " (default quick)"
+    )
+    made.add_argument(
+        "--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="default runs/compare"
+    )
+    made.add_argument(
+        "--plugin",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="more files that register formulations or samplers",
+    )
+    add_decision(made.add_argument_group("what decides"))
+    add_workers(made.add_argument_group("running: changes no result beyond float rounding"))
+    made.set_defaults(executor="local", tflops=None)
+    add_experiment(made, without=ELSEWHERE)
+    return made
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """The command line; loads plugin files. Raises :class:`UserError`."""
+    made = parser()
+    args, rest = made.parse_known_args(argv)
+    made.check_unknown([word for word in rest if word.startswith("-")])
+    names = [*args.names, *rest]  # also those behind options
+    if not 0 < args.minutes < 1e6:
+        raise UserError(
+            f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
+        )
+    execution, decided = execution_of(args), decision_of(args)
+    grid = grid_of(args, open_ended=True)
+    if grid.depths or grid.budgets:
+        raise UserError(
+            "a comparison is for one depth and one number of steps: choose them with --depth and --steps"
+        )
+    for file in args.plugin:
+        load_plugin(file)
+    compared, baseline = formulations_of(names, args.baseline)
+    files = [n.file for n in (*compared, baseline) if n.file]
+    grid = replace(grid, formulations=tuple(n.name for n in compared), samplers=())
+    decision.check(decided, grid)
+    return Arguments(
+        grid,
+        args.out.absolute(),
+        tuple(dict.fromkeys([*args.plugin, *files])),
+        None,
+        execution,
+        slurm_options([]),
+        wait=False,
+        retry=args.retry,
+        canary=False,
+        readable_by=args.readable_by,
+        tflops=None,
+        confirm=None,
+        minutes=float(args.minutes),
+        against=Against(baseline.name, decided),
+        program=PROGRAM,
+    )
+
+
+def formulations_of(names: Sequence[str], baseline: str | None) -> tuple[tuple[Named, ...], Named]:
+    """All formulations to train, each once, and the baseline among them, which comes last if it is not among the ``names``.
+
+    Raises :class:`UserError` for fewer than two, and for one that is named twice.
+    """
+    found = [named(name) for name in names]
+    for one in found:
+        if [other.name for other in found].count(one.name) > 1:
+            raise UserError(f"{one.name} is named twice: leave one out")
+    against = found[-1] if baseline is None else named(baseline)
+    if against.name not in [one.name for one in found]:
+        found.append(against)
+    if len(found) < 2:
+        raise UserError(
+            f"{against.name} has no other formulation to be compared with: name two, for example "
+            f"python -m {PROGRAM} my.py:late {against.name!r}"
+        )
+    return tuple(found), against
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    interrupted = "interrupted: the same command goes on from the last checkpoints"
+    return outcome(lambda: command(given, STARTED)[0], interrupted)
+
+
+def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | None]:
+    """The exit code of a comparison, and its numbers, None where another command works on it. Raises :class:`UserError`."""
+    args = parse(argv)
+    check_folder(args.out)
+    if not args.execution.trusted:
+        trust.check(args.out)
+    places.settle(lambda text: print(text, file=sys.stderr))
+    begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
+    planned = seed_by_seed.trimmed(replace(begun, against=args.against))
+    rule = UntilVerdict(args, argv)
+    return seed_by_seed.run(planned, args, argv, started, rule), rule.found
+
+
+def compare(*formulations: str, **options: Any) -> Comparisons:
+    """Compare formulations as the command does, printing the same; returns the numbers (``analysis.baseline.Comparisons``).
+
+    ``formulations`` are its arguments and ``options`` its options: ``compare("my.py:late", "rf", minutes=10)``. A list gives
+    an option several values, True is an option without a value; None and False leave one out.
+
+    Raises:
+        UserError: where the command prints ``error: ...``.
+    """
+    _, found = command([*formulations, *words(options)], time.perf_counter())
+    if found is None:
+        raise UserError("another command works on this comparison: try again when it has ended")
+    return found
+
+
+def words(options: Mapping[str, Any]) -> list[str]:
+    """Options as a command line has them."""
+    found: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        several = list(value) if isinstance(value, list | tuple) else [] if value is True else [value]
+        found += [f"--{name.replace('_', '-')}", *map(str, several)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The rule of ``python -m bench.compare``: another seed until every comparison with the baseline has a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from bench import plan, store
+from bench.cli import Arguments
+from bench.launch.submission import Submission
+from bench.plan import Plan
+from bench.stages import Stages
+from bench.wording import fitted, many, short
+
+if TYPE_CHECKING:
+    from analysis.baseline import Comparisons
+    from analysis.run import Run
+    from bench.report import Ranked
+
+FILE = "comparison.json"
+"""In the run folder: the numbers and the verdict of the last look, and the command."""
+
+
+class UntilVerdict:
+    """See :class:`bench.launch.seed_by_seed.Rule`. ``found`` are the numbers of the last look."""
+
+    def __init__(self, args: Arguments, argv: Sequence[str]) -> None:
+        self.args, self.argv = args, tuple(argv)
+        self.found: Comparisons | None = None
+        self.seconds = 0.0
+
+    def look(self, planned: Plan, seconds: float) -> bool:
+        """Print how every formulation compares with the baseline; whether all comparisons are settled."""
+        from analysis import comparison, decided, output  # imports pandas
+
+        self.seconds = seconds
+        _, found = self.compared(planned)
+        if not found.settled:  # else the report shows it
+            table = comparison.table(found)
+            title = f"{table.title} after {many(planned.grid.seeds, 'seed')}"
+            print()
+            output.show([replace(table, notes=(), title=title)])
+            print(fitted(decided.progress(found, seconds)), flush=True)
+        return found.settled
+
+    def further(self, planned: Plan) -> Plan:
+        """The same formulations on one more seed."""
+        return plan.one_more_seed(planned)
+
+    def report(
+        self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
+    ) -> int:
+        """The table with its notes, the verdict, and what was written."""
+        from analysis import comparison, output
+        from bench import report
+
+        code, ranked = report.tables(shown, begun, self.ranked)
+        spent = report.write_timings(shown.out, stages, submissions)
+        if not ranked:
+            return code
+        _, found = self.compared(shown)
+        print()
+        output.show([comparison.table(found)])
+        print(fitted(f"\n{self.verdict(found, ranked.run)}"))
+        there = [name for name in (FILE, *report.TABLES) if (shown.out / name).exists()]
+        print(
+            fitted(
+                f"\n{many(len(shown.cells), 'cell')}{spent}. In {shown.out}:\n  {'  '.join(there)}  cells/"
+            )
+        )
+        print(f"one page with everything: python -m analysis.report {short(shown.out)}", flush=True)
+        return code
+
+    def ranked(self, shown: Plan) -> Ranked:
+        """The ranking is written, and not printed."""
+        from analysis import run
+        from bench import report
+
+        return report.rank(run.read(shown.out))
+
+    def compared(self, planned: Plan) -> tuple[Run, Comparisons]:
+        """The numbers of a plan's finished seeds, which are also written."""
+        from analysis import baseline, run
+
+        assert planned.against
+        what, read = planned.against.decision, run.read(planned.out)
+        self.found = baseline.against(read.frame, planned.against.baseline, None, what.metric, what.margin)
+        store.write_json(planned.out / FILE, self.written(self.found, read, planned.grid.seeds))
+        return read, self.found
+
+    def written(self, found: Comparisons, read: Run, seeds: int) -> dict[str, Any]:
+        """The comparison as JSON."""
+        from analysis.tables import jsonable
+
+        about = {
+            "program": self.args.program,
+            "command": list(self.argv),
+            "seeds": seeds,
+            "settled": found.settled,
+            "verdict": self.verdict(found, read),
+        }
+        numbers = asdict(found)
+        del numbers["metrics"]
+        return about | {name: jsonable(value) for name, value in numbers.items()}
+
+    def verdict(self, found: Comparisons, read: Run) -> str:
+        """One sentence."""
+        from analysis import decided, timings
+
+        each = self.seconds or timings.seconds_per_seed(read)
+        return decided.terminal(found, decided.Command(self.args.program, self.argv, each))

@@ -1,0 +1,92 @@
+"""The verdict against a baseline in one sentence, and the command that would probably decide."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from analysis import decided
+from analysis.baseline import Comparison, Comparisons
+from analysis.decided import Command
+from analysis.paired import Lost
+from bench.metrics.declared import METRICS
+
+ROW = Comparison("A", "fid", True, 6, -12.0, -20.0, -4.0, 99.0, 0.99, "better", 6)
+COMMAND = Command(
+    "bench.compare", ("my.py:late", "rf/lognorm(0,1)", "--minutes", "10", "--seeds=5", "--batch", "8"), 30.0
+)
+
+
+def found(*rows: Comparison, margin: float | None = None) -> Comparisons:
+    return Comparisons("C", "fid", margin, 0.05, {m.name: m for m in METRICS}, rows)
+
+
+def open_row(needed: int | None = 11, **changes: Any) -> Comparison:
+    return replace(replace(ROW, verdict="undecided", high=4.0, seeds_needed=needed), **changes)
+
+
+@pytest.mark.parametrize(
+    ("row", "margin", "sentence"),
+    [
+        (ROW, None, "Decided: A is better than C by FID, -12 % [-20, -4] (6 seeds; 95 % at every look)."),
+        (replace(ROW, verdict="worse"), None, "Decided: A is worse than C by FID, -12 % [-20, -4] (6 seeds;"),
+        (
+            replace(ROW, verdict="equivalent", low=-1.5, high=1.0, estimate=-0.2),
+            2.0,
+            "Decided: A is equivalent to C within ±2 % by FID, -0.2 % [-1.5, +1] (6 seeds;",
+        ),
+        (
+            replace(ROW, verdict="equivalent", estimate=0, low=0, high=0, e_value=0.3),
+            None,
+            "Decided: A and C have the same FID in every seed (6 seeds;",
+        ),
+        (
+            replace(ROW, verdict="undecided", lost=(Lost("C", "diverged", 1, 6),), estimate=math.nan),
+            None,
+            "Undecided: A is not compared with C, as C diverged in 1 of 6 seeds (6 seeds;",
+        ),
+    ],
+    ids=["better", "worse", "equivalent", "identical", "lost"],
+)
+def test_verdicts(row: Comparison, margin: float | None, sentence: str) -> None:
+    assert decided.terminal(found(row, margin=margin), COMMAND).startswith(sentence)
+
+
+def test_an_undecided_comparison_names_the_command_with_minutes_for_the_seeds_it_needs() -> None:
+    """Five seeds of 30 s, and a tenth more: 2.75 minutes."""
+    told = decided.terminal(found(open_row()), COMMAND)
+    assert told == (
+        "Undecided: A against C by FID, -12 % [-20, +4] (6 seeds; 95 % at every look); "
+        "`python -m bench.compare my.py:late 'rf/lognorm(0,1)' --batch 8 --minutes 3` would probably decide "
+        "(11 seeds in all, about 2 minutes more)."
+    )
+    told = decided.terminal(found(open_row()), replace(COMMAND, seconds=None))
+    assert "--batch 8 --seeds 11` would probably decide (11 seeds in all)." in told
+
+
+def test_what_no_number_of_seeds_decides_is_said() -> None:
+    told = decided.terminal(found(open_row(), open_row(None, formulation="B")), COMMAND)
+    assert (
+        "over 1,000 seeds would be needed, a --margin that matters or more --samples may decide sooner"
+        in told
+    )
+    assert "`" not in told
+
+
+def test_one_seed_asks_for_another() -> None:
+    none = {"n": 1, "low": -math.inf, "high": math.inf}
+    told = decided.terminal(found(open_row(None, **none)), COMMAND)
+    assert "(1 seed; 95 % at every look); two seeds at least show how much a seed matters" in told
+
+
+def test_progress_is_what_the_slowest_comparison_needs() -> None:
+    both = found(ROW, open_row(8), open_row(11, formulation="B"))
+    assert decided.progress(both, 60.0) == (
+        "11 seeds in all would decide at the present mean and noise, about 5 minutes more"
+    )
+    assert decided.progress(both, 0.0).endswith("noise")
+    assert decided.progress(found(ROW), 60.0) == ""
+    assert decided.progress(found(open_row(None)), 60.0).startswith("over 1,000 seeds")

@@ -37,7 +37,9 @@ KNOWN = (
     *(sources.CELLS, sources.CURVES, sources.SAMPLES, sources.PICTURES, sources.PROVENANCE),
     *(RANKING, TABLES, VERSUS, REPORT),
 )
-"""Names of files of an archive; others beside them, as a README.md, are left as they are."""
+"""Names of files of an archive."""
+BESIDE = ("README.md", "submission.json", "plugin.py", "log.txt")
+"""What may stand beside them, and is left as it is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +118,7 @@ def _check(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{str(out)!r} is a file: name a folder")
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    foreign = sorted(there - {*KNOWN, FIGURES, "README.md"})
+    foreign = sorted(there - {*KNOWN, FIGURES, *BESIDE})
     if "grid.json" in there and sources.CELLS not in there:
         raise UserError(f"{str(out)!r} is a run folder, no archive: name a new folder")
     if foreign:

@@ -38,7 +38,7 @@ MOST_PIXELS = 300_000
 LEFT_OUT_SAMPLES = "values of single samples: the forecast of seeds has no bound by the draw of captions"
 ROUNDED_SAMPLES = f"digits of the values of single samples beyond 1 part in {2**BITS:,}"
 LEFT_OUT_PICTURES = "pictures of some formulations"
-INPUTS = ("data", "text_encoder", "architecture", "profile")
+INPUTS = ("data", "text_encoder", "architecture", "coefficients", "profile")
 """Entries of a cell's ``config.json`` that are kept; the configuration itself is in the plan."""
 _FOLDERS = re.compile(r"(?<![\w./~+…)\]}|])/(?:[^\s\"'`,;:()<>|/]+/)*(?=[^\s\"'`,;:()<>|/])")
 

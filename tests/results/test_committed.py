@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import archive, run, sources
+from analysis import archive, leaderboard, run, sources
 from analysis.report import gather
 
 ROOT = Path(__file__).resolve().parents[2] / "results"
@@ -42,3 +42,7 @@ def test_a_page_can_be_made() -> None:
 
 def test_results_stay_small() -> None:
     assert sum(file.stat().st_size for file in ROOT.rglob("*") if file.is_file()) < MOST
+
+
+def test_the_leaderboard_is_what_the_submissions_say() -> None:
+    assert leaderboard.main(["--check"]) == 0

@@ -1,0 +1,175 @@
+"""``python -m analysis.leaderboard``: check every submission, and write the leaderboard into results/README.md."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import flowbench
+from samplers.command import Parser, outcome
+from samplers.errors import UserError
+
+from . import baseline, bundle, comparison, declared, options, run, submission
+from .baseline import Comparisons
+from .markup import markdown_escape
+from .submission import TRACKS, Submission, Track
+from .wording import count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESCRIPTION = """Check the submissions in results/leaderboard by the rules of their tracks, and write the leaderboard into
+results/README.md, between its markers."""
+BEGIN, END = "<!-- leaderboard: made by python -m analysis.leaderboard -->", "<!-- end of the leaderboard -->"
+FOLDER, PAGE = "leaderboard", "README.md"
+RESULTS = Path(flowbench.ROOT) / "results"
+COMPARED = ("fid", "clip", "val_loss")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A formulation of a track against the baseline; ``made`` is None of those of the reference run."""
+
+    name: str
+    found: Comparisons
+    folder: str
+    made: Submission | None = None
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        """The smallest difference first, what is not compared last."""
+        estimate = self.found.of(self.found.primary)[0].estimate
+        better = -1 if self.found.metrics[self.found.primary].higher_is_better else 1
+        return math.isnan(estimate), better * estimate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, 1 if ``--check`` finds another leaderboard, or 2 after one sentence about a mistake."""
+    return outcome(lambda: command(argv))
+
+
+def parser() -> Parser:
+    """The command's options."""
+    made = options.parser("leaderboard", DESCRIPTION)
+    made.add_argument(
+        "--check", action="store_true", help="write nothing: exit 1 if the leaderboard is not what there is"
+    )
+    made.add_argument(
+        "--results", type=Path, default=RESULTS, metavar="DIR", help="default: results of this copy"
+    )
+    return made
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    args = parser().parse(argv)
+    page: Path = args.results / PAGE
+    if not page.is_file():
+        raise UserError(f"there is no {page}, into which the leaderboard belongs")
+    before = page.read_text(encoding="utf-8")
+    head, begin, rest = before.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise UserError(
+            f"{page} lacks the lines {BEGIN!r} and {END!r}, between which the leaderboard belongs"
+        )
+    after = f"{head}{BEGIN}\n\n{render(args.results)}\n{END}{tail}"
+    if args.check:
+        print(f"{page}: {'as it should be' if after == before else 'run python -m analysis.leaderboard'}")
+        return int(after != before)
+    bundle.write_text(page, after)
+    print(page)
+    return 0
+
+
+def render(results: Path) -> str:
+    """The leaderboard of a results folder in Markdown, a section for each track.
+
+    Raises `UserError` for the first submission that breaks a rule, and for one whose track has no reference yet.
+    """
+    folders = sorted(file.parent for file in results.glob(f"{FOLDER}/*/{submission.ABOUT}"))
+    submissions = {folder: submission.read(folder) for folder in folders}
+    return "\n".join(
+        section(results, name, {f: made for f, made in submissions.items() if made.track == name})
+        for name in TRACKS
+    )
+
+
+def section(results: Path, name: str, submissions: dict[Path, Submission]) -> str:
+    """One track."""
+    track, title = TRACKS[name], f"### Track `{name}`\n"
+    if not (results / track.reference / "results.parquet").is_file():
+        if submissions:
+            raise UserError(
+                f"{min(submissions)}: the track {name!r} has no reference run {track.reference!r} yet"
+            )
+        return f"{title}\nNo entries yet: the reference run of this track, `{track.reference}`, is not finished.\n"
+    reference = run.read(results / track.reference)
+    entries = list(_of_reference(run.ranked(reference), track))
+    for folder, made in submissions.items():
+        pair = submission.checked(folder, made, reference)
+        (rival,) = set(pair["formulation"]) - {track.baseline}
+        entries.append(Entry(rival, _against(pair, track), f"{FOLDER}/{folder.name}", made))
+    lines = [title, _about(run.ranked(reference), track), "", *_table(sorted(entries, key=lambda e: e.order))]
+    return "\n".join(lines) + "\n"
+
+
+def _of_reference(rows: pd.DataFrame, track: Track) -> Iterator[Entry]:
+    """The formulations of the reference run, each as if it were submitted."""
+    for name in dict.fromkeys(rows["formulation"]):
+        if name != track.baseline:
+            pair = rows[rows["formulation"].isin([name, track.baseline])]
+            pair.attrs.update(rows.attrs)
+            yield Entry(str(name), _against(pair, track), track.reference)
+
+
+def _against(pair: pd.DataFrame, track: Track) -> Comparisons:
+    return baseline.against(pair, track.baseline, [m for m in COMPARED if m in pair], track.primary)
+
+
+def _about(rows: pd.DataFrame, track: Track) -> str:
+    own = rows[(rows["formulation"] == track.baseline) & (rows["status"] == "done")]
+    label = declared.of(rows)[track.primary].label
+    mean = f"{label} {own[track.primary].mean():.3f} over {count(own['seed'].nunique(), 'seed')}"
+    return "\n".join(
+        [
+            f"Protocol, and the baseline `{track.baseline}` ({mean}): [{track.reference}]({track.reference}).",
+            "Columns are differences from the baseline that was trained in the same run, paired by seed, with intervals",
+            f"that hold however often one looks, 95 % for each row by itself. Rows are sorted by {label}; a formulation that",
+            "diverged in a seed comes last.",
+        ]
+    )
+
+
+def _table(entries: Sequence[Entry]) -> list[str]:
+    metrics = entries[0].found.metrics if entries else {}
+    head = ["formulation", *(m.label for m in metrics.values()), "verdict", "seeds", "by", "date", "files"]
+    lines = [f"| {' | '.join(head)} |", f"|:--|{'--:|' * len(metrics)}:--|--:|:--|:--|:--|"]
+    for entry in entries:
+        rows = [entry.found.of(name)[0] for name in metrics]
+        primary = rows[0]
+        lost = ", ".join(f"{one.formulation} {one.state} in {one.seeds} of {one.of}" for one in primary.lost)
+        made = entry.made
+        files = [f"[results]({entry.folder})"]
+        if made:
+            files += [f"[plugin]({entry.folder}/{made.plugin})"] if made.plugin else []
+            files += [f"[log]({entry.folder}/{submission.LOG})"]
+        cells = [
+            f"`{entry.name}`",
+            *("" if row.lost else comparison.difference(row) for row in rows),
+            f"not compared: {lost}" if lost else primary.verdict,
+            str(primary.n),
+            markdown_escape(made.author) if made else "reference",
+            made.date if made else "",
+            ", ".join(files),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -139,8 +139,8 @@ def _about(rows: pd.DataFrame, track: Track) -> str:
         [
             f"Protocol, and the baseline `{track.baseline}` ({mean}): [{track.reference}]({track.reference}).",
             "Columns are differences from the baseline that was trained in the same run, paired by seed, with intervals",
-            f"that hold however often one looks, 95 % for each row by itself. Rows are sorted by {label}; a formulation that",
-            "diverged in a seed comes last.",
+            "that hold however often one looks, 95 % for each row by itself. Rows are sorted by the first; a formulation",
+            "that diverged in a seed comes last.",
         ]
     )
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.settings import CONTROL
 from samplers.errors import UserError, nearest
+from samplers.grammar import numbers_in_glob
 from samplers.lazy import lazy
 
-from . import labels, run, schema, sources
+from . import run, schema, sources
 from .manifest import differing
 from .run import Run
 
@@ -98,7 +99,7 @@ def checked(folder: Path, made: Submission, reference: Run) -> pd.DataFrame:
             what = "archive the run there first" if name == sources.CELLS else "add it"
             raise UserError(f"{folder} has no {name}: {what}")
     found = run.read(folder)
-    name = labels.canonical(made.formulation)
+    name = numbers_in_glob(made.formulation)
     _same_protocol(folder, run.ranked(found), run.ranked(reference))
     rows = run.ranked(found)
     there = list(dict.fromkeys(rows["formulation"]))

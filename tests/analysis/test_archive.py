@@ -63,6 +63,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "submissions" / "1" / "submission.json").write_text(
         json.dumps({"code": "synthetic", "commit": "abc"})
     )
+    left = [
+        {"dataset": d, "formulation": f, "steps": 5, "solver": "euler", "grid": "native", "fid": 1.5}
+        for d in "xy"
+        for f in NAMES
+    ]
+    (folder / "ideal.json").write_text(json.dumps({"left": left}))
     (folder / "timings.json").write_text(json.dumps({"train": 60.0, "total": 50.0}))
     archived(folder, out)
     return folder, out
@@ -74,6 +80,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         (),
         ("--by", "steps"),
         ("--families",),
+        ("--ideal",),
+        ("--baseline", "rf"),
         ("--versus-paper",),
         ("--where", "dataset=x", "--format", "json"),
     ],

@@ -29,7 +29,7 @@ def late(k: float = 2.0) -> Formulation:
 ABOUT = {
     "author": "A. [Bee](x)",
     "date": "2026-12-24",
-    "formulation": "board/late(2.00)",
+    "formulation": "board/late(2)",
     "plugin": "plugin.py",
     "command": "python -m bench.grid",
     "track": "digits",

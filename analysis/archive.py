@@ -38,7 +38,7 @@ KNOWN = (
     *(RANKING, TABLES, VERSUS, REPORT),
 )
 """Names of files of an archive."""
-BESIDE = ("README.md", "submission.json", "plugin.py", "log.txt")
+BESIDE = ("README.md", "submission.json", "plugin.py", "log.txt", "ideal.png")
 """What may stand beside them, and is left as it is."""
 
 

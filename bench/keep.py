@@ -86,11 +86,11 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
     weights = store.read_tensors(chosen.folder / "ema.safetensors")[0]
     kept, half = fitting(weights)
     out.mkdir(parents=True, exist_ok=True)
-    store.write_json(out / "config.json", {name: about[name] for name in INPUTS})
+    caption = first_caption(chosen, manifest)
+    store.write_json(out / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
     store.write_tensors(out / "ema.safetensors", kept, {"formulation": cell.formulation})
     if plugin_file:
         store.write_text(out / "plugin.py", plugin_file.read_text(encoding="utf-8"))
-    caption = first_caption(run, chosen, manifest)
     images = pictures(replace(chosen, folder=out), caption)
     apart = int((images.int() - pictures(chosen, caption).int()).abs().max())
     if apart > SAME:
@@ -136,7 +136,7 @@ def measured(run: Path, cell: str) -> tuple[pd.DataFrame, Manifest]:
     return rows[rows["weights"] == "ema"], manifest
 
 
-def first_caption(run: Path, chosen: Trained, manifest: Manifest) -> str:
+def first_caption(chosen: Trained, manifest: Manifest) -> str:
     """The first caption that the run has sampled."""
     kept = store.read_object(chosen.folder / manifest.evaluation / "result.json")
     return str(kept["captions"][0])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from analysis import archive, leaderboard, run, sources
 from analysis.report import gather
+from bench import draw, keep
 
 ROOT = Path(__file__).resolve().parents[2] / "results"
 ARCHIVES = sorted(file.parent for file in ROOT.rglob(sources.CELLS))
+MODELS = sorted(file.parent for file in ROOT.glob("models/*/config.json"))
 MOST = 20_000_000
 """Bytes of all results together."""
 
@@ -38,6 +42,15 @@ def test_a_page_can_be_made() -> None:
             assert made.ranking is not None
             assert made.provenance.facts
             return
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_a_kept_model_draws_its_drawing(folder: Path, tmp_path: Path) -> None:
+    caption = json.loads((folder / "config.json").read_text(encoding="utf-8"))["caption"]
+    draw.write(keep.pictures(draw.trained(folder)[0], caption), tmp_path / "drawing.png")
+    there, now = (np.asarray(Image.open(f / "drawing.png")).astype(int) for f in (folder, tmp_path))
+    assert np.abs(there - now).max() <= keep.SAME
+    assert (folder / "ema.safetensors").stat().st_size < keep.MOST + 100_000
 
 
 def test_results_stay_small() -> None:

@@ -43,6 +43,8 @@ class Comparison:
     * ``e_value``: evidence against no difference; ``p_better``: posterior probability that the formulation is better, which
       has no error rate
     * ``seeds_needed``: in all, for a verdict at the present mean and deviation; None beyond 1,000 or where unknown
+    * ``apart``: root mean square of the paired differences over the standard deviation of the baseline between seeds, as the
+      metric is compared; NaN with fewer than two seeds or without such a deviation
     * ``lost``: seeds without a value, of the formulation or the baseline. Then there is no interval and no verdict, and
       the numbers are NaN.
     """
@@ -59,6 +61,7 @@ class Comparison:
     verdict: Verdict
     seeds_needed: int | None
     lost: tuple[Lost, ...] = ()
+    apart: float = math.nan
 
     @property
     def settled(self) -> bool:
@@ -225,6 +228,7 @@ def _compare(found: Measured, name: str, baseline: str, limit: float | None, lev
         p_better=sequential.positive_probability(gains),
         verdict=IN_WORDS[sequential.verdict(gains, limit, level)],
         seeds_needed=sequential.seeds_needed(gains, limit, level),
+        apart=found.apart(name, baseline),
     )
 
 

@@ -18,6 +18,10 @@ from .wording import count
 
 REPLACED = ("--seeds", "--minutes")
 """Options that the advised command does not repeat; each has one value."""
+ROUNDING = 0.01
+"""Differences below so much of a seed's noise are those of one formulation under two names."""
+ALIKE = 4
+"""So many seeds that show no other difference end a comparison."""
 COMPARE = "bench.compare"
 """The module of the command that stops by its comparisons."""
 WORDS = {"better": "better than", "worse": "worse than", "equivalent": "equivalent to"}
@@ -83,9 +87,15 @@ def progress(found: Comparisons, seconds: float) -> str:
     return f"{needed:,} seeds in all would decide at the present mean and noise{more}"
 
 
-def identical(row: Comparison) -> bool:
-    """Whether no seed shows any difference: the formulation is the baseline under another name."""
-    return row.n > 0 and row.estimate == 0 and row.e_value <= 1 and row.low in (0, -math.inf)
+def same(row: Comparison) -> bool:
+    """Whether a formulation is the baseline under another name, by all that its seeds show: the differences in two seeds or
+    more are below `ROUNDING` of the noise between seeds, which is what rounding makes of one training."""
+    return row.n > 1 and row.verdict in ("undecided", "equivalent") and row.apart < ROUNDING
+
+
+def enough(found: Comparisons) -> bool:
+    """Whether no further seed is needed: each rival is settled or, after `ALIKE` seeds, the `same` as the baseline."""
+    return all(row.settled or (same(row) and row.n >= ALIKE) for row in found.of(found.primary))
 
 
 def _said(row: Comparison, found: Comparisons, name: Callable[[str], str]) -> str:
@@ -95,8 +105,9 @@ def _said(row: Comparison, found: Comparisons, name: Callable[[str], str]) -> st
         return f"{one} is not compared with {other}, as {comparison.lost(row)}"
     if not row.n:
         return f"{one} is not compared yet with {other}"
-    if identical(row):
-        return f"{one} and {other} have the same {metric.label} in every seed"
+    if same(row):
+        rounding = "" if row.estimate == 0 else f" but for rounding ({comparison.difference(row)})"
+        return f"{one} and {other} have the same {metric.label} in every seed{rounding}"
     by = f"by {metric.label}, {comparison.difference(row)}"
     if row.verdict == "undecided":
         return f"{one} against {other} {by}"
@@ -108,6 +119,8 @@ def _said(row: Comparison, found: Comparisons, name: Callable[[str], str]) -> st
 
 def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Callable[[str], str]) -> str:
     """What would probably decide those comparisons that are undecided."""
+    if all(row.settled or same(row) for row in rows):
+        return "that is one formulation under two names, which a --margin would find equivalent"
     left = [row for row in rows if not row.settled]
     if seeds < 2:
         again = f"python -m {command.program} {shlex.join(command.argv)}"

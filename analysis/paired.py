@@ -70,6 +70,14 @@ class Measured:
         """`differences` with the sign for which positive values are better."""
         return self.differences(one, other) * (1 if self.metric.higher_is_better else -1)
 
+    def apart(self, name: str, baseline: str) -> float:
+        """Root mean square of the `differences` over the standard deviation of the baseline's seeds; NaN without one."""
+        both = (self.states[[self.names.index(n) for n in (name, baseline)]] == "done").all(axis=(0, 1))
+        levels = self.values[self.names.index(baseline)][:, both].mean(axis=0)
+        noise = float(levels.std(ddof=1)) if len(levels) > 1 else 0.0
+        apart = float(np.sqrt(np.square(self.differences(name, baseline)).mean())) if both.any() else 0.0
+        return apart / noise if noise else np.nan
+
     def lost(self, name: str) -> tuple[Lost, ...]:
         """The seeds in which a formulation has no value in some dataset though its training or evaluation ended."""
         states = self.states[self.names.index(name)]  # [D, S]

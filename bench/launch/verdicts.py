@@ -36,13 +36,14 @@ class UntilVerdict:
 
         self.seconds = seconds
         _, found = self.compared(planned)
-        if not found.settled:  # else the report shows it
+        if not (enough := decided.enough(found)):  # else the report shows it
             table = comparison.table(found)
             title = f"{table.title} after {many(planned.grid.seeds, 'seed')}"
             print()
             output.show([replace(table, notes=(), title=title)])
-            print(fitted(decided.progress(found, seconds)), flush=True)
-        return found.settled
+            if told := decided.progress(found, seconds):
+                print(fitted(told), flush=True)
+        return enough
 
     def further(self, planned: Plan) -> Plan:
         """The same formulations on one more seed."""

@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import decided
-from analysis.baseline import Comparison, Comparisons
+from analysis import decided, schema
+from analysis.baseline import Comparison, Comparisons, against
 from analysis.decided import Command
 from analysis.paired import Lost
 from bench.metrics.declared import METRICS
@@ -39,7 +41,7 @@ def open_row(needed: int | None = 11, **changes: Any) -> Comparison:
             "Decided: A is equivalent to C within ±2 % by FID, -0.2 % [-1.5, +1] (6 seeds;",
         ),
         (
-            replace(ROW, verdict="equivalent", estimate=0, low=0, high=0, e_value=0.3),
+            replace(ROW, verdict="equivalent", estimate=0, low=0, high=0, e_value=0.3, apart=0),
             None,
             "Decided: A and C have the same FID in every seed (6 seeds;",
         ),
@@ -80,6 +82,42 @@ def test_one_seed_asks_for_another() -> None:
     none = {"n": 1, "low": -math.inf, "high": math.inf}
     told = decided.terminal(found(open_row(None, **none)), COMMAND)
     assert "(1 seed; 95 % at every look); two seeds at least show how much a seed matters" in told
+
+
+def test_one_formulation_under_two_names_ends_after_four_seeds_though_rounding_parts_them() -> None:
+    row = open_row(98, estimate=0.0039, low=-0.057, high=0.065, apart=0.002)
+    assert decided.enough(found(row, ROW))
+    assert not decided.enough(found(replace(row, n=3)))
+    assert not decided.enough(found(replace(row, apart=0.02)))
+    assert not decided.enough(found(row, open_row()))
+    assert decided.terminal(found(row), COMMAND) == (
+        "Undecided: A and C have the same FID in every seed but for rounding (+0.0039 % [-0.057, +0.065]) "
+        "(6 seeds; 95 % at every look); that is one formulation under two names, which a --margin would find equivalent."
+    )
+    assert "A is better than C" in decided.terminal(found(replace(ROW, apart=0.001)), COMMAND)
+
+
+def test_differences_are_measured_by_the_noise_of_the_baseline() -> None:
+    seeds = range(5)
+    fid = {"C": [2.0, 3.0, 5.0, 4.0, 2.5], "A": [2.2, 3.1, 4.5, 4.4, 2.0]}
+    rows = [
+        {
+            "formulation": n,
+            "dataset": "d",
+            "weights": "ema",
+            "steps": 5,
+            "cfg": 5.0,
+            "clip": 1.0,
+            "fid": fid[n][s],
+            "seed": s,
+        }
+        for n in fid
+        for s in seeds
+    ]
+    (row,) = against(schema.check(pd.DataFrame(rows)), "C").of("fid")
+    logs = {n: np.log(values) for n, values in fid.items()}
+    expected = np.sqrt(((logs["A"] - logs["C"]) ** 2).mean()) / logs["C"].std(ddof=1)
+    assert row.apart == pytest.approx(expected, rel=1e-12)
 
 
 def test_progress_is_what_the_slowest_comparison_needs() -> None:

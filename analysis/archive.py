@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from samplers.command import outcome
@@ -75,23 +76,43 @@ def archive(folder: Path, out: Path, figures: bool = True) -> Iterator[str]:
     tables(found)  # raises where nothing can be shown
     _check(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for file in (*(out / name for name in KNOWN), *(out / FIGURES).glob("*")):
-            file.unlink(missing_ok=True)  # of an earlier archive
-        left_out = bundle.write(found, out)
-        kept = run.read(out)
-        ranked = None if scaling.is_scaling(kept) else ranking.of_run(kept)
-        _provenance(found, ranked, out / sources.PROVENANCE, left_out)
-        for name, text in tables(kept).items():
-            bundle.write_text(out / name, text)
-        if figures:
-            _draw(kept, ranked, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".new-") as beside:
+            new = Path(beside) / out.resolve().name  # the page's title is the folder's name
+            new.mkdir()
+            new.chmod(out.parent.stat().st_mode & 0o755)
+            left_out = _write(found, new, figures)
+            _replace(new, out)
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
     cells = found.frame.drop_duplicates("cell")["status"].value_counts()
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     yield f"{out}: {', '.join(f'{n} {state}' for state, n in cells.items())} of {cells.sum()} cells, {size / 1e6:.2f} MB"
     yield from (f"left out: {what}" for what in left_out)
+
+
+def _write(found: Run, new: Path, figures: bool) -> list[str]:
+    """Write an archive into an empty folder; returns what is left out."""
+    left_out = bundle.write(found, new)
+    kept = run.read(new)
+    ranked = None if scaling.is_scaling(kept) else ranking.of_run(kept)
+    _provenance(found, ranked, new / sources.PROVENANCE, left_out)
+    for name, text in tables(kept).items():
+        bundle.write_text(new / name, text)
+    if figures:
+        _draw(kept, ranked, new)
+    return left_out
+
+
+def _replace(new: Path, out: Path) -> None:
+    """Put a finished archive where an earlier one may be."""
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
+    for file in (*(out / name for name in KNOWN), *(out / FIGURES).glob("*")):
+        file.unlink(missing_ok=True)
+    for file in filter(Path.is_file, new.rglob("*")):
+        file.replace(out / file.relative_to(new))
+    if not any((out / FIGURES).iterdir()):
+        (out / FIGURES).rmdir()
 
 
 def tables(found: Run) -> dict[str, str]:

@@ -197,6 +197,18 @@ def test_without_figures(tmp_path: Path) -> None:
     assert (tmp_path / "out" / archive.TABLES).exists()
 
 
+def test_a_failure_leaves_the_earlier_archive(tmp_path: Path) -> None:
+    folder, out = made(tmp_path / "run"), tmp_path / "out"
+    archived(folder, out)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    for file in folder.glob("cells/*/images-*/*"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be read"):
+        archived(folder, out)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "out"}
+
+
 def test_a_scaling_study(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     synthetic.write(

@@ -100,6 +100,8 @@ def checked(folder: Path, made: Submission, reference: Run) -> pd.DataFrame:
             raise UserError(f"{folder} has no {name}: {what}")
     found = run.read(folder)
     name = numbers_in_glob(made.formulation)
+    if name == track.baseline:
+        raise UserError(f"{folder}: {name} is the baseline of the track, with which others are compared")
     _same_protocol(folder, run.ranked(found), run.ranked(reference))
     rows = run.ranked(found)
     there = list(dict.fromkeys(rows["formulation"]))
@@ -109,7 +111,8 @@ def checked(folder: Path, made: Submission, reference: Run) -> pd.DataFrame:
             raise UserError(f"{folder}: its run has not trained {what}{wanted}; {nearest(wanted, there)}")
     pair = rows[rows["formulation"].isin([name, track.baseline])]
     pair.attrs.update(rows.attrs)
-    _whole(folder, pair, track)
+    planned = {c.seed for c in found.manifests[0].cells if c.formulation in (name, track.baseline)}
+    _whole(folder, pair, planned, track)
     _conforms(folder, made, found, name)
     return pair
 
@@ -138,9 +141,9 @@ def _first(values: set[Any]) -> str:
     return str(min(values, key=str)) if values else "none"
 
 
-def _whole(folder: Path, pair: pd.DataFrame, track: Track) -> None:
-    """Raise `UserError` unless both formulations have ended all seeds from 0 to the last, and enough of them."""
-    last = int(pair["seed"].max())
+def _whole(folder: Path, pair: pd.DataFrame, planned: set[int], track: Track) -> None:
+    """Raise `UserError` unless both formulations have ended all seeds from 0 to the last one planned, and enough of them."""
+    last = max(planned | set(map(int, pair["seed"])))
     settings = len(pair[list(CONTROL)].drop_duplicates())
     for name, rows in pair.groupby("formulation", observed=True):
         states = rows.groupby("seed")["status"].agg(list)
@@ -154,7 +157,7 @@ def _whole(folder: Path, pair: pd.DataFrame, track: Track) -> None:
                 raise UserError(f"{folder}: seed {seed} of {name} is not finished: run the command again")
     if pair["seed"].min() != 0 or last + 1 < track.seeds:
         raise UserError(
-            f"{folder}: {last + 1} seeds from {pair['seed'].min()}, and the track takes {track.seeds} or more from 0"
+            f"{folder}: seeds {pair['seed'].min()} to {last}, and the track takes {track.seeds} or more from 0"
         )
 
 

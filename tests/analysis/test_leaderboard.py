@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import formulations
@@ -155,11 +156,12 @@ def test_without_entries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ({"datasets": ("shapes",)}, "another data set than the track's: shapes, not digits"),
         ({"settings": synthetic.STUDY[1:]}, "without the track's control setting"),
         ({"settings": (*synthetic.STUDY, (7, 5.0))}, "another control setting than the track's: ema-7-5"),
-        ({"seeds": 3}, "3 seeds from 0, and the track takes 4 or more"),
+        ({"seeds": 3}, "seeds 0 to 2, and the track takes 4 or more"),
         ({"names": ("rf", OWN)}, "has not trained the baseline rf/lognorm(0.00,1.00)"),
         ({"names": (BASELINE, "rf")}, "has not trained board/late(2.00)"),
         ({"status": lambda f, d, s: "failed" if (f, s) == (OWN, 1) else None}, "seed 1 of board/late(2.00) is not finish"),
         ({"edit": lambda c: c | {"coefficients": [[1.0] * 7] * 7}}, "makes another board/late(2.00) than was trained"),
+        ({"about": {"formulation": BASELINE}}, "is the baseline of the track"),
         ({"about": {"date": "yesterday"}}, "is not like 2026-11-29"),
         ({"about": {"track": "digit"}}, "did you mean 'digits'"),
         ({"about": {"formulation": ""}}, "lacks 'formulation'"),
@@ -174,14 +176,18 @@ def test_a_broken_rule_is_named(
     assert words in refused(results, capsys)
 
 
-def test_a_seed_cannot_be_left_out(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("names", [(OWN,), (OWN, BASELINE)])
+@pytest.mark.parametrize("seed", [2, 4])
+def test_a_seed_cannot_be_left_out(
+    results: Path, names: tuple[str, ...], seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Taken out of the table, as a diverged one might be."""
-    import pandas as pd
-
     folder = submitted(results, seeds=5)
     rows = pd.read_parquet(folder / "results.parquet")
-    rows[(rows["formulation"] != OWN) | (rows["seed"] != 2)].to_parquet(folder / "results.parquet")
-    assert "seed 2 of board/late(2.00) is left out" in refused(results, capsys)
+    rows[~rows["formulation"].isin(names) | (rows["seed"] != seed)].to_parquet(folder / "results.parquet")
+    error = refused(results, capsys)
+    assert f"seed {seed} of " in error
+    assert "is left out" in error
 
 
 @pytest.mark.parametrize("name", ["log.txt", "plugin.py", "cells.parquet"])

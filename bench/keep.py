@@ -76,7 +76,7 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
     cell = chosen.cell
     if cell.dataset not in DATA:
         raise UserError(
-            f"{cell.formulation} is trained on {cell.dataset}: nobody can draw from it without these images; "
+            f"{cell.formulation} is trained on {cell.dataset}, and drawing from it needs these images; "
             f"kept are models of {', '.join(DATA)}"
         )
     if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - FILES):

@@ -99,7 +99,7 @@ def test_what_cannot_be_kept(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(UserError, match="holds something else"):
         keep.keep(trained, cell, tmp_path / "full")
-    with pytest.raises(UserError, match="without these images"):
+    with pytest.raises(UserError, match="needs these images"):
         keep.keep(trained, replace(cell, cell=replace(cell.cell, dataset="images:mine")), tmp_path / "x")
     with pytest.raises(UserError, match="not measured yet"):
         keep.measured(trained, "0" * 12)

@@ -122,14 +122,14 @@ def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Call
     if all(row.settled or same(row) for row in rows):
         return "that is one formulation under two names, which a --margin would find equivalent"
     left = [row for row in rows if not row.settled]
+    options = verdict.without(command.argv, REPLACED)
     if seeds < 2:
-        again = f"python -m {command.program} {shlex.join(command.argv)}"
+        again = f"python -m {command.program} {shlex.join(options)}"
         return f"two seeds at least show how much a seed matters: {code(again)} trains more"
     if any(row.seeds_needed is None for row in left):
         many = f"over {MOST_SEEDS:,} seeds would be needed"
         return f"{many}, a --margin that matters or more --samples may decide sooner"
     needed = max(row.seeds_needed or 0 for row in left)
-    options = verdict.without(command.argv, REPLACED)
     spent = None if command.seconds is None else command.seconds * (needed - seeds)
     more = ("--seeds", str(needed)) if spent is None else ("--minutes", str(math.ceil(1.1 * spent / 60)))
     line = code(f"python -m {command.program} {shlex.join([*options, *more])}")

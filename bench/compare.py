@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | None]:
-    """The exit code of a comparison, and its numbers, None where another command works on it. Raises :class:`UserError`."""
+    """The exit code of a comparison, and its numbers, None where there are none. Raises :class:`UserError`."""
     args = parse(argv)
     check_folder(args.out)
     if not args.execution.trusted:
@@ -182,7 +182,7 @@ def compare(*formulations: str, **options: Any) -> Comparisons:
     """
     _, found = command([*formulations, *words(options)], time.perf_counter())
     if found is None:
-        raise UserError("another command works on this comparison: try again when it has ended")
+        raise UserError("nothing could be compared, as the messages above say")
     return found
 
 

@@ -32,8 +32,8 @@ def add_decision(group: argparse._ArgumentGroup) -> None:
         "--margin",
         type=FLOAT,
         metavar="X",
-        help="smallest difference in it that matters (percent of FID and val_loss, points of the others): then 'equivalent' "
-        "is an answer, too",
+        help="smallest difference in it that matters (percent of FID and val_loss, else in the metric's unit): then "
+        "'equivalent' is an answer, too",
     )
 
 

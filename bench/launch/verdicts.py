@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from bench.launch.submission import Submission
 from bench.plan import Plan
 from bench.stages import Stages
 from bench.wording import fitted, many, short
+from samplers.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.baseline import Comparisons
@@ -35,7 +37,10 @@ class UntilVerdict:
         from analysis import comparison, decided, output  # imports pandas
 
         self.seconds = seconds
-        _, found = self.compared(planned)
+        try:
+            _, found = self.compared(planned)
+        except UserError:  # no cell has a value, as the report says
+            return True
         if not (enough := decided.enough(found)):  # else the report shows it
             table = comparison.table(found)
             title = f"{table.title} after {many(planned.grid.seeds, 'seed')}"
@@ -59,6 +64,7 @@ class UntilVerdict:
         code, ranked = report.tables(shown, begun, self.ranked)
         spent = report.write_timings(shown.out, stages, submissions)
         if not ranked:
+            (shown.out / FILE).unlink(missing_ok=True)  # of an earlier look
             return code
         _, found = self.compared(shown)
         print()
@@ -73,12 +79,16 @@ class UntilVerdict:
         print(f"one page with everything: python -m analysis.report {short(shown.out)}", flush=True)
         return code
 
-    def ranked(self, shown: Plan) -> Ranked:
+    def ranked(self, shown: Plan) -> Ranked | None:
         """The ranking is written, and not printed."""
         from analysis import run
         from bench import report
 
-        return report.rank(run.read(shown.out))
+        try:
+            return report.rank(run.read(shown.out))
+        except UserError as error:
+            print(f"no table: {error}", file=sys.stderr)
+            return None
 
     def compared(self, planned: Plan) -> tuple[Run, Comparisons]:
         """The numbers of a plan's finished seeds, which are also written."""

@@ -13,6 +13,7 @@ from bench.launch import activity, options, queue
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
 from bench.launch.hand_out import hand_out, looked
+from bench.manifest import GRID
 from bench.plan import Plan
 from bench.progress import Display
 from bench.wording import many
@@ -30,6 +31,12 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         if args.wait:
             return see_through(planned, args, argv)
         refuse_other_options(planned, argv)
+        if args.program != GRID:
+            print(
+                f"another command trains: {status.counts(planned)}; try again when it has ended",
+                file=sys.stderr,
+            )
+            return 0
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
         print("--status shows more, --wait waits for them", file=sys.stderr)
         return 0

@@ -82,6 +82,7 @@ def test_one_seed_asks_for_another() -> None:
     none = {"n": 1, "low": -math.inf, "high": math.inf}
     told = decided.terminal(found(open_row(None, **none)), COMMAND)
     assert "(1 seed; 95 % at every look); two seeds at least show how much a seed matters" in told
+    assert "`python -m bench.compare my.py:late 'rf/lognorm(0,1)' --batch 8` trains more" in told
 
 
 def test_one_formulation_under_two_names_ends_after_four_seeds_though_rounding_parts_them() -> None:

@@ -241,6 +241,18 @@ def test_it_stops_when_time_is_over(
     assert "`python -m bench.compare v/cos rf " in said
 
 
+@pytest.mark.usefixtures("here")
+def test_trainings_that_all_diverge_compare_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["v/cos", "rf", *TINY, "--out", str(tmp_path / "run"), "--lr", "1e30"]
+    assert compare.main(argv) == 1
+    printed = capsys.readouterr()
+    assert "no ranking: of 2 cells 2 diverged" in printed.err
+    assert "error" not in printed.err
+    assert not (tmp_path / "run" / FILE).exists()
+
+
 def test_the_public_face_is_imported_when_it_is_used() -> None:
     assert flowbench.compare is compare.compare  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="no attribute 'campare'"):

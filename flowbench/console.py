@@ -34,6 +34,8 @@ COMMANDS = {
     "archive": Command("analysis.archive", "write what is needed to check a run, without its cells"),
     "plots": Command("analysis.plots.__main__", "write the figures of a run"),
     "leaderboard": Command("analysis.leaderboard", "check submissions and write the leaderboard"),
+    "pairs": Command("analysis.pairs", "compare formulations with a baseline in several runs"),
+    "fill": Command("analysis.fill", "put into a Markdown page what the commands print that it names"),
     "claims": Command("analysis.claims", "judge the claims of the study by results/RULES.md"),
     "scaling": Command("analysis.scaling.__main__", "fit how the loss falls with compute"),
     "calibrate": Command("analysis.calibrate", "simulate how often the intervals hold the truth"),

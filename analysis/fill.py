@@ -1,0 +1,95 @@
+"""``python -m analysis.fill PAGE ...``: put into a Markdown page what the commands print that it names.
+
+A page names a command in a comment, and has its output up to the next ``<!-- end -->``:
+
+    <!-- python -m analysis.claims results/headline-digits --format md -->
+    <!-- end -->
+
+So no number of such a table is typed, and ``--check`` finds the page whose numbers are no longer what its commands print.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import flowbench
+from samplers.command import outcome
+from samplers.errors import UserError
+
+from . import options
+from .files import write_whole
+
+DESCRIPTION = """Run the analysis commands that a Markdown page names in comments `<!-- python -m analysis.NAME ... -->`,
+in this copy's folder, and put what each prints between its comment and the next `<!-- end -->`."""
+ALLOWED = ("claims", "pairs", "rank", "scaling")
+"""Commands that read results and print."""
+BEGIN, END = re.compile(r"<!-- python -m analysis\.(\S+)((?: [^\n]*?)?) -->\n"), "<!-- end -->"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, 1 if ``--check`` finds a page that is not what its commands print, or 2 after one sentence."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    made = options.parser("fill", DESCRIPTION)
+    made.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="a Markdown file")
+    made.add_argument(
+        "--check", action="store_true", help="write nothing: exit 1 if a page is not what it should be"
+    )
+    args = made.parse(argv)
+    wrong = 0
+    for page in args.pages:
+        if not page.is_file():
+            raise UserError(f"there is no page {str(page)!r}")
+        before = page.read_text(encoding="utf-8")
+        after = filled(before, str(page))
+        changed = after != before
+        wrong += changed
+        if changed and not args.check:
+            write_whole(page, lambda new, text=after: new.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        state = (
+            "as it should be"
+            if not changed
+            else f"run python -m analysis.fill {page}"
+            if args.check
+            else "written"
+        )
+        print(f"{page}: {state}")
+    return int(args.check and wrong > 0)
+
+
+def filled(text: str, name: str) -> str:
+    """A page with what its commands print. Raises `UserError` for a comment without its end, and as the commands do."""
+    parts, at = [], 0
+    while match := BEGIN.search(text, at):
+        stop = text.find(END, match.end())
+        following = BEGIN.search(text, match.end())
+        if stop < 0 or (following and following.start() < stop):
+            raise UserError(f"{name}: {match.group().strip()} has no {END} after it")
+        parts += [text[at : match.end()], "\n", printed(match.group(1), match.group(2)), "\n\n"]
+        at = stop
+    return "".join([*parts, text[at:]])
+
+
+def printed(command: str, words: str) -> str:
+    """What an analysis command prints. Raises `UserError` for one that does not just read results, and if it fails."""
+    if command not in ALLOWED:
+        raise UserError(f"a page cannot name analysis.{command}: choose from {', '.join(ALLOWED)}")
+    module = importlib.import_module(f"analysis.{command}" + (".__main__" if command == "scaling" else ""))
+    out = io.StringIO()
+    with contextlib.chdir(flowbench.ROOT), contextlib.redirect_stdout(out):
+        module.command(shlex.split(words))
+    return out.getvalue().strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

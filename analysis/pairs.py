@@ -1,0 +1,136 @@
+"""``python -m analysis.pairs RUN ... --baseline NAME``: one comparison over several runs, a row for each rival and run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samplers.command import FLOAT, outcome
+from samplers.errors import UserError
+from samplers.lazy import lazy
+
+from . import baseline, comparison, labels, options, output, run
+from .baseline import Comparisons
+from .tables import Table
+from .wording import names
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+DESCRIPTION = """Compare formulations with a baseline in several runs, for example of several lengths or data sets: a row
+for each rival and run. A row has a verdict by the first metric; for each row by itself a false one has a probability of
+5 % at most, however often one looks."""
+EPILOG = """examples:
+  python -m analysis.pairs results/questions/steps-* --baseline rf --formulations 'rf/lognorm(0,1)' --margin 3"""
+METRICS = ("fid", "clip", "val_loss")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    made = options.parser("pairs", DESCRIPTION, EPILOG)
+    made.add_argument("results", nargs="+", type=Path, metavar="RUN", help="run folders, archives or tables")
+    made.add_argument("--baseline", required=True, metavar="NAME", help="what the others are compared with")
+    made.add_argument("--formulations", nargs="+", metavar="NAME", help="only these rivals (default: all)")
+    made.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(METRICS),
+        metavar="NAME",
+        help=f"default {' '.join(METRICS)}; the first decides",
+    )
+    made.add_argument(
+        "--margin",
+        type=FLOAT,
+        metavar="X",
+        help="smallest difference that matters, in percent of FID and val_loss",
+    )
+    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
+    options.add_where(made)
+    args = made.parse(argv)
+    output.check_format(args.format)
+    found = [
+        (_name(path), one)
+        for path in args.results
+        for one in compared(path, args.where, args.baseline, args.formulations, args.metrics, args.margin)
+    ]
+    output.show([table(found)], args.format)
+    return 0
+
+
+def compared(
+    path: Path,
+    where: Sequence[str],
+    against: str,
+    only: Sequence[str] | None,
+    metrics: Sequence[str],
+    margin: float | None,
+) -> list[Comparisons]:
+    """A run's comparisons, each rival by itself at 5 %.
+
+    Raises `UserError` as `analysis.baseline.against`, and for a rival that the run lacks.
+    """
+    frame = run.ranked(run.read(path, where))
+    there = [m for m in metrics[1:] if m in frame and frame[m].notna().any()]
+    every = baseline.against(frame, against, (), metrics[0], margin)
+    chosen = every.rivals if only is None else [_rival(path, rival, every) for rival in only]
+    found = []
+    for rival in chosen:
+        pair = frame[frame["formulation"].isin([rival, every.baseline])]
+        pair.attrs.update(frame.attrs)
+        found.append(baseline.against(pair, every.baseline, there, metrics[0], margin))
+    return found
+
+
+def table(found: Sequence[tuple[str, Comparisons]]) -> Table:
+    """A row for each run and rival, with a column of differences for each metric."""
+    frame = pd.DataFrame([{"run": name, **vars(row)} for name, one in found for row in one.rows])
+    cells = pd.DataFrame([_cells(name, one) for name, one in found]).fillna("")
+    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
+    like = found[0][1]
+    lower = [m.label for m in like.metrics.values() if not m.higher_is_better]
+    notes = [
+        f"differences from {like.baseline}, paired by seed, with intervals that hold however often one looks, 95 % for "
+        f"each by itself; lower is better: {names(lower)}; verdict by {like.metrics[like.primary].label}"
+        + (f", equivalent within {comparison.margin(like)}" if like.margin is not None else "")
+    ]
+    frame = frame.drop(columns="lost")
+    return Table("pairs", frame, cells, none, none, none, notes, title=f"Against {like.baseline}")
+
+
+def _cells(name: str, found: Comparisons) -> dict[str, str]:
+    first, *_ = found.rows
+    differences = {
+        found.metrics[row.metric].label: "" if row.lost else comparison.difference(row) for row in found.rows
+    }
+    verdict = f"not compared: {comparison.lost(first)}" if first.lost else first.verdict
+    return {
+        "run": name,
+        "formulation": first.formulation,
+        **differences,
+        "verdict": verdict,
+        "seeds": str(first.n),
+    }
+
+
+def _rival(path: Path, rival: str, found: Comparisons) -> str:
+    wanted = rival if rival in found.rivals else labels.canonical(rival)
+    if wanted not in found.rivals:
+        raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(found.rivals)}")
+    return wanted
+
+
+def _name(path: Path) -> str:
+    return path.resolve().stem if path.suffix else path.resolve().name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""One comparison over several runs, and pages whose tables are what commands print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import fill, pairs, run, synthetic
+from analysis.baseline import against
+
+NAMES = ("rf", "eps/linear", "v/cos")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    made = []
+    for name, quality in (("short", 0.0), ("long", 3.0)):
+        folder = tmp_path_factory.mktemp("runs") / name
+        folder.mkdir()
+        synthetic.write(folder, synthetic.Truth(NAMES, (0.0, quality, 0.1), seed=1), seeds=6)
+        made.append(folder)
+    return made
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: Any) -> str:
+    assert pairs.main([*map(str, argv)]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_row_for_each_run_and_rival(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, *runs, "--baseline", "rf")
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith(("short", "long"))] == [
+        ["short", "v/cos"],
+        ["short", "eps/linear"],
+        ["long", "eps/linear"],
+        ["long", "v/cos"],
+    ]
+    one = printed(capsys, runs[1], "--baseline", "rf", "--formulations", "eps/linear")
+    assert "v/cos" not in one
+    assert "better" in one
+
+
+def test_each_row_has_five_per_cent_of_its_own(runs: list[Path]) -> None:
+    found = pairs.compared(runs[1], (), "rf", None, ("fid", "clip"), None)
+    assert [one.each for one in found] == [0.05, 0.05]
+    frame = run.ranked(run.read(runs[1]))
+    frame = frame[frame["formulation"].isin(["rf", "eps/linear"])]
+    (alone,) = against(frame, "rf", ("clip",), "fid").of("fid")
+    assert alone in [row for one in found for row in one.of("fid")]
+
+
+def test_metrics_and_margin_change_the_answer(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "equivalent" in printed(capsys, runs[0], "--baseline", "rf", "--margin", "200")
+    by_clip = printed(capsys, runs[1], "--baseline", "rf", "--metrics", "clip", "fid")
+    assert by_clip.index("CLIP") < by_clip.index("FID")
+    for mistake in (
+        ["--formulations", "edm"],
+        ["--margin", "-1"],
+        ["--metrics", "fdi"],
+        ["--baseline", "rff"],
+    ):
+        assert pairs.main([str(runs[0]), "--baseline", "rf", *mistake]) == 2
+        assert "error: " in capsys.readouterr().err
+
+
+def test_a_page_has_what_its_command_prints(runs: list[Path], tmp_path: Path, capsys: Any) -> None:
+    named = f"<!-- python -m analysis.pairs {runs[1]} --baseline rf --format md -->"
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n\n{named}\n<!-- end -->\n\nAfter.\n")
+    assert fill.main(["--check", str(page)]) == 1
+    assert fill.main([str(page)]) == 0
+    assert fill.main(["--check", str(page)]) == 0
+    capsys.readouterr()
+    table = printed(capsys, runs[1], "--baseline", "rf", "--format", "md").strip()
+    assert page.read_text() == f"Before.\n\n{named}\n\n{table}\n\n<!-- end -->\n\nAfter.\n"
+    page.write_text(page.read_text().replace("eps/linear", "eps/cos"))
+    assert fill.main(["--check", str(page)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- python -m analysis.claims x -->\n", "no <!-- end -->"),
+        (
+            "<!-- python -m analysis.claims x -->\n<!-- python -m analysis.claims y -->\n<!-- end -->",
+            "no <!-- end -->",
+        ),
+        ("<!-- python -m analysis.archive x y -->\n<!-- end -->", "cannot name analysis.archive"),
+        ("<!-- python -m analysis.claims nowhere -->\n<!-- end -->", "nowhere"),
+    ],
+)
+def test_mistakes_in_a_page_get_a_sentence(text: str, message: str, tmp_path: Path, capsys: Any) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    assert fill.main([str(page)]) == 2
+    assert message in capsys.readouterr().err
+    assert page.read_text() == text

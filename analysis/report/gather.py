@@ -93,13 +93,21 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
     origin, raced, against = provenance(run, about["recipes"]), race.of_run(run), decided.of_run(run)
+    stopped: verdict.Stopped | None = None
+    summary: Summary | None
+    if raced:
+        stopped, summary = "race", _of_race(raced)
+    elif against and against[1].program == decided.COMPARE:
+        stopped, summary = "comparison", _of_baseline(against)
+    else:
+        summary = _summary(answer(found, run))
     return Report(
         title=run.name,
         facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
-        verdict=verdict.verdict(found, verdict.pairs(known), fresh, raced is not None),
+        verdict=verdict.verdict(found, verdict.pairs(known), fresh, stopped),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
-        summary=_of_race(raced) if raced else _of_baseline(against) or _summary(answer(found, run)),
+        summary=summary,
         ranking=shown,
         export=export(found),
         race=_beside(race.table(raced)) if raced else None,
@@ -128,10 +136,8 @@ def _summary(found: Answer | None) -> Summary | None:
     return None if found is None else Summary(found.state, worded(found, name, name))
 
 
-def _of_baseline(found: tuple[Comparisons, decided.Command] | None) -> Summary | None:
-    """Of a run that was made to compare with a baseline, and that stopped by what it showed."""
-    if found is None or found[1].program != decided.COMPARE:
-        return None
+def _of_baseline(found: tuple[Comparisons, decided.Command]) -> Summary:
+    """Of a run that stopped by its comparisons with a baseline."""
     return Summary(decided.state(found[0]), decided.worded(*found, name, name))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
+
+
+Stopped = Literal["race", "comparison"]
+"""What ended a run by its results."""
+STOPPED = (
+    "How many seeds there are depended on what they showed. The verdict at the top allows for that; the intervals and marks "
+    "of the ranking are those of a number that was planned."
+)
 
 
 @dataclass(frozen=True)
@@ -59,18 +67,18 @@ def verdict(
     ranking: pd.DataFrame,
     best: Mapping[str, Pair],
     confirmation: Confirmation | None = None,
-    raced: bool = False,
+    stopped: Stopped | None = None,
 ) -> Verdict:
     """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first. The ranking of
-    formulations that ``raced`` is over the seeds that all have. Of several networks that have learned nothing the page's
-    summary (`analysis.verdict`) says all that there is to say."""
+    a race is over the seeds that all have. Of several networks that have learned nothing the page's summary
+    (`analysis.verdict`) says all that there is to say."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     if about["nothing_learned"] and len(ranking) > 1:
         return Verdict(tuple(missing(about["provisional"])), doubts=tuple(_doubts(ranking, about)))
     lead = _lead(ranking, about)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
-    elif raced:
+    elif stopped == "race":
         lead = [f"On the seeds that all have, {lead[0]}", *lead[1:]]
     points = (
         _one_seed(ranking, about) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
@@ -79,7 +87,11 @@ def verdict(
         tuple(missing(about["provisional"])),
         tuple(lead),
         tuple(points),
-        (*_doubts(ranking, about), *_of_order(ranking, about, raced or confirmation is not None)),
+        (
+            *([STOPPED] if stopped else []),
+            *_doubts(ranking, about),
+            *_of_order(ranking, about, stopped is not None or confirmation is not None),
+        ),
     )
 
 
@@ -250,7 +262,8 @@ def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
 
 
 def _of_order(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
-    """How firm the order is, and, where no ``fresh`` seeds were run, nor a race, that its choice can be confirmed."""
+    """How firm the order is, and, where no ``fresh`` seeds were run and results did not end the run, that its choice can be
+    confirmed."""
     told = []
     if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
         told.append(

@@ -115,6 +115,29 @@ def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run)
     assert "beaten by best" in html
     assert "On the seeds that all have" in html
     assert "--confirm" not in html
+    assert "depended on what they showed" in html
+
+
+def test_a_comparison_that_stopped_by_results_says_so_on_its_page(tmp_path: Path) -> None:
+    of = synthetic.write(
+        tmp_path, Truth(NAMES, (1.0, 0.95, -4.0), noise=0.05), seeds=6, settings=((5, 5.0),), weights=("ema",)
+    )
+    file = of / "grid.json"
+    kept = json.loads(file.read_text())
+    kept |= {"against": {"baseline": "best", "decision": {"metric": "fid", "margin": None}}}
+    file.write_text(json.dumps(kept))
+    report = gather.gather(run.read(of))
+    assert report.against is not None
+    assert report.summary is not None
+    assert "is worse than" not in report.summary.sentence, "a grid's own verdict is the ranking's"
+    file.write_text(json.dumps(kept | {"program": "bench.compare"}))
+    report = gather.gather(run.read(of))
+    assert report.summary is not None
+    told = "poor\ue001 is worse than \ue000best\ue001 by FID"
+    assert told in report.summary.sentence
+    doubts = " ".join(report.verdict.doubts)
+    assert "depended on what they showed" in doubts
+    assert "--confirm" not in doubts, "which the command does not have"
 
 
 def test_a_run_without_a_race_has_none(tmp_path: Path) -> None:

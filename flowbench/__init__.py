@@ -7,6 +7,10 @@ Written for old versions of Python, too: what cannot run is told in one sentence
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.compare import compare as compare
 
 PACKAGES = ("analysis", "bench", "formulations", "samplers")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -22,7 +22,7 @@ from bench.launch import seed_by_seed
 from bench.launch.submission import Submission
 from bench.plan import Course, Exit, Plan
 from bench.stages import Stages
-from bench.wording import many
+from bench.wording import fitted, many
 from samplers.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,18 +69,20 @@ class UntilDecided:
 
     def look(self, planned: Plan, seconds: float) -> bool:
         """Whether the race is decided; the formulations that are beaten are out."""
-        from analysis import baseline, run  # imports pandas
+        from analysis import race, run, verdict  # imports pandas
 
         assert planned.course
-        decision, seeds = planned.course.decision, planned.grid.seeds
-        try:
-            found = baseline.survivors(run.read(planned.out).frame, decision.metric, decision.margin)
-        except UserError:  # no cell has a value, as the report says
+        raced, seeds = race.of_run(run.read(planned.out)), planned.grid.seeds
+        if raced is None:  # no cell has a value, as the report says
             return True
         before = planned.course.exits
-        self.course = replace(planned.course, exits=exits(before, found.out, seeds))
-        print(f"{many(seeds, 'seed')}: {said(found, before)}", flush=True)
-        return found.decided
+        self.course = replace(planned.course, exits=exits(before, raced.race.out, seeds))
+        told = f"{many(seeds, 'seed')}: {said(raced.race, before)}"
+        if raced.needed:
+            more = f" ({verdict.duration(seconds * (raced.needed - seeds))} more)" if seconds else ""
+            told += f"; {raced.needed} seeds{more} would decide at the present means and noise"
+        print(fitted(told), flush=True)
+        return raced.race.decided
 
     def further(self, planned: Plan) -> Plan:
         """One more seed of those that are left."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import claims, schema, synthetic
+from analysis import claims, schema, sources, synthetic
 from analysis.run import Run
 from samplers.errors import UserError
 
@@ -31,7 +31,8 @@ def study(levels: dict[str, float], few: dict[str, float] | None = None, seeds: 
     for name, seed in gone.items():
         lost = (frame["formulation"] == name) & (frame["seed"] == seed)
         frame.loc[lost, ["fid", "clip", "status"]] = [np.nan, np.nan, "diverged"]
-    return Run(Path("made"), schema.check(frame))
+    path = Path("made.csv")
+    return Run(path, schema.check(frame), (), sources.of(path))
 
 
 def verdicts(found: Run) -> list[str]:

@@ -111,7 +111,7 @@ def table(found: Sequence[Left]) -> str:
     parts = []
     for dataset, solver, grid in dict.fromkeys((r.dataset, r.solver, r.grid) for r in found):
         rows = [r for r in found if (r.dataset, r.solver, r.grid) == (dataset, solver, grid)]
-        steps = list(dict.fromkeys(r.steps for r in rows))
+        steps = sorted({r.steps for r in rows})
         lines = [f"{dataset}, {solver} on the {grid} grid: FID by steps", ""]
         lines.append("| formulation | " + " | ".join(map(str, steps)) + " |")
         lines.append("|:--|" + "--:|" * len(steps))

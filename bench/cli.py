@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench import config_file
 from bench.cells import Retry
 from bench.config import MOST_SEEDS, Grid
 from bench.decision import Decision, add_decision, decision_of
-from bench.fields import add_experiment, override
+from bench.fields import add_experiment, add_start, override
 from bench.launch.execution import add_workers, execution_of
 from bench.launch.options import SlurmOptions, take
 from bench.launch.options import parse as slurm_options
 from bench.launch.submission import Execution, Readers
 from bench.manifest import GRID
 from bench.plan import Against
-from bench.presets import MINUTES, PRESETS, preset
+from bench.presets import MINUTES, preset
 from samplers.command import FLOAT, INT, Parser
 from samplers.errors import UserError
 
@@ -30,6 +31,7 @@ examples:
   python -m bench.grid --plugin mine.py --formulations headline my/path
   python -m bench.grid --preset paper --seeds 3 --executor slurm --slurm.partition=gpu --slurm.time=8:00:00
   python -m bench.grid --preset paper --seeds 3 --status
+  python -m bench.grid --config runs/paper/config.toml --seeds 5 --out runs/more
   python -m bench.grid --preset paper --seeds 3 --confirm 5      is the best one still the best on five new seeds?
   python -m bench.grid --until decided                    seed after seed until one is the best
   python -m bench.grid --preset scaling --seeds 3                loss against size and compute
@@ -75,19 +77,8 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
-        "--preset", default="quick", metavar="NAME", help=" | ".join(PRESETS) + " (default quick)"
-    )
+    add_start(made)
     made.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/PRESET)")
-    made.add_argument(
-        "--plugin",
-        nargs="+",
-        action="extend",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="files that register formulations",
-    )
     made.add_argument(
         "--confirm",
         type=INT,
@@ -160,6 +151,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     """The command line. Raises :class:`UserError`."""
     made = parser()
     pairs, rest = take(sys.argv[1:] if argv is None else argv)
+    config_file.set_defaults(made, rest)
     args = made.parse(rest)
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
     if len(look) > 1:

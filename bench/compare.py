@@ -14,17 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import STARTED, decision, places, plan
+from bench import STARTED, config_file, decision, places, plan
 from bench.cli import Arguments, grid_of
 from bench.decision import add_decision, decision_of
-from bench.fields import add_experiment
+from bench.fields import SWEEPS, add_experiment, add_start
 from bench.grid import check_folder
 from bench.launch import seed_by_seed, trust
 from bench.launch.execution import add_workers, execution_of
 from bench.launch.options import parse as slurm_options
 from bench.launch.verdicts import UntilVerdict
 from bench.plan import Against
-from bench.presets import PRESETS
 from formulations import load_plugin
 from formulations.from_file import Named, named
 from samplers.command import FLOAT, INT, Parser, outcome
@@ -41,8 +40,10 @@ examples:
   python -m bench.compare eps/cos v/cos --preset published --steps 2000 --metric clip
 The same command again goes on for as many minutes more. What is trained is found again by other comparisons in the folder.
 """
-ELSEWHERE = ("formulations", "samplers", "seeds", "depths", "budgets")
-"""Options of an experiment that are arguments here, mean something else, or nothing."""
+LACKING = ("samplers", *SWEEPS)
+"""Options of an experiment that a comparison does not have."""
+ELSEWHERE = ("formulations", "seeds", *LACKING)
+"""These, and those that are arguments here, or mean something else."""
 
 
 def parser() -> Parser:
@@ -57,9 +58,9 @@ def parser() -> Parser:
     )
     made.add_argument(
         "names",
-        nargs="+",
+        nargs="*",
         metavar="NAME",
-        help="formulations, by name or as FILE.py:NAME; FILE.py alone where it registers one",
+        help="formulations, by name or as FILE.py:NAME; FILE.py alone where it registers one (default those of --config)",
     )
     made.add_argument(
         "--baseline", metavar="NAME", help="what the others are compared with (default the last one named)"
@@ -68,20 +69,9 @@ def parser() -> Parser:
         "--minutes", type=FLOAT, default=10.0, metavar="M", help="for so long at most (default 10)"
     )
     made.add_argument("--seeds", type=INT, metavar="N", help="so many seeds at most")
-    made.add_argument(
-        "--preset", default="quick", metavar="NAME", help=" | ".join(PRESETS) + " (default quick)"
-    )
+    add_start(made)
     made.add_argument(
         "--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="default runs/compare"
-    )
-    made.add_argument(
-        "--plugin",
-        nargs="+",
-        action="extend",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="more files that register formulations or samplers",
     )
     add_decision(made.add_argument_group("what decides"))
     add_workers(made.add_argument_group("running: changes no result beyond float rounding"))
@@ -93,9 +83,10 @@ def parser() -> Parser:
 def parse(argv: Sequence[str]) -> Arguments:
     """The command line; loads plugin files. Raises :class:`UserError`."""
     made = parser()
+    config_file.set_defaults(made, argv, without=LACKING)
     args, rest = made.parse_known_args(argv)
     made.check_unknown([word for word in rest if word.startswith("-")])
-    names = [*args.names, *rest]  # also those behind options
+    names = [*args.names, *rest] or args.formulations or []  # also those behind options
     if not 0 < args.minutes < 1e6:
         raise UserError(
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
@@ -136,6 +127,10 @@ def formulations_of(names: Sequence[str], baseline: str | None) -> tuple[tuple[N
 
     Raises :class:`UserError` for fewer than two, and for one that is named twice.
     """
+    if not names:
+        raise UserError(
+            f"name the formulations to compare, for example python -m {PROGRAM} my.py:late 'rf/lognorm(0,1)'"
+        )
     found = [named(name) for name in names]
     for one in found:
         if [other.name for other in found].count(one.name) > 1:

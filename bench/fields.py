@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bench import settings
 from bench.config import Grid
+from bench.presets import PRESETS, USUAL
 from bench.settings import Setting
-from samplers.command import FLOAT, INT
+from samplers.command import FLOAT, INT, number
 from samplers.errors import UserError
+
+AUTO = object()
+"""The value of an option that leaves its field None, which the text ``auto`` says."""
 
 
 def setting(text: str) -> Setting:
@@ -28,6 +33,11 @@ def start(text: str) -> float | str:
         return text if text == "native" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not 'native' or a number, for example 80") from None
+
+
+def size(text: str) -> Any:
+    """``auto`` is :data:`AUTO`."""
+    return AUTO if text == "auto" else number(int, "'auto' or a whole number")(text)
 
 
 def datasets(values: Sequence[str]) -> list[str]:
@@ -49,9 +59,16 @@ class Option:
     @property
     def target(self) -> str:
         """The field it sets."""
-        return self.field or self.name.replace("-", "_")
+        return self.field or self.dest
+
+    @property
+    def dest(self) -> str:
+        """Its name among the arguments."""
+        return self.name.replace("-", "_")
 
 
+PRESET = Option("preset", f"{' | '.join(PRESETS)} (default {USUAL})", "NAME")
+PLUGIN = Option("plugin", "files that register formulations or samplers", "FILE", Path, several=True)
 GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
     (
         "what is compared",
@@ -74,8 +91,8 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         "model",
         (
             Option("depth", "blocks; width is 64 D and heads are D unless given", "D", INT),
-            Option("width", "channels of both streams", "W", INT),
-            Option("heads", "attention heads", "N", INT),
+            Option("width", "channels of both streams, or auto", "W", size),
+            Option("heads", "attention heads, or auto", "N", size),
             Option("patch", "edge of a patch in pixels", "P", INT),
         ),
     ),
@@ -170,13 +187,34 @@ SWEEPS = {"depths": "depth", "budgets": "steps"}
 """Options for several values, each with the one for a single value that takes its place."""
 
 
+def add_start(made: argparse.ArgumentParser) -> None:
+    """Add the options that say from where an experiment starts: a preset, a file, plugins."""
+    made.add_argument("--preset", default=USUAL, metavar=PRESET.metavar, help=PRESET.help)
+    made.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of options that say what the experiment is, by their names; config.toml of a run folder is one. "
+        "The command line has precedence over it",
+    )
+    made.add_argument(
+        "--plugin",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar=PLUGIN.metavar,
+        help=PLUGIN.help,
+    )
+
+
 def add_experiment(made: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
     """Add every option of an experiment but some; these are set to None, which leaves the preset's."""
     for title, _, options in GROUPS:
         group = made.add_argument_group(f"{title} (default: the preset's)")
         for o in options:
             if o.name in without:
-                made.set_defaults(**{o.name.replace("-", "_"): None})
+                made.set_defaults(**{o.dest: None})
                 continue
             many = {"nargs": "+"} if o.several else {}
             group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
@@ -185,14 +223,19 @@ def add_experiment(made: argparse.ArgumentParser, without: Collection[str] = ())
 def override(grid: Grid, args: argparse.Namespace) -> Grid:
     """The preset with the options that were given. Raises :class:`UserError` for two that say the same."""
     changes: dict[str, Any] = {}
+    first: dict[str, int] = {}
     for several, single in SWEEPS.items():
+        many = getattr(args, several)
         if getattr(args, single) is not None:
-            if getattr(args, several) is not None:
+            if many is not None:
                 raise UserError(f"--{several} and --{single}: choose one")
             changes[several] = ()
+        elif many and many[0] > 0:  # heads that fit the depths of a sweep need not fit the preset's depth
+            first[single] = many[0]
     for _, part, options in GROUPS:
-        values = {o.target: getattr(args, o.name.replace("-", "_")) for o in options}
+        values = {o.target: first.get(o.name, getattr(args, o.dest)) for o in options}
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
+        given = {k: None if v is AUTO else v for k, v in given.items()}
         if part is None:
             if "datasets" in given:
                 given["datasets"] = tuple(datasets(given["datasets"]))

@@ -2,6 +2,7 @@
 
     DIR/grid.json      of the last command; of a race, only the cells of formulations that were not out by then
     DIR/confirm.json   of its confirmation on fresh seeds, with why its formulations were chosen (:mod:`bench.confirm`)
+    DIR/config.toml    the experiment of the last command as options (:mod:`bench.config_file`)
 
 Whoever reads a run folder needs nothing else to know its cells. No torch, but for formulations of plugins that import it.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import formulations
-from bench import store
+from bench import config_file, store
 from bench.amounts import Look, by_cell
 from bench.config import Cell, Evaluation, Model, Training, full
 from bench.metrics import declared
@@ -25,9 +26,11 @@ GRID = "bench.grid"
 """The command of a plan unless another one is named."""
 
 
-def write(planned: Plan, argv: Sequence[str], program: str = GRID) -> None:
-    """Write the plan of the command ``python -m PROGRAM ARGV`` to its place."""
+def write(planned: Plan, argv: Sequence[str], program: str = GRID, plugins: Sequence[Path] = ()) -> None:
+    """Write the plan of the command ``python -m PROGRAM ARGV`` to its place, and its experiment, which needs ``plugins``."""
     store.write_json(file(planned), manifest(planned, argv, program))
+    if not planned.chosen:
+        store.write_text(planned.out / config_file.NAME, config_file.text(planned, plugins))
 
 
 def file(planned: Plan) -> Path:

@@ -48,8 +48,8 @@ PRESETS: dict[str, Grid] = {
     "published": Grid(formulations=("published",), datasets=("scenes",)),
     "paper": Grid(formulations=("paper",), datasets=("scenes", "digits")),
 }
-
-
+USUAL = "quick"
+"""The preset of a command that names none."""
 MINUTES = {"quick": 4.0}
 """Presets that train seed after seed for so many minutes, unless a number of seeds is asked for."""
 

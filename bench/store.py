@@ -2,6 +2,7 @@
 
     DIR/grid.json                     the plan of the last command: configuration, recipes, cells (:mod:`bench.manifest`)
     DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.confirm`)
+    DIR/config.toml                   the experiment of the last command as options (:mod:`bench.config_file`)
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
     DIR/cells/ID/status.json          trained, diverged or failed, and why
     DIR/cells/ID/metrics.jsonl        one line a validation, while it trains

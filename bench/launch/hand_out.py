@@ -39,7 +39,7 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
         if not any(doing.active for doing in doings):
             sweep.sweep(planned.out)
         planned = prepare(activity.overlay(looked(planned), doings), args)
-        manifest.write(planned, argv, args.program)
+        manifest.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
             print("the confirmation of another configuration is no longer shown", file=sys.stderr)
         try:

@@ -95,7 +95,7 @@ class UntilDecided:
         from bench import report
 
         shown = replace(shown, course=self.course or shown.course)
-        manifest.write(shown, self.argv, self.args.program)
+        manifest.write(shown, self.argv, self.args.program, self.args.plugins)
         return report.report(shown, stages, submissions, begun)
 
 

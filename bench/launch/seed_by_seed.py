@@ -142,5 +142,5 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         planned = rule.further(planned)
     shown = trimmed(planned)
     if len(shown.cells) < len(planned.cells):
-        manifest.write(shown, argv, args.program)
+        manifest.write(shown, argv, args.program, args.plugins)
     return rule.report(shown, planned, stages if submissions else None, submissions)

@@ -33,6 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_run_leaves(finished: Path) -> None:
     assert {p.name for p in finished.iterdir() if p.name != ".lock"} == {
         "grid.json",
+        "config.toml",
         "cells",
         "code",
         "submissions",

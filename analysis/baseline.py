@@ -128,6 +128,11 @@ class Race:
     lost: dict[str, tuple[Lost, ...]]
     decided: bool
 
+    @property
+    def settled(self) -> bool:
+        """Whether no further seed is needed: it is decided, or all have seeds without a value, which precludes that."""
+        return self.decided or self.lost.keys() >= set(self.survivors)
+
 
 def against(
     frame: pd.DataFrame,

@@ -87,7 +87,7 @@ def _standing(frame: pd.DataFrame, name: str, found: Race) -> Standing:
     own = rows[(rows["formulation"] == name) & (rows["status"] != "pending")]
     beaten, seeds = found.out.get(name), int(own["seed"].nunique())
     rival = beaten.by if beaten else found.survivors[0]
-    if rival is None or rival == name:
+    if rival is None or rival == name or name in found.lost:
         return Standing(name, seeds, beaten is not None)
     pair = rows[rows["formulation"].isin([name, rival])]
     pair.attrs.update(rows.attrs)
@@ -152,7 +152,10 @@ def worded(found: Raced, name: Callable[[str], str], code: Callable[[str], str])
         are = "is" if beaten == 1 else "are"
         return f"{name(left[0])} is the best by {label}; {others(beaten)} {are} beaten{aside} {sure}."
     listed = verdict.listed(left, name)
-    rest = f"; {count(len(race.out), 'formulation')} beaten" if race.out else ""
+    beaten = sum(exit.by is not None for exit in race.out.values())
+    rest = f"; {count(beaten, 'formulation')} beaten" if beaten else ""
+    if valueless := len(race.out) - beaten:
+        rest += f"; {count(valueless, 'formulation')} out with seeds without a value"
     if race.decided:
         margin = (
             ""
@@ -161,6 +164,8 @@ def worded(found: Raced, name: Callable[[str], str], code: Callable[[str], str])
         )
         return f"{listed} are equivalent by {label}{margin} {sure}{rest}."
     told = f"between {listed} by {label} {sure}{rest}"
+    if race.settled:
+        return f"{told}: each has seeds without a value, so that none can be compared."
     if found.seeds < 2:
         return f"{told}; two seeds at least show how much a seed matters."
     if found.forecast is None:

@@ -68,7 +68,7 @@ class UntilDecided:
         self.course: Course | None = None
 
     def look(self, planned: Plan, seconds: float) -> bool:
-        """Whether the race is decided; the formulations that are beaten are out."""
+        """Whether the race is decided, or cannot be; the formulations that are beaten are out."""
         from analysis import race, run, verdict  # imports pandas
 
         assert planned.course
@@ -82,7 +82,7 @@ class UntilDecided:
             more = f" ({verdict.duration(seconds * (raced.needed - seeds))} more)" if seconds else ""
             told += f"; {raced.needed} seeds{more} would decide at the present means and noise"
         print(fitted(told), flush=True)
-        return raced.race.decided
+        return raced.race.settled
 
     def further(self, planned: Plan) -> Plan:
         """One more seed of those that are left."""

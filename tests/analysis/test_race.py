@@ -102,6 +102,26 @@ def test_what_diverged_is_out_and_not_called_beaten(tmp_path: Path) -> None:
     assert found is not None
     assert found.race.out["poor"].by is None
     assert "out: seeds without a value" in output.write([race.table(found)])
+    undecided = race.of_run(
+        raced(
+            tmp_path,
+            quality=(0.0, 0.0, -4.0),
+            status=lambda name, dataset, seed: "diverged" if (name, seed) == ("poor", 1) else None,
+        )
+    )
+    assert undecided is not None
+    told = race.terminal(undecided)
+    assert "1 formulation out with seeds without a value" in told
+    assert "beaten" not in told
+
+
+def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
+    lost = dict(zip(NAMES, range(3), strict=True))
+    found = race.of_run(raced(tmp_path, status=lambda name, _, seed: "failed" if lost[name] == seed else None))
+    assert found is not None
+    assert (found.race.decided, found.race.settled) == (False, True)
+    assert "each has seeds without a value, so that none can be compared" in race.terminal(found)
+    assert "nan" not in output.write([race.table(found)])
 
 
 def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run) -> None:

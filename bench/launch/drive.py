@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import store
 from bench.cli import Arguments
 from bench.launch import slurm
-from bench.launch.hand_out import check_plugins, hand_out, recovered
+from bench.launch.hand_out import alone, check_plugins, hand_out, recovered
 from bench.launch.here import run_here
 from bench.launch.wait import follow_others, see_through
 from bench.plan import Plan
@@ -36,7 +36,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     from bench import report  # imports pandas
 
     planned, submission = run_here(planned, submission, new, args, argv)
-    return report.report(planned, stages, [submission])
+    with alone(planned, args, argv):
+        return report.report(planned, stages, [submission])
 
 
 def cancel(out: Path) -> int:

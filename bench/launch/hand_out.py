@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +48,15 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
             if new:
                 remove_unused(planned.out)
             raise
+
+
+@contextmanager
+def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]:
+    """Within the block no other command begins in the folder, and its plan is this one, which others may have replaced while
+    cells trained: results are read by the plan."""
+    with store.lock(planned.out):
+        manifest.write(planned, argv, args.program, args.plugins)
+        yield
 
 
 def check_plugins(planned: Plan) -> None:

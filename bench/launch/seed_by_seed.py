@@ -20,10 +20,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
-from bench import manifest, plan
+from bench import plan
 from bench.cli import Arguments
 from bench.config import Cell, Grid
-from bench.launch.hand_out import check_plugins, hand_out
+from bench.launch.hand_out import alone, check_plugins, hand_out
 from bench.launch.here import run_here
 from bench.launch.submission import Submission
 from bench.launch.wait import follow_others
@@ -132,7 +132,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
             return follow_others(planned, args, argv)
         if any(p.state not in ("done", "diverged") for p in planned.cells):
             break
-        decided = rule.look(planned, slowest)
+        with alone(planned, args, argv):
+            decided = rule.look(planned, slowest)
         left = started + limit - time.perf_counter()
         if decided or seeds == args.grid.seeds or left < max(slowest, 1.0):
             break
@@ -141,6 +142,5 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         args = replace(args, retry=None)  # what diverged again stays so
         planned = rule.further(planned)
     shown = trimmed(planned)
-    if len(shown.cells) < len(planned.cells):
-        manifest.write(shown, argv, args.program, args.plugins)
-    return rule.report(shown, planned, stages if submissions else None, submissions)
+    with alone(shown, args, argv):
+        return rule.report(shown, planned, stages if submissions else None, submissions)

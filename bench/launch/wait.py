@@ -12,7 +12,7 @@ from bench.cli import Arguments
 from bench.launch import activity, options, queue
 from bench.launch import submission as submissions
 from bench.launch.activity import Doing
-from bench.launch.hand_out import hand_out, looked
+from bench.launch.hand_out import alone, hand_out, looked
 from bench.manifest import GRID
 from bench.plan import Plan
 from bench.progress import Display
@@ -43,7 +43,8 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     from bench import report  # imports pandas
 
     print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
-    return report.report(planned, None)
+    with alone(planned, args, argv):
+        return report.report(planned, None)
 
 
 def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
@@ -71,7 +72,8 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
             break  # what another local command lost, this one's report says how to go on with
         print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
         planned, _ = hand_out(planned, replace(args, retry=None), argv)
-    return report.report(planned, None)
+    with alone(planned, args, argv):
+        return report.report(planned, None)
 
 
 def wait(planned: Plan) -> tuple[Plan, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import flowbench
 from analysis import baseline, run
 from analysis.baseline import Comparison, Comparisons
 from analysis.report import gather
-from bench import compare, worker
+from bench import compare, grid, worker
 from bench.decision import Decision
-from bench.launch import seed_by_seed
+from bench.launch import here, seed_by_seed
 from bench.launch.verdicts import FILE
 from bench.metrics.declared import METRICS
 from bench.plan import Against
@@ -223,6 +223,35 @@ def test_it_stops_when_every_comparison_is_decided(tmp_path: Path, monkeypatch: 
     assert compare.main(["v/cos", "eps/cos", "rf", *TINY, "--out", str(tmp_path / "run")]) == 0
     assert max(looks) == 3
     assert seeds(tmp_path / "run") == {"v/cos": 3, "eps/cos": 3, "rf": 3}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", [compare.main, grid.main])
+def test_another_command_in_the_folder_changes_no_result(
+    command: Callable[[list[str]], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While cells train, another command has put its plan into the folder."""
+    out = tmp_path / "run"
+    before = here.run_shares
+
+    def shares(*given: Any) -> Any:
+        done = before(*given)
+        plan = json.loads((out / "grid.json").read_text())
+        plan["cells"] = [cell | {"cell": "0" * 12, "formulation": "edm"} for cell in plan["cells"][:1]]
+        (out / "grid.json").write_text(json.dumps(plan))
+        return done
+
+    monkeypatch.setattr(here, "run_shares", shares)
+    names = ["v/cos", "rf"] if command is compare.main else ["--formulations", "v/cos", "rf"]
+    assert command([*names, *TINY, "--out", str(out), "--seeds", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "v/cos" in printed.out
+    assert "edm" not in printed.out
+    assert "no table" not in printed.err
+    assert {c.formulation for c in run.read(out).manifests[0].cells} == {"v/cos", "rf"}
 
 
 @pytest.mark.usefixtures("here")

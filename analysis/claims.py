@@ -1,6 +1,6 @@
 """``python -m analysis.claims RUN ...``: which of the study's claims the replication holds or refutes, by results/RULES.md.
 
-Claims 1 to 3 are judged on every run of one size, one data set each; claim 4 on every run of several sizes. Pairs are
+Claims 1 to 3 are judged on every data set of a run of one size; claim 4 on every run of several sizes. Pairs are
 compared by FID with intervals that hold at all looks (`analysis.baseline`), at 5 % for all pairs of a claim together.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,8 +79,19 @@ def judge(found: Run) -> list[Judged]:
             f"{str(found.path)!r} lacks {', '.join(lacking)}: the claims are about the six headline formulations"
         )
     kept = frame[frame["formulation"].isin([BEST, STRAIGHT, MODE, BEFORE, *OTHERS])]
-    kept.attrs.update(frame.attrs)
-    return [_best(kept, found.name), _modified(kept, found.name), _few_steps(kept, found.name)]
+    datasets = sorted(kept["dataset"].unique())
+    judged = []
+    for dataset in datasets:
+        rows, name = kept[kept["dataset"] == dataset], found.name
+        rows.attrs.update(frame.attrs)
+        if len(datasets) > 1:
+            name += f", {dataset}"
+        if (rows[PRIMARY] <= 0).any():
+            raise UserError(
+                f"{name!r} has an FID that is not positive: the claims are about log ratios of FID"
+            )
+        judged += [_best(rows, name), _modified(rows, name), _few_steps(rows, name)]
+    return judged
 
 
 def overall(verdicts: Sequence[Verdict]) -> Overall:
@@ -119,7 +131,7 @@ def _compared(rows: Sequence[baseline.Comparison], than: str) -> tuple[Evidence,
 
 def _few_steps(frame: pd.DataFrame, name: str) -> Judged:
     """By ``log FID(few) - log FID(many)``, that of a rival minus that of rectified flow."""
-    few, many = (measured(_at(frame, *setting, name), PRIMARY) for setting in (FEW, MANY))
+    few, many = (measured(rows, PRIMARY) for rows in _in_both(frame, name))
     rivals, evidence, decisions = (BEFORE, *OTHERS), [], []
     for rival in rivals:
         lost = {state for m in (few, many) for one in (rival, STRAIGHT) for state in m.lost(one)}
@@ -135,6 +147,16 @@ def _few_steps(frame: pd.DataFrame, name: str) -> Judged:
     elif all(decision == "higher" for decision in decisions):
         verdict = "held"
     return Judged(3, name, verdict, tuple(evidence))
+
+
+def _in_both(frame: pd.DataFrame, name: str) -> Iterator[pd.DataFrame]:
+    """The rows of few and of many steps, of the trainings that have both."""
+    few, many = (_at(frame, *setting, name) for setting in (FEW, MANY))
+    key = ["formulation", "weights", "seed"]
+    for rows, other in ((few, many), (many, few)):
+        kept = rows[pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(other[key]))]
+        kept.attrs.update(frame.attrs)
+        yield kept
 
 
 def _at(frame: pd.DataFrame, steps: int, cfg: float, name: str) -> pd.DataFrame:
@@ -175,14 +197,15 @@ def _smooth(found: Run) -> Judged:
     evidence = list(last)
     deep = apart(deepest, lowest, "loss at the largest budget, the deepest against the best")
     evidence.append(deep)
-    end = apart(front[-1], front[-2], "loss on the compute frontier, its last run against the one before")
-    evidence.append(end)
+    step = "loss on the compute frontier, its last run against the one before"
+    ends = [apart(one, before, step) for before, one in pairwise(front)][-1:]
+    evidence += ends
     error = math.inf if made.frontier.law is None else float(made.frontier.law.error)
     related = made.correlations[made.correlations["metric"] == PRIMARY]
     predicts = bool(len(related)) and float(related["spearman_low"].iloc[0]) > 0
-    falls = all(e.high < 0 for e in last)
+    falls = bool(ends) and all(e.high < 0 for e in last)
     verdict: Verdict = "undecided"
-    if any(e.low > 0 for e in last) or end.high >= 0:
+    if any(e.low > 0 for e in last) or any(e.high >= 0 for e in ends):
         verdict = "refuted"
     elif falls and error <= RESIDUAL and (deepest == lowest or deep.low <= 0) and predicts:
         verdict = "held"

@@ -30,7 +30,12 @@ DESCRIPTION = """Run the analysis commands that a Markdown page names in comment
 in this copy's folder, and put what each prints between its comment and the next `<!-- end -->`."""
 ALLOWED = ("claims", "pairs", "rank", "scaling")
 """Commands that read results and print."""
-BEGIN, END = re.compile(r"<!-- python -m analysis\.(\S+)((?: [^\n]*?)?) -->\n"), "<!-- end -->"
+BEGIN, END = (
+    re.compile(r"<!--[ \t]*python -m analysis\.(\S+?)((?:[ \t][^\n]*?)?)[ \t]*-->[ \t]*\n"),
+    "<!-- end -->",
+)
+ANY = re.compile(r"<!--\s*python -m analysis\.[^\n]*")
+"""Whatever may be meant as a command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,12 +55,12 @@ def command(argv: Sequence[str] | None) -> int:
     for page in args.pages:
         if not page.is_file():
             raise UserError(f"there is no page {str(page)!r}")
-        before = page.read_text(encoding="utf-8")
+        before, ends = read(page)
         after = filled(before, str(page))
         changed = after != before
         wrong += changed
         if changed and not args.check:
-            write_whole(page, lambda new, text=after: new.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+            write_whole(page, lambda new, text=after, ends=ends: new.write_text(text, "utf-8", newline=ends))  # type: ignore[misc]
         state = (
             "as it should be"
             if not changed
@@ -67,15 +72,34 @@ def command(argv: Sequence[str] | None) -> int:
     return int(args.check and wrong > 0)
 
 
+def read(page: Path) -> tuple[str, str]:
+    """A page, and how its lines end. Raises `UserError` if it is no text."""
+    try:
+        text = page.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{page} is not UTF-8 ({error})") from None
+    return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
+
+
 def filled(text: str, name: str) -> str:
-    """A page with what its commands print. Raises `UserError` for a comment without its end, and as the commands do."""
+    """A page with what its commands print. Raises `UserError` for a comment that is cut off or without its end, and as the
+    commands do."""
     parts, at = [], 0
+    for comment in ANY.finditer(text):
+        if not BEGIN.match(text, comment.start()):
+            raise UserError(
+                f"{name}: {comment.group()!r} is not <!-- python -m analysis.NAME ... --> alone on its line"
+            )
     while match := BEGIN.search(text, at):
         stop = text.find(END, match.end())
         following = BEGIN.search(text, match.end())
         if stop < 0 or (following and following.start() < stop):
             raise UserError(f"{name}: {match.group().strip()} has no {END} after it")
-        parts += [text[at : match.end()], "\n", printed(match.group(1), match.group(2)), "\n\n"]
+        try:
+            found = printed(match.group(1), match.group(2))
+        except UserError as error:
+            raise UserError(f"{name}: {match.group().strip()}: {error}") from None
+        parts += [text[at : match.end()], "\n", found, "\n\n"]
         at = stop
     return "".join([*parts, text[at:]])
 
@@ -85,9 +109,16 @@ def printed(command: str, words: str) -> str:
     if command not in ALLOWED:
         raise UserError(f"a page cannot name analysis.{command}: choose from {', '.join(ALLOWED)}")
     module = importlib.import_module(f"analysis.{command}" + (".__main__" if command == "scaling" else ""))
+    try:
+        argv = shlex.split(words)
+    except ValueError as error:
+        raise UserError(f"its words cannot be read ({error})") from None
     out = io.StringIO()
-    with contextlib.chdir(flowbench.ROOT), contextlib.redirect_stdout(out):
-        module.command(shlex.split(words))
+    try:
+        with contextlib.chdir(flowbench.ROOT), contextlib.redirect_stdout(out):
+            module.command(argv)
+    except SystemExit:
+        raise UserError("--help and --version print no results") from None
     return out.getvalue().strip()
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samplers.command import FLOAT, outcome
-from samplers.errors import UserError
+from samplers.errors import UserError, nearest
 from samplers.lazy import lazy
 
-from . import baseline, comparison, labels, options, output, run
+from . import baseline, comparison, declared, labels, options, output, run
 from .baseline import Comparisons
+from .paired import comparable_metrics
 from .tables import Table
 from .wording import names
 
@@ -76,9 +77,13 @@ def compared(
 ) -> list[Comparisons]:
     """A run's comparisons, each rival by itself at 5 %.
 
-    Raises `UserError` as `analysis.baseline.against`, and for a rival that the run lacks.
+    A metric of which the run has no values is left out, but the first, which decides. Raises `UserError` as
+    `analysis.baseline.against`, for a metric that is none, and for a rival that the run lacks.
     """
     frame = run.ranked(run.read(path, where))
+    for metric in metrics:
+        if metric not in declared.of(frame):
+            raise UserError(f"there is no metric {metric!r}; {nearest(metric, comparable_metrics(frame))}")
     there = [m for m in metrics[1:] if m in frame and frame[m].notna().any()]
     every = baseline.against(frame, against, (), metrics[0], margin)
     chosen = every.rivals if only is None else [_rival(path, rival, every) for rival in only]
@@ -129,7 +134,7 @@ def _rival(path: Path, rival: str, found: Comparisons) -> str:
 
 
 def _name(path: Path) -> str:
-    return path.resolve().stem if path.suffix else path.resolve().name
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 if __name__ == "__main__":

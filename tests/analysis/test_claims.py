@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import claims, schema, sources, synthetic
+from analysis import claims, run, schema, sources, synthetic
 from analysis.run import Run
 from samplers.errors import UserError
 
+COLUMNS = ("formulation", "dataset", "seed", "weights", "steps", "cfg", "clip", "fid", "status")
 HEADLINE = (claims.BEST, claims.MODE, claims.STRAIGHT, claims.BEFORE, *claims.OTHERS)
 USUAL = dict(zip(HEADLINE, (10.0, 11.0, 13.0, 14.0, 15.0, 16.0), strict=True))
 
@@ -95,9 +97,44 @@ def test_a_run_without_the_headline_formulations_is_refused() -> None:
         claims.judge(study({name: 1.0 for name in HEADLINE if name != "v/cos"}))
 
 
-def test_scaling_is_judged_by_losses(tmp_path: Path) -> None:
-    from analysis import run
+def changed(found: Run, frame: pd.DataFrame) -> Run:
+    return replace(found, frame=schema.check(frame[list(COLUMNS)].copy()))
 
+
+def test_data_sets_are_judged_by_themselves() -> None:
+    usual, other = study(USUAL), study(USUAL | {claims.MODE: 9.0})
+    both = changed(usual, pd.concat([usual.frame, other.frame.assign(dataset="shapes")]))
+    assert [j.run for j in claims.judge(both)] == ["made.csv, digits"] * 3 + ["made.csv, shapes"] * 3
+    assert verdicts(both) == verdicts(usual) + verdicts(other)
+
+
+def test_a_seed_without_one_of_two_settings_is_not_counted() -> None:
+    found = study(USUAL)
+    gone = (found.frame["seed"] == 3) & (found.frame["steps"] == 5)
+    for lost, seeds in ((gone, 7), (gone & (found.frame["formulation"] == claims.BEFORE), 7)):
+        few = claims.judge(changed(found, found.frame[~lost]))[2]
+        assert few.evidence[0].seeds == seeds
+
+
+def test_an_fid_without_logarithm_is_refused() -> None:
+    found = study(USUAL)
+    with pytest.raises(UserError, match="not positive"):
+        claims.judge(changed(found, found.frame.assign(fid=found.frame["fid"] - found.frame["fid"].min())))
+
+
+def test_a_frontier_of_one_run_decides_nothing(tmp_path: Path) -> None:
+    """The cheapest run has the smallest loss."""
+    sizes = [(depth, 1000) for depth in (1, 2, 3)]
+    synthetic.write(tmp_path, synthetic.truth(("rf",), noise=0.01), sizes=sizes, settings=((50, 5.0),))
+    found = run.read(tmp_path)
+    rising = found.frame.assign(val_loss=1 / found.frame["val_loss"])
+    rising.attrs.update(found.frame.attrs)
+    (judged,) = claims.judge(replace(found, frame=rising))
+    assert judged.verdict == "undecided"
+    assert not any("frontier" in e.of for e in judged.evidence)
+
+
+def test_scaling_is_judged_by_losses(tmp_path: Path) -> None:
     sizes = [(depth, steps) for depth in (1, 2, 3) for steps in (1000, 2000, 4000)]
     truth = synthetic.truth(("rf/lognorm(0.00,1.00)",), noise=0.01)
     synthetic.write(tmp_path, truth, sizes=sizes, settings=((50, 5.0),), weights=("ema",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_each_row_has_five_per_cent_of_its_own(runs: list[Path]) -> None:
     assert alone in [row for one in found for row in one.of("fid")]
 
 
+def test_a_folder_has_its_whole_name(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [shutil.copytree(runs[0], tmp_path / name) for name in ("lr-0.001", "lr-0.003")]
+    text = printed(capsys, *made, "--baseline", "rf", "--formulations", "v/cos")
+    assert "lr-0.001" in text
+    assert "lr-0.003" in text
+
+
 def test_metrics_and_margin_change_the_answer(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert "equivalent" in printed(capsys, runs[0], "--baseline", "rf", "--margin", "200")
     by_clip = printed(capsys, runs[1], "--baseline", "rf", "--metrics", "clip", "fid")
@@ -59,6 +69,7 @@ def test_metrics_and_margin_change_the_answer(runs: list[Path], capsys: pytest.C
         ["--formulations", "edm"],
         ["--margin", "-1"],
         ["--metrics", "fdi"],
+        ["--metrics", "fid", "clipp"],
         ["--baseline", "rff"],
     ):
         assert pairs.main([str(runs[0]), "--baseline", "rf", *mistake]) == 2
@@ -79,6 +90,18 @@ def test_a_page_has_what_its_command_prints(runs: list[Path], tmp_path: Path, ca
     assert fill.main(["--check", str(page)]) == 1
 
 
+def test_a_page_keeps_its_line_ends(runs: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = f"Before.\n<!--python -m analysis.pairs {runs[1]} --baseline rf --format md--> \n<!-- end -->\nAfter.\n"
+    for ends in ("\n", "\r\n"):
+        page.write_text(text, newline=ends)
+        assert fill.main([str(page)]) == 0
+        written = page.read_bytes()
+        assert written.count(b"\r\n") == (written.count(b"\n") if ends == "\r\n" else 0)
+        assert b"| run " in written
+        assert fill.main(["--check", str(page)]) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -88,7 +111,14 @@ def test_a_page_has_what_its_command_prints(runs: list[Path], tmp_path: Path, ca
             "no <!-- end -->",
         ),
         ("<!-- python -m analysis.archive x y -->\n<!-- end -->", "cannot name analysis.archive"),
-        ("<!-- python -m analysis.claims nowhere -->\n<!-- end -->", "nowhere"),
+        (
+            "<!-- python -m analysis.claims nowhere -->\n<!-- end -->",
+            "page.md: <!-- python -m analysis.claims nowhere -->: ",
+        ),
+        ("<!-- python -m analysis.claims 'a -->\n<!-- end -->", "No closing quotation"),
+        ("<!-- python -m analysis.claims --help -->\n<!-- end -->", "--help"),
+        ("<!-- python -m analysis.claims x --> text\n<!-- end -->", "alone on its line"),
+        ("<!-- python -m analysis.claims x\n-->\n<!-- end -->", "alone on its line"),
     ],
 )
 def test_mistakes_in_a_page_get_a_sentence(text: str, message: str, tmp_path: Path, capsys: Any) -> None:

@@ -117,7 +117,9 @@ def test_what_diverged_is_out_and_not_called_beaten(tmp_path: Path) -> None:
 
 def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
     lost = dict(zip(NAMES, range(3), strict=True))
-    found = race.of_run(raced(tmp_path, status=lambda name, _, seed: "failed" if lost[name] == seed else None))
+    found = race.of_run(
+        raced(tmp_path, status=lambda name, _, seed: "failed" if lost[name] == seed else None)
+    )
     assert found is not None
     assert (found.race.decided, found.race.settled) == (False, True)
     assert "each has seeds without a value, so that none can be compared" in race.terminal(found)

@@ -140,10 +140,16 @@ def _check(out: Path) -> None:
         raise UserError(f"{str(out)!r} is a file: name a folder")
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     foreign = sorted(there - {*KNOWN, FIGURES, *BESIDE})
+    folders = [out / name for name in sorted(there & {*KNOWN}) if (out / name).is_dir()]
+    folders += [path for path in (out / FIGURES).glob("*") if path.is_dir()]
     if "grid.json" in there and sources.CELLS not in there:
         raise UserError(f"{str(out)!r} is a run folder, no archive: name a new folder")
     if foreign:
         raise UserError(f"{str(out)!r} holds {foreign[0]}, so it is no archive: name a new folder")
+    if folders:
+        raise UserError(f"{str(folders[0])!r} is a folder, which no archive has: name a new folder")
+    if (out / FIGURES).exists() and not (out / FIGURES).is_dir():
+        raise UserError(f"{str(out / FIGURES)!r} is a file, which no archive has: name a new folder")
 
 
 def _provenance(found: Run, ranked: pd.DataFrame | None, file: Path, left_out: Sequence[str]) -> None:

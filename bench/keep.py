@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import formulations
@@ -85,23 +86,35 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
     rows, manifest = measured(run, cell.id)
     weights = store.read_tensors(chosen.folder / "ema.safetensors")[0]
     kept, half = fitting(weights)
-    out.mkdir(parents=True, exist_ok=True)
     caption = first_caption(chosen, manifest)
-    store.write_json(out / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
-    store.write_tensors(out / "ema.safetensors", kept, {"formulation": cell.formulation})
-    if plugin_file:
-        store.write_text(out / "plugin.py", plugin_file.read_text(encoding="utf-8"))
-    images = pictures(replace(chosen, folder=out), caption)
-    apart = int((images.int() - pictures(chosen, caption).int()).abs().max())
-    if apart > SAME:
-        raise UserError(
-            f"in half precision pixels change by up to {apart} of 256 levels: train a smaller model to keep"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=store.NEW) as beside:
+        new = Path(beside) / "model"
+        new.mkdir()
+        new.chmod(out.parent.stat().st_mode & 0o755)  # who may read a folder may read what is written into it
+        store.write_json(new / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
+        store.write_tensors(new / "ema.safetensors", kept, {"formulation": cell.formulation})
+        if plugin_file:
+            store.write_text(new / "plugin.py", plugin_file.read_text(encoding="utf-8"))
+        images = pictures(replace(chosen, folder=new), caption)
+        apart = int((images.int() - pictures(chosen, caption).int()).abs().max())
+        if apart > SAME:
+            raise UserError(
+                f"in half precision pixels change by up to {apart} of 256 levels: train a smaller model to keep"
+            )
+        draw.write(images, new / "drawing.png")
+        precision = (
+            f"float16 (no pixel of the drawing differs by more than {apart} of 256 levels from float32's)"
+            if half
+            else "float32"
         )
-    draw.write(images, out / "drawing.png")
-    precision = f"float16 (no pixel of the drawing differs by more than {apart} of 256 levels from float32's)"
-    store.write_text(
-        out / "README.md", card(chosen, rows, manifest, out, caption, precision if half else "float32")
-    )
+        text = card(chosen, rows, manifest, out, caption, precision, plugin_file is not None)
+        store.write_text(new / "README.md", text)
+        out.mkdir(exist_ok=True)
+        for name in FILES:  # also those of an earlier model that this one lacks
+            (out / name).unlink(missing_ok=True)
+        for file in new.iterdir():
+            file.replace(out / file.name)
     size = (out / "ema.safetensors").stat().st_size / 1e6
     return f"{out}: {cell.formulation} on {cell.dataset}, seed {cell.seed}, {size:.2f} MB"
 
@@ -154,6 +167,7 @@ def card(
     out: Path,
     caption: str,
     precision: str,
+    plugin: bool,
 ) -> str:
     """The text of ``README.md``: what the model is, what it scores, and how it was made and is drawn from."""
     from analysis.bundle import relative
@@ -161,7 +175,7 @@ def card(
     cell, training = chosen.cell, chosen.cell.training
     recipe = manifest.recipes[next(c.recipe for c in manifest.cells if c.id == cell.id)]
     place = relative(str(out))
-    plugged = f" --plugin {place}/plugin.py" if (out / "plugin.py").exists() else ""
+    plugged = f" --plugin {place}/plugin.py" if plugin else ""
     metrics = [m for m in manifest.metrics if m.level == "setting" and m.ranked and m.name in rows]
     metrics = [m for m in metrics if rows[m.name].notna().all()]
     names = [str(rows[f"{m.name}_name"].iloc[0]) for m in metrics if f"{m.name}_name" in rows]

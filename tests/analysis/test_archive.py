@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,11 @@ def test_what_cannot_be_archived(pair: tuple[Path, Path], tmp_path: Path) -> Non
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"holds thesis\.tex"):
         archived(folder, tmp_path / "full")
+    for name in ("figures/mine", "ranking.csv"):
+        (tmp_path / "odd" / name).mkdir(parents=True)
+        with pytest.raises(UserError, match=f"{name}' is a folder"):
+            archived(folder, tmp_path / "odd")
+        shutil.rmtree(tmp_path / "odd")
     with pytest.raises(UserError):
         archived(made(tmp_path / "new", status=lambda f, d, s: "pending"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

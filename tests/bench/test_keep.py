@@ -85,12 +85,26 @@ def test_half_precision_where_single_is_too_large(
         tmp_path / "b.png", str(whole.parent), CAPTION
     )
     assert 0 <= abs(apart).max() <= keep.SAME
+    before = {file.name: file.read_bytes() for file in half.parent.iterdir()}
     monkeypatch.setattr(keep, "SAME", -1)
-    with pytest.raises(UserError, match="in half precision pixels change"):
-        keep.keep(trained, chosen(trained), tmp_path / "other")
+    for out in (tmp_path / "other", half.parent):
+        with pytest.raises(UserError, match="in half precision pixels change"):
+            keep.keep(trained, chosen(trained), out)
     monkeypatch.setattr(keep, "MOST", 1000)
     with pytest.raises(UserError, match="MB in half precision"):
         keep.keep(trained, chosen(trained), tmp_path / "other")
+    assert {file.name: file.read_bytes() for file in half.parent.iterdir()} == before
+    assert {file.name for file in tmp_path.iterdir()} == {"whole", "half", "a.png", "b.png"}
+
+
+def test_nothing_of_an_earlier_model_stays(trained: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "any.py"
+    plugin.write_text("")
+    model = kept(trained, tmp_path / "model", "--plugin", str(plugin))
+    assert {file.name for file in model.iterdir()} == keep.FILES
+    assert "--plugin" in (model / "README.md").read_text()
+    assert {file.name for file in kept(trained, model).iterdir()} == keep.FILES - {"plugin.py"}
+    assert "--plugin" not in (model / "README.md").read_text()
 
 
 def test_what_cannot_be_kept(trained: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from samplers.errors import UserError
+
 
 def object_of(file: Path) -> dict[str, Any]:
     """The JSON object that a file holds; empty if it is not there, cannot be read or holds something else."""
@@ -28,6 +30,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         _write_whole(path, write)
     except FileNotFoundError:  # a command that began on this folder took it for one that was left behind
         _write_whole(path, write)
+
+
+def write_page(path: Path, text: str, newline: str = "\n") -> None:
+    """Write a text whole, with such line ends. Raises `UserError` if that cannot be."""
+    try:
+        write_whole(path, lambda new: new.write_text(text, encoding="utf-8", newline=newline))
+    except OSError as error:  # which names the file beside it
+        raise UserError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -24,7 +24,7 @@ from samplers.command import outcome
 from samplers.errors import UserError
 
 from . import options
-from .files import write_whole
+from .files import write_page
 
 DESCRIPTION = """Run the analysis commands that a Markdown page names in comments `<!-- python -m analysis.NAME ... -->`,
 in this copy's folder, and put what each prints between its comment and the next `<!-- end -->`."""
@@ -60,7 +60,7 @@ def command(argv: Sequence[str] | None) -> int:
         changed = after != before
         wrong += changed
         if changed and not args.check:
-            write_whole(page, lambda new, text=after, ends=ends: new.write_text(text, "utf-8", newline=ends))  # type: ignore[misc]
+            write_page(page, after, ends)
         state = (
             "as it should be"
             if not changed

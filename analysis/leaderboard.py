@@ -13,8 +13,9 @@ import flowbench
 from samplers.command import Parser, outcome
 from samplers.errors import UserError
 
-from . import baseline, bundle, comparison, declared, options, run, submission
+from . import baseline, comparison, declared, options, run, submission
 from .baseline import Comparisons
+from .files import write_page
 from .markup import markdown_escape
 from .submission import TRACKS, Submission, Track
 from .wording import count
@@ -81,7 +82,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.check:
         print(f"{page}: {'as it should be' if after == before else 'run python -m analysis.leaderboard'}")
         return int(after != before)
-    bundle.write_text(page, after)
+    write_page(page, after)
     print(page)
     return 0
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,11 +88,7 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
     weights = store.read_tensors(chosen.folder / "ema.safetensors")[0]
     kept, half = fitting(weights)
     caption = first_caption(chosen, manifest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=store.NEW) as beside:
-        new = Path(beside) / "model"
-        new.mkdir()
-        new.chmod(out.parent.stat().st_mode & 0o755)  # who may read a folder may read what is written into it
+    with whole(out) as new:
         store.write_json(new / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
         store.write_tensors(new / "ema.safetensors", kept, {"formulation": cell.formulation})
         if plugin_file:
@@ -110,13 +107,28 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
         )
         text = card(chosen, rows, manifest, out, caption, precision, plugin_file is not None)
         store.write_text(new / "README.md", text)
-        out.mkdir(exist_ok=True)
-        for name in FILES:  # also those of an earlier model that this one lacks
-            (out / name).unlink(missing_ok=True)
-        for file in new.iterdir():
-            file.replace(out / file.name)
     size = (out / "ema.safetensors").stat().st_size / 1e6
     return f"{out}: {cell.formulation} on {cell.dataset}, seed {cell.seed}, {size:.2f} MB"
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A new folder, whose files take the place of all that a kept model has in ``out`` once the block ends without an error.
+    Raises :class:`UserError` for one that cannot be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=store.NEW) as beside:
+            new = Path(beside) / "model"
+            new.mkdir()
+            new.chmod(out.parent.stat().st_mode & 0o755)  # read by whoever may read the folder that it is in
+            yield new
+            out.mkdir(exist_ok=True)
+            for name in FILES:
+                (out / name).unlink(missing_ok=True)
+            for file in new.iterdir():
+                file.replace(out / file.name)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 FILES = {"config.json", "ema.safetensors", "plugin.py", "drawing.png", "README.md"}

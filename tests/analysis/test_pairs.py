@@ -102,6 +102,20 @@ def test_a_page_keeps_its_line_ends(runs: list[Path], tmp_path: Path) -> None:
         assert fill.main(["--check", str(page)]) == 0
 
 
+def test_a_page_that_cannot_be_written_is_named(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- python -m analysis.pairs {runs[1]} --baseline rf -->\n<!-- end -->\n")
+
+    def refused(**given: Any) -> None:
+        raise OSError(30, "Read-only file system", str(tmp_path / ".new-12345"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    assert fill.main([str(page)]) == 2
+    assert capsys.readouterr().err == f"error: '{page}' cannot be written: Read-only file system\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -73,6 +73,7 @@ def archive(folder: Path, out: Path, figures: bool = True) -> Iterator[str]:
     found = run.read(folder)
     if not found.manifests or sources.is_archive(folder):
         raise UserError(f"{str(folder)!r} has no cells to archive: name a run folder of bench.grid")
+    bundle.check_names(found)
     tables(found)  # raises where nothing can be shown
     _check(out)
     try:

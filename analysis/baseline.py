@@ -43,6 +43,7 @@ class Comparison:
     * ``e_value``: evidence against no difference; ``p_better``: posterior probability that the formulation is better, which
       has no error rate
     * ``seeds_needed``: in all, for a verdict at the present mean and deviation; None beyond 1,000 or where unknown
+    * ``verdict``: without a margin undecided where both have one value in all seeds, as a score that is 0 early in training
     * ``apart``: root mean square of the paired differences over the standard deviation of the baseline between seeds, as the
       metric is compared; NaN with fewer than two seeds or without such a deviation
     * ``lost``: seeds without a value, of the formulation or the baseline. Then there is no interval and no verdict, and
@@ -196,6 +197,8 @@ def survivors(
     for one, other in combinations(racing, 2):
         apart = list(found.better(one, other))
         verdict = sequential.verdict(apart, limit, each)
+        if limit is None and found.at_rest(one, other):
+            continue
         if verdict == "equivalent":
             equivalent.add((one, other))
         elif verdict != "undecided":
@@ -214,6 +217,7 @@ def _compare(found: Measured, name: str, baseline: str, limit: float | None, lev
     lost = (*found.lost(name), *found.lost(baseline))
     gains = list(found.better(name, baseline))
     metric, n = found.metric.name, len(gains)
+    rests = limit is None and found.at_rest(name, baseline)
     if lost:
         nothing = (math.nan,) * 5
         return Comparison(name, metric, found.log, n, *nothing, "undecided", None, lost)
@@ -231,8 +235,8 @@ def _compare(found: Measured, name: str, baseline: str, limit: float | None, lev
         high=shown[2],
         e_value=sequential.e_value(gains),
         p_better=sequential.positive_probability(gains),
-        verdict=IN_WORDS[sequential.verdict(gains, limit, level)],
-        seeds_needed=sequential.seeds_needed(gains, limit, level),
+        verdict="undecided" if rests else IN_WORDS[sequential.verdict(gains, limit, level)],
+        seeds_needed=None if rests else sequential.seeds_needed(gains, limit, level),
         apart=found.apart(name, baseline),
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samplers.errors import UserError
 from samplers.lazy import lazy
 
 from . import collect, ideal, manifest, timings
@@ -46,6 +47,17 @@ _FOLDERS = re.compile(r"(?<![\w./~+…)\]}|])/(?:[^\s\"'`,;:()<>|/]+/)*(?=[^\s\"
 def relative(text: str) -> str:
     """A text with only the last name of each absolute path: ``--out /home/me/runs/quick`` becomes ``--out quick``."""
     return _FOLDERS.sub("", text)
+
+
+def check_names(run: Run) -> None:
+    """Raise `UserError` for two data sets that are one without the folders that they lie in."""
+    named: dict[str, str] = {}
+    for dataset in map(str, run.frame["dataset"].unique()):
+        if (other := named.setdefault(relative(dataset), dataset)) != dataset:
+            raise UserError(
+                f"{other} and {dataset} would both be {relative(dataset)!r} in an archive, which has no paths: "
+                f"train on one of them from a folder of another name"
+            )
 
 
 def write(run: Run, out: Path) -> list[str]:
@@ -195,8 +207,6 @@ class Recorder(Folder):
 
 def _look(run: Run) -> None:
     """Ask for the pictures of the sample sheet, of the page and of its cards, the more important first."""
-    from samplers.errors import UserError
-
     from . import plots, ranking
     from .report import pictures
 

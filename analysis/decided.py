@@ -102,7 +102,7 @@ def _said(row: Comparison, found: Comparisons, name: Callable[[str], str]) -> st
     metric = found.metrics[row.metric]
     one, other = name(row.formulation), name(found.baseline)
     if row.lost:
-        return f"{one} is not compared with {other}, as {comparison.lost(row)}"
+        return f"{one} is not compared with {other}: {comparison.lost(row)}"
     if not row.n:
         return f"{one} is not compared yet with {other}"
     if same(row):

@@ -78,6 +78,13 @@ class Measured:
         apart = float(np.sqrt(np.square(self.differences(name, baseline)).mean())) if both.any() else 0.0
         return apart / noise if noise else np.nan
 
+    def at_rest(self, one: str, other: str) -> bool:
+        """Whether two formulations have the same value in each of two seeds or more, and that value in all of them: a score
+        at its floor or ceiling, which may hide a difference."""
+        both = (self.states[[self.names.index(n) for n in (one, other)]] == "done").all(axis=(0, 1))
+        own = self.values[self.names.index(other)][:, both]
+        return both.sum() > 1 and bool((own == own[:, :1]).all()) and not self.differences(one, other).any()
+
     def lost(self, name: str) -> tuple[Lost, ...]:
         """The seeds in which a formulation has no value in some dataset though its training or evaluation ended."""
         states = self.states[self.names.index(name)]  # [D, S]

@@ -229,6 +229,9 @@ def test_what_cannot_be_archived(pair: tuple[Path, Path], tmp_path: Path) -> Non
         archived(out, tmp_path / "again")
     with pytest.raises(UserError, match="is a run folder"):
         archived(folder, made(tmp_path / "other"))
+    twins = made(tmp_path / "twins", datasets=("images:/mine/pictures", "images:/yours/pictures"))
+    with pytest.raises(UserError, match="would both be 'images:pictures'"):
+        archived(twins, tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"holds thesis\.tex"):

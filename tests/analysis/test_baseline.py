@@ -201,6 +201,20 @@ def test_a_formulation_that_diverged_is_out_where_another_did_not() -> None:
     assert found.lost["lost"][0].state == "diverged"
     both = survivors(table(one=lost, other=lost))
     assert (set(both.survivors), both.out, both.decided) == ({"one", "other"}, {}, False)
+    assert both.settled, "no further seed gives them a value"
+
+
+def test_values_at_a_floor_hide_what_differs() -> None:
+    """Both score 0 in every seed: only a margin makes that an answer. Equal values that vary are those of one training."""
+    floor = table(base=[50.0] * 8, other=[50.0] * 8)  # CLIP is 0
+    for primary in ("clip", "fid"):
+        (row,) = against(floor, "base", (), primary).rows
+        assert (row.verdict, row.settled, row.seeds_needed) == ("undecided", False, None)
+        assert not survivors(floor, primary).decided
+        assert against(floor, "base", (), primary, margin=1.0).settled
+        assert survivors(floor, primary, margin=1.0).decided
+        assert against(table(base=BASE, other=BASE), "base", (), primary).settled
+    assert against(table(base=[20.0] * 8, other=[30.0] * 8), "base").of("fid")[0].verdict == "worse"
 
 
 def test_what_only_a_diverged_formulation_had_beaten_is_back() -> None:

@@ -48,7 +48,7 @@ def open_row(needed: int | None = 11, **changes: Any) -> Comparison:
         (
             replace(ROW, verdict="undecided", lost=(Lost("C", "diverged", 1, 6),), estimate=math.nan),
             None,
-            "Undecided: A is not compared with C, as C diverged in 1 of 6 seeds (6 seeds;",
+            "Undecided: A is not compared with C: C diverged in 1 of 6 seeds (6 seeds;",
         ),
     ],
     ids=["better", "worse", "equivalent", "identical", "lost"],

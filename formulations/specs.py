@@ -55,6 +55,10 @@ def get(spec: str) -> Formulation:
     return replace(formulation, name=_name(parts))
 
 
+for each in (registry, sampler_registry):  # names are made of both
+    each.caches.append(get.cache_clear)
+
+
 def read(spec: str) -> Spec:
     """Takes a name apart; the sampler, loss space and weight are checked, numbers are not yet."""
     rest, *weights = split_top(spec.strip(), "+")

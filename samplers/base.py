@@ -38,6 +38,9 @@ def get(spec: str) -> Sampler:
     return build(parse(spec))
 
 
+registry.caches.append(get.cache_clear)
+
+
 def build(call: Call) -> Sampler:
     """The sampler of a parsed name."""
     word = ALIASES.get(call.word, call.word)

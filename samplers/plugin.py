@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from samplers.base import registry
@@ -17,12 +18,15 @@ registries: list[Registry] = [registry]
 """All registries that a plugin may fill; a failed plugin is taken back from each."""
 
 _done: dict[str, tuple[str, ...]] = {}
+_added: dict[tuple[str, str], tuple[str, ...]] = {}
+"""The same for each kind of the :data:`registries`."""
 _digests: dict[str, str] = {}
 """sha256 of each loaded plugin's text, by file."""
 
 
 def load_plugin(path: str | Path) -> tuple[str, ...]:
-    """Runs the file, so that its ``@register`` lines take effect; a file already loaded is not run again.
+    """Runs the file, so that its ``@register`` lines take effect; a file already loaded is not run again, unless it has
+    changed: then what it had registered is replaced.
 
     Returns:
         The names that it registered, without parameters.
@@ -36,7 +40,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
         raise UserError(f"plugin {str(path)!r} is not a file")
     if file.suffix != ".py":
         raise UserError(f"plugin {str(path)!r} is not a Python file (*.py)")
-    if str(file) in _done:
+    if str(file) in _done and not changed(file):
         return _done[str(file)]
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     module_name = f"flowbench_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
@@ -44,10 +48,10 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {str(path)!r} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    before = [set(r.entries) for r in registries]
     with ExitStack() as stack:
         for one in registries:
-            stack.enter_context(one.all_or_nothing())
+            stack.enter_context(one.all_or_nothing(_added.get((str(file), one.kind), ())))
+        before = [set(r.entries) for r in registries]
         sys.modules[module_name] = module
         try:
             with blame(f"plugin {str(path)!r}", str(file)):
@@ -55,10 +59,18 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
         except BaseException:
             del sys.modules[module_name]
             raise
-    added = [n for r, old in zip(registries, before, strict=True) for n in r.entries if n not in old]
-    _done[str(file)] = tuple(added)
+    added = [[n for n in r.entries if n not in old] for r, old in zip(registries, before, strict=True)]
+    _added.update({(str(file), r.kind): tuple(names) for r, names in zip(registries, added, strict=True)})
+    _done[str(file)] = tuple(chain.from_iterable(added))
     _digests[str(file)] = digest
     return _done[str(file)]
+
+
+def changed(path: str | Path) -> bool:
+    """Whether a plugin that was loaded is no longer what its file holds."""
+    file = Path(path).expanduser().resolve()
+    kept = _digests.get(str(file))
+    return kept is not None and (not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != kept)
 
 
 def text_behind(name: str) -> str | None:

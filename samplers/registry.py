@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -52,6 +52,8 @@ class Registry:
     def __init__(self, kind: str, group: str, taken: Callable[[str], bool] = lambda name: False) -> None:
         self.kind, self.group = kind, group
         self.entries: dict[str, Entry] = {}
+        self.caches: list[Callable[[], object]] = []
+        """What to call when a name means something else than before."""
         self._taken = taken
         self._loaded = False
 
@@ -110,15 +112,25 @@ class Registry:
             raise
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """Forgets what was registered inside the block if the block raises."""
+    def all_or_nothing(self, without: Iterable[str] = ()) -> Iterator[None]:
+        """Forgets what was registered inside the block if the block raises. Names of ``without`` are free inside, and mean
+        again what they did if it raises."""
         before = dict(self.entries)
+        self._forget(without)
         try:
             yield
         except BaseException:
             self.entries.clear()
             self.entries.update(before)
             raise
+        finally:
+            self._forget(())
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.entries.pop(name, None)
+        for clear in self.caches:
+            clear()
 
 
 @contextmanager

@@ -22,10 +22,13 @@ from samplers.errors import UserError
 from samplers.plugin import text_behind
 
 
-def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan, Submission | None]:
+def hand_out(
+    planned: Plan, args: Arguments, argv: Sequence[str], earlier: Submission | None = None
+) -> tuple[Plan, Submission | None]:
     """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing.
 
-    What is refused leaves no new folder behind.
+    It runs the copy of code and plugins that an ``earlier`` submission of the command runs: so a command trains by one code,
+    however long it takes. What is refused leaves no new folder behind.
     """
     new = not planned.out.exists()
     store.prepare(planned.out, MODES[args.readable_by or "me"])
@@ -43,7 +46,7 @@ def hand_out(planned: Plan, args: Arguments, argv: Sequence[str]) -> tuple[Plan,
         if not planned.chosen and confirm.discard_other(planned):
             print("the confirmation of another configuration is no longer shown", file=sys.stderr)
         try:
-            return planned, submit(planned, args, argv)
+            return planned, submit(planned, args, argv, earlier)
         except UserError:
             if new:
                 remove_unused(planned.out)
@@ -113,7 +116,9 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
 
 
-def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | None:
+def submit(
+    planned: Plan, args: Arguments, argv: Sequence[str], earlier: Submission | None = None
+) -> Submission | None:
     """Hand what is to be run to its executor; None if there is nothing. Local workers are not begun here."""
     divided = divided_cells(planned, args)
     if not divided:
@@ -123,11 +128,16 @@ def submit(planned: Plan, args: Arguments, argv: Sequence[str]) -> Submission | 
         print(f"warning: it may not fit: {memory}", file=sys.stderr)
     for sentence in sense.warnings(planned.grid):
         print(f"warning: {sentence}", file=sys.stderr)
-    code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)
+    if earlier:
+        snapshot.verify(earlier)
+        code, plugins, commit = earlier.code, earlier.plugins, earlier.commit
+    else:
+        code, plugins = snapshot.take(planned.out, args.plugins, args.execution.trusted)
+        commit = snapshot.commit()
     found = shares.as_shares(divided, planned, args.canary)
     if args.canary and not any(share.canary for share in found):
         print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)
-    handed = args.execution, found, code, plugins, argv, snapshot.commit()
+    handed = args.execution, found, code, plugins, argv, commit
     submission = submissions.new(planned.out, planned.grid, *handed)
     submissions.write(submission)
     if submission.execution.executor == "slurm":

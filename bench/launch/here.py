@@ -48,7 +48,7 @@ def run_here(
     except Changed:
         if args.retry != "all":
             raise
-        planned, again = hand_out(looked(planned), args, argv)
+        planned, again = hand_out(looked(planned), args, argv, submission)
         if again is None:  # another command has taken them
             raise
     return run_shares(planned, again, False, until(planned)), again

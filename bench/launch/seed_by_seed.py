@@ -121,7 +121,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         seeds = planned.grid.seeds
         last = planned.grid.every_seed[-1]
         whole = all(p.state == "missing" for p in planned.cells if p.cell.seed == last)
-        planned, submission = hand_out(planned, args, argv)
+        planned, submission = hand_out(planned, args, argv, submissions[0] if submissions else None)
         if submission:
             if not submissions:
                 stages.started_up()

@@ -12,6 +12,7 @@ from bench import store
 from bench.launch import shield
 from bench.launch.submission import Submission
 from samplers.errors import UserError
+from samplers.plugin import changed
 
 PACKAGES = ("analysis", "bench", "flowbench", "formulations", "samplers")
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,8 +23,12 @@ def take(out: Path, plugins: Sequence[Path], trusted: bool = False) -> tuple[str
     """Copy the packages and the plugins to ``DIR/code/DIGEST``, unless it is there already.
 
     Returns the digest of their content and the plugins' names in the copy. Raises :class:`UserError` for a plugin that
-    cannot be read, and for a copy that is there but is no longer what its name says.
+    cannot be read or was edited since this command loaded it, and for a copy that is there but is no longer what its name
+    says.
     """
+    for file in plugins:
+        if changed(file):
+            raise UserError(f"{file} has changed since this command read it: run the command again")
     named = {f"{i}-{file.name}": file for i, file in enumerate(plugins)}
     every = [*files(ROOT), *((f"plugins/{name}", file) for name, file in named.items())]
     try:

@@ -16,6 +16,7 @@ import samplers.base
 import samplers.registry
 from samplers import Sampler
 from samplers.errors import UserError
+from samplers.plugin import changed
 
 SQUARE = """
 import formulations, samplers
@@ -53,6 +54,31 @@ def test_a_plugin_file_registers_both_kinds_and_runs_once(tmp_path: Path) -> Non
     file = write(tmp_path, SQUARE)
     assert samplers.load_plugin(file) == ("square", "my/root") == samplers.load_plugin(str(file))
     assert formulations.get("my/root(2)/square").name == "my/root(2.00)/square(2.00)"
+
+
+def test_a_plugin_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:
+    file = write(tmp_path, SQUARE.replace("square", "edited").replace("my/root", "my/edited"))
+    samplers.load_plugin(file)
+    half = torch.tensor([0.5], dtype=torch.float64)
+
+    def value() -> float:
+        return float(samplers.get("edited(2)").quantile(half))
+
+    before = value()
+    file.write_text(file.read_text().replace("u**k", "u ** (2 * k)"))
+    assert changed(file)
+    assert samplers.load_plugin(file) == ("edited", "my/edited")
+    assert not changed(file)
+    assert value() == pytest.approx(before**2)
+    text = file.read_text()
+    file.write_text(text + "raise ValueError('no')\n")
+    with pytest.raises(UserError, match="ValueError: no"):
+        samplers.load_plugin(file)
+    assert value() == pytest.approx(before**2), "what was there stays"
+    file.write_text(text.replace("my/edited", "my/renamed"))
+    assert samplers.load_plugin(file) == ("edited", "my/renamed")
+    with pytest.raises(UserError):
+        formulations.get("my/edited(2)")
 
 
 @pytest.mark.parametrize(

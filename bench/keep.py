@@ -186,7 +186,7 @@ def card(
 
     cell, training = chosen.cell, chosen.cell.training
     recipe = manifest.recipes[next(c.recipe for c in manifest.cells if c.id == cell.id)]
-    place = relative(str(out))
+    place = shlex.quote(relative(str(out)))
     plugged = f" --plugin {place}/plugin.py" if plugin else ""
     metrics = [m for m in manifest.metrics if m.level == "setting" and m.ranked and m.name in rows]
     metrics = [m for m in metrics if rows[m.name].notna().all()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -113,8 +114,8 @@ def fitted(sentence: str) -> str:
 
 
 def short(file: Path) -> str:
-    """A path as short as it can be typed from here."""
+    """A path as short as it can be typed from here, in a shell."""
     try:
-        return str(file.relative_to(os.getcwd()))
+        return shlex.quote(str(file.relative_to(os.getcwd())))
     except ValueError:
-        return str(file)
+        return shlex.quote(str(file))

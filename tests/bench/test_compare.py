@@ -180,8 +180,9 @@ def test_a_copy_under_another_name_is_not_found_different(
 def test_another_comparison_uses_what_is_trained(
     plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
+    out = tmp_path / "a run"
     assert compare.main(["v/cos", "rf", *TINY, "--out", str(out), "--seeds", "2"]) == 0
+    assert f"python -m analysis.report '{out}'\n" in capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/result.json")}
     found = compare.compare(f"{plugin}:late", "rf", **options(TINY), out=out, seeds=1)
     assert isinstance(found, Comparisons)

@@ -124,14 +124,21 @@ def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Call
     left = [row for row in rows if not row.settled]
     options = verdict.without(command.argv, REPLACED)
     if seeds < 2:
-        again = f"python -m {command.program} {shlex.join(options)}"
+        again = f"python -m {command.program} {shlex.join([*options, *_most(options, ALIKE)])}"
         return f"two seeds at least show how much a seed matters: {code(again)} trains more"
     if any(row.seeds_needed is None for row in left):
         many = f"over {MOST_SEEDS:,} seeds would be needed"
         return f"{many}, a --margin that matters or more --samples may decide sooner"
     needed = max(row.seeds_needed or 0 for row in left)
     spent = None if command.seconds is None else command.seconds * (needed - seeds)
-    more = ("--seeds", str(needed)) if spent is None else ("--minutes", str(math.ceil(1.1 * spent / 60)))
+    more = ["--seeds", str(needed)]
+    if spent is not None:
+        more = ["--minutes", str(math.ceil(1.1 * spent / 60)), *_most(options, needed)]
     line = code(f"python -m {command.program} {shlex.join([*options, *more])}")
     told = "" if spent is None else f", {verdict.duration(spent)} more"
     return f"{line} would probably decide ({needed:,} seeds in all{told})"
+
+
+def _most(options: Sequence[str], seeds: int) -> list[str]:
+    """``--seeds`` of a command whose ``--config`` may have fewer, as that of a run folder has."""
+    return ["--seeds", str(seeds)] if any(word.partition("=")[0] == "--config" for word in options) else []

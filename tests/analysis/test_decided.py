@@ -69,6 +69,16 @@ def test_an_undecided_comparison_names_the_command_with_minutes_for_the_seeds_it
     assert "--batch 8 --seeds 11` would probably decide (11 seeds in all)." in told
 
 
+@pytest.mark.parametrize("words", [("--config", "run/config.toml"), ("--config=run/config.toml",)])
+def test_an_advised_command_is_not_stopped_by_the_seeds_of_its_file(words: tuple[str, ...]) -> None:
+    """``config.toml`` of a run folder has the number of seeds that were run."""
+    command = replace(COMMAND, argv=words)
+    told = decided.terminal(found(open_row()), command)
+    assert f"`python -m bench.compare {' '.join(words)} --minutes 3 --seeds 11` would probably decide" in told
+    told = decided.terminal(found(open_row(None, n=1, low=-math.inf, high=math.inf)), command)
+    assert f"`python -m bench.compare {' '.join(words)} --seeds 4` trains more" in told
+
+
 def test_what_no_number_of_seeds_decides_is_said() -> None:
     told = decided.terminal(found(open_row(), open_row(None, formulation="B")), COMMAND)
     assert (

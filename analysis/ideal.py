@@ -20,7 +20,7 @@ else:
     pd = lazy("pandas")
 
 FILE = "ideal.json"
-SETTING = ("dataset", "formulation", "steps", "solver", "grid")
+SETTING = ("dataset", "formulation", "steps", "cfg", "solver", "grid")
 COLUMNS = (*SETTING, "fid")
 
 
@@ -30,7 +30,7 @@ def left(run: Run) -> pd.DataFrame | None:
     file = run.path / FILE
     try:
         found = pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["left"])[list(COLUMNS)]
-        return found.astype({"steps": int, "fid": float})
+        return found.astype({"steps": int, "cfg": float, "fid": float})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -41,8 +41,8 @@ def left(run: Run) -> pd.DataFrame | None:
 
 def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
     """A ranking with ``fid_5``, the mean FID of a formulation over its settings of 5 steps, and ``ideal_5``, what the same
-    datasets, solvers and grids leave to a perfect network, without guidance. Both are means over the same settings; a
-    formulation for which one of them is not computed has neither.
+    settings leave to a perfect network. Both are means over the same settings; a formulation for which one of them is not
+    computed has neither.
 
     Raises `UserError` if the run folder has no such file, or one without the run's settings of 5 steps.
     """

@@ -57,7 +57,7 @@ def parser() -> Parser:
     made.add_argument(
         "--ideal",
         action="store_true",
-        help="of the FID at 5 steps the part that the steps leave to a perfect network (python -m bench.ideal RUN)",
+        help="beside the FID at 5 steps that of a perfect network (python -m bench.ideal RUN)",
     )
     made.add_argument(
         "--effects",

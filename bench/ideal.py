@@ -5,8 +5,11 @@ For training images x_i that are equally likely the posterior mean of the image 
     x^ = sum_i w_i x_i,   w = softmax_i(-|x_t - a x_i|^2 / (2 b^2)),   n^ = (x_t - a x^) / b
 
 With it every path, solver and grid can be sampled, and the Fréchet distance that is left is the error of the steps: targets,
-weights and timestep samplers have no part in it, so that formulations of one path and grid share their numbers. There are no
-captions, and so there is no guidance.
+weights and timestep samplers have no part in it, so that formulations of one path and grid share their numbers.
+
+With a caption the sum is over the training images that have it, ``x^_c``; guidance of scale g takes ``x^ + g (x^_c - x^)``,
+as it does of a network's output, which is linear in x^ at a given x_t. A caption that no training image has is drawn
+without.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from bench.setup import Setup, features, make
 from bench.solvers import SOLVERS, begun, times
 from bench.wording import many
 from formulations import Formulation, get, load_plugin
-from samplers.command import INT, Parser, outcome
+from samplers.command import FLOAT, INT, Parser, outcome
 from samplers.errors import UserError
 
 FILE = "ideal.json"
@@ -58,25 +61,46 @@ class Left:
     steps: int
     solver: str
     grid: str
+    cfg: float
     fid: float
     kid: float
 
 
-def posterior(images: Tensor, x_t: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """x^ ``[n, D]`` for noisy ``x_t [n, D]`` at the scalars a, b, if the data are ``images [N, D]``; float64."""
+def posterior(
+    images: Tensor, x_t: Tensor, a: Tensor, b: Tensor, named: Tensor | None = None, cfg: float = 1.0
+) -> Tensor:
+    """x^ ``[n, D]`` for noisy ``x_t [n, D]`` at the scalars a, b, if the data are ``images [N, D]``; float64. ``named``
+    ``[n, N]`` says which images have the caption of each sample, by default all; ``cfg`` is the guidance scale."""
     scores = (a * (x_t @ images.T) - a**2 / 2 * images.square().sum(1)) / b**2
-    return torch.softmax(scores, 1) @ images
+    if named is None:
+        return torch.softmax(scores, 1) @ images
+    clean = torch.softmax(scores.masked_fill(~named, -torch.inf), 1) @ images
+    if cfg == 1:
+        return clean
+    free = torch.softmax(scores, 1) @ images
+    return free + cfg * (clean - free)
 
 
-def sample(images: Tensor, f: Formulation, setting: Setting, noise: Tensor) -> Tensor:
-    """The images ``[n, D]`` that a perfect network draws from ``noise [n, D]``."""
+def sample(
+    images: Tensor, f: Formulation, setting: Setting, noise: Tensor, named: Tensor | None = None
+) -> Tensor:
+    """The images ``[n, D]`` that a perfect network draws from ``noise [n, D]``; ``named`` as for :func:`posterior`."""
     t = times(f, setting)
     at, (image, direction) = f.point(t), SOLVERS[setting.solver](f, t)
     x_t = torch.hypot(at.a[0], at.b[0]) * noise
     for k in range(setting.steps):
-        clean = posterior(images, x_t, at.a[k], at.b[k])
+        clean = posterior(images, x_t, at.a[k], at.b[k], named, setting.cfg)
         x_t = image[k] * clean + direction[k] * (x_t - at.a[k] * clean) / at.b[k]
     return x_t
+
+
+def having(captions: Sequence[str], every: Sequence[Sequence[str]]) -> Tensor:
+    """``[n, N]`` bool: which of N images, with ``every`` caption of each, have each of n captions; all for one that none
+    has."""
+    images = [frozenset(own) for own in every]
+    rows = {caption: [caption in own for own in images] for caption in set(captions)}
+    found = torch.tensor([rows[caption] for caption in captions])
+    return found | ~found.any(1, keepdim=True)
 
 
 def course(f: Formulation, setting: Setting) -> tuple[float, ...]:
@@ -92,27 +116,28 @@ def measured(setup: Setup, names: Iterable[str], settings: Sequence[Setting], gr
     images = data.normalize(torch.from_numpy(data.train.images)).double().flatten(1)
     shape = data.train.images.shape[1:]
     noise = start_noise(data.name, n, (shape[0], shape[1], shape[2])).double().flatten(1)
+    named = having(setup.chosen, data.train.every())
     known: dict[tuple[float, ...], tuple[float, float]] = {}
     for name in names:
         f = begun(get(name), grid.evaluation.start)
         for setting in settings:
-            key = course(f, setting)
+            key = (setting.cfg, *course(f, setting))
             if key not in known:
-                drawn = sample(images, f, setting, noise).float().unflatten(1, shape)
+                drawn = sample(images, f, setting, noise, named).float().unflatten(1, shape)
                 found = features(setup.extractor, data.denormalize(drawn))
                 distance = kid(found, setup.reference, within=setup.within).value
                 known[key] = frechet(Moments.of(found), setup.moments), distance
-            how = (setting.steps, setting.solver, setting.grid)
+            how = (setting.steps, setting.solver, setting.grid, setting.cfg)
             yield Left(data.name, name, *how, *known[key])
 
 
 def table(found: Sequence[Left]) -> str:
-    """FID by formulation (rows) and steps, for each dataset, solver and grid, as Markdown."""
+    """FID by formulation (rows) and steps, for each dataset, solver, grid and guidance, as Markdown."""
     parts = []
-    for dataset, solver, grid in dict.fromkeys((r.dataset, r.solver, r.grid) for r in found):
-        rows = [r for r in found if (r.dataset, r.solver, r.grid) == (dataset, solver, grid)]
-        steps = sorted({r.steps for r in rows})
-        lines = [f"{dataset}, {solver} on the {grid} grid: FID by steps", ""]
+    for how in dict.fromkeys((r.dataset, r.solver, r.grid, r.cfg) for r in found):
+        rows = [r for r in found if (r.dataset, r.solver, r.grid, r.cfg) == how]
+        steps, (dataset, solver, grid, cfg) = sorted({r.steps for r in rows}), how
+        lines = [f"{dataset}, {solver} on the {grid} grid, guidance {cfg:g}: FID by steps", ""]
         lines.append("| formulation | " + " | ".join(map(str, steps)) + " |")
         lines.append("|:--|" + "--:|" * len(steps))
         for name in dict.fromkeys(r.formulation for r in rows):
@@ -123,25 +148,27 @@ def table(found: Sequence[Left]) -> str:
 
 
 def figure(found: Sequence[Left], file: Path) -> None:
-    """FID against steps: a row of panels for each dataset, a panel for each solver and grid; a line for each course."""
+    """FID against steps: a row of panels for each dataset and guidance, a panel for each solver and grid; a line for each
+    course."""
     from analysis.plots import files, legends, scales, style, widths
 
-    datasets = list(dict.fromkeys(r.dataset for r in found))
+    kinds = list(dict.fromkeys((r.dataset, r.cfg) for r in found))
     methods = list(dict.fromkeys((r.solver, r.grid) for r in found))
     names = list(dict.fromkeys(r.formulation for r in found))
     values = {name: tuple(round(r.fid, 6) for r in found if r.formulation == name) for name in names}
     shown = {fids: [n for n in names if values[n] == fids] for fids in dict.fromkeys(values.values())}
     with style.styled():
-        height = 1.9 * len(datasets) + legends.legend_height(widths.PAGE, len(shown))
+        height = 1.9 * len(kinds) + legends.legend_height(widths.PAGE, len(shown))
         made = style.figure(widths.PAGE, height)
-        panels = made.subplots(len(datasets), len(methods), squeeze=False, sharey="row")
-        for row, dataset in zip(panels, datasets, strict=True):
+        panels = made.subplots(len(kinds), len(methods), squeeze=False, sharey="row")
+        for row, (dataset, cfg) in zip(panels, kinds, strict=True):
             for panel, (solver, grid) in zip(row, methods, strict=True):
                 for same in shown.values():
                     line = [
                         (r.steps, r.fid)
-                        for r in found
-                        if (r.formulation, r.dataset, r.solver, r.grid) == (same[0], dataset, solver, grid)
+                        for r in sorted(found, key=lambda r: r.steps)
+                        if (r.formulation, r.dataset, r.cfg, r.solver, r.grid)
+                        == (same[0], dataset, cfg, solver, grid)
                     ]
                     panel.plot(*zip(*line, strict=True), **style.line(same[0]))
                 panel.set_xscale("log")
@@ -150,7 +177,7 @@ def figure(found: Sequence[Left], file: Path) -> None:
                 panel.set_xticks(ticks, [str(t) for t in ticks])
                 panel.minorticks_off()
                 scales.log_axis(panel.yaxis)
-                panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid")
+                panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid, cfg {cfg:g}")
                 panel.set_xlabel("sampling steps")
             row[0].set_ylabel("FID of a perfect network")
         legends.legend(made, (), more={_label(same): style.line(same[0]) for same in shown.values()})
@@ -180,6 +207,7 @@ def parser() -> Parser:
     )
     made.add_argument("--formulations", nargs="+", metavar="GLOB", help="without a run (default published)")
     made.add_argument("--steps", nargs="+", type=INT, metavar="N", help="without a run (default 5 10 25 50)")
+    made.add_argument("--cfg", nargs="+", type=FLOAT, metavar="G", help="guidance, without a run (default 1)")
     made.add_argument("--samples", type=INT, metavar="N", help="without a run (default 1000)")
     made.add_argument(
         "--train-images", type=INT, default=2_000, metavar="N", help="of the posterior (default 2000)"
@@ -194,13 +222,13 @@ def parser() -> Parser:
 def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setting], Path]:
     """A grid for each dataset, the formulations, the settings, and where the result goes. Raises :class:`UserError`."""
     if args.run is not None:
-        for name in ("datasets", "formulations", "steps", "samples"):
+        for name in ("datasets", "formulations", "steps", "cfg", "samples"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name} is the run's: leave it out beside {args.run}")
         if not (args.run / "grid.json").is_file():
             raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
         grid = store.read_config(args.run / "grid.json", "grid", Grid)
-        settings = [replace(s, cfg=1.0) for s in grid.evaluation.settings]
+        settings = list(grid.evaluation.settings)
     else:
         evaluation = Evaluation(samples=1_000 if args.samples is None else args.samples)
         grid = Grid(
@@ -208,7 +236,8 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
             datasets=tuple(args.datasets or ("digits", "scenes")),
             evaluation=evaluation,
         )
-        settings = [Setting(n, 1.0, *how) for how in METHODS for n in args.steps or STEPS]
+        scales, steps = args.cfg or (1.0,), args.steps or STEPS
+        settings = [Setting(n, cfg, *how) for cfg in scales for how in METHODS for n in steps]
     if args.train_images < 2:
         raise UserError(f"--train-images {args.train_images}: must be at least 2")
     out = args.out or args.run or Path("runs/ideal")
@@ -242,12 +271,18 @@ def command(argv: Sequence[str] | None) -> int:
     for grid in grids:
         setup = make(grid.datasets[0], grid, pick_device("cpu"))
         found += measured(setup, names, settings, grid)
+        known = set(setup.data.train.texts())
+        lacking = sum(caption not in known for caption in setup.chosen)
         about[setup.data.name] = {"train": len(setup.data.train.images), **setup.names()}
-    kept = {"about": about, "guidance": None, **versions(), "left": [asdict(r) for r in found]}
+        about[setup.data.name]["captions"] = {"drawn": len(setup.chosen), "without": lacking}
+        if lacking:
+            told = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
+            print(f"{told} among {len(setup.data.train.images):,}, and are drawn without", file=sys.stderr)
+    kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))
     store.write_json(out / FILE, kept)
     figure(found, out / "ideal.png")
-    print(f"\nno captions and no guidance; in {out}: {FILE}  ideal.png")
+    print(f"\nin {out}: {FILE}  ideal.png")
     return 0
 
 

@@ -81,7 +81,8 @@ def _ideal(
         return {}, f"No perfect network is shown: {error}."
     if left is None:
         return {}, ""
-    left = left[(left["solver"] == settings[0].solver) & (left["grid"] == settings[0].grid)]
+    same = [left[name] == getattr(settings[0], name) for name in ("solver", "grid", "cfg")]
+    left = left[same[0] & same[1] & same[2]]
     found, told = {}, []
     for dataset, table in tables.items():
         here = left[(left["dataset"] == dataset) & left["formulation"].isin(lit)]
@@ -95,9 +96,7 @@ def _ideal(
             few = int(table.columns[0])
             shares = [f"{perfect.loc[n, few]:.3g} of {table.loc[n, few]:.3g} ({n})" for n in perfect.index]
             told.append(f"on {dataset} at {few} steps the perfect network has {', '.join(shares)}")
-    head = (
-        "Dashes without markers: the FID that the steps alone leave to a perfect network, without guidance;"
-    )
+    head = "Dashes without markers: the FID that steps and guidance leave to a perfect network;"
     return found, f"{head} {'; '.join(told)}." if told else ""
 
 

@@ -33,7 +33,7 @@ def perfect(about: Run) -> dict[tuple[str, int], float]:
     """Writes what the steps of a run leave to a perfect network: made up, the same for all formulations of a family.
     Returns it by formulation and steps."""
     frame = about.frame
-    keys = frame[["dataset", "formulation", "steps", "solver", "grid"]].drop_duplicates().to_dict("records")
+    keys = frame[list(ideal.SETTING)].drop_duplicates().to_dict("records")
     left = [
         {**key, "fid": len(key["formulation"].split("/")[0]) + 100 / key["steps"], "kid": 0.1} for key in keys
     ]

@@ -65,7 +65,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         json.dumps({"code": "synthetic", "commit": "abc"})
     )
     left = [
-        {"dataset": d, "formulation": f, "steps": 5, "solver": "euler", "grid": "native", "fid": 1.5}
+        {
+            "dataset": d,
+            "formulation": f,
+            "steps": 5,
+            "cfg": 5.0,
+            "solver": "euler",
+            "grid": "native",
+            "fid": 1.5,
+        }
         for d in "xy"
         for f in NAMES
     ]

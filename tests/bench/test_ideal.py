@@ -96,6 +96,23 @@ def test_many_steps_end_at_training_images(name: str, method: str) -> None:
     assert apart[1] < apart[0] or apart[0] < 1e-6
 
 
+def test_a_caption_leaves_its_images_and_guidance_goes_beyond_them() -> None:
+    a, b = torch.tensor(0.6).double(), torch.tensor(0.7).double()
+    x_t, named = a * IMAGES[:3] + b * NOISE[:3], torch.zeros(3, 7, dtype=torch.bool)
+    named[0, :4] = named[1, 3:] = named[2] = True
+    free, clean = ideal.posterior(IMAGES, x_t, a, b), ideal.posterior(IMAGES, x_t, a, b, named)
+    torch.testing.assert_close(clean[0], ideal.posterior(IMAGES[:4], x_t[:1], a, b)[0])
+    torch.testing.assert_close(clean[1], ideal.posterior(IMAGES[3:], x_t[1:2], a, b)[0])
+    torch.testing.assert_close(clean[2], free[2])
+    guided = ideal.posterior(IMAGES, x_t, a, b, named, 5.0)
+    torch.testing.assert_close(guided, 5 * clean - 4 * free)
+
+
+def test_images_are_found_by_any_of_their_captions() -> None:
+    found = ideal.having(("one", "two", "none"), (("one",), ("two", "one"), ("two",)))
+    assert found.tolist() == [[True, True, False], [False, True, True], [True, True, True]]
+
+
 def test_only_path_solver_and_grid_matter() -> None:
     setting = Setting(5, 1.0)
     known = ideal.course(get("rf"), setting)
@@ -127,8 +144,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert kept["about"]["digits"]["fid_name"].startswith("fid[tinyclip-")
     assert (tmp_path / "ideal.png").stat().st_size > 1000
     printed = capsys.readouterr().out
-    assert "digits, euler on the native grid: FID by steps" in printed
-    assert "no guidance" in printed
+    assert "digits, euler on the native grid, guidance 1: FID by steps" in printed
+    assert kept["about"]["digits"]["captions"] == {"drawn": 8, "without": 0}
 
 
 @pytest.mark.parametrize(

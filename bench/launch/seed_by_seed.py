@@ -58,8 +58,8 @@ class ByTime:
     """Another seed, whatever the results."""
 
     def look(self, planned: Plan, seconds: float) -> bool:
-        """Never looks."""
-        return False
+        """Looks at no result; a cell that failed ends it, as the cause may be that of others, too."""
+        return any(p.state == "failed" for p in planned.cells)
 
     def further(self, planned: Plan) -> Plan:
         """The same formulations on one more seed."""
@@ -130,7 +130,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
             slowest = max(slowest, time.perf_counter() - before) if whole else slowest
         elif any(p.state in BUSY for p in planned.cells):
             return follow_others(planned, args, argv)
-        if any(p.state not in ("done", "diverged") for p in planned.cells):
+        if any(p.state not in ENDED for p in planned.cells):
             break
         with alone(planned, args, argv):
             decided = rule.look(planned, slowest)

@@ -20,7 +20,7 @@ from bench.decision import Decision
 from bench.launch import here, seed_by_seed, snapshot
 from bench.launch.verdicts import FILE
 from bench.metrics.declared import METRICS
-from bench.plan import Against
+from bench.plan import Against, Plan
 from formulations.registry import registry
 from samplers.errors import UserError
 from samplers.plugin import load_plugin
@@ -284,6 +284,31 @@ def test_another_command_in_the_folder_changes_no_result(
     assert "edm" not in printed.out
     assert "no table" not in printed.err
     assert {c.formulation for c in run.read(out).manifests[0].cells} == {"v/cos", "rf"}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_formulation_that_fails_does_not_end_the_others_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, before = tmp_path / "run", here.run_shares
+
+    def shares(planned: Plan, *given: Any) -> Plan:
+        for p in planned.cells:
+            if p.cell.formulation == "v/cos":  # where its weights belong is a folder
+                (p.folder / "ema.safetensors").mkdir(parents=True, exist_ok=True)
+        return before(planned, *given)
+
+    monkeypatch.setattr(here, "run_shares", shares)
+    assert compare.main(["v/cos", "eps/cos", "rf", *TINY, "--out", str(out), "--seeds", "2"]) == 1
+    assert seeds(out) == {"v/cos": 2, "eps/cos": 2, "rf": 2}
+    printed = capsys.readouterr()
+    assert "v/cos is not compared with rf: failed in 2 of 2 seeds (2 seeds" in printed.out
+    assert "runs failed cells again" in printed.err
+    assert compare.main(["v/cos", "rf", *TINY, "--out", str(out), "--seeds", "3"]) == 1
+    assert seeds(out) == {"v/cos": 2, "eps/cos": 2, "rf": 2}, "where nothing is left to decide it ends"
+    names = ["--formulations", "v/cos", "rf"]
+    assert grid.main([*names, *TINY, "--out", str(tmp_path / "grid"), "--minutes", "9", "--seeds", "2"]) == 1
+    assert seeds(tmp_path / "grid") == {"v/cos": 1, "rf": 1}, "by time alone a failure ends it"
 
 
 @pytest.mark.usefixtures("here")

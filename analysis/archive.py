@@ -1,10 +1,11 @@
-"""``python -m analysis.archive RUN FOLDER``: what is needed to check a run, in about a megabyte, to be published."""
+"""``python -m analysis.archive SOURCE [SOURCE ...] FOLDER``: what is needed to check a study, in about a megabyte, to be
+published."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from samplers.command import outcome
 from samplers.errors import UserError
 
-from . import bundle, options, output, ranking, render, run, scaling, sources, versus
+from . import bundle, merge, options, output, ranking, render, run, scaling, sources, versus
+from .files import object_of
 from .run import Run
 from .tables import Table
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Write what a run has left, without its cells, into a folder: results, plan, curves, some pictures, where the
 numbers come from, and all that is made of these: tables, figures, the page. analysis.rank, report, plots and scaling read
-that folder as they read the run's. The same command again after more cells are done writes it anew."""
+that folder as they read the run's. The same command again after more cells are done writes it anew. Several sources that
+differ in seeds only become one archive: so an archive grows, even where the cells of its first seeds are gone."""
 EPILOG = """examples:
   python -m analysis.archive runs/quick results/quick
+  python -m analysis.archive results/quick runs/seeds-3-to-5 results/quick
   python -m analysis.rank results/quick --versus-paper"""
 
 RANKING, TABLES, VERSUS, REPORT, FIGURES = (
@@ -51,7 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     made = options.parser("archive", DESCRIPTION, EPILOG)
-    made.add_argument("run", type=Path, help="a run folder")
+    made.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="SOURCE",
+        help="a run folder, or an archive, also FOLDER itself",
+    )
     made.add_argument(
         "out", type=Path, metavar="FOLDER", help="for example results/NAME; made if it is not there"
     )
@@ -59,50 +69,81 @@ def command(argv: Sequence[str] | None) -> int:
         "--no-figures", action="store_true", help="neither figures nor page: they can be made from the rest"
     )
     args = made.parse(argv)
-    for line in archive(args.run, args.out, not args.no_figures):
+    for line in archive(args.sources, args.out, not args.no_figures):
         print(line, flush=True)
     return 0
 
 
-def archive(folder: Path, out: Path, figures: bool = True) -> Iterator[str]:
-    """Archive a run, with ``figures`` and page or without; yields what there is to say about it.
+def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[str]:
+    """Archive the run folders and archives of one study, with ``figures`` and page or without; yields what there is to say
+    about it.
 
-    Raises `UserError` for what is no run folder, for a run of which no cell is done, and for an ``out`` that holds
-    something else.
+    Raises `UserError` for a source without cells, for sources of which no cell is done or that cannot be one archive
+    (`analysis.merge`), and for an ``out`` that holds something else, or finished cells that no source has.
     """
-    found = run.read(folder)
-    if not found.manifests or sources.is_archive(folder):
-        raise UserError(f"{str(folder)!r} has no cells to archive: name a run folder of bench.grid")
-    bundle.check_names(found)
-    tables(found)  # raises where nothing can be shown
+    found = {str(folder): run.read(folder) for folder in named}
+    for name, one in found.items():
+        if not one.manifests:
+            raise UserError(
+                f"{name!r} has no cells to archive: name a run folder of bench.grid, or an archive"
+            )
+        bundle.check_names(one)
+    if len(found) == 1:
+        tables(*found.values())  # raises where nothing can be shown
     _check(out)
+    _check_kept(found, out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=".new-") as beside:
-            new = Path(beside) / out.resolve().name  # the page's title is the folder's name
-            new.mkdir()
+            new = Path(beside) / "new" / out.resolve().name  # the page's title is the folder's name
+            new.mkdir(parents=True)
             new.chmod(out.parent.stat().st_mode & 0o755)
-            left_out = _write(found, new, figures)
+            _data(found, new)
+            kept = run.read(new)
+            try:
+                _complete(kept, figures)
+            except UserError as error:  # which names the folder beside it
+                raise UserError(str(error).replace(str(new), str(out))) from error
+            left_out = object_of(new / sources.PROVENANCE)["left_out"]
             _replace(new, out)
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
-    cells = found.frame.drop_duplicates("cell")["status"].value_counts()
+    cells = kept.frame.drop_duplicates("cell")["status"].value_counts()
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     yield f"{out}: {', '.join(f'{n} {state}' for state, n in cells.items())} of {cells.sum()} cells, {size / 1e6:.2f} MB"
     yield from (f"left out: {what}" for what in left_out)
 
 
-def _write(found: Run, new: Path, figures: bool) -> list[str]:
-    """Write an archive into an empty folder; returns what is left out."""
-    left_out = bundle.write(found, new)
-    kept = run.read(new)
+def _data(found: Mapping[str, Run], new: Path) -> None:
+    """Write the data files of all sources, by their names, into an empty folder."""
+    first = next(iter(found.values()))
+    if len(found) == 1 and not _is_archive(first):
+        bundle.write(first, new)
+        return
+    parts: list[merge.Part] = []
+    for i, (name, one) in enumerate(found.items()):
+        part = one
+        if not _is_archive(one):
+            home = new.parent.with_name("sources") / str(i)
+            home.mkdir(parents=True)
+            bundle.write(one, home)
+            part = run.read(home)
+        parts.append(merge.Part(name, part))
+    merge.write(parts, new)
+
+
+def _is_archive(found: Run) -> bool:
+    return sources.is_archive(found.path)
+
+
+def _complete(kept: Run, figures: bool) -> None:
+    """Write what is made of an archive's data beside them."""
     ranked = None if scaling.is_scaling(kept) else ranking.of_run(kept)
-    _provenance(found, ranked, new / sources.PROVENANCE, left_out)
+    _provenance(kept, ranked)
     for name, text in tables(kept).items():
-        bundle.write_text(new / name, text)
+        bundle.write_text(kept.path / name, text)
     if figures:
-        _draw(kept, ranked, new)
-    return left_out
+        _draw(kept, ranked, kept.path)
 
 
 def _replace(new: Path, out: Path) -> None:
@@ -153,20 +194,41 @@ def _check(out: Path) -> None:
         raise UserError(f"{str(out / FIGURES)!r} is a file, which no archive has: name a new folder")
 
 
-def _provenance(found: Run, ranked: pd.DataFrame | None, file: Path, left_out: Sequence[str]) -> None:
+def _check_kept(found: Mapping[str, Run], out: Path) -> None:
+    """Refuse to write over finished cells that no source has."""
+    try:
+        old = _finished(run.read(out)) if sources.is_archive(out) else set()
+    except UserError:  # of a damaged one nothing can be kept
+        return
+    new = set().union(*(_finished(one) for one in found.values()))
+    for name, dataset, seed in sorted(old - new):
+        raise UserError(
+            f"{str(out)!r} holds {name} on {dataset}, seed {seed}, which no source has: name it as a source, too, "
+            f"or delete it first"
+        )
+
+
+def _finished(found: Run) -> set[tuple[str, str, int]]:
+    rows = found.frame[found.frame["status"].isin(["done", "diverged"])]
+    keys = zip(rows["formulation"], rows["dataset"].map(bundle.relative), rows["seed"], strict=True)
+    return {(str(name), str(dataset), int(seed)) for name, dataset, seed in keys}
+
+
+def _provenance(kept: Run, ranked: pd.DataFrame | None) -> None:
     """Write where the numbers come from, as the page shows it, with the times as numbers."""
     from .report.provenance import provenance
 
     about: dict[str, Any] = {} if ranked is None else dict(ranked.attrs)  # type: ignore[arg-type]
-    kept = provenance(found, about.get("recipes", {}))
-    facts = {heading.lower().replace(" ", "_"): list(values) for heading, values in kept.facts}
+    made = provenance(kept, about.get("recipes", {}))
+    facts = {heading.lower().replace(" ", "_"): list(values) for heading, values in made.facts}
+    noted = object_of(kept.path / sources.PROVENANCE)  # of the data
     numbers = {
-        "commits": sorted(found.source.commits()),
-        "device_seconds": kept.device_seconds,
-        "wall_seconds": kept.wall_seconds,
-        "left_out": list(left_out),
+        "commits": noted["commits"],
+        "device_seconds": made.device_seconds,
+        "wall_seconds": made.wall_seconds,
+        "left_out": noted["left_out"],
     }
-    bundle.write_text(file, bundle.relative(json.dumps(facts | numbers, indent=1)) + "\n")
+    bundle.write_text(kept.path / sources.PROVENANCE, json.dumps(facts | numbers, indent=1) + "\n")
 
 
 def _draw(kept: Run, ranked: pd.DataFrame | None, out: Path) -> None:

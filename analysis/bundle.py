@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,19 @@ from .files import object_of, write_whole
 from .manifest import Manifest, PlannedCell
 from .private import without_paths
 from .run import YARDSTICKS, Run
-from .sources import CELLS, CURVE, CURVES, PICTURE, PICTURES, SAMPLE, SAMPLES, Folder, Pixels, json_of
+from .sources import (
+    CELLS,
+    CURVE,
+    CURVES,
+    PICTURE,
+    PICTURES,
+    PROVENANCE,
+    SAMPLE,
+    SAMPLES,
+    Pixels,
+    Source,
+    json_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,36 +72,47 @@ def check_names(run: Run) -> None:
             )
 
 
-def write(run: Run, out: Path) -> list[str]:
-    """Write the data files of a run into a folder that has none; returns what had to be left out."""
-    left_out: list[str] = []
+def write(run: Run, out: Path) -> None:
+    """Write the data files of a run into a folder that has none."""
     _plans(run, out)
     _results(run, out)
-    _table(pd.DataFrame(_texts(run), columns=["cell", "file", "text"]), out / CELLS)
-    _table(_curves(run), out / CURVES)
-    left_out += _write_samples(pd.DataFrame(_samples(run), columns=list(SAMPLE)), out / SAMPLES)
-    shown = Recorder(run.path)
+    write_texts(run, out)
+    write_values(run, out)
+
+
+def write_texts(run: Run, out: Path) -> None:
+    """Write the texts of all cells, by which a folder is known as an archive."""
+    write_table(pd.DataFrame(_texts(run), columns=["cell", "file", "text"]), out / CELLS)
+
+
+def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
+    """Write curves, values of single samples and pictures; note the commits, and what is left out, or was ``already``."""
+    write_table(_curves(run), out / CURVES)
+    left_out = _write_samples(pd.DataFrame(_samples(run), columns=list(SAMPLE)), out / SAMPLES, already)
+    shown = Recorder(run.source)
     _look(replace(run, source=shown))
     if shown.rows:
-        _table(pd.DataFrame(shown.rows, columns=list(PICTURE)), out / PICTURES)
-    if shown.refused:
+        write_table(pd.DataFrame(shown.rows, columns=list(PICTURE)), out / PICTURES)
+    if shown.refused or LEFT_OUT_PICTURES in already:
         left_out.append(LEFT_OUT_PICTURES)
-    return left_out
+    noted = {"commits": sorted(run.source.commits()), "left_out": left_out}
+    write_text(out / PROVENANCE, json.dumps(noted))
 
 
 def _plans(run: Run, out: Path) -> None:
     """The plans, and what lies beside them as JSON."""
     for name in (*manifest.FILES.values(), YARDSTICKS, timings.TIMINGS, ideal.FILE):
         if (run.path / name).is_file():
-            text = relative(json.dumps(object_of(run.path / name), indent=1, sort_keys=True))
-            write_text(out / name, text + "\n")
+            write_object(out / name, object_of(run.path / name))
 
 
 def _results(run: Run, out: Path) -> None:
     frame = collect.collect(run.path, run.manifests)
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     shorter = {value: relative(value) for name in texts for value in frame[name].dropna().unique()}
-    _table(frame.assign(**{str(name): frame[name].replace(shorter) for name in texts}), out / collect.RESULTS)
+    write_table(
+        frame.assign(**{str(name): frame[name].replace(shorter) for name in texts}), out / collect.RESULTS
+    )
 
 
 def _cells(run: Run) -> Iterator[tuple[Manifest, PlannedCell]]:
@@ -118,7 +141,9 @@ def _texts(run: Run) -> Iterator[tuple[str, str, str]]:
         result = {k: measured[k] for k in ("captions", "measuring") if k in measured}
         kept = {
             "config.json": relative(_compact(config)),
-            "status.json": without_paths(_compact(status)),
+            "status.json": without_paths(_compact(status)).replace(
+                "…", r"\u2026"
+            ),  # as JSON has it when read again
             f"{m.evaluation}/result.json": _compact(result),
             "error.txt": without_paths(run.source.text(cell.id, "error.txt")),
         }
@@ -144,12 +169,16 @@ def _samples(run: Run) -> Iterator[tuple[str, str, str, Any]]:
                 yield cell.id, setting, metric, _narrow(pd.Series(values)).to_numpy()
 
 
-def _write_samples(samples: pd.DataFrame, file: Path) -> list[str]:
-    """Write the values of single samples as exactly as fits; returns what is left out."""
-    _table(samples, file)
-    if file.stat().st_size <= MOST_SAMPLES:
-        return []
-    _table(samples.assign(values=samples["values"].map(_rounded)), file)
+def _write_samples(samples: pd.DataFrame, file: Path, already: Collection[str]) -> list[str]:
+    """Write the values of single samples as exactly as fits, and no more exactly than some of them ``already`` are; returns
+    what is left out."""
+    if LEFT_OUT_SAMPLES in already:
+        return [LEFT_OUT_SAMPLES]
+    if ROUNDED_SAMPLES not in already:
+        write_table(samples, file)
+        if file.stat().st_size <= MOST_SAMPLES:
+            return []
+    write_table(samples.assign(values=samples["values"].map(_rounded)), file)
     if file.stat().st_size <= MOST_SAMPLES:
         return [ROUNDED_SAMPLES]
     file.unlink()
@@ -168,11 +197,13 @@ def _narrow(values: pd.Series[float]) -> pd.Series[float]:
     return single if single.astype("float64").equals(values) else values
 
 
-class Recorder(Folder):
-    """The cells of a run folder; notes the pictures that are asked of it, and has no more once they are `MOST_PIXELS`."""
+class Recorder:
+    """Another source; notes the pictures that are asked of it, and has no more once they are `MOST_PIXELS`."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, source: Source) -> None:
+        self.text, self.validations, self.samples = source.text, source.validations, source.samples
+        self.commits = source.commits
+        self._source = source
         self.rows: list[tuple[str, str, int, Any, bytes]] = []
         self.refused = False
         self._seen: set[tuple[str, str, int]] = set()
@@ -180,11 +211,11 @@ class Recorder(Folder):
 
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
         """See `analysis.sources.Source`."""
-        return self._noted(cell, setting, rows, super().pictures(cell, sampling, setting, rows))
+        return self._noted(cell, setting, rows, self._source.pictures(cell, sampling, setting, rows))
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
         """See `analysis.sources.Source`."""
-        found = super().real_images(dataset, caption, most)
+        found = self._source.real_images(dataset, caption, most)
         return self._noted(relative(dataset), caption, range(most), found)
 
     def _noted(self, owner: str, of: str, rows: Sequence[int], found: Pixels | None) -> Pixels | None:
@@ -218,7 +249,7 @@ def _look(run: Run) -> None:
     pictures.gallery(run, [str(name) for name in ranked["formulation"]])
 
 
-def _table(frame: pd.DataFrame, file: Path) -> None:
+def write_table(frame: pd.DataFrame, file: Path) -> None:
     """Write a parquet file whose bytes depend on the frame only."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -239,6 +270,11 @@ def _table(frame: pd.DataFrame, file: Path) -> None:
             use_byte_stream_split=split,
         ),
     )
+
+
+def write_object(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object without paths."""
+    write_text(file, relative(json.dumps(value, indent=1, sort_keys=True)) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:

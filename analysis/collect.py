@@ -71,16 +71,16 @@ def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
         again = {cell.id for _, cell in changed}
         frame = pd.concat([before[~before["cell"].isin(again)], frame], ignore_index=True)
     if not frame.empty:
-        frame = _in_order(frame, list(dict.fromkeys(cell.id for m in manifests for cell in m.cells)))
+        frame = in_order(frame, manifests)
         with suppress(OSError):  # somebody else's folder
             _write(frame, folder / RESULTS, {"version": VERSION, "plans": plans, "stamps": stamps})
     frame.attrs["damaged"] = damaged
     return frame
 
 
-def _in_order(frame: pd.DataFrame, planned: Sequence[str]) -> pd.DataFrame:
-    """Rows as planned, and columns in one order: the table tells nothing of what was collected before."""
-    rank = {cell: i for i, cell in enumerate(planned)}
+def in_order(frame: pd.DataFrame, manifests: Sequence[Manifest]) -> pd.DataFrame:
+    """Rows as planned, and columns in one order, whatever was collected before."""
+    rank = {cell: i for i, cell in enumerate(dict.fromkeys(cell.id for m in manifests for cell in m.cells))}
     first = [name for name in FIRST if name in frame]
     rows = frame.sort_values("cell", key=lambda cells: cells.map(rank), kind="stable", ignore_index=True)
     return rows[[*first, *sorted(map(str, frame.columns.difference(first)))]]

@@ -19,6 +19,10 @@ from bench.settings import ControlSetting
 from samplers.errors import UserError
 
 Phase = Literal["rank", "confirm", "race"]
+Command = tuple[str, tuple[str, ...]]
+"""A module that was called, and its arguments."""
+PROGRAM = "bench.grid"
+"""The module of a command, unless another is noted."""
 FILES: dict[Phase, str] = {"rank": "grid.json", "confirm": "confirm.json"}
 """The manifests of a run folder, by what the cells are for."""
 
@@ -68,8 +72,15 @@ class Manifest:
     """Of a race: its ``decision``, a metric and a margin, and its ``exits``; else empty."""
     against: Mapping[str, Any]
     """The ``baseline`` that a run compares all others with, and its ``decision``; empty where none was named."""
+    further: tuple[Command, ...]
+    """Of an archive of several runs (`analysis.merge`): the commands of the later seeds."""
     digest: str
     """Hash of the file: another plan has another."""
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """All commands that made the cells."""
+        return ((self.program, self.command), *self.further)
 
     @property
     def settings(self) -> tuple[ControlSetting, ...]:
@@ -105,7 +116,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
         kept = json.loads(raw)
         made = Manifest(
             phase,
-            str(kept.get("program", "bench.grid")),
+            str(kept.get("program", PROGRAM)),
             tuple(kept["command"]),
             kept["grid"],
             str(kept["evaluation"]),
@@ -117,6 +128,7 @@ def _read(file: Path, phase: Phase) -> Manifest:
             kept.get("chosen", {}),
             kept.get("race", {}),
             kept.get("against", {}),
+            tuple((str(c.get("program", PROGRAM)), tuple(c["command"])) for c in kept.get("further", ())),
             hashlib.sha256(raw).hexdigest()[:16],
         )
         _ = made.settings

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,7 +54,7 @@ class Source(Protocol):
         """Values of single samples ``[n]`` by the name of their control setting."""
 
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
-        """The pictures ``[n, C, H, W]`` of those captions (by number) that there are, None if there is none.
+        """The pictures ``[n, C, H, W]`` of those captions (by number) up to the first without one, None if there is none.
 
         Raises `UserError` naming the file if it is damaged.
         """
@@ -175,7 +176,7 @@ class Archive:
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
         """See `Source`; of one sampling, the plan's."""
         kept = self._pictures.get((cell, setting), {})
-        return _stacked(kept[row] for row in rows if row in kept)
+        return _stacked(kept[row] for row in takewhile(kept.__contains__, rows))
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
         """See `Source`."""
@@ -190,13 +191,13 @@ class Archive:
 
     @cached_property
     def _texts(self) -> dict[tuple[str, str], str]:
-        table = self._table(CELLS, ("cell", "file", "text"))
+        table = self.table(CELLS, ("cell", "file", "text"))
         return {(cell, file): text for cell, file, text in table.itertuples(index=False)}
 
     @cached_property
     def _logs(self) -> dict[str, list[dict[str, float]]]:
         found: dict[str, list[dict[str, float]]] = {}
-        for cell, *numbers in self._table(CURVES, ("cell", *CURVE)).itertuples(index=False):
+        for cell, *numbers in self.table(CURVES, ("cell", *CURVE)).itertuples(index=False):
             line = {name: float(v) for name, v in zip(CURVE, numbers, strict=True) if v == v}
             found.setdefault(cell, []).append(line)
         return found
@@ -204,7 +205,7 @@ class Archive:
     @cached_property
     def _samples(self) -> dict[tuple[str, str], dict[str, NDArray[np.float64]]]:
         found: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
-        for cell, setting, metric, values in self._table(SAMPLES, SAMPLE).itertuples(index=False):
+        for cell, setting, metric, values in self.table(SAMPLES, SAMPLE).itertuples(index=False):
             found.setdefault((cell, metric), {})[setting] = np.asarray(values, dtype=np.float64)
         return found
 
@@ -212,11 +213,11 @@ class Archive:
     def _pictures(self) -> dict[tuple[str, str], dict[int, Pixels]]:
         """By cell and setting, or by dataset and caption."""
         found: dict[tuple[str, str], dict[int, Pixels]] = {}
-        for owner, of, row, shape, pixels in self._table(PICTURES, PICTURE).itertuples(index=False):
+        for owner, of, row, shape, pixels in self.table(PICTURES, PICTURE).itertuples(index=False):
             found.setdefault((owner, of), {})[row] = np.frombuffer(pixels, np.uint8).reshape(shape)
         return found
 
-    def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """A table of the archive; empty if it has left it out."""
         if not (self.path / name).is_file():
             return pd.DataFrame(columns=list(columns))

@@ -106,7 +106,8 @@ def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _commands(run: Run) -> tuple[str, ...]:
-    return tuple(f"python -m {m.program} {shlex.join(m.command)}" for m in run.manifests)
+    commands = (command for m in run.manifests for command in m.commands)
+    return tuple(f"python -m {program} {shlex.join(options)}" for program, options in commands)
 
 
 def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:

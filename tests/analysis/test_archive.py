@@ -30,7 +30,7 @@ def made(folder: Path, noise: float = 0.3, **options: Any) -> Path:
 
 
 def archived(folder: Path, out: Path) -> list[str]:
-    return list(archive.archive(folder, out))
+    return list(archive.archive([folder], out))
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_rounded_values_are_near() -> None:
 
 
 def test_without_figures(tmp_path: Path) -> None:
-    list(archive.archive(made(tmp_path / "run"), tmp_path / "out", figures=False))
+    list(archive.archive([made(tmp_path / "run")], tmp_path / "out", figures=False))
     assert not (tmp_path / "out" / archive.REPORT).exists()
     assert not list(tmp_path.glob("out/figures/*"))
     assert (tmp_path / "out" / archive.TABLES).exists()
@@ -233,8 +233,10 @@ def test_a_scaling_study(tmp_path: Path) -> None:
 
 def test_what_cannot_be_archived(pair: tuple[Path, Path], tmp_path: Path) -> None:
     folder, out = pair
+    (tmp_path / "bare").mkdir()
+    shutil.copy(out / "results.parquet", tmp_path / "bare")
     with pytest.raises(UserError, match="no cells to archive"):
-        archived(out, tmp_path / "again")
+        archived(tmp_path / "bare", tmp_path / "again")
     with pytest.raises(UserError, match="is a run folder"):
         archived(folder, made(tmp_path / "other"))
     twins = made(tmp_path / "twins", datasets=("images:/mine/pictures", "images:/yours/pictures"))

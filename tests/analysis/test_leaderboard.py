@@ -47,7 +47,9 @@ def archived(out: Path, root: Path, names: tuple[str, ...], **options: Any) -> P
         kept = json.loads(file.read_text())
         kept["coefficients"] = provenance.probe(formulations.get(kept["cell"]["formulation"]))
         file.write_text(json.dumps(edit(kept)))
-    list(archive.archive(root, out, figures=False))
+    for name in archive.KNOWN:  # of another run, whose cells no archive is written over
+        (out / name).unlink(missing_ok=True)
+    list(archive.archive([root], out, figures=False))
     return out
 
 

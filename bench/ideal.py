@@ -110,13 +110,15 @@ def course(f: Formulation, setting: Setting) -> tuple[float, ...]:
     return tuple(round(v, 9) for part in (at.a, at.b, *SOLVERS[setting.solver](f, t)) for v in part.tolist())
 
 
-def measured(setup: Setup, names: Iterable[str], settings: Sequence[Setting], grid: Grid) -> Iterator[Left]:
-    """The distances of each formulation and setting to the reference images of a dataset."""
+def measured(
+    setup: Setup, names: Iterable[str], settings: Sequence[Setting], grid: Grid, captions: bool = True
+) -> Iterator[Left]:
+    """The distances of each formulation and setting to the reference images of a dataset, drawn with or without captions."""
     data, n = setup.data, grid.evaluation.samples
     images = data.normalize(torch.from_numpy(data.train.images)).double().flatten(1)
     shape = data.train.images.shape[1:]
     noise = start_noise(data.name, n, (shape[0], shape[1], shape[2])).double().flatten(1)
-    named = having(setup.chosen, data.train.every())
+    named = having(setup.chosen, data.train.every()) if captions else None
     known: dict[tuple[float, ...], tuple[float, float]] = {}
     for name in names:
         f = begun(get(name), grid.evaluation.start)
@@ -208,6 +210,9 @@ def parser() -> Parser:
     made.add_argument("--formulations", nargs="+", metavar="GLOB", help="without a run (default published)")
     made.add_argument("--steps", nargs="+", type=INT, metavar="N", help="without a run (default 5 10 25 50)")
     made.add_argument("--cfg", nargs="+", type=FLOAT, metavar="G", help="guidance, without a run (default 1)")
+    made.add_argument(
+        "--no-captions", action="store_true", help="draw without captions, and so without guidance"
+    )
     made.add_argument("--samples", type=INT, metavar="N", help="without a run (default 1000)")
     made.add_argument(
         "--train-images", type=INT, default=2_000, metavar="N", help="of the posterior (default 2000)"
@@ -238,6 +243,10 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
         )
         scales, steps = args.cfg or (1.0,), args.steps or STEPS
         settings = [Setting(n, cfg, *how) for cfg in scales for how in METHODS for n in steps]
+    if args.no_captions and any(s.cfg != 1 for s in settings):
+        if args.run is None:
+            raise UserError("--cfg and --no-captions: choose one, as guidance needs a caption")
+        settings = list(dict.fromkeys(replace(s, cfg=1.0) for s in settings))
     if args.train_images < 2:
         raise UserError(f"--train-images {args.train_images}: must be at least 2")
     out = args.out or args.run or Path("runs/ideal")
@@ -270,12 +279,12 @@ def command(argv: Sequence[str] | None) -> int:
     about: dict[str, Any] = {}
     for grid in grids:
         setup = make(grid.datasets[0], grid, pick_device("cpu"))
-        found += measured(setup, names, settings, grid)
-        known = set(setup.data.train.texts())
+        found += measured(setup, names, settings, grid, not args.no_captions)
+        known = set() if args.no_captions else set(setup.data.train.texts())
         lacking = sum(caption not in known for caption in setup.chosen)
         about[setup.data.name] = {"train": len(setup.data.train.images), **setup.names()}
         about[setup.data.name]["captions"] = {"drawn": len(setup.chosen), "without": lacking}
-        if lacking:
+        if lacking and not args.no_captions:
             told = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
             print(f"{told} among {len(setup.data.train.images):,}, and are drawn without", file=sys.stderr)
     kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}

@@ -146,6 +146,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().out
     assert "digits, euler on the native grid, guidance 1: FID by steps" in printed
     assert kept["about"]["digits"]["captions"] == {"drawn": 8, "without": 0}
+    assert ideal.main([*argv, "--no-captions", "--out", str(tmp_path / "free")]) == 0
+    free = json.loads((tmp_path / "free" / ideal.FILE).read_text())
+    assert free["about"]["digits"]["captions"] == {"drawn": 8, "without": 8}
+    assert [row["fid"] for row in free["left"]] != [row["fid"] for row in kept["left"]]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +161,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["{}", "--steps", "3"], "--steps is the run's"),
         (["--samples", "0"], "--samples 0"),
         (["--train-images", "1"], "--train-images 1: must be at least 2"),
+        (["--cfg", "5", "--no-captions"], "--cfg and --no-captions: choose one"),
         (["--steps", "-3"], "sampler setting -3:1: steps must be at least 1"),
         (["--datasets", "shaps", "--out", "{}/new"], "did you mean 'shapes'?"),
         (["--formulations", "zz", "--out", "{}/new"], "no formulation is called 'zz'"),

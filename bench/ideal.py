@@ -179,9 +179,10 @@ def figure(found: Sequence[Left], file: Path) -> None:
                 panel.set_xticks(ticks, [str(t) for t in ticks])
                 panel.minorticks_off()
                 scales.log_axis(panel.yaxis)
-                panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid, cfg {cfg:g}")
+                panel.set_title(f"{widths.dataset_shown(dataset)}, {solver}, {grid} grid")
                 panel.set_xlabel("sampling steps")
-            row[0].set_ylabel("FID of a perfect network")
+            guided = f", guidance {cfg:g}" if len({cfg for _, cfg in kinds}) > 1 else ""
+            row[0].set_ylabel(f"FID of a perfect network{guided}")
         legends.legend(made, (), more={_label(same): style.line(same[0]) for same in shown.values()})
         store.write_whole(file, lambda path: made.savefig(path, dpi=files.DPI, facecolor="white"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import archive, leaderboard, run, sources
+from analysis import archive, fill, leaderboard, run, sources
 from analysis.report import gather
 from bench import draw, keep
 
@@ -51,6 +51,15 @@ def test_a_kept_model_draws_its_drawing(folder: Path, tmp_path: Path) -> None:
     there, now = (np.asarray(Image.open(f / "drawing.png")).astype(int) for f in (folder, tmp_path))
     assert np.abs(there - now).max() <= keep.SAME
     assert (folder / "ema.safetensors").stat().st_size < keep.MOST + 100_000
+
+
+PAGES = sorted((ROOT.parent / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_of_a_page_are_what_its_commands_print(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert fill.filled(text, page.name) == text
 
 
 def test_results_stay_small() -> None:

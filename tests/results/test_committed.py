@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -23,7 +25,12 @@ MOST = 20_000_000
 @pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_tables_are_what_the_code_makes_of_the_data(folder: Path) -> None:
     for name, text in archive.tables(run.read(folder)).items():
-        assert (folder / name).read_text(encoding="utf-8") == text, name
+        kept = (folder / name).read_text(encoding="utf-8")
+        if name == archive.RANKING:  # at full precision, whose last digits depend on the number of threads
+            there, made = (pd.read_csv(io.StringIO(each)) for each in (kept, text))
+            pd.testing.assert_frame_equal(there, made, check_exact=False, rtol=1e-9, atol=1e-9)
+        else:
+            assert kept == text, name
 
 
 @pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))

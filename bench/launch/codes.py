@@ -9,6 +9,9 @@ SETTLED, REFUSED, FAILED, HELD, BROKEN, UNWRITABLE, SAVED, FENCED, UNFIT = 0, 2,
 cell, which another start would meet again; no file can be written; saved because it was asked to stop; a newer copy runs;
 this node has not the device that was asked for."""
 
+UNFLUSHED = 120
+"""Python's own: the log could not take the last words, whatever the worker ended with."""
+
 LOST = 70
 """The device does nothing more in this process: a death, after which another process goes on."""
 
@@ -22,6 +25,7 @@ ENDINGS: dict[int, Ending] = {
     BROKEN: "broken",
     REFUSED: "refused",
     UNWRITABLE: "unwritable",
+    UNFLUSHED: "unwritable",
     SAVED: "saved",
     FENCED: "fenced",
     UNFIT: "unfit",

@@ -87,7 +87,8 @@ def test_preemption_in_mid_training(
 @pytest.mark.long
 def test_the_time_limit(cluster: Cluster, tmp_path: Path, faults: Faults) -> None:
     """3. The allocation ends in mid training."""
-    longer = ("--steps", "7000")  # Slurm looks at limits every half minute
+    # Slurm looks at limits every half minute, and a fast machine makes 350 steps in a second
+    longer = ("--steps", "16000")
     run = Run(tmp_path / "run", longer, cluster)
     run.submit()
     hit = training(run)

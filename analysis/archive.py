@@ -78,7 +78,7 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
     """Archive the run folders and archives of one study, with ``figures`` and page or without; yields what there is to say
     about it.
 
-    Raises `UserError` for a source without cells, for sources of which no cell is done or that cannot be one archive
+    Raises `UserError` for a source without cells, for sources without a finished cell or that cannot be one archive
     (`analysis.merge`), and for an ``out`` that holds something else, or finished cells that no source has.
     """
     found = {str(folder): run.read(folder) for folder in named}

@@ -77,7 +77,7 @@ def compared(
 ) -> list[Comparisons]:
     """A run's comparisons, each rival by itself at 5 %.
 
-    A metric of which the run has no values is left out, but the first, which decides. Raises `UserError` as
+    A metric without values in the run is left out, but for the first, which decides. Raises `UserError` as
     `analysis.baseline.against`, for a metric that is none, and for a rival that the run lacks.
     """
     frame = run.ranked(run.read(path, where))

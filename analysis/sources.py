@@ -89,7 +89,7 @@ class Folder:
             return ""
 
     def validations(self, cell: str) -> list[dict[str, float]]:
-        """See `Source`. A log of which a line is none is taken for none."""
+        """See `Source`. A log with a line that cannot be read counts as no log."""
         found: list[dict[str, float]] = []
         try:
             for line in map(json.loads, self.text(cell, "metrics.jsonl").splitlines()):

@@ -38,7 +38,7 @@ examples:
   python -m bench.compare my.py:late 'rf/lognorm(0,1)'    LATE of my.py against the last one named
   python -m bench.compare my.py rf edm --baseline rf --minutes 30 --margin 3
   python -m bench.compare eps/cos v/cos --preset published --steps 2000 --metric clip
-The same command again goes on for as many minutes more. What is trained is found again by other comparisons in the folder.
+The same command again continues for as many minutes. Other comparisons in the folder use the cells that are trained.
 """
 LACKING = ("samplers", *SWEEPS)
 """Options of an experiment that a comparison does not have."""
@@ -51,7 +51,8 @@ def parser() -> Parser:
     made = Parser(
         prog=f"python -m {PROGRAM}",
         description="Train formulations seed after seed until each is better or worse than the baseline, or equivalent to "
-        "it. The probability of any false verdict is at most 5 %, however often you look and whenever you stop.",
+        "it. The probability of any false verdict is at most 5 %, however often you look and whenever you stop, unless "
+        "differences are strongly skewed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -149,7 +150,7 @@ def formulations_of(names: Sequence[str], baseline: str | None) -> tuple[tuple[N
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
     given = sys.argv[1:] if argv is None else list(argv)
-    interrupted = "interrupted: the same command goes on from the last checkpoints"
+    interrupted = "interrupted: the same command continues from the last checkpoints"
     return outcome(lambda: command(given, STARTED)[0], interrupted)
 
 

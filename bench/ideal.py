@@ -1,4 +1,4 @@
-"""``python -m bench.ideal``: what the sampling grid alone does, by a perfect network that nobody trains.
+"""``python -m bench.ideal``: what the sampling grid alone does, by a perfect network, computed instead of trained.
 
 For training images x_i that are equally likely the posterior mean of the image in ``x_t = a x + b n`` is a softmax:
 

@@ -67,7 +67,7 @@ def describe(planned: Plan, args: Arguments) -> str:
 
 
 def open_end(planned: Plan, args: Arguments) -> list[str]:
-    """How far a run goes on whose number of seeds is not fixed, and which formulations are out of a race."""
+    """What limits a run whose number of seeds is not fixed, and which formulations are out of a race."""
     if planned.chosen or not (args.minutes or planned.course):
         return []
     course = planned.course

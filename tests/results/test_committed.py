@@ -60,7 +60,7 @@ def test_a_kept_model_draws_its_drawing(folder: Path, tmp_path: Path) -> None:
     assert (folder / "ema.safetensors").stat().st_size < keep.MOST + 100_000
 
 
-PAGES = sorted((ROOT.parent / "docs").glob("*.md"))
+PAGES = [*sorted((ROOT.parent / "docs").glob("*.md")), ROOT / "RULES.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

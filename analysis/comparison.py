@@ -99,7 +99,8 @@ def _notes(found: Comparisons) -> list[str]:
         f"difference: formulation minus {found.baseline}, paired by seed, of means over settings, with its interval; "
         + "; ".join(f"{way}: {labels}" for way, labels in better.items()),
         "interval: holds at all looks together, so that one may look after every seed and stop at any:"
-        f" by {label} the probability of any false verdict is at most {100 * found.level:g} %{among};"
+        f" by {label} the probability of any false verdict is at most {100 * found.level:g} %{among},"
+        " unless differences are strongly skewed;"
         " other metrics have intervals of the same level, each for itself",
         f"e-value: evidence against no difference; from {1 / found.each:,.4g} on the interval excludes 0",
         "P(better): posterior probability that the formulation is better; it bounds no rate of errors",

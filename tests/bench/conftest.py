@@ -21,7 +21,9 @@ from bench.launch.local import Pool
 from bench.launch.supervisor import Supervisor
 from bench.settings import Setting
 from bench.setup import Setup, make
+from formulations.registry import registry
 
+from .comparisons import PLUGIN
 from .tables import Stub, Table, Using
 
 CPU = torch.device("cpu")
@@ -142,3 +144,15 @@ def no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "START", 0.0)
     monkeypatch.setattr(Amounts, "reference", 0.0)
     monkeypatch.setattr(Amounts, "encoding", 0.0)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file whose formulations are forgotten after the test; workers in this process have them already."""
+    monkeypatch.setattr(worker.formulations, "load_plugin", lambda file: ())
+    kept = dict(registry.entries)
+    file = tmp_path / "my.py"
+    file.write_text(PLUGIN)
+    yield file
+    registry.entries.clear()
+    registry.entries.update(kept)

@@ -10,13 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from samplers.command import outcome
-from samplers.errors import UserError
-
-from . import bundle, merge, options, output, ranking, render, run, scaling, sources, versus
-from .files import object_of
-from .run import Run
-from .tables import Table
+from analysis import scaling
+from analysis.archives import bundle, merge
+from analysis.ranking import ranking, versus
+from analysis.results import options, run, sources
+from analysis.results.files import object_of
+from analysis.results.run import Run
+from analysis.tables import output, render
+from analysis.tables.table import Table
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +82,7 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
     about it.
 
     Raises `UserError` for a source without cells, for sources without a finished cell or that cannot be one archive
-    (`analysis.merge`), and for an ``out`` that holds something else, or finished cells that no source has.
+    (`analysis.archives.merge`), and for an ``out`` that holds something else, or finished cells that no source has.
     """
     found = {str(folder): run.read(folder) for folder in named}
     for name, one in found.items():
@@ -216,7 +219,7 @@ def _finished(found: Run) -> set[tuple[str, str, int]]:
 
 def _provenance(kept: Run, ranked: pd.DataFrame | None) -> None:
     """Write where the numbers come from, as the page shows it, with the times as numbers."""
-    from .report.provenance import provenance
+    from analysis.report.provenance import provenance
 
     about: dict[str, Any] = {} if ranked is None else dict(ranked.attrs)  # type: ignore[arg-type]
     made = provenance(kept, about.get("recipes", {}))
@@ -233,15 +236,15 @@ def _provenance(kept: Run, ranked: pd.DataFrame | None) -> None:
 
 def _draw(kept: Run, ranked: pd.DataFrame | None, out: Path) -> None:
     """Draw the figures and write the page, of scaling the figures only."""
-    from . import plots
-    from .plots import files
+    from analysis import plots
+    from analysis.plots import files
 
     if ranked is None:
-        from .scaling import figures
+        from analysis.scaling import figures
 
         drawn = figures.draw(scaling.report(kept))
     else:
-        from .report import gather, page
+        from analysis.report import gather, page
 
         drawn, _ = plots.draw(kept, ranked)
         page.write(gather.gather(kept), out / REPORT)

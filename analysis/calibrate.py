@@ -1,6 +1,6 @@
 """``python -m analysis.calibrate``: do 95 % intervals hold in 95 % of cases? By simulation, for every interval we print.
 
-Intervals that are looked at after every seed are in `analysis.optional_stopping`.
+Intervals that are looked at after every seed are in `analysis.stats.optional_stopping`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.command import INT, outcome
-from samplers.errors import UserError
-from samplers.lazy import lazy
-
-from . import optional_stopping, options, output, simulate, tables
-from .best import not_separable
-from .blocks import Blocks
-from .effects import effects
-from .pareto import fronts
-from .stability import positions, stability
-from .stats import fit
-from .wins import win_rate
+from analysis.ranking.blocks import Blocks
+from analysis.ranking.effects import effects
+from analysis.results import options
+from analysis.stats import optional_stopping, simulate
+from analysis.stats.best import not_separable
+from analysis.stats.pareto import fronts
+from analysis.stats.stability import positions, stability
+from analysis.stats.two_way import fit
+from analysis.stats.wins import win_rate
+from analysis.tables import output
+from analysis.tables import table as tables
+from flowbench._core.command import INT, outcome
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

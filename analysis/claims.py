@@ -1,7 +1,8 @@
 """``python -m analysis.claims RUN ...``: which of the study's claims the replication holds or refutes, by results/RULES.md.
 
 Claims 1 to 3 are judged on every data set of a run of one size; claim 4 on every run of several sizes. Pairs are
-compared by FID with intervals that hold at all looks (`analysis.baseline`), at 5 % for all pairs of a claim together.
+compared by FID with intervals that hold at all looks (`analysis.comparisons.baseline`), at 5 % for all pairs of a
+claim together.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from samplers.command import outcome
-from samplers.errors import UserError
-from samplers.lazy import lazy
-
-from . import baseline, options, output, run, sequential, tables
-from .paired import measured
-from .run import Run
-from .scaling.noise import interval
-from .scaling.report import report
-from .scaling.runs import is_scaling
+from analysis.comparisons import baseline
+from analysis.comparisons.paired import measured
+from analysis.results import options, run
+from analysis.results.run import Run
+from analysis.scaling.noise import interval
+from analysis.scaling.report import report
+from analysis.scaling.runs import is_scaling
+from analysis.stats import sequential
+from analysis.tables import output
+from analysis.tables import table as tables
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

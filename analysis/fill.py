@@ -20,11 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flowbench
-from samplers.command import outcome
-from samplers.errors import UserError
-
-from . import options
-from .files import write_page
+from analysis.results import options
+from analysis.results.files import write_page
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError
 
 DESCRIPTION = """Run the analysis commands that a Markdown page names in comments `<!-- python -m analysis.NAME ... -->`,
 in this copy's folder, and put what each prints between its comment and the next `<!-- end -->`."""

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import flowbench
-from samplers.command import Parser, outcome
-from samplers.errors import UserError
-
-from . import baseline, comparison, declared, options, run, submission
-from .baseline import Comparisons
-from .files import write_page
-from .markup import markdown_escape
-from .submission import TRACKS, Submission, Track
-from .wording import count
+from analysis.archives import submission
+from analysis.archives.submission import TRACKS, Submission, Track
+from analysis.comparisons import baseline, comparison
+from analysis.comparisons.baseline import Comparisons
+from analysis.results import declared, options, run
+from analysis.results.files import write_page
+from analysis.tables.markup import markdown_escape
+from analysis.tables.wording import count
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplers.command import outcome
-from samplers.errors import UserError
-from samplers.lazy import lazy
-
-from . import manifest, options, output, run, tables
+from analysis.results import manifest, options, run
+from analysis.tables import output
+from analysis.tables import table as tables
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samplers.command import FLOAT, outcome
-from samplers.errors import UserError, nearest
-from samplers.lazy import lazy
-
-from . import baseline, comparison, declared, labels, options, output, run
-from .baseline import Comparisons
-from .paired import comparable_metrics
-from .tables import Table
-from .wording import names
+from analysis.comparisons import baseline, comparison
+from analysis.comparisons.baseline import Comparisons
+from analysis.comparisons.paired import comparable_metrics
+from analysis.results import declared, labels, options, run
+from analysis.tables import output
+from analysis.tables.table import Table
+from analysis.tables.wording import names
+from flowbench._core.command import FLOAT, outcome
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def compared(
     """A run's comparisons, each rival by itself at 5 %.
 
     A metric without values in the run is left out, but for the first, which decides. Raises `UserError` as
-    `analysis.baseline.against`, for a metric that is none, and for a rival that the run lacks.
+    `analysis.comparisons.baseline.against`, for a metric that is none, and for a rival that the run lacks.
     """
     frame = run.ranked(run.read(path, where))
     for metric in metrics:

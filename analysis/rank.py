@@ -7,24 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplers.command import FLOAT, INT, Parser, outcome
-from samplers.errors import UserError
-
-from . import (
-    baseline,
-    comparison,
-    crossed,
-    families,
-    ideal,
-    options,
-    output,
-    ranking,
-    render,
-    run,
-    schema,
-    tables,
-    versus,
-)
+from analysis.comparisons import baseline, comparison
+from analysis.ranking import crossed, ideal, ranking, versus
+from analysis.results import families, options, run, schema
+from analysis.tables import output, render
+from analysis.tables import table as tables
+from flowbench._core.command import FLOAT, INT, Parser, outcome
+from flowbench._core.errors import UserError
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;

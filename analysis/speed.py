@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from samplers.command import INT, outcome
-from samplers.errors import UserError, nearest
-
-from . import options, synthetic
+from analysis.results import options, synthetic
+from flowbench._core.command import INT, outcome
+from flowbench._core.errors import UserError, nearest
 
 PARTS = ("help", "rank", "load", "report")
 

@@ -1,7 +1,7 @@
 """``python -m bench.compare A B``: does one formulation beat another? Seed after seed until that is decided.
 
 All formulations train in one graph from the same seeds, so that differences are paired. After each seed every one is
-compared with the baseline, by intervals and e-values that hold however often one looks (``analysis.baseline``).
+compared with the baseline, by intervals and e-values that hold however often one looks (``analysis.comparisons.baseline``).
 """
 
 from __future__ import annotations
@@ -14,23 +14,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import STARTED, config_file, decision, places, plan
-from bench.cli import Arguments, grid_of
-from bench.decision import add_decision, decision_of
-from bench.fields import SWEEPS, add_experiment, add_start
+from bench import STARTED
+from bench.cli import config_file
+from bench.cli.execution import add_workers, execution_of
+from bench.cli.fields import SWEEPS, add_experiment, add_start
+from bench.cli.parser import Arguments, grid_of
+from bench.config import decision
+from bench.config.decision import add_decision, decision_of
 from bench.grid import check_folder
 from bench.launch import seed_by_seed, trust
-from bench.launch.execution import add_workers, execution_of
-from bench.launch.options import parse as slurm_options
+from bench.launch.slurm.options import parse as slurm_options
 from bench.launch.verdicts import UntilVerdict
-from bench.plan import Against
+from bench.machine import places
+from bench.planning import plan
+from bench.planning.plan import Against
+from flowbench._core.command import FLOAT, INT, Parser, outcome
+from flowbench._core.errors import UserError
 from formulations import load_plugin
 from formulations.from_file import Named, named
-from samplers.command import FLOAT, INT, Parser, outcome
-from samplers.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.baseline import Comparisons
+    from analysis.comparisons.baseline import Comparisons
 
 PROGRAM = "bench.compare"
 EPILOG = """\
@@ -168,7 +172,7 @@ def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | Non
 
 
 def compare(*formulations: str, **options: Any) -> Comparisons:
-    """Compare formulations as the command does, printing the same; returns the numbers (``analysis.baseline.Comparisons``).
+    """Compare formulations as the command does, and print the same; returns numbers (``comparisons.baseline.Comparisons``).
 
     ``formulations`` are its arguments and ``options`` its options: ``compare("my.py:late", "rf", minutes=10)``. A list gives
     an option several values, True is an option without a value; None and False leave one out.

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import formulations
-from bench import store
-from bench.config import Cell
-from bench.settings import Setting, Weights
-from samplers.command import FLOAT, INT, Parser, outcome
-from samplers.errors import UserError, nearest
-from samplers.grammar import numbers_in_glob
+from bench.config.experiment import Cell
+from bench.config.settings import Setting, Weights
+from bench.runfolder import store
+from flowbench._core.command import FLOAT, INT, Parser, outcome
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import numbers_in_glob
 
 if TYPE_CHECKING:
     import torch
@@ -175,7 +175,7 @@ def noise(count: int, seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
     """Noise ``[count, C, H, W]`` to start from; the first are the same however many there are."""
     import torch
 
-    from bench.seeds import seed_for
+    from bench.config.seeds import seed_for
 
     generator = torch.Generator().manual_seed(seed_for("draw", seed))
     return torch.randn((count, *shape), generator=generator)
@@ -195,14 +195,15 @@ def draw(
     """
     import torch
 
-    from bench import provenance, text
     from bench.data import load
-    from bench.device import pick_device
-    from bench.generate import generate
+    from bench.encoders import text
+    from bench.machine.device import pick_device
     from bench.models.flat import Flat
     from bench.models.mmdit import MMDiT
     from bench.models.shape import Shape
-    from bench.setup import load_text_encoder
+    from bench.sampling.generate import generate
+    from bench.worker import provenance
+    from bench.worker.setup import load_text_encoder
 
     cell, device = chosen.cell, pick_device("auto")
     encoder: Any = load_text_encoder(cell.text, device)
@@ -255,7 +256,7 @@ def check_words(encoder: Any, caption: str) -> None:
         raise UserError(
             f"caption {textwrap.shorten(caption, 80)!r}: the text encoder does not read so many words, choose fewer"
         )
-    from bench.metrics.tokenizer import SPECIAL
+    from bench.encoders.tokenizer import SPECIAL
 
     tokenizer = getattr(encoder, "tokenizer", None)
     if hasattr(encoder, "unknown_words") and tokenizer is not None:

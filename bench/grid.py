@@ -9,12 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulations
-from bench import STARTED, cli, confirm, decision, places, plan, status
+from bench import STARTED
+from bench.cli import parser as cli
+from bench.config import decision
 from bench.launch import drive, race, seed_by_seed, trust
-from bench.launch.describe import describe
-from bench.plan import Plan
-from samplers.command import outcome
-from samplers.errors import UserError, nearest
+from bench.machine import places
+from bench.planning import confirm, plan
+from bench.planning.plan import Plan
+from bench.status import status
+from bench.status.describe import describe
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError, nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:

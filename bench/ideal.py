@@ -24,25 +24,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import store
-from bench.config import Evaluation, Grid, Images
+from bench.config.experiment import Evaluation, Grid, Images
+from bench.config.settings import Setting, Solver, TimeGrid
 from bench.data import own_resolution
-from bench.device import pick_device
-from bench.generate import start_noise
-from bench.machine import versions
+from bench.machine.device import pick_device
+from bench.machine.machine import versions
 from bench.metrics.frechet import Moments, frechet
 from bench.metrics.kid import kid
-from bench.plan import expand
-from bench.settings import Setting, Solver, TimeGrid
-from bench.setup import Setup, features, make
-from bench.solvers import SOLVERS, begun, times
-from bench.wording import many
+from bench.planning.plan import expand
+from bench.runfolder import store
+from bench.sampling.generate import start_noise
+from bench.sampling.solvers import SOLVERS, begun, times
+from bench.status.wording import many
+from bench.worker.setup import Setup, features, make
+from flowbench._core.command import FLOAT, INT, Parser, outcome
+from flowbench._core.errors import UserError
 from formulations import Formulation, get, load_plugin
-from samplers.command import FLOAT, INT, Parser, outcome
-from samplers.errors import UserError
 
 FILE = "ideal.json"
-"""In a run folder; :mod:`analysis.ideal` reads it."""
+"""In a run folder; :mod:`analysis.ranking.ideal` reads it."""
 STEPS = (5, 10, 25, 50)
 METHODS: tuple[tuple[Solver, TimeGrid], ...] = (
     ("euler", "native"),

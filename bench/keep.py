@@ -13,17 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import formulations
-from bench import draw, store
+from bench import draw
+from bench.config.settings import Setting
 from bench.draw import Trained
-from bench.settings import Setting
-from samplers.command import Parser, outcome
-from samplers.errors import UserError
+from bench.runfolder import store
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from analysis.manifest import Manifest
+    from analysis.results.manifest import Manifest
     from bench.metrics.declared import Metric
 
 MOST = 1_500_000
@@ -149,7 +150,7 @@ def fitting(weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], 
 
 def measured(run: Path, cell: str) -> tuple[pd.DataFrame, Manifest]:
     """The rows of a cell in the results, and the plan that it is of. Raises :class:`UserError` if it has none."""
-    from analysis import run as runs
+    from analysis.results import run as runs
 
     found = runs.read(run)
     rows = found.frame[(found.frame["cell"] == cell) & (found.frame["status"] == "done")]
@@ -182,7 +183,7 @@ def card(
     plugin: bool,
 ) -> str:
     """The text of ``README.md``: what the model is, what it scores, and how it was made and is drawn from."""
-    from analysis.bundle import relative
+    from analysis.archives.bundle import relative
 
     cell, training = chosen.cell, chosen.cell.training
     recipe = manifest.recipes[next(c.recipe for c in manifest.cells if c.id == cell.id)]

@@ -1,7 +1,8 @@
 """``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
 
 Shapes, recipes and numbers of members, and large encoders, come as JSON on the standard input; the rates of each and the
-seconds an image and a caption go as JSON to the standard output. Measurements are kept with those of :mod:`bench.tuning`.
+seconds an image and a caption go as JSON to the standard output. Measurements are kept with those of
+:mod:`bench.training.tuning`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from typing import Any
 
 import torch
 
-from bench.clock import Timed, alternate, seconds, timed
-from bench.coefficients import predict
-from bench.config import Training, identity, restore
+from bench.config.experiment import Training, identity, restore
 from bench.data.images import cache_folder
-from bench.device import pick_device
-from bench.generate import chunk
-from bench.machine import device_name, versions
-from bench.memory import keep_freed_memory
-from bench.metrics.extractors import extractor
+from bench.encoders.extractors import extractor
+from bench.machine.clock import Timed, alternate, seconds, timed
+from bench.machine.device import pick_device
+from bench.machine.machine import device_name, versions
+from bench.machine.memory import keep_freed_memory
+from bench.machine.products import fast_products
+from bench.machine.threads import Threads
+from bench.machine.timings import Timings
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
-from bench.products import fast_products
-from bench.threads import Threads
-from bench.timings import Timings
-from bench.tuning import Tuner, inputs
-from samplers.command import outcome
+from bench.sampling.generate import chunk
+from bench.training.coefficients import predict
+from bench.training.tuning import Tuner, inputs
+from flowbench._core.command import outcome
 
 LIMIT = {"cpu": 5e10, "cuda": 2e13}
 """Operations of a timed step at most: a part of a second."""

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import torch
 
-from bench import store
-from bench.batches import Batches, validation_batch
-from bench.config import Training
-from bench.device import pick_device
-from bench.machine import device_name, versions
-from bench.plan import expand
-from bench.presets import preset
-from bench.setup import make
-from bench.train import train
+from bench.config.experiment import Training
+from bench.config.presets import preset
+from bench.machine.device import pick_device
+from bench.machine.machine import device_name, versions
+from bench.planning.plan import expand
+from bench.runfolder import store
+from bench.training.batches import Batches, validation_batch
+from bench.training.train import train
+from bench.worker.setup import make
+from flowbench._core.command import INT, Parser, outcome
+from flowbench._core.errors import UserError
 from formulations import get
-from samplers.command import INT, Parser, outcome
-from samplers.errors import UserError
 
 SEED = 900
 """For choosing a recipe: no preset's seeds come so far."""

@@ -44,7 +44,7 @@ COMMANDS = {
     "recipes": Command("bench.recipes", "measure what the treatment of gradients and AdamW's betas cost"),
     "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
     "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
-    "tinyclip": Command("bench.metrics.tinyclip_cli", "train an image-text encoder on your captions"),
+    "tinyclip": Command("bench.encoders.tinyclip_cli", "train an image-text encoder on your captions"),
     "composition": Command("bench.metrics.composition", "print the ceiling and the floors of that metric"),
 }
 """Every command by its name."""
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == "--version":
         name, rest = "grid", given
     if name not in COMMANDS:
-        from samplers.errors import nearest
+        from flowbench._core.errors import nearest
 
         print(f"error: flowbench has no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
         return 2

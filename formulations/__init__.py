@@ -5,6 +5,7 @@
 """
 
 import flowbench  # noqa: F401  (looks whether it can run here)
+from flowbench._core.plugin import load_plugin
 from formulations.algebra import common, log_snr, loss, mix, split
 from formulations.catalogue import SUITES, bases, match, names
 from formulations.conformance import check
@@ -12,7 +13,6 @@ from formulations.crossing import cross
 from formulations.formulation import Coeffs, Formulation, Point
 from formulations.registry import register
 from formulations.specs import get
-from samplers.plugin import load_plugin
 
 __all__ = [
     "SUITES",

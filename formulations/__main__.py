@@ -6,15 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import load_plugin
 from formulations import listing
 from formulations.catalogue import match, names
 from formulations.conformance import check
 from formulations.registry import registry
 from formulations.specs import get
 from samplers.base import registry as sampler_registry
-from samplers.command import Parser, outcome
-from samplers.errors import UserError
-from samplers.plugin import load_plugin
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowbench._core.lazy import lazy
 from formulations.formulation import Coeffs
-from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

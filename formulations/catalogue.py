@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import Call, numbers_in_glob, split_top
 from formulations.registry import registry
 from formulations.specs import get, read
 from samplers.catalogue import LATER, STUDY
-from samplers.errors import UserError, nearest
-from samplers.grammar import Call, numbers_in_glob, split_top
 
 PAPER: tuple[str, ...] = (
     "eps/linear",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+from flowbench._core.registry import blame
 from formulations import grids
 from formulations.algebra import mix, split, spread
 from formulations.formulation import EDGE_U, Coeffs, Formulation
-from samplers.errors import UserError
-from samplers.lazy import lazy
-from samplers.registry import blame
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import samplers
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import numbers_in_glob
 from formulations.specs import get, read
-from samplers.errors import UserError, nearest
-from samplers.grammar import numbers_in_glob
 
 
 def cross(formulations: Iterable[str], globs: Iterable[str]) -> list[str]:

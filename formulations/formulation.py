@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import samplers
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from formulations import grids
-from samplers.errors import UserError
-from samplers.lazy import lazy
 from samplers.sampler import rates
 
 if TYPE_CHECKING:

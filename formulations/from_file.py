@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.plugin import load_plugin, text_behind
 from formulations.registry import registry
 from formulations.specs import get
-from samplers.errors import UserError, nearest
-from samplers.plugin import load_plugin, text_behind
 
 FORM = re.compile(r"(?P<file>.*?\.py)(?::(?P<name>.*))?", re.DOTALL)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from samplers.errors import UserError
-from samplers.lazy import lazy
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from samplers.lazy import lazy
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

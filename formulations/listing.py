@@ -6,11 +6,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from flowbench._core.lazy import lazy
+from flowbench._core.readable import width, wrapped
 from formulations.catalogue import bases, names
 from formulations.formulation import Coeffs, Formulation
 from samplers.base import registry as sampler_registry
-from samplers.lazy import lazy
-from samplers.readable import width, wrapped
 
 torch = lazy("torch")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from formulations import grids
 from formulations.formulation import Point, ones, same
 from formulations.ldm import ldm, zero_terminal
-from samplers.errors import UserError
-from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

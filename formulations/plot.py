@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowbench._core.errors import UserError
 from formulations import colours
 from formulations.formulation import Formulation
 from formulations.profile import curves
-from samplers.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

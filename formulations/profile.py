@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowbench._core.lazy import lazy
 from formulations.formulation import EDGE_U, Formulation
 from samplers.base import registry
-from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

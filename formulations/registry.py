@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from flowbench._core.errors import UserError
+from flowbench._core.grammar import Call
+from flowbench._core.plugin import registries
+from flowbench._core.registry import Registry, blame
 from formulations.formulation import Formulation
 from formulations.paths import PATHS
 from formulations.targets import TARGETS
 from samplers.base import registry as sampler_registry
-from samplers.errors import UserError
-from samplers.grammar import Call
-from samplers.plugin import registries
-from samplers.registry import Registry, blame
 
 GROUP = "flowbench.formulations"
 ALIASES = {"x0": "x", "velocity": "u", "gvp": "cos", "trigflow": "trig"}

@@ -13,14 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 import samplers
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import Call, number, parse, split_top
 from formulations.formulation import Formulation, Scalar, ones
 from formulations.paths import PATHS, Path
 from formulations.registry import ALIASES, made_by_plugin, registry, taken
 from formulations.targets import TARGETS, karras_input, quarter_log_sigma
 from formulations.weights import SPACES, WEIGHTS, eps_space, product, v_space, x_space
 from samplers.base import registry as sampler_registry
-from samplers.errors import UserError, nearest
-from samplers.grammar import Call, number, parse, split_top
 
 
 @dataclass(frozen=True)

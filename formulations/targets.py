@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from formulations.formulation import Point, Scalar, TargetFunction
-from samplers.errors import UserError
-from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from formulations.formulation import Point, Scalar
-from samplers.errors import UserError
-from samplers.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

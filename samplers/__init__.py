@@ -1,10 +1,10 @@
 """Where training looks: one quantile function ``u -> t`` per timestep sampler (t = 0 data, t = 1 noise)."""
 
 import flowbench  # noqa: F401  (looks whether it can run here)
+from flowbench._core.plugin import load_plugin
 from samplers import logsnr, modifiers, more, study  # noqa: F401  (importing registers the names)
 from samplers.base import get, register
 from samplers.catalogue import names
-from samplers.plugin import load_plugin
 from samplers.sampler import Sampler
 
 __all__ = ["Sampler", "get", "load_plugin", "names", "register"]

@@ -7,13 +7,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from samplers.errors import UserError
-from samplers.grammar import Call, number, parse
-from samplers.registry import Entry, Registry, blame
+from flowbench._core.errors import UserError
+from flowbench._core.grammar import Call, number, parse
+from flowbench._core.plugin import registries
+from flowbench._core.registry import Entry, Registry, blame
 from samplers.sampler import Sampler
 
 GROUP = "flowbench.samplers"
 registry = Registry("sampler", GROUP)
+registries.append(registry)
 ALIASES = {"shifted": "shift", "logitnormal": "lognorm"}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flowbench._core.grammar import Call
 from samplers.base import registry
-from samplers.grammar import Call
 
 STUDY = (
     "uniform",

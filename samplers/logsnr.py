@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from flowbench._core.lazy import lazy
 from samplers.base import register
-from samplers.lazy import lazy
 from samplers.sampler import Quantile, Sampler
 from samplers.study import positive
 

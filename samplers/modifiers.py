@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
 from samplers.base import register
-from samplers.errors import UserError
 from samplers.sampler import Sampler, bisect
 from samplers.study import positive
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from samplers.base import register
-from samplers.errors import UserError
-from samplers.lazy import lazy
 from samplers.sampler import Sampler, bisect
 from samplers.study import logit_normal, positive
 

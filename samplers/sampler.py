@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from samplers.lazy import lazy
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from samplers.base import register
-from samplers.errors import UserError
-from samplers.lazy import lazy
 from samplers.sampler import Sampler
 
 if TYPE_CHECKING:

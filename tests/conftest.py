@@ -17,9 +17,9 @@ from hypothesis import settings
 
 import formulations.specs
 import samplers.base
-from bench import cores
-from bench.machine import processor
-from samplers import plugin
+from bench.machine import cores
+from bench.machine.machine import processor
+from flowbench._core import plugin
 
 from .faults import Faults
 

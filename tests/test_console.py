@@ -12,9 +12,15 @@ import pytest
 import flowbench
 from flowbench import console
 
-INTERNAL = {"bench.begin", "bench.rates", "bench.speed.children", "bench.launch.shield", "flowbench.__main__"}
+INTERNAL = {
+    "bench.worker.begin",
+    "bench.rates",
+    "bench.speed.children",
+    "bench.launch.shield",
+    "flowbench.__main__",
+}
 """Modules that other processes run, and no user."""
-ELSEWHERE = {"bench.metrics.tinyclip": "bench.metrics.tinyclip_cli"}
+ELSEWHERE = {"bench.encoders.tinyclip": "bench.encoders.tinyclip_cli"}
 """Modules whose command lies in another one."""
 
 

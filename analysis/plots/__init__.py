@@ -7,17 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from samplers.errors import UserError, nearest
-
-from .files import FORMATS
-from .style import Drawn
-from .subject import Subject, Undrawable
-from .widths import PAGE
+from analysis.plots.files import FORMATS
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Subject, Undrawable
+from analysis.plots.widths import PAGE
+from flowbench._core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.run import Run
+    from analysis.results.run import Run
 
 __all__ = ["FIGURES", "FORMATS", "Drawn", "draw"]
 
@@ -39,10 +38,10 @@ def draw(
 ) -> tuple[list[Drawn], dict[str, str]]:
     """The figures of a run that can be drawn, and why the others cannot.
 
-    ``ranking`` is that run's (`analysis.ranking.of_run`); ``only`` names some of `FIGURES`, all by default; they are
+    ``ranking`` is that run's (`analysis.ranking.ranking.of_run`); ``only`` names some of `FIGURES`, all by default; they are
     ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an unknown name.
     """
-    from .style import boxes, styled
+    from analysis.plots.style import boxes, styled
 
     names = list(dict.fromkeys(only)) or list(FIGURES)
     for name in names:

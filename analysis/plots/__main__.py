@@ -6,12 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplers.command import Parser, outcome
-from samplers.errors import UserError, nearest
-
-from .. import options
-from . import FIGURES, FORMATS, draw, widths
-from .files import write
+from analysis.plots import FIGURES, FORMATS, draw, widths
+from analysis.plots.files import write
+from analysis.results import options
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError, nearest
 
 DESCRIPTION = """Draw a run: each figure as PNG and SVG, with its caption as text. Prints the files that it wrote, and
 why a figure cannot be drawn."""
@@ -32,7 +31,8 @@ def command(argv: Sequence[str] | None) -> int:
         if word not in known:
             raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
     width = widths.inches(args.width)
-    from analysis import ranking, run
+    from analysis.ranking import ranking
+    from analysis.results import run
 
     about = run.read(args.results, args.where)
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"

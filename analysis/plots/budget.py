@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import cells
-from analysis.wording import count
+from analysis.plots import legends, lines, style
+from analysis.plots.levels import losses, ratio_axis
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Subject, Undrawable, merged, sentences
+from analysis.results import cells
+from analysis.tables.wording import count
+from flowbench._core.lazy import lazy
 from formulations.colours import MUTED
-from samplers.lazy import lazy
-
-from . import legends, lines, style
-from .levels import losses, ratio_axis
-from .style import Drawn
-from .subject import Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import count
-from samplers.lazy import lazy
-
-from . import legends, lines, scales
-from .style import Drawn
-from .subject import Subject, merged, sentences
+from analysis.plots import legends, lines, scales
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Subject, merged, sentences
+from analysis.tables.wording import count
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from analysis.files import write_whole
-from samplers.errors import UserError
-
-from .style import Drawn, settle, styled
+from analysis.plots.style import Drawn, settle, styled
+from analysis.results.files import write_whole
+from flowbench._core.errors import UserError
 
 DPI = 300
 """Of a PNG."""

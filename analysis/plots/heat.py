@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.blocks import seed_count
-from analysis.wording import count
+from analysis.plots import style
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Subject, Undrawable, sentences
+from analysis.ranking.blocks import seed_count
+from analysis.tables.wording import count
 from formulations.colours import INK, MUTED, ink_on
-
-from . import style
-from .style import Drawn
-from .subject import Subject, Undrawable, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

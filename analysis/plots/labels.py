@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.plots.style import SMALL, settle
+from analysis.plots.widths import shown
 from formulations.colours import INK, MUTED
-
-from .style import SMALL, settle
-from .widths import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

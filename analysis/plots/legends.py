@@ -7,8 +7,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .style import OTHERS, SMALL, dot, line
-from .widths import shown
+from analysis.plots.style import OTHERS, SMALL, dot, line
+from analysis.plots.widths import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.plots import legends, style, widths
 from formulations.colours import LINES, colour, linestyle
-
-from . import legends, style, widths
 
 if TYPE_CHECKING:
     import pandas as pd

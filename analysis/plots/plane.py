@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pareto import fronts
-from analysis.wording import count
+from analysis.plots import legends, scales, style, widths
+from analysis.plots.labels import Label, place
+from analysis.plots.style import Drawn
+from analysis.plots.subject import INTERVALS, Seeds, Setting, Subject, Undrawable, merged, sentences
+from analysis.stats.pareto import fronts
+from analysis.tables.wording import count
 from formulations.colours import MUTED, colour
-
-from . import legends, scales, style, widths
-from .labels import Label, place
-from .style import Drawn
-from .subject import INTERVALS, Seeds, Setting, Subject, Undrawable, merged, sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.blocks import seed_count
-from analysis.wording import count
+from analysis.plots import style, widths
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Subject, Undrawable, sentences
+from analysis.ranking.blocks import seed_count
+from analysis.tables.wording import count
 from formulations.colours import MUTED, colour
-
-from . import style, widths
-from .style import Drawn
-from .subject import Subject, Undrawable, sentences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import cells
-from analysis.wording import count
-
-from . import files, legends, widths
-from .style import Drawn
-from .subject import Setting, Subject, of_one_kind, sentences
+from analysis.plots import files, legends, widths
+from analysis.plots.style import Drawn
+from analysis.plots.subject import Setting, Subject, of_one_kind, sentences
+from analysis.results import cells
+from analysis.tables.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

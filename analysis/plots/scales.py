@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .widths import dataset_shown
+from analysis.plots.widths import dataset_shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.wording import count
+from analysis.plots import legends, lines, scales, widths
+from analysis.plots.style import Drawn
+from analysis.plots.subject import INTERVALS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
+from analysis.ranking import ideal
+from analysis.tables.wording import count
 from bench.metrics.declared import Metric
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 from formulations.colours import MUTED, colour
-from samplers.errors import UserError
-from samplers.lazy import lazy
-
-from .. import ideal
-from . import legends, lines, scales, widths
-from .style import Drawn
-from .subject import INTERVALS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +73,7 @@ def _ideal(
     subject: Subject, settings: list[Setting], tables: Mapping[str, pd.DataFrame], lit: Sequence[str]
 ) -> tuple[dict[str, pd.DataFrame], str]:
     """By dataset the FID ``[F, steps]`` that the steps leave to a perfect network of the highlighted formulations, and what
-    the caption tells of it; nothing if it was not computed (`analysis.ideal`)."""
+    the caption tells of it; nothing if it was not computed (`analysis.ranking.ideal`)."""
     try:
         left = ideal.left(subject.run)
     except UserError as error:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cells, declared, schema, sources, stats
-from analysis.blocks import seeds_by_dataset
-from analysis.pending import settled
-from analysis.run import Run, ranked
-from analysis.wording import count
+from analysis.plots import widths
+from analysis.ranking.blocks import seeds_by_dataset
+from analysis.ranking.pending import settled
+from analysis.results import cells, declared, schema, sources
+from analysis.results.run import Run, ranked
+from analysis.stats import two_way as stats
+from analysis.tables.wording import count
+from bench.config.settings import CONTROL, ControlSetting
 from bench.metrics.declared import Metric
-from bench.settings import CONTROL, ControlSetting
-from samplers.lazy import lazy
-
-from . import widths
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,8 @@ class Seeds:
     @property
     def half(self) -> pd.Series[float]:
         """Half of a 95 % interval for comparing means over seeds: ``t sqrt(v_f / S)`` with the bounded variance of the
-        paired model (`analysis.stats.fit`), so without the luck that all formulations of a seed share. NaN where one seed or
+        paired model (`analysis.stats.two_way.fit`), so without the luck that all formulations of a seed share. NaN
+        where one seed or
         one formulation tells nothing."""
         count = self.table.shape[1]
         if count < 2 or len(self.table) < 2:
@@ -68,7 +69,7 @@ class Seeds:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A run and its ranking (`analysis.ranking.rank`), as the figures need them, and their width in inches."""
+    """A run and its ranking (`analysis.ranking.ranking.rank`), as the figures need them, and their width in inches."""
 
     run: Run
     ranking: pd.DataFrame
@@ -107,7 +108,7 @@ class Subject:
 
     @cached_property
     def validations(self) -> pd.DataFrame:
-        """`analysis.cells.curves` of the trainings that are ranked."""
+        """`analysis.results.cells.curves` of the trainings that are ranked."""
         found = cells.curves(self.run)
         kept = self.rows[["formulation", "dataset", "seed"]].drop_duplicates()
         return found.merge(kept, on=["formulation", "dataset", "seed"])

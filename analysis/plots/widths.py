@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.private import without_paths
-from samplers.command import Parser
-from samplers.errors import UserError, nearest
+from analysis.archives.private import without_paths
+from flowbench._core.command import Parser
+from flowbench._core.errors import UserError, nearest
 
 COLUMN, PAGE = 3.3, 6.9
 """Widths of a column and of a page of a paper, inches: figures are made to be printed at their size."""

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import options, run
-from samplers.command import Parser, outcome
-from samplers.errors import UserError
+from analysis.results import options, run
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
 
 DESCRIPTION = """Write a run as one HTML file that opens in any browser, without a network: what the numbers say, the
 ranking with its intervals, figures, samples, a card for every formulation, failures, and where the numbers come from."""
@@ -43,7 +43,7 @@ def command(argv: Sequence[str] | None) -> int:
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {str(out.parent)!r}")
     found = run.read(args.results, args.where)
-    from . import gather, page
+    from analysis.report import gather, page
 
     page.write(gather.gather(found, args.where), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import cells, declared, schema
-from analysis.run import Run
-from analysis.tables import margin
-from analysis.wide import Wide
-from bench.settings import ControlSetting
-from samplers.lazy import lazy
-
-from . import curves
-from .curves import Drawing
-from .failures import Cell, Failures
-from .pictures import Sheet
-from .table import Ranking, Row
+from analysis.ranking.wide import Wide
+from analysis.report import curves
+from analysis.report.curves import Drawing
+from analysis.report.failures import Cell, Failures
+from analysis.report.pictures import Sheet
+from analysis.report.table import Ranking, Row
+from analysis.results import cells, declared, schema
+from analysis.results.run import Run
+from analysis.tables.table import margin
+from bench.config.settings import ControlSetting
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

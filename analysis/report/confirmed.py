@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.confirm import Confirmation
-from analysis.wording import count, others
-
-from .wording import SURE, listed, name, span
+from analysis.ranking.confirm import Confirmation
+from analysis.report.wording import SURE, listed, name, span
+from analysis.tables.wording import count, others
 
 
 def confirmed(found: Confirmation) -> list[str]:

@@ -13,10 +13,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import cells, sources
-from analysis.run import Run
-
-from .wording import rounded
+from analysis.report.wording import rounded
+from analysis.results import cells, sources
+from analysis.results.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

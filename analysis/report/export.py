@@ -1,4 +1,4 @@
-"""The ranking to take away from the page: a CSV file and LaTeX, as `analysis.output` writes them."""
+"""The ranking to take away from the page: a CSV file and LaTeX, as `analysis.tables.output` writes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from analysis import output, render
-from analysis.private import without_paths
+from analysis.archives.private import without_paths
+from analysis.tables import output, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ class Export:
 
 
 def export(ranking: pd.DataFrame) -> Export:
-    """Of a ranking (`analysis.ranking.rank`): exact values as CSV, what the page shows as LaTeX; no paths of the machine."""
+    """Of a ranking (`ranking.ranking.rank`): exact values as CSV, what the page shows as LaTeX; no paths of the machine."""
     table = [render.ranking_table(ranking)]
     text = without_paths(output.write(table, "csv")) + "\n"
     coded = base64.b64encode(text.encode()).decode()

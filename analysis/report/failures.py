@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis import schema
-from analysis.run import Run
-from analysis.sources import json_of
+from analysis.results import schema
+from analysis.results.run import Run
+from analysis.results.sources import json_of
 
 LINES = 6
 """Of a traceback."""

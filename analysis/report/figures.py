@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from analysis import plots
 from analysis.plots import files, style, widths
-from analysis.run import Run
+from analysis.results.run import Run
 from formulations import colours
 
 if TYPE_CHECKING:

@@ -6,25 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis import comparison, confirm, decided, pending, race, ranking, render, schema, wide
-from analysis.baseline import Comparisons
-from analysis.blocks import seed_count
-from analysis.run import Run, ranked
-from analysis.tables import Table
-from analysis.verdict import Answer, answer, worded
-from analysis.wording import count
-from samplers.errors import UserError
-
-from . import verdict
-from .cards import Card, cards
-from .export import Export, export
-from .failures import Failures, failures
-from .figures import Figure, figures
-from .pictures import Gallery, gallery
-from .provenance import Provenance, provenance
-from .table import Ranking, table
-from .verdict import Verdict
-from .wording import name
+from analysis.comparisons import comparison, decided, race
+from analysis.comparisons.baseline import Comparisons
+from analysis.ranking import confirm, pending, ranking, wide
+from analysis.ranking.blocks import seed_count
+from analysis.ranking.verdict import Answer, answer, worded
+from analysis.report import verdict
+from analysis.report.cards import Card, cards
+from analysis.report.export import Export, export
+from analysis.report.failures import Failures, failures
+from analysis.report.figures import Figure, figures
+from analysis.report.pictures import Gallery, gallery
+from analysis.report.provenance import Provenance, provenance
+from analysis.report.table import Ranking, table
+from analysis.report.verdict import Verdict
+from analysis.report.wording import name
+from analysis.results import schema
+from analysis.results.run import Run, ranked
+from analysis.tables import render
+from analysis.tables.table import Table
+from analysis.tables.wording import count
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +76,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     """Everything about a run. If nothing of it can be ranked, the report says so.
 
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
-    (`analysis.schema.comparable`), and if all rows belong to a confirmation.
+    (`analysis.results.schema.comparable`), and if all rows belong to a confirmation.
     """
     rows = ranked(run)
     if rows.empty:

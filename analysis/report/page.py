@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from analysis.files import write_whole
-from analysis.private import without_paths
-from samplers.errors import UserError
-
-from .gather import Report
-from .wording import BEGIN, END
+from analysis.archives.private import without_paths
+from analysis.report.gather import Report
+from analysis.report.wording import BEGIN, END
+from analysis.results.files import write_whole
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     from jinja2 import Environment

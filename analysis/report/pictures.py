@@ -13,10 +13,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from analysis import cells, schema
-from analysis.run import Run, ranked
-from bench.settings import ControlSetting
-from samplers.errors import UserError
+from analysis.results import cells, schema
+from analysis.results.run import Run, ranked
+from bench.config.settings import ControlSetting
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from datetime import date, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from analysis import schema
-from analysis.manifest import PlannedCell, flat
-from analysis.run import Run, phase
-from analysis.sources import json_of
+from analysis.results import schema
+from analysis.results.manifest import PlannedCell, flat
+from analysis.results.run import Run, phase
+from analysis.results.sources import json_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""The ranking for a page: what `analysis.render` shows, with the values to sort by."""
+"""The ranking for a page: what `analysis.tables.render` shows, with the values to sort by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis import declared, families, notes, render
+from analysis.ranking import notes
+from analysis.results import declared, families
+from analysis.tables import render
 from bench.metrics.declared import Metric
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Ranking:
 
 
 def table(ranking: pd.DataFrame) -> Ranking:
-    """The page's table of a ranking (`analysis.ranking.rank`)."""
+    """The page's table of a ranking (`analysis.ranking.ranking.rank`)."""
     made = render.ranking_table(ranking)
     metrics = declared.of(ranking)
     columns = tuple(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis import declared, notes
-from analysis.blocks import seed_count
-from analysis.confirm import Confirmation
-from analysis.uncertainty import Known
-from analysis.wording import count, others
-from samplers.lazy import lazy
-
-from .confirmed import confirmed
-from .wording import MANY, SURE, listed, name, sizes, written
+from analysis.ranking import notes
+from analysis.ranking.blocks import seed_count
+from analysis.ranking.confirm import Confirmation
+from analysis.ranking.uncertainty import Known
+from analysis.report.confirmed import confirmed
+from analysis.report.wording import MANY, SURE, listed, name, sizes, written
+from analysis.results import declared
+from analysis.tables.wording import count, others
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +69,9 @@ def verdict(
     confirmation: Confirmation | None = None,
     stopped: Stopped | None = None,
 ) -> Verdict:
-    """The sentences about a ranking (`analysis.ranking.rank`); where fresh seeds were run, these come first. The ranking of
+    """The sentences about a ranking (`ranking.ranking.rank`); where fresh seeds were run, these come first. The ranking of
     a race is over the seeds that all have. Of several networks that have learned nothing the page's summary
-    (`analysis.verdict`) says all that there is to say."""
+    (`analysis.ranking.verdict`) says all that there is to say."""
     about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
     if about["nothing_learned"] and len(ranking) > 1:
         return Verdict(tuple(missing(about["provisional"])), doubts=tuple(_doubts(ranking, about)))

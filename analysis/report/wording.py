@@ -34,7 +34,7 @@ def span(seeds: Iterable[int]) -> str:
 
 
 def sizes(r: Mapping[str, Any], *values: float) -> list[str]:
-    """Differences on the scale of a response (`analysis.resolution`), of logarithms in percent, with two digits, or more if
+    """Differences on the scale of a response (`stats.resolution`), of logarithms in percent, with two digits, or more if
     these do not tell them apart."""
     shown = [100 * math.expm1(v) if r["log"] else v for v in values]
     for digits in range(2, 7):

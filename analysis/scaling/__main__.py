@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplers.command import Parser, outcome
-from samplers.errors import UserError
-
-from .. import options, output
-from ..plots import widths
+from analysis.plots import widths
+from analysis.results import options
+from analysis.tables import output
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
 
 DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
 depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
@@ -37,14 +37,14 @@ def command(argv: Sequence[str] | None) -> int:
     if args.width is not None and args.out is None:
         raise UserError("--width is that of the figures: name a folder for them with --out")
     width = widths.inches(args.width)
-    from .. import run
-    from .report import report
+    from analysis.results import run
+    from analysis.scaling.report import report
 
     found = report(run.read(args.results, args.where))
     output.show(found.tables(), args.format)
     if args.out is not None:
-        from ..plots.files import write
-        from .figures import draw
+        from analysis.plots.files import write
+        from analysis.scaling.figures import draw
 
         for file in write(draw(found, width), args.out):
             print(file, file=sys.stderr, flush=True)

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplers.lazy import lazy
-
-from ..association import Array, pearson, spearman
-from .noise import Means, interval
+from analysis.scaling.noise import Means, interval
+from analysis.stats.association import Array, pearson, spearman
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

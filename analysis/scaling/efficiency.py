@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplers.lazy import lazy
-
-from .. import paper, schema, stats
-from .runs import Runs
+from analysis.results import paper, schema
+from analysis.scaling.runs import Runs
+from analysis.stats import two_way as stats
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

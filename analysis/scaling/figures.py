@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.plots import scales, style, widths
+from analysis.plots.style import Drawn
+from analysis.scaling.report import Scaling
+from analysis.scaling.wording import power, span
+from analysis.stats.association import Array
+from analysis.tables.wording import count
 from formulations.colours import INK, MARKERS, MUTED
-
-from ..association import Array
-from ..plots import scales, style, widths
-from ..plots.style import Drawn
-from ..wording import count
-from .report import Scaling
-from .wording import power, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.lazy import lazy
-
-from ..association import Array
-from ..wording import count
-from . import law
-from .frontier import on_frontier
-from .law import Law
-from .noise import Means, interval
-from .runs import Runs
+from analysis.scaling import law
+from analysis.scaling.frontier import on_frontier
+from analysis.scaling.law import Law
+from analysis.scaling.noise import Means, interval
+from analysis.scaling.runs import Runs
+from analysis.stats.association import Array
+from analysis.tables.wording import count
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

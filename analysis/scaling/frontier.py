@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.lazy import lazy
-
-from ..association import Array
-from .noise import Means
-from .runs import Runs
+from analysis.scaling.noise import Means
+from analysis.scaling.runs import Runs
+from analysis.stats.association import Array
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..association import Array
+from analysis.stats.association import Array
 
 ALPHA = (1e-3, 3.0)
 """Exponents that are looked at."""

@@ -1,7 +1,7 @@
 """What another set of seeds would have given: draws of the runs' means from the two-way model of runs and seeds.
 
 With three seeds, resampling the seeds covers far less than it says (about 76 % for 95). Draws come from the fitted model
-instead (`analysis.stats.TwoWay`): a luck that all runs of a seed share, and a noise of each training.
+instead (`analysis.stats.two_way.TwoWay`): a luck that all runs of a seed share, and a noise of each training.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import stats
-from ..association import Array
+from analysis.stats import two_way as stats
+from analysis.stats.association import Array
 
 DRAWS = 2000
 

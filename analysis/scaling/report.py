@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.results import declared
+from analysis.results.run import Run
+from analysis.scaling import correlation, efficiency, fits, frontier
+from analysis.scaling.fits import Frontier
+from analysis.scaling.noise import Means, means
+from analysis.scaling.runs import Runs, collect
+from analysis.scaling.wording import number, percent, power, span
+from analysis.tables.table import Table
+from analysis.tables.wording import count
 from bench.metrics.declared import Metric
-from samplers.lazy import lazy
-
-from .. import declared
-from ..run import Run
-from ..tables import Table
-from ..wording import count
-from . import correlation, efficiency, fits, frontier
-from .fits import Frontier
-from .noise import Means, means
-from .runs import Runs, collect
-from .wording import number, percent, power, span
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.errors import UserError
-from samplers.lazy import lazy
-
-from .. import manifest, run, schema
-from ..association import Array
-from ..run import Run
-from ..wording import names
+from analysis.results import manifest, run, schema
+from analysis.results.run import Run
+from analysis.stats.association import Array
+from analysis.tables.wording import names
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd

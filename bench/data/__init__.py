@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data.dataset import Data, Split, build
-from samplers.errors import UserError, nearest
+from flowbench._core.errors import UserError, nearest
 
 __all__ = ["Data", "Split", "check_spec", "load", "own_captions", "own_resolution"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.errors import UserError
-from samplers.lazy import lazy
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import store
 from bench.data import pixels, sources
 from bench.data.dataset import Data, Split, build, hash_split
-from samplers.errors import UserError
+from bench.runfolder import store
+from flowbench._core.errors import UserError
 
 _CHUNK = 256  # encoded images held in memory at once
 LEFT_SECONDS = 86400.0

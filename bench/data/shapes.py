@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.seeds import seed_for
 from bench.data import sdf
 from bench.data.dataset import Split, in_validation
-from bench.seeds import seed_for
-from samplers.errors import UserError, nearest
+from flowbench._core.errors import UserError, nearest
 
 SHAPES = tuple(sdf.DISTANCES)
 COLORS = ("red", "green", "blue", "yellow", "purple", "cyan")

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import lease, store
-from bench.failure import Failure
-from bench.launch import queue, slurm
-from bench.launch import submission as submissions
-from bench.launch.submission import Submission
-from bench.plan import ENDED, Plan, State
+from bench.launch.slurm import executor as slurm
+from bench.launch.slurm import queue
+from bench.planning.plan import ENDED, Plan, State
+from bench.runfolder import lease, store
+from bench.runfolder import submission as submissions
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Submission
 
 FADING_SECONDS = 3 * lease.BEAT_SECONDS
 """A worker that nothing keeps any more notices at its next beat; after so long it has ended."""

@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench import data
-from bench.amounts import by_cell
-from bench.config import Grid
-from bench.estimate import lasting_bytes, size
+from bench.config.experiment import Grid
+from bench.cost.amounts import by_cell
+from bench.cost.estimate import lasting_bytes, size
+from bench.encoders import extractors
 from bench.launch.memory import Memory, needed
-from bench.launch.options import SlurmOptions
-from bench.launch.submission import Execution
-from bench.metrics import extractors
-from bench.plan import Planned
-from samplers.errors import UserError
+from bench.launch.slurm.options import SlurmOptions
+from bench.planning.plan import Planned
+from bench.runfolder.submission import Execution
+from flowbench._core.errors import UserError
 
 
 def check(
@@ -48,9 +48,9 @@ def check_pictures(grid: Grid) -> None:
 
 
 def check_unchanged(grid: Grid, out: Path) -> None:
-    """Raises :class:`bench.cells.Changed` if a user's own pictures are others than those on which cells in ``out`` were
+    """Raises :class:`runfolder.cells.Changed` if a user's own pictures are others than those on which cells in ``out`` were
     trained. They are decoded for that, as the run would, where such cells are."""
-    from bench import provenance  # imports torch
+    from bench.worker import provenance  # imports torch
 
     images, now = grid.images, {}
     for dataset, folder in provenance.planned_cells(out):

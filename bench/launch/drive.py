@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import store
-from bench.cli import Arguments
-from bench.launch import slurm
+from bench.cli.parser import Arguments
 from bench.launch.hand_out import alone, check_plugins, hand_out, recovered
 from bench.launch.here import run_here
+from bench.launch.slurm import executor as slurm
 from bench.launch.wait import follow_others, see_through
-from bench.plan import Plan
-from bench.stages import Stages
-from bench.wording import many
-from samplers.errors import UserError
+from bench.machine.stages import Stages
+from bench.planning.plan import Plan
+from bench.runfolder import store
+from bench.status.wording import many
+from flowbench._core.errors import UserError
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
@@ -33,7 +33,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
             return see_through(planned, args, argv)
         taken = sum(len(array.shares) for array in slurm.read_arrays(submission) or [])
         return 0 if taken == len(submission.shares) else 1
-    from bench import report  # imports pandas
+    from bench.status import report  # imports pandas
 
     planned, submission = run_here(planned, submission, new, args, argv)
     with alone(planned, args, argv):

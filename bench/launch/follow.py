@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench import lease
-from bench.effort import left, progress, speed
-from bench.estimate import duration
+from bench.cost.effort import left, progress, speed
+from bench.cost.estimate import duration
 from bench.launch.codes import Ending
-from bench.launch.submission import Submission
-from bench.progress import Display, Now
+from bench.runfolder import lease
+from bench.runfolder.submission import Submission
+from bench.status.progress import Display, Now
 
 EVERY = 0.5
 """Seconds between looks at the heartbeats."""

@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from functools import cached_property
 
-from bench import lease
-from bench.config import Cell
-from bench.failure import Failure
-from bench.launch.submission import Submission
-from bench.plan import cells_of
+from bench.config.experiment import Cell
+from bench.planning.plan import cells_of
+from bench.runfolder import lease
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Submission
 
 ALIKE = 3
 """So many cells of a formulation that failed with the same traceback hold its others; so many formulations hold all."""

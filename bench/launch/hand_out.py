@@ -10,16 +10,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from bench import cells, confirm, manifest, plan, sense, store, sweep, yardsticks
-from bench.cli import Arguments
-from bench.launch import activity, checks, local, shares, slurm, snapshot
-from bench.launch import submission as submissions
+from bench.cli.parser import Arguments
+from bench.launch import activity, checks, local, snapshot
 from bench.launch.activity import Doing
-from bench.launch.submission import MODES, Submission
-from bench.plan import Plan
-from bench.wording import many, place
-from samplers.errors import UserError
-from samplers.plugin import text_behind
+from bench.launch.slurm import executor as slurm
+from bench.planning import confirm, manifest, plan, sense, shares
+from bench.planning.plan import Plan
+from bench.runfolder import cells, store, sweep
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import MODES, Submission
+from bench.status.wording import many, place
+from bench.worker import yardsticks
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import text_behind
 
 
 def hand_out(
@@ -66,7 +69,7 @@ def check_plugins(planned: Plan) -> None:
     """Conformance of the formulations that plugins add, before anything is written. Raises :class:`UserError`."""
     names = [name for name in plan.formulations_of(planned) if text_behind(name)]
     if names:
-        from bench import provenance  # imports torch
+        from bench.worker import provenance  # imports torch
 
         provenance.check_formulations(planned.grid, [p for p in planned.cells if p.cell.formulation in names])
 
@@ -91,7 +94,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         if p.damage:
             which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
             print(f"{which} is run again: {p.damage}", file=sys.stderr)
-    from bench import report  # imports pandas
+    from bench.status import report  # imports pandas
 
     damaged = report.set_aside(planned)
     for p, file in damaged:

@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from bench import plan, status
-from bench.cells import Changed
-from bench.cli import Arguments
-from bench.failure import Failure
+from bench.cli.parser import Arguments
 from bench.launch import local
-from bench.launch import submission as submissions
 from bench.launch.codes import Ending
 from bench.launch.follow import Follow
 from bench.launch.hand_out import discard, hand_out, looked
-from bench.launch.submission import Submission
-from bench.plan import Plan
-from bench.progress import Display
-from bench.wording import many, short
-from samplers.errors import UserError
+from bench.planning import plan
+from bench.planning.plan import Plan
+from bench.runfolder import submission as submissions
+from bench.runfolder.cells import Changed
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Submission
+from bench.status import status
+from bench.status.progress import Display
+from bench.status.wording import many, short
+from flowbench._core.errors import UserError
 
 OVER = "the time of --minutes is over"
 """Why workers save and stop."""
@@ -40,7 +41,7 @@ def run_here(
     """Run the shares on this machine; returns the plan as it is then, and the submission that was run.
 
     Workers find that data have changed, and mark the cells that were trained on others. With ``--retry all`` those cells are
-    then submitted again, too. Raises :class:`bench.cells.Changed` otherwise. ``until`` gives the time of
+    then submitted again, too. Raises :class:`bench.runfolder.cells.Changed` otherwise. ``until`` gives the time of
     :func:`run_shares` for a plan.
     """
     try:

@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable
 from glob import glob
 
-from bench import cores
-from bench.failure import Failure
 from bench.launch.codes import Ending
-from bench.launch.submission import Execution, Submission
 from bench.launch.supervisor import Supervisor
-from samplers.errors import UserError
+from bench.machine import cores
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Execution, Submission
+from flowbench._core.errors import UserError
 
 Environment = dict[str, str]
 

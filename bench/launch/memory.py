@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench import cgroup
-from bench.amounts import by_cell
-from bench.config import Grid
-from bench.estimate import size
+from bench.config.experiment import Grid
+from bench.cost.amounts import by_cell
+from bench.cost.estimate import size
 from bench.launch import local
-from bench.launch.options import CPUS, PREFIX, SlurmOptions
-from bench.launch.submission import Execution
-from bench.plan import Planned
-from samplers.errors import UserError
+from bench.launch.slurm.options import CPUS, PREFIX, SlurmOptions
+from bench.machine import cgroup
+from bench.planning.plan import Planned
+from bench.runfolder.submission import Execution
+from flowbench._core.errors import UserError
 
 PROCESS = 4e8
 """Bytes of a worker that has loaded torch, and nothing else."""

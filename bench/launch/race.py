@@ -1,7 +1,8 @@
 """``--until decided``: a race. After each seed, formulations that another one beats are out and no longer trained.
 
 It ends when one is left or, with a margin, when all that are left are equivalent. Which formulation is beaten is decided by
-``analysis.baseline.survivors``, whose error holds at every look. The plan in ``DIR/grid.json`` lists the cells that were
+``analysis.comparisons.baseline.survivors``, whose error holds at every look. The plan in ``DIR/grid.json`` lists the
+cells that were
 trained, and which formulations are out after how many seeds; the same race continues from there. Without that record it
 takes the same course again, as it follows from the results.
 """
@@ -14,19 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import manifest, plan, store
-from bench.cli import Arguments
-from bench.config import Grid, full, restore
-from bench.decision import Decision
+from bench.cli.parser import Arguments
+from bench.config.decision import Decision
+from bench.config.experiment import Grid, full, restore
 from bench.launch import seed_by_seed
-from bench.launch.submission import Submission
-from bench.plan import Course, Exit, Plan
-from bench.stages import Stages
-from bench.wording import fitted, many
-from samplers.errors import UserError
+from bench.machine.stages import Stages
+from bench.planning import manifest, plan
+from bench.planning.plan import Course, Exit, Plan
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from bench.status.wording import fitted, many
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.baseline import Beaten, Race
+    from analysis.comparisons.baseline import Beaten, Race
 
 
 def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
@@ -69,7 +71,9 @@ class UntilDecided:
 
     def look(self, planned: Plan, seconds: float) -> bool:
         """Whether the race is decided, or cannot be; the formulations that are beaten are out."""
-        from analysis import race, run, verdict  # imports pandas
+        from analysis.comparisons import race
+        from analysis.ranking import verdict  # imports pandas
+        from analysis.results import run
 
         assert planned.course
         raced, seeds = race.of_run(run.read(planned.out)), planned.grid.seeds
@@ -92,7 +96,7 @@ class UntilDecided:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank all formulations on the seeds that all have, and show the race."""
-        from bench import report
+        from bench.status import report
 
         shown = replace(shown, course=self.course or shown.course)
         manifest.write(shown, self.argv, self.args.program, self.args.plugins)

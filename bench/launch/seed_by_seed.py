@@ -20,16 +20,16 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
-from bench import plan
-from bench.cli import Arguments
-from bench.config import Cell, Grid
+from bench.cli.parser import Arguments
+from bench.config.experiment import Cell, Grid
 from bench.launch.hand_out import alone, check_plugins, hand_out
 from bench.launch.here import run_here
-from bench.launch.submission import Submission
 from bench.launch.wait import follow_others
-from bench.plan import BUSY, ENDED, Plan
-from bench.stages import Stages
-from bench.wording import many
+from bench.machine.stages import Stages
+from bench.planning import plan
+from bench.planning.plan import BUSY, ENDED, Plan
+from bench.runfolder.submission import Submission
+from bench.status.wording import many
 
 GRACE = 0.25
 """A begun seed may take so much longer, as a fraction of the minutes."""
@@ -69,7 +69,7 @@ class ByTime:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank the finished seeds."""
-        from bench import report  # imports pandas
+        from bench.status import report  # imports pandas
 
         return report.report(shown, stages, submissions, begun)
 

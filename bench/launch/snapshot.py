@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import store
 from bench.launch import shield
-from bench.launch.submission import Submission
-from samplers.errors import UserError
-from samplers.plugin import changed
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import changed
 
 PACKAGES = ("analysis", "bench", "flowbench", "formulations", "samplers")
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def take(out: Path, plugins: Sequence[Path], trusted: bool = False) -> tuple[str
 
 
 def copy(named: Iterable[tuple[str, Path]], place: Path) -> None:
-    """Copy files to a new folder, which appears whole. Raises :class:`bench.store.Unwritable`."""
+    """Copy files to a new folder, which appears whole. Raises :class:`bench.runfolder.store.Unwritable`."""
     store.folder(place.parent)
     temporary: Path | None = None
     try:

@@ -22,12 +22,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from bench import cells, cores, lease, store
-from bench.failure import Failure
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
-from bench.launch.submission import Submission
-from samplers.errors import UserError
+from bench.machine import cores
+from bench.runfolder import cells, lease, store
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Submission
+from flowbench._core.errors import UserError
 
 ALONE, DEATHS = 2, 4
 """Deaths without progress after which cells run alone, and after which the cell at hand has failed."""
@@ -118,7 +119,7 @@ class Supervisor:
             sys.executable,
             "-u",  # a line that a full disk does not take is lost, and not tried again at the end
             "-m",
-            "bench.begin",
+            "bench.worker.begin",
             str(self.submission.folder),
             str(self.index),
             self.token,

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from bench.launch.shield import unsafe
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 PARTS = ("", "cells", "code", "submissions")
 """The folders that are looked at. What is run is verified file by file (:mod:`bench.launch.shield`)."""

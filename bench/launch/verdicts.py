@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from bench import plan, store
-from bench.cli import Arguments
-from bench.launch.submission import Submission
-from bench.plan import Plan
-from bench.stages import Stages
-from bench.wording import fitted, many, short
-from samplers.errors import UserError
+from bench.cli.parser import Arguments
+from bench.machine.stages import Stages
+from bench.planning import plan
+from bench.planning.plan import Plan
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from bench.status.wording import fitted, many, short
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.baseline import Comparisons
-    from analysis.run import Run
-    from bench.report import Ranked
+    from analysis.comparisons.baseline import Comparisons
+    from analysis.results.run import Run
+    from bench.status.report import Ranked
 
 FILE = "comparison.json"
 """In the run folder: the numbers and the verdict of the last look, and the command."""
@@ -34,7 +35,8 @@ class UntilVerdict:
 
     def look(self, planned: Plan, seconds: float) -> bool:
         """Print how every formulation compares with the baseline; whether all comparisons are settled."""
-        from analysis import comparison, decided, output  # imports pandas
+        from analysis.comparisons import comparison, decided
+        from analysis.tables import output  # imports pandas
 
         self.seconds = seconds
         try:
@@ -58,8 +60,9 @@ class UntilVerdict:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """The table with its notes, the verdict, and what was written."""
-        from analysis import comparison, output
-        from bench import report
+        from analysis.comparisons import comparison
+        from analysis.tables import output
+        from bench.status import report
 
         code, ranked = report.tables(shown, begun, self.ranked)
         spent = report.write_timings(shown.out, stages, submissions)
@@ -81,8 +84,8 @@ class UntilVerdict:
 
     def ranked(self, shown: Plan) -> Ranked | None:
         """The ranking is written, and not printed."""
-        from analysis import run
-        from bench import report
+        from analysis.results import run
+        from bench.status import report
 
         try:
             return report.rank(run.read(shown.out))
@@ -92,7 +95,8 @@ class UntilVerdict:
 
     def compared(self, planned: Plan) -> tuple[Run, Comparisons]:
         """The numbers of a plan's finished seeds, which are also written."""
-        from analysis import baseline, run
+        from analysis.comparisons import baseline
+        from analysis.results import run
 
         assert planned.against
         what, read = planned.against.decision, run.read(planned.out)
@@ -102,7 +106,7 @@ class UntilVerdict:
 
     def written(self, found: Comparisons, read: Run, seeds: int) -> dict[str, Any]:
         """The comparison as JSON."""
-        from analysis.tables import jsonable
+        from analysis.tables.table import jsonable
 
         about = {
             "program": self.args.program,
@@ -117,7 +121,8 @@ class UntilVerdict:
 
     def verdict(self, found: Comparisons, read: Run) -> str:
         """One sentence."""
-        from analysis import decided, timings
+        from analysis.comparisons import decided
+        from analysis.results import timings
 
         each = self.seconds or timings.seconds_per_seed(read)
         return decided.terminal(found, decided.Command(self.args.program, self.argv, each))

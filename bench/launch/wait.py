@@ -7,17 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench import lease, plan, status
-from bench.cli import Arguments
-from bench.launch import activity, options, queue
-from bench.launch import submission as submissions
+from bench.cli.parser import Arguments
+from bench.launch import activity
 from bench.launch.activity import Doing
 from bench.launch.hand_out import alone, hand_out, looked
-from bench.manifest import GRID
-from bench.plan import Plan
-from bench.progress import Display
-from bench.wording import many
-from samplers.errors import UserError
+from bench.launch.slurm import options, queue
+from bench.planning import plan
+from bench.planning.manifest import GRID
+from bench.planning.plan import Plan
+from bench.runfolder import lease
+from bench.runfolder import submission as submissions
+from bench.status import status
+from bench.status.progress import Display
+from bench.status.wording import many
+from flowbench._core.errors import UserError
 
 PAUSES = (3.0, 20.0)
 """Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""
@@ -40,7 +43,7 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
         print("--status shows more, --wait waits for them", file=sys.stderr)
         return 0
-    from bench import report  # imports pandas
+    from bench.status import report  # imports pandas
 
     print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
     with alone(planned, args, argv):
@@ -64,7 +67,7 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
 
 def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     """Until no worker has any of the plan's cells; what was lost on the way is submitted again. Then report."""
-    from bench import report  # imports pandas
+    from bench.status import report  # imports pandas
 
     for tries in range(SUBMISSIONS + 1):
         planned, lost = wait(planned)

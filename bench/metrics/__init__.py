@@ -3,6 +3,6 @@
 The numbers are in `clip_score`, `frechet` and `kid`, the names in `names`.
 """
 
-from .extractors import Extractor, extractor
+from bench.encoders.extractors import Extractor, extractor
 
 __all__ = ["Extractor", "extractor"]

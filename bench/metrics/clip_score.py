@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import Rows, as_rows
+from bench.metrics.features import Rows, as_rows
 
 
 def clip_scores(image_features: Any, text_features: Any) -> Rows:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.seeds import seed_for
 from bench.data import sdf, shapes
 from bench.metrics.declared import PARTS
-from bench.seeds import seed_for
-from samplers.command import Parser
-from samplers.errors import UserError
+from flowbench._core.command import Parser
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

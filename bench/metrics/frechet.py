@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import Rows, as_rows
+from bench.metrics.features import Rows, as_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import Rows, as_rows
-from .frechet import Moments, positive
+from bench.metrics.features import Rows, as_rows
+from bench.metrics.frechet import Moments, positive
 
 LEAST = 2
 """Images for each dimension, at least; with fewer, the second order is not enough."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import Rows, as_rows
+from bench.metrics.features import Rows, as_rows
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ digest and its size.
 
 from __future__ import annotations
 
-from .extractors import Extractor
+from bench.encoders.extractors import Extractor
 
 
 def clip_name(extractor: Extractor, n: int) -> str:

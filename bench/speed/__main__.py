@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from bench import store
 from bench.launch import snapshot
-from bench.machine import device_name, versions
-from bench.memory import keep_freed_memory
-from bench.products import fast_products
+from bench.machine.machine import device_name, versions
+from bench.machine.memory import keep_freed_memory
+from bench.machine.products import fast_products
+from bench.runfolder import store
 from bench.speed.options import Plan, parse
 from bench.speed.timing import Row
-from samplers.command import outcome
-from samplers.errors import UserError
+from flowbench._core.command import outcome
+from flowbench._core.errors import UserError
 
 PEERS = ("diffusers", "mmdit", "clean-fid", "torch-fidelity")
 """Packages whose versions the numbers depend on."""

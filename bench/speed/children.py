@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from bench.memory import keep_freed_memory
-from bench.products import fast_products
+from bench.machine.memory import keep_freed_memory
+from bench.machine.products import fast_products
 from bench.speed.sizes import Size, from_json, to_json
 from bench.speed.step import our_step
 from bench.speed.timing import synchronise
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 WARMUPS = 2
 

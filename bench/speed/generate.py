@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import torch
 
-from bench.config import Evaluation, Grid, Images
-from bench.generate import generate, start_noise
-from bench.presets import HEADLINE, preset
-from bench.settings import Setting
-from bench.setup import Setup, make
+from bench.config.experiment import Evaluation, Grid, Images
+from bench.config.presets import HEADLINE, preset
+from bench.config.settings import Setting
+from bench.sampling.generate import generate, start_noise
 from bench.speed.options import Plan
 from bench.speed.timing import Row, pair
-from bench.train import Trainer
+from bench.training.train import Trainer
+from bench.worker.setup import Setup, make
 from formulations import Formulation, get
 
 

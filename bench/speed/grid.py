@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import store
+from bench.machine.stages import STAGES
+from bench.runfolder import store
 from bench.speed.options import Plan
 from bench.speed.timing import Row
-from bench.stages import STAGES
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 SHORT, REPEATS = (("--help",), ("--dry-run",)), 3
 """Commands of a fraction of a second, and how often they are run for their median."""

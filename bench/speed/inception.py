@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.metrics import inception
+from bench.encoders import inception
 from bench.speed.peers import missing
 
 Extract = Callable[[Tensor], Any]
@@ -46,7 +46,7 @@ class Networks:
         self.folder.cleanup()
 
     def ours(self, images: Tensor) -> Any:
-        """As :mod:`bench.metrics.inception` computes them."""
+        """As :mod:`bench.encoders.inception` computes them."""
         return self.mine.image_features(images)
 
     def peer(self, name: str) -> Extract:

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from bench.data import shapes
-from bench.metrics.extractors import extractor
+from bench.encoders.extractors import extractor
 from bench.metrics.frechet import Moments, frechet
-from bench.setup import features
 from bench.speed import inception
 from bench.speed.options import Plan
 from bench.speed.peers import missing
 from bench.speed.timing import Row, clocked, pair
-from samplers.errors import UserError
+from bench.worker.setup import features
+from flowbench._core.errors import UserError
 
 TOLERANCE = 1e-3
 """Largest relative difference between two libraries that are said to compute the same."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from bench.presets import preset
+from bench.config.presets import preset
 from bench.speed.sizes import SIZES, TINY, Size
-from samplers.command import INT, Parser
-from samplers.errors import UserError, nearest
+from flowbench._core.command import INT, Parser
+from flowbench._core.errors import UserError, nearest
 
 REPEATS = {
     "step": 15,

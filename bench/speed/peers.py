@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.models.mmdit import FREQUENCIES, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 
 @dataclass(frozen=True)

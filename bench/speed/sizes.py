@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import torch
 
-from bench import tuning
-from bench.batches import Batch
-from bench.config import Training
+from bench.config.experiment import Training
 from bench.models.shape import Shape
+from bench.training import tuning
+from bench.training.batches import Batch
 from formulations import Coeffs
 
 

@@ -3,7 +3,8 @@
 A step is forward, backward, the norm of gradients (the peers': clipping), AdamW and EMA, on one batch that lies on the
 device, at equal width, depth, heads, tokens, batch and precision; eager against eager, compiled against compiled. The
 peers are trained as one trains well: clipping and EMA by ``foreach``, AdamW fused, gradients set to None. On a CPU ours
-multiplies as the harness does (:mod:`bench.products`); the peers do so too, and in another line as torch does by itself.
+multiplies as the harness does (:mod:`bench.machine.products`); the peers do so too, and in another line as torch
+does by itself.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from bench.products import autocast, default_products
+from bench.machine.products import autocast, default_products
 from bench.speed.options import Plan
 from bench.speed.peers import PEERS, parameters
 from bench.speed.sizes import Size, inputs
 from bench.speed.timing import Row, pair, release
-from bench.train import Trainer
+from bench.training.train import Trainer
 
 EMA = 1e-3
 """Share of the weights that a peer's EMA takes over in a step."""

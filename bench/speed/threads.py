@@ -1,7 +1,8 @@
 """``threads``: what threads cost where other processes are, against one thread: paired, in alternation, in one run.
 
 Steps of the preset ``quick`` with as many threads as there are cores, which wait actively and passively
-(:data:`bench.cores.PASSIVE`), each in a process of its own that sleeps while the other works; alone on the machine, and
+(:data:`bench.machine.cores.PASSIVE`), each in a process of its own that sleeps while the other works; alone on the
+machine, and
 beside one process that computes all the time. The last line of each is the number of threads that a worker would take there.
 """
 
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench import cores
+from bench.machine import cores
 from bench.speed.children import Children
 from bench.speed.options import Plan
 from bench.speed.sizes import QUICK, TINY, Size

@@ -14,10 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import formulations
-from analysis import ideal, plots, ranking, run, synthetic
+from analysis import plots
 from analysis.plots import style
 from analysis.plots.style import Drawn
-from analysis.run import Run
+from analysis.ranking import ideal, ranking
+from analysis.results import run, synthetic
+from analysis.results.run import Run
 
 FEW = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "eps/linear", "v/cos", "edm(-1.20,1.20)")
 STUDY = tuple(formulations.names("paper"))

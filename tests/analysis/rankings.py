@@ -20,7 +20,7 @@ def ranking(
     seeds: int = 3,
     **about: Any,
 ) -> pd.DataFrame:
-    """A ranking as `analysis.ranking.rank` makes it, as far as the verdict reads it."""
+    """A ranking as `analysis.ranking.ranking.rank` makes it, as far as the verdict reads it."""
     count = len(names)
     clip = [48.33, 43.9, 40.72, 41.95, 42.47, 37.43][:count]
     made = pd.DataFrame({"formulation": names, "rank_all": ranks, "position": range(1, count + 1)})

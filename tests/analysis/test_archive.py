@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import archive, bundle, plots, rank, ranking, run, sources, synthetic
+from analysis import archive, plots, rank
+from analysis.archives import bundle
 from analysis.plots import files
+from analysis.ranking import ranking
 from analysis.report import gather, page
+from analysis.results import run, sources, synthetic
 from bench.grid import check_folder
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos", "rf/lognorm(0.00,1.00)")
 

@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import archive, bundle, joint_plan, manifest, run, sources, synthetic
-from samplers.errors import UserError
+from analysis import archive
+from analysis.archives import bundle, joint_plan
+from analysis.results import manifest, run, sources, synthetic
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos", "rf/lognorm(0.00,1.00)")
 SETTINGS = ((50, 5.0), (5, 5.0))

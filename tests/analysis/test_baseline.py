@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import schema, sequential
-from analysis.baseline import Beaten, against, survivors
-from samplers.errors import UserError
+from analysis.comparisons.baseline import Beaten, against, survivors
+from analysis.results import schema
+from analysis.stats import sequential
+from flowbench._core.errors import UserError
 
 
 def table(**values: list[float]) -> Any:

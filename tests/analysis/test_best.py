@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_t
 from scipy.stats import t as student
 
-from analysis.best import critical, gap, not_separable, seeds_needed
-from analysis.stats import TwoWay, fit
+from analysis.stats.best import critical, gap, not_separable, seeds_needed
+from analysis.stats.two_way import TwoWay, fit
 
 # Dunnett (1955), table 1a: one-sided, 5 %, for 1 to 9 comparisons.
 TABLE = {

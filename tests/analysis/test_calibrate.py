@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from analysis import calibrate, simulate
+from analysis import calibrate
 from analysis.calibrate import Case, cases, main
+from analysis.stats import simulate
 
 LEVELS = [case for case in cases() if case.interval in ("level", "difference", "best")]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import cells, run, synthetic
+from analysis.results import cells, run, synthetic
 
 LINE: dict[str, Any] = {
     "step": 5,

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import claims, run, schema, sources, synthetic
-from analysis.run import Run
-from samplers.errors import UserError
+from analysis import claims
+from analysis.results import run, schema, sources, synthetic
+from analysis.results.run import Run
+from flowbench._core.errors import UserError
 
 COLUMNS = ("formulation", "dataset", "seed", "weights", "steps", "cfg", "clip", "fid", "status")
 HEADLINE = (claims.BEST, claims.MODE, claims.STRAIGHT, claims.BEFORE, *claims.OTHERS)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import collect, files, manifest, synthetic
-from analysis.run import read
-from samplers.errors import UserError
+from analysis.results import collect, files, manifest, synthetic
+from analysis.results.run import read
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "rf/lognorm(0.00,1.00)", "eps/linear")
 SETTINGS = ((50, 5.0), (5, 5.0))

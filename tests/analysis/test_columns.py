@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.labels import canonical
 from analysis.rank import main
-from analysis.ranking import rank
-from analysis.run import read
-from analysis.schema import check, columns_of
-from samplers.errors import Notice, UserError
+from analysis.ranking.ranking import rank
+from analysis.results.labels import canonical
+from analysis.results.run import read
+from analysis.results.schema import check, columns_of
+from flowbench._core.errors import Notice, UserError
 
 
 def frame(**changed: object) -> pd.DataFrame:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import comparison, output, synthetic
-from analysis.baseline import Comparison, Comparisons
-from analysis.layout import Screen
-from analysis.paired import Lost
+from analysis.comparisons import comparison
+from analysis.comparisons.baseline import Comparison, Comparisons
+from analysis.comparisons.paired import Lost
 from analysis.rank import main
-from analysis.run import read
+from analysis.results import synthetic
+from analysis.results.run import read
+from analysis.tables import output
+from analysis.tables.layout import Screen
 from bench.metrics.declared import METRICS
 
 DECLARED = {metric.name: metric for metric in METRICS}
@@ -132,7 +134,7 @@ def test_csv_is_the_ranking_and_a_notice_says_so(folder: Path, capsys: pytest.Ca
 
 
 def test_narrow_terminals_keep_the_verdict(folder: Path) -> None:
-    from analysis import baseline
+    from analysis.comparisons import baseline
 
     made = comparison.table(baseline.against(read(folder).frame, "rf"))
     text = output.write([made], "table", Screen(width=70))

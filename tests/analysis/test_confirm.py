@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis import confirm, output, ranking, render, synthetic
-from analysis.layout import Screen
 from analysis.rank import main
-from analysis.run import read
-from samplers.errors import UserError
+from analysis.ranking import confirm, ranking
+from analysis.results import synthetic
+from analysis.results.run import read
+from analysis.tables import output, render
+from analysis.tables.layout import Screen
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "rf/lognorm(0.00,1.00)", "eps/linear", "v/cos")
 TRUTH = synthetic.Truth(NAMES, (1.0, 1.05, 0.95, -9.0), noise=0.4)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import crossed
 from analysis.rank import main
-from analysis.run import read
-from samplers.errors import UserError
+from analysis.ranking import crossed
+from analysis.results.run import read
+from flowbench._core.errors import UserError
 
 
 def write(folder: Path, noise: float = 0.1, **columns: object) -> Path:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import decided, schema
-from analysis.baseline import Comparison, Comparisons, against
-from analysis.decided import Command
-from analysis.paired import Lost
+from analysis.comparisons import decided
+from analysis.comparisons.baseline import Comparison, Comparisons, against
+from analysis.comparisons.decided import Command
+from analysis.comparisons.paired import Lost
+from analysis.results import schema
 from bench.metrics.declared import METRICS
 
 ROW = Comparison("A", "fid", True, 6, -12.0, -20.0, -4.0, 99.0, 0.99, "better", 6)

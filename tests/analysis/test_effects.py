@@ -11,10 +11,10 @@ import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
-from analysis.best import critical
-from analysis.blocks import Blocks
-from analysis.effects import Effects
-from analysis.effects import effects as of_blocks
+from analysis.ranking.blocks import Blocks
+from analysis.ranking.effects import Effects
+from analysis.ranking.effects import effects as of_blocks
+from analysis.stats.best import critical
 
 BASES, SAMPLERS = ("edm", "rf", "v/cos"), ("cosmap", "mode", "uniform", "lognorm")
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis import ranking, run, synthetic, verdict, wide
-from analysis.fixed_draw import DRAWS, FixedDraw
-from analysis.notes import notes
-from analysis.pending import settled
-from analysis.run import Run
+from analysis.ranking import ranking, verdict, wide
+from analysis.ranking.fixed_draw import DRAWS, FixedDraw
+from analysis.ranking.notes import notes
+from analysis.ranking.pending import settled
+from analysis.results import run, synthetic
+from analysis.results.run import Run
 
 NAMES, SAMPLES = ("rf", "eps/linear", "v/cos"), 400
 WIDTH = 3 / np.sqrt(2 * DRAWS)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import ideal, ranking
-from analysis.notes import notes
-from analysis.run import Run
-from samplers.errors import UserError
+from analysis.ranking import ideal, ranking
+from analysis.ranking.notes import notes
+from analysis.results.run import Run
+from flowbench._core.errors import UserError
 
 from .plotted import folder
 

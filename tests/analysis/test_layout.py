@@ -15,12 +15,12 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from analysis import output
-from analysis.layout import Screen, wrapped
-from analysis.ranking import rank
-from analysis.render import ranking_table
-from analysis.tables import Table
-from samplers.readable import readable
+from analysis.ranking.ranking import rank
+from analysis.tables import output
+from analysis.tables.layout import Screen, wrapped
+from analysis.tables.render import ranking_table
+from analysis.tables.table import Table
+from flowbench._core.readable import readable
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("rf/lognorm(0.00,1.00)", "流/余弦", "eps/linear", "🔥 ours", "café")

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 import formulations
-from analysis import archive, leaderboard, submission, synthetic
-from bench import provenance
+from analysis import archive, leaderboard
+from analysis.archives import submission
+from analysis.results import synthetic
+from bench.worker import provenance
 from formulations.registry import registry
 
 BASELINE = "rf/lognorm(0.00,1.00)"

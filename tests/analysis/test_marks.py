@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import families, output, rank, ranking
-from analysis.render import ranking_table
+from analysis import rank
+from analysis.ranking import ranking
 from analysis.report import table as report_table
+from analysis.results import families
+from analysis.tables import output
+from analysis.tables.render import ranking_table
 
 METRICS = ("clip", "fid", "kid", "val_loss", "composition")
 HEADINGS = ("CLIP", "FID", "KID", "val loss", "composition")

@@ -16,11 +16,11 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from analysis import output
-from analysis.ranking import rank
-from analysis.render import ranking_table
-from analysis.tables import Table, fixed, simple
-from samplers.readable import readable
+from analysis.ranking.ranking import rank
+from analysis.tables import output
+from analysis.tables.render import ranking_table
+from analysis.tables.table import Table, fixed, simple
+from flowbench._core.readable import readable
 
 HOSTILE = (
     "[ours] rf",

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import calibrate, optional_stopping, sequential
-from analysis.optional_stopping import FIRST, NOISES, Looks, Stopping, power, stopping, stoppings
+from analysis import calibrate
+from analysis.stats import optional_stopping, sequential
+from analysis.stats.optional_stopping import FIRST, NOISES, Looks, Stopping, power, stopping, stoppings
 
 
 def test_every_look_is_the_interval_of_the_seeds_so_far() -> None:

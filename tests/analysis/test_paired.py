@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import schema
-from analysis.paired import Lost, measured
-from samplers.errors import UserError
+from analysis.comparisons.paired import Lost, measured
+from analysis.results import schema
+from flowbench._core.errors import UserError
 
 SETTINGS = [(50, 1.0), (50, 5.0), (5, 5.0)]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from analysis import fill, pairs, run, synthetic
-from analysis.baseline import against
+from analysis import fill, pairs
+from analysis.comparisons.baseline import against
+from analysis.results import run, synthetic
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

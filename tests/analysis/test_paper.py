@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import formulations
-from analysis import paper
+from analysis.results import paper
+from flowbench._core.errors import UserError
 from formulations.catalogue import PAPER, PUBLISHED
-from samplers.errors import UserError
 
 DIGESTS: dict[paper.Number, str] = {
     1: "ac91b03e960c02f2",

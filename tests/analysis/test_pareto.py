@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata
 
-from analysis.pareto import fronts
+from analysis.stats.pareto import fronts
 
 CLIP_FID = (True, False)
 points = arrays(np.float64, st.tuples(st.integers(1, 14), st.just(2)), elements=st.integers(0, 6).map(float))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import ranking, synthetic
-from analysis.pending import settled
 from analysis.rank import main
-from analysis.run import read
-from samplers.errors import UserError
+from analysis.ranking import ranking
+from analysis.ranking.pending import settled
+from analysis.results import synthetic
+from analysis.results.run import read
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis import per_sample, ranking, synthetic
-from analysis.run import Run, read
+from analysis.ranking import per_sample, ranking
+from analysis.results import synthetic
+from analysis.results.run import Run, read
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

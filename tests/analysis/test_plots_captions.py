@@ -13,8 +13,8 @@ from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Setting, Subject
-from analysis.run import Run
-from samplers.errors import UserError
+from analysis.results.run import Run
+from flowbench._core.errors import UserError
 
 from .plotted import FEW, HAND, folder, hand, one, ranked, table
 

@@ -80,7 +80,7 @@ def test_again_the_same_bytes_in_another_process_without_torch(run: Path, tmp_pa
     code = (
         "import sys\nfrom analysis.plots.__main__ import main\n"
         "main(sys.argv[1:])\n"
-        "print(sorted({'torch', 'bench.config', 'matplotlib.pyplot'} & set(sys.modules)))"
+        "print(sorted({'torch', 'bench.config.experiment', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     command, env = [sys.executable, "-c", code, *argv], {**os.environ, "PYTHONHASHSEED": "7"}
     there = tmp_path / "there"
@@ -96,7 +96,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom analysis.plots.__main__ import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'matplotlib', 'pandas', 'scipy', 'pyarrow', 'bench.config'} & set(sys.modules)))"
+        "print(sorted({'torch', 'matplotlib', 'pandas', 'scipy', 'pyarrow', 'bench.config.experiment'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"

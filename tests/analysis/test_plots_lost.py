@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.run import Run
+from analysis.results.run import Run
 from formulations import colours
 
 from .plotted import FEW, HAND, folder, hand, lines, one, table

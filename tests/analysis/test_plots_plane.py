@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from analysis import stats
-from analysis.pareto import fronts
 from analysis.plots.plane import front_lines
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
-from analysis.run import Run
+from analysis.results.run import Run
+from analysis.stats import two_way as stats
+from analysis.stats.pareto import fronts
 
 from .plotted import FEW, HAND, folder, hand, lines, one, perfect, ranked, table, with_frame
 

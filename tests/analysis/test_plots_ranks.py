@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from analysis import plots
 from analysis.plots import heat
 from analysis.plots.style import Drawn
-from analysis.run import Run
+from analysis.results.run import Run
 
 from .plotted import folder, hand, lines, one, ranked, with_frame
 

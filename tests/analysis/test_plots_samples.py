@@ -13,11 +13,11 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from safetensors.numpy import save_file
 
-from analysis import cells, run
 from analysis.plots import files
 from analysis.plots.style import Drawn
-from analysis.run import Run
-from bench.settings import ControlSetting
+from analysis.results import cells, run
+from analysis.results.run import Run
+from bench.config.settings import ControlSetting
 
 from .plotted import FEW, one, ranked
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import cells
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
-from analysis.run import Run
+from analysis.results import cells
+from analysis.results.run import Run
 from formulations import colours
 
 from .plotted import FEW, ranked, with_frame

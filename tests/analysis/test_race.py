@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import baseline, output, race, ranking, render, run, synthetic
+from analysis.comparisons import baseline, race
+from analysis.ranking import ranking
 from analysis.report import gather, page
-from analysis.synthetic import Truth
+from analysis.results import run, synthetic
+from analysis.results.synthetic import Truth
+from analysis.tables import output, render
 
 NAMES, EARLY, LATE = ("best", "close", "poor"), 6, 9
 

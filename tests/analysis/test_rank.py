@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking import rank
-from analysis.run import read
-from samplers.errors import UserError
+from analysis.ranking.ranking import rank
+from analysis.results.run import read
+from flowbench._core.errors import UserError
 
 PAPER = Path(__file__).parents[2] / "results" / "paper"
 SAMPLERS = [(50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0)]

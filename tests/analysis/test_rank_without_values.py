@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.output import write
-from analysis.ranking import rank
-from analysis.render import ranking_table
-from samplers.errors import UserError
+from analysis.ranking.ranking import rank
+from analysis.tables.output import write
+from analysis.tables.render import ranking_table
+from flowbench._core.errors import UserError
 
 
 def table(datasets: tuple[str, ...] = ("a", "b"), seeds: int = 3) -> pd.DataFrame:

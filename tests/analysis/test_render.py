@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import output
-from analysis.layout import Screen
-from analysis.notes import notes
-from analysis.output import FORMATS
 from analysis.rank import main
-from analysis.ranking import rank
-from analysis.render import ranking_table
-from samplers.errors import UserError
+from analysis.ranking.notes import notes
+from analysis.ranking.ranking import rank
+from analysis.tables import output
+from analysis.tables.layout import Screen
+from analysis.tables.output import FORMATS
+from analysis.tables.render import ranking_table
+from flowbench._core.errors import UserError
 
 CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"
 FID = "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import ranking, run, synthetic
+from analysis.ranking import ranking
 from analysis.report import figures, gather, page
 from analysis.report.__main__ import main
-from samplers.errors import UserError
+from analysis.results import run, synthetic
+from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import uncertainty, wide
+from analysis.ranking import uncertainty, wide
 from analysis.report import verdict
 from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
-from analysis.schema import check
+from analysis.results.schema import check
 
 from .rankings import SIX, lead, plain, ranking, resolution
 

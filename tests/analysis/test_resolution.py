@@ -8,10 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from analysis.best import critical, not_separable, seeds_needed
-from analysis.notes import resolution_line
-from analysis.resolution import resolution
-from analysis.stats import fit
+from analysis.ranking.notes import resolution_line
+from analysis.stats.best import critical, not_separable, seeds_needed
+from analysis.stats.resolution import resolution
+from analysis.stats.two_way import fit
 
 THREE = {"shapes": 3}
 NOISE = np.array(

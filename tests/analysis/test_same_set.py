@@ -12,15 +12,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from analysis import ranking as rankings
-from analysis import stability, uncertainty
-from analysis.notes import headings, notes
-from analysis.ranking import rank
-from analysis.render import ranking_table
+from analysis.ranking import ranking as rankings
+from analysis.ranking import uncertainty
+from analysis.ranking.notes import headings, notes
+from analysis.ranking.ranking import rank
+from analysis.ranking.wide import Wide, make
 from analysis.report import verdict
-from analysis.schema import check
-from analysis.wide import Wide, make
-from samplers.errors import UserError
+from analysis.results.schema import check
+from analysis.stats import stability
+from analysis.tables.render import ranking_table
+from flowbench._core.errors import UserError
 
 METRICS = {"rank_all": "rank", "clip": "clip", "fid": "fid", "val_loss": "val_loss"}
 PHASES = (Phase.explicit, Phase.generate)  # no shrinking: an example is a whole table

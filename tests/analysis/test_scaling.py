@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr, t
 
-from analysis import paper, run, scaling, synthetic
-from samplers.errors import UserError
+from analysis import scaling
+from analysis.results import paper, run, synthetic
+from flowbench._core.errors import UserError
 
 SIZES = [(depth, steps) for depth in (1, 2, 3) for steps in (500, 4000)]
 SETTINGS = ((50, 5.0), (10, 5.0), (5, 5.0))

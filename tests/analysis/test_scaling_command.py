@@ -14,12 +14,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from analysis import output, run, scaling, synthetic
-from analysis.layout import Screen
+from analysis import scaling
 from analysis.plots import files
 from analysis.plots.widths import COLUMN, PAGE, WIDTHS
+from analysis.results import run, synthetic
 from analysis.scaling import figures, wording
 from analysis.scaling.__main__ import main
+from analysis.tables import output
+from analysis.tables.layout import Screen
 from formulations.colours import INK
 
 

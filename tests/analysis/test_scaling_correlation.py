@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.association import Array, pearson, spearman
 from analysis.scaling import noise
 from analysis.scaling.correlation import true_ends, true_means
+from analysis.stats.association import Array, pearson, spearman
 
 RUNS, SEEDS, TABLES = 8, 3, 60
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from analysis import stats
 from analysis.scaling import fits, noise
 from analysis.scaling.runs import Runs
+from analysis.stats import two_way as stats
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from analysis.rank import main
-from analysis.run import read
-from analysis.schema import check, comparable, difference, recipe
-from samplers.errors import UserError
+from analysis.results.run import read
+from analysis.results.schema import check, comparable, difference, recipe
+from flowbench._core.errors import UserError
 
 HEADER = "formulation,dataset,weights,steps,cfg,clip,fid\n"
 ROWS = "rf,shapes,ema,5,5.0,25.0,10.0\nv/cos,shapes,ema,5,5.0,24.0,12.0\n"
@@ -181,7 +181,7 @@ def test_command_needs_no_torch_and_of_bench_only_what_it_shares(tmp_path: Path)
     (tmp_path / "a.csv").write_text(HEADER + ROWS)
     code = (
         "import sys; from analysis.rank import main; main([sys.argv[1]]);"
-        "print(sorted({'torch', 'bench.config', 'formulations', 'matplotlib'} & set(sys.modules)))"
+        "print(sorted({'torch', 'bench.config.experiment', 'formulations', 'matplotlib'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]
     run = subprocess.run(

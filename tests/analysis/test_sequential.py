@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from analysis import sequential
-from analysis.sequential import e_value, half_width, interval, log_e_value, positive_probability, seeds_needed
+from analysis.stats import sequential
+from analysis.stats.sequential import (
+    e_value,
+    half_width,
+    interval,
+    log_e_value,
+    positive_probability,
+    seeds_needed,
+)
 
 SEEDS = [0.3, 1.1, -0.4, 0.9, 1.6]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.rank import main
-from analysis.run import read
+from analysis.results.run import read
 
 HEADER = ("formulation", "dataset", "weights", "steps", "cfg", "clip", "fid", "parameters")
 ROWS = (

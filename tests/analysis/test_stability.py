@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, rankdata
 
-from analysis import simulate
-from analysis.pareto import fronts
-from analysis.stability import Stability, _weight, _World, positions
-from analysis.stability import stability as of_parts
+from analysis.stats import simulate
+from analysis.stats.pareto import fronts
+from analysis.stats.stability import Stability, _weight, _World, positions
+from analysis.stats.stability import stability as of_parts
 
 CLIP_FID = (True, False)
 

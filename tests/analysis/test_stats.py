@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as scipy_stats
 
-from analysis import simulate
-from analysis.stats import TwoWay, complete, fit
+from analysis.stats import simulate
+from analysis.stats.two_way import TwoWay, complete, fit
 
 
 def model(y: np.ndarray) -> TwoWay:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import ranking, run, untrained, verdict
+from analysis.ranking import ranking, untrained, verdict
 from analysis.report import gather, page
+from analysis.results import run
 
 NAMES = ("rf", "v/cos", "eps/linear")
 

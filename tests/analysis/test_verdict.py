@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import ranking as rankings
-from analysis import run, synthetic, timings, verdict
-from analysis.verdict import Answer, Forecast, terminal
+from analysis.ranking import ranking as rankings
+from analysis.ranking import verdict
+from analysis.ranking.verdict import Answer, Forecast, terminal
+from analysis.results import run, synthetic, timings
 
 from .rankings import SIX, ranking, resolution
 

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
-from analysis import output, paper, true_order
-from analysis.association import kendall, pearson, spearman
-from analysis.layout import Screen
-from analysis.stats import fit
-from analysis.versus import RANDOM, Versus, holm, versus
-from samplers.errors import UserError
+from analysis.ranking.versus import RANDOM, Versus, holm, versus
+from analysis.results import paper
+from analysis.stats import true_order
+from analysis.stats.association import kendall, pearson, spearman
+from analysis.stats.two_way import fit
+from analysis.tables import output
+from analysis.tables.layout import Screen
+from flowbench._core.errors import UserError
 
 FOUR = ("rf/lognorm(0.00,1.00)", "eps/linear", "rf", "v/cos")
 """In the paper's order: 1.54, 2.88, 5.67, 9.17."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import manifest, schema, synthetic
-from analysis.notes import notes
-from analysis.ranking import rank
-from analysis.run import read
-from analysis.where import choose
-from samplers.errors import UserError
+from analysis.ranking.notes import notes
+from analysis.ranking.ranking import rank
+from analysis.results import manifest, schema, synthetic
+from analysis.results.run import read
+from analysis.results.where import choose
+from flowbench._core.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from bench import store
-from bench.batches import Batches, validation_batch
-from bench.checkpoint import Keeper, State
-from bench.config import Grid, Model
-from bench.setup import Setup
-from bench.train import train
+from bench.config.experiment import Grid, Model
+from bench.runfolder import store
+from bench.training.batches import Batches, validation_batch
+from bench.training.checkpoint import Keeper, State
+from bench.training.train import train
+from bench.worker.setup import Setup
 from formulations import Formulation, get
 
 CPU = torch.device("cpu")

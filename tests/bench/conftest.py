@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import estimate, tuning, worker
-from bench.amounts import Amounts
-from bench.config import Cell, Evaluation, Grid, Images, Model, Training
+from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
+from bench.config.settings import Setting
+from bench.cost import estimate
+from bench.cost.amounts import Amounts
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.launch.supervisor import Supervisor
-from bench.settings import Setting
-from bench.setup import Setup, make
+from bench.training import tuning
+from bench.worker import loop as worker
+from bench.worker.setup import Setup, make
 from formulations.registry import registry
 
 from .comparisons import PLUGIN

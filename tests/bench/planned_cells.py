@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench import store
-from bench.config import Cell, Grid, full
-from bench.estimate import estimate
-from bench.plan import Planned, State
+from bench.config.experiment import Cell, Grid, full
+from bench.cost.estimate import estimate
+from bench.planning.plan import Planned, State
+from bench.runfolder import store
 
 from .conftest import TINY
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from bench import cells, plan, store
-from bench.config import Grid, Training, full
-from bench.failure import Failure
-from bench.launch import arrays, queue
-from bench.launch import submission as submissions
-from bench.launch.submission import Execution, Share, Submission
+from bench.config.experiment import Grid, Training, full
+from bench.launch.slurm import arrays, queue
 from bench.models.shape import ARCHITECTURE
-from samplers.errors import UserError
+from bench.planning import plan
+from bench.runfolder import cells, store
+from bench.runfolder import submission as submissions
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Execution, Share, Submission
+from flowbench._core.errors import UserError
 
 GRID = Grid(formulations=("rf", "eps/linear", "v/cos", "edm/rf"), seeds=2, training=Training(steps=1000))
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import options, slurm
-from bench.launch import submission as submissions
-from bench.launch.slurm import Submitted
-from bench.launch.submission import Execution, Share, Submission
-from bench.presets import preset
-from samplers.errors import UserError
+from bench.config.presets import preset
+from bench.launch.slurm import executor as slurm
+from bench.launch.slurm import options
+from bench.launch.slurm.executor import Submitted
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import Execution, Share, Submission
+from flowbench._core.errors import UserError
 
 PROGRAM = Path(__file__).with_name("fake_slurm.py")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from bench.clock import Timed
-from bench.config import Training
+from bench.config.experiment import Training
+from bench.machine.clock import Timed
 from bench.models.shape import Shape
-from bench.tuning import Choice, Tuner, Tuning, cache_folder, choose
+from bench.training.tuning import Choice, Tuner, Tuning, cache_folder, choose
 
 CPU = torch.device("cpu")
 SHAPE = Shape(1, 32, 2, 4, 16, 3, text_length=4, text_width=16, pooled_width=8)

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench import amounts as by_formula
-from bench import store
-from bench.amounts import Amounts
-from bench.config import Evaluation, Images
-from bench.estimate import estimate
-from bench.measure import measure
+from bench.config.experiment import Evaluation, Images
+from bench.config.settings import Setting
+from bench.cost import amounts as by_formula
+from bench.cost.amounts import Amounts
+from bench.cost.estimate import estimate
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.settings import Setting
-from bench.setup import Setup
+from bench.runfolder import store
+from bench.worker.measure import measure
+from bench.worker.setup import Setup
 
 from .conftest import TINY
 from .planned_cells import planned
@@ -25,7 +25,7 @@ from .planned_cells import planned
 
 @pytest.mark.parametrize("dataset", ["shapes", "digits"])
 def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup: Setup) -> None:
-    from bench.setup import make
+    from bench.worker.setup import make
 
     made = setup if dataset == "shapes" else make(dataset, TINY, setup.captions.tokens.device)
     assert Amounts(TINY, dataset).shape == made.shape(TINY.model, TINY.images.resolution)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.batches import LEVELS, Batches, validation_batch
-from bench.config import Evaluation
-from bench.seeds import seed_for
-from bench.setup import Setup, choose
-from bench.text import encode
+from bench.config.experiment import Evaluation
+from bench.config.seeds import seed_for
+from bench.encoders.text import encode
+from bench.training.batches import LEVELS, Batches, validation_batch
+from bench.worker.setup import Setup, choose
 
 CPU = torch.device("cpu")
 

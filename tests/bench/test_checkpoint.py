@@ -10,10 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import checkpoint, store
-from bench.checkpoint import Keeper, State, Stopped
-from bench.config import Grid
-from bench.setup import Setup
+from bench.config.experiment import Grid
+from bench.runfolder import store
+from bench.training import checkpoint
+from bench.training.checkpoint import Keeper, State, Stopped
+from bench.worker.setup import Setup
 from formulations import Formulation
 
 from ..disks import fill, mounted

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import store
-from bench.config import Grid
-from bench.setup import Setup
+from bench.config.experiment import Grid
+from bench.runfolder import store
+from bench.worker.setup import Setup
 
 from .checkpoints import EPS, RF, STEPS, Killed, Watched, everything, killed, run, undisturbed
 

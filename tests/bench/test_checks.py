@@ -11,14 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import grid, plan, price, sense, setup
-from bench.cli import parse
-from bench.config import Evaluation, Grid, Images, Training
+from bench import grid
+from bench.cli.parser import parse
+from bench.config.experiment import Evaluation, Grid, Images, Training
+from bench.config.presets import PRESETS, preset
+from bench.config.settings import Setting
+from bench.cost import price
+from bench.encoders import extractors
 from bench.launch import checks
-from bench.metrics import extractors
-from bench.presets import PRESETS, preset
-from bench.settings import Setting
-from samplers.errors import UserError
+from bench.planning import plan, sense
+from bench.worker import setup
+from flowbench._core.errors import UserError
 
 from .runs import SMALL, both
 
@@ -31,7 +34,7 @@ ASK = price.ask
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is timed."""
-    monkeypatch.setattr("bench.price.ask", lambda *given: pytest.fail("a check comes before"))
+    monkeypatch.setattr("bench.cost.price.ask", lambda *given: pytest.fail("a check comes before"))
 
 
 @pytest.mark.parametrize("spec", ABSENT)
@@ -142,7 +145,7 @@ def test_a_plugin_that_fails_its_check(tmp_path: Path, capsys: pytest.CaptureFix
 def test_no_gpu_where_one_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.price.ask", ASK)
+    monkeypatch.setattr("bench.cost.price.ask", ASK)
     if torch.cuda.is_available():
         pytest.skip("there is one")
     said = both(["--device", "cuda", "--out", str(tmp_path / "run")], capsys)
@@ -205,8 +208,8 @@ def test_a_contradiction_is_told_before_the_run_and_in_its_dry_run(
         raise UserError("begun")
 
     monkeypatch.setattr("bench.launch.snapshot.take", stop)
-    monkeypatch.setattr("bench.estimate.rates", lambda *given: ({}, "a table"))
-    monkeypatch.setattr("bench.estimate.share_seconds", lambda *given: 1.0)
+    monkeypatch.setattr("bench.cost.estimate.rates", lambda *given: ({}, "a table"))
+    monkeypatch.setattr("bench.cost.estimate.share_seconds", lambda *given: 1.0)
     arguments = [*SMALL, "--dropout", "0", "--settings", "2:5", "--out", str(tmp_path / "run"), *look]
     assert grid.main(arguments) == (0 if look else 2)
     told = capsys.readouterr()

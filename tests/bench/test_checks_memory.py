@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import cgroup, grid
+from bench import grid
 from bench.launch import memory
-from bench.launch.options import parse
-from samplers.errors import UserError
+from bench.launch.slurm.options import parse
+from bench.machine import cgroup
+from flowbench._core.errors import UserError
 
 from .runs import SMALL, both
 from .stand_ins import install
@@ -26,8 +27,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> None:
         raise UserError("begun")
 
     monkeypatch.setattr("bench.launch.snapshot.take", stop)
-    monkeypatch.setattr("bench.price.check_device", lambda device: None)
-    monkeypatch.setattr("bench.price.ask", lambda *given: pytest.fail("a check comes before"))
+    monkeypatch.setattr("bench.cost.price.check_device", lambda device: None)
+    monkeypatch.setattr("bench.cost.price.ask", lambda *given: pytest.fail("a check comes before"))
 
 
 @pytest.fixture

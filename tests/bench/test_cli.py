@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench import grid, plan
-from bench.cli import parse
-from bench.config import MOST_SEEDS
+from bench import grid
+from bench.cli.parser import parse
+from bench.config.experiment import MOST_SEEDS
+from bench.planning import plan
 
 BASE = ["--preset", "smoke", "--device", "cpu"]
 
@@ -192,7 +193,7 @@ def test_every_option_reaches_the_configuration() -> None:
     changed = parse(EVERYTHING.split()).grid
     several = parse([*BASE, "--depths", "2", "3", "--budgets", "4", "5"]).grid
     changed = replace(changed, depths=several.depths, budgets=several.budgets)
-    from bench.config import full
+    from bench.config.experiment import full
 
     def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         flat: dict[str, Any] = {}

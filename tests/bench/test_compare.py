@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from analysis import baseline, run
-from analysis.baseline import Comparison, Comparisons
+from analysis.comparisons import baseline
+from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.report import gather
+from analysis.results import run
 from bench import compare, grid
 from bench.launch import here, seed_by_seed, snapshot
 from bench.launch.verdicts import FILE
 from bench.metrics.declared import METRICS
-from bench.plan import Plan
-from samplers.errors import UserError
-from samplers.plugin import load_plugin
+from bench.planning.plan import Plan
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import load_plugin
 
 from .comparisons import PLUGIN, RF, TINY
 

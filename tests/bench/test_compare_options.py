@@ -10,9 +10,9 @@ import pytest
 
 import flowbench
 from bench import compare
-from bench.decision import Decision
-from bench.plan import Against
-from samplers.errors import UserError
+from bench.config.decision import Decision
+from bench.planning.plan import Against
+from flowbench._core.errors import UserError
 
 from .comparisons import RF
 

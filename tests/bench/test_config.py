@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import schema
-from bench import manifest, plan
-from bench.amounts import by_cell
-from bench.config import (
+from analysis.results import schema
+from bench.config.experiment import (
     Cell,
     Evaluation,
     Grid,
@@ -25,9 +23,11 @@ from bench.config import (
     non_default,
     restore,
 )
-from bench.presets import PRESETS, preset
-from bench.settings import FIELDS, Setting
-from samplers.errors import UserError
+from bench.config.presets import PRESETS, preset
+from bench.config.settings import FIELDS, Setting
+from bench.cost.amounts import by_cell
+from bench.planning import manifest, plan
+from flowbench._core.errors import UserError
 
 GOLDEN = {
     "default": (Cell("rf", "shapes"), "62fb3ff1401d"),

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import compare, config_file, manifest, plan
-from bench.cli import parse
-from bench.config import Grid, full
-from bench.fields import GROUPS
-from bench.plan import Chosen, Plan, Planned
-from bench.presets import PRESETS
+from bench import compare
+from bench.cli import config_file
+from bench.cli.fields import GROUPS
+from bench.cli.parser import parse
+from bench.config.experiment import Grid, full
+from bench.config.presets import PRESETS
+from bench.planning import manifest, plan
+from bench.planning.plan import Chosen, Plan, Planned
+from flowbench._core.errors import UserError
 from formulations import load_plugin
-from samplers.errors import UserError
 
 from .conftest import TINY
 from .test_cli import EVERYTHING

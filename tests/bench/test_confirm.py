@@ -10,12 +10,15 @@ from types import ModuleType
 
 import pytest
 
-from bench import confirm, grid, manifest, plan, report, status, store
-from bench.config import Grid, Training
-from bench.launch import submission as submissions
-from bench.plan import Plan
-from bench.wording import names
-from samplers.errors import UserError
+from bench import grid
+from bench.config.experiment import Grid, Training
+from bench.planning import confirm, manifest, plan
+from bench.planning.plan import Plan
+from bench.runfolder import store
+from bench.runfolder import submission as submissions
+from bench.status import report, status
+from bench.status.wording import names
+from flowbench._core.errors import UserError
 
 from . import stand_ins
 from .run_folders import put
@@ -37,10 +40,10 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
             asked.append(out)
             return formulations, WHY
 
-        module = ModuleType("analysis.confirm")
+        module = ModuleType("analysis.ranking.confirm")
         module.group = found  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "analysis.confirm", module)
-        monkeypatch.setattr("analysis.confirm", module, raising=False)
+        monkeypatch.setitem(sys.modules, "analysis.ranking.confirm", module)
+        monkeypatch.setattr("analysis.ranking.confirm", module, raising=False)
         return asked
 
     return use

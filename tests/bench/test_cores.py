@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import cgroup, cores
-from bench.cores import Cores, Load
-from bench.threads import EVERY, Threads
+from bench.machine import cgroup, cores
+from bench.machine.cores import Cores, Load
+from bench.machine.threads import EVERY, Threads
 
 CPU = torch.device("cpu")
 SPIN = "while True: pass"
@@ -171,7 +171,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cores]]:
     monkeypatch.setenv("FLOWBENCH_THREADS", "auto")
     monkeypatch.setattr(cores, "look", look)
     monkeypatch.setattr(cores.Load, "cores", look)
-    monkeypatch.setattr("bench.threads.time.monotonic", later)
+    monkeypatch.setattr("bench.machine.threads.time.monotonic", later)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield queue

@@ -12,19 +12,22 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis import output, ranking, render, run, synthetic
+from analysis.ranking import ranking
 from analysis.report import page
 from analysis.report.gather import gather
-from bench import manifest, measure, plan
-from bench.config import Grid
-from bench.generate import Sampled
-from bench.measure import Drawn, Measured
+from analysis.results import run, synthetic
+from analysis.tables import output, render
+from bench.config.experiment import Grid
+from bench.config.settings import ControlSetting
 from bench.metrics import declared
 from bench.metrics.declared import Metric
-from bench.pack import Found, take
-from bench.settings import ControlSetting
-from bench.setup import Setup, make
-from samplers.errors import Notice
+from bench.planning import manifest, plan
+from bench.sampling.generate import Sampled
+from bench.worker import measure
+from bench.worker.measure import Drawn, Measured
+from bench.worker.pack import Found, take
+from bench.worker.setup import Setup, make
+from flowbench._core.errors import Notice
 
 BRIGHTNESS = Metric("brightness", "light", True, "mean of all pixels", digits=2, scale="share")
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from bench import draw, grid
-from bench import pictures as kept
-from bench.cli import parse
+from bench.cli.parser import parse
+from bench.config.settings import Setting
 from bench.data import load
-from bench.generate import start_noise
-from bench.settings import Setting
-from bench.setup import choose
+from bench.sampling.generate import start_noise
+from bench.worker import pictures as kept
+from bench.worker.setup import choose
 
 from .conftest import run_here
 from .runs import SMALL

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import estimate as module
-from bench import store
-from bench.amounts import Amounts
-from bench.estimate import describe, estimate
+from bench.cost import estimate as module
+from bench.cost.amounts import Amounts
+from bench.cost.estimate import describe, estimate
+from bench.runfolder import store
 
 from .conftest import TINY
 from .planned_cells import hours, planned
@@ -73,5 +73,5 @@ def test_in_words() -> None:
 
 
 def test_estimating_imports_no_torch() -> None:
-    code = "import sys, bench.estimate; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.cost.estimate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench import feed as module
-from bench.batches import Batch, Batches, Draws
-from bench.coefficients import at, coefficients
-from bench.feed import Feed
-from bench.setup import Setup
+from bench.training import feed as module
+from bench.training.batches import Batch, Batches, Draws
+from bench.training.coefficients import at, coefficients
+from bench.training.feed import Feed
+from bench.worker.setup import Setup
 from formulations import Coeffs, get
 
 CPU = torch.device("cpu")

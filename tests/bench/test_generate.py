@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.coefficients import at
-from bench.config import Grid
-from bench.generate import (
+from bench.config.experiment import Grid
+from bench.config.settings import Setting, TimeGrid, parse
+from bench.models.flat import Flat
+from bench.models.mmdit import MMDiT
+from bench.sampling.generate import (
     CHUNK,
     Course,
     Sampled,
@@ -24,10 +26,8 @@ from bench.generate import (
     solve,
     start_noise,
 )
-from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
-from bench.settings import Setting, TimeGrid, parse
-from bench.setup import Setup
+from bench.training.coefficients import at
+from bench.worker.setup import Setup
 from formulations import Coeffs, get, names
 
 CPU = torch.device("cpu")
@@ -197,7 +197,7 @@ def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest
     weights = tiny(setup, grid, 1)[1].weights
     whole = run(setup, grid, ["rf"], weights, Setting(3, 5.0))
     sizes: list[int] = []
-    monkeypatch.setattr("bench.generate.solve", spy(sizes))
+    monkeypatch.setattr("bench.sampling.generate.solve", spy(sizes))
     for most, expected in ((10, [5, 5, 2]), (1, [1] * 12), (1000, [12])):
         monkeypatch.setitem(CHUNK, "cpu", most)
         again = run(setup, grid, ["rf"], weights, Setting(3, 5.0))

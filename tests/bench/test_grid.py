@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench import grid, store
-from bench.profile import profile
-from bench.report import TABLES
-from bench.stages import STAGES
+from bench import grid
+from bench.machine.stages import STAGES
+from bench.runfolder import store
+from bench.status.report import TABLES
+from bench.training.profile import profile
 from formulations import get
 
 from .runs import SMALL, files, metrics, written
@@ -85,7 +86,7 @@ def test_where_the_time_went_is_written_and_said(
 ) -> None:
     """Stages of half a second and more are said; here every clock reading is one second after the last."""
     seconds = itertools.count(grid.STARTED)
-    monkeypatch.setattr("bench.stages.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("bench.machine.stages.time.perf_counter", lambda: float(next(seconds)))
     out = tmp_path / "run"
     assert grid.main([*SMALL, "--pack", "auto", "--compile", "auto", "--out", str(out)]) == 0
     printed = capsys.readouterr()

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench import grid, setup, store
+from bench import grid
+from bench.runfolder import store
+from bench.worker import setup
 
 from .runs import files, trainings, written
 
@@ -94,7 +96,7 @@ def test_an_error_of_no_cell_is_told_once_with_its_log(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("bench.worker.fast_products", broken)
+        patch.setattr("bench.worker.loop.fast_products", broken)
         assert grid.main([*TINY, "--out", str(out)]) == 1
     said = capsys.readouterr().err
     assert said.count("RuntimeError: a library is of another version") == 1
@@ -213,7 +215,7 @@ def test_a_training_that_was_interrupted_before_the_images_changed(
         raise RuntimeError("a bad day")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.pack.save", broken)
+        patch.setattr("bench.worker.pack.save", broken)
         assert grid.main(command) == 1
     changes("-more")
     assert list(out.glob("cells/*/checkpoint-*"))

@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import grid, pack, store, train
+from bench import grid
+from bench.runfolder import store
+from bench.training import train
+from bench.worker import pack
 
 from .runs import OFTEN, SMALL, cell_of, files, metrics, trainings, written
 

@@ -11,12 +11,12 @@ import torch
 from sklearn.datasets import load_digits
 
 from bench import ideal
-from bench.config import Images
+from bench.config.experiment import Images
+from bench.config.settings import Setting, parse
 from bench.data import own_resolution
-from bench.settings import Setting, parse
-from bench.solvers import begun
+from bench.sampling.solvers import begun
+from flowbench._core.errors import UserError
 from formulations import get
-from samplers.errors import UserError
 
 IMAGES = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 NOISE = torch.randn(40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

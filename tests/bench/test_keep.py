@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import draw, grid, keep, store
-from samplers.errors import UserError
+from bench import draw, grid, keep
+from bench.runfolder import store
+from flowbench._core.errors import UserError
 
 from .conftest import run_here
 from .runs import SMALL

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import arrays, queue, slurm
-from samplers.errors import UserError
+from bench.launch.slurm import arrays, queue
+from bench.launch.slurm import executor as slurm
+from flowbench._core.errors import UserError
 
 from .stand_ins import Cluster, install, make, submit
 

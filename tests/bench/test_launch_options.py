@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from submitit import SlurmExecutor
 
 from bench import grid
-from bench.launch import options
-from bench.launch.options import SlurmOptions, parse, take
-from bench.launch.sbatch import parameters
-from samplers.errors import UserError
+from bench.launch.slurm import options
+from bench.launch.slurm.options import SlurmOptions, parse, take
+from bench.launch.slurm.sbatch import parameters
+from flowbench._core.errors import UserError
 
 from .stand_ins import make
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import slurm
-from bench.launch.slurm import Array
+from bench.launch.slurm import executor as slurm
+from bench.launch.slurm.executor import Array
 
 from .stand_ins import Cluster, install, left_behind, make, refusal, submit
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import formulations
-from bench import manifest, plan, store
-from bench.amounts import by_cell
-from bench.config import Grid, full
+from bench.config.experiment import Grid, full
+from bench.config.presets import preset
+from bench.cost.amounts import by_cell
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.plan import Chosen
-from bench.presets import preset
+from bench.planning import manifest, plan
+from bench.planning.plan import Chosen
+from bench.runfolder import store
 from formulations import Formulation, register
 from formulations.targets import velocity
 
@@ -165,7 +166,7 @@ def test_a_confirmation_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_analysis_reads_it(tmp_path: Path) -> None:
-    from analysis import manifest as reader
+    from analysis.results import manifest as reader
 
     planned = made(TINY, tmp_path)
     manifest.write(planned, ["a", "command"])
@@ -177,7 +178,7 @@ def test_analysis_reads_it(tmp_path: Path) -> None:
 
 def test_it_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom bench import manifest, plan\nfrom bench.presets import preset\n"
+        "import sys\nfrom pathlib import Path\nfrom bench import manifest, plan\nfrom bench.config.presets import preset\n"
         "manifest.manifest(plan.make(preset('paper'), Path('nowhere')), [])\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from bench import grid as command
-from bench.config import Evaluation, Grid, Images
+from bench.config.experiment import Evaluation, Grid, Images
 from bench.data import shapes
-from bench.measure import measure, yardsticks
-from bench.setup import Setup, choose, make
-from samplers.errors import UserError
+from bench.worker.measure import measure, yardsticks
+from bench.worker.setup import Setup, choose, make
+from flowbench._core.errors import UserError
 
 CPU = torch.device("cpu")
 

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 
 from bench import grid as command_line
-from bench import plan, report, stages
-from bench.cli import parse
-from bench.config import MOST_SEEDS
+from bench.cli.parser import parse
+from bench.config.experiment import MOST_SEEDS
 from bench.launch import here as local_run
 from bench.launch import seed_by_seed
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
-from bench.plan import Plan
-from samplers.errors import UserError
+from bench.machine import stages
+from bench.planning import plan
+from bench.planning.plan import Plan
+from bench.status import report
+from flowbench._core.errors import UserError
 
 from .conftest import run_here
 from .runs import OFTEN, SMALL, metrics

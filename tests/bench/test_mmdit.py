@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.machine.products import fast_products
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import (
     Block,
@@ -24,7 +25,6 @@ from bench.models.mmdit import (
     unpatchify,
 )
 from bench.models.shape import Shape
-from bench.products import fast_products
 
 SMALL = Shape(2, 64, 2, 2, 8, 3, text_length=5, text_width=24, pooled_width=16)
 SHAPES = [SMALL, replace(SMALL, depth=3, width=192, heads=3, patch=4), replace(SMALL, depth=1, channels=1)]

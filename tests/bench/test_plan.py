@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plan, store
-from bench.cells import retry
-from bench.config import Cell, Evaluation, Grid, Training, full
+from bench.config.experiment import Cell, Evaluation, Grid, Training, full
 from bench.models.shape import ARCHITECTURE
-from samplers.errors import UserError
+from bench.planning import plan
+from bench.runfolder import store
+from bench.runfolder.cells import retry
+from flowbench._core.errors import UserError
 
 
 def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:

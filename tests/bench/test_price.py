@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bench import amounts as by_formula
-from bench import estimate as whole
-from bench import price as module
-from bench.amounts import Amounts
-from bench.estimate import estimate
-from bench.plan import Planned
-from bench.price import Rates
-from samplers.errors import UserError
+from bench.cost import amounts as by_formula
+from bench.cost import estimate as whole
+from bench.cost import price as module
+from bench.cost.amounts import Amounts
+from bench.cost.estimate import estimate
+from bench.cost.price import Rates
+from bench.planning.plan import Planned
+from flowbench._core.errors import UserError
 
 from .conftest import TINY
 from .planned_cells import finish, hours, planned
@@ -111,7 +111,7 @@ def test_steps_are_timed_in_another_process(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_device_that_is_not_there_is_a_mistake_with_a_workers_sentence(tmp_path: Path) -> None:
-    from bench.device import NoDevice, pick_device
+    from bench.machine.device import NoDevice, pick_device
 
     with pytest.raises(NoDevice) as workers:
         pick_device("nonsense")

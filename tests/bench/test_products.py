@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import products
-from bench.products import EXACT, autocast, default_products, fast_products
+from bench.machine import products
+from bench.machine.products import EXACT, autocast, default_products, fast_products
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import store
-from bench.profile import POINTS, profile
-from bench.provenance import inputs, verify, verify_unfinished
-from bench.setup import Setup
+from bench.runfolder import store
+from bench.training.profile import POINTS, profile
+from bench.worker.provenance import inputs, verify, verify_unfinished
+from bench.worker.setup import Setup
 from formulations import Formulation, get, names
 from formulations.profile import budget
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench import progress
-from bench.effort import left, speed
-from bench.progress import Display, Now, clock
+from bench.cost.effort import left, speed
+from bench.status import progress
+from bench.status.progress import Display, Now, clock
 
 NOW = Now(
     "train",

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from analysis import baseline, run
-from analysis.baseline import Beaten, Race
+from analysis.comparisons import baseline
+from analysis.comparisons.baseline import Beaten, Race
+from analysis.results import run
 from bench import grid as command_line
-from bench import manifest, plan, store
-from bench.cli import parse
-from bench.decision import Decision
+from bench.cli.parser import parse
+from bench.config.decision import Decision
 from bench.launch import race
-from bench.plan import Course, Exit
-from samplers.errors import UserError
+from bench.planning import manifest, plan
+from bench.planning.plan import Course, Exit
+from bench.runfolder import store
+from flowbench._core.errors import UserError
 
 from .runs import SMALL
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import results, store
+from bench.runfolder import results, store
 
 SETTING = {
     "weights": "ema",

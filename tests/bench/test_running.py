@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from bench import effort, plan
-from bench.config import Grid
-from bench.effort import progress
-from bench.heart import Heart
+from bench.config.experiment import Grid
+from bench.cost import effort
+from bench.cost.effort import progress
 from bench.launch.activity import Doing
-from bench.launch.submission import Submission
-from bench.lease import Lease
-from bench.running import starting
-from bench.stages import Stages
-from bench.wording import names
+from bench.machine.stages import Stages
+from bench.planning import plan
+from bench.runfolder.lease import Lease
+from bench.runfolder.submission import Submission
+from bench.status.running import starting
+from bench.status.wording import names
+from bench.worker.heart import Heart
 
 from .run_folders import begin
 

@@ -12,10 +12,10 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from bench.settings import FIELDS, ControlSetting, Setting, parse
-from bench.solvers import SOLVERS, begun, times
+from bench.config.settings import FIELDS, ControlSetting, Setting, parse
+from bench.sampling.solvers import SOLVERS, begun, times
+from flowbench._core.errors import UserError
 from formulations import Formulation, get
-from samplers.errors import UserError
 
 CENTRES = torch.tensor([-1.2, 0.3, 1.5], dtype=torch.float64)
 WIDTH = 0.3

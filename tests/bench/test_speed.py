@@ -20,7 +20,7 @@ from bench.speed.peers import PEERS, Diffusers, Lucidrains, parameters
 from bench.speed.sizes import QUICK, SIZES, TINY, from_json, inputs, to_json
 from bench.speed.step import our_step, peer_step
 from bench.speed.timing import Row, pair
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 CPU = torch.device("cpu")
 

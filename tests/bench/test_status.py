@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from bench import plan, situation, status, store, wording
-from bench.config import Grid, Training
-from bench.launch import arrays
-from bench.plan import Plan
-from samplers.errors import UserError
+from bench.config.experiment import Grid, Training
+from bench.launch.slurm import arrays
+from bench.planning import plan
+from bench.planning.plan import Plan
+from bench.runfolder import store
+from bench.status import situation, status, wording
+from flowbench._core.errors import UserError
 
 from .run_folders import GRID, Slurm, begin, fail, put, silenced, supervised
 

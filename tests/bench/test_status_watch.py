@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import cells, plan, status
+from bench.planning import plan
+from bench.runfolder import cells
+from bench.status import status
 
 from .run_folders import GRID, Slurm, begin, fail, put, supervised
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.batches import Batches
-from bench.config import Grid, Training
-from bench.feed import Feed
-from bench.setup import Setup
-from bench.train import Replay, Trainer, schedule
-from bench.tuning import obstacle
+from bench.config.experiment import Grid, Training
+from bench.training.batches import Batches
+from bench.training.feed import Feed
+from bench.training.train import Replay, Trainer, schedule
+from bench.training.tuning import obstacle
+from bench.worker.setup import Setup
 from formulations import get
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import store
-from samplers.errors import UserError
+from bench.runfolder import store
+from flowbench._core.errors import UserError
 
 
 def test_json_and_tensors_round_trip(tmp_path: Path) -> None:

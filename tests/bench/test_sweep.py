@@ -10,17 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import effort, estimate, grid, plan, price, report, store, tuning, worker, yardsticks
-from bench.amounts import Amounts, by_cell
-from bench.cli import parse
-from bench.config import Cell, Grid, Images, Model, Training, full, restore
-from bench.launch import describe, shares
-from bench.plan import Plan, Planned
-from bench.presets import preset
-from bench.price import Rates
-from bench.threads import Threads
-from bench.wording import label, names, place
-from samplers.errors import UserError
+from bench import grid
+from bench.cli.parser import parse
+from bench.config.experiment import Cell, Grid, Images, Model, Training, full, restore
+from bench.config.presets import preset
+from bench.cost import effort, estimate, price
+from bench.cost.amounts import Amounts, by_cell
+from bench.cost.price import Rates
+from bench.machine.threads import Threads
+from bench.planning import plan, shares
+from bench.planning.plan import Plan, Planned
+from bench.runfolder import store
+from bench.status import describe, report
+from bench.status.wording import label, names, place
+from bench.training import tuning
+from bench.worker import loop as worker
+from bench.worker import yardsticks
+from flowbench._core.errors import UserError
 
 from .conftest import CPU, TINY
 from .runs import SMALL, metrics
@@ -233,9 +239,9 @@ def submit_tuned(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> tuple[worker.Worker, list[tuple[object, ...]]]:
     """A worker, and what its tuning is asked: depth, longest training, and its groups."""
-    from bench.launch import submission as submissions
-    from bench.launch.submission import Execution, Share
-    from bench.stages import Stages
+    from bench.machine.stages import Stages
+    from bench.runfolder import submission as submissions
+    from bench.runfolder.submission import Execution, Share
 
     asked: list[tuple[object, ...]] = []
 

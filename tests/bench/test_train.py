@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.batches import Batches, validation_batch
-from bench.coefficients import coefficients, validation_coefficients
-from bench.config import Grid, Training
-from bench.members import Best, Health
-from bench.products import fast_products
-from bench.setup import Setup
-from bench.train import Trained, Trainer, ema_decay, rate, scale, train, validate, validation_steps
-from bench.untrained import untrained_losses
+from bench.config.experiment import Grid, Training
+from bench.machine.products import fast_products
+from bench.training.batches import Batches, validation_batch
+from bench.training.coefficients import coefficients, validation_coefficients
+from bench.training.members import Best, Health
+from bench.training.train import Trained, Trainer, ema_decay, rate, scale, train, validate, validation_steps
+from bench.training.untrained import untrained_losses
+from bench.worker.setup import Setup
 from formulations import get
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench import tuning
-from bench.tuning import EXPECTED, PATIENCE, Tuning, cache_folder, choose
-from samplers.errors import UserError
+from bench.training import tuning
+from bench.training.tuning import EXPECTED, PATIENCE, Tuning, cache_folder, choose
+from flowbench._core.errors import UserError
 
 from .tables import CPU, RECIPE, SHAPE, Stub, Table, Using, chosen, tuner
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench import timings, tuning
+from bench.machine import timings
+from bench.training import tuning
 
 from .tables import RECIPE, SHAPE, Table, Using, files, tuner
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench import tuning
-from bench.clock import Timed
-from bench.train import Trainer
-from bench.tuning import CLEARLY, Tuner, Tuning, choose, half
+from bench.machine.clock import Timed
+from bench.training import tuning
+from bench.training.train import Trainer
+from bench.training.tuning import CLEARLY, Tuner, Tuning, choose, half
 
 from .tables import CPU, RECIPE, SHAPE, Cost, Table, Using, chosen, tuner
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analysis import run, synthetic
 from analysis.report import gather, page
+from analysis.results import run, synthetic
 
 from .screens import WIDE, Opener
 

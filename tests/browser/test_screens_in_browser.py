@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis import run, synthetic
 from analysis.report import gather, page
+from analysis.results import run, synthetic
 
 from .screens import PHONE, WIDE, Opener, shown
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis import ranking, run, synthetic
-from analysis.notes import headings
+from analysis.ranking import ranking
+from analysis.ranking.notes import headings
 from analysis.report import gather
 from analysis.report import page as pages
+from analysis.results import run, synthetic
 
 from .screens import Opener, shown
 

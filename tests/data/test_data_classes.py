@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 from .pictures import encoded, load, pairs, picture
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from bench import data
 from bench.data import dataset
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 
 @given(st.sets(st.text(max_size=8), max_size=60), st.text(max_size=8))

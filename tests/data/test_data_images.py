@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench import data
 from bench.data import pixels, sources
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
 

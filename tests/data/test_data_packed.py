@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data.sources import arrow
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 from .pictures import encoded, expected, load, pairs, picture, tar
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench import data
 from bench.data import sdf, shapes
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 AREAS = {
     "circle": math.pi,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bench import data
 from bench.data import sources
 from bench.data.sources.places import folders_of, parts_of, resolve
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import formulations
+from flowbench._core.errors import UserError
 from formulations import Formulation, check, colours, get, names, plot, register
 from formulations.__main__ import main
 from formulations.registry import GROUP
 from formulations.targets import noise, velocity
 from samplers import Sampler
-from samplers.errors import UserError
 
 README = Path(formulations.__file__).parent / "README.md"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import formulations
+from flowbench._core.errors import UserError
 from formulations.from_file import named
 from formulations.registry import registry
 from samplers.base import registry as samplers_registry
-from samplers.errors import UserError
 
 ONE = """
 from formulations import Formulation, register

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import formulations
+from flowbench._core.readable import width, wrapped
 from formulations import get, listing
 from formulations.__main__ import main
-from samplers.readable import width, wrapped
 
 ROOT = Path(formulations.__file__).parents[1]
 PLAIN = {"TERM": "dumb", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import formulations
+from flowbench._core.errors import UserError
 from formulations import get, match, names, register
 from formulations.formulation import Formulation
-from samplers.errors import UserError
 
 STUDY = """
 eps/linear v/linear eps/cos v/cos rf rf/cosmap edm/rf edm/cos rf/mode(-1.00) rf/mode(-0.54) rf/mode(-0.08)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flowbench._core import plugin
 from formulations import specs
-from samplers import plugin
 
 PLUGIN = """
 import os

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from bench import feed, plan, store
 from bench import grid as command_line
-from bench.config import Evaluation, Grid, Images, Model, Training
+from bench.config.experiment import Evaluation, Grid, Images, Model, Training
+from bench.config.settings import Setting
 from bench.launch import activity, snapshot
-from bench.launch import submission as submissions
-from bench.launch.submission import Execution, Share, Submission
 from bench.launch.supervisor import Supervisor
-from bench.settings import Setting
+from bench.planning import plan
+from bench.runfolder import store
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import Execution, Share, Submission
+from bench.training import feed
 
 from . import forks
 from .commands import PLUGIN, command, start, until

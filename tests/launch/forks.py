@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import lease, store
-from bench.launch.submission import Submission
+from bench.runfolder import lease, store
+from bench.runfolder.submission import Submission
 
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree")
 """Audited events that change files; a worker that is killed before each of them has died everywhere that matters."""
@@ -85,7 +85,8 @@ def serve() -> None:
     import torch
     import torch._dynamo  # which every optimiser imports
 
-    from bench import checkpoint, worker  # noqa: F401
+    from bench.training import checkpoint
+    from bench.worker import loop as worker  # noqa: F401
 
     torch.set_num_threads(1)
     checkpoint.SHARE = float("inf")  # a checkpoint after every step, whatever it costs
@@ -104,7 +105,7 @@ def serve() -> None:
 
 def become(asked: dict[str, Any], counter: int) -> None:
     """Be the worker."""
-    from bench import worker
+    from bench.worker import loop as worker
 
     os.environ.update(asked["environment"])
     os.getppid = lambda: int(asked["parent"])

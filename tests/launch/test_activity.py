@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from bench import lease, plan, store
-from bench.config import Grid
+from bench.config.experiment import Grid
 from bench.launch import activity
-from bench.launch import submission as submissions
 from bench.launch.activity import Doing
-from bench.launch.queue import Seen
-from bench.launch.submission import Share, Submission
+from bench.launch.slurm.queue import Seen
+from bench.planning import plan
+from bench.runfolder import lease, store
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import Share, Submission
 
 Submit = Callable[..., Submission]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench import grid, store
+from bench import grid
+from bench.runfolder import store
 
 from ..faults import Faults
 from .conftest import Ends

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import grid, lease, store
+from bench import grid
+from bench.runfolder import lease, store
 
 from ..faults import Faults
 from .commands import DRAWN, PLUGIN, command, ended, forget, sentences

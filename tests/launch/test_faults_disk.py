@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import grid, store
+from bench import grid
+from bench.runfolder import store
 
 from ..disks import fill, mounted, read_only
 from ..faults import Faults

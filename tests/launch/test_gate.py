@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench import plan, store
-from bench.config import Cell, Grid
+from bench.config.experiment import Cell, Grid
 from bench.launch import supervisor
 from bench.launch.gate import Gate
-from bench.launch.submission import Share, Submission
+from bench.planning import plan
+from bench.runfolder import store
+from bench.runfolder.submission import Share, Submission
 
 Found = tuple[Submission, dict[tuple[str, int], Cell]]
 

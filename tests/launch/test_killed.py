@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench.config import Grid
+from bench.config.experiment import Grid
 from bench.launch.codes import SETTLED
-from bench.launch.submission import Submission
+from bench.runfolder.submission import Submission
 
 from .forks import Forks, told
 

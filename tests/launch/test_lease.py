@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bench import lease, store
-from bench.launch.submission import Share, Submission
-from bench.lease import Fenced, Lease, Taken
+from bench.runfolder import lease, store
+from bench.runfolder.lease import Fenced, Lease, Taken
+from bench.runfolder.submission import Share, Submission
 
 DAY = 86_400.0
 

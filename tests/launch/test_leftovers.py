@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench import grid, store, sweep
+from bench import grid
+from bench.runfolder import store, sweep
 
 from .conftest import Ends
 from .forks import told

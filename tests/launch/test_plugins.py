@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import draw, grid, ideal, store
+from bench import draw, grid, ideal
+from bench.runfolder import store
 
 from ..bench.runs import SMALL, cell_of
 from .commands import forget

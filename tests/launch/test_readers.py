@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import grid
-from bench.launch.submission import Submission
+from bench.runfolder.submission import Submission
 
 from .conftest import Ends
 from .test_damaged import COMMAND
@@ -58,7 +58,7 @@ def test_everything_can_be_read_by_whom_it_was_said(
 
 def test_a_group_s_folder_stays_the_group_s(submit: Callable[..., Submission], tmp_path: Path) -> None:
     """Below a folder whose files inherit its group, ours do too."""
-    from bench import store
+    from bench.runfolder import store
 
     tmp_path.chmod(0o2770)
     store.prepare(tmp_path / "run", 0o750)

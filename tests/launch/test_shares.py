@@ -9,11 +9,10 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plan
-from bench.config import Grid
-from bench.launch import shares
-from bench.launch.submission import Executor
-from bench.plan import BUSY, ENDED, Plan, Planned, State
+from bench.config.experiment import Grid
+from bench.planning import plan, shares
+from bench.planning.plan import BUSY, ENDED, Plan, Planned, State
+from bench.runfolder.submission import Executor
 
 GRID = Grid(formulations=("rf", "eps/linear", "v/cos"), datasets=("shapes", "digits"), seeds=3)
 CELLS = plan.cells_of(GRID)

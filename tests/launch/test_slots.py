@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from bench import cgroup
 from bench.launch import local
 from bench.launch.local import slots
-from bench.launch.submission import Execution
-from samplers.errors import UserError
+from bench.machine import cgroup
+from bench.runfolder.submission import Execution
+from flowbench._core.errors import UserError
 
 
 def threads(count: int) -> dict[str, str]:

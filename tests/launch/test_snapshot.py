@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import store
 from bench.launch import snapshot, supervisor
-from bench.launch.submission import Submission
-from samplers.errors import UserError
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from flowbench._core.errors import UserError
 
 
 @pytest.fixture

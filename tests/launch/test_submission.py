@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import store
-from bench.config import Evaluation, Grid, full, restore
-from bench.launch import submission as submissions
-from bench.launch.submission import Execution, Share, Submission
-from bench.presets import PRESETS
-from bench.settings import Setting
-from samplers.errors import UserError
+from bench.config.experiment import Evaluation, Grid, full, restore
+from bench.config.presets import PRESETS
+from bench.config.settings import Setting
+from bench.runfolder import store
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import Execution, Share, Submission
+from flowbench._core.errors import UserError
 
 
 @pytest.mark.parametrize("name", PRESETS)

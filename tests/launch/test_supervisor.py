@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bench import lease, store
 from bench.launch import codes, snapshot, supervisor
-from bench.launch.submission import Share, Submission
 from bench.launch.supervisor import Supervisor
+from bench.runfolder import lease, store
+from bench.runfolder.submission import Share, Submission
 
 WORKER = """
 import json, os, signal, sys, tempfile

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import synthetic
-from bench import store
+from analysis.results import synthetic
 from bench.launch import trust
-from samplers.errors import UserError
+from bench.runfolder import store
+from flowbench._core.errors import UserError
 
 from .. import users
 from ..users import ME, OTHER
@@ -81,10 +81,10 @@ WRITE = """if True:
     import os, sys
     from pathlib import Path
     from bench import cells, store
-    from bench.config import Grid
+    from bench.config.experiment import Grid
     from bench.launch import snapshot, supervisor
     from bench.launch import submission as submissions
-    from bench.launch.submission import Execution, Share
+    from bench.runfolder.submission import Execution, Share
     os.umask(0)
     out = Path(sys.argv[1])
     store.prepare(out, 0o700)
@@ -161,7 +161,7 @@ def test_a_folder_of_mine_that_others_can_write_is_refused_with_the_command_that
 
 @pytest.mark.parametrize("readers", ["me", "group", "all"])
 def test_a_folder_that_others_can_only_read_is_not_refused(readers: str, tmp_path: Path) -> None:
-    from bench.launch.submission import MODES
+    from bench.runfolder.submission import MODES
 
     store.prepare(tmp_path / "run", MODES[readers])  # type: ignore[index]
     trust.check(tmp_path / "run")

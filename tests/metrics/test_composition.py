@@ -9,7 +9,7 @@ import torch
 from bench.data import shapes
 from bench.metrics import composition
 from bench.metrics.composition import PARTS, compositional_accuracy
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 COUNT = 600
 ONE, TWO = shapes.WORLDS["shapes"], shapes.WORLDS["scenes"]

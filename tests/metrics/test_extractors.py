@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.encoders.extractors import rgb, weights_digest
 from bench.metrics import Extractor, extractor
 from bench.metrics.clip_score import clip_scores
-from bench.metrics.extractors import rgb, weights_digest
-from samplers.errors import UserError
+from flowbench._core.errors import UserError
 
 CAPTIONS = ["a red square", "blue", "a very long caption that goes on and on past the end", "x y z"]
 
@@ -271,7 +271,7 @@ def test_specs_that_name_no_extractor() -> None:
 def test_tinyclip_is_loaded_by_its_own_module(monkeypatch) -> None:
     calls: list[tuple[str | None, str]] = []
     stand_in = SimpleNamespace(load=lambda path, device: calls.append((path, device)) or "model")
-    monkeypatch.setitem(sys.modules, "bench.metrics.tinyclip", stand_in)
+    monkeypatch.setitem(sys.modules, "bench.encoders.tinyclip", stand_in)
     monkeypatch.setattr(sys.modules["bench.metrics"], "tinyclip", stand_in, raising=False)
     assert extractor("tinyclip") == extractor("tinyclip:some/folder", "cuda") == "model"
     assert calls == [(None, "cpu"), ("some/folder", "cuda")]

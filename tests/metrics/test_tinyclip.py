@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.data import Split, load, shapes
-from bench.metrics import tinyclip
-from bench.metrics.extractors import Extractor, extractor
-from bench.metrics.tinyclip_eval import classification, preference, retrieval, shapes_twins
-from bench.metrics.tinyclip_model import bicubic
-from samplers.errors import UserError
+from bench.encoders import tinyclip
+from bench.encoders.extractors import Extractor, extractor
+from bench.encoders.tinyclip_eval import classification, preference, retrieval, shapes_twins
+from bench.encoders.tinyclip_model import bicubic
+from flowbench._core.errors import UserError
 
 CAPTION = "a small red circle left of a large blue square on white"
 
@@ -41,7 +41,7 @@ def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
 def test_the_file_is_small_and_tells_how_it_was_made() -> None:
     assert tinyclip.SHIPPED.stat().st_size < 3_000_000
     recipe = shipped().recipe
-    assert recipe["command"] == "python -m bench.metrics.tinyclip"
+    assert recipe["command"] == "python -m bench.encoders.tinyclip"
     assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "scenes", "digits"] * 3
     assert all(fact["captions cut"] == 0 for fact in recipe["data"])
     assert "/" not in json.dumps(recipe)  # no path of the machine that trained it

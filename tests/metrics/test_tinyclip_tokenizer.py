@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data import load
-from bench.metrics.tinyclip_eval import replace_words, swap_words
-from bench.metrics.tinyclip_twins import Twins
-from bench.metrics.tokenizer import PAD, UNKNOWN, Tokenizer, words_of
+from bench.encoders.tinyclip_eval import replace_words, swap_words
+from bench.encoders.tinyclip_twins import Twins
+from bench.encoders.tokenizer import PAD, UNKNOWN, Tokenizer, words_of
 
 WORDS = st.text("abcdefg", min_size=1, max_size=4)
 CAPTIONS = st.lists(st.lists(WORDS, min_size=1, max_size=9).map(" ".join), min_size=1, max_size=8)

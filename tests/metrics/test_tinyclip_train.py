@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.metrics import tinyclip
-from bench.metrics.tinyclip_cli import command_of, main, parser, recipe_of
-from bench.metrics.tinyclip_train import Batches, Recipe, augment, contrastive_loss, distinct, load_sources
+from bench.encoders import tinyclip
+from bench.encoders.tinyclip_cli import command_of, main, parser, recipe_of
+from bench.encoders.tinyclip_train import Batches, Recipe, augment, contrastive_loss, distinct, load_sources
 
 TINY = Recipe(train=120, validation=40, steps=30, batch=16, resolutions=(16,))
 OPTIONS = ["--train", "120", "--validation", "40", "--steps", "30", "--batch", "16", "--resolution", "16"]
@@ -96,7 +96,7 @@ def test_the_command_writes_a_loadable_file(trained: Path, capsys: pytest.Captur
     clip = tinyclip.load(trained)
     assert clip.recipe["steps"] == 30
     assert clip.recipe["command"] == (
-        "python -m bench.metrics.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"
+        "python -m bench.encoders.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"
     )
     assert set(clip.recipe["held out"]) == {"shapes at 16", "scenes at 16", "digits at 16"}
     assert clip.recipe["held out"]["scenes at 16"].keys() >= {

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import archive, fill, leaderboard, run, sources
+from analysis import archive, fill, leaderboard
 from analysis.report import gather
+from analysis.results import run, sources
 from bench import draw, keep
 
 ROOT = Path(__file__).resolve().parents[2] / "results"

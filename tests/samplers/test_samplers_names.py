@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import samplers
-from samplers.errors import UserError
-from samplers.grammar import Call, number, numbers_in_glob, parse, split_top
+from flowbench._core.errors import UserError
+from flowbench._core.grammar import Call, number, numbers_in_glob, parse, split_top
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -13,10 +13,9 @@ import torch
 import formulations
 import samplers
 import samplers.base
-import samplers.registry
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import changed
 from samplers import Sampler
-from samplers.errors import UserError
-from samplers.plugin import changed
 
 SQUARE = """
 import formulations, samplers

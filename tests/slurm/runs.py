@@ -112,7 +112,7 @@ def processes(text: str) -> list[int]:
 
 def workers(run: Run) -> list[int]:
     """The worker processes of a run."""
-    return processes(f"-m bench.begin {run.out}")
+    return processes(f"-m bench.worker.begin {run.out}")
 
 
 def until(condition: Callable[[], T], seconds: float, what: str, run: Run | None = None) -> T:

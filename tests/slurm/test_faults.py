@@ -177,7 +177,7 @@ def progress_of(run: Run, pid: int) -> tuple[str, set[Path]]:
     """A worker's share, and the files that its cell has; nothing if it has just died."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        folder, index = words[words.index("bench.begin") + 1 :][:2]
+        folder, index = words[words.index("bench.worker.begin") + 1 :][:2]
     except (OSError, ValueError):
         return "", set()
     (cell,) = json.loads((Path(folder) / "submission.json").read_text())["shares"][int(index)]["cells"]

@@ -7,7 +7,7 @@ with one item is the problem of that item.
 
 from __future__ import annotations
 
-from .find import Contents, Source, check, expand_braces, find
-from .items import Item, Unreadable, shown
+from bench.data.sources.find import Contents, Source, check, expand_braces, find
+from bench.data.sources.items import Item, Unreadable, shown
 
 __all__ = ["Contents", "Item", "Source", "Unreadable", "check", "expand_braces", "find", "shown"]

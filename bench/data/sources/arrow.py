@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-from . import classes
-from .items import CAPTION_KEYS, FILE_KEYS, Item, Unreadable, captions_of, read_file, shown
-from .tables import column, numbered
+from bench.data.sources import classes
+from bench.data.sources.items import CAPTION_KEYS, FILE_KEYS, Item, Unreadable, captions_of, read_file, shown
+from bench.data.sources.tables import column, numbered
 
 AT_ONCE = 64
 """Rows of a parquet file in memory at once, or a few more."""

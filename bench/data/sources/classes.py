@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from samplers.errors import UserError
-
-from .items import one_line, read_file
+from bench.data.sources.items import one_line, read_file
+from flowbench._core.errors import UserError
 
 NAMES = (
     "classes.json",

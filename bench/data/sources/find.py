@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplers.errors import UserError, nearest
-
-from . import arrow, folder, shards
-from .items import Item, shown
-from .listing import ARROW, PICTURES, listing, suffix, walk
+from bench.data.sources import arrow, folder, shards
+from bench.data.sources.items import Item, shown
+from bench.data.sources.listing import ARROW, PICTURES, listing, suffix, walk
+from flowbench._core.errors import UserError, nearest
 
 PACKED = frozenset({".tar", *ARROW})
 """Endings of files that hold many pictures."""

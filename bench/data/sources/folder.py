@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from samplers.errors import UserError
-
-from . import classes
-from .items import LARGEST_TEXT, Item, Unreadable, captions_of, read_file, shown
-from .listing import PICTURES, Listing, listing, suffix
-from .places import folders_of, parts_of, resolve
-from .tables import Table, is_table, read_table
+from bench.data.sources import classes
+from bench.data.sources.items import LARGEST_TEXT, Item, Unreadable, captions_of, read_file, shown
+from bench.data.sources.listing import PICTURES, Listing, listing, suffix
+from bench.data.sources.places import folders_of, parts_of, resolve
+from bench.data.sources.tables import Table, is_table, read_table
+from flowbench._core.errors import UserError
 
 TEXTS = (".txt", ".caption", ".json")
 READ = (

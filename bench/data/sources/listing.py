@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplers.errors import UserError
-
-from .items import shown
+from bench.data.sources.items import shown
+from flowbench._core.errors import UserError
 
 _ENDINGS = """
 .apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif .icb .icns .ico .iim .im

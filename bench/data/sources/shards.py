@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .folder import TEXTS, words_in
-from .items import LARGEST_TEXT, Item, read_file, shown
-from .listing import PICTURES, suffix
+from bench.data.sources.folder import TEXTS, words_in
+from bench.data.sources.items import LARGEST_TEXT, Item, read_file, shown
+from bench.data.sources.listing import PICTURES, suffix
 
 
 class Place(NamedTuple):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samplers.errors import UserError
-
-from .items import CAPTION_KEYS, FILE_KEYS, captions_of, read_file
-from .listing import PICTURES, suffix
+from bench.data.sources.items import CAPTION_KEYS, FILE_KEYS, captions_of, read_file
+from bench.data.sources.listing import PICTURES, suffix
+from flowbench._core.errors import UserError
 
 TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".token"})
 LARGEST_TABLE = 1 << 30

@@ -1,0 +1,1 @@
+"""Archives of a run, and submissions to the leaderboard."""

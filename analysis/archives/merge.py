@@ -1,0 +1,158 @@
+"""Several archives of one study, each of some of its seeds, as the one archive of all seeds (`analysis.archive`).
+
+Of a cell that several have, the one that is finished is taken, and of finished ones the first; their numbers must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.archives import bundle, joint_plan
+from analysis.ranking import ideal
+from analysis.results import collect, manifest, run, timings
+from analysis.results.files import object_of
+from analysis.results.manifest import PlannedCell
+from analysis.results.run import YARDSTICKS, Run
+from analysis.results.sources import PROVENANCE, Archive
+from bench.config.settings import CONTROL
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+GRID, CONFIRM = manifest.FILES["rank"], manifest.FILES["confirm"]
+LEVELS = {"pending": 0, "failed": 1, "diverged": 2, "done": 2}
+"""How far a cell came; numbers of those of the highest level are final."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """An archive: ``name`` is what its user calls it, ``run`` what is read of it."""
+
+    name: str
+    run: Run
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The results table as it is kept."""
+        return pd.read_parquet(self.run.path / collect.RESULTS)
+
+    @cached_property
+    def rows(self) -> Mapping[str, pd.DataFrame]:
+        """The rows of the results table by cell."""
+        return {str(cell): rows for cell, rows in self.frame.groupby("cell", sort=False)}
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds of its plan."""
+        return {cell.seed for cell in self.run.manifests[0].cells}
+
+    def document(self, name: str) -> dict[str, Any]:
+        """A JSON file of the archive; empty if it has none."""
+        return object_of(self.run.path / name)
+
+
+def write(parts: Sequence[Part], out: Path) -> None:
+    """Write the data files of one archive of all ``parts`` into an empty folder, those with the first seeds first.
+
+    Raises `UserError` for parts that differ in more than their seeds (`joint_plan.check`), that have measured one cell
+    differently, or that have two confirmations, and for seeds with a gap.
+    """
+    parts = sorted(parts, key=lambda part: (min(part.seeds), -len(part.seeds)))
+    joint_plan.check({part.name: part.run.manifests[0] for part in parts})
+    confirmed = [part for part in parts if part.document(CONFIRM)]
+    for other in confirmed[1:]:
+        if other.document(CONFIRM) != confirmed[0].document(CONFIRM):
+            raise UserError(
+                f"{confirmed[0].name!r} and {other.name!r} each have a confirmation: name only one of them"
+            )
+    taken = _taken(parts)
+    used = [part for part, ids in zip(parts, taken, strict=True) if ids]
+    documents = {GRID: parts[0].document(GRID)}
+    if len(parts) > 1:
+        documents = {GRID: joint_plan.document([part.document(GRID) for part in parts], taken)}
+    documents[CONFIRM] = confirmed[0].document(CONFIRM) if confirmed else {}
+    documents[YARDSTICKS] = joint_plan.real_images({part.name: part.document(YARDSTICKS) for part in parts})
+    documents[timings.TIMINGS] = _sum([part.document(timings.TIMINGS) for part in used])
+    documents[ideal.FILE] = next(filter(None, (part.document(ideal.FILE) for part in parts)), {})
+    for name, document in documents.items():
+        if document:
+            bundle.write_object(out / name, document)
+    plans = tuple(manifest.read(out))
+    frames = [part.frame[part.frame["cell"].isin(ids)] for part, ids in zip(parts, taken, strict=True) if ids]
+    frame = collect.in_order(pd.concat(frames, ignore_index=True), plans)
+    bundle.write_table(frame, out / collect.RESULTS)
+    source = Merged(parts, taken)
+    bundle.write_texts(Run(out, frame, plans, source), out)
+    already = {text for part in used for text in part.document(PROVENANCE).get("left_out", [])}
+    bundle.write_values(replace(run.read(out), source=source), out, already)
+
+
+def _taken(parts: Sequence[Part]) -> list[set[str]]:
+    """The ids of the cells that are taken of each part. Raises `UserError` for a cell with two results."""
+    best: dict[tuple[Any, ...], tuple[int, str, int]] = {}
+    for i, part in enumerate(parts):
+        for plan in part.run.manifests:
+            for cell in plan.cells:
+                key = (plan.phase, cell.formulation, cell.dataset, cell.seed, cell.recipe)
+                level = LEVELS[part.rows[cell.id]["status"].iloc[0]]
+                before, known, owner = best.setdefault(key, (level, cell.id, i))
+                if level == before == LEVELS["done"]:
+                    _check_equal(parts[owner], known, part, cell)
+                if level > before:
+                    best[key] = (level, cell.id, i)
+    taken = [set[str]() for _ in parts]
+    for _, known, owner in best.values():
+        taken[owner].add(known)
+    return taken
+
+
+def _check_equal(one: Part, known: str, other: Part, cell: PlannedCell) -> None:
+    """Raise `UserError` unless two parts have the same results of a cell, bit for bit."""
+    if one is other:
+        return
+    tables = [part.rows[name].set_index(list(CONTROL)) for part, name in ((one, known), (other, cell.id))]
+    for column in tables[0].columns.union(tables[1].columns).difference(["cell"]):
+        first, second = (table.get(column, pd.Series(dtype=object)).to_dict() for table in tables)
+        for setting in first | second:
+            values = first.get(setting), second.get(setting)
+            if values[0] != values[1] and not all(map(pd.isna, values)):
+                raise UserError(
+                    f"{one.name!r} and {other.name!r} hold different results of {cell.formulation} on {cell.dataset}, seed "
+                    f"{cell.seed}: {column} is {values[0]} and {values[1]}; name only one of them"
+                )
+
+
+def _sum(spent: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The seconds of several commands by stage."""
+    names = dict.fromkeys(name for seconds in spent for name in seconds)
+    return {name: round(sum(seconds.get(name, 0.0) for seconds in spent), 3) for name in names}
+
+
+class Merged(Archive):
+    """The cells that are ``taken`` of each part, and the real images of all."""
+
+    def __init__(self, parts: Sequence[Part], taken: Sequence[set[str]]) -> None:
+        super().__init__(parts[0].run.path)
+        self._parts = [(Archive(part.run.path), ids) for part, ids in zip(parts, taken, strict=True)]
+        self._cells = {cell.id for part in parts for plan in part.run.manifests for cell in plan.cells}
+
+    def commits(self) -> set[tuple[str, str]]:
+        """See `analysis.results.sources.Source`."""
+        return {commit for part, ids in self._parts if ids for commit in part.commits()}
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """A table of all parts; what belongs to no cell, as real images do, is of any."""
+        found = []
+        for part, ids in self._parts:
+            rows = part.table(name, columns)
+            found.append(rows[rows[columns[0]].isin(ids | (set(rows[columns[0]]) - self._cells))])
+        there = [rows for rows in found if len(rows)]
+        return pd.concat(there, ignore_index=True) if there else found[0]

@@ -1,0 +1,1 @@
+"""Comparisons with a baseline, and races, that hold at every look."""

@@ -1,0 +1,1 @@
+"""The ranking of formulations, with the uncertainty of every number."""

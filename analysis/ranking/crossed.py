@@ -1,0 +1,128 @@
+"""``rank --effects``: what the formulation and what the timestep sampler does, in a run that crosses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.ranking import uncertainty, wide
+from analysis.ranking.blocks import seed_count
+from analysis.ranking.effects import Effects, Factor, effects
+from analysis.ranking.notes import label, provisional_lines
+from analysis.ranking.pending import settled
+from analysis.ranking.uncertainty import Response
+from analysis.results import schema
+from analysis.results.run import Run, phase
+from analysis.tables.table import TIED, Table, fixed, simple
+from analysis.tables.wording import names
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+FACTORS = ("base", "sampler")
+
+
+def tables(run: Run) -> list[Table]:
+    """A table of main effects for each response and factor: the deviation of each level from the mean of all, with its 95 %
+    interval, and whether it can be told from the best. Formulations that lack a name of base or sampler take no part.
+
+    Raises `UserError` for two formulations with the same base and sampler, and unless the run crosses two formulations or
+    more with two samplers or more, over two seeds or more.
+    """
+    rows = phase(run.frame, "rank")
+    schema.comparable(rows)
+    rows, provisional = settled(rows)
+    if not set(FACTORS) <= set(rows.columns) or rows["base"].isna().all():
+        raise UserError(
+            f"--effects: {str(run.path)!r} does not say which base and sampler its formulations have"
+        )
+    parts = rows.drop_duplicates("formulation").set_index("formulation")[list(FACTORS)].dropna()
+    twice = parts[parts.duplicated(keep=False)].sort_values(list(FACTORS))
+    if len(twice):
+        base, sampler = twice.iloc[0]
+        raise UserError(
+            f"--effects: {twice.index[0]} and {twice.index[1]} both are {base!r} with {sampler!r}"
+        )
+    about = {
+        "provisional": asdict(provisional) if provisional else None,
+        "damaged": run.frame.attrs.get("damaged", []),
+    }
+    unnamed = sorted(set(rows["formulation"]) - set(parts.index))
+    lines = provisional_lines(about)
+    if unnamed:
+        lines.append(f"without a named base and sampler, left out: {names(unnamed)}")
+    table = wide.make(rows[rows["formulation"].isin(parts.index)])
+    made: list[Table] = []
+    for response in uncertainty.responses(table):
+        if response.name != "rank" and response.name not in table.values:
+            continue
+        blocks = table.blocks(response.name)
+        blocks = blocks.relative() if response.log else blocks
+        index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
+        found = effects(replace(blocks, table=blocks.table.set_axis(index, axis=0)))
+        if found is not None:
+            title = label(rows.attrs, response.name)  # type: ignore[arg-type]
+            made += [_table(found, factor, response, title, lines) for factor in found.factors]
+    if not made:
+        raise UserError(
+            f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "
+            f"or more: {str(run.path)!r} has none (run the grid with --samplers and --seeds)"
+        )
+    return made
+
+
+def _table(found: Effects, factor: Factor, response: Response, title: str, lines: list[str]) -> Table:
+    interval, tied = factor.effects(), factor.not_separable(response.higher_is_better)
+    turn = np.expm1 if response.log else np.asarray
+    known = found.variance > 0
+    frame = pd.DataFrame(
+        {
+            factor.name: factor.levels,
+            "effect": turn(interval.estimate),
+            "low": turn(interval.low) if known else np.nan,
+            "high": turn(interval.high) if known else np.nan,
+            "tied": tied & known,
+        }
+    ).sort_values("effect", ascending=not response.higher_is_better, ignore_index=True)
+    write = fixed(1, percent=True) if response.log else fixed(2)
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+        factor.name: (factor.name, str),
+        "effect": ("effect", write),
+        "low": ("low", write),
+        "high": ("high", write),
+        "tied": ("not separable from the best", lambda mark: TIED if mark else ""),
+    }
+    return simple(
+        f"{response.name}_{factor.name}",
+        frame,
+        columns,
+        [*lines, *_notes(found)],
+        f"{title} by {factor.name}",
+    )
+
+
+def _notes(found: Effects) -> list[str]:
+    if not found.variance > 0:
+        return [
+            f"effect: the same in all {seed_count(found.counts)}, so nothing tells how much a seed matters"
+        ]
+    shares = ", ".join(
+        f"{name} {100 * share:.0f} %"
+        for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)
+    )
+    lines = [
+        f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)};"
+        f" {found.df:.3g} df",
+        f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
+    ]
+    for name, left in zip(FACTORS, found.left_out, strict=True):
+        if left:
+            lines.append(f"not in the full cross, left out: {name} {names(left)}")
+    return lines

@@ -1,0 +1,257 @@
+"""``rank --versus-paper``: our order of formulations beside the one that arXiv 2403.03206 published in its table 1.
+
+A front index depends on how many others were ranked, 61 there, so that orders are compared and not values: by Kendall's
+tau-b and Spearman's rho, and pair by pair where our noise is known. The paper's order comes from one seed and has no
+intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.ranking.notes import provisional_lines
+from analysis.results import paper
+from analysis.stats import true_order
+from analysis.stats.association import Array, kendall, pair_signs, spearman
+from analysis.stats.two_way import TwoWay
+from analysis.tables.table import Table, fixed, simple
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.ranking.uncertainty import Known
+else:
+    pd = lazy("pandas")
+
+LEVEL = 0.05
+LEAST = 1e-6
+"""Smallest variance of a formulation, as a share of the pooled one."""
+MOST = 10
+"""Disagreements that are written out."""
+EXACT, RANDOM = 8, 20_000
+"""All orders are tried of at most so many formulations; of more, so many random ones."""
+
+
+@dataclass(frozen=True)
+class Association:
+    """A coefficient of rank correlation from -1 to 1, of the measured order; NaN if all of our ranks are equal. Noise lowers
+    it: ``true`` is that of the true order, with ``low`` and ``high`` of its 95 % interval (`analysis.stats.true_order`)."""
+
+    name: str
+    value: float
+    true: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        told = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
+        return (
+            told
+            if self.true is None
+            else f"{told}, of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Versus:
+    """Our order beside the paper's.
+
+    ``shared`` has one row for each formulation that both have, in the paper's order: ``formulation``, ``paper_rank_all``,
+    ``paper_place`` and ``place`` among the shared (equal ranks share the better one), ``rank_all``, and ``position`` among
+    all ``formulations`` of ours. ``p`` is the share of all orders that agree with the paper's at least as well as ours, by
+    tau; ``p_floor`` the smallest that it could be, and ``exact`` whether all orders were tried. ``pairs`` has a row for each
+    pair: ``first`` (by the paper), ``second``, ``difference`` of our ranks first - second, ``p``, ``p_holm``, and
+    ``disagrees``: in the other order here, by more than noise.
+    """
+
+    shared: pd.DataFrame
+    tau: Association
+    rho: Association
+    p: float
+    p_floor: float
+    exact: bool
+    pairs: pd.DataFrame
+    formulations: int
+
+    @property
+    def disagreements(self) -> pd.DataFrame:
+        """The pairs that are in the other order here by more than noise."""
+        return self.pairs[self.pairs["disagrees"]]
+
+    def lines(self) -> list[str]:
+        """What there is to say, in sentences."""
+        how = "all orders tried" if self.exact else f"{RANDOM} random orders"
+        return [
+            f"order against the paper's, {len(self.shared)} formulations shared: {self.tau}; {self.rho}",
+            *(
+                [
+                    "of the true order: with the noise of our seeds taken out; in brackets 95 % (less often right where "
+                    "formulations differ by less than noise and yet the true order is the paper's throughout)"
+                ]
+                if self.tau.true is not None
+                else []
+            ),
+            f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
+            *self._about_pairs(),
+            f"ranks count fronts among {paper.FORMULATIONS} formulations there and {self.formulations} here: "
+            f"compare orders, not values; the paper's have no intervals (one seed)",
+        ]
+
+    def _about_pairs(self) -> list[str]:
+        opposite = int((self.pairs["difference"] > 0).sum())
+        counted = f"{opposite} of {len(self.pairs)} pairs are in the other order here"
+        if self.pairs["p"].isna().all():
+            return [f"{counted}; without seeds nothing tells which of them by more than noise"]
+        found = self.disagreements
+        if found.empty:
+            return [
+                f"{counted}, none by more than noise (paired t, Holm over all pairs, {100 * LEVEL:.0f} %)"
+            ]
+        ranks = self.shared.set_index("formulation")
+        shown = found.sort_values("p_holm", kind="stable").head(MOST)
+        told = [
+            f"{a} before {b} there ({ranks['paper_rank_all'][a]:.2f} and {ranks['paper_rank_all'][b]:.2f}), "
+            f"after it here ({ranks['rank_all'][a]:.2f} and {ranks['rank_all'][b]:.2f}, {_p(p)} after Holm)"
+            for a, b, p in zip(shown["first"], shown["second"], shown["p_holm"], strict=True)
+        ]
+        first = f", first the {MOST} clearest (--format json has all)" if len(found) > MOST else ""
+        return [f"{counted}, {len(found)} by more than noise{first}:", *told]
+
+    def table(self) -> Table:
+        """The shared formulations side by side, with `lines` as notes."""
+        columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+            "formulation": ("formulation", str),
+            "paper_rank_all": ("rank in the paper", fixed(2)),
+            "paper_place": ("place there", str),
+            "place": ("place here", str),
+            "rank_all": ("rank here", fixed(2)),
+            "position": ("position here", str),
+        }
+        optional = ("position here", "rank here", "rank in the paper")
+        title = "Beside arXiv 2403.03206, table 1"
+        made = simple("versus_paper", self.shared, columns, self.lines(), title, optional)
+        about = {
+            "kendall": asdict(self.tau),
+            "spearman": asdict(self.rho),
+            "p": self.p,
+            "p_floor": self.p_floor,
+        }
+        return replace(made, about={**about, "pairs": self.pairs.to_dict("records")})
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def versus(
+    ranking: pd.DataFrame,
+    model: TwoWay | None = None,
+    p_value: Callable[[str, str], float] | None = None,
+) -> Versus:
+    """Compare a whole ranking (``formulation``, ``rank_all``, ``position``) with the paper's.
+
+    ``model`` is that of the mean fronts over our seeds; ``p_value(f, g)`` the two-sided p-value of a difference in mean
+    front, NaN where it has none. Both are None where there is one seed.
+    Raises `UserError` if fewer than three formulations are shared.
+    """
+    published, ours = paper.published(), ranking.set_index("formulation")
+    ours = ours[ours["rank_all"].notna()]
+    both = [name for name in published.index if name in ours.index]
+    if len(both) < 3:
+        what = ", ".join(both) if both else "none"
+        others = [name for name in ("rf", "eps/linear", "v/cos", *published.index) if name not in both]
+        raise UserError(
+            f"an order needs three formulations, and this ranking shares {len(both)} ({what}) with the paper's table 1: "
+            f"add some of its {len(published)}, e.g. {' and '.join(others[: 3 - len(both)])}"
+        )
+    shared = pd.DataFrame(
+        {
+            "formulation": both,
+            "paper_rank_all": published[both].to_numpy(),
+            "paper_place": published[both].rank(method="min").astype(int).to_numpy(),
+            "place": ours.loc[both, "rank_all"].rank(method="min").astype(int).to_numpy(),
+            "rank_all": ours.loc[both, "rank_all"].to_numpy(),
+            "position": ours.loc[both, "position"].to_numpy(),
+        }
+    )
+    there, here = shared["paper_rank_all"].to_numpy(float), shared["rank_all"].to_numpy(float)
+    drawn = None
+    if model is not None and model.variance > 0 and set(both) <= set(model.names):
+        rows = [model.names.index(name) for name in both]
+        variances = np.maximum(model.moderated, LEAST * model.variance)[rows] / model.replicates
+        drawn = true_order.draws(model.means[rows], variances, float(model.moderated_df), there)
+    p, floor, exact = _chance(here, there)
+    return Versus(
+        shared,
+        _association("Kendall's tau-b", kendall, here, there, drawn),
+        _association("Spearman's rho", spearman, here, there, drawn),
+        p,
+        floor,
+        exact,
+        _pairs(both, here, p_value),
+        len(ours),
+    )
+
+
+def beside_paper(ranking: pd.DataFrame, known: Known) -> Table:
+    """`versus` of an assessed ranking (`analysis.ranking.ranking.assess`) as a table, with notes on what is provisional."""
+    made = versus(ranking, known.models.get("rank"), known.p_value).table()
+    about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
+    return replace(made, notes=[*provisional_lines(about), *made.notes])
+
+
+def _association(
+    name: str, measure: Callable[[Array, Array], Array], here: Array, there: Array, drawn: Array | None
+) -> Association:
+    value = float(measure(here[None], there)[0])
+    if drawn is None:
+        return Association(name, value)
+    return Association(name, value, *true_order.correlation(measure, drawn, there))
+
+
+def _chance(here: Array, there: Array) -> tuple[float, float, bool]:
+    """How often an order by chance agrees as well as ours; the smallest that this could be; whether all were tried."""
+    a, exact = pair_signs(here), len(here) <= EXACT
+    if exact:
+        orders = there[np.array(list(permutations(range(len(there)))))]
+    else:
+        orders = np.random.default_rng(0).permuted(np.tile(there, (RANDOM, 1)), axis=1)
+    agreement = pair_signs(orders) @ a
+    as_well = int((agreement >= a @ pair_signs(there)).sum())
+    if exact:
+        return as_well / len(orders), float((agreement == agreement.max()).mean()), True
+    return (1 + as_well) / (1 + RANDOM), 1 / (1 + RANDOM), False
+
+
+def _pairs(both: Sequence[str], here: Array, p_value: Callable[[str, str], float] | None) -> pd.DataFrame:
+    """All pairs in the paper's order, with Holm's p-values over them."""
+    order = list(combinations(range(len(both)), 2))
+    p = np.array([p_value(both[i], both[j]) if p_value else np.nan for i, j in order])
+    frame = pd.DataFrame(
+        {
+            "first": [both[i] for i, _ in order],
+            "second": [both[j] for _, j in order],
+            "difference": [here[i] - here[j] for i, j in order],
+            "p": p,
+            "p_holm": holm(p),
+        }
+    )
+    frame["disagrees"] = (frame["difference"] > 0) & (frame["p_holm"] < LEVEL)
+    return frame
+
+
+def holm(p: Array) -> Array:
+    """Holm's step-down adjusted p-values (1979, Scand. J. Stat. 6(2)); a NaN counts as a test and stays NaN."""
+    order = np.argsort(p)  # NaN last
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted

@@ -1,0 +1,78 @@
+"""``--where``: some of the rows of a results table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from analysis.results import manifest
+from analysis.results.schema import KEY
+from flowbench._core.errors import UserError, nearest
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
+
+COLUMNS = (*KEY, "base", "sampler")
+
+
+def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the table") -> pd.DataFrame:
+    """The rows that meet all ``conditions``, each ``NAME=VALUE``.
+
+    A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
+    of text may be a glob: ``formulation=rf/*``. ``.attrs["where"]`` keeps the conditions.
+
+    Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
+    """
+    found, conditions = frame, tuple(conditions)
+    for condition in conditions:
+        name, equals, wanted = condition.partition("=")
+        if not equals:
+            raise UserError(f"--where {condition!r} is not NAME=VALUE, for example steps=50")
+        values = _values(frame, name)
+        kept = values.loc[found.index].map(lambda value, wanted=wanted: _meets(value, wanted))
+        if not kept.any():
+            among = "" if found is frame else " among those of the conditions before"
+            told = _instead(values.loc[found.index], wanted)
+            raise UserError(f"--where {condition}: {where} has no such rows{among}; {told}")
+        found = found[kept.astype(bool)]
+    if found is frame:
+        return frame
+    found = found.reset_index(drop=True)
+    found.attrs.update(frame.attrs)
+    found.attrs["where"] = [*frame.attrs.get("where", []), *conditions]
+    return found
+
+
+def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name in COLUMNS and name in frame:
+        return frame[name]
+    recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
+    fields = {recipe: manifest.flat(recipe) for recipe in recipes}
+    known = list(dict.fromkeys(field for flat in fields.values() for field in flat))
+    if name not in known:
+        columns = [column for column in COLUMNS if column in frame]
+        raise UserError(f"--where {name}=...: unknown name; {nearest(name, [*columns, *known])}")
+    return frame["recipe"].map({recipe: flat.get(name) for recipe, flat in fields.items()})
+
+
+def _instead(values: pd.Series[Any], wanted: str) -> str:
+    """The values that the rows left have: those like ``wanted``, or all."""
+    there = list({repr(v): v for v in values.dropna()}.values())  # lists, too, which have no hash
+    if all(isinstance(v, str) for v in there):
+        return nearest(wanted, there)
+    return "known: " + ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(there, key=str))
+
+
+def _meets(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool) or value is None or value != value:
+        return str(value) == wanted
+    if isinstance(value, str):
+        return value == wanted or fnmatchcase(value, wanted)
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value) == wanted

@@ -1,0 +1,1 @@
+"""Statistics on arrays and frames, without knowledge of run folders."""

@@ -1,0 +1,117 @@
+"""An experiment as a TOML file: ``--config FILE`` reads one, and every run folder has that of its last command. No torch.
+
+    preset = "paper"
+    formulations = ["rf", "edm*"]
+    settings = ["50:1", "5:5:ddim"]
+    steps = 2000
+
+Keys are ``preset``, ``plugin`` and the options of :data:`bench.cli.fields.GROUPS`, without tables; a value is what
+stands behind
+the option, a list where that takes several. Paths are those of the command line. The preset is the base, the file has
+precedence over it, and the command line over both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.cli.fields import GROUPS, PLUGIN, PRESET, SWEEPS, Option
+from bench.config.settings import Setting
+from bench.planning.plan import Plan, formulations_of
+from flowbench._core.errors import UserError, nearest
+
+NAME = "config.toml"
+"""Of the file in a run folder."""
+HEADER = "# The experiment of the last command in this folder: python -m bench.grid --config FILE --out DIR repeats it.\n"
+WIDTH = 110
+"""Characters of a line; a longer list has a line for each item."""
+
+
+def set_defaults(made: argparse.ArgumentParser, argv: Sequence[str], without: Collection[str] = ()) -> None:
+    """Let the file that the command line names with ``--config``, if any, give the options' defaults.
+
+    ``without`` are options that the command lacks. Raises :class:`UserError` for a file that cannot be read, a key that is
+    no such option, and a value that the option refuses.
+    """
+    given = made.parse_known_args(argv)[0]
+    if given.config is None:
+        return
+    known = [PRESET, PLUGIN, *(o for _, _, options in GROUPS for o in options if o.name not in without)]
+    found = read(given.config, {o.name: o for o in known})
+    for pair in SWEEPS.items():
+        if any(getattr(given, name) is not None for name in pair):
+            found = {name: value for name, value in found.items() if name not in pair}
+    made.set_defaults(**found)
+
+
+def read(file: Path, known: Mapping[str, Option]) -> dict[str, Any]:
+    """The arguments in a file, as argparse would make them. Raises :class:`UserError`."""
+    try:
+        kept = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"--config {file} is not TOML: {error}") from None
+    for key, value in kept.items():
+        if isinstance(value, dict):
+            raise UserError(
+                f"--config {file}: [{key}] is a table, and options are written without: NAME = VALUE"
+            )
+        if key not in known:
+            raise UserError(f"--config {file}: unknown key {key!r}: {nearest(key, known)}")
+    try:
+        return {known[key].dest: parsed(known[key], value) for key, value in kept.items()}
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"--config {file}: {error}") from None
+
+
+def parsed(option: Option, value: Any) -> Any:
+    """What argparse would make of a value behind its option. Raises `argparse.ArgumentTypeError`."""
+    items = value if option.several and isinstance(value, list) else [value]
+    if not items:
+        raise argparse.ArgumentTypeError(f"argument --{option.name}: expected at least one argument")
+    try:
+        made = [
+            option.type(item if isinstance(item, str) else json.dumps(item, default=str)) for item in items
+        ]
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"argument --{option.name}: {error}") from None
+    return made if option.several else made[0]
+
+
+def text(planned: Plan, plugins: Sequence[Path]) -> str:
+    """The experiment of a plan as a file: a command that reads it plans the same cells, whatever its preset.
+
+    Of a race these are those of all formulations on all seeds.
+    """
+    grid = replace(planned.grid, formulations=formulations_of(planned), samplers=())
+    written = HEADER + (line(PLUGIN.name, [str(file) for file in plugins]) if plugins else "")
+    swept = {single for several, single in SWEEPS.items() if getattr(grid, several)}
+    for title, part, options in GROUPS:
+        values = {o.name: plain(getattr(getattr(grid, part) if part else grid, o.target)) for o in options}
+        lines = [line(k, v) for k, v in values.items() if v != [] and k not in swept]
+        written += "".join([f"\n# {title}\n", *lines]) if lines else ""
+    return written
+
+
+def plain(value: Any) -> Any:
+    """A field as a file has it."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Setting):
+        return value.key
+    return "auto" if value is None else value
+
+
+def line(key: str, value: Any) -> str:
+    """``key = value``. Text, numbers and lists of them are the same in TOML and JSON, but for the character DEL."""
+    found = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    if len(found) > WIDTH:
+        found = f"{key} = {json.dumps(value, ensure_ascii=False, indent=4)}"
+    return found.replace("\x7f", "\\u007f") + "\n"

@@ -1,0 +1,345 @@
+"""What an experiment is: frozen dataclasses, their presets, and the identity of a cell.
+
+A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe. Its id is a hash of the canonical
+JSON of those of its fields that differ from the defaults; the full configuration lies beside the results, so that a
+default that changes later is noticed (:mod:`bench.runfolder.store`). How a cell was packed, compiled or launched is
+no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from bench.config.limits import choice, positive, within
+from bench.config.settings import ControlSetting, Setting, Weights
+from flowbench._core.errors import UserError
+
+STUDY_SETTINGS = tuple(
+    Setting(*each) for each in ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
+)
+"""The six sampler settings of arXiv 2403.03206, appendix B.3."""
+
+
+COLUMN = {"column": True}
+"""Marks fields that are columns of the results table: rows differ in them. All others are the recipe that rows share."""
+MEASURES = {"measures": True}
+"""Marks fields that change what is measured of images, and not the images."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Size of the MM-DiT: ``width`` defaults to 64 depth and ``heads`` to depth, as in the study."""
+
+    depth: int = 4
+    width: int | None = None
+    heads: int | None = None
+    patch: int = 2
+
+    def __post_init__(self) -> None:
+        positive(self, "depth", "patch")
+        width, heads = self.sizes
+        if width <= 0 or heads <= 0:
+            raise UserError(f"--width {width} and --heads {heads}: must be greater than 0")
+        if width % (4 * heads):
+            raise UserError(
+                f"the model's width {width} must be a positive multiple of 4 heads = {4 * heads}: "
+                f"the nearest is --width {max(1, round(width / (4 * max(heads, 1)))) * 4 * max(heads, 1)}"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Width and heads with the defaults filled in."""
+        width = 64 * self.depth if self.width is None else self.width
+        usual = self.depth if self.width is None else max(1, width // 64)
+        return width, usual if self.heads is None else self.heads
+
+
+@dataclass(frozen=True)
+class Images:
+    """How the images of a dataset are made: edge in pixels, and the sizes of the two splits."""
+
+    resolution: int = 16
+    train: int = 20_000
+    validation: int = 2_000
+
+    def __post_init__(self) -> None:
+        positive(self, "resolution", "train", "validation")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe: AdamW with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
+
+    ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
+    not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
+    linearly to zero. ``gradients`` says what is done to each member's before AdamW: ``plain`` nothing, as in the study,
+    ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.train.scale`).
+    """
+
+    steps: int = 20_000
+    batch: int = 64
+    lr: float = 5e-4
+    betas: tuple[float, ...] = (0.9, 0.999)
+    gradients: str = "plain"
+    warmup: int = 200
+    decay: float = 0.0
+    weight_decay: float = 0.0
+    ema: float = 0.02
+    dropout: float = 0.1
+    validations: int = 20
+    validation_images: int = 256
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __post_init__(self) -> None:
+        positive(self, "steps", "batch", "lr", "ema", "validations")
+        for name, low, high in (
+            ("decay", 0, 1),
+            ("dropout", 0, 1),
+            ("weight_decay", 0, 1e9),
+            ("warmup", 0, 1e12),
+        ):
+            within(self, name, low, high)
+        if self.validation_images < 8 or self.validation_images % 8:
+            closest = max(8, round(self.validation_images / 8) * 8)
+            raise UserError(
+                f"--validation-batch {self.validation_images} must be a positive multiple of 8, one share for each "
+                f"noise level: the nearest is {closest}"
+            )
+        choice(self, "precision", ("float32", "bf16"))
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            told = " ".join(f"{beta:g}" for beta in self.betas)
+            raise UserError(
+                f"--betas {told}: must be two numbers in [0, 1), the nearest usual ones are 0.9 0.999"
+            )
+        _ = self.clip
+
+    @property
+    def clip(self) -> float | None:
+        """The norm that ``gradients`` are scaled to at most: X of ``clip:X``, else None. Raises :class:`UserError`."""
+        word, _, norm = self.gradients.partition(":")
+        if self.gradients in ("plain", "normalised"):
+            return None
+        try:
+            if word == "clip" and 0 < float(norm) < float("inf"):
+                return float(norm)
+        except ValueError:
+            pass
+        raise UserError(
+            f"--gradients {self.gradients!r}: choose plain, normalised or clip:X with a norm X, for example clip:1"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
+
+    ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
+    """
+
+    settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)
+    weights: tuple[Weights, ...] = field(default=("ema", "raw"), metadata=COLUMN)
+    samples: int = 1_000
+    start: float | Literal["native"] = "native"
+    extractor: str = field(default="tinyclip", metadata=MEASURES)
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise UserError(f"--samples {self.samples}: a Fréchet distance needs at least 2 samples")
+        if self.start != "native":
+            positive(self, "start")
+        if not self.settings:
+            raise UserError("--settings must name at least one sampler setting")
+        twice = next((s.key for s in self.settings if self.settings.count(s) > 1), None)
+        if twice:
+            raise UserError(f"--settings names {twice} twice: leave one of them out")
+        if not self.weights or len(set(self.weights)) < len(self.weights):
+            raise UserError("--weights must name ema, raw or both, and none twice")
+        for weights in self.weights:
+            if weights not in ("ema", "raw"):
+                raise UserError(f"--weights {weights!r}: choose from 'ema', 'raw'")
+
+    @property
+    def controls(self) -> tuple[ControlSetting, ...]:
+        """Every sampler setting with every kind of weights."""
+        return tuple(
+            ControlSetting(**asdict(s), weights=weights) for weights in self.weights for s in self.settings
+        )
+
+    @property
+    def id(self) -> str:
+        """Hash of this recipe; the measurements of a cell are stored under it."""
+        return identity(self)
+
+    @property
+    def sampling(self) -> str:
+        """Hash of what the images depend on; another extractor measures the same images."""
+        usual: dict[str, Any] = {f.name: f.default for f in fields(self) if f.metadata in (COLUMN, MEASURES)}
+        return identity(replace(self, **usual))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All that must be equal where measurements are compared: every field but those that are columns of the table."""
+        return shared(self)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training, see the module's docstring. ``text`` names the frozen text encoder that conditions the model."""
+
+    formulation: str = field(metadata=COLUMN)
+    dataset: str = field(metadata=COLUMN)
+    seed: int = field(default=0, metadata=COLUMN)
+    model: Model = field(default_factory=Model)
+    images: Images = field(default_factory=Images)
+    training: Training = field(default_factory=Training)
+    text: str = "tinyclip"
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits of sha256 over the canonical JSON of the fields that are not default."""
+        return identity(self)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All that must be equal where trainings are compared: every field but those that are columns of the table."""
+        return shared(self)
+
+
+MOST_SEEDS = 1_000
+"""Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.planning.confirm`)."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed.
+
+    ``depths`` and ``budgets`` (training steps) stand in the place of ``model.depth`` and ``training.steps`` and are crossed
+    with all the rest; repeats are dropped, and a single one becomes the model's depth or the training's steps. Seeds are
+    ``first_seed .. first_seed + seeds - 1``.
+    """
+
+    formulations: tuple[str, ...] = ("paper",)
+    samplers: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ("shapes",)
+    seeds: int = 1
+    model: Model = field(default_factory=Model)
+    images: Images = field(default_factory=Images)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    text: str = "tinyclip"
+    depths: tuple[int, ...] = ()
+    budgets: tuple[int, ...] = ()
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive(self, "seeds")
+        if self.seeds > MOST_SEEDS:
+            raise UserError(f"--seeds {self.seeds}: at most {MOST_SEEDS}")
+        object.__setattr__(self, "datasets", tuple(dict.fromkeys(self.datasets)))
+        if not self.formulations or not self.datasets:
+            raise UserError("a grid needs at least one formulation and one dataset")
+        size, patch = self.images.resolution, self.model.patch
+        if size % patch:
+            fitting = min((p for p in range(1, size + 1) if size % p == 0), key=lambda p: abs(p - patch))
+            raise UserError(
+                f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}"
+            )
+        self._axis("depths", "model", "depth")
+        self._axis("budgets", "training", "steps")
+
+    def _axis(self, name: str, part: str, target: str) -> None:
+        """Check the values of a sweep: each sets the field ``target`` of the configuration's ``part``."""
+        values, usual = tuple(dict.fromkeys(getattr(self, name))), getattr(self, part)
+        if bad := [value for value in values if value < 1]:
+            raise UserError(f"--{name} {bad[0]}: must be whole numbers greater than 0")
+        for value in values:
+            try:
+                made = replace(usual, **{target: value})
+            except UserError as error:  # a width that fits one depth need not fit another
+                raise UserError(f"--{name} {value}: {error}") from None
+            if len(values) == 1:
+                object.__setattr__(self, part, made)
+        object.__setattr__(self, name, values if len(values) > 1 else ())
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """One for each depth."""
+        return tuple(replace(self.model, depth=depth) for depth in self.depths) or (self.model,)
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """One for each budget."""
+        return tuple(replace(self.training, steps=steps) for steps in self.budgets) or (self.training,)
+
+    @property
+    def every_seed(self) -> range:
+        """Its seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+def identity(config: Any) -> str:
+    """12 hexadecimal digits of sha256 over the canonical JSON of a dataclass's non-default fields."""
+    return hashlib.sha256(canonical(non_default(config)).encode()).hexdigest()[:12]
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, no NaN, numbers by ``repr``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def non_default(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults, nested dataclasses likewise; required ones always."""
+    default = {f.name: _default(f) for f in fields(config)}
+    out: dict[str, Any] = {}
+    for name, usual in default.items():
+        value = getattr(config, name)
+        if value == usual:
+            continue
+        if isinstance(usual, float):
+            value = float(value)
+        out[name] = _hashed(value)
+    return out
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_hashed(item) for item in value]
+    return non_default(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def full(config: Any) -> dict[str, Any]:
+    """Every field of a dataclass as JSON holds it (tuples as lists)."""
+    loaded: dict[str, Any] = json.loads(canonical(asdict(config)))
+    return loaded
+
+
+def shared(config: Any) -> dict[str, Any]:
+    """:func:`full` without the fields that are columns of the results table."""
+    kept = full(config)
+    return {f.name: kept[f.name] for f in fields(config) if f.metadata != COLUMN}
+
+
+T = TypeVar("T")
+
+
+def restore(kind: type[T], kept: Mapping[str, Any]) -> T:
+    """The dataclass of which :func:`full` made ``kept``. Raises TypeError for fields that it does not have."""
+    types = get_type_hints(kind)
+    return kind(**{name: _restored(types.get(name), value) for name, value in kept.items()})
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    if hasattr(kind, "__dataclass_fields__"):
+        return restore(kind, value)
+    if isinstance(value, list):
+        of = get_args(kind)
+        return tuple(_restored(of[0] if of else None, item) for item in value)
+    return value
+
+
+def _default(f: Any) -> Any:
+    return f.default_factory() if callable(f.default_factory) else f.default

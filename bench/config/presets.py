@@ -1,0 +1,61 @@
+"""Experiments to start from, by name; every field can be overridden by an option."""
+
+from __future__ import annotations
+
+from bench.config.experiment import Evaluation, Grid, Images, Model, Training
+from bench.config.settings import Setting
+from flowbench._core.errors import UserError, nearest
+
+HEADLINE = (
+    "rf",
+    "rf/lognorm(0.00,1.00)",
+    "rf/mode(1.29)",
+    "eps/linear",
+    "v/cos",
+    "edm(-1.20,1.20)",
+)
+"""Six formulations whose names everybody knows: the study's winner and its family, and what came before."""
+
+PRESETS: dict[str, Grid] = {
+    "smoke": Grid(
+        formulations=("rf/lognorm(0,1)", "eps/linear"),
+        model=Model(depth=1, width=32, heads=1, patch=4),
+        images=Images(train=512, validation=256),
+        training=Training(steps=60, batch=32, warmup=10, validations=3, validation_images=64),
+        evaluation=Evaluation(settings=(Setting(50, 1.0), Setting(5, 5.0)), samples=64),
+    ),
+    "quick": Grid(
+        formulations=HEADLINE,
+        datasets=("digits",),
+        model=Model(depth=3, width=64, heads=1, patch=2),
+        images=Images(resolution=8),
+        training=Training(steps=900, batch=16, lr=1e-3, warmup=100, decay=0.3, validations=10),
+        evaluation=Evaluation(
+            settings=(Setting(5, 5.0), Setting(10, 5.0), Setting(25, 2.5)), weights=("ema",), samples=128
+        ),
+    ),
+    "scaling": Grid(
+        formulations=("rf/lognorm(0,1)",),
+        model=Model(patch=4),
+        images=Images(train=10_000, validation=2_000),
+        training=Training(batch=8, lr=1e-3, warmup=50, validations=10),
+        evaluation=Evaluation(
+            settings=tuple(Setting(steps, 5.0) for steps in (50, 20, 10, 5)), weights=("ema",), samples=256
+        ),
+        depths=(1, 2, 3, 4, 5),
+        budgets=(200, 400, 800),
+    ),
+    "published": Grid(formulations=("published",), datasets=("scenes",)),
+    "paper": Grid(formulations=("paper",), datasets=("scenes", "digits")),
+}
+USUAL = "quick"
+"""The preset of a command that names none."""
+MINUTES = {"quick": 4.0}
+"""Presets that train seed after seed for so many minutes, unless a number of seeds is asked for."""
+
+
+def preset(name: str) -> Grid:
+    """A preset by name. Raises :class:`UserError` with the nearest names."""
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}: {nearest(name, PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,115 @@
+"""How images are drawn from a trained network: the setting of its solver, and with which weights. No torch.
+
+The fields of :class:`ControlSetting` are columns of every results table: writers and readers take them from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Literal, get_args
+
+from flowbench._core.errors import UserError, nearest
+
+Weights = Literal["ema", "raw"]
+Solver = Literal["euler", "ddim"]
+TimeGrid = Literal["native", "clock"]
+FORM = "STEPS:CFG[:SOLVER[:GRID]]"
+DIGITS = 7
+"""Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """One sampler setting.
+
+    ``euler`` is Euler's method for dy = v dt in the path's own time, the study's; ``ddim`` keeps the decoded image and noise
+    over a step (:mod:`bench.sampling.solvers`). The grid is the formulation's ``native`` one, or equally spaced in
+    the ``clock``
+    b / (a + b).
+
+    Raises :class:`UserError` for values that cannot be sampled with.
+    """
+
+    steps: int
+    cfg: float
+    solver: Solver = "euler"
+    grid: TimeGrid = "native"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", int(self.steps))
+        object.__setattr__(self, "cfg", float(f"{float(self.cfg):.{DIGITS}g}"))
+        if self.steps < 1 or not 0 <= self.cfg < 1e6:
+            raise UserError(f"sampler setting {self.key}: steps must be at least 1 and guidance at least 0")
+        for name, known in (("solver", get_args(Solver)), ("grid", get_args(TimeGrid))):
+            if (found := getattr(self, name)) not in known:
+                raise UserError(
+                    f"sampler setting {self.key}: unknown {name} {found!r}; {nearest(found, known)}"
+                )
+
+    @property
+    def key(self) -> str:
+        """The shortest text of which :func:`parse` makes the setting: ``50:2.5``, ``5:5:ddim:clock``."""
+        parts = [str(self.steps), f"{self.cfg:.{DIGITS}g}", self.solver, self.grid]
+        while len(parts) > 2 and parts[-1] == USUAL[len(parts) - 1]:
+            parts.pop()
+        return ":".join(parts)
+
+    @property
+    def passes(self) -> int:
+        """Evaluations of the network in a step: with captions, and if guided also without."""
+        return 1 if self.cfg == 1 else 2
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network for one image."""
+        return self.steps * self.passes
+
+    @property
+    def method(self) -> str:
+        """Solver and grid in words, where they are not the study's: ``ddim on the clock grid``."""
+        grid = f" on the {self.grid} grid" if self.grid != Setting.grid else ""
+        return f"{self.solver}{grid}" if self.solver != Setting.solver or grid else ""
+
+
+FIELDS = tuple(f.name for f in fields(Setting))
+"""The columns of a setting in a results table."""
+NEEDED = tuple(f.name for f in fields(Setting) if f.default is MISSING)
+"""Those without a default."""
+USUAL = tuple(f.default for f in fields(Setting))
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class ControlSetting(Setting):
+    """A control setting of a dataset: a sampler setting, and the weights that are sampled with."""
+
+    weights: str
+
+    @property
+    def kind(self) -> str:
+        """Its weights in words, and how is sampled where that is not the study's way."""
+        told = f"{'EMA' if self.weights == 'ema' else self.weights} weights"
+        return f"{told}, {self.method}" if self.method else told
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.steps} sampling step{'s' * (self.steps != 1)}, guidance {self.cfg:g}"
+
+    @property
+    def name(self) -> str:
+        """Its name in files: ``ema-50-2.5``."""
+        return f"{self.weights}-{self.key.replace(':', '-')}"
+
+
+CONTROL = ("weights", *FIELDS)
+"""The columns of a control setting of a dataset in a results table."""
+
+
+def parse(text: str) -> Setting:
+    """A setting from its text, ``STEPS:CFG[:SOLVER[:GRID]]``. Raises :class:`UserError`."""
+    parts = text.split(":")
+    try:
+        if not 2 <= len(parts) <= len(FIELDS):
+            raise ValueError(text)
+        steps, cfg = int(parts[0]), float(parts[1])
+    except ValueError:
+        raise UserError(f"{text!r} is not {FORM}, for example 50:2.5 or 5:5:ddim") from None
+    return Setting(steps, cfg, *parts[2:])  # type: ignore[arg-type]

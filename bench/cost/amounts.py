@@ -1,0 +1,176 @@
+"""What a cell takes by formula: operations and bytes. Nothing is loaded, neither a dataset nor torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config.experiment import Cell, Grid, Model, Training
+from bench.data.shapes import WORLDS
+from bench.metrics import declared
+from bench.metrics.composition import parts_of
+from bench.models.shape import Shape
+
+SHIPPED = Path(__file__).parents[1] / "encoders" / "weights" / "tinyclip.safetensors"
+LONGEST = {"shapes": 6, "scenes": 12, "digits": 6}
+"""Words of the longest caption; those of ``images:`` are taken to be as long as the text encoder reads."""
+LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
+"""Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
+EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
+"""Operations on one image, of CLIP as of ViT-L/14; tinyclip's with the composition of ``shapes``, about."""
+ENCODERS = {"tinyclip": 1e6, "clip": 1.3e10}
+"""Operations on one caption, of CLIP as of ViT-L/14."""
+SMALL = "tinyclip"
+"""The kind of encoder that is as small as the generators, and priced by their rate."""
+COPIES = 6
+"""Numbers a parameter in a checkpoint: weights, EMA, two moments of AdamW, the best EMA and the best weights so far."""
+GENERATIONS = 2
+"""Checkpoints of a cell at once."""
+HEADER, ENTRY = 160, 85
+"""Bytes of a safetensors file beside its numbers: once, and for each tensor."""
+NOTES, LINE = 6_000, 600
+"""Bytes of a cell's JSON and its log, and of a validation's line of metrics."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Sizes of encoded captions: tokens at most, special ones among them, their width, that of the pooled vector."""
+
+    length: int
+    special: int
+    width: int
+    pooled: int
+    note: str = ""
+
+
+def text(spec: str) -> Text:
+    """The sizes of a text encoder from its file's header or its ``config.json``; a guess says in ``note`` that it is one."""
+    kind, _, where = spec.partition(":")
+    if kind == "tinyclip":
+        with suppress(OSError, ValueError, KeyError, TypeError, struct.error):
+            about = tinyclip(Path(where) if where else SHIPPED)
+            return Text(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
+        sizes = config["text_config"]
+        length, width = (int(sizes[name]) for name in ("max_position_embeddings", "hidden_size"))
+        return Text(length, 2, width, int(config["projection_dim"]))
+    length, width, pooled = LARGE.values()
+    return Text(length, 2, width, pooled, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
+
+
+def tinyclip(path: Path) -> dict[str, Any]:
+    """What a file of weights tells about itself, read without torch."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > 1 << 24:
+            raise ValueError(f"{path} is no safetensors file")
+        about: dict[str, Any] = json.loads(json.loads(file.read(length))["__metadata__"]["tinyclip"])
+    return about
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a cell takes that has the grid's model and training, by its dataset: operations (a multiplication and an
+    addition are two) and bytes. :func:`by_cell` knows those of a grid of several sizes."""
+
+    grid: Grid
+    dataset: str
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The MM-DiT of the cells."""
+        model, known = self.grid.model, text(self.grid.text)
+        width, heads = model.sizes
+        channels = 1 if self.dataset == "digits" else 3
+        length = min(known.length, LONGEST.get(self.dataset, known.length) + known.special)
+        sizes = (channels, length, known.width, known.pooled)
+        return Shape(model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes)
+
+    @cached_property
+    def steps(self) -> float:
+        """Operations of a cell's training steps: forward and, for twice as many, backward on every sample."""
+        return float(3 * self.grid.training.steps * self.grid.training.batch * self.shape.flops())
+
+    @cached_property
+    def training(self) -> float:
+        """Operations of training a cell: its steps, and validations, which have no backward pass."""
+        recipe = self.grid.training
+        held = min(recipe.validations, recipe.steps) * recipe.validation_images
+        return self.steps + float(held * self.shape.flops())
+
+    @cached_property
+    def generation(self) -> dict[str, float]:
+        """Operations of generating a cell's images, by the name of the control setting in files."""
+        evaluation = self.grid.evaluation
+        each = evaluation.samples * self.shape.flops()
+        return {control.name: float(control.evaluations * each) for control in evaluation.controls}
+
+    @property
+    def extraction(self) -> float:
+        """Operations of measuring one image."""
+        return EXTRACTORS[self.grid.evaluation.extractor.partition(":")[0]]
+
+    @cached_property
+    def metrics(self) -> float:
+        """Operations of measuring a cell's images."""
+        return self.extraction * self.grid.evaluation.samples * len(self.generation)
+
+    @property
+    def reference(self) -> float:
+        """Operations of measuring the reference images, once for each worker."""
+        return self.extraction * self.grid.images.validation
+
+    @property
+    def encoding_of_one(self) -> float:
+        """Operations of encoding one caption."""
+        return ENCODERS.get(self.grid.text.partition(":")[0], ENCODERS["clip"])
+
+    @property
+    def encoding(self) -> float:
+        """Operations of encoding every caption, as if all were different, once for each worker."""
+        return self.encoding_of_one * (self.grid.images.train + self.grid.images.validation)
+
+    @cached_property
+    def weight_files(self) -> int:
+        """Bytes that training leaves: two files of weights, and notes."""
+        named = HEADER + ENTRY * (18 * self.shape.depth + 11)
+        lines = LINE * min(self.grid.training.validations, self.grid.training.steps)
+        return 2 * (4 * self.shape.parameters() + named) + NOTES + lines
+
+    @cached_property
+    def evaluation_files(self) -> int:
+        """Bytes that an evaluation leaves: images with path lengths, and values of each sample, at most."""
+        shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
+        images = HEADER + 2 * ENTRY + samples * (shape.channels * shape.resolution**2 + 4)
+        texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
+        parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
+        met = {"": True, "texts": texts, "shapes": bool(parts)}
+        absent = {f"composition_{part}" for part in declared.PARTS if part not in parts}
+        values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in declared.METRICS)
+        return settings * (images + values * (4 * samples + ENTRY)) + HEADER
+
+    @cached_property
+    def checkpoint_files(self) -> int:
+        """Bytes of a cell's checkpoints while it trains."""
+        return GENERATIONS * COPIES * 4 * self.shape.parameters()
+
+
+Look = Callable[[Cell], Amounts]
+"""What a cell takes."""
+
+
+def by_cell(grid: Grid) -> Look:
+    """What each cell of a grid takes, computed once for every dataset, model and training."""
+
+    @cache
+    def found(dataset: str, model: Model, training: Training) -> Amounts:
+        return Amounts(replace(grid, model=model, training=training, depths=(), budgets=()), dataset)
+
+    return lambda cell: found(cell.dataset, cell.model, cell.training)

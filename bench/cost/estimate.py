@@ -1,0 +1,123 @@
+"""What a plan will cost before it is launched: device-hours and disk. No torch.
+
+Operations are counted by formula (:mod:`bench.cost.amounts`), and divided by what a device does in a second
+(:mod:`bench.cost.price`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.config.experiment import Grid, Model
+from bench.cost.amounts import Look, by_cell, text
+from bench.cost.price import Rates, names, rates
+from bench.planning.plan import Planned
+
+START = 6.0
+"""Seconds until a worker begins, about: Python, torch, the datasets, the first steps."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Device-hours of all shares and of the longest one, bytes that stay and at most while everything trains at once, and
+    what they were estimated from."""
+
+    device_hours: float
+    longest_hours: float
+    disk_bytes: int
+    peak_bytes: int
+    how: str
+
+
+def estimate(
+    cells: Sequence[Planned],
+    shares: Sequence[Sequence[Planned]],
+    grid: Grid,
+    executor: Literal["local", "slurm"] = "local",
+    device: str = "auto",
+    pack: int | None = None,
+    tflops: float | None = None,
+) -> Estimate:
+    """What the unfinished cells of ``shares`` will cost; each share is one worker's.
+
+    ``cells`` are all cells of the plan: those that are finished tell how long a cell of their size takes. Without any, steps
+    are timed on ``device`` if the executor is local, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12
+    operations a second of each device) is taken before anything else.
+    """
+    look = by_cell(grid)
+    todo = [[p for p in share if p.state not in ("done", "diverged")] for share in shares]
+    todo = [share for share in todo if share]
+    if not todo:
+        return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
+    found, how = rates(cells, todo, grid, look, executor, device, pack, tflops)
+    hours = [share_seconds(share, look, found) / 3600 for share in todo]
+    kept = peak = 0
+    for p in (p for share in todo for p in share):
+        kept += lasting_bytes(p, look)
+        peak += 0 if p.state == "trained" else look(p.cell).checkpoint_files
+    note = text(grid.text).note
+    return Estimate(sum(hours), max(hours), kept, kept + peak, how + (f"; {note}" if note else ""))
+
+
+def lasting_bytes(planned: Planned, look: Look) -> int:
+    """Bytes that stay of what a cell has still to do."""
+    amounts = look(planned.cell)
+    return amounts.evaluation_files + (0 if planned.state == "trained" else amounts.weight_files)
+
+
+def describe(estimate: Estimate) -> str:
+    """The estimate in words, for example ``about 3.2 device-hours (from 6 finished cells ...), 1.4 GB kept, ...``."""
+    if not estimate.device_hours:
+        return estimate.how
+    several = estimate.longest_hours < 0.99 * estimate.device_hours
+    longest = f", {duration(estimate.longest_hours)}s of them in the longest share" if several else ""
+    return (
+        f"about {duration(estimate.device_hours, 'device-')}s ({estimate.how}){longest}, "
+        f"{size(estimate.disk_bytes)} kept, at most {size(estimate.peak_bytes)} while training"
+    )
+
+
+def duration(hours: float, prefix: str = "") -> str:
+    """``3.2 hour``, or in minutes or seconds, without the plural's s."""
+    unit, each = next(
+        (u for u in (("hour", 1.0), ("minute", 1 / 60)) if hours >= 2 * u[1]), ("second", 1 / 3600)
+    )
+    return f"{hours / each:,.{1 if hours < 10 * each else 0}f} {prefix}{unit}"
+
+
+def size(count: float) -> str:
+    """``1.4 GB``."""
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} TB"
+
+
+def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates]) -> float:
+    """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells."""
+    first = {p.cell.dataset: p.cell for p in share}
+    total = START
+    for cell in first.values():
+        amounts, rate = look(cell), rates[cell.model]
+        total += amounts.reference / rate.extraction + amounts.encoding / rate.encoding
+    for p in share:
+        amounts, rate = look(p.cell), rates[p.cell.model]
+        if p.state == "trained":
+            there = names(p.folder / f"images-{amounts.grid.evaluation.sampling}")
+        else:
+            there = set()
+            total += untrained(p) * amounts.training / rate.training
+        missing = sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)
+        total += missing / rate.evaluation + amounts.metrics / rate.extraction
+    return total
+
+
+def untrained(planned: Planned) -> float:
+    """The share of a cell's training that no checkpoint holds."""
+    found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", name) for name in names(planned.folder))
+    last, steps = max((int(match[1]) for match in found if match), default=0), planned.cell.training.steps
+    return 1 - min(steps, last) / steps

@@ -1,0 +1,249 @@
+"""How many operations a device does in a second, for each size of model, by the best source that there is. No torch, but
+in the process that times steps.
+
+Finished cells of the same recipe in the run folder tell it, else steps timed here, else a rate that is stated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bench.config.experiment import Cell, Grid, Model
+from bench.cost.amounts import SMALL, Amounts, Look
+from bench.machine import cores
+from bench.planning.plan import Planned, kind
+from bench.runfolder import store
+from flowbench._core.errors import UserError
+
+TFLOPS = 50.0
+"""Operations a second that a device is taken to reach, in 10^12, where nothing tells."""
+TFLOPS_CPU = 0.1
+"""The same of a processor."""
+MOST = 50
+"""Finished cells that are read."""
+PATIENCE = 120.0
+"""Seconds that timing the steps of a size may take."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations a second of a device while it trains, while it generates, and of the encoders of images and captions, which
+    may be large where the generator is small."""
+
+    training: float
+    evaluation: float
+    extraction: float
+    encoding: float
+
+    @classmethod
+    def alike(cls, rate: float) -> Rates:
+        """The same for all."""
+        return cls(rate, rate, rate, rate)
+
+
+def rates(
+    cells: Sequence[Planned],
+    todo: Sequence[Sequence[Planned]],
+    grid: Grid,
+    look: Look,
+    executor: str,
+    device: str,
+    pack: int | None,
+    tflops: float | None,
+) -> tuple[dict[Model, Rates], str]:
+    """The rates of every size of model by the best source that there is, and what that was."""
+    models = list(dict.fromkeys(p.cell.model for share in todo for p in share))
+    found: dict[Model, Rates] = {}
+    told: list[str] = []
+    reason = ""
+    usual = (tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)) * 1e12
+    if tflops is None:
+        found, known = from_finished(cells, models, grid, look, usual)
+        told += [known] * bool(found)
+        lacking = [model for model in models if model not in found]
+        if executor == "local" and lacking:
+            timed = from_timing([largest(todo, model, look, pack) for model in lacking], device, usual)
+            if isinstance(timed, str):
+                reason = f"; steps could not be timed here: {timed}"
+            else:
+                found |= zip(lacking, timed[0], strict=True)
+                told.append(timed[1])
+    if any(model not in found for model in models):
+        doubt = ", which small models do not reach" if usual == TFLOPS * 1e12 and tflops is None else ""
+        told.append(f"by counting operations, at {usual / 1e12:g} TFLOP/s for each device{doubt}{reason}")
+        found = dict.fromkeys(models, Rates.alike(usual)) | found
+    return found, "; other sizes ".join(told)
+
+
+def largest(
+    todo: Sequence[Sequence[Planned]], model: Model, look: Look, pack: int | None
+) -> tuple[Amounts, int]:
+    """What a cell of a size takes, and how many such cells train in one graph at most."""
+    groups = Counter((i, kind(p)) for i, share in enumerate(todo) for p in share if p.cell.model == model)
+    (share, most), count = groups.most_common(1)[0]
+    cell = next(p.cell for p in todo[share] if kind(p) == most)
+    return look(cell), min(count, pack or count)
+
+
+def from_finished(
+    cells: Sequence[Planned], models: Sequence[Model], grid: Grid, look: Look, usual: float
+) -> tuple[dict[Model, Rates], str]:
+    """Rates by finished cells of this recipe in the run folder: medians over a few, all of one kind of device.
+
+    A measured evaluation is generating and measuring in one, so both have its rate; else large encoders have the ``usual``.
+    """
+    facts = {
+        model: [
+            fact for folder, cell in finished(cells, model, grid) if (fact := measured(folder, look(cell)))
+        ]
+        for model in models
+    }
+    devices = Counter(name for known in facts.values() for name, _, _ in known)
+    if not devices:
+        return {}, ""
+    device, count = devices.most_common(1)[0]
+    told = f"from {count} finished cell{'s' * (count > 1)} of this recipe, on {device}"
+    found, unmeasured = {}, False
+    for model, known in facts.items():
+        if training := [rate for name, rate, _ in known if name == device]:
+            evaluation = [rate for name, _, rate in known if name == device and rate]
+            unmeasured |= not evaluation
+            rate = statistics.median(evaluation or training)
+            image, text = (small(spec) for spec in (grid.evaluation.extractor, grid.text))
+            measuring = rate if evaluation or image else max(rate, usual)
+            encoding = rate if text else max(rate, usual)
+            found[model] = Rates(statistics.median(training), rate, measuring, encoding)
+    return found, told + ", the evaluation by its operations" * unmeasured
+
+
+def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tuple[Path, Cell]]:
+    """A few cells of a size that have been trained, with their folders: of the plan, else others in the run folder."""
+    ours = [p for p in cells if p.cell.model == model]
+    for states in (("done",), ("trained", "diverged")):
+        known = [p for p in ours if p.state in states]
+        if known:
+            yield from ((p.folder, p.cell) for p in known[:: -(-len(known) // MOST)])
+            return
+    planned, root = {p.folder.name for p in cells}, cells[0].folder.parent
+    for name in islice(sorted(names(root) - planned), MOST):
+        with suppress(UserError):
+            cell = store.read_config(root / name / "config.json", "cell", Cell)
+            same = cell.model == model and cell.training in grid.trainings
+            if same and (cell.images, cell.text) == (grid.images, grid.text):
+                yield root / name, cell
+
+
+def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
+    """A cell's device, and its rates of training and, if it has been measured, of evaluation."""
+    with suppress(store.Damaged):
+        training: Any = store.read_object(folder / "status.json").get("training")
+        if seconds := each(training):
+            result, rate = folder / amounts.grid.evaluation.id / "result.json", None
+            with suppress(store.Damaged):
+                if spent := each(store.read_object(result).get("measuring")):
+                    rate = (sum(amounts.generation.values()) + amounts.metrics) / spent
+            return str(training.get("device", "this device")), amounts.training / seconds, rate
+    return None
+
+
+def each(facts: Any) -> float | None:
+    """Seconds of one cell by what was noted of its pack; None if nothing sound was."""
+    kept = facts if isinstance(facts, dict) else {}
+    seconds, pack = kept.get("seconds"), kept.get("pack")
+    if not isinstance(seconds, int | float) or not isinstance(pack, int) or seconds <= 0 or pack <= 0:
+        return None
+    return seconds / pack
+
+
+def small(spec: str) -> bool:
+    """Whether an encoder is as small as the generators, and has their rate."""
+    return spec.partition(":")[0] == SMALL
+
+
+def from_timing(
+    work: Sequence[tuple[Amounts, int]], device: str, usual: float
+) -> tuple[list[Rates], str] | str:
+    """Rates by steps and samples of each size with at most so many members, and how; or why there are none.
+
+    Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free.
+    """
+    models = [
+        {"shape": asdict(amounts.shape), "training": asdict(amounts.grid.training), "members": members}
+        for amounts, members in work
+    ]
+    amounts = work[0][0]
+    extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
+    given = {"models": models, "resolution": amounts.grid.images.resolution}
+    given |= {"extractor": None if small(extractor) else extractor, "text": None if small(text) else text}
+    try:
+        told = ask(given, device, PATIENCE * (len(work) + (not small(extractor)) + (not small(text))))
+    except Untimed as error:
+        return str(error)
+    most = max(rate["members"] for rate in told["rates"])
+    graph = f"{most} cells in one graph" if most > 1 else "a cell"
+    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
+    image, caption = told["extraction"], told["encoding"]
+    found = [
+        Rates(
+            rate["training"],
+            rate["evaluation"],
+            amounts.extraction / image if image else rate["evaluation"],
+            amounts.encoding_of_one / caption if caption else rate["evaluation"],
+        )
+        for rate in told["rates"]
+    ]
+    return found, f"from steps of {graph}{sizes} timed on {told['device']}"
+
+
+def check_device(device: str) -> None:
+    """Raises :class:`UserError` if a device that was named is not there, with the sentence of a worker."""
+    if device not in ("auto", "cpu"):
+        with suppress(Untimed):
+            ask({"models": [], "resolution": 1, "extractor": None, "text": None}, device, PATIENCE)
+
+
+class Untimed(Exception):
+    """Why nothing could be timed."""
+
+
+def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
+    """What ``bench.rates`` answers in another process. Raises :class:`Untimed`, or :class:`UserError` for a mistake."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "bench.rates", device],
+            input=json.dumps(given),
+            env=cores.PASSIVE | os.environ | cores.environment(1, os.environ) | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=patience,
+        )
+    except subprocess.TimeoutExpired:
+        raise Untimed(f"they took more than {patience:.0f} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        if last.startswith("error: "):  # the workers would end with it, too
+            raise UserError(last.removeprefix("error: "))
+        raise Untimed(last)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def names(folder: Path) -> set[str]:
+    """The files of a folder; none if it is not there."""
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()

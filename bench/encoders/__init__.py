@@ -1,0 +1,1 @@
+"""Image and text features: they condition networks and measure images."""

@@ -1,0 +1,206 @@
+"""`tinyclip`: a small image-text dual encoder, the default extractor of metrics and the generators' text
+encoder.
+
+Two towers of about a million weights map 32x32 pictures and captions to one sphere in 64 dimensions, trained
+with the symmetric contrastive loss of CLIP (Radford et al., arXiv 2103.00020, section 2.3) on captioned data
+and on captions with one edit as further negatives (as NegCLIP, Yuksekgonul et al., arXiv 2210.01936). One
+safetensors file holds the weights, the vocabulary, the recipe that made them and their held-out accuracy::
+
+    python -m bench.encoders.tinyclip --data images:PATH --out my.safetensors
+    python -m bench.encoders.tinyclip --describe my.safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from bench.encoders.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
+from bench.encoders.tokenizer import Tokenizer
+from flowbench._core.errors import UserError
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "weights" / "tinyclip.safetensors"
+MOST_UNKNOWN = 0.2
+"""Share of words outside the vocabulary above which captions count as foreign."""
+_CHUNK = 256
+
+
+class TinyCLIP:
+    """A trained encoder, ready for use; an ``Extractor``.
+
+    Attributes: ``name`` (``tinyclip-`` and 8 hex digits of the file's sha256), ``preprocessing``, ``dim`` (of
+    both kinds of features), ``has_text``, ``tokens`` (L, tokens per caption), ``width`` (of a token),
+    ``recipe`` (how the weights were made, with held-out accuracies), ``tokenizer``, ``device``.
+    """
+
+    preprocessing = "bicubic32"
+    has_text = True
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        tokenizer: Tokenizer,
+        name: str,
+        recipe: Mapping[str, Any],
+        device: str | torch.device,
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.tokenizer, self.name, self.recipe = tokenizer, name, dict(recipe)
+        self.device = torch.device(device)
+        self.dim, self.tokens, self.width = model.config.dim, tokenizer.length, model.config.text_width
+
+    @torch.no_grad()
+    def image_features(self, images: Tensor) -> Tensor:
+        """uint8 ``[N, C, H, W]``, C in {1, 3}, any size -> float32 ``[N, dim]`` on the CPU, of length
+        ``sqrt(dim)``.
+
+        That length makes one coordinate about 1 in size, so that Frechet distances have a stable scale. A
+        picture's features do not depend on the others (GroupNorm), up to float32 rounding.
+
+        Raises:
+            UserError: another type or shape.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise UserError(
+                f"tinyclip reads uint8 images [N, 1 or 3, H, W], not {images.dtype} {list(images.shape)}"
+            )
+        side = self.model.config.resolution
+        return self._sphere(*self._chunks(lambda part: self.model.image(bicubic(part, side))[:1], images))
+
+    def text_features(self, captions: Sequence[str]) -> Tensor:
+        """Captions -> float32 ``[N, dim]`` of length ``sqrt(dim)``, on the sphere of
+        :meth:`image_features`."""
+        return self.encode_text(captions)[1]
+
+    @torch.no_grad()
+    def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """``(tokens [N, L, width], pooled [N, dim])``, float32 on the CPU: what conditions a generator.
+
+        Tokens have zero mean and unit variance over their width (layer norm without weights) and are zero on
+        padding; ``pooled`` is :meth:`text_features`. The empty caption has no tokens but a pooled vector.
+        """
+        names = list(dict.fromkeys(captions))  # captions repeat; each is encoded once
+        place = {caption: i for i, caption in enumerate(names)}
+        rows = torch.tensor([place[caption] for caption in captions], dtype=torch.long)
+        tokens, pooled = self._chunks(self.model.text, torch.from_numpy(self.tokenizer.encode(names)))
+        return tokens[rows], self._sphere(pooled)[rows]
+
+    def cut(self, captions: Iterable[str]) -> int:
+        """How many captions are longer than it reads."""
+        return self.tokenizer.truncated(captions)
+
+    def unknown_words(self, captions: Sequence[str]) -> float:
+        """The share of the captions' words that are outside the vocabulary."""
+        return self.tokenizer.unknown(captions)
+
+    def require_vocabulary(self, captions: Sequence[str], where: str) -> None:
+        """Refuse captions of another world than that of training.
+
+        Raises:
+            UserError: more than a fifth of the words of ``where`` (a data spec) are unknown.
+        """
+        share = self.unknown_words(captions)
+        if share > MOST_UNKNOWN:
+            raise UserError(
+                f"tinyclip was trained on other captions ({share:.0%} of the words of {where} are unknown): "
+                f"train one with `python -m bench.encoders.tinyclip --data {where} --out my.safetensors` and "
+                "pass `--extractor tinyclip:my.safetensors --text tinyclip:my.safetensors`"
+            )
+
+    def _sphere(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1) * math.sqrt(self.dim)
+
+    def _chunks(self, function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor) -> list[Tensor]:
+        """``function``'s outputs over parts of ``rows``, on the CPU; no rows give no rows of the right
+        shape."""
+        if not len(rows):
+            return [out[:0].cpu() for out in function(rows.new_zeros((1, *rows.shape[1:])).to(self.device))]
+        parts = [function(part.to(self.device)) for part in torch.split(rows, _CHUNK)]
+        return [torch.cat([out.cpu() for out in outs]) for outs in zip(*parts, strict=True)]
+
+
+def save(path: Path, model: DualEncoder, tokenizer: Tokenizer, recipe: Mapping[str, Any]) -> None:
+    """Write one safetensors file, float16, whole or not at all; vocabulary and recipe lie in its metadata."""
+    header = {
+        "format": FORMAT,
+        "config": asdict(model.config),
+        "words": tokenizer.words,
+        "length": tokenizer.length,
+        "recipe": dict(recipe),
+    }
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(save_tensors(tensors, metadata={"tinyclip": json.dumps(header)}))
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON metadata of a weights file: format, config, words, length, recipe.
+
+    Raises:
+        UserError: no such file, or not one of ours.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"no tinyclip weights at {path}: make them with `python -m bench.encoders.tinyclip --out {path}`"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("tinyclip")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no readable safetensors file: {error}") from None
+    if text is None:
+        raise UserError(f"{path} holds no tinyclip (they are made by `python -m bench.encoders.tinyclip`)")
+    header: dict[str, Any] = json.loads(text)
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} has tinyclip format {header.get('format')}, this version reads {FORMAT}")
+    return header
+
+
+def load(path: Path | str | None = None, device: str | torch.device = "cpu") -> TinyCLIP:
+    """The encoder of a weights file, by default the shipped one, in float32 on ``device``.
+
+    Raises:
+        UserError: no such file, or not one of ours.
+    """
+    path = SHIPPED if path is None else Path(path)
+    header = read_header(path)
+    config = TinyCLIPConfig(**{**header["config"], "channels": tuple(header["config"]["channels"])})
+    with torch.random.fork_rng(devices=[]):  # building the modules draws numbers that the weights replace
+        model = DualEncoder(replace(config))
+    with safe_open(path, framework="pt") as file:
+        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    try:
+        model.load_state_dict(state)
+    except RuntimeError:
+        raise UserError(
+            f"{path}: the weights do not fit the sizes in its header; the file is damaged"
+        ) from None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    tokenizer = Tokenizer(tuple(header["words"]), header["length"])
+    return TinyCLIP(model, tokenizer, f"tinyclip-{digest}", header["recipe"], device)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from bench.encoders.tinyclip_cli import main
+
+    sys.exit(main())

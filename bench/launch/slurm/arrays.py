@@ -1,0 +1,101 @@
+"""What Slurm has of a submission: the arrays that sbatch accepted, and how they are found again and cancelled.
+
+    DIR/submissions/ID/jobs.json            what sbatch accepted, rewritten after every array
+    DIR/submissions/ID/slurm/0/             submitit's folder of one array: script, pickles, logs; only its owner may enter
+    DIR/submissions/ID/slurm/0/shares.json  which shares that array has, written before sbatch is called
+
+An array that is not in ``jobs.json`` and lacks a pickle can be cancelled and sent again: not all of it could start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from bench.launch.slurm import queue
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from flowbench._core.errors import UserError
+
+GONE = ("Invalid job id", "already completing or completed")
+"""What scancel says of a job that has ended."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """A job array, or a plain job of one share: the task at position k of ``job`` runs share ``shares[k]``."""
+
+    job: str
+    shares: tuple[int, ...]
+
+    def task(self, share: int) -> str:
+        """The id of the task that runs a share: ``123_4``, or ``123`` for a plain job."""
+        return self.job if len(self.shares) == 1 else f"{self.job}_{self.shares.index(share)}"
+
+
+def name(submission: Submission) -> str:
+    """The name of its jobs in Slurm."""
+    return f"flowbench-{submission.id}"
+
+
+def read_arrays(submission: Submission) -> list[Array] | None:
+    """What Slurm is known to have taken; None if nothing was written about it."""
+    file = submission.folder / "jobs.json"
+    if not file.exists():
+        return None
+    return [Array(a["job"], tuple(a["shares"])) for a in store.read_object(file)["arrays"]]
+
+
+def recover(submission: Submission) -> list[Array]:
+    """The arrays of a submission whose command died, with the one that it had no time to write down.
+
+    That one is adopted if all its pickles are in place, and cancelled otherwise. Only for who holds the run's lock.
+    """
+    arrays = read_arrays(submission) or []
+    for job in strays(submission, arrays):
+        if found := _with_pickles(submission, job):
+            arrays.append(found)
+            write_arrays(submission, arrays)
+        else:
+            _scancel([job])
+    return arrays
+
+
+def cancel(submission: Submission) -> None:
+    """Cancel all its jobs that Slurm still has. The caller has marked the submission cancelled. Raises UserError."""
+    arrays = read_arrays(submission) or []
+    listed = {task.partition("_")[0] for task in queue.look(a.job for a in arrays)}
+    _scancel(sorted(listed | set(queue.by_name(name(submission)))))
+
+
+def write_arrays(submission: Submission, arrays: Sequence[Array]) -> None:
+    store.write_json(submission.folder / "jobs.json", {"arrays": [asdict(array) for array in arrays]})
+
+
+def strays(submission: Submission, arrays: Sequence[Array]) -> list[str]:
+    """Jobs of its name that were not written down."""
+    known = {array.job for array in arrays}
+    return [job for job in queue.by_name(name(submission)) if job not in known]
+
+
+def cancel_strays(submission: Submission, arrays: Sequence[Array]) -> None:
+    _scancel(strays(submission, arrays))
+
+
+def _with_pickles(submission: Submission, job: str) -> Array | None:
+    """The array of a job if the pickles of all its tasks are in place."""
+    for file in sorted((submission.folder / "slurm").glob("*/shares.json")):
+        array = Array(job, tuple(store.read_object(file)["shares"]))
+        if all((file.parent / f"{array.task(share)}_submitted.pkl").exists() for share in array.shares):
+            return array
+    return None
+
+
+def _scancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs, of which some may have ended meanwhile."""
+    if jobs:
+        try:
+            queue.run(["scancel", *jobs])
+        except UserError as error:
+            if not any(word in str(error) for word in GONE):
+                raise

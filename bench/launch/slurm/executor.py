@@ -1,0 +1,199 @@
+"""Hands a submission's shares to Slurm as job arrays, through submitit; see :mod:`launch.slurm.arrays` for the files."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from bench.launch.slurm import queue
+from bench.launch.slurm.arrays import Array, cancel, cancel_strays, read_arrays, recover, strays, write_arrays
+from bench.launch.slurm.options import SlurmOptions
+from bench.launch.slurm.sbatch import call, fresh_folder, parameters
+from bench.runfolder import store
+from bench.runfolder.submission import Submission
+from flowbench._core.errors import UserError
+
+__all__ = ["Array", "Submitted", "cancel", "check", "obstacle", "read_arrays", "recover", "strays", "submit"]
+T = TypeVar("T")
+
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds between the tries while Slurm does not answer."""
+FULL = ("SubmitJob", "MaxSubmit", "Job violates accounting/QOS policy")
+"""What sbatch says when it would take fewer jobs."""
+ASLEEP = "temporarily unable to accept job"
+"""What sbatch says when it has itself tried for two minutes: the cluster's own table of jobs is full."""
+USUAL_ARRAY = 1001
+"""Slurm's default of MaxArraySize."""
+PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What Slurm took, and in its own words why it took no more."""
+
+    arrays: tuple[Array, ...]
+    refused: str | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many shares it took."""
+        return sum(len(array.shares) for array in self.arrays)
+
+
+class _FullError(Exception):
+    """Slurm takes no more; perhaps ``fewer``."""
+
+    def __init__(self, words: str, fewer: bool) -> None:
+        super().__init__(words)
+        self.fewer = fewer
+
+
+def obstacle() -> str | None:
+    """Why Slurm cannot be used from here, if so."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not missing:
+        return None
+    plural = " is" if len(missing) == 1 else " are"
+    return f"{', '.join(missing)}{plural} not on PATH: run it on a machine of the cluster, or use --executor local"
+
+
+def check(options: SlurmOptions, device: str) -> None:
+    """Raises :class:`UserError` if Slurm cannot be used from here, does not answer, or not for these options."""
+    options.parameters(device)
+    if why := obstacle():
+        raise UserError(f"--executor slurm: {why}")
+    try:
+        largest_array()
+    except UserError as error:
+        raise UserError(f"--executor slurm: {error}") from None
+
+
+def submit(
+    submission: Submission, options: SlurmOptions, sleep: Callable[[float], None] = time.sleep
+) -> Submitted:
+    """Hand in all shares: canaries first, the others wait for them. Raises :class:`UserError`.
+
+    The user's own ``dependency`` is that of the first arrays; the others wait for those.
+    """
+    if why := obstacle():
+        raise UserError(f"--executor slurm: {why}")
+    folder = submission.folder.absolute()
+    if bad := set("%\\:\n") & set(str(folder)):
+        raise UserError(
+            f"--out {submission.out}: Slurm cannot use a path with {min(bad)!r}: name another folder"
+        )
+    desk = _Desk(submission, options, sleep)
+    canary = [share.canary for share in submission.shares]
+    refused = None
+    try:
+        first = desk.hand_in([i for i, c in enumerate(canary) if c], ())
+        desk.hand_in([i for i, c in enumerate(canary) if not c], first)
+    except (_FullError, UserError) as error:  # what was accepted runs
+        if isinstance(error, UserError) and not desk.arrays:
+            raise
+        refused = str(error)
+    if desk.doubts:  # a request that timed out may have been accepted after we asked
+        with contextlib.suppress(UserError):
+            cancel_strays(submission, desk.arrays)
+    if refused and not desk.arrays:
+        raise UserError(f"Slurm takes none of the {len(canary)} workers ({refused})")
+    return Submitted(tuple(desk.arrays), refused)
+
+
+class _Desk:
+    """Submits arrays one after the other and writes down what was accepted."""
+
+    def __init__(self, submission: Submission, options: SlurmOptions, sleep: Callable[[float], None]) -> None:
+        self.submission = submission
+        self.parameters = options.parameters(submission.execution.device)
+        self.at_once = options.parallelism
+        self.sleep = sleep
+        self.arrays = read_arrays(submission) or []
+        self.doubts = 0
+        self.largest = self.retry(largest_array)
+
+    def hand_in(self, shares: Sequence[int], after: Sequence[str]) -> list[str]:
+        """Submit shares as arrays that wait for the jobs ``after``; returns their ids.
+
+        Slurm limits the running tasks of one array only. So several arrays form lanes: the limits of the lanes add up to
+        the user's, and in a lane each array waits for the one before. Nobody waits where all may run at once.
+        """
+        pieces = [shares[i : i + self.largest] for i in range(0, len(shares), self.largest)]
+        free = len(shares) <= self.at_once
+        lanes = len(shares) if free else min(len(pieces), self.at_once)
+        jobs: list[str] = []
+        while pieces:
+            piece, lane = pieces[0], len(jobs) % lanes
+            most = self.at_once if free else self.at_once // lanes + (lane < self.at_once % lanes)
+            waits = [*after, jobs[-lanes]] if len(jobs) >= lanes else list(after)
+            try:
+                jobs.append(self.retry(partial(self.sbatch, piece, most, waits)))
+            except _FullError as error:
+                if len(piece) == 1 or not error.fewer:
+                    raise
+                half = (len(piece) + 1) // 2
+                pieces[:1] = [piece[:half], piece[half:]]
+            else:
+                del pieces[0]
+        return jobs
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """Call again, later and later, while Slurm does not answer."""
+        for pause in PAUSES:
+            try:
+                return call()
+            except UserError as error:
+                if not queue.is_busy(str(error)):
+                    raise
+            self.sleep(pause)
+        return call()
+
+    def sbatch(self, shares: Sequence[int], most: int, waits: Sequence[str]) -> str:
+        """Submit one array, ``most`` of it at once, and write it down; returns its id. Leaves nothing if it fails."""
+        from submitit.core.utils import FailedJobError
+
+        if self.doubts:
+            cancel_strays(self.submission, self.arrays)
+        folder = fresh_folder(self.submission)
+        try:
+            store.write_json(folder / "shares.json", {"shares": list(shares)})
+            chosen = parameters(self.submission, self.parameters, most, waits)
+            job = call(self.submission, folder, shares, chosen)
+        except FailedJobError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise self.failure(str(error)) from None
+        except BaseException as error:  # sbatch may have accepted it
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(UserError):
+                cancel_strays(self.submission, self.arrays)
+            if isinstance(error, RuntimeError):  # an answer that submitit does not understand
+                raise self.failure(str(error).partition("\n")[0]) from None
+            raise
+        self.arrays.append(Array(job, tuple(shares)))
+        write_arrays(self.submission, self.arrays)
+        return job
+
+    def failure(self, stderr: str) -> Exception:
+        """What sbatch's words mean."""
+        said = queue.words(stderr) or "it says nothing"
+        if ASLEEP in stderr:
+            return _FullError(ASLEEP, False)
+        if any(word in stderr for word in FULL):
+            limit = re.search(r"\b\w+Limit\b", stderr)
+            return _FullError(limit[0] if limit else said, True)
+        if queue.is_busy(stderr):
+            self.doubts += 1
+        done, all_ = sum(len(a.shares) for a in self.arrays), len(self.submission.shares)
+        return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {said}")
+
+
+def largest_array() -> int:
+    """How many tasks an array may have: indices end below MaxArraySize."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", queue.run(["scontrol", "show", "config"]), re.MULTILINE)
+    return max(1, int(found[1])) if found else USUAL_ARRAY

@@ -1,0 +1,98 @@
+"""What submitit runs in a task of a Slurm array: the supervisor of one share, requeued when it must stop. No torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from bench.launch.supervisor import Supervisor
+from bench.machine import places
+from bench.runfolder import submission as submissions
+
+TRIES, PAUSE = 12, 5.0
+MARGIN = 30.0
+"""Seconds before the end of the allocation at which a worker stops by itself, should Slurm's warning not come."""
+
+
+class Entry:
+    """Pickled by reference: the code comes from the submission's snapshot."""
+
+    def __init__(self, folder: str, shares: tuple[int, ...]) -> None:
+        self.folder, self.shares = folder, shares
+
+    def __call__(self, position: int) -> None:
+        """Bring the share at ``position`` to its end, or be requeued. Exits with 1 if it did not settle."""
+        submission = submissions.read(Path(self.folder))
+        places.settle(
+            lambda text: print(text, flush=True)
+        )  # a node may have less than where it was submitted
+        job = os.environ["SLURM_JOB_ID"]
+        restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        supervisor = Supervisor(submission, self.shares[position], os.environ, restart, task_name())
+        for number, why in ((signal.SIGUSR2, "Slurm's warning"), (signal.SIGTERM, "ended by Slurm")):
+            signal.signal(number, lambda *_, why=why: supervisor.stop(why))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2, signal.SIGTERM])
+        threading.Thread(target=watch_clock, args=(supervisor, job), daemon=True).start()
+        ending = supervisor.run()
+        again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)
+        if again and ending == "unfit" and (node := os.environ.get("SLURMD_NODENAME")):
+            ask("scontrol", "update", f"jobid={job}", f"ExcNodeList={node}")
+        if supervisor.failure:
+            print(f"{'requeued' if again else ending}: {supervisor.failure.message}", flush=True)
+        sys.exit(0 if again or ending in ("settled", "fenced") else 1)
+
+
+def requeue(job: str) -> bool:
+    """Have Slurm start this task again; False if it is being ended for good, or Slurm does not answer for a minute."""
+    for _ in range(TRIES):
+        now = ask("squeue", "-h", "-j", job, "-o", "%T")
+        if now is not None and now.partition(" ")[0] != "RUNNING":
+            return False
+        if now and ask("scontrol", "requeue", job) is not None:
+            return True
+        time.sleep(PAUSE)
+    print("not requeued: Slurm does not answer; the same command continues with these cells", flush=True)
+    return False
+
+
+def task_name() -> str:
+    """``123_4``, or ``123`` outside an array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def watch_clock(supervisor: Supervisor, job: str) -> None:
+    """Stop the worker before the allocation ends; asked again now and then, since limits can be changed."""
+    while True:
+        told = ask("squeue", "-h", "-j", job, "-o", "%L")
+        left = parse_time(told) if told is not None else None
+        if left is not None and left <= MARGIN:
+            supervisor.stop("the time limit")
+            return
+        unknown = 60.0 if told is None else 3600.0
+        time.sleep(max(1.0, min(left - MARGIN, 3600.0)) if left is not None else unknown)
+
+
+def parse_time(text: str) -> float | None:
+    """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; None for words, as for a job without a limit."""
+    days, _, clock = text.rpartition("-")
+    try:
+        parts = [int(part) for part in clock.split(":")]
+        seconds = sum(part * 60**i for i, part in enumerate(reversed(parts)))
+        return float(seconds + 86400 * int(days or 0)) if len(parts) in (2, 3) else None
+    except ValueError:
+        return None
+
+
+def ask(*command: str) -> str | None:
+    """What a Slurm command prints; None if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

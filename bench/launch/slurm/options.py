@@ -1,0 +1,271 @@
+"""What the user gives as ``--slurm.KEY=VALUE``: every option of submitit's Slurm executor, and every one of sbatch's.
+
+submitit's own signature says which keys it has and of what type they are; any other key is one of those that
+``sbatch --help`` lists, and goes through submitit's ``additional_parameters``. Dashes and underscores are the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from flowbench._core.errors import UserError, nearest
+
+PREFIX = "--slurm."
+ALIASES = {"gpus": "gpus_per_node"}
+TRUE, FALSE = ("", "true", "yes", "on", "1"), ("false", "no", "off", "0")
+DEFAULTS: Mapping[str, Any] = {
+    "time": 240,
+    "signal_delay_s": 120,
+    "array_parallelism": 256,
+    "wckey": None,
+}
+"""Of every worker. No wckey is sent unless asked for: some clusters refuse jobs with one they do not know."""
+CPUS = 8
+"""Of a worker with a GPU: at most what a GPU's share of its node is nearly everywhere. Without one there is no such
+measure, so the cluster's own default stands."""
+OTHER_LIMIT = 60
+"""Seconds that a worker needs at least before its warning comes."""
+
+ALONE = "a worker is one process on one node; multi-GPU cells come later"
+OWN = "it changes what sbatch itself does, not how a worker runs"
+LOGS = "the workers' output is kept in the run folder"
+REFUSED: Mapping[str, str] = {
+    "additional_parameters": "name sbatch's option itself, for example --slurm.reservation=NAME",
+    "num_gpus": "say --slurm.gpus=N",
+    "array": "the arrays are made from the grid; --slurm.array-parallelism=N says how many workers run at once",
+    "job_name": "the jobs are found again by their name",
+    "output": LOGS,
+    "error": LOGS,
+    "input": "a worker reads nothing from its standard input",
+    "open_mode": "a requeued worker goes on in the same log",
+    "signal": "--slurm.signal-delay-s=SECONDS says how long before its end a worker is warned",
+    "requeue": "workers are always requeued, and go on where they were",
+    "no_requeue": "workers are always requeued, and go on where they were",
+    "clusters": "only the default cluster is asked how the jobs are",
+    "chdir": "the paths of a grid are relative to the folder where the command runs: run it there",
+    **dict.fromkeys(("wrap", "wait", "parsable", "quiet", "test_only", "help", "usage", "version"), OWN),
+}
+"""Options that would be ignored or break something, and why."""
+GPU_KEYS = ("gpus_per_node", "gpus_per_task")
+ONE = ("nodes", "ntasks", "ntasks_per_node", "ntasks_per_gpu")
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """What the user gave: ``given`` by submitit's names, ``extra`` by sbatch's."""
+
+    given: Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+    @property
+    def minutes(self) -> int:
+        """The time limit of a worker."""
+        return int(self.given.get("time", DEFAULTS["time"]))
+
+    @property
+    def warning(self) -> int:
+        """Seconds before the time limit at which a worker is told to save."""
+        return int(self.given.get("signal_delay_s", DEFAULTS["signal_delay_s"]))
+
+    @property
+    def parallelism(self) -> int:
+        """Workers that run at once."""
+        return int(self.given.get("array_parallelism", DEFAULTS["array_parallelism"]))
+
+    @property
+    def gpus(self) -> bool | None:
+        """Whether GPUs were asked for; None if nothing was said about them."""
+        for key in ("gpus_per_node", "gpus_per_task"):
+            if key in self.given:
+                return str(self.given[key]).rpartition(":")[2] != "0"
+        named = [str(self.given.get("gres", "")), *self.extra, *(str(v) for v in self.extra.values())]
+        return True if any("gpu" in text for text in named) else None
+
+    def parameters(self, device: str) -> dict[str, Any]:
+        """All that submitit is told about a worker which computes on ``device``, in its own names.
+
+        One GPU unless the device is the CPU or the user said what to allocate, and eight cores with it.
+        """
+        if device != "cpu" and any(gpu_number(self.given.get(key)) > 1 for key in GPU_KEYS):
+            raise UserError(f"{PREFIX}gpus: a worker uses one GPU, multi-GPU cells come later: ask for 1")
+        chosen = {**DEFAULTS, **self.given, "additional_parameters": {**self.extra, "requeue": True}}
+        gpus = self.gpus
+        if gpus is None and device != "cpu":
+            chosen["gpus_per_task" if "cpus_per_gpu" in chosen else "gpus_per_node"] = 1
+            gpus = True
+        if gpus and not {"cpus_per_task", "cpus_per_gpu"} & set(chosen):
+            chosen["cpus_per_task"] = CPUS
+        return chosen
+
+
+def take(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Split a command line into the ``--slurm.KEY=VALUE`` or ``--slurm.KEY VALUE`` pairs and the rest.
+
+    A key without a value has the value ``""``, which is ``true`` for a flag.
+    """
+    pairs, rest, left = [], [], list(arguments)
+    while left:
+        word = left.pop(0)
+        if not word.startswith(PREFIX):
+            rest.append(word)
+            continue
+        key, equals, value = word[len(PREFIX) :].partition("=")
+        if not equals and left and not left[0].startswith("-"):
+            value = left.pop(0)
+        pairs.append((key, value))
+    return pairs, rest
+
+
+def parse(pairs: Sequence[tuple[str, str]]) -> SlurmOptions:
+    """Read ``(KEY, VALUE)`` pairs; of a repeated key the last counts, of a list all. Raises :class:`UserError`."""
+    given: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for word, text in pairs:
+        key = word.replace("-", "_")
+        key = ALIASES.get(key, key)
+        try:
+            _read(key, text, given, extra)
+        except ValueError as error:
+            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{word}={text}".rstrip("="))
+            raise UserError(f"{PREFIX}{said}: {error}") from None
+    made = SlurmOptions(given, extra)
+    if made.warning < OTHER_LIMIT:
+        raise UserError(
+            f"{PREFIX}signal-delay-s is {made.warning}: workers need {OTHER_LIMIT} s to save, choose at least {OTHER_LIMIT}"
+        )
+    if made.minutes * 60 <= made.warning + OTHER_LIMIT:
+        raise UserError(
+            f"{PREFIX}time is {made.minutes} min, and workers are warned {made.warning} s before it ends: give them "
+            f"more than {(made.warning + OTHER_LIMIT) // 60} min, or a shorter {PREFIX}signal-delay-s"
+        )
+    return made
+
+
+def _read(key: str, text: str, given: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Put one value where it belongs. Raises :class:`ValueError`."""
+    if key in REFUSED:
+        raise ValueError(REFUSED[key])
+    if key in ONE and text != "1":
+        raise ValueError(ALONE)
+    if key not in ("setup", "teardown") and any(ord(c) < 32 for c in text):
+        raise ValueError("control characters cannot be sent to sbatch")
+    kinds = submitit_kinds()
+    if key not in kinds:
+        _put(extra, key.replace("_", "-"), sbatch_kind(key)(text))
+    elif isinstance(value := kinds[key](text), list):
+        given[key] = [*given.get(key, ()), *value]
+    else:
+        _put(given, key, value)
+    if given.get("use_srun") is False:
+        raise ValueError("Slurm's warnings reach only what srun has started")
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Remember a value; a flag that is off is one that is not sent."""
+    values.pop(key, None)
+    if value is not False or key == "use_srun":
+        values[key] = value
+
+
+@functools.cache
+def submitit_kinds() -> dict[str, Callable[[str], Any]]:
+    """How each parameter of submitit's Slurm executor is read, by its annotation."""
+    from submitit.slurm import slurm
+
+    hints = get_type_hints(slurm._make_sbatch_string)
+    own: dict[str, Callable[[str], Any]] = {
+        "time": minutes,
+        "gpus_per_node": gpu_count,
+        "gpus_per_task": gpu_count,
+        "srun_args": shlex.split,
+    }
+    return {name: own.get(name) or _kind(hints[name]) for name in slurm.SlurmExecutor._valid_parameters()}
+
+
+def _kind(hint: Any) -> Callable[[str], Any]:
+    """The reader of one annotation."""
+    kinds = set(get_args(hint)) - {type(None)} or {hint}
+    if int in kinds:
+        return count
+    if bool in kinds:
+        return flag_or_text if str in kinds else flag
+    return some_text if str in kinds else lambda text: [text]
+
+
+def sbatch_kind(key: str) -> Callable[[str], Any]:
+    """How an option is read that only sbatch knows. Raises :class:`ValueError` if it does not know it either."""
+    known = sbatch_options()
+    if key not in known:
+        choices = [*submitit_kinds(), *ALIASES, *known]
+        choices = sorted(c.replace("_", "-") for c in {*choices} - {*REFUSED})
+        unasked = "" if known else " (sbatch cannot be asked for more here)"
+        raise ValueError(f"no option of Slurm, {nearest(key.replace('_', '-'), choices)}{unasked}")
+    return some_text if known[key] else flag_or_text
+
+
+@functools.cache
+def sbatch_options() -> dict[str, bool]:
+    """The long options that ``sbatch --help`` lists here, and whether they need a value; empty without sbatch."""
+    try:
+        command = ["sbatch", "--help"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found = re.findall(r"^ {1,8}(?:-\w,? +)?--([a-z][a-z-]*)(=?)", said.stdout, re.MULTILINE)
+    return {name.replace("-", "_"): equals == "=" for name, equals in found}
+
+
+def count(text: str) -> int:
+    """A whole number greater than 0."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ValueError("a whole number greater than 0 is needed")
+    return int(text)
+
+
+def gpu_count(text: str) -> int | str:
+    """``2``, ``a100:1``, or ``0``."""
+    if not re.fullmatch(r"([\w.-]+:)?\d+", text, re.ASCII):
+        raise ValueError("a number of GPUs is needed, for example 1 or a100:1")
+    return int(text) if text.isdigit() else text
+
+
+def some_text(text: str) -> str:
+    """Anything but nothing."""
+    if not text:
+        raise ValueError("a value is needed")
+    return text
+
+
+def gpu_number(given: Any) -> int:
+    """``a100:2`` is two; what is no number is one."""
+    last = str(given).rpartition(":")[2]
+    return int(last) if last.isdigit() else 1
+
+
+def flag(text: str) -> bool:
+    """True or false."""
+    if text.lower() not in TRUE + FALSE:
+        raise ValueError("true or false is needed")
+    return text.lower() in TRUE
+
+
+def flag_or_text(text: str) -> bool | str:
+    """True, false, or a value of an option that can also stand alone; ``0`` and ``1`` are values."""
+    return text if text.isdigit() or text.lower() not in TRUE + FALSE else flag(text)
+
+
+def minutes(text: str) -> int:
+    """A time as sbatch reads it, rounded up: ``240``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``."""
+    shape = r"(?:(?P<d>\d+)-(?P<h>\d+)(?::(?P<m>\d+)(?::(?P<s>\d+))?)?|(?:(?P<H>\d+):(?=\d+:))?(?P<M>\d+)(?::(?P<S>\d+))?)"
+    found = re.fullmatch(shape, text, re.ASCII)
+    parts = {k: int(v or 0) for k, v in found.groupdict().items()} if found else {}
+    seconds = sum(n * {"d": 86400, "h": 3600, "m": 60, "s": 1}[k.lower()] for k, n in parts.items())
+    if not seconds:
+        raise ValueError("minutes or [DAYS-]HOURS:MINUTES:SECONDS are needed, for example 240 or 1-12:00")
+    return -(-seconds // 60)

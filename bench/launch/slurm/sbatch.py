@@ -1,0 +1,104 @@
+"""One call of sbatch, through submitit: its folder, what stands in its script, and its environment."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.launch import shield
+from bench.launch.slurm.arrays import name
+from bench.launch.supervisor import ISOLATED
+from bench.runfolder.submission import Submission
+
+NEEDED = {"SLURM_CONF", "SLURM_JWT"}
+"""How Slurm's commands find and enter the cluster; all other SLURM_ variables describe a job that we may be in."""
+OVERRIDES = (
+    *("ARRAY_INX", "CLUSTERS", "CPU_BIND", "ERROR", "INPUT", "JOB_NAME", "MEM_BIND", "NO_REQUEUE"),
+    *("OPEN_MODE", "OUTPUT", "REQUEUE", "SIGNAL", "TIMELIMIT", "WAIT"),
+)
+"""SBATCH_ variables that would win over what stands in the script."""
+
+
+def fresh_folder(submission: Submission) -> Path:
+    """A new folder for submitit, which nobody else may enter: what is unpickled there is run."""
+    parent = submission.folder.absolute() / "slurm"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    used = [int(p.name) for p in parent.iterdir() if p.name.isdigit()]
+    folder = parent / str(max(used, default=-1) + 1)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def parameters(
+    submission: Submission, options: dict[str, Any], most: int, waits: Sequence[str]
+) -> dict[str, Any]:
+    """What submitit is told about one array, of which ``most`` may run at once, after the jobs that it waits for."""
+    chosen = dict(options)
+    code = submission.code_folder.absolute()
+    path = shlex.quote(f"{code}:{Path.cwd()}")
+    exports = [
+        f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        *(f"export {name}={value}" for name, value in ISOLATED.items()),
+        # srun does not take this from sbatch in every release of Slurm, and would bind the worker to one core
+        '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
+        # as many threads as there are cores for them; and on every node the same, so that results are
+        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"',
+    ]
+    # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
+    trusted = "trusted" if submission.execution.trusted else "checked"
+    run = [str(submission.out.absolute()), trusted, submission.code]
+    shielded = [sys.executable, "-I", "-S", "-c", inspect.getsource(shield), *run]
+    chosen |= {
+        "job_name": name(submission),
+        "array_parallelism": most,
+        "setup": [*chosen.get("setup", ()), *exports],
+        # with sbatch's --export=NONE srun would not even hand on PATH
+        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shielded],
+    }
+    if waits:
+        chosen["dependency"] = "afterany:" + ":".join(waits)
+    return chosen
+
+
+def call(submission: Submission, folder: Path, shares: Sequence[int], chosen: dict[str, Any]) -> str:
+    """Let submitit write the pickles and the script, and call sbatch; it may not print. Returns the job's id."""
+    from submitit import SlurmExecutor
+
+    from bench.launch.slurm.job import Entry
+
+    with environment(chosen), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        executor = SlurmExecutor(folder, max_num_timeout=1_000_000)
+        executor.update_parameters(**chosen)
+        entry = Entry(str(submission.folder.absolute()), tuple(shares))
+        jobs = executor.map_array(entry, range(len(shares)))
+    return str(jobs[0].job_id).partition("_")[0]
+
+
+@contextlib.contextmanager
+def environment(chosen: dict[str, Any]) -> Iterator[None]:
+    """An environment for sbatch in which only what the user meant for it is left.
+
+    SBATCH_ variables are defaults of the user's, but sbatch lets them win over the script: those go that would undo
+    what was asked for.
+    """
+    from submitit.helpers import clean_env
+
+    asked = {key for key, value in chosen.items() if value is not None} | {*chosen["additional_parameters"]}
+    undone = {f"SBATCH_{key.upper().replace('-', '_')}" for key in {*OVERRIDES, *asked}}
+    if "mem" in asked:
+        undone.add("SBATCH_MEM_PER_NODE")
+    kept = {
+        k: v for k, v in os.environ.items() if k in NEEDED or (k.startswith("SBATCH_") and k not in undone)
+    }
+    with clean_env():
+        os.environ.update(kept)
+        yield

@@ -1,0 +1,1 @@
+"""The machine that a process runs on: cores, memory, device, matrix products, folders, and timers."""

@@ -1,0 +1,109 @@
+"""``--confirm K``: the formulations that cannot be told from the best, once more on K seeds that chose nothing.
+
+Whoever leads among many looks better than it is: it was chosen for its numbers, luck included. Fresh seeds know nothing of
+that choice. They begin where no ordinary seed can be, at :data:`bench.config.experiment.MOST_SEEDS`, and have a plan
+of their own in
+``DIR/confirm.json``. Which formulations were chosen stays what it was, whether more seeds are asked for later or not, until
+the grid that they were chosen from is another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bench.config.experiment import MOST_SEEDS, Grid, full
+from bench.planning import plan as plans
+from bench.planning.plan import ENDED, Chosen, Plan, formulations_of
+from bench.runfolder import store
+from bench.status.wording import many, short
+from flowbench._core.errors import UserError
+
+MOST = 100
+"""Fresh seeds at most."""
+FREE = ("formulations", "samplers", "seeds", "first_seed")
+"""Fields of a grid in which a confirmation differs from what it confirms."""
+
+
+def check(grid: Grid, seeds: int) -> None:
+    """Raises :class:`UserError` for a grid that has several sizes or budgets, a single seed or a single formulation, and for
+    a number of fresh seeds that cannot be."""
+    if not 1 <= seeds <= MOST:
+        raise UserError(f"--confirm {seeds}: choose 1 to {MOST} fresh seeds")
+    if grid.depths or grid.budgets:
+        raise UserError(
+            "--confirm is for one depth and one number of steps: choose them with --depth and --steps"
+        )
+    if grid.seeds < 2:
+        raise UserError(
+            "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: add --seeds 2 or more"
+        )
+    if len(plans.expand(grid)) < 2:
+        raise UserError("--confirm needs at least 2 formulations to compare")
+
+
+def before(planned: Plan) -> str | None:
+    """Why the plan itself comes before its confirmation: cells are not finished, or the run folder was last told of
+    another plan, from which the analysis would choose. None if nothing does."""
+    left = sum(p.state not in ENDED for p in planned.cells)
+    if left:
+        return f"{left} of {many(len(planned.cells), 'cell')} of the grid not finished"
+    file = planned.out / "grid.json"
+    described = store.read_object(file) if file.exists() else {}
+    cells = described.get("cells")
+    ids = {c.get("cell") for c in cells if isinstance(c, dict)} if isinstance(cells, list) else set()
+    if ids != {p.cell.id for p in planned.cells} or described.get("evaluation") != planned.grid.evaluation.id:
+        return f"the last command in {short(planned.out)} was about other cells or another evaluation"
+    return None
+
+
+def plan(planned: Plan, seeds: int) -> Plan:
+    """The confirmation, on so many fresh seeds, of a plan that nothing comes :func:`before`."""
+    names, chosen = kept(planned) or choose(planned)
+    fresh = replace(planned.grid, formulations=names, samplers=(), seeds=seeds, first_seed=MOST_SEEDS)
+    return replace(plans.make(fresh, planned.out), chosen=chosen)
+
+
+def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:
+    """The formulations that cannot be told from the best by what the run folder holds, and why them."""
+    from analysis.ranking import confirm  # imports pandas
+
+    names, why = confirm.group(planned.out)
+    return names, Chosen(why, tuple(planned.grid.every_seed), formulations_of(planned))
+
+
+def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
+    """Those that were chosen before from the same grid; None if there are none."""
+    file = planned.out / "confirm.json"
+    if not file.exists():
+        return None
+    try:
+        found = store.read_object(file)
+        names, told = found["grid"]["formulations"], found["chosen"]
+        chosen = Chosen(told["why"], tuple(told["seeds"]), tuple(told["among"]))
+        grid = bound(found["grid"])
+    except (KeyError, TypeError, AttributeError):
+        raise store.Damaged(
+            f"{file} is no plan of a confirmation: delete that file and run the command again"
+        ) from None
+    now = tuple(planned.grid.every_seed), formulations_of(planned)
+    same = grid == bound(full(planned.grid)) and (chosen.seeds, chosen.among) == now
+    return (tuple(names), chosen) if same else None
+
+
+def discard_other(planned: Plan) -> bool:
+    """Remove the confirmation of a grid that is trained or measured otherwise, which says nothing about this one; its cells
+    stay. Returns whether there was one."""
+    file = planned.out / "confirm.json"
+    if not file.exists():
+        return False
+    grid = store.read_object(file).get("grid")
+    other = not isinstance(grid, dict) or bound(grid) != bound(full(planned.grid))
+    if other:
+        file.unlink()
+    return other
+
+
+def bound(grid: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a grid that a confirmation shares with what it confirms."""
+    return {name: value for name, value in grid.items() if name not in FREE}

@@ -1,0 +1,277 @@
+"""From a grid to its cells, and what the run folder already holds of them. Nothing else decides what is run. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import formulations
+from bench import data
+from bench.config.decision import Decision
+from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
+from bench.config.presets import HEADLINE
+from bench.encoders import extractors
+from bench.models.shape import ARCHITECTURE
+from bench.runfolder import store
+from flowbench._core.errors import UserError
+
+State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
+"""``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
+others are to be run: ``stale`` ones lost their worker, ``trained`` ones need measuring under this evaluation, ``missing``
+ones all."""
+ENDED: tuple[State, ...] = ("done", "diverged", "failed")
+BUSY: tuple[State, ...] = ("running", "queued")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell, its folder, its state, and what was found damaged in its folder."""
+
+    cell: Cell
+    folder: Path
+    state: State
+    damage: str | None = None
+
+
+Kind = tuple[str, int, Model, Training, bool]
+
+
+def kind(p: Planned) -> Kind:
+    """Cells of one kind can share a graph: they have one dataset, seed, size, recipe and stage."""
+    return p.cell.dataset, p.cell.seed, p.cell.model, p.cell.training, p.state == "trained"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Why the formulations of a confirmation were chosen, by which seeds, and among which formulations."""
+
+    why: str
+    seeds: tuple[int, ...]
+    among: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A formulation that is out of a race after so many ``seeds``, beaten ``by`` another; by None where it has seeds without
+    a value."""
+
+    formulation: str
+    seeds: int
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """A race so far (:mod:`bench.launch.race`): what decides it, and the formulations that are out."""
+
+    decision: Decision
+    exits: tuple[Exit, ...] = ()
+
+    def includes(self, formulation: str, number: int) -> bool:
+        """Whether a formulation is in the seed of that number, counted from 0."""
+        return all(number < left.seeds for left in self.exits if left.formulation == formulation)
+
+
+@dataclass(frozen=True)
+class Against:
+    """The ``baseline`` that all others are compared with in tables of their own, and what decides that."""
+
+    baseline: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command is about; ``chosen`` is there if it is a confirmation (:mod:`planning.confirm`), ``course`` if it is
+    a race: then formulations that are out have no cells in later seeds."""
+
+    grid: Grid
+    out: Path
+    cells: tuple[Planned, ...]
+    chosen: Chosen | None = None
+    course: Course | None = None
+    against: Against | None = None
+
+    def counts(self) -> dict[str, int]:
+        """How many cells are in each state."""
+        return dict(Counter(p.state for p in self.cells))
+
+    def ready(self) -> list[Planned]:
+        """The cells that are to be run: neither finished nor some worker's."""
+        return [p for p in self.cells if p.state not in (*ENDED, *BUSY)]
+
+    def groups(self) -> list[tuple[Planned, ...]]:
+        """The cells that are to be run by their kind: those that can share a graph."""
+        found: dict[Kind, list[Planned]] = {}
+        for p in self.ready():
+            found.setdefault(kind(p), []).append(p)
+        return [tuple(group) for group in found.values()]
+
+
+def even(group: Sequence[Planned], size: int) -> list[tuple[Planned, ...]]:
+    """A group in even packs of at most ``size``."""
+    count = -(-len(group) // size)
+    edges = [len(group) * i // count for i in range(count + 1)]
+    return [tuple(group[a:b]) for a, b in pairwise(edges)]
+
+
+def together(groups: Sequence[tuple[Planned, ...]]) -> list[tuple[Planned, ...]]:
+    """The groups with those cells apart that began in a pack of their own: so they go on together, bit for bit.
+
+    A cell that has no checkpoint belongs to such a pack only if the pack died while it wrote its first.
+    """
+    parted: list[tuple[Planned, ...]] = []
+    for group in groups:
+        packs = {p.cell.id: companions(p.folder) for p in group}
+        once = [p for p in group if len(store.checkpoint_steps(p.folder)) == 1]
+        first = {cell: packs[p.cell.id] for p in once for cell in sorted(packs[p.cell.id])}
+        parts: dict[frozenset[str], list[Planned]] = {}
+        for p in group:
+            own = packs[p.cell.id] or first.get(p.cell.id, [])
+            parts.setdefault(frozenset(own), []).append(p)
+        parted += [tuple(part) for part in parts.values()]
+    return parted
+
+
+def companions(folder: Path) -> list[str]:
+    """The ids of the cells that trained together when a cell's newest readable checkpoint was written."""
+    for step in store.checkpoint_steps(folder):
+        with suppress(store.Damaged):
+            return list(store.read_about(store.checkpoint_file(folder, step)).get("pack", []))
+    return []
+
+
+def expand(grid: Grid) -> tuple[str, ...]:
+    """Canonical names of the grid's formulations, crossed with its samplers. Raises :class:`UserError` for unknown ones."""
+    chosen: list[str] = []
+    for pattern in grid.formulations:
+        if pattern == "headline":
+            chosen += HEADLINE
+        elif pattern in formulations.SUITES:
+            chosen += formulations.names(pattern)
+        else:
+            chosen += formulations.match([pattern])
+    return tuple(formulations.cross(chosen, grid.samplers) if grid.samplers else dict.fromkeys(chosen))
+
+
+def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
+    """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``, whoever works on
+    them.
+
+    Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
+    """
+    for dataset in grid.datasets:
+        data.check_spec(dataset)
+    for model in (grid.text, grid.evaluation.extractor):
+        extractors.check_spec(model)
+    looked = Looker(out, grid.evaluation)
+    cells = cells_of(grid)
+    if course:
+        cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
+    return Plan(grid, out, tuple(looked(cell) for cell in cells), course=course)
+
+
+def one_more_seed(planned: Plan) -> Plan:
+    """The same plan with one more seed."""
+    grid = replace(planned.grid, seeds=planned.grid.seeds + 1)
+    return replace(planned, grid=grid, cells=make(grid, planned.out, planned.course).cells)
+
+
+def cells_of(grid: Grid) -> list[Cell]:
+    """The cells of a grid in a fixed order."""
+    names = expand(grid)
+    return [
+        Cell(name, dataset, seed, model, grid.images, training, grid.text)
+        for dataset in grid.datasets
+        for seed in grid.every_seed
+        for model in grid.models
+        for training in grid.trainings
+        for name in names
+    ]
+
+
+class Looker:
+    """Tells cells' states from their folders; lists the run folder once."""
+
+    def __init__(self, out: Path, evaluation: Evaluation) -> None:
+        self.out, self.evaluation, self.measured = out, evaluation, evaluation.id
+        folder = out / "cells"
+        self.there = set(os.listdir(folder)) if folder.is_dir() else set()
+
+    def __call__(self, cell: Cell) -> Planned:
+        """A cell's state. Raises :class:`UserError` if its folder was made by another configuration."""
+        name = cell.id
+        folder = self.out / "cells" / name
+        if name not in self.there:
+            return Planned(cell, folder, "missing")
+        there = set(os.listdir(folder))
+        begun = "lease.json" in there or any(file.startswith("checkpoint-") for file in there)
+        try:
+            if "config.json" in there:
+                self.verify(cell, folder)
+            state = self.state(folder)
+            if "config.json" not in there and state != "failed":  # which it may before it has any inputs
+                return Planned(cell, folder, "missing")
+            return Planned(cell, folder, "stale" if state == "missing" and begun else state)
+        except store.Damaged as error:
+            return Planned(cell, folder, "missing", str(error))
+
+    def verify(self, cell: Cell, folder: Path) -> None:
+        """Raises :class:`UserError` if the folder was made by another configuration."""
+        config = store.read_object(folder / "config.json")
+        kept, wanted = config.get("cell", {}), full(cell)
+        if config.get("architecture") != ARCHITECTURE:
+            raise UserError(
+                f"{titled(cell)} in {folder} was trained with another version of the network: "
+                f"use another --out, or the version of flowbench that made it"
+            )
+        if kept != wanted:
+            raise UserError(
+                f"{titled(cell)} in {folder} was made by an incompatible configuration ({differing(kept, wanted)} differ): "
+                f"use another --out, or the version of flowbench that made it"
+            )
+
+    def state(self, folder: Path) -> State:
+        """What the folder's files tell. Raises :class:`bench.runfolder.store.Damaged`."""
+        if not (folder / "status.json").exists():
+            return "missing"
+        status = store.read_object(folder / "status.json")
+        state = status.get("state")
+        if state not in ("trained", "diverged", "failed"):
+            raise store.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
+        if state == "diverged":
+            return "diverged"
+        if all((folder / self.measured / name).exists() for name in store.MEASURED):
+            return "done"
+        if status.get("error") and (state == "failed" or status.get("evaluation") == self.measured):
+            return "failed"
+        return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
+
+
+def titled(cell: Cell) -> str:
+    """A cell by what it is."""
+    return f"{cell.formulation} on {cell.dataset}, seed {cell.seed},"
+
+
+def differing(kept: dict[str, object], wanted: dict[str, object], prefix: str = "") -> str:
+    """The dotted names of the fields in which two configurations differ."""
+    names: list[str] = []
+    for key in sorted(kept.keys() | wanted.keys()):
+        a, b = kept.get(key), wanted.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            if a != b:
+                names.append(differing(a, b, f"{prefix}{key}."))
+        elif a != b or (key in kept) != (key in wanted):
+            names.append(f"{prefix}{key}")
+    return ", ".join(names)
+
+
+def formulations_of(plan: Plan) -> tuple[str, ...]:
+    """Distinct formulations of the plan, in order."""
+    return tuple(dict.fromkeys(p.cell.formulation for p in plan.cells))

@@ -1,0 +1,1 @@
+"""The run folder: its layout, whole files, cells, locks, and what was submitted. No torch."""

@@ -1,0 +1,182 @@
+"""Who may write: of two copies of a worker, the newer one; of two workers at one cell, the one that was there first.
+
+A network that was cut can leave a process running while Slurm starts it again elsewhere. The supervisor of a share writes
+its token into ``share-0003.json``; a newer one (a higher SLURM_RESTART_COUNT) overwrites it, and the older one finds another
+token there before its next write, and stops. A cell's ``lease.json`` names the token that is at it. Should both write
+in the moment between looking and writing, they write the same: every file appears whole, and training is deterministic.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.runfolder import store
+from bench.runfolder.failure import Failure
+from bench.runfolder.submission import Submission
+
+BEAT_SECONDS = 5.0
+"""Seconds between heartbeats."""
+SILENT_SECONDS = 90.0
+"""A worker that has been silent for so long is taken for gone, unless something else knows better."""
+
+CLOCK_SECONDS = 60.0
+"""A file system's clock is asked anew after so long."""
+
+
+class Fenced(BaseException):
+    """A newer copy of this worker runs. No ``Exception``: it is no failure of a cell."""
+
+
+class Taken(BaseException):
+    """A cell is another worker's now, or its folder was removed. No ``Exception``: it is no failure of the cell."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} is another worker's now, or was removed: left alone")
+        self.folder = folder
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One run of one share."""
+
+    submission: Submission
+    index: int
+    token: str
+
+    def check(self) -> None:
+        """Raises :class:`Fenced` if another copy has taken the share over."""
+        if not self.named(self.submission.state_file(self.index)):
+            raise Fenced(f"share {self.index} of {self.submission.id} was taken over by a newer worker")
+
+    def take(self, folder: Path) -> bool:
+        """Take a cell, unless another worker is alive at it."""
+        file = folder / "lease.json"
+        held = read(file)
+        if held.get("token") != self.token and alive(self.submission.out, held, self.submission, self.index):
+            return False
+        mine = {"token": self.token, "submission": self.submission.id, "share": self.index}
+        store.write_json(file, mine)
+        return self.named(file)  # another may have written in the same moment
+
+    def guard(self, folders: Sequence[Path]) -> None:
+        """Raises :class:`Fenced` if the share is no longer ours, :class:`Taken` if one of the cells is not."""
+        self.check()
+        for folder in folders:
+            if not self.named(folder / "lease.json"):
+                raise Taken(folder)
+
+    def named(self, file: Path) -> bool:
+        """Whether a file names us. One that is damaged names nobody else; one that is gone was somebody else's.
+
+        If the file system does not answer, nobody else is known of.
+        """
+        try:
+            return read(file).get("token", self.token) == self.token and file.exists()
+        except OSError:
+            return True
+
+    def release(self, folder: Path) -> None:
+        """Give a cell back, if it is still ours."""
+        if read(folder / "lease.json").get("token") == self.token:
+            (folder / "lease.json").unlink(missing_ok=True)
+
+
+def revoke(submission: Submission, index: int, reason: str) -> None:
+    """Take a share from a worker that is believed to be gone: nobody has it now."""
+    kept = state(submission, index)
+    told = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
+    store.write_json(submission.state_file(index), kept | told)
+
+
+def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool:
+    """Whether the worker that holds a lease, if it is of another share, still beats."""
+    named = held.get("submission"), held.get("share")
+    if not isinstance(named[0], str) or not isinstance(named[1], int) or named == (ours.id, index):
+        return False
+    other = out / "submissions" / named[0]
+    kept = read(other / f"share-{named[1]:04}.json")
+    if kept.get("state") != "running" or on_this_machine(kept.get("host"), kept.get("pid")) is False:
+        return False
+    return silence(other, named[1]) < SILENT_SECONDS
+
+
+def on_this_machine(host: Any, pid: Any) -> bool | None:
+    """Whether a process of this machine lives; None for another machine's."""
+    if host != socket.gethostname() or not isinstance(pid, int):
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+def stamp() -> dict[str, Any]:
+    """What a file tells about when and where it was written, for :func:`silence`."""
+    return {"host": socket.gethostname(), "clock": time.monotonic()}
+
+
+def silence(folder: Path, index: int) -> float:
+    """Seconds since a share was heard of; infinite if never.
+
+    For this machine's own by a clock that nobody sets; for others by that of the file system which they write to.
+    """
+    return min(
+        (age(file) for name in ("share", "beat") if (file := folder / f"{name}-{index:04}.json").exists()),
+        default=float("inf"),
+    )
+
+
+def age(file: Path) -> float:
+    """Seconds since a file with a :func:`stamp` was written; infinite if its time lies in the future."""
+    kept = read(file)
+    if kept.get("host") == socket.gethostname() and isinstance(kept.get("clock"), float):
+        found = time.monotonic() - kept["clock"]
+        return found if found >= 0 else float("inf")  # written before this machine was started
+    try:
+        found = now(file.parent) - file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    return max(0.0, found) if found > -SILENT_SECONDS else float("inf")
+
+
+def now(folder: Path) -> float:
+    """The time of the file system: that of another machine may differ from ours. Asked once in a while."""
+    offset = _offset(folder, int(time.monotonic() / CLOCK_SECONDS))
+    return time.monotonic() + offset
+
+
+@functools.lru_cache(maxsize=256)
+def _offset(folder: Path, turn: int) -> float:
+    """From our clock to that of the file system."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime - time.monotonic()
+    except OSError:  # a folder that can only be read
+        return time.time() - time.monotonic()
+
+
+def state(submission: Submission, index: int) -> dict[str, Any]:
+    """What a share's supervisor wrote; empty if it has not begun."""
+    return read(submission.state_file(index))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A small file that may be missing or damaged: then nothing."""
+    try:
+        return store.read_object(file)
+    except store.Damaged:
+        return {}

@@ -1,0 +1,55 @@
+"""Whether the files that a report reads are sound: results, and the pictures that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.config.settings import CONTROL
+from bench.planning.plan import Plan, Planned
+from bench.runfolder import store
+
+
+def damaged(plan: Plan) -> list[tuple[Planned, Path]]:
+    """The files of finished cells that cannot be read, each with its cell."""
+    seen = {cell.folder: files for cell, files in pictures(plan)}
+    found = []
+    for p in plan.cells:
+        if p.state == "done":
+            result = p.folder / plan.grid.evaluation.id / "result.json"
+            try:
+                file = result
+                check(result)
+                for file in seen.get(p.folder, []):
+                    if file.exists():
+                        store.read_tensors(file, "numpy")
+            except store.Damaged:
+                found.append((p, file))
+    return found
+
+
+def check(result: Path) -> None:
+    """Raises :class:`bench.runfolder.store.Damaged` unless a file holds measurements by setting."""
+    kept = store.read_object(result)
+    settings = kept.get("settings")
+    found = list(settings.values()) if isinstance(settings, dict) else []
+    if not isinstance(kept.get("names"), dict) or not found or not all(map(_sound, found)):
+        raise store.Damaged(f"{result} is not a result: delete that file and run the command again")
+
+
+def _sound(measured: Any) -> bool:
+    """Whether the measurements of a setting are numbers, or absent."""
+    if not isinstance(measured, dict) or not set(CONTROL) <= measured.keys():
+        return False
+    found = [value for name, value in measured.items() if name not in CONTROL]
+    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in found)
+
+
+def pictures(plan: Plan) -> Iterator[tuple[Planned, list[Path]]]:
+    """The pictures that a sheet may show: of the finished cells of the first dataset and seed, with the first weights."""
+    evaluation, first = plan.grid.evaluation, plan.cells[0].cell
+    for p in plan.cells:
+        if p.state == "done" and (p.cell.dataset, p.cell.seed) == (first.dataset, first.seed):
+            names = [c.name for c in evaluation.controls if c.weights == evaluation.weights[0]]
+            yield p, [store.images_file(p.folder, evaluation.sampling, name) for name in names]

@@ -1,0 +1,184 @@
+"""What one command hands to its workers, and the files in which they and their supervisors answer.
+
+    DIR/submissions/ID/submission.json      everything a worker needs to know, written before anything is started
+    DIR/submissions/ID/jobs.json            what Slurm answered to sbatch
+    DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
+    DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
+    DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell
+    DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
+    DIR/submissions/ID/share-0003.log       what the worker printed
+    DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
+    DIR/submissions/ID/cancelled            nobody starts or requeues it any more
+
+A submission's folder is never used again, so that nothing old is taken for an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from bench.config.experiment import Grid, full, restore
+from bench.runfolder import store
+from bench.runfolder.failure import Failure
+from flowbench._core.errors import UserError
+
+Executor = Literal["local", "slurm"]
+Compile = Literal["auto", "on", "off"]
+Readers = Literal["me", "group", "all"]
+EXECUTORS: tuple[Executor, ...] = get_args(Executor)
+MODES: dict[Readers, int] = {"me": 0o700, "group": 0o750, "all": 0o755}
+"""Who may read a run folder, and its mode."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The cells, by id, that one worker brings to their end. The others wait for ``canary`` shares."""
+
+    cells: tuple[str, ...]
+    canary: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How workers run; no part of what a cell is. ``checkpoint`` is the seconds between checkpoints; None is ``auto``.
+    ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.launch.trust`)."""
+
+    executor: Executor = "local"
+    device: str = "auto"
+    pack: int | None = None
+    compile: Compile = "auto"
+    checkpoint: float = 300.0
+    slots: int | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All shares of one command. ``host``, ``pid`` and ``started`` tell which command it was, ``code`` is the digest of
+    what its workers run, and ``commit`` where that came from, if from a checkout."""
+
+    folder: Path
+    grid: Grid
+    execution: Execution
+    shares: tuple[Share, ...]
+    code: str
+    plugins: tuple[str, ...]
+    command: tuple[str, ...]
+    host: str
+    pid: int
+    started: str
+    commit: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name, which sorts by time."""
+        return self.folder.name
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return self.folder.parent.parent
+
+    @property
+    def code_folder(self) -> Path:
+        """The snapshot of the code that its workers run."""
+        return self.out / "code" / self.code
+
+    @property
+    def plugin_files(self) -> list[Path]:
+        """The plugins' copies, in the order in which they were named."""
+        return [self.code_folder / "plugins" / name for name in self.plugins]
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return (self.folder / "cancelled").exists()
+
+    def state_file(self, index: int) -> Path:
+        """Where a share's supervisor writes."""
+        return self.folder / f"share-{index:04}.json"
+
+    def beat_file(self, index: int) -> Path:
+        """Where a share's worker writes its heartbeat."""
+        return self.folder / f"beat-{index:04}.json"
+
+    def end_file(self, index: int) -> Path:
+        """Where a share's worker notes why it ended."""
+        return end_file(self.folder, index)
+
+    def log_file(self, index: int) -> Path:
+        """What a share's worker printed."""
+        return self.folder / f"share-{index:04}.log"
+
+
+def end_file(folder: Path, index: int) -> Path:
+    """Where a worker of the submission in ``folder`` notes why it ended."""
+    return folder / f"end-{index:04}.json"
+
+
+def error_file(folder: Path, index: int) -> Path:
+    """Where a worker of the submission in ``folder`` leaves the traceback of an error that belongs to no cell."""
+    return folder / f"error-{index:04}.txt"
+
+
+def write_end(folder: Path, index: int, token: str, failure: Failure, trace: str = "") -> None:
+    """Note why a worker ends. On a disk that takes nothing more its exit code has to do."""
+    with suppress(OSError):
+        if trace:
+            store.write_text(error_file(folder, index), trace, sync=False)
+        store.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
+
+
+def new(
+    out: Path,
+    grid: Grid,
+    execution: Execution,
+    shares: Sequence[Share],
+    code: str,
+    plugins: Sequence[str],
+    command: Sequence[str],
+    commit: str | None = None,
+) -> Submission:
+    """A submission with a name of its own, not written yet."""
+    started = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    folder = out / "submissions" / f"{started}-{secrets.token_hex(3)}"
+    shares, plugins, command = tuple(shares), tuple(plugins), tuple(command)
+    here = socket.gethostname(), os.getpid()
+    return Submission(folder, grid, execution, shares, code, plugins, command, *here, started, commit)
+
+
+def write(submission: Submission) -> None:
+    """Write ``submission.json``, in folders that are readable as the run folder is."""
+    store.folder(submission.folder)
+    kept = asdict(submission) | {"grid": full(submission.grid)}
+    del kept["folder"]
+    store.write_json(submission.folder / "submission.json", kept)
+
+
+def read(folder: Path) -> Submission:
+    """Read a submission's folder. Raises :class:`UserError` if it is damaged."""
+    file = folder / "submission.json"
+    kept = store.read_object(file)
+    try:
+        kept["grid"] = restore(Grid, kept["grid"])
+        kept["execution"] = Execution(**kept["execution"])
+        kept["shares"] = tuple(Share(tuple(s["cells"]), s["canary"]) for s in kept["shares"])
+        kept |= {name: tuple(kept[name]) for name in ("plugins", "command")}
+        return Submission(folder=folder, **kept)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} is no submission of this version of flowbench ({error}): delete {folder}"
+        ) from None
+
+
+def all_of(out: Path) -> list[Submission]:
+    """Every submission of a run folder, oldest first."""
+    return [read(file.parent) for file in sorted((out / "submissions").glob("*/submission.json"))]

@@ -1,0 +1,1 @@
+"""Sampling: solvers, and images from trained members."""

@@ -1,0 +1,139 @@
+"""Images from trained members: one update for every path and solver, guidance on the output, one noise for all members.
+
+    x_s = A x^ + B n^
+
+with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output, A and B by :mod:`bench.sampling.solvers`.
+
+How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
+clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
+
+    path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last step
+
+so it is the length of the ODE's path by the rectangles of the grid, whichever solver steps there.
+
+For rectified flow this is ``sum |v dt|`` as in table 6 of arXiv 2403.03206. A straight path has ``s_0 |n - x|``; sampling
+starts at ``s_0 = 1``, except where a path ends short of noise or the output cannot be decoded there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.config.seeds import seed_for
+from bench.config.settings import Setting
+from bench.encoders.text import Captions
+from bench.models.flat import Flat, swapped
+from bench.models.mmdit import MMDiT
+from bench.sampling.solvers import SOLVERS, times
+from bench.training.batches import moved
+from bench.training.coefficients import at, predict, stack
+from formulations import Coeffs, Formulation, split
+
+CHUNK = {"cpu": 256, "cuda": 4096}
+"""Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
+
+
+class Sampled(NamedTuple):
+    """Images, and how far each has come from its noise."""
+
+    images: Tensor
+    """``[E, n, C, H, W]``"""
+    path_length: Tensor
+    """``[E, n]``, float32, in units of the normalised images"""
+
+
+def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
+    """The noise ``[count, C, H, W]`` from which caption i of a dataset starts: the same for every cell and setting."""
+    generator = torch.Generator().manual_seed(seed_for("samples", name))
+    return torch.randn((count, *shape), generator=generator)
+
+
+class Course(NamedTuple):
+    """What the steps of a setting are made of, for every member."""
+
+    here: Coeffs
+    """``[E, steps, 1]`` at the times that the steps leave"""
+    image: Tensor
+    """``[E, steps]``: A, the factor of x^ where a step ends"""
+    noise: Tensor
+    """``[E, steps]``: B, that of n^"""
+
+
+def course(formulations: Sequence[Formulation], setting: Setting, device: torch.device) -> Course:
+    """The steps of a setting; computed in float64, stored in float32."""
+    left = [times(f, setting) for f in formulations]
+    ends = [SOLVERS[setting.solver](f, t) for f, t in zip(formulations, left, strict=True)]
+    here = stack([f.coeffs(t[:, None]) for f, t in zip(formulations, left, strict=True)], device)
+    return Course(here, *(moved(torch.stack(parts).float(), device) for parts in zip(*ends, strict=True)))
+
+
+@torch.no_grad()
+def generate(
+    model: MMDiT,
+    flat: Flat,
+    weights: Tensor,
+    formulations: Sequence[Formulation],
+    captions: Captions,
+    rows: Tensor,
+    noise: Tensor,
+    setting: Setting,
+    precision: str = "float32",
+) -> Iterator[Sampled]:
+    """Yield normalised images chunk by chunk for captions ``rows [N]`` and start noise ``[N, C, H, W]``.
+
+    ``weights [E, P]`` are the members' parameters.
+    """
+    device = flat.weights.device
+    steps = course(formulations, setting, device)
+    with swapped(flat, weights):
+        at_once = max(1, chunk(device, model.members) // setting.passes)
+        for chosen in torch.arange(len(rows)).split(at_once):
+            text = captions[rows[chosen].to(device)]
+            network = partial(guided, model, text, setting.cfg, precision)
+            yield solve(network, steps, noise[chosen].to(device))
+
+
+def chunk(device: torch.device, members: int) -> int:
+    """Samples of each member in one evaluation: as many as fill the caches of a CPU or the cores of a GPU."""
+    return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)
+
+
+def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Tensor) -> Sampled:
+    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images; ``network`` gives the output for x_t at a time."""
+    path, size = steps.here, len(noise)
+    clock = path.b / (path.a + path.b)
+    passed = clock - torch.cat([clock[:, 1:], torch.zeros_like(clock[:, :1])], dim=1)
+    first = at(path, 0)
+    x_t = torch.hypot(first.a, first.b)[..., None, None, None] * noise
+    length = torch.zeros_like(x_t[:, :, 0, 0, 0])
+    for k in range(path.a.shape[1]):
+        here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
+        clean, direction = split(network(x_t, here), x_t, here)
+        length += passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4))
+        image, remaining = (part[:, k, None, None, None, None] for part in (steps.image, steps.noise))
+        x_t = image * clean + remaining * direction
+    return Sampled(x_t, length)
+
+
+def guided(
+    model: Callable[..., Tensor],
+    text: tuple[Tensor, Tensor],
+    cfg: float,
+    precision: str,
+    x_t: Tensor,
+    c: Coeffs,
+) -> Tensor:
+    """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
+    tokens, pooled = text
+    if cfg == 1:
+        return predict(model, x_t, c, tokens, pooled, precision)
+    doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
+    tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
+    both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
+    conditional, unconditional = both.chunk(2, dim=1)
+    return unconditional + cfg * (conditional - unconditional)

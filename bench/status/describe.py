@@ -1,0 +1,139 @@
+"""What ``--dry-run`` prints. No torch, but for a user's own formulations and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.cli.parser import Arguments
+from bench.config.experiment import Grid, Model
+from bench.cost import estimate, price
+from bench.cost.amounts import by_cell
+from bench.launch import activity, checks, local
+from bench.launch.hand_out import check_plugins, divided_cells
+from bench.launch.slurm import executor as slurm
+from bench.planning import plan, sense
+from bench.planning.plan import Plan
+from bench.status import status
+from bench.status.wording import many
+from flowbench._core.errors import UserError
+
+
+def describe(planned: Plan, args: Arguments) -> str:
+    """The plan in words: what would be run, what is there already, and what it will cost.
+
+    Raises :class:`UserError` for what would stop the run.
+    """
+    there = planned.out.is_dir()
+    planned = activity.overlay(planned, activity.survey(planned.out)) if there else planned
+    divided = divided_cells(planned, args)
+    grid, recipe, evaluation, execution = (
+        planned.grid,
+        planned.grid.training,
+        planned.grid.evaluation,
+        args.execution,
+    )
+    names = plan.formulations_of(planned)
+    check_plugins(planned)
+    if execution.executor == "slurm":
+        args.slurm.parameters(execution.device)
+    memory = checks.check(divided, grid, planned.out, execution, args.slurm)
+    if divided and execution.executor == "local":
+        price.check_device(execution.device)
+    if divided:
+        checks.check_pictures(grid)
+        if there:
+            checks.check_unchanged(grid, planned.out)
+    cost = estimate.estimate(
+        planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
+    )
+    lines = [
+        f"{many(len(planned.cells), 'cell')}: {many(len(names), 'formulation')} x {many(len(grid.datasets), 'dataset')} x "
+        f"{axes(grid)}, "
+        f"in {planned.out}",
+        f"  {status.counts(planned)}",
+        *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
+        *open_end(planned, args),
+        f"model: {sizes(grid.models)}, patch {grid.model.patch}, text {grid.text}",
+        f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, lr {recipe.lr:g}, "
+        f"{recipe.precision}",
+        *compute(planned),
+        f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
+        f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
+        workers(divided, args),
+        *([f"memory: {'it may not fit: ' * memory.doubtful}{memory}"] if memory else []),
+        f"cost: {estimate.describe(cost) if divided or not busy(planned) else 'nothing is left to submit'}",
+        *(f"warning: {sentence}" for sentence in sense.warnings(grid)),
+        "formulations:",
+        *(f"  {name}" for name in names),
+    ]
+    return "\n".join(lines)
+
+
+def open_end(planned: Plan, args: Arguments) -> list[str]:
+    """What limits a run whose number of seeds is not fixed, and which formulations are out of a race."""
+    if planned.chosen or not (args.minutes or planned.course):
+        return []
+    course = planned.course
+    ends = [f"until decided on {course.decision.metric}"] if course else []
+    ends += [f"for {args.minutes:g} minutes"] if args.minutes else []
+    out = [f"{e.formulation} is out after {many(e.seeds, 'seed')}" for e in course.exits] if course else []
+    return [
+        f"seed after seed {', '.join(ends)}, counted and priced here as far as begun",
+        *(f"race: {', '.join(out)}" for _ in out[:1]),
+    ]
+
+
+def busy(planned: Plan) -> bool:
+    """Whether some worker has cells, or will have."""
+    return any(p.state in plan.BUSY for p in planned.cells)
+
+
+def axes(grid: Grid) -> str:
+    """``3 seeds``, with those of a confirmation told, and how many depths and budgets there are if several."""
+    first, last = grid.every_seed[0], grid.every_seed[-1]
+    told = many(grid.seeds, "seed") + f" ({first} to {last})" * bool(first)
+    for values, what in ((grid.depths, "depths"), (grid.budgets, "budgets")):
+        told += f" x {len(values)} {what}" * bool(values)
+    return told
+
+
+def sizes(models: Sequence[Model]) -> str:
+    """Depth, width and heads, of several models each as a list."""
+    width, heads = zip(*(model.sizes for model in models), strict=True)
+    return f"depth {listed([m.depth for m in models])}, width {listed(width)}, heads {listed(heads)}"
+
+
+def listed(values: Sequence[int]) -> str:
+    """``1, 2, 3``; a value that all share is told once."""
+    return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+
+def compute(planned: Plan) -> list[str]:
+    """The operations of the smallest and the largest training, if they differ by size or budget."""
+    grid, look = planned.grid, by_cell(planned.grid)
+    if not (grid.depths or grid.budgets):
+        return []
+    found = sorted(look(p.cell).steps for p in planned.cells)
+    return [
+        f"compute: {found[0]:.2g} to {found[-1]:.2g} operations a training, a factor of {found[-1] / found[0]:.0f}"
+    ]
+
+
+def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:
+    """How the cells would be handed out."""
+    sizes = sorted({len(part) for part in divided}) or [0]
+    cells_each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    told = f"{many(len(divided), 'worker')} of {cells_each} cells"
+    if args.execution.executor == "local":
+        return f"executor: local, {many(len(local.slots(args.execution)), 'slot')}, {told}"
+    limit, most = args.slurm.minutes, args.slurm.parallelism
+    arrays = many(-(-len(divided) // largest_array()), "array")
+    return f"executor: slurm, {told} in {arrays}, {limit} minutes each, at most {most} at once"
+
+
+def largest_array() -> int:
+    """How many tasks an array may have: Slurm's default where Slurm cannot be asked."""
+    try:
+        return slurm.USUAL_ARRAY if slurm.obstacle() else slurm.largest_array()
+    except UserError:
+        return slurm.USUAL_ARRAY

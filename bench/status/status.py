@@ -1,0 +1,262 @@
+"""``--status`` and ``--watch``: what is done, at work, queued and failed, why, and what to do about it. No torch.
+
+Short, for somebody who comes back the next morning: every part is there only if it has something to say.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import get_args
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from bench.launch.activity import Doing
+from bench.launch.supervisor import last_lines
+from bench.planning.plan import Plan, Planned, State
+from bench.runfolder import lease, store
+from bench.runfolder import submission as submissions
+from bench.runfolder.failure import Failure
+from bench.status import situation
+from bench.status.running import running
+from bench.status.situation import Situation
+from bench.status.wording import block, many, names, short, width, wrapped
+
+CAUSES, FRAMES, TAIL = 8, 6, 4
+"""Causes that are told one by one; lines of a traceback, and of a log."""
+ALIKE = ("held back", "not written", "broken", "refused")
+"""Endings whose reasons may differ in a number or a file, and are told as one where the cause is the same."""
+NOTES: dict[State, str] = {
+    "stale": "begun, and nobody is at it",
+    "trained": "not yet measured with this evaluation",
+}
+HINTS = {
+    "launch failed": "look at its node, then: scontrol release JOB",
+    "job requeued in held": "scontrol release JOB lets it go",
+    "JobHeld": "scontrol release JOB lets it go",
+    "DependencyNeverSatisfied": "will never start: --cancel, then submit again",
+    "ReqNodeNotAvail": "nodes are down or reserved, sinfo -R says why",
+    "PartitionTimeLimit": "will never start: --cancel, then submit with less --slurm.time",
+    "PartitionNodeLimit": "will never start: --cancel, then submit with fewer resources",
+    "BadConstraints": "will never start: --cancel, then submit with other --slurm options",
+    "JobArrayTaskLimit": "--slurm.array_parallelism sets how many run at once",
+    "QOS": "a limit of your QOS, sacctmgr show qos tells it",
+    "Assoc": "a limit of your account, sacctmgr show assoc tells it",
+    "OUT_OF_MEMORY": "ask for more with --slurm.mem",
+    "TIMEOUT": "ask for more with --slurm.time",
+}
+"""What to do about Slurm's reasons and endings, by how they begin."""
+STYLES = {
+    r"(?m)^\d+ cells? (failed|lost|killed|broken|refused|not written|held back)\b": "bold red",
+    r"(?m)^\d+ cells? (queued|stopped|cancelled|diverged)\b": "yellow",
+    r"(?m)^\d+ cells? running\b": "green",
+    r"(?m)^next:": "bold",
+}
+
+
+def counts(planned: Plan) -> str:
+    """``10 done, 2 failed, 6 running``."""
+    found = planned.counts()
+    return ", ".join(f"{found[state]} {state}" for state in get_args(State) if state in found)
+
+
+def show(planned: Plan) -> int:
+    """Print the status once; returns the exit code."""
+    now = situation.look(planned, {})
+    Console().print(styled(describe(now, "--status")), soft_wrap=True)
+    return now.code
+
+
+def watch(planned: Plan, seconds: float = 5.0) -> int:
+    """Print the status again and again until nothing is at work; returns the exit code.
+
+    Where there is no terminal, only when something has happened.
+    """
+    console = Console()
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    ended: dict[str, str] = {}
+    told: object = None
+    try:
+        if live:
+            live.start()
+        while True:
+            now = situation.look(planned, ended)
+            planned = now.plan
+            text = styled(describe(now, "--watch"))
+            if live:
+                live.update(text, refresh=True)
+            elif (came := gist(now)) != told:
+                told = came
+                console.print(Text(f"[{time.strftime('%H:%M:%S')}]"), text, "", sep="\n", soft_wrap=True)
+            if not now.busy:
+                return now.code
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        print("no longer watched; what is at work goes on", file=sys.stderr)
+        return 130
+    finally:
+        if live:
+            live.stop()
+
+
+def gist(now: Situation) -> object:
+    """What changes when something has happened, and not with every step."""
+    doings = [(d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.doings]
+    return [p.state for p in now.plan.cells], doings, now.trouble
+
+
+def styled(text: str) -> Text:
+    """Colours for a terminal."""
+    found = Text(text)
+    for pattern, style in STYLES.items():
+        found.highlight_regex(pattern, style)
+    return found
+
+
+def describe(now: Situation, option: str) -> str:
+    """The whole status; ``option`` is what the user typed to see it."""
+    planned, found = now.plan, now.plan.counts()
+    notes = [f"  {state}: {note}" for state, note in NOTES.items() if state in found]
+    what = f"{many(len(planned.cells), 'cell')} in {short(planned.out)}:"
+    apart = cell_len(what) + len(counts(planned)) >= width()
+    parts = [
+        *([what, f"  {counts(planned)}"] if apart else [f"{what} {counts(planned)}"]),
+        *notes,
+        *running(now),
+        *queued(now),
+        *failed(now),
+        *left(now),
+        *diverged(now),
+        *(wrapped(f"told by the files alone: {now.trouble}") if now.trouble else []),
+        *wrapped(what_next(now, option)),
+    ]
+    return "\n".join(parts)
+
+
+def queued(now: Situation) -> list[str]:
+    """How many cells wait, and for what."""
+    groups: dict[str, list[Doing]] = {}
+    for doing in now.doings:
+        if doing.state == "queued" and now.unfinished(doing):
+            groups.setdefault(doing.reason, []).append(doing)
+    lines = []
+    for reason, doings in sorted(groups.items(), key=lambda item: -len(item[1])):
+        waiting = many(sum(len(now.unfinished(d)) for d in doings), "cell")
+        amount = f"{waiting} queued, {many(len(doings), 'worker')}"
+        why = (reason if reason != "None" else "") or ("" if doings[0].job else "waits for a free slot")
+        hint = hinted(reason).replace("JOB", doings[0].job)
+        lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint))
+    return lines
+
+
+def failed(now: Situation) -> list[str]:
+    """Failed cells by cause: the error, the cells, where it was raised, and where to read more."""
+    causes: dict[str, list[tuple[Planned, str]]] = {}
+    for p in now.plan.cells:
+        if p.state == "failed":
+            with suppress(store.Damaged):
+                failure = Failure.read(store.read_object(p.folder / "status.json").get("error"))
+                failure = failure or Failure("", "the cause is not known", "")
+                causes.setdefault(failure.cause, []).append((p, " ".join(failure.message.split())))
+    ordered = sorted(causes.values(), key=lambda found: -len(found))
+    lines = []
+    for group in ordered[:CAUSES]:
+        (first, error), cells = group[0], [p for p, _ in group]
+        story = innermost(first.folder / "error.txt", error, now.plan.out)
+        had = now.newest.get(first.folder.name)
+        log = log_of(had) if had else None
+        files = [first.folder / "error.txt", *([log] if log else [])]
+        lines += block("failed", cells, error, now.plan, story, files)
+    if rest := ordered[CAUSES:]:
+        lines += [f"{many(sum(map(len, rest)), 'cell')} failed: {many(len(rest), 'more cause')}"]
+    return lines
+
+
+def left(now: Situation) -> list[str]:
+    """Cells that a worker left behind, by how it ended."""
+    groups: dict[tuple[str, str], list[tuple[Planned, Doing, str]]] = {}
+    for p, d in now.left:
+        word, why = ending(d, now.ended.get(d.job, ""))
+        if word:
+            groups.setdefault((word, d.cause if word in ALIKE else why), []).append((p, d, why))
+    lines = []
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    for (word, _), group in ordered[:CAUSES]:
+        _, doing, why = group[0]
+        log = log_of(doing) if word in ("lost", "killed", "not written") else None
+        if word == "broken":
+            log = submissions.error_file(doing.submission.folder, doing.index)
+        story = [line for line in last_lines(log, TAIL).splitlines() if line.strip()] if log else []
+        lines += block(word, [p for p, *_ in group], why, now.plan, story, [log] if log else [])
+    if rest := ordered[CAUSES:]:
+        lines += [
+            f"{many(sum(len(group) for _, group in rest), 'cell')} left for {many(len(rest), 'more reason')}"
+        ]
+    return lines
+
+
+def ending(doing: Doing, told: str) -> tuple[str, str]:
+    """A word and a reason for how a worker left cells behind; ``told`` is sacct's. No word where there is nothing to say."""
+    if doing.submission.cancelled:
+        return "cancelled", ""
+    if doing.ending == "saved":
+        return "stopped and saved", ", ".join(filter(None, [doing.reason, told]))
+    if doing.ending in ("held", "unwritable"):
+        return {"held": "held back", "unwritable": "not written"}[doing.ending], doing.reason
+    hint = hinted(told)
+    told += f" ({hint})" * bool(hint)
+    return (doing.ending, told or doing.reason) if doing.ending in situation.BAD else ("", "")
+
+
+def diverged(now: Situation) -> list[str]:
+    """One line of names."""
+    cells = [p for p in now.plan.cells if p.state == "diverged"]
+    told = f"{many(len(cells), 'cell')} diverged: "
+    return [told + names(cells, now.plan, width() - len(told))] if cells else []
+
+
+def what_next(now: Situation, option: str) -> str:
+    """What to type next, if anything."""
+    ready = len(now.plan.ready())
+    if not now.doings and ready == len(now.plan.cells):
+        return f"nothing has been submitted: without {option} the same command begins"
+    if "failed" in now.plan.counts():
+        others = f" and {many(ready, 'other')}" if ready else ""
+        return f"next: '--retry failed' instead of {option} runs the failed cells{others}"
+    if ready:
+        return f"next: without {option} the same command continues with {many(ready, 'cell')}"
+    return "" if now.busy else f"next: without {option} the same command ranks them"
+
+
+def log_of(doing: Doing) -> Path | None:
+    """What a worker printed; if it never came to that, what its task did."""
+    submission = doing.submission
+    found = [submission.log_file(doing.index)]
+    with suppress(OSError):  # submitit's folders are their owner's only
+        found += sorted((submission.folder / "slurm").glob(f"*/{doing.job or '-'}_0_log.err"))
+        return next((file for file in found if file.exists() and file.stat().st_size), None)
+    return None
+
+
+def innermost(file: Path, error: str, out: Path) -> list[str]:
+    """The last lines of a failure's story, without marks under the code and the path of the code's snapshot."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    text = re.sub(re.escape(str(out / "code")) + "/[0-9a-f]+/", "", text)
+    lines = [line for line in text.splitlines() if line.strip(" ~^") and not line.startswith("Traceback (")]
+    while lines and " ".join(lines[-1].split()) in error:
+        lines.pop()
+    return lines[-FRAMES:]
+
+
+def hinted(reason: str) -> str:
+    """What can be done about a reason of Slurm's."""
+    return next((hint for start, hint in HINTS.items() if reason.startswith(start)), "")

@@ -1,0 +1,186 @@
+"""Training that can be interrupted: every member's state in a file of its own cell, two generations of it.
+
+A member's state is its rows of everything that training changes, so that cells which trained together can go on together,
+and each of them alone. All cells of a pack are written before any older file is deleted: whenever a worker dies there
+is a step that all of them have. A resumed training is the uninterrupted one, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.runfolder import store
+from bench.status.wording import many
+from bench.training.members import Best
+
+if TYPE_CHECKING:
+    from bench.training.train import Trainer
+
+GENERATIONS = 2
+SHARE = 0.02
+"""Checkpoints are written less often than asked for where writing would take more than this share of the time."""
+
+LONGEST = 1800.0
+"""But at least so often, in seconds: one slow write is no reason to write no more."""
+
+
+@dataclass
+class State:
+    """Everything that training changes: the trainer, the best weights so far, and each member's lines of metrics."""
+
+    trainer: Trainer
+    best: Best
+    lines: list[list[dict[str, Any]]]
+
+    def rows(self) -> dict[str, Tensor]:
+        """Every tensor of the state by name; the first axis of each is the members."""
+        trainer, health, best = self.trainer, self.trainer.health, self.best
+        named = {"weights": trainer.flat.weights, "ema": trainer.ema, **trainer.moments()}
+        named |= {f"health.{name}": getattr(health, name) for name in ("alive", "died", "total", "count")}
+        return named | {
+            f"best.{name}": getattr(best, name) for name in ("ema", "raw", "loss", "common", "step")
+        }
+
+    def load(
+        self, step: int, members: Sequence[dict[str, Tensor]], lines: list[list[dict[str, Any]]]
+    ) -> None:
+        """Put every member's rows into place."""
+        rows = self.rows()
+        found = {name: torch.stack([member[name] for member in members]) for name in rows}
+        if any(found[name].shape != row.shape for name, row in rows.items()):
+            raise ValueError("it is of another model")
+        for name, row in rows.items():  # all or nothing
+            row.copy_(found[name])
+        self.lines[:] = lines
+        self.trainer.resume(step)
+
+
+class Keeper:
+    """Saves the state of a pack when it is time, and finds it again.
+
+    Args:
+        folders: the cells' folders, in the order of the members.
+        seconds: between checkpoints; more if writing them takes more than :data:`SHARE` of the time.
+        stop: asked after every step; a reason makes the keeper save and raise :class:`Stopped`.
+        guard: called before anything is written; raises if these cells are no longer ours.
+        say: is told what was found damaged, and what could not be written.
+        pack: the ids of the cells that train together, noted so that they go on together.
+        threads: turns the threads that a checkpoint was written with into those to go on with.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        seconds: float,
+        stop: Callable[[], str | None] = lambda: None,
+        guard: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda text: None,
+        pack: Sequence[str] = (),
+        threads: Callable[[int], int] = lambda count: count,
+    ) -> None:
+        self.folders, self.seconds, self.stop, self.guard, self.say = folders, seconds, stop, guard, say
+        self.pack, self.threads = list(pack), threads
+        self.began = self.saved = time.monotonic()
+        self.spent = self.cost = 0.0
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, over all interruptions."""
+        return self.spent + time.monotonic() - self.began
+
+    def load(self, state: State) -> int:
+        """Put the newest state that all cells have into place; returns its step, 0 if there is none.
+
+        Newer ones that cannot be read go: the next ones would be taken for older than them.
+        """
+        for step in common_steps(self.folders):
+            if self.read(step, state):
+                self.say(f"continuing at step {step}")
+                return step
+            for folder in self.folders:
+                store.checkpoint_file(folder, step).unlink(missing_ok=True)
+        left = sorted({step for folder in self.folders for step in store.checkpoint_steps(folder)})
+        if left:
+            self.say(f"from the start: not all cells of the pack have the checkpoints of steps {left}")
+        return 0
+
+    def read(self, step: int, state: State) -> bool:
+        """Put the state of a step into place, if all cells' files are whole and of this model."""
+        try:
+            found = [store.read_tensors(store.checkpoint_file(folder, step)) for folder in self.folders]
+            if any(about["step"] != step for _, about in found):
+                raise ValueError("it is of another step")
+            seconds = max(float(about["seconds"]) for _, about in found)
+            threads = int(found[0][1]["threads"])
+            state.load(step, [tensors for tensors, _ in found], [about["lines"] for _, about in found])
+        except (store.Damaged, KeyError, ValueError, RuntimeError) as error:
+            self.say(f"the checkpoint of step {step} is not used: {error}")
+            return False
+        self.spent = seconds
+        if state.trainer.flat.weights.device.type == "cpu":
+            self.take(threads)
+        return True
+
+    def take(self, before: int) -> None:
+        """The threads of a checkpoint, as another number adds in another order; fewer if there are no cores for them."""
+        count, now = self.threads(before), torch.get_num_threads()
+        torch.set_num_threads(count)
+        if count < before:
+            self.say(
+                f"with {many(count, 'thread')} instead of {before}, other processes use the cores: results agree with an "
+                f"uninterrupted training's up to rounding"
+            )
+        elif count != now:
+            self.say(f"with {many(count, 'thread')} as before, for the same bits")
+
+    def __call__(self, step: int, state: State) -> None:
+        """After ``step`` steps: save if it is time. Raises :class:`Stopped` if asked to stop, once all is saved."""
+        reason, now = self.stop(), time.monotonic()
+        if reason is None and now - self.saved < max(self.seconds, min(self.cost / SHARE, LONGEST)):
+            return
+        self.guard()
+        try:
+            self.save(step, state)
+        except store.Unwritable as error:
+            kept = max(common_steps(self.folders), default=0)
+            why = f"{error.filename}: {error.strerror}"
+            self.say(f"no checkpoint at step {step}, the last one is of step {kept} ({why})")
+        self.saved = time.monotonic()
+        self.cost = self.saved - now
+        if reason is not None:
+            raise Stopped(f"{reason}: stopped after step {step}")
+
+    def save(self, step: int, state: State) -> None:
+        """Write every cell's rows, then delete all but the newest two generations that all cells have."""
+        rows = {name: tensor.detach().cpu() for name, tensor in state.rows().items()}
+        for e, folder in enumerate(self.folders):
+            about = {"step": step, "seconds": self.elapsed(), "lines": state.lines[e], "pack": self.pack}
+            about["threads"] = torch.get_num_threads()
+            tensors = {name: row[e] for name, row in rows.items()}
+            store.write_tensors(store.checkpoint_file(folder, step), tensors, about)
+        kept = common_steps(self.folders)[:GENERATIONS]
+        for folder in self.folders:
+            for old in set(store.checkpoint_steps(folder)) - set(kept):
+                store.checkpoint_file(folder, old).unlink(missing_ok=True)
+
+
+class Stopped(BaseException):
+    """A worker was asked to stop, and has saved what it had. No ``Exception``: it is no failure of a cell."""
+
+
+def common_steps(folders: Sequence[Path]) -> list[int]:
+    """The steps of which all these cells have checkpoints, the newest first."""
+    found = [set(store.checkpoint_steps(folder)) for folder in folders]
+    return sorted(set.intersection(*found), reverse=True) if found else []
+
+
+def clear(folder: Path) -> None:
+    """Delete a cell's checkpoints."""
+    for step in store.checkpoint_steps(folder):
+        store.checkpoint_file(folder, step).unlink(missing_ok=True)

@@ -1,0 +1,301 @@
+"""The training loop. It knows no formulation by name: it multiplies what a table of ``[E, B]`` scalars tells it to.
+
+All members of a pack share images, captions, noise and u, and start from the same weights; they differ in seven
+scalars a sample. A member whose loss or gradient stops being finite is out from then on; the others do not notice.
+Nothing in a step waits for the device: numbers are read back only where the model is validated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.config.experiment import Training
+from bench.config.seeds import seed_for
+from bench.machine.stages import Stages
+from bench.models.flat import Flat, swapped
+from bench.models.mmdit import MMDiT, initialise
+from bench.models.shape import Shape
+from bench.sampling.generate import chunk
+from bench.training.batches import LEVELS, Batch, Batches, moved
+from bench.training.checkpoint import Keeper, State
+from bench.training.coefficients import predict, validation_coefficients
+from bench.training.feed import Feed
+from bench.training.graph import Graph
+from bench.training.members import Best, Health
+from formulations import Coeffs, Formulation, common, loss, mix
+
+
+class Trainer:
+    """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
+
+    All members start from the same weights, which ``seed`` gives. On a GPU the step is one CUDA graph.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        members: int,
+        recipe: Training,
+        device: torch.device,
+        seed: int = 0,
+        compiled: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.model = MMDiT(shape, members)
+        initialise(self.model, torch.Generator().manual_seed(seed_for("weights", seed)))
+        self.flat = Flat(self.model.to(device))
+        self.network = compiled_blocks(self.model) if compiled else self.model
+        self.optimiser = adamw(self.flat, recipe)
+        self.ema = self.flat.weights.clone()
+        self.health = Health(members, device)
+        self.replay = Replay(self, device) if device.type == "cuda" else None
+
+    def step(self, index: int, batch: Batch, c: Coeffs) -> None:
+        """One update of every member, with coefficients ``c [E, B]``."""
+        if self.replay:
+            self.replay(index, batch, c)
+        else:
+            self.update(batch, c, index, *schedule(index, self.recipe))
+
+    def update(
+        self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
+    ) -> None:
+        """Forward, backward, scaling of gradients, AdamW, EMA; every tensor that persists is written in place."""
+        losses = native_loss(self.network, batch, c, self.recipe).mean(1)
+        losses.sum().backward()
+        self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
+        self.optimiser.param_groups[0]["lr"] = lr
+        self.optimiser.step()
+        self.ema.lerp_(self.flat.weights, fresh)
+
+    def moments(self) -> dict[str, Tensor]:
+        """AdamW's moments ``[E, P]`` by name."""
+        (kept,) = self.optimiser.state.values()
+        return {name: kept[name] for name in ("exp_avg", "exp_avg_sq")}
+
+    def resume(self, step: int) -> None:
+        """Go on after so many steps: AdamW's correction of its moments counts them."""
+        (kept,) = self.optimiser.state.values()
+        kept["step"].fill_(step)
+
+    def release(self) -> None:
+        """Let go of the CUDA graph and its memory: it refers back to the trainer."""
+        self.replay = None
+
+
+SHAPES = 64
+"""Kinds of blocks of which compiled code is kept: packs of several sizes, datasets with captions of several lengths."""
+
+
+def compiled_blocks(model: MMDiT) -> Callable[..., Tensor]:
+    """The model with its blocks compiled: equal blocks share their code, so depth costs no compilation."""
+    import torch._dynamo  # a second that only compiling needs
+
+    torch._dynamo.config.cache_size_limit = SHAPES
+    blocks = [torch.compile(block, dynamic=False, fullgraph=True) for block in model.blocks]
+    return partial(model, blocks=blocks)
+
+
+class Replay:
+    """A trainer's update as a CUDA graph: every step's inputs are copied to where the graph reads them."""
+
+    def __init__(self, trainer: Trainer, device: torch.device) -> None:
+        self.trainer = trainer
+        steps = range(trainer.recipe.steps)
+        table = [[step, *schedule(step, trainer.recipe)] for step in steps]
+        self.schedule = moved(torch.tensor(table, dtype=torch.float64), device)
+        self.index = torch.zeros((), dtype=torch.long, device=device)
+        self.lr, self.fresh = (torch.zeros((), device=device) for _ in range(2))
+        self.graph = Graph(device)
+        self.inputs: tuple[Batch, Coeffs] | None = None
+
+    def __call__(self, index: int, batch: Batch, c: Coeffs) -> None:
+        """One step."""
+        if self.inputs is None:
+            self.inputs = Batch(*map(torch.clone, batch)), Coeffs(*map(torch.clone, c))
+        for place, value in zip(
+            (*self.inputs[0], *self.inputs[1], self.index, self.lr, self.fresh),
+            (*batch, *c, *self.schedule[index]),
+            strict=True,
+        ):
+            place.copy_(value)
+        self.graph(self.update)
+
+    def update(self) -> None:
+        """The trainer's update on the graph's inputs."""
+        assert self.inputs is not None
+        self.trainer.update(*self.inputs, self.index, self.lr, self.fresh)
+
+
+def schedule(index: int, recipe: Training) -> tuple[float, float]:
+    """Learning rate of a step, and the share of the new weights in the EMA."""
+    return recipe.lr * rate(index, recipe), 1 - ema_decay(index, recipe)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The pack after training: the model's parameters as a matrix, the best weights of each member, and their health."""
+
+    flat: Flat
+    best: Best
+    health: Health
+
+
+Record = Callable[[int, list[dict[str, Any]]], None]
+"""Takes (member, all its lines of ``metrics.jsonl`` so far)."""
+
+
+def train(
+    formulations: Sequence[Formulation],
+    shape: Shape,
+    recipe: Training,
+    batches: Batches,
+    validation: tuple[Batch, Tensor],
+    seed: int,
+    record: Record = lambda member, lines: None,
+    progress: Callable[[int], None] = lambda step: None,
+    compiled: bool = False,
+    stages: Stages | None = None,
+    keeper: Keeper | None = None,
+) -> Trained:
+    """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
+
+    ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
+    ``keeper`` finds a state to go on from, and saves it now and then.
+    """
+    device, stages, keeper = batches.device, stages or Stages(), keeper or Keeper((), math.inf)
+    with stages("train"):
+        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled)
+        feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
+        held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
+        state = State(trainer, best, [[] for _ in formulations])
+        first = keeper.load(state)
+        for member, lines in enumerate(state.lines):
+            record(member, lines)
+
+    try:
+        for step in range(first, recipe.steps):
+            with stages("compile" if compiled and step == first else "train"):
+                trainer.step(step, *feed.at(step))
+                if step + 1 in checks:
+                    native, shared = validate(trainer, validation[0], held)
+                    ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
+                    best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
+                    found = lines_of(step + 1, keeper.elapsed(), trainer.health, native, shared)
+                    for member, (lines, line) in enumerate(zip(state.lines, found, strict=True)):
+                        lines.append(line)
+                        record(member, lines)
+            progress(step + 1)
+            if step + 1 < recipe.steps:
+                with stages("store"):
+                    keeper(step + 1, state)
+    finally:
+        trainer.release()
+    return Trained(trainer.flat, best, trainer.health)
+
+
+def adamw(flat: Flat, recipe: Training) -> torch.optim.AdamW:
+    """One AdamW over the whole matrix of parameters."""
+    leaf = torch.nn.Parameter(flat.weights)
+    leaf.grad = flat.grads
+    made = torch.optim.AdamW(
+        [leaf],
+        lr=recipe.lr,
+        betas=(recipe.betas[0], recipe.betas[1]),
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        capturable=flat.weights.device.type == "cuda",
+    )
+    # as its first step would make it, but there from the beginning: a checkpoint is copied into it
+    made.state[leaf] = {
+        "step": torch.zeros((), device=flat.weights.device),
+        "exp_avg": torch.zeros_like(flat.weights),
+        "exp_avg_sq": torch.zeros_like(flat.weights),
+    }
+    return made
+
+
+def native_loss(network: Callable[..., Tensor], batch: Batch, c: Coeffs, recipe: Training) -> Tensor:
+    """Each member's own loss of each sample, ``[E, B]``."""
+    out = predict(network, mix(batch.x, batch.noise, c), c, batch.tokens, batch.pooled, recipe.precision)
+    return loss(out, batch.x, batch.noise, c)
+
+
+@torch.no_grad()
+def validate(trainer: Trainer, batch: Batch, c: Coeffs) -> tuple[Tensor, Tensor]:
+    """Native and common loss ``[E, 8]`` per noise level of the EMA weights on the validation batch."""
+    native, shared = [], []
+    with swapped(trainer.flat, trainer.ema):
+        at_once = chunk(batch.x.device, trainer.model.members)
+        for rows in torch.arange(len(batch.x), device=batch.x.device).split(at_once):
+            part, k = Batch(*(v[rows] for v in batch)), Coeffs(*(v[:, rows] for v in c))
+            x_t, precision = mix(part.x, part.noise, k), trainer.recipe.precision
+            out = predict(trainer.model, x_t, k, part.tokens, part.pooled, precision)
+            native.append(loss(out, part.x, part.noise, k))
+            shared.append(loss(out, part.x, part.noise, common(k)))
+    by_level = (-1, len(LEVELS))
+    means = [torch.cat(parts, 1).unflatten(1, by_level).mean(1) for parts in (native, shared)]
+    return means[0], means[1]
+
+
+def scale(grads: Tensor, recipe: Training) -> Tensor:
+    """Scale each member's gradient ``[E, P]`` as the recipe says; returns the norms before, ``[E]``.
+
+    AdamW does not see the unit of a native loss, but for its eps of 1e-8: a formulation whose weight is multiplied by a
+    constant trains the same with ``plain`` and ``normalised`` gradients. With ``clip:X`` it does not.
+    """
+    norms: Tensor = grads.norm(dim=1)
+    if recipe.gradients != "plain":
+        most = recipe.clip
+        factor = norms.clamp_min(1e-30).reciprocal()
+        grads.mul_((factor if most is None else (most * factor).clamp(max=1.0))[:, None])
+    return norms
+
+
+def rate(step: int, recipe: Training) -> float:
+    """Learning rate as a share of its peak: linear warm-up, then flat, then linear to zero over the last ``decay``."""
+    up = min(1.0, (step + 1) / max(recipe.warmup, 1))
+    if not recipe.decay:
+        return up
+    return min(up, (recipe.steps - step) / (recipe.decay * recipe.steps), 1.0)
+
+
+def ema_decay(step: int, recipe: Training) -> float:
+    """EMA decay of a step: time constant ``ema steps``, shorter in the beginning so that the start is forgotten."""
+    constant = max(1.0, recipe.ema * recipe.steps)
+    return min(1 - 1 / constant, (1 + step) / (10 + step))
+
+
+def validation_steps(recipe: Training) -> set[int]:
+    """The steps after which the model is validated: ``validations`` of them, evenly spaced, the last one included."""
+    count = min(recipe.validations, recipe.steps)
+    return {round((i + 1) * recipe.steps / count) for i in range(count)}
+
+
+def lines_of(
+    step: int, seconds: float, health: Health, native: Tensor, shared: Tensor
+) -> Iterator[dict[str, Any]]:
+    """Each member's line of ``metrics.jsonl``; numbers that are not finite become null, as JSON has none."""
+    columns = (health.mean_loss().tolist(), native.tolist(), shared.tolist(), health.alive.tolist())
+    for train_loss, by_level, common_by_level, alive in zip(*columns, strict=True):
+        yield {
+            "step": step,
+            "seconds": round(seconds, 3),
+            "train_loss": finite(train_loss),
+            "val_loss": finite(sum(common_by_level) / len(common_by_level)),
+            "val_native": [finite(v) for v in by_level],
+            "val_common": [finite(v) for v in common_by_level],
+            "alive": alive,
+        }
+
+
+def finite(value: float) -> float | None:
+    """The value, or None if it is NaN or infinite."""
+    return value if abs(value) < float("inf") else None

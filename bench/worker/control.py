@@ -1,0 +1,52 @@
+"""What packs run on, what they ask while they run, and whom they tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from bench.config.experiment import Cell
+from bench.machine.stages import Stages
+
+
+class Watcher(Protocol):
+    """Is told how far a pack is: ``stage`` and a text, a share of this pack's work between 0 and 1, and what it counts."""
+
+    def __call__(self, stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a pack asks while it runs, and whom it tells.
+
+    ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
+    write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` tells
+    whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints. ``threads`` turns the threads of a
+    checkpoint into those to go on with; ``cores`` is what is noted of the processor.
+    """
+
+    stop: Callable[[], str | None] = lambda: None
+    guard: Callable[[Sequence[Path]], None] = lambda folders: None
+    say: Callable[[str], None] = lambda text: None
+    failed: Callable[[str, str], None] = lambda cell, cause: None
+    holds: Callable[[Cell], bool] = lambda cell: False
+    checkpoint: float = math.inf
+    code: str | None = None
+    threads: Callable[[int], int] = lambda count: count
+    cores: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What packs run on: a device, models compiled or not, who is told of progress, and where time is counted."""
+
+    device: torch.device
+    watch: Watcher
+    stages: Stages
+    compiled: bool = False
+    control: Control = field(default_factory=Control)

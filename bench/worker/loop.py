@@ -1,0 +1,320 @@
+"""Trains, generates and measures the cells of one share, in a process of its own (:mod:`bench.worker.begin`).
+
+Its supervisor starts it, and again if it dies (:mod:`bench.launch.supervisor`); how it ends is said by its exit code
+(:mod:`bench.launch.codes`), and why by a file (:func:`bench.runfolder.submission.write_end`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import formulations
+from bench import STARTED
+from bench.config.experiment import Cell
+from bench.cost import effort
+from bench.launch import supervisor
+from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
+from bench.launch.gate import Gate
+from bench.machine.device import DeviceLost, NoDevice, pick_device
+from bench.machine.memory import keep_freed_memory
+from bench.machine.products import fast_products
+from bench.machine.stages import Stages
+from bench.machine.threads import Threads
+from bench.models.shape import Shape
+from bench.planning import plan
+from bench.planning.plan import Planned
+from bench.runfolder import lease, store
+from bench.runfolder import submission as submissions
+from bench.runfolder.cells import fail
+from bench.runfolder.failure import Failure
+from bench.status.wording import label, many, place
+from bench.training import checkpoint, tuning
+from bench.worker import pack, setup, yardsticks
+from bench.worker.control import Bench, Control
+from bench.worker.heart import Heart
+from bench.worker.provenance import check_formulations, check_inputs
+from bench.worker.setup import Setup
+from flowbench._core.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one share; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.worker.begin")
+    parser.add_argument("submission", type=Path)
+    parser.add_argument("index", type=int)
+    parser.add_argument("token")
+    parser.add_argument("--alone", action="store_true", help="one cell in a graph, whatever was asked for")
+    args = parser.parse_args(argv)
+    stages = Stages(STARTED)
+
+    def ended(code: int, error: BaseException, trace: str = "") -> int:
+        submissions.write_end(args.submission, args.index, args.token, Failure.of(error), trace)
+        return code
+
+    try:
+        submission = submissions.read(args.submission)
+        with Heart(lease.Lease(submission, args.index, args.token), stages) as heart:
+            return Worker(submission, args.index, heart, stages, args.alone).run()
+    except UserError as error:
+        unfit = isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ
+        return ended(UNFIT if unfit else REFUSED, error)
+    except OSError as error:
+        return ended(UNWRITABLE, store.Unwritable.of(error, "a file"))
+    except checkpoint.Stopped as stopped:
+        say(str(stopped))
+        return SAVED
+    except lease.Fenced as fenced:
+        say(str(fenced))
+        return FENCED
+    except DeviceLost as lost:
+        say(f"the device is lost: {lost}")
+        return LOST
+    except Exception as error:  # of no cell: it would come again
+        return ended(BROKEN, error, traceback.format_exc())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What made a dataset unusable."""
+
+    error: Exception
+    failure: Failure
+    trace: str
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One run of one share."""
+
+    submission: submissions.Submission
+    index: int
+    heart: Heart
+    stages: Stages
+    alone: bool
+
+    def run(self) -> int:
+        """Bring every cell to its end; returns the exit code."""
+        keep_freed_memory()
+        execution, grid = self.submission.execution, self.submission.grid
+        with self.heart.may_stop():
+            device = pick_device(execution.device)
+            tuning.check(execution.compile, device)
+            fast_products(device)
+            for file in self.submission.plugin_files:
+                formulations.load_plugin(file)
+            cells = self.cells()
+            check_formulations(grid, cells)
+            lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
+            needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
+            self.heart.note("loading images and captions")
+            ready, faults = self.make_ready(needed, device)
+            check_inputs(self.submission.out, ready)
+            lent = self.heart.lease
+            taken = [p for p in cells if lent.take(p.folder)]
+            if len(taken) < len(cells):
+                say(f"{many(len(cells) - len(taken), 'cell')} left to the worker that is there already")
+            try:
+                for p in taken:
+                    store.sweep(p.folder)
+                for p in taken:
+                    if fault := faults.get(p.cell.dataset):
+                        fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
+                groups = self.groups([p for p in taken if p.cell.dataset in ready])
+                self.heart.note("timing steps")
+                threads = Threads(device, say)
+                if threads.cores:
+                    say(f"{many(threads.usable(), 'thread')} on {threads.cores}")
+                chosen = self.tune(groups, ready, device, threads)
+            except BaseException:
+                self.release()
+                raise
+        self.stages.started_up()
+        try:
+            held = self.packs(groups, ready, device, chosen, threads)
+        finally:
+            self.release()
+        if held:
+            submissions.write_end(self.submission.folder, self.index, lent.token, held)
+            return HELD
+        return FAILED if any(p.state == "failed" for p in self.looked(taken)) else SETTLED
+
+    def make_ready(
+        self, datasets: Iterable[str], device: torch.device
+    ) -> tuple[dict[str, Setup], dict[str, Fault]]:
+        """Load every dataset that has something to do, so that a mistake in the last one is not found after hours; and what
+        was at fault with those that cannot be used.
+
+        Raises what was at fault if none can be, and it is a mistake of the user's or belongs to no cell.
+        """
+        out, grid = self.submission.out, self.submission.grid
+        ready: dict[str, Setup] = {}
+        faults: dict[str, Fault] = {}
+        lacking = yardsticks.lacking(out, grid) if self.index == 0 else []
+        for dataset in datasets:
+            say(f"{dataset}: making images and captions ready")
+            try:
+                made = setup.make(dataset, grid, device)
+                if dataset in lacking:
+                    with self.stages("metrics"):
+                        yardsticks.save(out, grid, {dataset: made})
+            except store.Unwritable:
+                raise
+            except Exception as error:
+                faults[dataset] = Fault(error, Failure.of(error), traceback.format_exc())
+                say(f"{dataset}: cannot be used: {faults[dataset].failure.message}")
+                continue
+            ready[dataset] = made
+            for line in made.remarks():
+                say(f"{dataset}: {line}")
+        share = self.submission.shares[self.index].cells
+        if (
+            faults
+            and not ready
+            and (not share or all(isinstance(f.error, UserError) for f in faults.values()))
+        ):
+            raise next(iter(faults.values())).error
+        return ready, faults
+
+    def cells(self) -> list[Planned]:
+        """The share's cells that are not finished."""
+        share = set(self.submission.shares[self.index].cells)
+        grid = self.submission.grid
+        look = plan.Looker(self.submission.out, grid.evaluation)
+        found = [look(cell) for cell in plan.cells_of(grid) if cell.id in share]
+        for p in found:
+            if p.damage:
+                say(f"{label(p.cell, grid)} is run again: {p.damage}")
+        return [p for p in found if p.state not in plan.ENDED]
+
+    def looked(self, cells: Sequence[Planned]) -> list[Planned]:
+        """The cells as they are now."""
+        look = plan.Looker(self.submission.out, self.submission.grid.evaluation)
+        return [look(p.cell) for p in cells]
+
+    def release(self) -> None:
+        """Give the share's cells back; also those that an earlier worker of it had when it was killed."""
+        for cell in self.submission.shares[self.index].cells:
+            self.heart.lease.release(self.submission.out / "cells" / cell)
+
+    def groups(self, cells: Sequence[Planned]) -> list[tuple[Planned, ...]]:
+        """Cells that can share a graph; those that began together stay together."""
+        return plan.together(plan.Plan(self.submission.grid, self.submission.out, tuple(cells)).groups())
+
+    def tune(
+        self, groups: Sequence[Sequence[Planned]], ready: dict[str, Setup], device: Any, threads: Threads
+    ) -> list[tuning.Tuning]:
+        """How to train each group, by measuring steps of each shape; those that only lack measuring go as they are."""
+        execution = self.submission.execution
+        kinds: dict[Shape, list[Sequence[Planned]]] = {}
+        for group in groups:
+            if group[0].state != "trained" and not self.alone:
+                kinds.setdefault(shape_of(group[0].cell, ready), []).append(group)
+        chosen: dict[Shape, tuning.Tuning] = {}
+        for shape, alike in kinds.items():
+            cells = [group[0].cell for group in alike]
+            longest = max((cell.training for cell in cells), key=lambda training: training.steps)
+            sizes = [(len(group), cell.training.steps) for group, cell in zip(alike, cells, strict=True)]
+            with self.stages("compile"):
+                threads.begin(threads.most)
+                chosen[shape] = tuning.choose(
+                    shape, longest, device, sizes, execution.pack, execution.compile, threads.auto
+                )
+            which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
+            for sentence in chosen[shape].said:
+                say(which + sentence)
+        return [
+            chosen[shape_of(group[0].cell, ready)]
+            if group[0].state != "trained" and not self.alone
+            else tuning.Tuning(1 if self.alone else execution.pack or len(group), False, threads.most, ())
+            for group in groups
+        ]
+
+    def packs(
+        self,
+        groups: Sequence[tuple[Planned, ...]],
+        ready: dict[str, Setup],
+        device: Any,
+        chosen: Sequence[tuning.Tuning],
+        threads: Threads,
+    ) -> Failure | None:
+        """Run pack after pack; returns why cells were held back, if any were."""
+        gate, held, grid = Gate(self.submission), 0, self.submission.grid
+        control = Control(
+            stop=self.heart.stop,
+            guard=self.heart.lease.guard,
+            say=say,
+            failed=lambda cell, cause: supervisor.failed(self.submission, cell, cause),
+            holds=gate.holds,
+            checkpoint=self.submission.execution.checkpoint,
+            code=self.submission.code,
+            threads=threads.as_before,
+            cores=threads.facts,
+        )
+
+        def watch(stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
+            self.heart.tell(stage, text, share, count, unit, threads.count())
+            threads.look()
+
+        todo = [
+            (part, how)
+            for group, how in zip(groups, chosen, strict=True)
+            for part in plan.even(group, how.pack)
+        ]
+        efforts = effort.of_packs([part for part, _ in todo], grid)
+        for i, (cells, how) in enumerate(todo):
+            bench = Bench(device, watch, self.stages, how.compiled, control)
+            free = [p for p in cells if not gate.holds(p.cell)]
+            held += len(cells) - len(free)
+            while free:
+                first = free[0].cell
+                where = place(first, grid)
+                say(f"pack {i + 1} of {len(todo)}: {where}, {many(len(free), 'formulation')} on {device}")
+                there = max(checkpoint.common_steps([p.folder for p in free]), default=0)
+                ids = [p.cell.id for p in free]
+                self.heart.begin(i, efforts, ids, there / first.training.steps)
+                threads.begin(how.threads)
+                try:
+                    pack.run(free, ready[first.dataset], grid.evaluation, bench)
+                    self.compare(free, how, ready, device)
+                    break
+                except lease.Taken as taken:  # the others go on
+                    lost = next(p for p in free if p.folder == taken.folder)
+                    say(f"{label(lost.cell, grid)}: {taken}")
+                    free = [p for p in free if p.folder != taken.folder]
+        return Failure("Held", gate.reason, gate.cause) if held else None
+
+    def compare(
+        self, cells: Sequence[Planned], how: tuning.Tuning, ready: Mapping[str, Setup], device: Any
+    ) -> None:
+        """Compare what a training took with what had been measured of its steps, and forget that if they disagree."""
+        cell = cells[0].cell
+        if self.alone or cells[0].state == "trained" or cell.training.steps < tuning.FEW:
+            return
+        with suppress(store.Damaged, KeyError, TypeError):  # it diverged at once, or failed
+            kept = store.read_object(cells[0].folder / "status.json")["training"]
+            took, together = float(kept["seconds"]) / cell.training.steps, kept["pack"]
+            if kept["threads"] == how.threads and together == len(cells):
+                torch.set_num_threads(how.threads)
+                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device)
+                if said := tuner.doubt(together, how.compiled, took):
+                    say(said)
+
+
+def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
+    """The network of a cell."""
+    return ready[cell.dataset].shape(cell.model, cell.images.resolution)
+
+
+def say(text: str) -> None:
+    """A line in the share's log. A log that cannot be written stops nothing."""
+    with suppress(OSError):
+        print(text, flush=True)

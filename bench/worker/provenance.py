@@ -1,0 +1,166 @@
+"""What a cell was made of and on, and that it has not changed under its name since."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import formulations
+from bench.config.experiment import Grid
+from bench.machine.machine import device_name, versions
+from bench.models.shape import ARCHITECTURE
+from bench.planning.plan import Planned
+from bench.runfolder import lease, store
+from bench.runfolder.cells import CHANGED, Changed
+from bench.runfolder.failure import Failure
+from bench.sampling.solvers import begun
+from bench.status.wording import many, short
+from bench.worker.setup import Setup
+from flowbench._core.plugin import text_behind
+from formulations import Formulation
+
+
+def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
+    """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
+    return {
+        "data": setup.data.digest,
+        "text_encoder": setup.text_name,
+        "coefficients": probe(formulation),
+        "architecture": ARCHITECTURE,
+        "plugin": text_behind(formulation.name),
+    }
+
+
+def probe(formulation: Formulation) -> list[list[float]]:
+    """The seven scalars at seven quantiles: shows a plugin that was edited under an old name."""
+    u = torch.tensor([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], dtype=torch.float64)
+    c = formulation.coeffs(formulation.times(u))
+    return [[float(f"{value:.6g}") for value in part.tolist()] for part in c]
+
+
+def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
+    """Raises :class:`Changed` if a trained cell was made from other data, text encoder or formulation."""
+    kept = store.read_object(folder / "config.json")
+    now = inputs(setup, formulation)
+    if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
+        what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
+        raise Changed(
+            f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
+        )
+    verify_formulation(folder, formulation)
+
+
+INPUTS = {"data": "the images or captions", "text_encoder": "the text encoder"}
+"""Of what :func:`inputs` keeps, what a command can find changed before anything is trained."""
+
+
+def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
+    """Raises :class:`Changed` if cells of the plans in a run folder were trained on other data or with another text encoder
+    than there are now: results of both could never be ranked together.
+
+    Marks such cells, so that ``--retry all`` trains them again; and those no more for which it holds no longer.
+    """
+    other = trained_on_others(
+        out, {d: {"data": s.data.digest, "text_encoder": s.text_name} for d, s in ready.items()}
+    )
+    folders = set(chain.from_iterable(other.values()))
+    for dataset, folder in planned_cells(out):
+        if dataset in ready and folder not in folders and trained(folder):
+            (folder / CHANGED).unlink(missing_ok=True)
+    if other:
+        error = changed(out, other)
+        for folder in folders:
+            store.write_json(folder / CHANGED, asdict(Failure.of(error)))
+        raise error
+
+
+Others = dict[tuple[str, str], list[Path]]
+"""The folders of trained cells by their dataset and what it has changed, in words."""
+
+
+def trained_on_others(out: Path, now: Mapping[str, Mapping[str, str]]) -> Others:
+    """What was trained on other :data:`INPUTS` than datasets have ``now``; one that is not given is as it was."""
+    other: Others = {}
+    for dataset, folder in planned_cells(out):
+        if dataset not in now or not trained(folder):
+            continue
+        kept = lease.read(folder / "config.json")
+        differs = [INPUTS[name] for name, value in now[dataset].items() if kept.get(name) != value]
+        if differs:
+            other.setdefault((dataset, differs[0]), []).append(folder)
+    return other
+
+
+def changed(out: Path, other: Others) -> Changed:
+    """The sentence about cells that were trained on other inputs."""
+    told = [
+        f"{what} of {dataset} changed after {many(len(folders), 'cell')} in {short(out)} had been trained"
+        for (dataset, what), folders in other.items()
+    ]
+    return Changed(
+        f"{'; '.join(told)}: what is trained now could not be ranked with that. Put it back, name another --out, "
+        f"or add --retry all to train also those cells on what is there now"
+    )
+
+
+def planned_cells(out: Path) -> Iterator[tuple[str, Path]]:
+    """The cells of the plans in a run folder, each with its dataset."""
+    for name in ("grid.json", "confirm.json"):
+        for cell in lease.read(out / name).get("cells", []):
+            yield cell["dataset"], out / "cells" / cell["cell"]
+
+
+def trained(folder: Path) -> bool:
+    """Whether a cell has a training that its data have entered. One whose files are damaged is trained again."""
+    if "data" not in lease.read(folder / "config.json"):
+        return False
+    done = lease.read(folder / "status.json").get("state") in ("trained", "diverged")
+    return done or bool(store.checkpoint_steps(folder))
+
+
+def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:
+    """As :func:`verify`, for a training that was interrupted: then the plugin's text must be the same too."""
+    verify(folder, setup, formulation)
+    if store.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
+        raise Changed(
+            f"the plugin of {formulation.name!r} has changed since the training in {folder} was interrupted: "
+            f"restore it, or delete that folder to train from the start"
+        )
+
+
+def verify_formulation(folder: Path, formulation: Formulation) -> None:
+    """Raises :class:`Changed` if the cell in ``folder`` was trained with other coefficients under the same name."""
+    kept = store.read_object(folder / "config.json")["coefficients"]
+    if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise Changed(
+            f"formulation {formulation.name!r} has changed since {folder} was trained: "
+            f"register it under another name, or delete the folder"
+        )
+
+
+def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:
+    """Conformance of every formulation, and that none changed under the name of a cell that is begun already."""
+    steps = [setting.steps for setting in grid.evaluation.settings]
+    for name in dict.fromkeys(p.cell.formulation for p in cells):
+        formulations.check(begun(formulations.get(name), grid.evaluation.start), steps)
+    for p in cells:
+        if (p.folder / "config.json").exists() and not p.damage:
+            verify_formulation(p.folder, formulations.get(p.cell.formulation))
+
+
+def provenance(device: torch.device, members: int) -> dict[str, Any]:
+    """Where and when a stage ran."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        **versions(),
+        "pack": members,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,127 @@
+"""One dataset made ready: its images, its encoded captions, and what its metrics compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.config.experiment import Evaluation, Grid, Model
+from bench.config.seeds import seed_for
+from bench.data import Data, load
+from bench.encoders.extractors import Extractor, extractor
+from bench.encoders.text import Captions, TextEncoder, encode
+from bench.metrics.frechet import Moments
+from bench.metrics.kid import Pairs, within_set
+from bench.metrics.names import clip_name, fid_name, kid_name
+from bench.models.shape import Shape
+from flowbench._core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that the cells of one dataset share.
+
+    ``chosen`` are the validation captions that are sampled and measured, the same for every cell; ``reference``
+    the features of all validation images, which the Fréchet and kernel distances compare with, by their ``moments``
+    and by the kernel ``within`` them. ``cut`` captions are longer than the text encoder reads.
+    """
+
+    data: Data
+    captions: Captions
+    text_name: str
+    extractor: Extractor
+    chosen: tuple[str, ...]
+    text_features: Tensor | None
+    reference: Tensor
+    moments: Moments
+    within: Pairs
+    cut: int
+
+    def shape(self, model: Model, resolution: int) -> Shape:
+        """The MM-DiT of this dataset's images and captions."""
+        width, heads = model.sizes
+        channels = self.data.train.images.shape[1]
+        _, length, text_width = self.captions.tokens.shape
+        pooled = self.captions.pooled.shape[1]
+        return Shape(model.depth, width, heads, model.patch, resolution, channels, length, text_width, pooled)
+
+    def remarks(self) -> list[str]:
+        """What a user should know of how the data were read, a line each; of items left out no more than twenty."""
+        lines = [*self.data.notes, *(f"skipped {item}" for item in self.data.skipped[:20])]
+        if (more := len(self.data.skipped) - 20) > 0:
+            lines.append(f"skipped {more:,} more")
+        if self.cut:
+            captions = len({*self.data.train.texts(), *self.data.validation.texts()})
+            lines.append(
+                f"{self.cut:,} of {captions:,} captions are longer than {self.text_name} reads, and are cut"
+            )
+        return lines
+
+    def names(self) -> dict[str, str | None]:
+        """The full names of the metrics: extractor, preprocessing, reference set and n."""
+        n, reference = len(self.chosen), f"{self.data.name.partition(':')[0]}-{self.data.digest}"
+        return {
+            "clip_name": clip_name(self.extractor, n) if self.extractor.has_text else None,
+            "fid_name": fid_name(self.extractor, reference, len(self.reference), n),
+            "kid_name": kid_name(self.extractor, reference, len(self.reference), n),
+        }
+
+
+def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
+    """The frozen text encoder that conditions the models: an extractor that can also encode captions as tokens."""
+    found: Any = extractor(spec, str(device))
+    if not hasattr(found, "encode_text"):
+        raise UserError(
+            f"--text {spec!r} gives no token vectors: choose 'tinyclip', 'tinyclip:PATH' or 'clip:PATH'"
+        )
+    encoder: TextEncoder = found
+    return encoder
+
+
+def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
+    """Load a dataset, encode its captions and the reference features."""
+    images, evaluation = grid.images, grid.evaluation
+    data = load(dataset, resolution=images.resolution, train=images.train, validation=images.validation)
+    encoder = load_text_encoder(grid.text, device)
+    measure = extractor(evaluation.extractor, str(device))
+    chosen = choose(data, evaluation)
+    texts = data.train.texts() + data.validation.texts()
+    for model in (encoder, measure):
+        if hasattr(model, "require_vocabulary"):
+            model.require_vocabulary(data.train.texts(), dataset)
+    reference = features(measure, data.validation.images)
+    return Setup(
+        data,
+        encode(encoder, texts, device),
+        encoder.name,
+        measure,
+        chosen,
+        measure.text_features(chosen) if measure.has_text else None,
+        reference,
+        Moments.of(reference),
+        within_set(reference),
+        encoder.cut(set(texts)),
+    )
+
+
+def choose(data: Data, evaluation: Evaluation) -> tuple[str, ...]:
+    """The captions to sample: those of the validation images in a fixed shuffled order, repeated if there are too few.
+
+    Of an image with several, each time the next, from one that is drawn.
+    """
+    rng = np.random.default_rng(seed_for("captions", data.name))
+    every = data.validation.every()
+    order, first = rng.permutation(len(every)), rng.integers(1 << 30, size=len(every))
+    rounds = (divmod(i, len(every)) for i in range(evaluation.samples))
+    places = ((again + first[order[i]], every[order[i]]) for again, i in rounds)
+    return tuple(captions[place % len(captions)] for place, captions in places)
+
+
+def features(model: Extractor, images: np.ndarray | Tensor, chunk: int = 512) -> Tensor:
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``."""
+    tensor = torch.as_tensor(images)
+    return torch.cat([model.image_features(part) for part in tensor.split(chunk)])

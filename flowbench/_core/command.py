@@ -1,0 +1,116 @@
+"""What every command line of flowbench shares: errors in one sentence, exit codes, numbers. It imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from flowbench._core.errors import Notice, UserError, nearest
+from flowbench._core.readable import standard_streams
+
+
+class Version(argparse.Action):
+    """``--version``: the version of flowbench and of Python."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **named: Any) -> NoReturn:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("flowbench")
+        except metadata.PackageNotFoundError:  # run from its folder
+            version = "of a folder that is not installed"
+        print(f"flowbench {version}, Python {sys.version.split()[0]}")
+        parser.exit()
+        raise AssertionError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are :class:`UserError` with the nearest option."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.add_argument(
+            "--version",
+            action=Version,
+            nargs=0,
+            default=argparse.SUPPRESS,
+            help="print flowbench's version and exit",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """The arguments. Raises :class:`UserError` for the first that is no option, with the nearest."""
+        args, unknown = self.parse_known_args(argv)
+        self.check_unknown(unknown)
+        return args
+
+    def check_unknown(self, unknown: Sequence[str]) -> None:
+        """Raise for the first argument that is no option."""
+        if unknown:
+            options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
+            raise UserError(
+                f"unknown option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], options)}"
+            )
+
+
+def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> int:
+    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence.
+
+    Standard output and error replace what their encodings lack, and a :class:`Notice` is one line on standard error.
+    """
+    standard_streams()
+    try:
+        with notices_in_a_line():
+            return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(if_interrupted, file=sys.stderr)
+        return 130
+
+
+@contextmanager
+def notices_in_a_line() -> Iterator[None]:
+    """Within the block every :class:`Notice` is printed as one sentence, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        before, said = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if not issubclass(category, Notice):
+                before(message, category, *where)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    """A parser of numbers whose error is a sentence."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return parse
+
+
+INT, FLOAT = number(int, "a whole number"), number(float, "a number")

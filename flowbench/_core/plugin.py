@@ -1,0 +1,84 @@
+"""Plugins: a Python file that registers samplers and formulations when it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import sys
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+from flowbench._core.errors import UserError
+from flowbench._core.registry import Registry, blame
+
+registries: list[Registry] = []
+"""All registries that a plugin may fill; a failed plugin is taken back from each."""
+
+_done: dict[str, tuple[str, ...]] = {}
+_added: dict[tuple[str, str], tuple[str, ...]] = {}
+"""The same for each kind of the :data:`registries`."""
+_digests: dict[str, str] = {}
+"""sha256 of each loaded plugin's text, by file."""
+
+
+def load_plugin(path: str | Path) -> tuple[str, ...]:
+    """Runs the file, so that its ``@register`` lines take effect; a file already loaded is not run again, unless it has
+    changed: then what it had registered is replaced.
+
+    Returns:
+        The names that it registered, without parameters.
+
+    Raises:
+        UserError: no such file, or any error inside it, as one sentence with file and line; then nothing of
+            it is registered.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise UserError(f"plugin {str(path)!r} is not a file")
+    if file.suffix != ".py":
+        raise UserError(f"plugin {str(path)!r} is not a Python file (*.py)")
+    if str(file) in _done and not changed(file):
+        return _done[str(file)]
+    text = file.read_bytes()
+    digest = hashlib.sha256(text).hexdigest()
+    module_name = f"flowbench_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None:
+        raise UserError(f"plugin {str(path)!r} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    with ExitStack() as stack:
+        for one in registries:
+            stack.enter_context(one.all_or_nothing(_added.get((str(file), one.kind), ())))
+        before = [set(r.entries) for r in registries]
+        sys.modules[module_name] = module
+        try:
+            with blame(f"plugin {str(path)!r}", str(file)):
+                # not by the loader, whose bytecode cache takes an edit of equal size in the same second for none
+                exec(compile(text, str(file), "exec"), module.__dict__)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    added = [[n for n in r.entries if n not in old] for r, old in zip(registries, before, strict=True)]
+    _added.update({(str(file), r.kind): tuple(names) for r, names in zip(registries, added, strict=True)})
+    _done[str(file)] = tuple(chain.from_iterable(added))
+    _digests[str(file)] = digest
+    return _done[str(file)]
+
+
+def changed(path: str | Path) -> bool:
+    """Whether a plugin that was loaded is no longer what its file holds."""
+    file = Path(path).expanduser().resolve()
+    kept = _digests.get(str(file))
+    return kept is not None and (not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != kept)
+
+
+def text_behind(name: str) -> str | None:
+    """sha256 of the plugin that registered the formulation or a sampler in ``name``; None if no plugin did."""
+    words = re.sub(r"\([^)]*\)", "", name).split("/")
+    parts = {"/".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    for file, added in _done.items():
+        if parts & set(added):
+            return _digests[file]
+    return None

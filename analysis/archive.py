@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import scaling
 from analysis.archives import bundle, merge
-from analysis.ranking import ranking, versus
+from analysis.published import versus
+from analysis.ranking import ranking, render
 from analysis.results import options, run, sources
 from analysis.results.files import object_of
 from analysis.results.run import Run
-from analysis.tables import output, render
+from analysis.tables import output
 from analysis.tables.table import Table
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.comparisons import baseline, comparison
-from analysis.ranking import crossed, ideal, ranking, versus
-from analysis.results import families, options, run, schema
-from analysis.tables import output, render
+from analysis.published import families, versus
+from analysis.ranking import crossed, ideal, ranking, render
+from analysis.results import options, run, schema
+from analysis.tables import output
 from analysis.tables import table as tables
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError

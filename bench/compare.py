@@ -19,15 +19,15 @@ from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import SWEEPS, add_experiment, add_start
 from bench.cli.parser import Arguments, grid_of
-from bench.config import decision
-from bench.config.decision import add_decision, decision_of
+from bench.cli.slurm_options import parse as slurm_options
+from bench.driver import seed_by_seed
+from bench.driver.verdicts import UntilVerdict
 from bench.grid import check_folder
-from bench.launch import seed_by_seed, trust
-from bench.launch.slurm.options import parse as slurm_options
-from bench.launch.verdicts import UntilVerdict
 from bench.machine import places
-from bench.planning import plan
+from bench.planning import decision, plan
+from bench.planning.decision import add_decision, decision_of
 from bench.planning.plan import Against
+from bench.runfolder import trust
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 from formulations import load_plugin

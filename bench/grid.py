@@ -11,13 +11,13 @@ from pathlib import Path
 import formulations
 from bench import STARTED
 from bench.cli import parser as cli
-from bench.config import decision
-from bench.launch import drive, race, seed_by_seed, trust
+from bench.driver import confirm, drive, race, seed_by_seed
+from bench.driver.describe import describe
 from bench.machine import places
-from bench.planning import confirm, plan
+from bench.planning import decision, plan
 from bench.planning.plan import Plan
+from bench.runfolder import trust
 from bench.status import status
-from bench.status.describe import describe
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError, nearest
 

@@ -44,7 +44,7 @@ COMMANDS = {
     "recipes": Command("bench.recipes", "measure what the treatment of gradients and AdamW's betas cost"),
     "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
     "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
-    "tinyclip": Command("bench.encoders.tinyclip_cli", "train an image-text encoder on your captions"),
+    "tinyclip": Command("bench.tinyclip", "train an image-text encoder on your captions"),
     "composition": Command("bench.metrics.composition", "print the ceiling and the floors of that metric"),
 }
 """Every command by its name."""

@@ -16,11 +16,11 @@ INTERNAL = {
     "bench.worker.begin",
     "bench.rates",
     "bench.speed.children",
-    "bench.launch.shield",
+    "bench.runfolder.shield",
     "flowbench.__main__",
 }
 """Modules that other processes run, and no user."""
-ELSEWHERE = {"bench.encoders.tinyclip": "bench.encoders.tinyclip_cli"}
+ELSEWHERE = {"bench.encoders.tinyclip": "bench.tinyclip"}
 """Modules whose command lies in another one."""
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.archives.private import without_paths
 from analysis.ranking import ideal
 from analysis.results import collect, manifest, timings
 from analysis.results.files import object_of, write_whole
 from analysis.results.manifest import Manifest, PlannedCell
+from analysis.results.private import without_paths
 from analysis.results.run import YARDSTICKS, Run
 from analysis.results.sources import (
     CELLS,

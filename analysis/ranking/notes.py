@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import untrained, yardsticks
+from analysis.ranking import untrained
 from analysis.ranking.blocks import seed_count
-from analysis.results import declared, schema
+from analysis.results import declared, schema, yardsticks
 from analysis.tables.table import LACKING, TIED
 from analysis.tables.wording import count, names
 from bench.config.settings import Setting

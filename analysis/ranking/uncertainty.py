@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from analysis.ranking.blocks import Blocks
 from analysis.ranking.fixed_draw import FixedDraw
+from analysis.ranking.resolution import Resolution, resolution
 from analysis.ranking.wide import Wide
 from analysis.results import declared
 from analysis.results.schema import CONTROL
 from analysis.stats import best, wins
 from analysis.stats import two_way as stats
-from analysis.stats.resolution import Resolution, resolution
 from analysis.stats.stability import DRAWS, Stability, stability
 from analysis.stats.two_way import TwoWay
 from flowbench._core.lazy import lazy

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from analysis.archives.private import without_paths
-from analysis.tables import output, render
+from analysis.ranking import render
+from analysis.results.private import without_paths
+from analysis.tables import output
 
 if TYPE_CHECKING:
     import pandas as pd

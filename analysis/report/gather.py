@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.comparisons import comparison, decided, race
 from analysis.comparisons.baseline import Comparisons
-from analysis.ranking import confirm, pending, ranking, wide
+from analysis.ranking import confirm, pending, ranking, render, wide
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.verdict import Answer, answer, worded
 from analysis.report import verdict
@@ -23,7 +23,6 @@ from analysis.report.verdict import Verdict
 from analysis.report.wording import name
 from analysis.results import schema
 from analysis.results.run import Run, ranked
-from analysis.tables import render
 from analysis.tables.table import Table
 from analysis.tables.wording import count
 from flowbench._core.errors import UserError

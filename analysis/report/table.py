@@ -1,4 +1,4 @@
-"""The ranking for a page: what `analysis.tables.render` shows, with the values to sort by."""
+"""The ranking for a page: what `analysis.ranking.render` shows, with the values to sort by."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.ranking import notes
-from analysis.results import declared, families
-from analysis.tables import render
+from analysis.published import families
+from analysis.ranking import notes, render
+from analysis.results import declared
 from bench.metrics.declared import Metric
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.ranking import yardsticks
-from analysis.results import collect, declared, manifest, schema, sources, spreadsheet
+from analysis.results import collect, declared, manifest, schema, sources, spreadsheet, yardsticks
 from analysis.results.manifest import Manifest, PlannedCell
 from analysis.results.sources import Source
 from analysis.results.where import choose

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.results import paper, schema
+from analysis.published import paper
+from analysis.results import schema
 from analysis.scaling.runs import Runs
 from analysis.stats import two_way as stats
 from flowbench._core.lazy import lazy

@@ -11,12 +11,12 @@ from pathlib import Path
 from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import add_experiment, add_start, override
-from bench.config.decision import Decision, add_decision, decision_of
+from bench.cli.slurm_options import SlurmOptions, take
+from bench.cli.slurm_options import parse as slurm_options
 from bench.config.experiment import MOST_SEEDS, Grid
 from bench.config.presets import MINUTES, preset
-from bench.launch.slurm.options import SlurmOptions, take
-from bench.launch.slurm.options import parse as slurm_options
-from bench.planning.manifest import GRID
+from bench.driver.manifest import GRID
+from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder.cells import Retry
 from bench.runfolder.submission import Execution, Readers
@@ -46,7 +46,7 @@ class Arguments:
     """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
 
     ``confirm`` is the number of fresh seeds on which the best of the grid are run again. With ``minutes`` seeds are run one
-    after the other for so long (:mod:`bench.launch.seed_by_seed`), and ``grid`` has as many as there may be at most; so it
+    after the other for so long (:mod:`bench.driver.seed_by_seed`), and ``grid`` has as many as there may be at most; so it
     has with ``race``, until that is decided. ``program`` is the module that was called.
     """
 

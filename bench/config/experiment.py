@@ -210,7 +210,7 @@ class Cell:
 
 
 MOST_SEEDS = 1_000
-"""Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.planning.confirm`)."""
+"""Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.driver.confirm`)."""
 
 
 @dataclass(frozen=True)

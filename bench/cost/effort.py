@@ -1,7 +1,7 @@
 """How far a worker is: the share of its work that is done, where packs differ in size and length. No torch.
 
 Work has two halves that are told apart, training and evaluation: each is counted in operations
-(:mod:`bench.cost.amounts`), as
+(:mod:`bench.planning.amounts`), as
 a share of what all packs of the worker need.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.config.experiment import Grid
-from bench.cost.amounts import by_cell
 from bench.cost.estimate import duration
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned
 
 

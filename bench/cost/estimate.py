@@ -1,6 +1,6 @@
 """What a plan will cost before it is launched: device-hours and disk. No torch.
 
-Operations are counted by formula (:mod:`bench.cost.amounts`), and divided by what a device does in a second
+Operations are counted by formula (:mod:`bench.planning.amounts`), and divided by what a device does in a second
 (:mod:`bench.cost.price`).
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.config.experiment import Grid, Model
-from bench.cost.amounts import Look, by_cell, text
 from bench.cost.price import Rates, names, rates
+from bench.planning.amounts import Look, by_cell, text
 from bench.planning.plan import Planned
 
 START = 6.0

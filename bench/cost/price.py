@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.experiment import Cell, Grid, Model
-from bench.cost.amounts import SMALL, Amounts, Look
 from bench.machine import cores
+from bench.planning.amounts import SMALL, Amounts, Look
 from bench.planning.plan import Planned, kind
 from bench.runfolder import store
 from flowbench._core.errors import UserError

@@ -201,6 +201,6 @@ def load(path: Path | str | None = None, device: str | torch.device = "cpu") -> 
 if __name__ == "__main__":
     import sys
 
-    from bench.encoders.tinyclip_cli import main
+    from bench.tinyclip import main
 
     sys.exit(main())

@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench.launch import shield
-from bench.runfolder import store
+from bench.runfolder import shield, store
 from bench.runfolder.submission import Submission
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import changed

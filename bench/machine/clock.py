@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.training.graph import WARM_UP
+from bench.machine.graph import WARM_UP
 
 
 @dataclass(frozen=True)

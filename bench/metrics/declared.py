@@ -1,6 +1,6 @@
 """What metrics there are: each declares once how its values are labelled, compared and written. No torch.
 
-A run keeps the declarations it was measured with (:mod:`bench.planning.manifest`), and analysis reads labels,
+A run keeps the declarations it was measured with (:mod:`bench.driver.manifest`), and analysis reads labels,
 directions and digits
 from there; a table without a run is read by those below. How the values come about is in :mod:`bench.worker.measure`.
 """

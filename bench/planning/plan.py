@@ -13,11 +13,11 @@ from typing import Literal
 
 import formulations
 from bench import data
-from bench.config.decision import Decision
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
 from bench.models.shape import ARCHITECTURE
+from bench.planning.decision import Decision
 from bench.runfolder import store
 from flowbench._core.errors import UserError
 
@@ -68,7 +68,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class Course:
-    """A race so far (:mod:`bench.launch.race`): what decides it, and the formulations that are out."""
+    """A race so far (:mod:`bench.driver.race`): what decides it, and the formulations that are out."""
 
     decision: Decision
     exits: tuple[Exit, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.config.experiment import Grid
-from bench.cost.amounts import by_cell
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan, Planned, even, together
 from bench.runfolder.submission import Executor, Share
 

@@ -1,7 +1,7 @@
 """Files that appear whole, and the folder of a run: the only place where the state of an experiment lives.
 
     DIR/grid.json                     the plan of the last command: configuration, recipes, cells (:mod:`planning.manifest`)
-    DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.planning.confirm`)
+    DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.driver.confirm`)
     DIR/config.toml                   the experiment of the last command as options (:mod:`bench.cli.config_file`)
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
     DIR/cells/ID/status.json          trained, diverged or failed, and why

@@ -49,7 +49,7 @@ class Share:
 @dataclass(frozen=True)
 class Execution:
     """How workers run; no part of what a cell is. ``checkpoint`` is the seconds between checkpoints; None is ``auto``.
-    ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.launch.trust`)."""
+    ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.runfolder.trust`)."""
 
     executor: Executor = "local"
     device: str = "auto"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.config.experiment import Training
 from bench.config.seeds import seed_for
+from bench.machine.graph import Graph
 from bench.machine.stages import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT, initialise
@@ -27,7 +28,6 @@ from bench.training.batches import LEVELS, Batch, Batches, moved
 from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
-from bench.training.graph import Graph
 from bench.training.members import Best, Health
 from formulations import Coeffs, Formulation, common, loss, mix
 

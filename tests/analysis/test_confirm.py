@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from analysis.rank import main
-from analysis.ranking import confirm, ranking
+from analysis.ranking import confirm, ranking, render
 from analysis.results import synthetic
 from analysis.results.run import read
-from analysis.tables import output, render
+from analysis.tables import output
 from analysis.tables.layout import Screen
 from flowbench._core.errors import UserError
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import formulations
-from analysis.results.families import best_of_each, family
+from analysis.published.families import best_of_each, family
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from analysis.ranking.ranking import rank
+from analysis.ranking.render import ranking_table
 from analysis.tables import output
 from analysis.tables.layout import Screen, wrapped
-from analysis.tables.render import ranking_table
 from analysis.tables.table import Table
 from flowbench._core.readable import readable
 

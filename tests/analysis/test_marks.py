@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from analysis import rank
+from analysis.published import families
 from analysis.ranking import ranking
+from analysis.ranking.render import ranking_table
 from analysis.report import table as report_table
-from analysis.results import families
 from analysis.tables import output
-from analysis.tables.render import ranking_table
 
 METRICS = ("clip", "fid", "kid", "val_loss", "composition")
 HEADINGS = ("CLIP", "FID", "KID", "val loss", "composition")

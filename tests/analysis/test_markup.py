@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from analysis.ranking.ranking import rank
+from analysis.ranking.render import ranking_table
 from analysis.tables import output
-from analysis.tables.render import ranking_table
 from analysis.tables.table import Table, fixed, simple
 from flowbench._core.readable import readable
 

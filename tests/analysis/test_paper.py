@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import formulations
-from analysis.results import paper
+from analysis.published import paper
 from flowbench._core.errors import UserError
 from formulations.catalogue import PAPER, PUBLISHED
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from analysis.comparisons import baseline, race
-from analysis.ranking import ranking
+from analysis.ranking import ranking, render
 from analysis.report import gather, page
 from analysis.results import run, synthetic
 from analysis.results.synthetic import Truth
-from analysis.tables import output, render
+from analysis.tables import output
 
 NAMES, EARLY, LATE = ("best", "close", "poor"), 6, 9
 

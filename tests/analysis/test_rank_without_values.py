@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis.ranking.ranking import rank
+from analysis.ranking.render import ranking_table
 from analysis.tables.output import write
-from analysis.tables.render import ranking_table
 from flowbench._core.errors import UserError
 
 

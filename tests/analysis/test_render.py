@@ -13,10 +13,10 @@ import pytest
 from analysis.rank import main
 from analysis.ranking.notes import notes
 from analysis.ranking.ranking import rank
+from analysis.ranking.render import ranking_table
 from analysis.tables import output
 from analysis.tables.layout import Screen
 from analysis.tables.output import FORMATS
-from analysis.tables.render import ranking_table
 from flowbench._core.errors import UserError
 
 CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
-from analysis.archives.private import without_paths
 from analysis.report import curves, failures, pictures, provenance
 from analysis.report.cards import anchors
 from analysis.results import cells, run, synthetic
+from analysis.results.private import without_paths
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.ranking.notes import resolution_line
+from analysis.ranking.resolution import resolution
 from analysis.stats.best import critical, not_separable, seeds_needed
-from analysis.stats.resolution import resolution
 from analysis.stats.two_way import fit
 
 THREE = {"shapes": 3}

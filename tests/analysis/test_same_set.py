@@ -16,11 +16,11 @@ from analysis.ranking import ranking as rankings
 from analysis.ranking import uncertainty
 from analysis.ranking.notes import headings, notes
 from analysis.ranking.ranking import rank
+from analysis.ranking.render import ranking_table
 from analysis.ranking.wide import Wide, make
 from analysis.report import verdict
 from analysis.results.schema import check
 from analysis.stats import stability
-from analysis.tables.render import ranking_table
 from flowbench._core.errors import UserError
 
 METRICS = {"rank_all": "rank", "clip": "clip", "fid": "fid", "val_loss": "val_loss"}

@@ -13,7 +13,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr, t
 
 from analysis import scaling
-from analysis.results import paper, run, synthetic
+from analysis.published import paper
+from analysis.results import run, synthetic
 from flowbench._core.errors import UserError
 
 SIZES = [(depth, steps) for depth in (1, 2, 3) for steps in (500, 4000)]

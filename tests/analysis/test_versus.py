@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
-from analysis.ranking.versus import RANDOM, Versus, holm, versus
-from analysis.results import paper
+from analysis.published import paper
+from analysis.published.versus import RANDOM, Versus, holm, versus
 from analysis.stats import true_order
 from analysis.stats.association import kendall, pearson, spearman
 from analysis.stats.two_way import fit

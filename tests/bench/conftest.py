@@ -16,10 +16,10 @@ import torch
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
 from bench.config.settings import Setting
 from bench.cost import estimate
-from bench.cost.amounts import Amounts
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.launch.supervisor import Supervisor
+from bench.planning.amounts import Amounts
 from bench.training import tuning
 from bench.worker import loop as worker
 from bench.worker.setup import Setup, make

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import slurm_options as options
 from bench.config.presets import preset
 from bench.launch.slurm import executor as slurm
-from bench.launch.slurm import options
 from bench.launch.slurm.executor import Submitted
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission

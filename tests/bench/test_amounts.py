@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from bench.config.experiment import Evaluation, Images
 from bench.config.settings import Setting
-from bench.cost import amounts as by_formula
-from bench.cost.amounts import Amounts
 from bench.cost.estimate import estimate
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
+from bench.planning import amounts as by_formula
+from bench.planning.amounts import Amounts
 from bench.runfolder import store
 from bench.worker.measure import measure
 from bench.worker.setup import Setup

@@ -17,8 +17,8 @@ from bench.config.experiment import Evaluation, Grid, Images, Training
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import Setting
 from bench.cost import price
+from bench.driver import checks
 from bench.encoders import extractors
-from bench.launch import checks
 from bench.planning import plan, sense
 from bench.worker import setup
 from flowbench._core.errors import UserError

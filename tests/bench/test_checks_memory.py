@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import grid
-from bench.launch import memory
-from bench.launch.slurm.options import parse
+from bench.cli.slurm_options import parse
+from bench.driver import memory
 from bench.machine import cgroup
 from flowbench._core.errors import UserError
 

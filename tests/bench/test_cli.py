@@ -126,7 +126,7 @@ def test_help_and_looks_are_quick(argv: list[str], tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     (modules,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("MODULES "))
-    assert "bench.launch.drive" in modules
+    assert "bench.driver.drive" in modules
     assert not {"torch", "pandas", "scipy", "matplotlib", "submitit"} & set(modules)
     assert not (tmp_path / "run").exists()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bench.machine import clock
-from bench.training.graph import WARM_UP
+from bench.machine.graph import WARM_UP
 
 
 def test_alternation_takes_medians_of_turns_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

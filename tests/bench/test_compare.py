@@ -14,8 +14,9 @@ from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.report import gather
 from analysis.results import run
 from bench import compare, grid
-from bench.launch import here, seed_by_seed, snapshot
-from bench.launch.verdicts import FILE
+from bench.driver import here, seed_by_seed
+from bench.driver.verdicts import FILE
+from bench.launch import snapshot
 from bench.metrics.declared import METRICS
 from bench.planning.plan import Plan
 from flowbench._core.errors import UserError

@@ -10,7 +10,7 @@ import pytest
 
 import flowbench
 from bench import compare
-from bench.config.decision import Decision
+from bench.planning.decision import Decision
 from bench.planning.plan import Against
 from flowbench._core.errors import UserError
 

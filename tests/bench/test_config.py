@@ -25,8 +25,9 @@ from bench.config.experiment import (
 )
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import FIELDS, Setting
-from bench.cost.amounts import by_cell
-from bench.planning import manifest, plan
+from bench.driver import manifest
+from bench.planning import plan
+from bench.planning.amounts import by_cell
 from flowbench._core.errors import UserError
 
 GOLDEN = {

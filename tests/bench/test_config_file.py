@@ -19,7 +19,8 @@ from bench.cli.fields import GROUPS
 from bench.cli.parser import parse
 from bench.config.experiment import Grid, full
 from bench.config.presets import PRESETS
-from bench.planning import manifest, plan
+from bench.driver import manifest
+from bench.planning import plan
 from bench.planning.plan import Chosen, Plan, Planned
 from flowbench._core.errors import UserError
 from formulations import load_plugin

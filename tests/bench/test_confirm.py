@@ -12,11 +12,12 @@ import pytest
 
 from bench import grid
 from bench.config.experiment import Grid, Training
-from bench.planning import confirm, manifest, plan
+from bench.driver import confirm, manifest, report
+from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import store
 from bench.runfolder import submission as submissions
-from bench.status import report, status
+from bench.status import status
 from bench.status.wording import names
 from flowbench._core.errors import UserError
 

@@ -12,16 +12,17 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.ranking import ranking
+from analysis.ranking import ranking, render
 from analysis.report import page
 from analysis.report.gather import gather
 from analysis.results import run, synthetic
-from analysis.tables import output, render
+from analysis.tables import output
 from bench.config.experiment import Grid
 from bench.config.settings import ControlSetting
+from bench.driver import manifest
 from bench.metrics import declared
 from bench.metrics.declared import Metric
-from bench.planning import manifest, plan
+from bench.planning import plan
 from bench.sampling.generate import Sampled
 from bench.worker import measure
 from bench.worker.measure import Drawn, Measured

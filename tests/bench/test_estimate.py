@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.cost import estimate as module
-from bench.cost.amounts import Amounts
 from bench.cost.estimate import describe, estimate
+from bench.planning.amounts import Amounts
 from bench.runfolder import store
 
 from .conftest import TINY

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from bench import grid
+from bench.driver.report import TABLES
 from bench.machine.stages import STAGES
 from bench.runfolder import store
-from bench.status.report import TABLES
 from bench.training.profile import profile
 from formulations import get
 

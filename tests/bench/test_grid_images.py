@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bench import grid
-from bench.encoders import tinyclip_cli
+from bench import tinyclip as tinyclip_cli
 
 from .runs import SMALL, files
 

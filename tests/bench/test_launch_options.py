@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from submitit import SlurmExecutor
 
 from bench import grid
-from bench.launch.slurm import options
-from bench.launch.slurm.options import SlurmOptions, parse, take
+from bench.cli import slurm_options as options
+from bench.cli.slurm_options import SlurmOptions, parse, take
 from bench.launch.slurm.sbatch import parameters
 from flowbench._core.errors import UserError
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from submitit.core.utils import DelayedSubmission
 
-from bench.launch import shield
 from bench.launch.slurm import executor as slurm
 from bench.launch.slurm.executor import Array, Submitted
+from bench.runfolder import shield
 
 from .stand_ins import Cluster, flag, install, make, submit
 

@@ -13,10 +13,11 @@ import pytest
 import formulations
 from bench.config.experiment import Grid, full
 from bench.config.presets import preset
-from bench.cost.amounts import by_cell
+from bench.driver import manifest
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.planning import manifest, plan
+from bench.planning import plan
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Chosen
 from bench.runfolder import store
 from formulations import Formulation, register

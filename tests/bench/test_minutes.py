@@ -15,14 +15,13 @@ import pytest
 from bench import grid as command_line
 from bench.cli.parser import parse
 from bench.config.experiment import MOST_SEEDS
-from bench.launch import here as local_run
-from bench.launch import seed_by_seed
+from bench.driver import here as local_run
+from bench.driver import report, seed_by_seed
 from bench.launch.codes import Ending
 from bench.launch.local import Pool
 from bench.machine import stages
 from bench.planning import plan
 from bench.planning.plan import Plan
-from bench.status import report
 from flowbench._core.errors import UserError
 
 from .conftest import run_here

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.cost import amounts as by_formula
 from bench.cost import estimate as whole
 from bench.cost import price as module
-from bench.cost.amounts import Amounts
 from bench.cost.estimate import estimate
 from bench.cost.price import Rates
+from bench.planning import amounts as by_formula
+from bench.planning.amounts import Amounts
 from bench.planning.plan import Planned
 from flowbench._core.errors import UserError
 

@@ -14,9 +14,9 @@ from analysis.comparisons.baseline import Beaten, Race
 from analysis.results import run
 from bench import grid as command_line
 from bench.cli.parser import parse
-from bench.config.decision import Decision
-from bench.launch import race
-from bench.planning import manifest, plan
+from bench.driver import manifest, race
+from bench.planning import plan
+from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit
 from bench.runfolder import store
 from flowbench._core.errors import UserError

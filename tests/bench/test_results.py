@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.runfolder import results, store
+from bench.driver import results
+from bench.runfolder import store
 
 SETTING = {
     "weights": "ema",

@@ -15,13 +15,13 @@ from bench.cli.parser import parse
 from bench.config.experiment import Cell, Grid, Images, Model, Training, full, restore
 from bench.config.presets import preset
 from bench.cost import effort, estimate, price
-from bench.cost.amounts import Amounts, by_cell
 from bench.cost.price import Rates
+from bench.driver import describe, report
 from bench.machine.threads import Threads
 from bench.planning import plan, shares
+from bench.planning.amounts import Amounts, by_cell
 from bench.planning.plan import Plan, Planned
 from bench.runfolder import store
-from bench.status import describe, report
 from bench.status.wording import label, names, place
 from bench.training import tuning
 from bench.worker import loop as worker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import shield
+from bench.runfolder import shield
 
 Command = Callable[..., list[str]]
 

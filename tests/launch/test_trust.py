@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from analysis.results import synthetic
-from bench.launch import trust
-from bench.runfolder import store
+from bench.runfolder import store, trust
 from flowbench._core.errors import UserError
 
 from .. import users

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.encoders import tinyclip
-from bench.encoders.tinyclip_cli import command_of, main, parser, recipe_of
 from bench.encoders.tinyclip_train import Batches, Recipe, augment, contrastive_loss, distinct, load_sources
+from bench.tinyclip import command_of, main, parser, recipe_of
 
 TINY = Recipe(train=120, validation=40, steps=30, batch=16, resolutions=(16,))
 OPTIONS = ["--train", "120", "--validation", "40", "--steps", "30", "--batch", "16", "--resolution", "16"]

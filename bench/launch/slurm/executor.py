@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from bench.cli.slurm_options import SlurmOptions
 from bench.launch.slurm import queue
 from bench.launch.slurm.arrays import Array, cancel, cancel_strays, read_arrays, recover, strays, write_arrays
-from bench.launch.slurm.options import SlurmOptions
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
 from bench.runfolder import store
 from bench.runfolder.submission import Submission

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.launch import shield
 from bench.launch.slurm.arrays import name
 from bench.launch.supervisor import ISOLATED
+from bench.runfolder import shield
 from bench.runfolder.submission import Submission
 
 NEEDED = {"SLURM_CONF", "SLURM_JWT"}

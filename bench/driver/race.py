@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.parser import Arguments
-from bench.config.decision import Decision
 from bench.config.experiment import Grid, full, restore
-from bench.launch import seed_by_seed
+from bench.driver import manifest, seed_by_seed
 from bench.machine.stages import Stages
-from bench.planning import manifest, plan
+from bench.planning import plan
+from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit, Plan
 from bench.runfolder import store
 from bench.runfolder.submission import Submission
@@ -63,7 +63,7 @@ def exits(before: Sequence[Exit], out: Mapping[str, Beaten], seeds: int) -> tupl
 
 
 class UntilDecided:
-    """The rule of a race (:class:`bench.launch.seed_by_seed.Rule`)."""
+    """The rule of a race (:class:`bench.driver.seed_by_seed.Rule`)."""
 
     def __init__(self, args: Arguments, argv: Sequence[str]) -> None:
         self.args, self.argv = args, argv
@@ -96,7 +96,7 @@ class UntilDecided:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank all formulations on the seeds that all have, and show the race."""
-        from bench.status import report
+        from bench.driver import report
 
         shown = replace(shown, course=self.course or shown.course)
         manifest.write(shown, self.argv, self.args.program, self.args.plugins)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.published import paper
 from analysis.ranking.notes import provisional_lines
-from analysis.results import paper
 from analysis.stats import true_order
 from analysis.stats.association import Array, kendall, pair_signs, spearman
 from analysis.stats.two_way import TwoWay

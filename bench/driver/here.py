@@ -11,10 +11,10 @@ from types import FrameType
 from typing import Any
 
 from bench.cli.parser import Arguments
+from bench.driver.follow import Follow
+from bench.driver.hand_out import discard, hand_out, looked
 from bench.launch import local
 from bench.launch.codes import Ending
-from bench.launch.follow import Follow
-from bench.launch.hand_out import discard, hand_out, looked
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import submission as submissions

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from bench.cli.slurm_options import CPUS, PREFIX, SlurmOptions
 from bench.config.experiment import Grid
-from bench.cost.amounts import by_cell
 from bench.cost.estimate import size
 from bench.launch import local
-from bench.launch.slurm.options import CPUS, PREFIX, SlurmOptions
 from bench.machine import cgroup
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError

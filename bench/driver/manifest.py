@@ -17,8 +17,8 @@ from typing import Any
 import formulations
 from bench.cli import config_file
 from bench.config.experiment import Cell, Evaluation, Model, Training, full
-from bench.cost.amounts import Look, by_cell
 from bench.metrics import declared
+from bench.planning.amounts import Look, by_cell
 from bench.planning.plan import Plan, formulations_of
 from bench.runfolder import store
 from formulations.specs import read

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.driver import results
 from bench.machine.stages import Stages, sentence
 from bench.planning.plan import ENDED, Plan, Planned
-from bench.runfolder import lease, results, store
+from bench.runfolder import lease, store
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
 from bench.status.wording import fitted, many, short
@@ -134,8 +135,9 @@ def analyse(planned: Plan) -> Ranked | None:
     formulations against a baseline if there is one."""
     from analysis import scaling
     from analysis.comparisons import baseline, comparison
+    from analysis.ranking import render
     from analysis.results import run
-    from analysis.tables import output, render
+    from analysis.tables import output
 
     found, made = run.read(planned.out), None
     try:

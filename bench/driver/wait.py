@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.cli import slurm_options as options
 from bench.cli.parser import Arguments
+from bench.driver.hand_out import alone, hand_out, looked
+from bench.driver.manifest import GRID
 from bench.launch import activity
 from bench.launch.activity import Doing
-from bench.launch.hand_out import alone, hand_out, looked
-from bench.launch.slurm import options, queue
+from bench.launch.slurm import queue
 from bench.planning import plan
-from bench.planning.manifest import GRID
 from bench.planning.plan import Plan
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
@@ -43,7 +44,7 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
         print("--status shows more, --wait waits for them", file=sys.stderr)
         return 0
-    from bench.status import report  # imports pandas
+    from bench.driver import report  # imports pandas
 
     print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
     with alone(planned, args, argv):
@@ -67,7 +68,7 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
 
 def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     """Until no worker has any of the plan's cells; what was lost on the way is submitted again. Then report."""
-    from bench.status import report  # imports pandas
+    from bench.driver import report  # imports pandas
 
     for tries in range(SUBMISSIONS + 1):
         planned, lost = wait(planned)

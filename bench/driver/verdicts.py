@@ -19,14 +19,14 @@ from flowbench._core.errors import UserError
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
     from analysis.results.run import Run
-    from bench.status.report import Ranked
+    from bench.driver.report import Ranked
 
 FILE = "comparison.json"
 """In the run folder: the numbers and the verdict of the last look, and the command."""
 
 
 class UntilVerdict:
-    """See :class:`bench.launch.seed_by_seed.Rule`. ``found`` are the numbers of the last look."""
+    """See :class:`bench.driver.seed_by_seed.Rule`. ``found`` are the numbers of the last look."""
 
     def __init__(self, args: Arguments, argv: Sequence[str]) -> None:
         self.args, self.argv = args, tuple(argv)
@@ -62,7 +62,7 @@ class UntilVerdict:
         """The table with its notes, the verdict, and what was written."""
         from analysis.comparisons import comparison
         from analysis.tables import output
-        from bench.status import report
+        from bench.driver import report
 
         code, ranked = report.tables(shown, begun, self.ranked)
         spent = report.write_timings(shown.out, stages, submissions)
@@ -85,7 +85,7 @@ class UntilVerdict:
     def ranked(self, shown: Plan) -> Ranked | None:
         """The ranking is written, and not printed."""
         from analysis.results import run
-        from bench.status import report
+        from bench.driver import report
 
         try:
             return report.rank(run.read(shown.out))

@@ -22,9 +22,9 @@ from typing import Protocol
 
 from bench.cli.parser import Arguments
 from bench.config.experiment import Cell, Grid
-from bench.launch.hand_out import alone, check_plugins, hand_out
-from bench.launch.here import run_here
-from bench.launch.wait import follow_others
+from bench.driver.hand_out import alone, check_plugins, hand_out
+from bench.driver.here import run_here
+from bench.driver.wait import follow_others
 from bench.machine.stages import Stages
 from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan
@@ -69,7 +69,7 @@ class ByTime:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank the finished seeds."""
-        from bench.status import report  # imports pandas
+        from bench.driver import report  # imports pandas
 
         return report.report(shown, stages, submissions, begun)
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench import data
+from bench.cli.slurm_options import SlurmOptions
 from bench.config.experiment import Grid
-from bench.cost.amounts import by_cell
 from bench.cost.estimate import lasting_bytes, size
+from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
-from bench.launch.memory import Memory, needed
-from bench.launch.slurm.options import SlurmOptions
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError

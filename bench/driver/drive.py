@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.parser import Arguments
-from bench.launch.hand_out import alone, check_plugins, hand_out, recovered
-from bench.launch.here import run_here
+from bench.driver.hand_out import alone, check_plugins, hand_out, recovered
+from bench.driver.here import run_here
+from bench.driver.wait import follow_others, see_through
 from bench.launch.slurm import executor as slurm
-from bench.launch.wait import follow_others, see_through
 from bench.machine.stages import Stages
 from bench.planning.plan import Plan
 from bench.runfolder import store
@@ -33,7 +33,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
             return see_through(planned, args, argv)
         taken = sum(len(array.shares) for array in slurm.read_arrays(submission) or [])
         return 0 if taken == len(submission.shares) else 1
-    from bench.status import report  # imports pandas
+    from bench.driver import report  # imports pandas
 
     planned, submission = run_here(planned, submission, new, args, argv)
     with alone(planned, args, argv):

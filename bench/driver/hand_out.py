@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.cli.parser import Arguments
-from bench.launch import activity, checks, local, snapshot
+from bench.driver import checks, confirm, manifest
+from bench.launch import activity, local, snapshot
 from bench.launch.activity import Doing
 from bench.launch.slurm import executor as slurm
-from bench.planning import confirm, manifest, plan, sense, shares
+from bench.planning import plan, sense, shares
 from bench.planning.plan import Plan
 from bench.runfolder import cells, store, sweep
 from bench.runfolder import submission as submissions
@@ -94,7 +95,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         if p.damage:
             which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
             print(f"{which} is run again: {p.damage}", file=sys.stderr)
-    from bench.status import report  # imports pandas
+    from bench.driver import report  # imports pandas
 
     damaged = report.set_aside(planned)
     for p, file in damaged:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.comparisons import race
-from analysis.ranking import yardsticks
 from analysis.ranking.confirm import Confirmation, confirmation
 from analysis.ranking.notes import headings, lost, notes, uneven
-from analysis.results import declared
+from analysis.results import declared, yardsticks
 from analysis.results.run import Run
 from analysis.tables.table import LACKING, Table, fixed, jsonable, simple
 from flowbench._core.lazy import lazy

@@ -7,11 +7,11 @@ import shlex
 import stat
 from pathlib import Path
 
-from bench.launch.shield import unsafe
+from bench.runfolder.shield import unsafe
 from flowbench._core.errors import UserError
 
 PARTS = ("", "cells", "code", "submissions")
-"""The folders that are looked at. What is run is verified file by file (:mod:`bench.launch.shield`)."""
+"""The folders that are looked at. What is run is verified file by file (:mod:`bench.runfolder.shield`)."""
 
 
 def check(out: Path) -> None:

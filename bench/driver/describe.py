@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from bench.cli.parser import Arguments
 from bench.config.experiment import Grid, Model
 from bench.cost import estimate, price
-from bench.cost.amounts import by_cell
-from bench.launch import activity, checks, local
-from bench.launch.hand_out import check_plugins, divided_cells
+from bench.driver import checks
+from bench.driver.hand_out import check_plugins, divided_cells
+from bench.launch import activity, local
 from bench.launch.slurm import executor as slurm
 from bench.planning import plan, sense
+from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan
 from bench.status import status
 from bench.status.wording import many

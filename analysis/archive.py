@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from analysis import scaling
 from analysis.archives import bundle, merge
 from analysis.published import versus
-from analysis.ranking import ranking, render
+from analysis.rank import tables_of
+from analysis.ranking import ranking
 from analysis.results import options, run, sources
 from analysis.results.files import object_of
 from analysis.results.run import Run
@@ -169,7 +170,7 @@ def tables(found: Run) -> dict[str, str]:
     if scaling.is_scaling(found):
         return {TABLES: _markdown(scaling.report(found).tables())}
     ranked, known = ranking.assess(found.frame, run=found)
-    made = {RANKING: output.csv(ranked), TABLES: _markdown(render.tables_of(found, ranked))}
+    made = {RANKING: output.csv(ranked), TABLES: _markdown(tables_of(found, ranked))}
     try:
         return made | {VERSUS: _markdown([versus.beside_paper(ranked, known)])}
     except UserError:  # too few formulations of the paper's

@@ -6,15 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.comparisons import baseline, comparison
+from analysis.comparisons import baseline, comparison, race
 from analysis.published import families, versus
-from analysis.ranking import crossed, ideal, ranking, render
+from analysis.ranking import confirm, crossed, ideal, ranking, render
 from analysis.results import options, run, schema
+from analysis.results.run import Run
 from analysis.tables import output
 from analysis.tables import table as tables
+from analysis.tables.table import Table
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -26,6 +32,17 @@ EPILOG = """examples:
   python -m analysis.rank runs/paper --versus-paper
   python -m analysis.rank runs/mine --baseline 'rf/lognorm(0.00,1.00)' --margin 2"""
 PRIMARY = "fid"
+
+
+def tables_of(found: Run, ranked: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
+    """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
+    there are any."""
+    confirmed, raced = confirm.confirmation(found), race.of_run(found)
+    return [
+        render.ranking_table(ranked, shown),
+        *([] if raced is None else [race.table(raced)]),
+        *([] if confirmed is None else [render.confirmation_table(confirmed)]),
+    ]
 
 
 def parser() -> Parser:
@@ -121,7 +138,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
     below = []
     if args.baseline is not None:
         below = [_against(found, args, kept if args.top or args.families else None)]
-    return [*render.tables_of(found, ranked, kept), *below]
+    return [*tables_of(found, ranked, kept), *below]
 
 
 def _against(found: run.Run, args: argparse.Namespace, kept: Sequence[str] | None) -> tables.Table:

@@ -19,6 +19,7 @@ import formulations
 from bench.config.experiment import Cell
 from bench.config.settings import Setting, Weights
 from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -208,7 +209,7 @@ def draw(
     cell, device = chosen.cell, pick_device("auto")
     encoder: Any = load_text_encoder(cell.text, device)
     check_words(encoder, caption)
-    kept = store.read_object(chosen.folder / "config.json")
+    kept = atomic.read_object(chosen.folder / "config.json")
     try:
         formulation = formulations.get(cell.formulation)
     except UserError as error:
@@ -237,7 +238,7 @@ def draw(
     model = MMDiT(Shape(cell.model.depth, model_width, heads, cell.model.patch, side, *sizes), 1).to(device)
     flat = Flat(model)
     matrix = (
-        flat.row(store.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].float().to(device)
+        flat.row(atomic.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].float().to(device)
     )
     start = noise((channels, side, side))
     rows = captions.rows([caption] * len(start))
@@ -285,7 +286,7 @@ def write(images: torch.Tensor, path: Path) -> None:
         top, left = high * (i // columns), wide * (i % columns)
         large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
         sheet[top : top + high - gap, left : left + wide - gap] = large
-    store.write_whole(path, lambda temporary: Image.fromarray(sheet).save(temporary, "PNG"))
+    atomic.write_whole(path, lambda temporary: Image.fromarray(sheet).save(temporary, "PNG"))
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ from bench.planning.plan import expand
 from bench.runfolder import store
 from bench.sampling.generate import start_noise
 from bench.sampling.solvers import SOLVERS, begun, times
-from bench.status.wording import many
 from bench.worker.setup import Setup, features, make
+from flowbench._core import atomic
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 from formulations import Formulation, get, load_plugin
 
 FILE = "ideal.json"
@@ -184,7 +185,7 @@ def figure(found: Sequence[Left], file: Path) -> None:
             guided = f", guidance {cfg:g}" if len({cfg for _, cfg in kinds}) > 1 else ""
             row[0].set_ylabel(f"FID of a perfect network{guided}")
         legends.legend(made, (), more={_label(same): style.line(same[0]) for same in shown.values()})
-        store.write_whole(file, lambda path: made.savefig(path, dpi=files.DPI, facecolor="white"))
+        atomic.write_whole(file, lambda path: made.savefig(path, dpi=files.DPI, facecolor="white"))
 
 
 def _label(same: Sequence[str]) -> str:
@@ -290,7 +291,7 @@ def command(argv: Sequence[str] | None) -> int:
             print(f"{told} among {len(setup.data.train.images):,}, and are drawn without", file=sys.stderr)
     kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))
-    store.write_json(out / FILE, kept)
+    atomic.write_json(out / FILE, kept)
     figure(found, out / "ideal.png")
     print(f"\nin {out}: {FILE}  ideal.png")
     return 0

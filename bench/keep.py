@@ -16,7 +16,7 @@ import formulations
 from bench import draw
 from bench.config.settings import Setting
 from bench.draw import Trained
-from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
@@ -84,16 +84,16 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
         )
     if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - FILES):
         raise UserError(f"{out} holds something else than a kept model: name a new folder")
-    about = store.read_object(chosen.folder / "config.json")
+    about = atomic.read_object(chosen.folder / "config.json")
     rows, manifest = measured(run, cell.id)
-    weights = store.read_tensors(chosen.folder / "ema.safetensors")[0]
+    weights = atomic.read_tensors(chosen.folder / "ema.safetensors")[0]
     kept, half = fitting(weights)
     caption = first_caption(chosen, manifest)
     with whole(out) as new:
-        store.write_json(new / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
-        store.write_tensors(new / "ema.safetensors", kept, {"formulation": cell.formulation})
+        atomic.write_json(new / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
+        atomic.write_tensors(new / "ema.safetensors", kept, {"formulation": cell.formulation})
         if plugin_file:
-            store.write_text(new / "plugin.py", plugin_file.read_text(encoding="utf-8"))
+            atomic.write_text(new / "plugin.py", plugin_file.read_text(encoding="utf-8"))
         images = pictures(replace(chosen, folder=new), caption)
         apart = int((images.int() - pictures(chosen, caption).int()).abs().max())
         if apart > SAME:
@@ -107,7 +107,7 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
             else "float32"
         )
         text = card(chosen, rows, manifest, out, caption, precision, plugin_file is not None)
-        store.write_text(new / "README.md", text)
+        atomic.write_text(new / "README.md", text)
     size = (out / "ema.safetensors").stat().st_size / 1e6
     return f"{out}: {cell.formulation} on {cell.dataset}, seed {cell.seed}, {size:.2f} MB"
 
@@ -118,7 +118,7 @@ def whole(out: Path) -> Iterator[Path]:
     Raises :class:`UserError` for one that cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=store.NEW) as beside:
+        with TemporaryDirectory(dir=out.parent, prefix=atomic.NEW) as beside:
             new = Path(beside) / "model"
             new.mkdir()
             new.chmod(out.parent.stat().st_mode & 0o755)  # read by whoever may read the folder that it is in
@@ -164,7 +164,7 @@ def measured(run: Path, cell: str) -> tuple[pd.DataFrame, Manifest]:
 
 def first_caption(chosen: Trained, manifest: Manifest) -> str:
     """The first caption that the run has sampled."""
-    kept = store.read_object(chosen.folder / manifest.evaluation / "result.json")
+    kept = atomic.read_object(chosen.folder / manifest.evaluation / "result.json")
     return str(kept["captions"][0])
 
 

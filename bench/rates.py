@@ -28,7 +28,7 @@ from bench.machine.timings import Timings
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
-from bench.sampling.generate import chunk
+from bench.training.batches import chunk
 from bench.training.coefficients import predict
 from bench.training.tuning import Tuner, inputs
 from flowbench._core.command import outcome

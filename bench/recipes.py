@@ -18,10 +18,10 @@ from bench.config.presets import preset
 from bench.machine.device import pick_device
 from bench.machine.machine import device_name, versions
 from bench.planning.plan import expand
-from bench.runfolder import store
 from bench.training.batches import Batches, validation_batch
 from bench.training.train import train
 from bench.worker.setup import make
+from flowbench._core import atomic
 from flowbench._core.command import INT, Parser, outcome
 from flowbench._core.errors import UserError
 from formulations import get
@@ -86,7 +86,7 @@ def command(argv: Sequence[str] | None) -> int:
     found = measure(args.preset, args.steps)
     print(table(found))
     if args.out:
-        store.write_json(args.out, asdict(found))
+        atomic.write_json(args.out, asdict(found))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The command ``python -m bench.encoders.tinyclip``: train an encoder and write it, or describe one."""
+"""The command ``python -m bench.tinyclip``: train an encoder and write it, or describe one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.encoders.tokenizer import Tokenizer
 from flowbench._core.command import Parser
 from flowbench._core.errors import UserError
 
-COMMAND = "python -m bench.encoders.tinyclip"
+COMMAND = "python -m bench.tinyclip"
 
 
 def parser() -> Parser:
@@ -200,3 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

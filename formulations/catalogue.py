@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, numbers_in_glob, split_top
 from formulations.registry import registry
-from formulations.specs import get, read
+from formulations.specs import get, read, suggested
 from samplers.catalogue import LATER, STUDY
 
 PAPER: tuple[str, ...] = (
@@ -164,3 +164,7 @@ def _expand(glob: str, suite: str) -> list[str]:
     if listed or not front or _is_glob("/".join(front)):
         return listed
     return [get(f"{'/'.join(front)}/{s}").name for s in samplers.names() if fnmatchcase(s, last)]
+
+
+suggested[:0] = [bases]
+suggested.append(names)

@@ -8,6 +8,7 @@ was registered. One formulation has one canonical name, the study's where there 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -206,10 +207,12 @@ def _general(segments: list[Call], spec: str) -> Spec:
     return Spec(base, target, path, None, sampler)
 
 
-def _suggestions() -> list[str]:
-    from formulations.catalogue import bases, names
+suggested: list[Callable[[], Iterable[str]]] = [lambda: (e.template for e in registry.entries.values())]
+"""Where names come from that are near a misspelt one; the catalogue adds its own."""
 
-    return list(dict.fromkeys([*bases(), *(e.template for e in registry.entries.values()), *names("paper")]))
+
+def _suggestions() -> list[str]:
+    return list(dict.fromkeys(name for listed in suggested for name in listed()))
 
 
 def _is_own_space(spec: Spec, space: str) -> bool:

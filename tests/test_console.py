@@ -20,8 +20,6 @@ INTERNAL = {
     "flowbench.__main__",
 }
 """Modules that other processes run, and no user."""
-ELSEWHERE = {"bench.encoders.tinyclip": "bench.tinyclip"}
-"""Modules whose command lies in another one."""
 
 
 def test_every_module_that_can_be_run_is_a_command() -> None:
@@ -34,7 +32,7 @@ def test_every_module_that_can_be_run_is_a_command() -> None:
     }
     assert len(found) > 10
     commands = {command.module for command in console.COMMANDS.values()}
-    assert {ELSEWHERE.get(module, module) for module in found - INTERNAL} == commands
+    assert found - INTERNAL == commands
 
 
 def test_a_command_gets_its_arguments_and_gives_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

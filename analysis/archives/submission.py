@@ -165,7 +165,7 @@ def _conforms(folder: Path, made: Submission, found: Run, name: str) -> None:
     import numpy as np
 
     import formulations
-    from bench.worker import provenance
+    from formulations.conformance import probe
 
     if made.plugin:
         formulations.load_plugin(folder / made.plugin)
@@ -178,7 +178,7 @@ def _conforms(folder: Path, made: Submission, found: Run, name: str) -> None:
         if cell.formulation == name:
             kept = sources.json_of(found.source, cell.id, "config.json").get("coefficients")
             if kept is None or not np.allclose(
-                kept, provenance.probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True
+                kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True
             ):
                 raise UserError(
                     f"{folder}: {made.plugin or 'the catalogue'} makes another {name} than was trained"

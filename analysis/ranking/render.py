@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.comparisons import race
-from analysis.ranking.confirm import Confirmation, confirmation
+from analysis.ranking.confirm import Confirmation
 from analysis.ranking.notes import headings, lost, notes, uneven
 from analysis.results import declared, yardsticks
-from analysis.results.run import Run
 from analysis.tables.table import LACKING, Table, fixed, jsonable, simple
 from flowbench._core.lazy import lazy
 
@@ -24,17 +22,6 @@ LAST = ("val_loss", "rank_50", "rank_5", "fid", "clip", "position")
 """Columns that a narrow terminal goes without after all others, in this order."""
 ALWAYS = ("rank_all", "ideal_5")
 LOST = "lost"
-
-
-def tables_of(run: Run, ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
-    """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
-    there are any."""
-    found, raced = confirmation(run), race.of_run(run)
-    return [
-        ranking_table(ranking, shown),
-        *([] if raced is None else [race.table(raced)]),
-        *([] if found is None else [confirmation_table(found)]),
-    ]
 
 
 def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> Table:

@@ -15,7 +15,6 @@ from bench.cli.slurm_options import SlurmOptions, take
 from bench.cli.slurm_options import parse as slurm_options
 from bench.config.experiment import MOST_SEEDS, Grid
 from bench.config.presets import MINUTES, preset
-from bench.driver.manifest import GRID
 from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder.cells import Retry
@@ -39,6 +38,9 @@ The same command again does only what is missing. Two formulations or a few: pyt
 """
 LOOKS = ("dry-run", "status", "watch", "cancel")
 """What a command can do instead of running."""
+
+GRID = "bench.grid"
+"""The command of a plan unless another one is named."""
 
 
 @dataclass(frozen=True)

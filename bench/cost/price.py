@@ -24,6 +24,7 @@ from bench.machine import cores
 from bench.planning.amounts import SMALL, Amounts, Look
 from bench.planning.plan import Planned, kind
 from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 TFLOPS = 50.0
@@ -146,12 +147,12 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
 
 def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
     """A cell's device, and its rates of training and, if it has been measured, of evaluation."""
-    with suppress(store.Damaged):
-        training: Any = store.read_object(folder / "status.json").get("training")
+    with suppress(atomic.Damaged):
+        training: Any = atomic.read_object(folder / "status.json").get("training")
         if seconds := each(training):
             result, rate = folder / amounts.grid.evaluation.id / "result.json", None
-            with suppress(store.Damaged):
-                if spent := each(store.read_object(result).get("measuring")):
+            with suppress(atomic.Damaged):
+                if spent := each(atomic.read_object(result).get("measuring")):
                     rate = (sum(amounts.generation.values()) + amounts.metrics) / spent
             return str(training.get("device", "this device")), amounts.training / seconds, rate
     return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.data import pixels, sources
 from bench.data.dataset import Data, Split, build, hash_split
-from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 _CHUNK = 256  # encoded images held in memory at once
@@ -156,9 +156,9 @@ def _write_cache(folder: Path, stem: str, images: NDArray[np.uint8], record: Rec
     """The array, then the record that makes it count; both appear whole. What other commands left unfinished is swept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        store.sweep(folder, LEFT_SECONDS)
-        store.write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
-        store.write_json(folder / f"{stem}.json", asdict(record))
+        atomic.sweep(folder, LEFT_SECONDS)
+        atomic.write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
+        atomic.write_json(folder / f"{stem}.json", asdict(record))
     except OSError as error:
         raise UserError(
             f"the image cache {folder} cannot be written ({error.strerror}); "

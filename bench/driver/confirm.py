@@ -15,9 +15,9 @@ from typing import Any
 from bench.config.experiment import MOST_SEEDS, Grid, full
 from bench.planning import plan as plans
 from bench.planning.plan import ENDED, Chosen, Plan, formulations_of
-from bench.runfolder import store
-from bench.status.wording import many, short
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many, short
 
 MOST = 100
 """Fresh seeds at most."""
@@ -49,7 +49,7 @@ def before(planned: Plan) -> str | None:
     if left:
         return f"{left} of {many(len(planned.cells), 'cell')} of the grid not finished"
     file = planned.out / "grid.json"
-    described = store.read_object(file) if file.exists() else {}
+    described = atomic.read_object(file) if file.exists() else {}
     cells = described.get("cells")
     ids = {c.get("cell") for c in cells if isinstance(c, dict)} if isinstance(cells, list) else set()
     if ids != {p.cell.id for p in planned.cells} or described.get("evaluation") != planned.grid.evaluation.id:
@@ -78,12 +78,12 @@ def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
     if not file.exists():
         return None
     try:
-        found = store.read_object(file)
+        found = atomic.read_object(file)
         names, told = found["grid"]["formulations"], found["chosen"]
         chosen = Chosen(told["why"], tuple(told["seeds"]), tuple(told["among"]))
         grid = bound(found["grid"])
     except (KeyError, TypeError, AttributeError):
-        raise store.Damaged(
+        raise atomic.Damaged(
             f"{file} is no plan of a confirmation: delete that file and run the command again"
         ) from None
     now = tuple(planned.grid.every_seed), formulations_of(planned)
@@ -97,7 +97,7 @@ def discard_other(planned: Plan) -> bool:
     file = planned.out / "confirm.json"
     if not file.exists():
         return False
-    grid = store.read_object(file).get("grid")
+    grid = atomic.read_object(file).get("grid")
     other = not isinstance(grid, dict) or bound(grid) != bound(full(planned.grid))
     if other:
         file.unlink()

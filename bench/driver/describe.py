@@ -15,8 +15,8 @@ from bench.planning import plan, sense
 from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan
 from bench.status import status
-from bench.status.wording import many
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
 
 def describe(planned: Plan, args: Arguments) -> str:

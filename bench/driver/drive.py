@@ -13,8 +13,9 @@ from bench.launch.slurm import executor as slurm
 from bench.machine.stages import Stages
 from bench.planning.plan import Plan
 from bench.runfolder import store
-from bench.status.wording import many
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
@@ -47,7 +48,7 @@ def cancel(out: Path) -> int:
     with store.lock(out):
         active = {d.submission.folder: d.submission for d in recovered(out) if d.active}
         for submission in active.values():
-            store.write_text(submission.folder / "cancelled", "")
+            atomic.write_text(submission.folder / "cancelled", "")
             if submission.execution.executor == "slurm":
                 slurm.cancel(submission)
     cancelled = f"{many(len(active), 'submission')} cancelled, cells keep their checkpoints"

@@ -16,14 +16,15 @@ from bench.launch import activity, local, snapshot
 from bench.launch.activity import Doing
 from bench.launch.slurm import executor as slurm
 from bench.planning import plan, sense, shares
+from bench.planning.labels import place
 from bench.planning.plan import Plan
 from bench.runfolder import cells, store, sweep
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import MODES, Submission
-from bench.status.wording import many, place
 from bench.worker import yardsticks
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
+from flowbench._core.terminal import many
 
 
 def hand_out(

@@ -23,8 +23,8 @@ from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
 from bench.status import status
 from bench.status.progress import Display
-from bench.status.wording import many, short
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many, short
 
 OVER = "the time of --minutes is over"
 """Why workers save and stop."""

@@ -16,22 +16,20 @@ from typing import Any
 
 import formulations
 from bench.cli import config_file
+from bench.cli.parser import GRID
 from bench.config.experiment import Cell, Evaluation, Model, Training, full
 from bench.metrics import declared
 from bench.planning.amounts import Look, by_cell
 from bench.planning.plan import Plan, formulations_of
-from bench.runfolder import store
+from flowbench._core import atomic
 from formulations.specs import read
-
-GRID = "bench.grid"
-"""The command of a plan unless another one is named."""
 
 
 def write(planned: Plan, argv: Sequence[str], program: str = GRID, plugins: Sequence[Path] = ()) -> None:
     """Write the plan of the command ``python -m PROGRAM ARGV`` to its place, and its experiment, which needs ``plugins``."""
-    store.write_json(file(planned), manifest(planned, argv, program))
+    atomic.write_json(file(planned), manifest(planned, argv, program))
     if not planned.chosen:
-        store.write_text(planned.out / config_file.NAME, config_file.text(planned, plugins))
+        atomic.write_text(planned.out / config_file.NAME, config_file.text(planned, plugins))
 
 
 def file(planned: Plan) -> Path:

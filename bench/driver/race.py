@@ -22,10 +22,10 @@ from bench.machine.stages import Stages
 from bench.planning import plan
 from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit, Plan
-from bench.runfolder import store
 from bench.runfolder.submission import Submission
-from bench.status.wording import fitted, many
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import fitted, many
 
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Beaten, Race
@@ -41,8 +41,8 @@ def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
 
 def recorded(grid: Grid, out: Path, decision: Decision) -> Course:
     """The course of the same race so far, by the run folder; one without exits if it records none."""
-    with suppress(store.Damaged, KeyError, TypeError, AttributeError):
-        kept = store.read_object(out / "grid.json")
+    with suppress(atomic.Damaged, KeyError, TypeError, AttributeError):
+        kept = atomic.read_object(out / "grid.json")
         course = restore(Course, kept["race"])
         if course.decision == decision and unlimited(kept["grid"]) == unlimited(full(grid)):
             return course

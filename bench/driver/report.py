@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from bench.driver import results
 from bench.machine.stages import Stages, sentence
 from bench.planning.plan import ENDED, Plan, Planned
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
-from bench.status.wording import fitted, many, short
 from bench.worker import yardsticks
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import fitted, many, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def write_timings(out: Path, stages: Stages | None, submissions: Sequence[Submis
     if not stages or not submissions:
         return ""
     seconds = timings(stages, submissions)
-    store.write_json(out / "timings.json", seconds)
+    atomic.write_json(out / "timings.json", seconds)
     return f", {seconds['total']:.0f} s ({sentence(seconds)})"
 
 
@@ -114,7 +115,7 @@ def tables(
         print(f"no ranking: of {len(planned.cells)} cells {told}", file=sys.stderr)
         return 1, None
     kept = yardsticks.kept(planned.out, planned.grid)
-    store.write_json(planned.out / "yardsticks.json", kept)
+    atomic.write_json(planned.out / "yardsticks.json", kept)
     found = (make or analyse)(planned)
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
     if begun.grid.seeds > planned.grid.seeds:
@@ -135,7 +136,7 @@ def analyse(planned: Plan) -> Ranked | None:
     formulations against a baseline if there is one."""
     from analysis import scaling
     from analysis.comparisons import baseline, comparison
-    from analysis.ranking import render
+    from analysis.rank import tables_of
     from analysis.results import run
     from analysis.tables import output
 
@@ -146,7 +147,7 @@ def analyse(planned: Plan) -> Ranked | None:
             shown = scaling.report(found).tables()
         else:
             made = rank(found)
-            shown = render.tables_of(found, made.ranking)
+            shown = tables_of(found, made.ranking)
             if planned.against:
                 name, what = planned.against.baseline, planned.against.decision
                 compared = baseline.against(found.frame, name, None, what.metric, what.margin)
@@ -164,7 +165,7 @@ def rank(found: Run) -> Ranked:
     from analysis.tables import output
 
     ranked = ranking.of_run(found)
-    store.write_text(found.path / "ranking.csv", output.csv(ranked))
+    atomic.write_text(found.path / "ranking.csv", output.csv(ranked))
     samples(found, ranked, found.path / "samples.png")
     return Ranked(found, ranked)
 
@@ -175,7 +176,7 @@ def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:
 
     drawn, _ = plots.draw(found, ranked, only=["samples"])
     for sheet in drawn:
-        store.write_whole(path, lambda p, figure=sheet.figure: figure.savefig(p, dpi=150))  # type: ignore[misc]
+        atomic.write_whole(path, lambda p, figure=sheet.figure: figure.savefig(p, dpi=150))  # type: ignore[misc]
 
 
 def tell_failures(planned: Plan) -> None:
@@ -183,7 +184,7 @@ def tell_failures(planned: Plan) -> None:
     causes: dict[str, list[tuple[Planned, str]]] = {}
     for p in planned.cells:
         if p.state == "failed":
-            failure = Failure.read(store.read_object(p.folder / "status.json").get("error"))
+            failure = Failure.read(atomic.read_object(p.folder / "status.json").get("error"))
             failure = failure or Failure("", "the cause is not known", "")
             causes.setdefault(failure.cause, []).append((p, failure.message))
     for group in causes.values():
@@ -205,7 +206,7 @@ def place_of(p: Planned) -> str:
 
 def code_of(folder: Path) -> str | None:
     """The digest of the code that trained a cell."""
-    training = store.read_object(folder / "status.json").get("training")
+    training = atomic.read_object(folder / "status.json").get("training")
     return training.get("code") if isinstance(training, Mapping) else None
 
 

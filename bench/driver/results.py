@@ -9,6 +9,7 @@ from typing import Any
 from bench.config.settings import CONTROL
 from bench.planning.plan import Plan, Planned
 from bench.runfolder import store
+from flowbench._core import atomic
 
 
 def damaged(plan: Plan) -> list[tuple[Planned, Path]]:
@@ -23,19 +24,19 @@ def damaged(plan: Plan) -> list[tuple[Planned, Path]]:
                 check(result)
                 for file in seen.get(p.folder, []):
                     if file.exists():
-                        store.read_tensors(file, "numpy")
-            except store.Damaged:
+                        atomic.read_tensors(file, "numpy")
+            except atomic.Damaged:
                 found.append((p, file))
     return found
 
 
 def check(result: Path) -> None:
-    """Raises :class:`bench.runfolder.store.Damaged` unless a file holds measurements by setting."""
-    kept = store.read_object(result)
+    """Raises :class:`flowbench._core.atomic.Damaged` unless a file holds measurements by setting."""
+    kept = atomic.read_object(result)
     settings = kept.get("settings")
     found = list(settings.values()) if isinstance(settings, dict) else []
     if not isinstance(kept.get("names"), dict) or not found or not all(map(_sound, found)):
-        raise store.Damaged(f"{result} is not a result: delete that file and run the command again")
+        raise atomic.Damaged(f"{result} is not a result: delete that file and run the command again")
 
 
 def _sound(measured: Any) -> bool:

@@ -29,7 +29,7 @@ from bench.machine.stages import Stages
 from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan
 from bench.runfolder.submission import Submission
-from bench.status.wording import many
+from flowbench._core.terminal import many
 
 GRACE = 0.25
 """A begun seed may take so much longer, as a fraction of the minutes."""

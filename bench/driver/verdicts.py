@@ -11,10 +11,10 @@ from bench.cli.parser import Arguments
 from bench.machine.stages import Stages
 from bench.planning import plan
 from bench.planning.plan import Plan
-from bench.runfolder import store
 from bench.runfolder.submission import Submission
-from bench.status.wording import fitted, many, short
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import fitted, many, short
 
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
@@ -101,7 +101,7 @@ class UntilVerdict:
         assert planned.against
         what, read = planned.against.decision, run.read(planned.out)
         self.found = baseline.against(read.frame, planned.against.baseline, None, what.metric, what.margin)
-        store.write_json(planned.out / FILE, self.written(self.found, read, planned.grid.seeds))
+        atomic.write_json(planned.out / FILE, self.written(self.found, read, planned.grid.seeds))
         return read, self.found
 
     def written(self, found: Comparisons, read: Run, seeds: int) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.cli import slurm_options as options
-from bench.cli.parser import Arguments
+from bench.cli.parser import GRID, Arguments
 from bench.driver.hand_out import alone, hand_out, looked
-from bench.driver.manifest import GRID
 from bench.launch import activity
 from bench.launch.activity import Doing
 from bench.launch.slurm import queue
@@ -20,8 +19,8 @@ from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.status import status
 from bench.status.progress import Display
-from bench.status.wording import many
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
 PAUSES = (3.0, 20.0)
 """Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""

@@ -4,7 +4,7 @@
 spec                      model and preprocessing                                texts
 ========================  =====================================================  ======
 ``tinyclip``              the dual encoder shipped with this package             yes
-``tinyclip:PATH``         one trained with ``python -m bench.encoders.tinyclip``  yes
+``tinyclip:PATH``         one trained with ``python -m bench.tinyclip``  yes
 ``clip:PATH_OR_NAME``     transformers' CLIPModel, Pillow preprocessing          yes
 ``torchmetrics:PATH_...`` the same weights as torchmetrics' CLIPScore runs them  yes
 ``inception:PATH``        clean-fid's resize and its InceptionV3                 no
@@ -16,11 +16,9 @@ sentence.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
@@ -129,32 +127,3 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
     from bench.encoders import clip
 
     return clip.load(_named(kind, where), device, library=_library(kind))
-
-
-def rgb(images: Tensor) -> Tensor:
-    """``images`` checked to be uint8 ``[N, C, H, W]``, one channel repeated to three; ``ValueError``
-    otherwise."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        given = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-        raise ValueError(f"images must be uint8 [N, 1 or 3, H, W], not {given}")
-    return images.expand(-1, 3, -1, -1)
-
-
-def weights_digest(state: dict[str, Any], extra: object = None) -> str:
-    """First 8 hex digits of the sha256 of named tensors (names, types, shapes, bytes) and of ``extra`` as
-    JSON.
-
-    It depends on the numbers, not on the file format that held them.
-    """
-    digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode())
-    for key in sorted(state):
-        value = state[key].detach().cpu().contiguous()
-        digest.update(f"{key}:{value.dtype}:{list(value.shape)}".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:8]
-
-
-def file_digest(path: Path) -> str:
-    """First 8 hex digits of the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

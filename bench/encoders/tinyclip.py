@@ -6,8 +6,8 @@ with the symmetric contrastive loss of CLIP (Radford et al., arXiv 2103.00020, s
 and on captions with one edit as further negatives (as NegCLIP, Yuksekgonul et al., arXiv 2210.01936). One
 safetensors file holds the weights, the vocabulary, the recipe that made them and their held-out accuracy::
 
-    python -m bench.encoders.tinyclip --data images:PATH --out my.safetensors
-    python -m bench.encoders.tinyclip --describe my.safetensors
+    python -m bench.tinyclip --data images:PATH --out my.safetensors
+    python -m bench.tinyclip --describe my.safetensors
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class TinyCLIP:
         if share > MOST_UNKNOWN:
             raise UserError(
                 f"tinyclip was trained on other captions ({share:.0%} of the words of {where} are unknown): "
-                f"train one with `python -m bench.encoders.tinyclip --data {where} --out my.safetensors` and "
+                f"train one with `python -m bench.tinyclip --data {where} --out my.safetensors` and "
                 "pass `--extractor tinyclip:my.safetensors --text tinyclip:my.safetensors`"
             )
 
@@ -159,7 +159,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(
-            f"no tinyclip weights at {path}: make them with `python -m bench.encoders.tinyclip --out {path}`"
+            f"no tinyclip weights at {path}: make them with `python -m bench.tinyclip --out {path}`"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -167,7 +167,7 @@ def read_header(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is no readable safetensors file: {error}") from None
     if text is None:
-        raise UserError(f"{path} holds no tinyclip (they are made by `python -m bench.encoders.tinyclip`)")
+        raise UserError(f"{path} holds no tinyclip (they are made by `python -m bench.tinyclip`)")
     header: dict[str, Any] = json.loads(text)
     if header.get("format") != FORMAT:
         raise UserError(f"{path} has tinyclip format {header.get('format')}, this version reads {FORMAT}")
@@ -196,11 +196,3 @@ def load(path: Path | str | None = None, device: str | torch.device = "cpu") -> 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     tokenizer = Tokenizer(tuple(header["words"]), header["length"])
     return TinyCLIP(model, tokenizer, f"tinyclip-{digest}", header["recipe"], device)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from bench.tinyclip import main
-
-    sys.exit(main())

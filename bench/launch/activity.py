@@ -14,10 +14,11 @@ from typing import Any, Literal
 from bench.launch.slurm import executor as slurm
 from bench.launch.slurm import queue
 from bench.planning.plan import ENDED, Plan, State
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 
 FADING_SECONDS = 3 * lease.BEAT_SECONDS
 """A worker that nothing keeps any more notices at its next beat; after so long it has ended."""
@@ -185,4 +186,4 @@ def close(doings: Sequence[Doing]) -> None:
             lease.revoke(doing.submission, doing.index, doing.reason)
     active = {doing.submission.folder for doing in doings if doing.active}
     for folder in {doing.submission.folder for doing in doings} - active:
-        store.write_text(folder / "closed", "")
+        atomic.write_text(folder / "closed", "")

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench.runfolder import shield, store
+from bench.runfolder import shield
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import changed
 
@@ -43,21 +44,21 @@ def take(out: Path, plugins: Sequence[Path], trusted: bool = False) -> tuple[str
 
 
 def copy(named: Iterable[tuple[str, Path]], place: Path) -> None:
-    """Copy files to a new folder, which appears whole. Raises :class:`bench.runfolder.store.Unwritable`."""
-    store.folder(place.parent)
+    """Copy files to a new folder, which appears whole. Raises :class:`flowbench._core.atomic.Unwritable`."""
+    atomic.folder(place.parent)
     temporary: Path | None = None
     try:
-        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=store.NEW))
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=atomic.NEW))
         for name, file in named:
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(file.read_bytes())
         mode = place.parent.stat().st_mode
         for path in temporary.rglob("*"):
             path.chmod(mode & (0o755 if path.is_dir() else 0o644))
-        store.set_mode(temporary, mode)
+        atomic.set_mode(temporary, mode)
         temporary.rename(place)
     except OSError as error:
-        raise store.Unwritable(error.errno, error.strerror, str(place)) from error
+        raise atomic.Unwritable(error.errno, error.strerror, str(place)) from error
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

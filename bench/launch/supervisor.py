@@ -25,9 +25,10 @@ from queue import Empty, SimpleQueue
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
 from bench.machine import cores
-from bench.runfolder import cells, lease, store
+from bench.runfolder import cells, lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 ALONE, DEATHS = 2, 4
@@ -77,7 +78,7 @@ class Supervisor:
         try:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written
-            return self.write("unwritable", Failure.of(store.Unwritable.of(error, self.submission.folder)))
+            return self.write("unwritable", Failure.of(atomic.Unwritable.of(error, self.submission.folder)))
         except UserError as error:  # the code is not what was submitted
             return self.write("refused", Failure.of(error))
 
@@ -124,7 +125,7 @@ class Supervisor:
             str(self.index),
             self.token,
         ]
-        with store.append(self.submission.log_file(self.index)) as log:
+        with atomic.append(self.submission.log_file(self.index)) as log:
             child = subprocess.Popen(
                 argv + ["--alone"] * alone,
                 stdin=subprocess.DEVNULL,
@@ -206,14 +207,14 @@ class Supervisor:
             "fruitless": self.fruitless,
         }
         try:
-            store.write_json(self.submission.state_file(self.index), state)
-        except store.Unwritable:
+            atomic.write_json(self.submission.state_file(self.index), state)
+        except atomic.Unwritable:
             return "unwritable"
         return ending  # type: ignore[return-value]
 
     def say(self, text: str) -> None:
         """A line in the share's log, if it takes one."""
-        with suppress(OSError), store.append(self.submission.log_file(self.index)) as log:
+        with suppress(OSError), atomic.append(self.submission.log_file(self.index)) as log:
             log.write(f"{text}\n".encode())
 
 
@@ -226,8 +227,8 @@ def pythonpath(code: Path) -> dict[str, str]:
 def failed(submission: Submission, cell: str, cause: str) -> None:
     """Note for the other workers that a cell failed."""
     folder = submission.folder / "failures"
-    store.folder(folder)
-    store.mark(folder / f"{cause}.{cell}")
+    atomic.folder(folder)
+    atomic.mark(folder / f"{cause}.{cell}")
 
 
 def died_of(code: int) -> str:
@@ -259,5 +260,5 @@ def unwritable(folder: Path) -> Failure:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(PROBE))
     except OSError as error:
-        return Failure.of(store.Unwritable(error.errno, error.strerror or str(error), str(folder)))
+        return Failure.of(atomic.Unwritable(error.errno, error.strerror or str(error), str(folder)))
     return Failure("Unwritable", f"{folder} could not be written", "unwritable")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench.machine import cores
-from bench.status.wording import many
+from flowbench._core.terminal import many
 
 EVERY = 5.0
 """Seconds between looks at the load; two in a row must find it."""

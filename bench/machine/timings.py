@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 STALE = timedelta(days=30)
@@ -43,7 +43,7 @@ class Timings:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.known[key] = {"values": list(values), "measured": now, "spread": round(spread, 3)}
         with suppress(OSError):  # a cache that cannot be written costs a moment of the next run
-            store.write_json(self.file, self.known)
+            atomic.write_json(self.file, self.known)
         return values
 
     def forget(self) -> None:
@@ -54,6 +54,6 @@ class Timings:
 
     def _read(self) -> dict[str, Any]:
         try:
-            return store.read_object(self.file)
+            return atomic.read_object(self.file)
         except UserError:  # not there, or damaged
             return {}

@@ -19,6 +19,7 @@ from bench.encoders import extractors
 from bench.models.shape import ARCHITECTURE
 from bench.planning.decision import Decision
 from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
@@ -142,8 +143,8 @@ def together(groups: Sequence[tuple[Planned, ...]]) -> list[tuple[Planned, ...]]
 def companions(folder: Path) -> list[str]:
     """The ids of the cells that trained together when a cell's newest readable checkpoint was written."""
     for step in store.checkpoint_steps(folder):
-        with suppress(store.Damaged):
-            return list(store.read_about(store.checkpoint_file(folder, step)).get("pack", []))
+        with suppress(atomic.Damaged):
+            return list(atomic.read_about(store.checkpoint_file(folder, step)).get("pack", []))
     return []
 
 
@@ -219,12 +220,12 @@ class Looker:
             if "config.json" not in there and state != "failed":  # which it may before it has any inputs
                 return Planned(cell, folder, "missing")
             return Planned(cell, folder, "stale" if state == "missing" and begun else state)
-        except store.Damaged as error:
+        except atomic.Damaged as error:
             return Planned(cell, folder, "missing", str(error))
 
     def verify(self, cell: Cell, folder: Path) -> None:
         """Raises :class:`UserError` if the folder was made by another configuration."""
-        config = store.read_object(folder / "config.json")
+        config = atomic.read_object(folder / "config.json")
         kept, wanted = config.get("cell", {}), full(cell)
         if config.get("architecture") != ARCHITECTURE:
             raise UserError(
@@ -238,13 +239,13 @@ class Looker:
             )
 
     def state(self, folder: Path) -> State:
-        """What the folder's files tell. Raises :class:`bench.runfolder.store.Damaged`."""
+        """What the folder's files tell. Raises :class:`flowbench._core.atomic.Damaged`."""
         if not (folder / "status.json").exists():
             return "missing"
-        status = store.read_object(folder / "status.json")
+        status = atomic.read_object(folder / "status.json")
         state = status.get("state")
         if state not in ("trained", "diverged", "failed"):
-            raise store.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
+            raise atomic.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
         if state == "diverged":
             return "diverged"
         if all((folder / self.measured / name).exists() for name in store.MEASURED):

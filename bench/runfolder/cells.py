@@ -11,6 +11,7 @@ from typing import Literal
 
 from bench.runfolder import store
 from bench.runfolder.failure import Failure
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 Retry = Literal["failed", "all"]
@@ -24,19 +25,19 @@ class Changed(UserError):
 
 def note(folder: Path, text: str) -> None:
     """A line in the cell's log. A log that cannot be written stops nothing."""
-    with suppress(OSError), store.append(folder / "log.txt") as log:
+    with suppress(OSError), atomic.append(folder / "log.txt") as log:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
 
 def fail(folder: Path, failure: Failure, trace: str, evaluation: str) -> None:
     """Note why a cell failed; ``trace`` is the whole story. A trained cell stays trained: it failed under this
     ``evaluation``, and is whole for others."""
-    store.write_text(folder / "error.txt", trace)
+    atomic.write_text(folder / "error.txt", trace)
     try:
-        status = store.read_object(folder / "status.json")
-    except store.Damaged:
+        status = atomic.read_object(folder / "status.json")
+    except atomic.Damaged:
         status = {"state": "failed"}
-    store.write_json(folder / "status.json", status | {"error": asdict(failure), "evaluation": evaluation})
+    atomic.write_json(folder / "status.json", status | {"error": asdict(failure), "evaluation": evaluation})
     note(folder, f"failed: {failure.message}")
 
 
@@ -55,12 +56,12 @@ def retry(folder: Path, what: Retry) -> None:
         for step in store.checkpoint_steps(folder):
             store.checkpoint_file(folder, step).unlink()
     else:
-        status = store.read_object(folder / "status.json")
+        status = atomic.read_object(folder / "status.json")
         for word in ("error", "evaluation"):
             status.pop(word, None)
         if status["state"] == "failed":
             (folder / "status.json").unlink()
         else:
-            store.write_json(folder / "status.json", status)
+            atomic.write_json(folder / "status.json", status)
     (folder / "error.txt").unlink(missing_ok=True)
     note(folder, f"tried again, {'from where it was' if what == 'failed' else 'from the start'}")

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 
@@ -25,7 +25,7 @@ class Failure:
         """An exception. Two are alike if one kind of error was raised in one place; a user's mistake if it has the same
         sentence; and a file that cannot be written if the system gives the same reason."""
         kind = type(error).__name__
-        if isinstance(error, store.Unwritable):
+        if isinstance(error, atomic.Unwritable):
             return cls(kind, f"{error.filename}: {error.strerror}", f"errno{error.errno}")
         if isinstance(error, UserError):
             return cls(kind, str(error), digest(kind, str(error)))

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.runfolder import store
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 
 BEAT_SECONDS = 5.0
 """Seconds between heartbeats."""
@@ -63,7 +63,7 @@ class Lease:
         if held.get("token") != self.token and alive(self.submission.out, held, self.submission, self.index):
             return False
         mine = {"token": self.token, "submission": self.submission.id, "share": self.index}
-        store.write_json(file, mine)
+        atomic.write_json(file, mine)
         return self.named(file)  # another may have written in the same moment
 
     def guard(self, folders: Sequence[Path]) -> None:
@@ -93,7 +93,7 @@ def revoke(submission: Submission, index: int, reason: str) -> None:
     """Take a share from a worker that is believed to be gone: nobody has it now."""
     kept = state(submission, index)
     told = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
-    store.write_json(submission.state_file(index), kept | told)
+    atomic.write_json(submission.state_file(index), kept | told)
 
 
 def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool:
@@ -177,6 +177,6 @@ def state(submission: Submission, index: int) -> dict[str, Any]:
 def read(file: Path) -> dict[str, Any]:
     """A small file that may be missing or damaged: then nothing."""
     try:
-        return store.read_object(file)
-    except store.Damaged:
+        return atomic.read_object(file)
+    except atomic.Damaged:
         return {}

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from bench.config.experiment import Grid, full, restore
-from bench.runfolder import store
 from bench.runfolder.failure import Failure
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 Executor = Literal["local", "slurm"]
@@ -133,8 +133,8 @@ def write_end(folder: Path, index: int, token: str, failure: Failure, trace: str
     """Note why a worker ends. On a disk that takes nothing more its exit code has to do."""
     with suppress(OSError):
         if trace:
-            store.write_text(error_file(folder, index), trace, sync=False)
-        store.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
+            atomic.write_text(error_file(folder, index), trace, sync=False)
+        atomic.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
 
 
 def new(
@@ -157,16 +157,16 @@ def new(
 
 def write(submission: Submission) -> None:
     """Write ``submission.json``, in folders that are readable as the run folder is."""
-    store.folder(submission.folder)
+    atomic.folder(submission.folder)
     kept = asdict(submission) | {"grid": full(submission.grid)}
     del kept["folder"]
-    store.write_json(submission.folder / "submission.json", kept)
+    atomic.write_json(submission.folder / "submission.json", kept)
 
 
 def read(folder: Path) -> Submission:
     """Read a submission's folder. Raises :class:`UserError` if it is damaged."""
     file = folder / "submission.json"
-    kept = store.read_object(file)
+    kept = atomic.read_object(file)
     try:
         kept["grid"] = restore(Grid, kept["grid"])
         kept["execution"] = Execution(**kept["execution"])

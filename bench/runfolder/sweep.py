@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 from bench.runfolder import lease, store
+from flowbench._core import atomic
 
 
 def sweep(out: Path) -> None:
     """Leave what undisturbed commands leave; only for the holder of the lock, while nothing is at work in the folder."""
-    store.sweep(out)
+    atomic.sweep(out)
     for cell in folders(out / "cells"):
         tidy(cell)
     for submission in folders(out / "submissions"):

@@ -30,12 +30,9 @@ from bench.encoders.text import Captions
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT
 from bench.sampling.solvers import SOLVERS, times
-from bench.training.batches import moved
+from bench.training.batches import chunk, moved
 from bench.training.coefficients import at, predict, stack
 from formulations import Coeffs, Formulation, split
-
-CHUNK = {"cpu": 256, "cuda": 4096}
-"""Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
 
 
 class Sampled(NamedTuple):
@@ -96,11 +93,6 @@ def generate(
             text = captions[rows[chosen].to(device)]
             network = partial(guided, model, text, setting.cfg, precision)
             yield solve(network, steps, noise[chosen].to(device))
-
-
-def chunk(device: torch.device, members: int) -> int:
-    """Samples of each member in one evaluation: as many as fill the caches of a CPU or the cores of a GPU."""
-    return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)
 
 
 def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Tensor) -> Sampled:

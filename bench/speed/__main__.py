@@ -15,9 +15,9 @@ from bench.launch import snapshot
 from bench.machine.machine import device_name, versions
 from bench.machine.memory import keep_freed_memory
 from bench.machine.products import fast_products
-from bench.runfolder import store
 from bench.speed.options import Plan, parse
 from bench.speed.timing import Row
+from flowbench._core import atomic
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError
 
@@ -48,7 +48,7 @@ def command(plan: Plan) -> int:
             print(line(row), flush=True)
             rows.append(row)
         if plan.json:
-            store.write_json(plan.json, {"machine": facts, "rows": [asdict(row) for row in rows]})
+            atomic.write_json(plan.json, {"machine": facts, "rows": [asdict(row) for row in rows]})
     return 0
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine.stages import STAGES
-from bench.runfolder import store
 from bench.speed.options import Plan
 from bench.speed.timing import Row
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 SHORT, REPEATS = (("--help",), ("--dry-run",)), 3
@@ -74,7 +74,7 @@ def wall(shown: str, done: Ran) -> Iterator[Row]:
 
 def stages(shown: str, out: Path, done: Ran) -> Iterator[Row]:
     """Seconds of the stages of a run, and of what is before the command's first line and after its last."""
-    found = store.read_object(out / "timings.json")
+    found = atomic.read_object(out / "timings.json")
     for stage in STAGES:
         yield Row("grid", f"{shown}: {stage}", float(found[stage]), "s")
     yield Row("grid", f"{shown}: starting and ending Python", done.seconds - float(found["total"]), "s")

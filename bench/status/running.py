@@ -10,7 +10,7 @@ from bench.cost.estimate import duration
 from bench.launch.activity import Doing
 from bench.runfolder import lease
 from bench.status.situation import Situation
-from bench.status.wording import many, table
+from flowbench._core.terminal import many, table
 
 WORKERS = 12
 """Workers that are told one by one."""

@@ -19,14 +19,16 @@ from rich.text import Text
 
 from bench.launch.activity import Doing
 from bench.launch.supervisor import last_lines
+from bench.planning.labels import block, names
 from bench.planning.plan import Plan, Planned, State
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
 from bench.status import situation
 from bench.status.running import running
 from bench.status.situation import Situation
-from bench.status.wording import block, many, names, short, width, wrapped
+from flowbench._core import atomic
+from flowbench._core.terminal import many, short, width, wrapped
 
 CAUSES, FRAMES, TAIL = 8, 6, 4
 """Causes that are told one by one; lines of a traceback, and of a log."""
@@ -160,8 +162,8 @@ def failed(now: Situation) -> list[str]:
     causes: dict[str, list[tuple[Planned, str]]] = {}
     for p in now.plan.cells:
         if p.state == "failed":
-            with suppress(store.Damaged):
-                failure = Failure.read(store.read_object(p.folder / "status.json").get("error"))
+            with suppress(atomic.Damaged):
+                failure = Failure.read(atomic.read_object(p.folder / "status.json").get("error"))
                 failure = failure or Failure("", "the cause is not known", "")
                 causes.setdefault(failure.cause, []).append((p, " ".join(failure.message.split())))
     ordered = sorted(causes.values(), key=lambda found: -len(found))

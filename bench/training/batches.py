@@ -20,6 +20,9 @@ from bench.encoders.text import Captions, drop
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
 """Validation's noise levels on the clock ``s = b / (a + b)``: eight, equally spaced, away from the singular ends."""
 
+CHUNK = {"cpu": 256, "cuda": 4096}
+"""Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
+
 
 class Batch(NamedTuple):
     """``x``, ``noise`` ``[B, C, H, W]``, ``tokens [B, L, text width]``, ``pooled [B, pooled width]``, all float32."""
@@ -133,3 +136,8 @@ def validation_batch(
     levels = torch.tensor(LEVELS, dtype=torch.float64).repeat(count // 8)
     tokens, pooled = captions[rows]
     return Batch(images.to(device), noise.to(device), tokens, pooled), levels
+
+
+def chunk(device: torch.device, members: int) -> int:
+    """Samples of each member in one evaluation: as many as fill the caches of a CPU or the cores of a GPU."""
+    return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // members)

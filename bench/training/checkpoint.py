@@ -11,17 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from bench.models.flat import Flat
 from bench.runfolder import store
-from bench.status.wording import many
-from bench.training.members import Best
-
-if TYPE_CHECKING:
-    from bench.training.train import Trainer
+from bench.training.members import Best, Health
+from flowbench._core import atomic
+from flowbench._core.terminal import many
 
 GENERATIONS = 2
 SHARE = 0.02
@@ -31,11 +30,25 @@ LONGEST = 1800.0
 """But at least so often, in seconds: one slow write is no reason to write no more."""
 
 
+class Resumable(Protocol):
+    """What a checkpoint keeps of a trainer (:class:`bench.training.train.Trainer`)."""
+
+    flat: Flat
+    ema: Tensor
+    health: Health
+
+    def moments(self) -> dict[str, Tensor]:
+        """The optimiser's moments ``[E, P]`` by name."""
+
+    def resume(self, step: int) -> None:
+        """Continue after so many steps."""
+
+
 @dataclass
 class State:
     """Everything that training changes: the trainer, the best weights so far, and each member's lines of metrics."""
 
-    trainer: Trainer
+    trainer: Resumable
     best: Best
     lines: list[list[dict[str, Any]]]
 
@@ -113,13 +126,13 @@ class Keeper:
     def read(self, step: int, state: State) -> bool:
         """Put the state of a step into place, if all cells' files are whole and of this model."""
         try:
-            found = [store.read_tensors(store.checkpoint_file(folder, step)) for folder in self.folders]
+            found = [atomic.read_tensors(store.checkpoint_file(folder, step)) for folder in self.folders]
             if any(about["step"] != step for _, about in found):
                 raise ValueError("it is of another step")
             seconds = max(float(about["seconds"]) for _, about in found)
             threads = int(found[0][1]["threads"])
             state.load(step, [tensors for tensors, _ in found], [about["lines"] for _, about in found])
-        except (store.Damaged, KeyError, ValueError, RuntimeError) as error:
+        except (atomic.Damaged, KeyError, ValueError, RuntimeError) as error:
             self.say(f"the checkpoint of step {step} is not used: {error}")
             return False
         self.spent = seconds
@@ -147,7 +160,7 @@ class Keeper:
         self.guard()
         try:
             self.save(step, state)
-        except store.Unwritable as error:
+        except atomic.Unwritable as error:
             kept = max(common_steps(self.folders), default=0)
             why = f"{error.filename}: {error.strerror}"
             self.say(f"no checkpoint at step {step}, the last one is of step {kept} ({why})")
@@ -163,7 +176,7 @@ class Keeper:
             about = {"step": step, "seconds": self.elapsed(), "lines": state.lines[e], "pack": self.pack}
             about["threads"] = torch.get_num_threads()
             tensors = {name: row[e] for name, row in rows.items()}
-            store.write_tensors(store.checkpoint_file(folder, step), tensors, about)
+            atomic.write_tensors(store.checkpoint_file(folder, step), tensors, about)
         kept = common_steps(self.folders)[:GENERATIONS]
         for folder in self.folders:
             for old in set(store.checkpoint_steps(folder)) - set(kept):

@@ -23,8 +23,7 @@ from bench.machine.stages import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
-from bench.sampling.generate import chunk
-from bench.training.batches import LEVELS, Batch, Batches, moved
+from bench.training.batches import LEVELS, Batch, Batches, chunk, moved
 from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed

@@ -15,8 +15,9 @@ from typing import Any
 from bench.cost.effort import Effort
 from bench.launch.codes import FENCED, SAVED
 from bench.machine.stages import Stages
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.training.checkpoint import Stopped
+from flowbench._core import atomic
 
 WINDOW = 20.0
 """Seconds over which a rate is told."""
@@ -152,4 +153,4 @@ class Heart:
     def _beat(self) -> None:
         with suppress(OSError):  # a full disk does not stop a training
             beat = self.now | lease.stamp() | {"seconds": self.stages.report()}
-            store.write_json(self.lease.submission.beat_file(self.lease.index), beat, sync=False)
+            atomic.write_json(self.lease.submission.beat_file(self.lease.index), beat, sync=False)

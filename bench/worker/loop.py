@@ -31,19 +31,21 @@ from bench.machine.stages import Stages
 from bench.machine.threads import Threads
 from bench.models.shape import Shape
 from bench.planning import plan
+from bench.planning.labels import label, place
 from bench.planning.plan import Planned
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.cells import fail
 from bench.runfolder.failure import Failure
-from bench.status.wording import label, many, place
 from bench.training import checkpoint, tuning
 from bench.worker import pack, setup, yardsticks
 from bench.worker.control import Bench, Control
 from bench.worker.heart import Heart
 from bench.worker.provenance import check_formulations, check_inputs
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unfit = isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ
         return ended(UNFIT if unfit else REFUSED, error)
     except OSError as error:
-        return ended(UNWRITABLE, store.Unwritable.of(error, "a file"))
+        return ended(UNWRITABLE, atomic.Unwritable.of(error, "a file"))
     except checkpoint.Stopped as stopped:
         say(str(stopped))
         return SAVED
@@ -124,7 +126,7 @@ class Worker:
                 say(f"{many(len(cells) - len(taken), 'cell')} left to the worker that is there already")
             try:
                 for p in taken:
-                    store.sweep(p.folder)
+                    atomic.sweep(p.folder)
                 for p in taken:
                     if fault := faults.get(p.cell.dataset):
                         fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
@@ -166,7 +168,7 @@ class Worker:
                 if dataset in lacking:
                     with self.stages("metrics"):
                         yardsticks.save(out, grid, {dataset: made})
-            except store.Unwritable:
+            except atomic.Unwritable:
                 raise
             except Exception as error:
                 faults[dataset] = Fault(error, Failure.of(error), traceback.format_exc())
@@ -299,8 +301,8 @@ class Worker:
         cell = cells[0].cell
         if self.alone or cells[0].state == "trained" or cell.training.steps < tuning.FEW:
             return
-        with suppress(store.Damaged, KeyError, TypeError):  # it diverged at once, or failed
-            kept = store.read_object(cells[0].folder / "status.json")["training"]
+        with suppress(atomic.Damaged, KeyError, TypeError):  # it diverged at once, or failed
+            kept = atomic.read_object(cells[0].folder / "status.json")["training"]
             took, together = float(kept["seconds"]) / cell.training.steps, kept["pack"]
             if kept["threads"] == how.threads and together == len(cells):
                 torch.set_num_threads(how.threads)

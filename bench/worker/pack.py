@@ -28,7 +28,6 @@ from bench.runfolder import cells, store
 from bench.runfolder.cells import Changed
 from bench.runfolder.failure import Failure
 from bench.sampling.generate import Sampled
-from bench.status.wording import many
 from bench.training import checkpoint
 from bench.training.batches import Batches, validation_batch
 from bench.training.profile import profile
@@ -39,12 +38,14 @@ from bench.worker.measure import measure
 from bench.worker.pictures import Lost, Pictures
 from bench.worker.provenance import inputs, provenance, verify, verify_unfinished
 from bench.worker.setup import Setup
+from flowbench._core import atomic
+from flowbench._core.terminal import many
 
 
 def run(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
     """Bring every cell of a pack to ``done``, ``diverged`` or ``failed``; an exception becomes the cells' status.
 
-    Raises :class:`Changed` for a cell that was made by something else, :class:`bench.runfolder.store.Unwritable`, and
+    Raises :class:`Changed` for a cell that was made by something else, :class:`flowbench._core.atomic.Unwritable`, and
     :class:`bench.training.checkpoint.Stopped` once everything is saved.
     """
     again = attempt(pack, setup, evaluation, bench)
@@ -74,7 +75,7 @@ def attempt(
         cells.forget(lost.planned.folder)
         others = [replace(p, state="trained") for p in pack if p is not lost.planned]
         return [*([others] if others else []), [replace(lost.planned, state="missing")]]
-    except (Changed, store.Unwritable):
+    except (Changed, atomic.Unwritable):
         raise
     except Exception as error:
         check_device(bench.device)  # after some errors a GPU does nothing more in this process
@@ -103,13 +104,13 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         if store.checkpoint_steps(planned.folder):
             try:
                 verify_unfinished(planned.folder, setup, formulation)
-            except store.Damaged as error:
+            except atomic.Damaged as error:
                 bench.control.say(f"trained from the start: {error}")
                 checkpoint.clear(planned.folder)
     for planned in pack:
         formulation = formulations.get(planned.cell.formulation)
         known = {**inputs(setup, formulation), "profile": profile(formulation)}
-        store.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
+        atomic.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
 
 
 def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
@@ -125,7 +126,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             losses[pack[member].cell.formulation] = lines[-1]["val_loss"]
         control.guard(folders[member : member + 1])
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        store.write_text(folders[member] / "metrics.jsonl", text)
+        atomic.write_text(folders[member] / "metrics.jsonl", text)
 
     def progress(step: int) -> None:
         if step % 10 == 0 or step == recipe.steps:
@@ -176,7 +177,9 @@ def save(
     for e, planned in enumerate(pack):
         cells.forget(planned.folder)
         for name, weights in (("ema", best.ema), ("raw", best.raw)) if ends[e] is None else ():
-            store.write_tensors(planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu()))
+            atomic.write_tensors(
+                planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
+            )
     for e, (planned, died) in enumerate(zip(pack, ends, strict=True)):  # the cells of a pack end together
         status = {
             "state": "trained" if died is None else "diverged",
@@ -186,7 +189,7 @@ def save(
             "diverged_at_step": died,
             "training": facts,
         }
-        store.write_json(planned.folder / "status.json", status)
+        atomic.write_json(planned.folder / "status.json", status)
         cells.note(planned.folder, "trained" if died is None else f"diverged at step {died}")
 
 
@@ -252,7 +255,7 @@ def save_measured(
     folder: Path, kept: Found, setup: Setup, evaluation: Evaluation, facts: dict[str, Any]
 ) -> None:
     """Write one cell's measurements."""
-    store.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
+    atomic.write_tensors(folder / "per_sample.safetensors", kept.per_sample)
     result = {
         "evaluation": full(evaluation),
         "captions": list(setup.chosen[:16]),
@@ -260,4 +263,4 @@ def save_measured(
         "settings": kept.settings,
         "measuring": facts,
     }
-    store.write_json(folder / "result.json", result)
+    atomic.write_json(folder / "result.json", result)

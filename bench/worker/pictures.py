@@ -23,6 +23,7 @@ from bench.sampling.generate import Sampled, generate, start_noise
 from bench.sampling.solvers import begun
 from bench.worker.control import Bench
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 from formulations import Formulation
 
 
@@ -81,7 +82,7 @@ class Pictures:
         try:
             found = [read(path) for path in files]
             return Sampled(*map(torch.stack, zip(*found, strict=True)))
-        except (store.Damaged, RuntimeError) as error:
+        except (atomic.Damaged, RuntimeError) as error:
             self.bench.control.say(f"generated again: {error}")
             return None
 
@@ -120,7 +121,7 @@ class Pictures:
         with self.bench.stages("store"):
             self.bench.control.guard([planned.folder for planned in self.pack])
             for path, *each in zip(self.files(control.name), *samples, strict=True):
-                store.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)))
+                atomic.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)))
         return samples
 
     def shape(self) -> tuple[int, int, int]:
@@ -143,17 +144,17 @@ class Pictures:
             rows = []
             for planned in self.pack:
                 try:
-                    rows.append(flat.row(store.read_tensors(planned.folder / f"{kind}.safetensors")[0]))
-                except store.Damaged as error:
+                    rows.append(flat.row(atomic.read_tensors(planned.folder / f"{kind}.safetensors")[0]))
+                except atomic.Damaged as error:
                     raise Lost(planned, error) from None
             self._weights = kind, torch.stack(rows).to(self.bench.device)
         return self._weights[1]
 
 
 def read(path: Path) -> Sampled:
-    """The samples of one cell. Raises :class:`bench.runfolder.store.Damaged` for a file that lacks a part of them."""
-    kept = store.read_tensors(path)[0]
+    """The samples of one cell. Raises :class:`flowbench._core.atomic.Damaged` for a file that lacks a part of them."""
+    kept = atomic.read_tensors(path)[0]
     lacking = [part for part in Sampled._fields if part not in kept]
     if lacking:
-        raise store.Damaged(f"{path} holds no {' and no '.join(lacking)}")
+        raise atomic.Damaged(f"{path} holds no {' and no '.join(lacking)}")
     return Sampled(*(kept[part] for part in Sampled._fields))

@@ -21,10 +21,12 @@ from bench.runfolder import lease, store
 from bench.runfolder.cells import CHANGED, Changed
 from bench.runfolder.failure import Failure
 from bench.sampling.solvers import begun
-from bench.status.wording import many, short
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 from flowbench._core.plugin import text_behind
+from flowbench._core.terminal import many, short
 from formulations import Formulation
+from formulations.conformance import probe
 
 
 def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
@@ -38,16 +40,9 @@ def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
     }
 
 
-def probe(formulation: Formulation) -> list[list[float]]:
-    """The seven scalars at seven quantiles: shows a plugin that was edited under an old name."""
-    u = torch.tensor([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], dtype=torch.float64)
-    c = formulation.coeffs(formulation.times(u))
-    return [[float(f"{value:.6g}") for value in part.tolist()] for part in c]
-
-
 def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
     """Raises :class:`Changed` if a trained cell was made from other data, text encoder or formulation."""
-    kept = store.read_object(folder / "config.json")
+    kept = atomic.read_object(folder / "config.json")
     now = inputs(setup, formulation)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
         what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
@@ -77,7 +72,7 @@ def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
     if other:
         error = changed(out, other)
         for folder in folders:
-            store.write_json(folder / CHANGED, asdict(Failure.of(error)))
+            atomic.write_json(folder / CHANGED, asdict(Failure.of(error)))
         raise error
 
 
@@ -128,7 +123,7 @@ def trained(folder: Path) -> bool:
 def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:
     """As :func:`verify`, for a training that was interrupted: then the plugin's text must be the same too."""
     verify(folder, setup, formulation)
-    if store.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
+    if atomic.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
         raise Changed(
             f"the plugin of {formulation.name!r} has changed since the training in {folder} was interrupted: "
             f"restore it, or delete that folder to train from the start"
@@ -137,7 +132,7 @@ def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> N
 
 def verify_formulation(folder: Path, formulation: Formulation) -> None:
     """Raises :class:`Changed` if the cell in ``folder`` was trained with other coefficients under the same name."""
-    kept = store.read_object(folder / "config.json")["coefficients"]
+    kept = atomic.read_object(folder / "config.json")["coefficients"]
     if not np.allclose(kept, probe(formulation), rtol=1e-4, atol=1e-6, equal_nan=True):
         raise Changed(
             f"formulation {formulation.name!r} has changed since {folder} was trained: "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.experiment import Evaluation, Grid, Images, identity
-from bench.runfolder import store
+from flowbench._core import atomic
 
 if TYPE_CHECKING:
     from bench.worker.setup import Setup
@@ -32,8 +32,8 @@ def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
             found = {"dataset": dataset, **measure.yardsticks(ready[dataset])}
             where = file(out, grid, dataset)
             images, captions = measure.real_images(ready[dataset])
-            store.write_tensors(images_file(where), {"images": images}, {"captions": captions})
-            store.write_json(where, found)
+            atomic.write_tensors(images_file(where), {"images": images}, {"captions": captions})
+            atomic.write_json(where, found)
 
 
 def lacking(out: Path, grid: Grid) -> list[str]:
@@ -49,8 +49,8 @@ def lacking(out: Path, grid: Grid) -> list[str]:
 def readable(images: Path) -> bool:
     """Whether a file of images holds what was written."""
     try:
-        store.read_tensors(images, "numpy")
-    except store.Damaged:
+        atomic.read_tensors(images, "numpy")
+    except atomic.Damaged:
         return False
     return True
 
@@ -60,8 +60,8 @@ def kept(out: Path, grid: Grid) -> dict[str, Any]:
     found = {}
     for dataset in grid.datasets:
         try:
-            values = store.read_object(file(out, grid, dataset))
-        except store.Damaged:
+            values = atomic.read_object(file(out, grid, dataset))
+        except atomic.Damaged:
             continue
         found[dataset] = {name: value for name, value in values.items() if name != "dataset"}
     return found

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis.comparisons import baseline, race
-from analysis.ranking import ranking, render
+from analysis.rank import tables_of
+from analysis.ranking import ranking
 from analysis.report import gather, page
 from analysis.results import run, synthetic
 from analysis.results.synthetic import Truth
@@ -130,7 +131,7 @@ def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
 
 
 def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run) -> None:
-    names = [t.name for t in render.tables_of(decided, ranking.of_run(decided))]
+    names = [t.name for t in tables_of(decided, ranking.of_run(decided))]
     assert names == ["ranking", "race"]
     report = gather.gather(decided)
     assert report.summary is not None
@@ -169,4 +170,4 @@ def test_a_run_without_a_race_has_none(tmp_path: Path) -> None:
     synthetic.write(tmp_path, Truth(NAMES, (1.0, 0.0, -1.0)), settings=((5, 5.0),), weights=("ema",))
     found = run.read(tmp_path)
     assert race.of_run(found) is None
-    assert [t.name for t in render.tables_of(found, ranking.of_run(found))] == ["ranking"]
+    assert [t.name for t in tables_of(found, ranking.of_run(found))] == ["ranking"]

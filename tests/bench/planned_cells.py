@@ -8,7 +8,7 @@ from typing import Any
 from bench.config.experiment import Cell, Grid, full
 from bench.cost.estimate import estimate
 from bench.planning.plan import Planned, State
-from bench.runfolder import store
+from flowbench._core import atomic
 
 from .conftest import TINY
 
@@ -21,10 +21,10 @@ def planned(
 
 
 def finish(p: Planned, training: Any, measuring: Any = None) -> None:
-    store.write_json(p.folder / "config.json", {"cell": full(p.cell)})
-    store.write_json(p.folder / "status.json", {"state": "trained", "training": training})
+    atomic.write_json(p.folder / "config.json", {"cell": full(p.cell)})
+    atomic.write_json(p.folder / "status.json", {"state": "trained", "training": training})
     if measuring:
-        store.write_json(p.folder / TINY.evaluation.id / "result.json", {"measuring": measuring})
+        atomic.write_json(p.folder / TINY.evaluation.id / "result.json", {"measuring": measuring})
 
 
 def hours(

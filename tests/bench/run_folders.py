@@ -20,6 +20,7 @@ from bench.runfolder import cells, store
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Execution, Share, Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 GRID = Grid(formulations=("rf", "eps/linear", "v/cos", "edm/rf"), seeds=2, training=Training(steps=1000))
@@ -64,7 +65,7 @@ def supervised(
     """What a share's supervisor and worker write."""
     kept: dict[str, Any] = {"token": f"t{index}", "host": "here", "pid": 4711, "state": state}
     kept["error"] = asdict(Failure("Any", reason, cause)) if reason else None
-    store.write_json(submission.state_file(index), kept)
+    atomic.write_json(submission.state_file(index), kept)
     if beat:
         usual = {
             "token": f"t{index}",
@@ -78,7 +79,7 @@ def supervised(
             "share": 0.0,
             "seconds": {},
         }
-        store.write_json(submission.beat_file(index), usual | beat)
+        atomic.write_json(submission.beat_file(index), usual | beat)
 
 
 def silenced(submission: Submission, index: int, seconds: float) -> None:
@@ -92,17 +93,17 @@ def put(out: Path, number: int, state: str, grid: Grid = GRID) -> Path:
     """The folder of the plan's cell of this number, in a state of its own files."""
     cell = plan.cells_of(grid)[number]
     folder = out / "cells" / cell.id
-    store.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
     if state == "stale":
-        store.write_json(folder / "lease.json", {})
+        atomic.write_json(folder / "lease.json", {})
     elif state in ("done", "trained"):
         for name in store.WEIGHTS:
-            store.write_text(folder / name, "")
-        store.write_json(folder / "status.json", {"state": "trained"})
+            atomic.write_text(folder / name, "")
+        atomic.write_json(folder / "status.json", {"state": "trained"})
         for name in store.MEASURED if state == "done" else ():
-            store.write_text(folder / grid.evaluation.id / name, "{}")
+            atomic.write_text(folder / grid.evaluation.id / name, "{}")
     else:
-        store.write_json(folder / "status.json", {"state": state})
+        atomic.write_json(folder / "status.json", {"state": state})
     return folder
 
 

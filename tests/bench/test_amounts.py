@@ -18,6 +18,7 @@ from bench.planning.amounts import Amounts
 from bench.runfolder import store
 from bench.worker.measure import measure
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 
 from .conftest import TINY
 from .planned_cells import planned
@@ -33,7 +34,7 @@ def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup
 
 def test_sizes_of_clip_are_read_from_its_folder(tmp_path: Path) -> None:
     sizes = {"max_position_embeddings": 16, "hidden_size": 32}
-    store.write_json(tmp_path / "config.json", {"projection_dim": 24, "text_config": sizes})
+    atomic.write_json(tmp_path / "config.json", {"projection_dim": 24, "text_config": sizes})
     known = by_formula.text(f"clip:{tmp_path}")
     assert (known.length, known.width, known.pooled, known.note) == (16, 32, 24, "")
     p = planned(tmp_path, 0)
@@ -54,7 +55,7 @@ def test_the_sizes_of_files_are_those_of_real_ones(
     )
     amounts = Amounts(grid, "shapes")
     weights = Flat(MMDiT(amounts.shape, 1))
-    store.write_tensors(tmp_path / "ema.safetensors", weights.member(weights.weights[0]))
+    atomic.write_tensors(tmp_path / "ema.safetensors", weights.member(weights.weights[0]))
     pictures = torch.zeros(12, 3, resolution, resolution, dtype=torch.uint8)
     parts = [*measure(pictures, setup, path_length=torch.zeros(12)).per_sample, "fid"]
     values, images = {}, 0
@@ -63,9 +64,9 @@ def test_the_sizes_of_files_are_those_of_real_ones(
         values |= {f"{name}/{key}": torch.zeros(samples) for key in parts}
         path = store.images_file(tmp_path, grid.evaluation.sampling, name)
         each = {"images": pictures[:1].repeat(samples, 1, 1, 1), "path_length": torch.zeros(samples)}
-        store.write_tensors(path, each)
+        atomic.write_tensors(path, each)
         images += path.stat().st_size
-    store.write_tensors(tmp_path / "per_sample.safetensors", values)
+    atomic.write_tensors(tmp_path / "per_sample.safetensors", values)
     left = 2 * (tmp_path / "ema.safetensors").stat().st_size
     notes = by_formula.NOTES + by_formula.LINE * TINY.training.validations
     assert amounts.weight_files - notes == pytest.approx(left, rel=0.05)

@@ -15,6 +15,7 @@ from bench.runfolder import store
 from bench.training import checkpoint
 from bench.training.checkpoint import Keeper, State, Stopped
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 from formulations import Formulation
 
 from ..disks import fill, mounted
@@ -86,7 +87,7 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
     setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the writes of two members, and again while it deletes the old ones."""
-    real = store.write_tensors
+    real = atomic.write_tensors
 
     def dies(path: Path, *rest: Any) -> None:
         if path.parent == begun[1]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bench.config.experiment import Grid
 from bench.runfolder import store
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 
 from .checkpoints import EPS, RF, STEPS, Killed, Watched, everything, killed, run, undisturbed
 
@@ -134,16 +135,18 @@ def test_no_changed_byte_of_a_file_of_tensors_goes_unnoticed(
     if not file.exists():
         folder.mkdir()
         tensors = {"a": torch.arange(6.0), "b": torch.tensor(True), "c": torch.tensor([1, 2])}
-        store.write_tensors(file, tensors, {"step": 3, "seconds": 1.5, "lines": [{"x": None}], "pack": ["a"]})
+        atomic.write_tensors(
+            file, tensors, {"step": 3, "seconds": 1.5, "lines": [{"x": None}], "pack": ["a"]}
+        )
     content = bytearray(file.read_bytes())
     content[place % len(content)] ^= flip
     changed = folder / "changed.safetensors"
     changed.write_bytes(content)
     try:
-        tensors, about = store.read_tensors(changed)
-    except store.Damaged:
+        tensors, about = atomic.read_tensors(changed)
+    except atomic.Damaged:
         return
-    again, same = store.read_tensors(file)
+    again, same = atomic.read_tensors(file)
     assert about == same
     assert tensors.keys() == again.keys()
     assert all(torch.equal(tensors[name], again[name]) for name in again)

@@ -14,11 +14,11 @@ from bench import grid
 from bench.config.experiment import Grid, Training
 from bench.driver import confirm, manifest, report
 from bench.planning import plan
+from bench.planning.labels import names
 from bench.planning.plan import Plan
-from bench.runfolder import store
 from bench.runfolder import submission as submissions
 from bench.status import status
-from bench.status.wording import names
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from . import stand_ins
@@ -170,9 +170,9 @@ def test_a_confirmation_stands_beside_no_other_configuration(tmp_path: Path, gro
 def test_a_damaged_choice_is_named(tmp_path: Path, group: Group) -> None:
     planned, _ = finished(tmp_path), group("rf")
     for content in ({}, {"grid": [], "chosen": {}}, {"grid": {"formulations": ["rf"]}, "chosen": {"why": 1}}):
-        store.write_json(tmp_path / "confirm.json", content)
+        atomic.write_json(tmp_path / "confirm.json", content)
         with pytest.raises(
-            store.Damaged, match=r"confirm\.json is no plan of a confirmation: delete that file"
+            atomic.Damaged, match=r"confirm\.json is no plan of a confirmation: delete that file"
         ):
             confirm.plan(planned, 2)
 
@@ -276,7 +276,7 @@ def test_a_confirmation_from_end_to_end(
     assert "3 cells: 1 formulation x 1 dataset x 3 seeds (1000 to 1002)" in said
     assert f"confirmation: {WHY}" in said
     assert (tmp_path / "run" / "grid.json").read_bytes() == before
-    kept = store.read_object(tmp_path / "run" / "confirm.json")
+    kept = atomic.read_object(tmp_path / "run" / "confirm.json")
     assert kept["command"][-2:] == ["--confirm", "2"]
     made = [(s.grid.first_seed, s.grid.seeds) for s in submissions.all_of(tmp_path / "run")]
     assert sorted(made) == [(0, 2), (1000, 2)], "in one second their names sort by chance"
@@ -285,6 +285,6 @@ def test_a_confirmation_from_end_to_end(
     assert grid.main([*command, "--confirm", "2", "--status"]) == 0
     assert "2 cells in " in capsys.readouterr().out
     assert grid.main(command) == 0
-    assert store.read_object(tmp_path / "run" / "confirm.json") == kept, "beside its own grid"
+    assert atomic.read_object(tmp_path / "run" / "confirm.json") == kept, "beside its own grid"
     assert grid.main([*command, "--samples", "13"]) == 0
     assert not (tmp_path / "run" / "confirm.json").exists()

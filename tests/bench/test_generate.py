@@ -15,17 +15,8 @@ from bench.config.experiment import Grid
 from bench.config.settings import Setting, TimeGrid, parse
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.sampling.generate import (
-    CHUNK,
-    Course,
-    Sampled,
-    chunk,
-    course,
-    generate,
-    guided,
-    solve,
-    start_noise,
-)
+from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise
+from bench.training.batches import CHUNK, chunk
 from bench.training.coefficients import at
 from bench.worker.setup import Setup
 from formulations import Coeffs, get, names

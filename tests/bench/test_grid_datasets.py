@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from bench import grid
-from bench.runfolder import store
 from bench.worker import setup
+from flowbench._core import atomic
 
 from .runs import files, trainings, written
 
@@ -53,7 +53,7 @@ def test_a_dataset_that_cannot_be_used_fails_its_cells_and_no_others(
     assert "Traceback" not in said
     (log,) = out.glob("submissions/*/share-*.log")
     assert log.read_text().count("digits: making images and captions ready") == 1, "no restarts"
-    states = {file: store.read_object(file) for file in out.glob("cells/*/status.json")}
+    states = {file: atomic.read_object(file) for file in out.glob("cells/*/status.json")}
     errors = [status["error"] for status in states.values() if status["state"] == "failed"]
     assert len(errors) == 2
     assert errors[0] == errors[1]
@@ -122,7 +122,7 @@ def test_torch_that_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     assert "libtorch" in error
     assert "Traceback" not in done.stderr
     assert "1 cell not finished: the same command runs it" in done.stderr
-    (state,) = (store.read_object(file) for file in out.glob("submissions/*/share-*.json"))
+    (state,) = (atomic.read_object(file) for file in out.glob("submissions/*/share-*.json"))
     assert state["state"] == "broken"
     assert state["error"].keys() == {"kind", "message", "cause"}
     assert state["error"]["kind"] in ("ImportError", "OSError")
@@ -146,7 +146,7 @@ def changes(monkeypatch: pytest.MonkeyPatch) -> Changes:
 
 
 def digests(out: Path) -> list[str]:
-    return [store.read_object(file)["data"] for file in sorted(out.glob("cells/*/config.json"))]
+    return [atomic.read_object(file)["data"] for file in sorted(out.glob("cells/*/config.json"))]
 
 
 @pytest.mark.usefixtures("here")

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from bench import grid
-from bench.runfolder import store
 from bench.training import train
 from bench.worker import pack
+from flowbench._core import atomic
 
 from .runs import OFTEN, SMALL, cell_of, files, metrics, trainings, written
 
@@ -182,7 +182,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
     lost.unlink()
     second.unlink()
     assert f"is measured again: {result} cannot be read" in again()
-    store.write_tensors(picture, {"images": store.read_tensors(picture)[0]["images"]})
+    atomic.write_tensors(picture, {"images": atomic.read_tensors(picture)[0]["images"]})
     result.unlink()
     assert f"generated again: {picture} holds no path_length" in again()
     assert written(out, "ema.safetensors") == weights

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench import draw, grid, keep
-from bench.runfolder import store
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .conftest import run_here
@@ -143,7 +143,7 @@ def test_mistakes_are_one_sentence(
 
 def test_a_damaged_model_is_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = kept(trained, tmp_path / "model")
-    store.write_json(
+    atomic.write_json(
         model / "config.json", json.loads((model / "config.json").read_text()) | {"data": "other"}
     )
     assert draw.main([str(model), CAPTION]) == 2

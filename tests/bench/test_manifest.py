@@ -19,7 +19,7 @@ from bench.models.mmdit import MMDiT
 from bench.planning import plan
 from bench.planning.amounts import by_cell
 from bench.planning.plan import Chosen
-from bench.runfolder import store
+from flowbench._core import atomic
 from formulations import Formulation, register
 from formulations.targets import velocity
 
@@ -160,10 +160,10 @@ def test_a_confirmation_has_a_file_of_its_own(tmp_path: Path) -> None:
     )
     manifest.write(fresh, ["b"])
     assert (tmp_path / "grid.json").read_bytes() == before
-    kept = store.read_object(tmp_path / "confirm.json")
+    kept = atomic.read_object(tmp_path / "confirm.json")
     assert kept["chosen"] == {"why": "so", "seeds": [0, 1], "among": ["rf"]}
     assert sorted({cell["seed"] for cell in kept["cells"]}) == [1000, 1001, 1002]
-    assert store.read_object(tmp_path / "grid.json").get("chosen") is None
+    assert atomic.read_object(tmp_path / "grid.json").get("chosen") is None
 
 
 def test_analysis_reads_it(tmp_path: Path) -> None:

@@ -15,19 +15,20 @@ from bench.models.shape import ARCHITECTURE
 from bench.planning import plan
 from bench.runfolder import store
 from bench.runfolder.cells import retry
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 
 def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:
     folder = out / "cells" / cell.id
-    store.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
     error = {"error": "RuntimeError: a bad day"} if state == "failed" else {}
-    store.write_json(folder / "status.json", {"state": state, **error})
+    atomic.write_json(folder / "status.json", {"state": state, **error})
     if state == "trained":
         for name in store.WEIGHTS:
-            store.write_text(folder / name, "")
+            atomic.write_text(folder / name, "")
     for name in store.MEASURED if evaluation is not None else ():
-        store.write_text(folder / evaluation.id / name, "{}")
+        atomic.write_text(folder / evaluation.id / name, "{}")
     return folder
 
 
@@ -73,7 +74,7 @@ def test_states(tmp_path: Path) -> None:
     touch(tmp_path, cells[1], "trained")
     touch(tmp_path, cells[2], "diverged")
     touch(tmp_path, cells[3], "failed")
-    store.write_json(
+    atomic.write_json(
         tmp_path / "cells" / cells[4].id / "config.json",
         {"cell": full(cells[4]), "architecture": ARCHITECTURE},
     )
@@ -97,7 +98,7 @@ def test_a_cell_whose_measuring_failed_has_failed_until_it_is_tried_again(tmp_pa
     grid = Grid(formulations=("rf",))
     folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
     failed = {"state": "trained", "error": "OSError: disk full", "evaluation": grid.evaluation.id}
-    store.write_json(folder / "status.json", failed)
+    atomic.write_json(folder / "status.json", failed)
     other = replace(grid, evaluation=replace(grid.evaluation, samples=9))
     assert plan.make(other, tmp_path).cells[0].state == "trained", "another evaluation was not tried"
     assert plan.make(grid, tmp_path).cells[0].state == "failed"
@@ -111,7 +112,7 @@ def test_a_cell_that_lost_its_worker_is_stale(left: str, tmp_path: Path) -> None
     folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "missing")
     (folder / "status.json").unlink()
     assert plan.make(grid, tmp_path).cells[0].state == "missing"
-    store.write_text(folder / left, "{}")
+    atomic.write_text(folder / left, "{}")
     made = plan.make(grid, tmp_path)
     assert made.cells[0].state == "stale"
     assert made.ready() == list(made.cells)
@@ -142,7 +143,7 @@ def test_another_configuration_under_the_same_id_is_an_error(tmp_path: Path) -> 
     folder = touch(tmp_path, plan.make(grid, tmp_path).cells[0].cell, "trained")
     kept = json.loads((folder / "config.json").read_text())
     kept["cell"]["training"]["lr"] = 123.0
-    store.write_json(folder / "config.json", kept)
+    atomic.write_json(folder / "config.json", kept)
     with pytest.raises(UserError, match=r"training\.lr"):
         plan.make(grid, tmp_path)
 
@@ -152,10 +153,10 @@ def test_a_cell_of_another_network_is_an_error(tmp_path: Path) -> None:
     cell = plan.make(grid, tmp_path).cells[0].cell
     file = tmp_path / "cells" / cell.id / "config.json"
     for kept in ({"cell": full(cell)}, {"cell": full(cell), "architecture": "mmdit-1"}):
-        store.write_json(file, kept)
+        atomic.write_json(file, kept)
         with pytest.raises(UserError, match="trained with another version of the network"):
             plan.Looker(tmp_path, grid.evaluation)(cell)
-    store.write_json(file, {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(file, {"cell": full(cell), "architecture": ARCHITECTURE})
     assert plan.Looker(tmp_path, grid.evaluation)(cell).state == "missing"
 
 
@@ -188,7 +189,7 @@ def test_a_cell_goes_on_with_those_it_trained_with_last(tmp_path: Path) -> None:
 
     def checkpoint(planned: plan.Planned, step: int, pack: list[str]) -> None:
         file = store.checkpoint_file(planned.folder, step)
-        store.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
+        atomic.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
 
     checkpoint(cells[0], 1985, [a])
     checkpoint(cells[1], 272, [a, b])
@@ -205,5 +206,5 @@ def test_a_pack_that_died_at_its_first_checkpoint_begins_together(tmp_path: Path
     cells = plan.make(Grid(formulations=("rf", "eps/cos")), tmp_path).cells
     pack = [p.cell.id for p in cells]
     file = store.checkpoint_file(cells[0].folder, 100)
-    store.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
+    atomic.write_tensors(file, {"weights": torch.zeros(1)}, {"pack": pack})
     assert [[p.cell.id for p in part] for part in plan.together([cells])] == [pack]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.runfolder import store
 from bench.training.profile import POINTS, profile
 from bench.worker.provenance import inputs, verify, verify_unfinished
 from bench.worker.setup import Setup
+from flowbench._core import atomic
 from formulations import Formulation, get, names
 from formulations.profile import budget
 
@@ -79,6 +79,6 @@ def test_a_weight_of_nothing_has_no_curves() -> None:
 def test_a_cell_is_the_same_whatever_its_profile_says(setup: Setup, tmp_path: Path) -> None:
     known = inputs(setup, get("rf"))
     for told in ({}, {"profile": {"formula": "another"}}):
-        store.write_json(tmp_path / "config.json", {**known, **told})
+        atomic.write_json(tmp_path / "config.json", {**known, **told})
         verify(tmp_path, setup, get("rf"))
         verify_unfinished(tmp_path, setup, get("rf"))

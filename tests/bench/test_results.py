@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.driver import results
-from bench.runfolder import store
+from flowbench._core import atomic
 
 SETTING = {
     "weights": "ema",
@@ -42,5 +42,5 @@ def test_numbers_by_setting_are_a_result(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_is_damaged(settings: object, tmp_path: Path) -> None:
-    with pytest.raises(store.Damaged, match="is not a result: delete that file"):
+    with pytest.raises(atomic.Damaged, match="is not a result: delete that file"):
         results.check(write(tmp_path, settings))

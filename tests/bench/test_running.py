@@ -13,10 +13,10 @@ from bench.cost.effort import progress
 from bench.launch.activity import Doing
 from bench.machine.stages import Stages
 from bench.planning import plan
+from bench.planning.labels import names
 from bench.runfolder.lease import Lease
 from bench.runfolder.submission import Submission
 from bench.status.running import starting
-from bench.status.wording import names
 from bench.worker.heart import Heart
 
 from .run_folders import begin

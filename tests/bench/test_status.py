@@ -15,8 +15,8 @@ from bench.config.experiment import Grid, Training
 from bench.launch.slurm import arrays
 from bench.planning import plan
 from bench.planning.plan import Plan
-from bench.runfolder import store
 from bench.status import situation, status, wording
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .run_folders import GRID, Slurm, begin, fail, put, silenced, supervised
@@ -99,7 +99,7 @@ def test_the_next_morning(
     supervised(made, 6, "running")
     silenced(made, 6, 720)
     log = out / "submissions" / "1" / "slurm" / "0" / "71_6_0_log.err"
-    store.write_text(log, "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.\n")
+    atomic.write_text(log, "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.\n")
     code, said = shown(out, capsys)
     assert code == 1
     ids = [cell.id for cell in plan.cells_of(GRID)]
@@ -158,7 +158,7 @@ def test_letters_that_take_two_columns() -> None:
 def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm) -> None:
     """What is not finished may run or wait; only what was closed is known to be over."""
     made, closed = begin(out, "1", [[0], [1], [2], [3]]), begin(out, "0", [[4, 5]])
-    store.write_text(closed.folder / "closed", "")
+    atomic.write_text(closed.folder / "closed", "")
     slurm.down = True
     supervised(made, 0, "running")
     silenced(made, 0, 7200)
@@ -184,7 +184,7 @@ def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], sl
 
 def test_a_damaged_submission_is_no_matter_of_slurms(out: Path) -> None:
     made = begin(out, "1", [[0]])
-    store.write_json(made.folder / "submission.json", {})
+    atomic.write_json(made.folder / "submission.json", {})
     with pytest.raises(UserError, match=r"submission\.json"):
         status.show(plan.make(GRID, out))
 
@@ -247,7 +247,7 @@ def test_local_endings(
 def test_only_the_newest_submission_of_a_cell_counts(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     supervised(begin(out, "1", [[0, 1, 2]], "local"), 0, "killed", "long ago")
     supervised(begin(out, "2", [[0, 1]], "local"), 0, "saved", "SIGINT")
-    store.write_text(begin(out, "3", [[2]], "local").folder / "cancelled", "")
+    atomic.write_text(begin(out, "3", [[2]], "local").folder / "cancelled", "")
     code, said = shown(out, capsys)
     assert code == 0
     assert said.splitlines()[1:-1] == [

@@ -20,12 +20,12 @@ from bench.driver import describe, report
 from bench.machine.threads import Threads
 from bench.planning import plan, shares
 from bench.planning.amounts import Amounts, by_cell
+from bench.planning.labels import label, names, place
 from bench.planning.plan import Plan, Planned
-from bench.runfolder import store
-from bench.status.wording import label, names, place
 from bench.training import tuning
 from bench.worker import loop as worker
 from bench.worker import yardsticks
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .conftest import CPU, TINY
@@ -141,7 +141,7 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
     )
 
     done = replace(made.cells[0], folder=tmp_path / "done", state="done")
-    store.write_json(
+    atomic.write_json(
         done.folder / "status.json", {"training": {"seconds": 4.0, "pack": 2, "device": "a GPU"}}
     )
     asked.clear()
@@ -275,12 +275,12 @@ def test_a_sweep_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         same = out / "cells" / cell.name
         assert metrics(same) == metrics(cell)
         assert json.loads((same / "status.json").read_text())["training"]["pack"] == 2
-        kept = store.read_tensors(same / "ema.safetensors")[0]
+        kept = atomic.read_tensors(same / "ema.safetensors")[0]
         assert {name: tuple(value.shape) for name, value in kept.items()} == {
             name: tuple(value.shape)
-            for name, value in store.read_tensors(cell / "ema.safetensors")[0].items()
+            for name, value in atomic.read_tensors(cell / "ema.safetensors")[0].items()
         }
-    (beat,) = (store.read_object(file) for file in out.glob("submissions/*/beat-0000.json"))
+    (beat,) = (atomic.read_object(file) for file in out.glob("submissions/*/beat-0000.json"))
     assert (beat["packs"], beat["resumed"], effort.progress(beat)) == (4, 0.0, pytest.approx(1.0))
     assert all(
         p.state == "done"

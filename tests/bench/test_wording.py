@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.status.wording import fitted
+from flowbench._core.terminal import fitted
 
 COMMAND = "`python -m bench.grid --preset smoke --seeds 12`"
 ANSWER = f"Undecided between rf/lognorm(0.00,1.00) and rf/mode(1.29); {COMMAND} (about 14 minutes more) may decide."

@@ -23,6 +23,7 @@ from bench.runfolder import store
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
 from bench.training import feed
+from flowbench._core import atomic
 
 from . import forks
 from .commands import PLUGIN, command, start, until
@@ -159,6 +160,6 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
     def make(out: Path) -> None:
         for file in out.glob("submissions/*/submission.json"):
-            store.write_json(file, store.read_object(file) | {"pid": process.pid})
+            atomic.write_json(file, atomic.read_object(file) | {"pid": process.pid})
 
     return make

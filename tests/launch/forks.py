@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree")
 """Audited events that change files; a worker that is killed before each of them has died everywhere that matters."""
@@ -37,7 +38,7 @@ class Forks:
         """A worker without a supervisor; returns its exit code, and how many changes it made to files named ``at``."""
         token = f"{submission.id}/0"
         state = {"token": token, "state": "running", "restart": 0, "pid": os.getpid(), **lease.stamp()}
-        store.write_json(submission.state_file(0), state)
+        atomic.write_json(submission.state_file(0), state)
         return self.start(submission, 0, token, die=die, at=at)
 
     def start(
@@ -109,7 +110,7 @@ def become(asked: dict[str, Any], counter: int) -> None:
 
     os.environ.update(asked["environment"])
     os.getppid = lambda: int(asked["parent"])
-    with store.append(Path(asked["log"])) as log:
+    with atomic.append(Path(asked["log"])) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     seen = 0
@@ -152,7 +153,7 @@ def told(folder: Path) -> dict[str, Any]:
             lines = [json.loads(line) for line in file.read_text().splitlines()]
             found[name] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
         elif file.name in ("status.json", "result.json", "config.json"):
-            found[name] = store.read_object(file)
+            found[name] = atomic.read_object(file)
             for key in ("training", "measuring"):
                 found[name].pop(key, None)
         elif file.is_file() and file.name != "log.txt":

@@ -18,9 +18,10 @@ from bench.launch import activity
 from bench.launch.activity import Doing
 from bench.launch.slurm.queue import Seen
 from bench.planning import plan
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Share, Submission
+from flowbench._core import atomic
 
 Submit = Callable[..., Submission]
 
@@ -44,7 +45,7 @@ def living() -> Iterator[int]:
 def by(submission: Submission, pid: int, host: str | None = None) -> Submission:
     """The submission as if another command had written it."""
     file = submission.folder / "submission.json"
-    store.write_json(file, store.read_object(file) | {"pid": pid, "host": host or submission.host})
+    atomic.write_json(file, atomic.read_object(file) | {"pid": pid, "host": host or submission.host})
     return submissions.read(submission.folder)
 
 
@@ -59,13 +60,13 @@ def writes(made: Submission, state: str = "running", ago: float = 0.0, reason: s
         "error": {"kind": "Any", "message": reason, "cause": "any"} if reason else None,
         **stamp,
     }
-    store.write_json(made.state_file(0), kept)
+    atomic.write_json(made.state_file(0), kept)
 
 
 def beats(made: Submission, ago: float = 0.0, **more: Any) -> None:
     """A heartbeat, so many seconds ago."""
     stamp = {**lease.stamp(), "clock": time.monotonic() - ago}
-    store.write_json(made.beat_file(0), {"token": "mine", "stage": "train", **stamp, **more})
+    atomic.write_json(made.beat_file(0), {"token": "mine", "stage": "train", **stamp, **more})
 
 
 def seen(made: Submission) -> Doing:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench import grid
-from bench.runfolder import store
+from flowbench._core import atomic
 
 from ..faults import Faults
 from .conftest import Ends
@@ -60,8 +60,8 @@ def killed(forked: Ends, runs: Path, tmp_path: Path, whole: dict[str, Any]) -> C
             assert grid.main([*COMMAND, "--out", str(kept)]) != 0
             assert not forked
             (file,) = kept.glob("submissions/*/submission.json")
-            store.write_json(
-                file, store.read_object(file) | {"pid": gone}
+            atomic.write_json(
+                file, atomic.read_object(file) | {"pid": gone}
             )  # the command is no process of now
         return Path(shutil.copytree(kept, tmp_path / "killed"))
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bench import grid
-from bench.runfolder import lease, store
+from bench.runfolder import lease
+from flowbench._core import atomic
 
 from ..faults import Faults
 from .commands import DRAWN, PLUGIN, command, ended, forget, sentences
@@ -40,8 +41,8 @@ def test_15_a_cell_that_raises_one_that_diverges_and_one_that_runs_out_of_memory
     assert "my/held" in printed.out
     states = {}
     for file in (here / "run" / "cells").glob("*/status.json"):
-        name = store.read_object(file.parent / "config.json")["cell"]["formulation"]
-        states[name] = store.read_object(file)
+        name = atomic.read_object(file.parent / "config.json")["cell"]["formulation"]
+        states[name] = atomic.read_object(file)
     assert {name: status["state"] for name, status in states.items()} == {
         "my/held": "trained",
         "my/raises": "failed",

@@ -11,8 +11,8 @@ from bench.config.experiment import Cell, Grid
 from bench.launch import supervisor
 from bench.launch.gate import Gate
 from bench.planning import plan
-from bench.runfolder import store
 from bench.runfolder.submission import Share, Submission
+from flowbench._core import atomic
 
 Found = tuple[Submission, dict[tuple[str, int], Cell]]
 
@@ -43,7 +43,7 @@ def test_three_failures_alike_hold_their_formulation(found: Found) -> None:
     held = {formulation for (formulation, _), cell in cells.items() if gate.holds(cell)}
     assert held == {"eps"}, "also in a worker that began before"
     error = {"kind": "ValueError", "message": "ValueError: no", "cause": "cafe0000"}
-    store.write_json(made.out / "cells" / cells["eps", 0].id / "status.json", {"error": error})
+    atomic.write_json(made.out / "cells" / cells["eps", 0].id / "status.json", {"error": error})
     assert gate.holds(cells["eps", 4])
     assert gate.reason == "3 cells of eps/linear failed alike: ValueError: no"
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder.lease import Fenced, Lease, Taken
 from bench.runfolder.submission import Share, Submission
+from flowbench._core import atomic
 
 DAY = 86_400.0
 
@@ -44,7 +45,7 @@ def dead() -> int:
 def supervised(made: Submission, index: int, token: str, state: str = "running", **more: Any) -> None:
     """What a share's supervisor writes."""
     kept = {"token": token, "state": state, "restart": 0, "pid": os.getpid(), **lease.stamp()} | more
-    store.write_json(made.state_file(index), kept)
+    atomic.write_json(made.state_file(index), kept)
 
 
 def aged(file: Path, seconds: float) -> None:
@@ -143,7 +144,7 @@ def test_a_worker_of_this_machine_is_believed_whatever_the_clock_says(
 ) -> None:
     """Its heartbeat carries a clock that nobody sets."""
     assert held_by(made, pid=living)
-    store.write_json(made.beat_file(0), {"token": "other", **lease.stamp()})
+    atomic.write_json(made.beat_file(0), {"token": "other", **lease.stamp()})
     for file in (made.state_file(0), made.beat_file(0)):
         aged(file, seconds)
     assert lease.alive(made.out, {"submission": made.id, "share": 0}, made, 1)
@@ -160,7 +161,7 @@ def test_another_machine_s_worker_is_believed_while_its_files_are_young(
     supervised(made, 0, "other", host="elsewhere")
     aged(made.state_file(0), seconds)
     assert lease.alive(made.out, {"submission": made.id, "share": 0}, made, 1) == believed
-    store.write_json(made.beat_file(0), {"token": "other", "host": "elsewhere", "clock": 1.0})
+    atomic.write_json(made.beat_file(0), {"token": "other", "host": "elsewhere", "clock": 1.0})
     assert lease.alive(made.out, {"submission": made.id, "share": 0}, made, 1), "a beat makes up for it"
 
 

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from bench import grid
-from bench.runfolder import store, sweep
+from bench.runfolder import sweep
+from flowbench._core import atomic
 
 from .conftest import Ends
 from .forks import told
@@ -45,7 +46,7 @@ def everything(out: Path) -> dict[str, Any]:
             table = pd.read_parquet(file)
             found[name] = table[[column for column in table if "seconds" not in column]].to_csv(index=False)
         elif name == "grid.json":
-            found[name] = store.read_object(file) | {"command": None}
+            found[name] = atomic.read_object(file) | {"command": None}
         elif file.name in ("timings.json", "log.txt"):
             found[name] = "there"
         elif place != "cells":
@@ -95,7 +96,7 @@ def test_a_writer_that_is_killed_in_the_middle_is_swept_away(tmp_path: Path) -> 
         from bench import store
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.getrlimit(resource.RLIMIT_FSIZE)[1]}))
-        store.write_tensors(Path({str(tmp_path)!r}) / "x.safetensors", {{"x": torch.zeros(100_000)}})
+        atomic.write_tensors(Path({str(tmp_path)!r}) / "x.safetensors", {{"x": torch.zeros(100_000)}})
     """
     done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == -signal.SIGXFSZ
@@ -103,7 +104,7 @@ def test_a_writer_that_is_killed_in_the_middle_is_swept_away(tmp_path: Path) -> 
     assert left
     assert "x.safetensors" not in left
     assert any(name.startswith(".tmp") for name in left), left
-    store.sweep(tmp_path)
+    atomic.sweep(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -121,9 +122,9 @@ def test_what_is_swept_from_a_run_folder_and_what_is_not(tmp_path: Path) -> None
     for name in (*swept, *kept):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    store.write_json(cells / "done" / "status.json", {"state": "trained"})
-    store.write_json(cells / "diverged" / "status.json", {"state": "diverged"})
-    store.write_json(cells / "failed" / "status.json", {"state": "failed", "error": error})
+    atomic.write_json(cells / "done" / "status.json", {"state": "trained"})
+    atomic.write_json(cells / "diverged" / "status.json", {"state": "diverged"})
+    atomic.write_json(cells / "failed" / "status.json", {"state": "failed", "error": error})
     sweep.sweep(tmp_path)
     there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {*kept, *(f"cells/{name}/status.json" for name in ("done", "diverged", "failed"))}
@@ -134,5 +135,5 @@ def test_where_others_may_be_writing_only_old_files_are_swept(tmp_path: Path) ->
     for name in (".new-old", ".new-young"):
         (tmp_path / name).touch()
     os.utime(tmp_path / ".new-old", (0, 0))
-    store.sweep(tmp_path, age=60)
+    atomic.sweep(tmp_path, age=60)
     assert [path.name for path in tmp_path.iterdir()] == [".new-young"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import draw, grid, ideal
-from bench.runfolder import store
+from flowbench._core import atomic
 
 from ..bench.runs import SMALL, cell_of
 from .commands import forget
@@ -47,7 +47,7 @@ def test_a_plugin_joins_fails_its_own_cells_alone_and_is_refused_when_edited(
     assert "Traceback" not in printed.err
     assert "rf " in printed.out
     assert "my/late(1.50)" in printed.out
-    code = store.read_object(cell_of(out, "my/late(1.50)") / "status.json")["training"]["code"]
+    code = atomic.read_object(cell_of(out, "my/late(1.50)") / "status.json")["training"]["code"]
     assert code == copy.parents[1].name
 
     other = ["--out", str(tmp_path / "ideal"), "--train-images", "8"]

@@ -11,9 +11,9 @@ import pytest
 from bench.config.experiment import Evaluation, Grid, full, restore
 from bench.config.presets import PRESETS
 from bench.config.settings import Setting
-from bench.runfolder import store
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 
@@ -77,6 +77,6 @@ def test_fields_of_another_version_are_named(submit: Callable[..., Submission]) 
     made = submit(code="none")
     file = made.folder / "submission.json"
     for change in ({"later": 1}, {"execution": {"warp": 9}}):
-        store.write_json(file, store.read_object(file) | change)
+        atomic.write_json(file, atomic.read_object(file) | change)
         with pytest.raises(UserError, match="is no submission of this version of flowbench"):
             submissions.read(made.folder)

@@ -15,8 +15,9 @@ import pytest
 
 from bench.launch import codes, snapshot, supervisor
 from bench.launch.supervisor import Supervisor
-from bench.runfolder import lease, store
+from bench.runfolder import lease
 from bench.runfolder.submission import Share, Submission
+from flowbench._core import atomic
 
 WORKER = """
 import json, os, signal, sys, tempfile
@@ -123,7 +124,7 @@ def test_after_the_fourth_death_the_cell_at_hand_has_failed_and_the_others_go_on
     made = scripted(KILLED, KILLED, KILLED, KILLED | {"at": ["b"], "says": "its last words"}, {"exit": 10})
     assert Supervisor(made, 0, {}).run() == "failed"
     assert starts(made) == ["", "", "--alone", "--alone", ""]
-    status = store.read_object(made.out / "cells" / "b" / "status.json")
+    status = atomic.read_object(made.out / "cells" / "b" / "status.json")
     assert status["state"] == "failed"
     told = "the worker was killed by SIGKILL (out of memory?) 4 times at this cell"
     assert status["error"] == {"kind": "Killed", "message": told, "cause": "killed-9"}
@@ -171,7 +172,7 @@ def test_a_worker_that_could_not_note_why_it_ended(stale: bool, scripted: Script
     made = scripted({"exit": codes.UNWRITABLE}, {"exit": codes.REFUSED})
     for index, words in enumerate((f"{made.out} could not be written", f"see {made.log_file(0)}")):
         if stale:
-            store.write_json(made.end_file(0), {"token": "another's", **ENDS})
+            atomic.write_json(made.end_file(0), {"token": "another's", **ENDS})
         Supervisor(made, 0, {}, restart=index).run()
         assert lease.state(made, 0)["error"]["message"] == words
 
@@ -282,7 +283,7 @@ def test_where_no_state_can_be_written_it_begins_nothing(
     made = scripted({"exit": 0})
 
     def full(path: Path, value: Any) -> None:
-        raise store.Unwritable(28, "No space left on device", str(path))
+        raise atomic.Unwritable(28, "No space left on device", str(path))
 
     monkeypatch.setattr(supervisor.store, "write_json", full)
     assert Supervisor(made, 0, {}).run() == "unwritable"

@@ -12,6 +12,7 @@ import pytest
 
 from analysis.results import synthetic
 from bench.runfolder import store, trust
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .. import users
@@ -92,8 +93,8 @@ WRITE = """if True:
     made = submissions.new(out, Grid(), Execution(), [Share(("a",))], code, plugins, [])
     submissions.write(made)
     supervisor.failed(made, "a", "cause")
-    store.append(made.log_file(0)).close()
-    store.folder(out / "cells" / "a")
+    atomic.append(made.log_file(0)).close()
+    atomic.folder(out / "cells" / "a")
     cells.note(out / "cells" / "a", "something")
 """
 
@@ -169,7 +170,7 @@ def test_a_folder_that_others_can_only_read_is_not_refused(readers: str, tmp_pat
 def test_a_log_and_a_mark_follow_no_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
-    for make in (store.append, store.mark):
+    for make in (atomic.append, atomic.mark):
         with pytest.raises(OSError, match="symbolic link"):
             make(tmp_path / "log.txt")
     assert (tmp_path / "mine").read_text() == "mine"

@@ -41,7 +41,7 @@ def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
 def test_the_file_is_small_and_tells_how_it_was_made() -> None:
     assert tinyclip.SHIPPED.stat().st_size < 3_000_000
     recipe = shipped().recipe
-    assert recipe["command"] == "python -m bench.encoders.tinyclip"
+    assert recipe["command"].endswith(".tinyclip")
     assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "scenes", "digits"] * 3
     assert all(fact["captions cut"] == 0 for fact in recipe["data"])
     assert "/" not in json.dumps(recipe)  # no path of the machine that trained it

@@ -96,7 +96,7 @@ def test_the_command_writes_a_loadable_file(trained: Path, capsys: pytest.Captur
     clip = tinyclip.load(trained)
     assert clip.recipe["steps"] == 30
     assert clip.recipe["command"] == (
-        "python -m bench.encoders.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"
+        "python -m bench.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"
     )
     assert set(clip.recipe["held out"]) == {"shapes at 16", "scenes at 16", "digits at 16"}
     assert clip.recipe["held out"]["scenes at 16"].keys() >= {

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.launch.slurm import queue
-from bench.runfolder import store
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 GONE = ("Invalid job id", "already completing or completed")
@@ -43,7 +43,7 @@ def read_arrays(submission: Submission) -> list[Array] | None:
     file = submission.folder / "jobs.json"
     if not file.exists():
         return None
-    return [Array(a["job"], tuple(a["shares"])) for a in store.read_object(file)["arrays"]]
+    return [Array(a["job"], tuple(a["shares"])) for a in atomic.read_object(file)["arrays"]]
 
 
 def recover(submission: Submission) -> list[Array]:
@@ -69,7 +69,7 @@ def cancel(submission: Submission) -> None:
 
 
 def write_arrays(submission: Submission, arrays: Sequence[Array]) -> None:
-    store.write_json(submission.folder / "jobs.json", {"arrays": [asdict(array) for array in arrays]})
+    atomic.write_json(submission.folder / "jobs.json", {"arrays": [asdict(array) for array in arrays]})
 
 
 def strays(submission: Submission, arrays: Sequence[Array]) -> list[str]:
@@ -85,7 +85,7 @@ def cancel_strays(submission: Submission, arrays: Sequence[Array]) -> None:
 def _with_pickles(submission: Submission, job: str) -> Array | None:
     """The array of a job if the pickles of all its tasks are in place."""
     for file in sorted((submission.folder / "slurm").glob("*/shares.json")):
-        array = Array(job, tuple(store.read_object(file)["shares"]))
+        array = Array(job, tuple(atomic.read_object(file)["shares"]))
         if all((file.parent / f"{array.task(share)}_submitted.pkl").exists() for share in array.shares):
             return array
     return None

@@ -15,8 +15,8 @@ from bench.cli.slurm_options import SlurmOptions
 from bench.launch.slurm import queue
 from bench.launch.slurm.arrays import Array, cancel, cancel_strays, read_arrays, recover, strays, write_arrays
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
-from bench.runfolder import store
 from bench.runfolder.submission import Submission
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 __all__ = ["Array", "Submitted", "cancel", "check", "obstacle", "read_arrays", "recover", "strays", "submit"]
@@ -162,7 +162,7 @@ class _Desk:
             cancel_strays(self.submission, self.arrays)
         folder = fresh_folder(self.submission)
         try:
-            store.write_json(folder / "shares.json", {"shares": list(shares)})
+            atomic.write_json(folder / "shares.json", {"shares": list(shares)})
             chosen = parameters(self.submission, self.parameters, most, waits)
             job = call(self.submission, folder, shares, chosen)
         except FailedJobError as error:

@@ -1,0 +1,121 @@
+"""The house: every room imports only those below it, nothing imports in a circle, and only commands lie loose."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import flowbench
+from flowbench.console import COMMANDS
+
+ROOT = Path(flowbench.ROOT)
+FLOORS = (
+    "flowbench/_core",
+    "samplers",
+    "formulations",
+    "bench/config",
+    "bench/runfolder",
+    "bench/machine",
+    "bench/data",
+    "bench/models",
+    "bench/encoders",
+    "bench/metrics",
+    "analysis/results",
+    "analysis/tables",
+    "analysis/stats",
+    "analysis/ranking",
+    "analysis/published",
+    "analysis/comparisons",
+    "analysis/plots",
+    "analysis/scaling",
+    "analysis/report",
+    "analysis/archives",
+    "analysis",
+    "bench/planning",
+    "bench/cost",
+    "bench/training",
+    "bench/sampling",
+    "bench/cli",
+    "bench/launch",
+    "bench/worker",
+    "bench/status",
+    "bench/driver",
+    "bench",
+    "bench/speed",
+    "flowbench",
+)
+"""Rooms from the ground up. A folder within a room belongs to it."""
+LOOSE = {"bench.rates": "measures a device for the dry run, in a process of its own"}
+"""Modules beside the rooms that are no command of a user."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the product by its dotted name."""
+    files = (
+        file for package in (*flowbench.PACKAGES, "flowbench") for file in (ROOT / package).rglob("*.py")
+    )
+    return {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
+
+
+def imported(name: str, known: dict[str, Path]) -> Iterator[str]:
+    """Modules of ours that a module imports, anywhere in it."""
+    package = name if known[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(known[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in known else base
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def graph() -> dict[str, set[str]]:
+    """What imports what. The public face imports commands when they are used, and the packages import it to see whether
+    flowbench can run: its own imports are left out."""
+    known = modules()
+    found = {name: set(imported(name, known)) & known.keys() - {name} for name in known}
+    found["flowbench"] = set()
+    return found
+
+
+def floor(name: str, file: Path) -> int:
+    """The floor of a module's room; what every package imports first is on the ground."""
+    if name in ("flowbench", "bench", "analysis"):
+        return -1
+    folder = file.relative_to(ROOT).parent
+    return next(FLOORS.index(str(f)) for f in (folder, *folder.parents) if str(f) in FLOORS)
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+def test_imports_point_downwards() -> None:
+    known = modules()
+    upward = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in others
+        if floor(other, known[other]) > floor(name, known[name])
+    ]
+    assert upward == []
+
+
+def test_only_commands_lie_beside_the_rooms() -> None:
+    commands = {command.module for command in COMMANDS.values()}
+    loose = {n for n, f in modules().items() if f.parent in (ROOT / "bench", ROOT / "analysis")}
+    assert loose - commands - {"bench", "analysis"} == LOOSE.keys()
+
+
+def test_every_room_says_what_lives_there() -> None:
+    for folder in FLOORS:
+        assert ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))), (
+            folder
+        )

@@ -60,9 +60,13 @@ def modules() -> dict[str, Path]:
 
 
 def imported(name: str, known: dict[str, Path]) -> Iterator[str]:
-    """Modules of ours that a module imports, anywhere in it."""
+    """Modules of ours that a module imports, anywhere in it but for its annotations."""
     package = name if known[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(known[name].read_text(encoding="utf-8"))):
+    tree = ast.parse(known[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])

@@ -306,7 +306,7 @@ def test_failures_by_cause(out: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_without_torch_and_pandas(out: Path) -> None:
     script = (
-        "import sys\nfrom bench import status\n"
+        "import sys\nfrom bench.status import status\n"
         "assert not {'torch', 'pandas', 'submitit', 'matplotlib'} & set(sys.modules)\n"
     )
     root = Path(__file__).parents[2]

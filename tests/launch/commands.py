@@ -19,7 +19,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench import feed
+from bench.training import feed
 from formulations import Formulation, register
 
 HERE = Path(os.environ["FLOWBENCH_TEST"])

@@ -93,7 +93,7 @@ def test_a_writer_that_is_killed_in_the_middle_is_swept_away(tmp_path: Path) -> 
     script = f"""if True:
         import resource, signal, torch
         from pathlib import Path
-        from bench import store
+        from flowbench._core import atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.getrlimit(resource.RLIMIT_FSIZE)[1]}))
         atomic.write_tensors(Path({str(tmp_path)!r}) / "x.safetensors", {{"x": torch.zeros(100_000)}})

@@ -29,7 +29,7 @@ SAID = {
 }
 SETTLE = """if True:
     import json, os
-    from bench import places
+    from bench.machine import places
     said = []
     places.settle(said.append)
     places.settle(said.append)

@@ -80,10 +80,10 @@ def test_it_can_be_looked_at(machine: Path, theirs: Path) -> None:
 WRITE = """if True:
     import os, sys
     from pathlib import Path
-    from bench import cells, store
+    from bench.runfolder import cells, store
     from bench.config.experiment import Grid
     from bench.launch import snapshot, supervisor
-    from bench.launch import submission as submissions
+    from bench.runfolder import submission as submissions
     from bench.runfolder.submission import Execution, Share
     os.umask(0)
     out = Path(sys.argv[1])

@@ -179,7 +179,8 @@ def test_analysis_reads_it(tmp_path: Path) -> None:
 
 def test_it_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom bench.driver import manifest\nfrom bench.planning import plan\nfrom bench.config.presets import preset\n"
+        "import sys\nfrom pathlib import Path\nfrom bench.driver import manifest\nfrom bench.planning import plan\n"
+        "from bench.config.presets import preset\n"
         "manifest.manifest(plan.make(preset('paper'), Path('nowhere')), [])\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

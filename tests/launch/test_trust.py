@@ -85,6 +85,7 @@ WRITE = """if True:
     from bench.launch import snapshot, supervisor
     from bench.runfolder import submission as submissions
     from bench.runfolder.submission import Execution, Share
+    from flowbench._core import atomic
     os.umask(0)
     out = Path(sys.argv[1])
     store.prepare(out, 0o700)

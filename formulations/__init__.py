@@ -11,8 +11,9 @@ from formulations.catalogue import SUITES, bases, match, names
 from formulations.conformance import check
 from formulations.crossing import cross
 from formulations.formulation import Coeffs, Formulation, Point
-from formulations.registry import register
+from formulations.registry import register, registry
 from formulations.specs import get
+from samplers.base import registry as sampler_registry
 
 __all__ = [
     "SUITES",
@@ -33,3 +34,6 @@ __all__ = [
     "register",
     "split",
 ]
+
+registry.check = lambda name: check(get(name))
+sampler_registry.check = lambda name: check(get(f"rf/{name}"))

@@ -8,14 +8,12 @@ from typing import Any
 
 from flowbench._core.errors import UserError
 from flowbench._core.grammar import Call
-from flowbench._core.plugin import registries
 from flowbench._core.registry import Registry, blame
 from formulations.formulation import Formulation
 from formulations.paths import PATHS
 from formulations.targets import TARGETS
 from samplers.base import registry as sampler_registry
 
-GROUP = "flowbench.formulations"
 ALIASES = {"x0": "x", "velocity": "u", "gvp": "cos", "trigflow": "trig"}
 
 
@@ -29,8 +27,7 @@ def taken(name: str) -> bool:
     return first in {"rf", "edm"} and (rest[0] in {"rf", "cos"} or rest[0] in sampler_registry.entries)
 
 
-registry = Registry("formulation", GROUP, taken)
-registries.append(registry)
+registry: Registry[Formulation] = Registry("formulation", taken)
 
 
 def register(template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

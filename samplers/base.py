@@ -9,13 +9,10 @@ from typing import Any
 
 from flowbench._core.errors import UserError
 from flowbench._core.grammar import Call, number, parse
-from flowbench._core.plugin import registries
 from flowbench._core.registry import Entry, Registry, blame
 from samplers.sampler import Sampler
 
-GROUP = "flowbench.samplers"
-registry = Registry("sampler", GROUP)
-registries.append(registry)
+registry: Registry[Sampler] = Registry("sampler")
 ALIASES = {"shifted": "shift", "logitnormal": "lognorm"}
 
 

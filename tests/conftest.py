@@ -20,6 +20,7 @@ import samplers.base
 from bench.machine import cores
 from bench.machine.machine import processor
 from flowbench._core import plugin
+from flowbench._core.registry import KINDS
 
 from .faults import Faults
 
@@ -43,12 +44,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_registries() -> Iterator[None]:
-    before = [dict(r.entries) for r in plugin.registries]
+    before = {kind: dict(registry.entries) for kind, registry in KINDS.items()}
     done = dict(plugin._done)
     yield
-    for registry, entries in zip(plugin.registries, before, strict=True):
-        registry.entries.clear()
-        registry.entries.update(entries)
+    for kind, entries in before.items():
+        KINDS[kind].entries.clear()
+        KINDS[kind].entries.update(entries)
     plugin._done.clear()
     plugin._done.update(done)
     samplers.base.get.cache_clear()

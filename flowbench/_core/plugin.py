@@ -1,4 +1,4 @@
-"""Plugins: a Python file that registers samplers and formulations when it is run."""
+"""Plugins: a Python file that registers members of any kind (:data:`flowbench._core.registry.KINDS`) when it is run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from itertools import chain
 from pathlib import Path
 
 from flowbench._core.errors import UserError
-from flowbench._core.registry import Registry, blame
-
-registries: list[Registry] = []
-"""All registries that a plugin may fill; a failed plugin is taken back from each."""
+from flowbench._core.registry import KINDS, blame
 
 _done: dict[str, tuple[str, ...]] = {}
 _added: dict[tuple[str, str], tuple[str, ...]] = {}
-"""The same for each kind of the :data:`registries`."""
+"""The same for each kind."""
 _digests: dict[str, str] = {}
 """sha256 of each loaded plugin's text, by file."""
 
@@ -48,6 +45,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     if spec is None:
         raise UserError(f"plugin {str(path)!r} cannot be imported")
     module = importlib.util.module_from_spec(spec)
+    registries = tuple(KINDS.values())
     with ExitStack() as stack:
         for one in registries:
             stack.enter_context(one.all_or_nothing(_added.get((str(file), one.kind), ())))
@@ -65,6 +63,12 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     _done[str(file)] = tuple(chain.from_iterable(added))
     _digests[str(file)] = digest
     return _done[str(file)]
+
+
+def added_by(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """The names that a loaded plugin registered, by their kind."""
+    file = str(Path(path).expanduser().resolve())
+    return {kind: names for (loaded, kind), names in _added.items() if loaded == file and names}
 
 
 def changed(path: str | Path) -> bool:

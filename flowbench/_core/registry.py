@@ -1,4 +1,8 @@
-"""Names to functions: filled by ``@register("word(a,b)")`` here, in plugins and in installed packages."""
+"""Registries: a kind of thing that studies vary, its members by name, and what every member must pass.
+
+A member is added by ``@register("word(a,b)")`` on a function that makes it: here, in a plugin file, or in an installed
+package under the entry-point group ``flowbench.<kind>s``. ``python -m bench.plugins`` lists and checks all kinds.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from flowbench._core.errors import UserError, nearest
 
@@ -19,14 +23,18 @@ _TEMPLATE = re.compile(
 )
 
 
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 @dataclass(frozen=True)
-class Entry:
+class Entry(Generic[T]):
     """A registered name with its parameters; ``defaults`` holds the trailing ones that may be left out."""
 
     name: str
     parameters: tuple[str, ...]
     defaults: dict[str, Any]
-    function: Callable[..., Any]
+    function: Callable[..., T]
 
     @property
     def template(self) -> str:
@@ -46,18 +54,30 @@ class Entry:
         return given + tuple(self.defaults[p] for p in self.parameters[len(given) :])
 
 
-class Registry:
-    """The names of one kind (``"sampler"``, ``"formulation"``), extensible under an entry-point ``group``."""
+class Registry(Generic[T]):
+    """The members of one kind, such as ``"sampler"``, by name.
 
-    def __init__(self, kind: str, group: str, taken: Callable[[str], bool] = lambda name: False) -> None:
-        self.kind, self.group = kind, group
-        self.entries: dict[str, Entry] = {}
+    Args:
+        kind: the noun in messages; plugins of installed packages are found under ``flowbench.<kind>s``.
+        taken: whether a name has a meaning already without being registered.
+        check: what a member must pass, by its name: returns a line for each passed check, raises :class:`UserError`.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        taken: Callable[[str], bool] = lambda name: False,
+        check: Callable[[str], list[str]] = lambda name: [],
+    ) -> None:
+        self.kind, self.group, self.check = kind, f"flowbench.{kind}s", check
+        self.entries: dict[str, Entry[T]] = {}
         self.caches: list[Callable[[], object]] = []
         """What to call when a name means something else than before."""
         self._taken = taken
         self._loaded = False
+        KINDS[kind] = self
 
-    def register(self, template: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(self, template: str) -> Callable[[F], F]:
         """Decorator: ``@register("word(a,b)")`` on a function of numbers; defaults may be left out.
 
         Raises:
@@ -69,7 +89,7 @@ class Registry:
             raise UserError(f"cannot register {template!r}: expected a form such as 'my/path(s)'")
         name, parameters = match[1], tuple(p.strip() for p in (match[2] or "").split(",") if p.strip())
 
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def decorate(function: F) -> F:
             signature = inspect.signature(function).parameters
             if tuple(signature) != parameters:
                 raise UserError(
@@ -84,7 +104,18 @@ class Registry:
 
         return decorate
 
-    def find(self, name: str) -> Entry | None:
+    def __getitem__(self, name: str) -> Entry[T]:
+        """The entry of that name. Raises :class:`UserError` with the nearest names."""
+        if (entry := self.find(name)) is None:
+            raise self.unknown(name)
+        return entry
+
+    def names(self) -> list[str]:
+        """Every name, those of installed packages too."""
+        self.load_installed()
+        return list(self.entries)
+
+    def find(self, name: str) -> Entry[T] | None:
         """The entry of that name; installed packages are asked only if it is not known yet."""
         if name not in self.entries:
             self.load_installed()
@@ -131,6 +162,10 @@ class Registry:
             self.entries.pop(name, None)
         for clear in self.caches:
             clear()
+
+
+KINDS: dict[str, Registry[Any]] = {}
+"""Every registry by its kind, in the order in which they were made."""
 
 
 @contextmanager

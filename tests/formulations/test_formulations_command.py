@@ -16,9 +16,9 @@ import torch
 
 import formulations
 from flowbench._core.errors import UserError
+from flowbench._core.registry import KINDS
 from formulations import Formulation, check, colours, get, names, plot, register
 from formulations.__main__ import main
-from formulations.registry import GROUP
 from formulations.targets import noise, velocity
 from samplers import Sampler
 
@@ -232,8 +232,7 @@ def test_the_docs_page_runs(
     assert isinstance(scope["x_next"], torch.Tensor)
     assert scope["x_next"].shape == (64, 3, 8, 8)
     assert set(tomllib.loads(blocks("toml")[0])["project"]["entry-points"]) == {
-        GROUP,
-        "flowbench.samplers",
+        registry.group for registry in (KINDS["formulation"], KINDS["sampler"])
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench._core import plugin
+from flowbench._core.registry import KINDS
 from formulations import specs
 
 PLUGIN = """
@@ -127,7 +128,7 @@ def sentences(said: str) -> list[str]:
 
 def forget() -> None:
     """As in a new process, no plugin is loaded."""
-    for registry in plugin.registries:
+    for registry in KINDS.values():
         for name in [name for name in registry.entries if name.startswith("my/")]:
             del registry.entries[name]
     plugin._done.clear()

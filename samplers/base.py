@@ -54,7 +54,7 @@ def build(call: Call) -> Sampler:
     return replace(made, name=_name(entry, args))
 
 
-def _in_order(entry: Entry, call: Call) -> tuple[Any, ...]:
+def _in_order(entry: Entry[Sampler], call: Call) -> tuple[Any, ...]:
     """Numbers and samplers may come in either order; each goes to the next parameter of its kind."""
     numbers = [a for a in call.args if not isinstance(a, Call)]
     samplers = [build(a) for a in call.args if isinstance(a, Call)]
@@ -74,7 +74,7 @@ def _in_order(entry: Entry, call: Call) -> tuple[Any, ...]:
     return tuple(ordered)
 
 
-def _name(entry: Entry, args: tuple[Any, ...]) -> str:
+def _name(entry: Entry[Sampler], args: tuple[Any, ...]) -> str:
     """Canonical name; a sampler argument that is the default is left out."""
     shown = []
     for parameter, value in zip(entry.parameters, args, strict=True):

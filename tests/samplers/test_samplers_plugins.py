@@ -13,6 +13,7 @@ import torch
 import formulations
 import samplers
 import samplers.base
+from flowbench._core import registry
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import changed
 from samplers import Sampler
@@ -160,7 +161,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> li
         asked.append(group)
         return [Point("pack", action)] if group == "flowbench.samplers" else []
 
-    monkeypatch.setattr(samplers.registry, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "entry_points", entry_points)
     monkeypatch.setattr(samplers.base.registry, "_loaded", False)
     return asked
 

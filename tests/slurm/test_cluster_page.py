@@ -1,4 +1,4 @@
-"""README's section on clusters: its commands as they are written, on the test cluster."""
+"""The page on clusters: its commands as they are written, on the test cluster."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 
 from .cluster import Cluster
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 def test_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
-    section = README.read_text().partition("## On a cluster")[2].partition("\n## ")[0]
-    (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     path = f"{Path(sys.executable).parent}:{cluster.environment()['PATH']}"
     environment = os.environ | cluster.environment() | {"OMP_NUM_THREADS": "1", "PATH": path}
-    environment["PYTHONPATH"] = str(README.parent)
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
         ["bash", "-ec", commands],
         env=environment,

@@ -19,10 +19,10 @@ from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import SWEEPS, add_experiment, add_start
 from bench.cli.parser import Arguments, grid_of
-from bench.cli.slurm_options import parse as slurm_options
 from bench.driver import seed_by_seed
 from bench.driver.verdicts import UntilVerdict
 from bench.grid import check_folder
+from bench.launch import base
 from bench.machine import places
 from bench.planning import decision, plan
 from bench.planning.decision import add_decision, decision_of
@@ -80,7 +80,7 @@ def parser() -> Parser:
     )
     add_decision(made.add_argument_group("what decides"))
     add_workers(made.add_argument_group("running: changes no result beyond float rounding"))
-    made.set_defaults(executor="local", tflops=None)
+    made.set_defaults(tflops=None)
     add_experiment(made, without=ELSEWHERE)
     return made
 
@@ -96,7 +96,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         raise UserError(
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
         )
-    execution, decided = execution_of(args), decision_of(args)
+    launcher = base.get(base.DEFAULT)
+    execution, decided = execution_of(args, launcher), decision_of(args)
     grid = grid_of(args, open_ended=True)
     if grid.depths or grid.budgets:
         raise UserError(
@@ -114,7 +115,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         tuple(dict.fromkeys([*args.plugin, *files])),
         None,
         execution,
-        slurm_options([]),
+        launcher,
         wait=False,
         retry=args.retry,
         canary=False,

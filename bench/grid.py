@@ -31,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     args = cli.parse(argv)
-    load_plugins(args.plugins)
     check_folder(args.out)
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
@@ -102,12 +101,6 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
             print(f"the confirmation comes after the grid: {left}", file=sys.stderr)
             return code
     return max(code, carry_out(confirm.plan(planned, seeds), args, argv, time.perf_counter()))
-
-
-def load_plugins(files: Sequence[Path]) -> None:
-    """Import the user's plugin files."""
-    for file in files:
-        formulations.load_plugin(file)
 
 
 def check_folder(out: Path) -> None:

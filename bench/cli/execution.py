@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench.runfolder.submission import EXECUTORS, MODES, Execution
+from bench.launch.base import Launcher
+from bench.runfolder.submission import MODES, Execution
 from flowbench._core.command import FLOAT, INT, number
-from flowbench._core.errors import UserError, nearest
+from flowbench._core.errors import UserError
 
 
 def pack(text: str) -> int | None:
@@ -60,18 +61,11 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
     )
 
 
-def execution_of(args: argparse.Namespace) -> Execution:
-    """How workers run. Raises :class:`UserError`."""
-    if args.executor not in EXECUTORS:
-        raise UserError(f"--executor {args.executor!r}: {nearest(args.executor, EXECUTORS)}")
+def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
+    """How workers run that ``launcher`` starts. Raises :class:`UserError`."""
     for name in ("pack", "slots", "checkpoint", "tflops"):
         value = getattr(args, name)
         if value is not None and not 0 < value < (1e9 if name == "checkpoint" else float("inf")):
             raise UserError(f"--{name} {value:g}: must be a finite number greater than 0")
-    on_slurm = args.executor == "slurm"
-    if on_slurm and args.slots is not None:
-        raise UserError("--slots is for --executor local: use --slurm.array_parallelism")
-    device = "cuda" if on_slurm and args.device == "auto" else args.device
-    return Execution(
-        args.executor, device, args.pack, args.compile, 60 * args.checkpoint, args.slots, args.trust_folder
-    )
+    more = args.pack, args.compile, 60 * args.checkpoint, args.slots, args.trust_folder
+    return launcher.accept(Execution(launcher.name, args.device, *more))

@@ -11,16 +11,17 @@ from pathlib import Path
 from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import add_experiment, add_start, override
-from bench.cli.slurm_options import SlurmOptions, take
-from bench.cli.slurm_options import parse as slurm_options
 from bench.config.experiment import MOST_SEEDS, Grid
 from bench.config.presets import MINUTES, preset
+from bench.launch import base
+from bench.launch.base import DEFAULT, Launcher
 from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder.cells import Retry
 from bench.runfolder.submission import Execution, Readers
 from flowbench._core.command import FLOAT, INT, Parser
 from flowbench._core.errors import UserError
+from flowbench._core.plugin import load_plugin
 
 EPILOG = """\
 examples:
@@ -57,7 +58,7 @@ class Arguments:
     plugins: tuple[Path, ...]
     look: str | None
     execution: Execution
-    slurm: SlurmOptions
+    launcher: Launcher
     wait: bool
     retry: Retry | None
     canary: bool
@@ -117,7 +118,7 @@ def parser() -> Parser:
     running = made.add_argument_group("running: changes no result beyond float rounding")
     running.add_argument(
         "--executor",
-        default="local",
+        default=DEFAULT,
         metavar="NAME",
         help="local: every GPU of this machine, or its cores; slurm: submit, print the ids and return (default local)",
     )
@@ -152,25 +153,31 @@ def parser() -> Parser:
 def parse(argv: Sequence[str] | None) -> Arguments:
     """The command line. Raises :class:`UserError`."""
     made = parser()
-    pairs, rest = take(sys.argv[1:] if argv is None else argv)
+    pairs, rest = base.take(sys.argv[1:] if argv is None else argv)
     config_file.set_defaults(made, rest)
     args = made.parse(rest)
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
     if len(look) > 1:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")
     check_together(args, look[0] if look else None)
-    execution = execution_of(args)
-    minutes, decision = minutes_of(args), decision_of(args)
+    for file in args.plugin:
+        load_plugin(file)
+    launcher = base.get(args.executor, pairs.pop(args.executor, None))
+    execution = execution_of(args, launcher)
+    check_driven(args, launcher)
+    minutes, decision = minutes_of(args, launcher), decision_of(args)
     grid = grid_of(args, open_ended=minutes is not None or bool(args.until))
-    if pairs and execution.executor != "slurm":
-        raise UserError(f"--slurm.{pairs[0][0]} needs --executor slurm")
+    for name, given in pairs.items():
+        option = f"--{name}.{given[0][0]}"
+        made.check_unknown([] if base.registry.find(name) else [option])
+        raise UserError(f"{option} needs --executor {name}")
     return Arguments(
         grid,
         (args.out or Path("runs") / args.preset).absolute(),
         tuple(dict.fromkeys(args.plugin)),
         look[0] if look else None,
         execution,
-        slurm_options(pairs),
+        launcher,
         args.wait,
         args.retry,
         args.canary,
@@ -199,18 +206,28 @@ def grid_of(args: argparse.Namespace, open_ended: bool) -> Grid:
     return grid
 
 
-def minutes_of(args: argparse.Namespace) -> float | None:
+def minutes_of(args: argparse.Namespace, launcher: Launcher) -> float | None:
     """For how long seeds are run, None for a fixed number of seeds. Raises :class:`UserError`."""
     if args.minutes is None:
-        fixed = args.seeds is not None or args.executor == "slurm" or args.until
+        fixed = args.seeds is not None or not launcher.drives or args.until
         return None if fixed else MINUTES.get(args.preset)
     if not 0 < args.minutes < 1e6:
         raise UserError(
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
         )
-    if args.executor == "slurm":
-        raise UserError("--minutes is for --executor local, as a queue keeps its own time: choose --seeds")
+    if not launcher.drives:
+        raise UserError(
+            f"--minutes is for --executor {DEFAULT}, as a queue keeps its own time: choose --seeds"
+        )
     return float(args.minutes)
+
+
+def check_driven(args: argparse.Namespace, launcher: Launcher) -> None:
+    """Raises :class:`UserError` for a race where the command leaves its workers."""
+    if args.until and not launcher.drives:
+        raise UserError(
+            f"--until decided is for --executor {DEFAULT}, as it looks at the results after each seed: choose --seeds"
+        )
 
 
 def check_together(args: argparse.Namespace, look: str | None) -> None:
@@ -245,10 +262,6 @@ def check_decision(args: argparse.Namespace) -> None:
         )
     if not args.until:
         return
-    if args.executor == "slurm":
-        raise UserError(
-            "--until decided is for --executor local, as it looks at the results after each seed: choose --seeds"
-        )
     if args.confirm is not None:
         raise UserError(
             "--until decided and --confirm: choose one, a race needs no fresh seeds, as its verdict holds at every look"

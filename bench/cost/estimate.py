@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from bench.config.experiment import Grid, Model
 from bench.cost.price import Rates, names, rates
@@ -36,7 +35,7 @@ def estimate(
     cells: Sequence[Planned],
     shares: Sequence[Sequence[Planned]],
     grid: Grid,
-    executor: Literal["local", "slurm"] = "local",
+    here: bool = True,
     device: str = "auto",
     pack: int | None = None,
     tflops: float | None = None,
@@ -44,7 +43,7 @@ def estimate(
     """What the unfinished cells of ``shares`` will cost; each share is one worker's.
 
     ``cells`` are all cells of the plan: those that are finished tell how long a cell of their size takes. Without any, steps
-    are timed on ``device`` if the executor is local, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12
+    are timed on ``device`` if workers run ``here``, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12
     operations a second of each device) is taken before anything else.
     """
     look = by_cell(grid)
@@ -52,7 +51,7 @@ def estimate(
     todo = [share for share in todo if share]
     if not todo:
         return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
-    found, how = rates(cells, todo, grid, look, executor, device, pack, tflops)
+    found, how = rates(cells, todo, grid, look, here, device, pack, tflops)
     hours = [share_seconds(share, look, found) / 3600 for share in todo]
     kept = peak = 0
     for p in (p for share in todo for p in share):

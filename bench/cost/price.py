@@ -58,7 +58,7 @@ def rates(
     todo: Sequence[Sequence[Planned]],
     grid: Grid,
     look: Look,
-    executor: str,
+    here: bool,
     device: str,
     pack: int | None,
     tflops: float | None,
@@ -73,7 +73,7 @@ def rates(
         found, known = from_finished(cells, models, grid, look, usual)
         told += [known] * bool(found)
         lacking = [model for model in models if model not in found]
-        if executor == "local" and lacking:
+        if here and lacking:
             timed = from_timing([largest(todo, model, look, pack) for model in lacking], device, usual)
             if isinstance(timed, str):
                 reason = f"; steps could not be timed here: {timed}"

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench import data
-from bench.cli.slurm_options import SlurmOptions
 from bench.config.experiment import Grid
 from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
+from bench.launch.base import Launcher
 from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned
 from bench.runfolder.submission import Execution
@@ -20,7 +20,7 @@ from flowbench._core.errors import UserError
 
 
 def check(
-    divided: Sequence[Sequence[Planned]], grid: Grid, out: Path, execution: Execution, options: SlurmOptions
+    divided: Sequence[Sequence[Planned]], grid: Grid, out: Path, execution: Execution, launcher: Launcher
 ) -> Memory | None:
     """Check weights, disk and memory for the cells of all workers; returns what is known of the memory.
 
@@ -31,7 +31,7 @@ def check(
     for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
         extractors.check_weights(spec)
     check_disk(divided, grid, out)
-    if memory := needed(divided, grid, execution, options):
+    if memory := needed(divided, grid, execution, launcher):
         memory.check()
     return memory
 

@@ -9,13 +9,11 @@ from bench.config.experiment import Grid, Model
 from bench.cost import estimate, price
 from bench.driver import checks
 from bench.driver.hand_out import check_plugins, divided_cells
-from bench.launch import activity, local
-from bench.launch.slurm import executor as slurm
+from bench.launch import activity
 from bench.planning import plan, sense
 from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan
 from bench.status import status
-from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
 
 
@@ -35,17 +33,16 @@ def describe(planned: Plan, args: Arguments) -> str:
     )
     names = plan.formulations_of(planned)
     check_plugins(planned)
-    if execution.executor == "slurm":
-        args.slurm.parameters(execution.device)
-    memory = checks.check(divided, grid, planned.out, execution, args.slurm)
-    if divided and execution.executor == "local":
+    args.launcher.check(planned, execution)
+    memory = checks.check(divided, grid, planned.out, execution, args.launcher)
+    if divided and args.launcher.here:
         price.check_device(execution.device)
     if divided:
         checks.check_pictures(grid)
         if there:
             checks.check_unchanged(grid, planned.out)
     cost = estimate.estimate(
-        planned.cells, divided, grid, execution.executor, execution.device, execution.pack, args.tflops
+        planned.cells, divided, grid, args.launcher.here, execution.device, execution.pack, args.tflops
     )
     lines = [
         f"{many(len(planned.cells), 'cell')}: {many(len(names), 'formulation')} x {many(len(grid.datasets), 'dataset')} x "
@@ -125,16 +122,4 @@ def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:
     sizes = sorted({len(part) for part in divided}) or [0]
     cells_each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     told = f"{many(len(divided), 'worker')} of {cells_each} cells"
-    if args.execution.executor == "local":
-        return f"executor: local, {many(len(local.slots(args.execution)), 'slot')}, {told}"
-    limit, most = args.slurm.minutes, args.slurm.parallelism
-    arrays = many(-(-len(divided) // largest_array()), "array")
-    return f"executor: slurm, {told} in {arrays}, {limit} minutes each, at most {most} at once"
-
-
-def largest_array() -> int:
-    """How many tasks an array may have: Slurm's default where Slurm cannot be asked."""
-    try:
-        return slurm.USUAL_ARRAY if slurm.obstacle() else slurm.largest_array()
-    except UserError:
-        return slurm.USUAL_ARRAY
+    return f"executor: {args.launcher.name}, {args.launcher.describe(args.execution, len(divided), told)}"

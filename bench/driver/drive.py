@@ -1,4 +1,4 @@
-"""What a command does with its plan: submits what is missing, sees it through or leaves it to Slurm, reports."""
+"""What a command does with its plan: submits what is missing, sees it through or leaves it to its launcher, reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.cli.parser import Arguments
 from bench.driver.hand_out import alone, check_plugins, hand_out, recovered
 from bench.driver.here import run_here
 from bench.driver.wait import follow_others, see_through
-from bench.launch.slurm import executor as slurm
+from bench.launch import base
 from bench.machine.stages import Stages
 from bench.planning.plan import Plan
 from bench.runfolder import store
@@ -22,18 +22,17 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
     """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
     stages = Stages(started)
     check_plugins(planned)
-    if args.execution.executor == "slurm":
-        slurm.check(args.slurm, args.execution.device)
+    args.launcher.check(planned, args.execution)
+    args.launcher.reach()
     new = not planned.out.exists()
     planned, submission = hand_out(planned, args, argv)
     if submission is None:
         return follow_others(planned, args, argv)
     stages.started_up()
-    if submission.execution.executor == "slurm":
+    if not args.launcher.drives:
         if args.wait:
             return see_through(planned, args, argv)
-        taken = sum(len(array.shares) for array in slurm.read_arrays(submission) or [])
-        return 0 if taken == len(submission.shares) else 1
+        return 0 if len(args.launcher.jobs(submission)) == len(submission.shares) else 1
     from bench.driver import report  # imports pandas
 
     planned, submission = run_here(planned, submission, new, args, argv)
@@ -49,8 +48,7 @@ def cancel(out: Path) -> int:
         active = {d.submission.folder: d.submission for d in recovered(out) if d.active}
         for submission in active.values():
             atomic.write_text(submission.folder / "cancelled", "")
-            if submission.execution.executor == "slurm":
-                slurm.cancel(submission)
+            base.of(submission).cancel(submission)
     cancelled = f"{many(len(active), 'submission')} cancelled, cells keep their checkpoints"
     print(f"{cancelled if active else 'nothing is at work'} in {out}")
     return 0

@@ -1,4 +1,4 @@
-"""What is still to be run in a folder, and how it is handed to its executor; one command at a time. No torch."""
+"""What is still to be run in a folder, and how it is handed to its launcher; one command at a time. No torch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from bench.cli.parser import Arguments
 from bench.driver import checks, confirm, manifest
-from bench.launch import activity, local, snapshot
+from bench.launch import activity, base, snapshot
 from bench.launch.activity import Doing
-from bench.launch.slurm import executor as slurm
+from bench.launch.base import Submitted
 from bench.planning import plan, sense, shares
 from bench.planning.labels import place
 from bench.planning.plan import Plan
@@ -79,8 +79,8 @@ def check_plugins(planned: Plan) -> None:
 def recovered(out: Path) -> list[Doing]:
     """What is going on in a folder; submissions whose command died while it submitted are put in order first."""
     for submission in submissions.all_of(out):
-        if submission.execution.executor == "slurm" and not (submission.folder / "closed").exists():
-            slurm.recover(submission)
+        if not submission.closed:
+            base.of(submission).recover(submission)
     until = time.monotonic() + 2 * activity.FADING_SECONDS
     doings = activity.survey(out)
     while any(doing.fading for doing in doings) and time.monotonic() < until:
@@ -124,11 +124,11 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
 def submit(
     planned: Plan, args: Arguments, argv: Sequence[str], earlier: Submission | None = None
 ) -> Submission | None:
-    """Hand what is to be run to its executor; None if there is nothing. Local workers are not begun here."""
+    """Hand what is to be run to its launcher; None if there is nothing."""
     divided = divided_cells(planned, args)
     if not divided:
         return None
-    memory = checks.check(divided, planned.grid, planned.out, args.execution, args.slurm)
+    memory = checks.check(divided, planned.grid, planned.out, args.execution, args.launcher)
     if memory and memory.doubtful:
         print(f"warning: it may not fit: {memory}", file=sys.stderr)
     for sentence in sense.warnings(planned.grid):
@@ -145,15 +145,13 @@ def submit(
     handed = args.execution, found, code, plugins, argv, commit
     submission = submissions.new(planned.out, planned.grid, *handed)
     submissions.write(submission)
-    if submission.execution.executor == "slurm":
-        try:
-            taken = slurm.submit(submission, args.slurm)
-        except UserError:
-            # a request without an answer may have been accepted: then the next command sees to it
-            with suppress(UserError):
-                if not slurm.strays(submission, []):
-                    shutil.rmtree(submission.folder)
-            raise
+    try:
+        taken = args.launcher.submit(submission)
+    except UserError:
+        if not args.launcher.doubtful(submission):  # else the next command sees to it
+            shutil.rmtree(submission.folder)
+        raise
+    if taken.jobs:
         tell_submitted(submission, taken, args)
     return submission
 
@@ -161,23 +159,22 @@ def submit(
 def divided_cells(planned: Plan, args: Arguments) -> list[list[plan.Planned]]:
     """The cells of each worker. Yardsticks alone are work for one, too."""
     execution = args.execution
-    slots = len(local.slots(execution)) if execution.executor == "local" else 1
-    divided = shares.divide(planned, execution.executor, slots, execution.pack, args.canary)
+    divided = shares.divide(planned, args.launcher.slots(execution), execution.pack, args.canary)
     busy = any(p.state in plan.BUSY for p in planned.cells)
     if not divided and not busy and yardsticks.lacking(planned.out, planned.grid):
         return [[]]
     return divided
 
 
-def tell_submitted(submission: Submission, taken: slurm.Submitted, args: Arguments) -> None:
-    """What Slurm took, and how to go on."""
-    jobs = ", ".join(f"{array.job} ({many(len(array.shares), 'worker')})" for array in taken.arrays)
-    count = sum(len(submission.shares[i].cells) for array in taken.arrays for i in array.shares)
+def tell_submitted(submission: Submission, taken: Submitted, args: Arguments) -> None:
+    """Which jobs there are, and how to go on."""
+    jobs = ", ".join(f"{job.job} ({many(len(job.shares), 'worker')})" for job in taken.jobs)
+    count = sum(len(submission.shares[i].cells) for job in taken.jobs for i in job.shares)
     print(f"submitted {many(count, 'cell')} as job {jobs}")
     if taken.refused:
         print(
-            f"{taken.workers} of {len(submission.shares)} workers submitted; Slurm takes no more ({taken.refused}): "
-            f"the same command later submits the rest"
+            f"{taken.workers} of {len(submission.shares)} workers submitted; {args.launcher.title} takes no more "
+            f"({taken.refused}): the same command later submits the rest"
         )
     if not args.wait:
         print(

@@ -1,4 +1,4 @@
-"""Runs a submission's shares on this machine, until all have ended, time is over, or a signal comes. No torch."""
+"""Drives the workers of a submission until all have ended, time is over, or a signal comes. No torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 from bench.cli.parser import Arguments
 from bench.driver.follow import Follow
 from bench.driver.hand_out import discard, hand_out, looked
-from bench.launch import local
+from bench.launch import base
 from bench.launch.codes import Ending
+from bench.launch.pool import Pool
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import submission as submissions
@@ -38,7 +39,7 @@ def run_here(
     argv: Sequence[str],
     until: Callable[[Plan], float | None] = lambda planned: None,
 ) -> tuple[Plan, Submission]:
-    """Run the shares on this machine; returns the plan as it is then, and the submission that was run.
+    """Run the shares; returns the plan as it is then, and the submission that was run.
 
     Workers find that data have changed, and mark the cells that were trained on others. With ``--retry all`` those cells are
     then submitted again, too. Raises :class:`bench.runfolder.cells.Changed` otherwise. ``until`` gives the time of
@@ -56,9 +57,9 @@ def run_here(
 
 
 def run_shares(planned: Plan, submission: Submission, new: bool, until: float | None = None) -> Plan:
-    """Run the shares on this machine; returns the plan as it is then. After a signal every worker saves; a second one waits
+    """Run the shares; returns the plan as it is then. After a signal every worker saves; a second one waits
     for nothing. At ``until`` (by ``time.perf_counter``) they save, too."""
-    pool = local.Pool(submission)
+    pool = base.of(submission).pool(submission)
     over = False
 
     def watch() -> None:
@@ -106,7 +107,7 @@ def left_by(planned: Plan, submission: Submission, ending: Ending, alike: Sequen
 
 
 @contextmanager
-def stopped_by_signals(pool: local.Pool) -> Iterator[None]:
+def stopped_by_signals(pool: Pool) -> Iterator[None]:
     """Within the block, the first signal asks the workers to save and stop; after it signals do what they did before."""
     before: dict[signal.Signals, Any] = {}
 

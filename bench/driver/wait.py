@@ -1,4 +1,4 @@
-"""Waits for workers of other commands and of Slurm, and submits again what they lost. No torch."""
+"""Waits for workers of other commands and of launchers, and submits again what they lost. No torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cli import slurm_options as options
 from bench.cli.parser import GRID, Arguments
 from bench.driver.hand_out import alone, hand_out, looked
-from bench.launch import activity
+from bench.launch import activity, base
 from bench.launch.activity import Doing
-from bench.launch.slurm import queue
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import lease
@@ -51,15 +49,16 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
 
 def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
-    """Raises :class:`UserError` if all that is left is queued or running with other ``--slurm`` options than these."""
+    """Raises :class:`UserError` if all that is left is queued or running with other options of its launcher than these."""
     left = {p.cell.id for p in planned.cells if p.state in plan.BUSY}
     for submission in reversed(submissions.all_of(planned.out)):
         if left & {cell for share in submission.shares for cell in share.cells}:
-            before, now = (sorted(options.take(words)[0]) for words in (submission.command, argv))
-            if submission.execution.executor == "slurm" and now and before != now:
-                told = " ".join(f"{options.PREFIX}{key}={value}" for key, value in before) or "none"
+            name = submission.execution.executor
+            before, now = (sorted(base.take(words)[0].get(name, [])) for words in (submission.command, argv))
+            if now and before != now:
+                told = " ".join(f"--{name}.{key}={value}" for key, value in before) or "none"
                 raise UserError(
-                    f"nothing was submitted: {status.counts(planned)} with other {options.PREFIX}* options ({told}): "
+                    f"nothing was submitted: {status.counts(planned)} with other --{name}.* options ({told}): "
                     f"--cancel them first, or leave the options as they were"
                 )
             return
@@ -71,8 +70,8 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 
     for tries in range(SUBMISSIONS + 1):
         planned, lost = wait(planned)
-        if not lost or tries == SUBMISSIONS or args.execution.executor == "local":
-            break  # what another local command lost, this one's report says how to go on with
+        if not lost or tries == SUBMISSIONS or args.launcher.drives:
+            break  # what another command lost that drove them, this one's report says how to go on with
         print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
         planned, _ = hand_out(planned, replace(args, retry=None), argv)
     with alone(planned, args, argv):
@@ -87,7 +86,7 @@ def wait(planned: Plan) -> tuple[Plan, int]:
             planned = looked(planned, again=False)
             try:
                 doings = activity.survey(planned.out)
-            except UserError as error:  # Slurm does not answer for a while
+            except UserError as error:  # such as that Slurm does not answer for a while
                 counts, busy = str(error), True
             else:
                 now = activity.overlay(planned, doings)
@@ -106,13 +105,13 @@ def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
     """The ids of cells that were not cancelled and whose workers ended by no fault of the cells."""
     left = {p.cell.id for p in planned.ready()}
     newest = {cell: doing for doing in doings for cell in doing.cells if cell in left}
-    ended = {doing.job: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
-    said = queue.explain([job for job in ended if job])
+    ended = {doing.name: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
+    said = activity.explain(ended.values())
     gone = set()
-    for job, doing in ended.items():
+    for name, doing in ended.items():
         begun = lease.state(doing.submission, doing.index) != {}
         # what was saved was asked to; without accounting it is not known whether by a user
-        known = said.get(job, "CANCELLED" if doing.ending == "saved" else "")
+        known = said.get(name, "CANCELLED" if doing.ending == "saved" else "")
         if begun and not doing.submission.cancelled and not known.startswith("CANCELLED"):
-            gone.add(job)
-    return [cell for cell, doing in newest.items() if doing.job in gone]
+            gone.add(name)
+    return [cell for cell, doing in newest.items() if doing.name in gone]

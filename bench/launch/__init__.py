@@ -1,1 +1,21 @@
-"""Gets workers started and keeps them going: on this machine's device slots, or on a Slurm cluster."""
+"""Starts workers and keeps them going: launchers (``--executor``), a worker's supervisor, the snapshot of its code."""
+
+import flowbench  # noqa: F401  (looks whether it can run here)
+from bench.launch import local  # noqa: F401  (importing registers the names)
+from bench.launch.base import (
+    Given,
+    Job,
+    Launcher,
+    Seen,
+    Submitted,
+    register,
+    registry,
+    share_command,
+    write_jobs,
+)
+from bench.launch.conformance import check
+from bench.launch.slurm import launcher  # noqa: F401
+
+registry.check = check
+
+__all__ = ["Given", "Job", "Launcher", "Seen", "Submitted", "register", "share_command", "write_jobs"]

@@ -1,7 +1,6 @@
-"""What the workers of a run folder are doing, from their files and from what Slurm lists. No torch.
+"""What the workers of a run folder are doing, from their files and from what their launchers know. No torch.
 
-The folder decides; a silent worker is called silent, and taken for gone only if neither Slurm nor the process table
-knows it.
+The folder decides; a silent worker is called silent, and taken for gone only if its launcher does not know it either.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.launch.slurm import executor as slurm
-from bench.launch.slurm import queue
+from bench.launch import base
+from bench.launch.base import Seen
 from bench.planning.plan import ENDED, Plan, State
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
@@ -22,20 +21,6 @@ from flowbench._core import atomic
 
 FADING_SECONDS = 3 * lease.BEAT_SECONDS
 """A worker that nothing keeps any more notices at its next beat; after so long it has ended."""
-OVER = {
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "TIMEOUT",
-}
-"""States of a job that has ended, should squeue still list it."""
-HUNG_SECONDS = 900.0
-"""A process of this machine that has been silent for so long is no longer believed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +47,11 @@ class Doing:
         return self.submission.shares[self.index].cells
 
     @property
+    def name(self) -> tuple[str, str]:
+        """Its launcher, and what that calls its job."""
+        return self.submission.execution.executor, self.job
+
+    @property
     def active(self) -> bool:
         """Whether somebody is at it or will be."""
         return self.state != "gone"
@@ -70,82 +60,48 @@ class Doing:
 def survey(out: Path, closed: bool = False) -> list[Doing]:
     """Every share of the submissions that are not closed (or of all), oldest first.
 
-    Raises :class:`UserError` if Slurm must be asked and does not answer.
+    Raises :class:`UserError` if a launcher must ask elsewhere and gets no answer.
     """
     found = submissions.all_of(out)
-    over = {submission.id for submission in found if (submission.folder / "closed").exists()}
-    chosen = [submission for submission in found if closed or submission.id not in over]
-    tasks = {s.id: slurm_tasks(s) for s in chosen}
-    asked = [task for s in chosen if s.id not in over for task in tasks[s.id].values()]
-    listed = queue.look(asked) if asked else {}
-    return [doing for s in chosen for doing in of_submission(s, tasks[s.id], listed)]
+    by_launcher: dict[str, list[Submission]] = {}
+    for submission in found:
+        if not submission.closed:
+            by_launcher.setdefault(submission.execution.executor, []).append(submission)
+    seen: dict[str, Mapping[int, Seen]] = {}
+    for group in by_launcher.values():
+        seen |= zip((s.id for s in group), base.of(group[0]).survey(group), strict=True)
+    chosen = [submission for submission in found if closed or submission.id in seen]
+    return [doing for s in chosen for doing in of_submission(s, seen.get(s.id, gone(s)))]
 
 
-def slurm_tasks(submission: Submission) -> dict[int, str]:
-    """The names by which Slurm knows a submission's shares."""
-    if submission.execution.executor != "slurm":
-        return {}
-    arrays = slurm.read_arrays(submission) or []
-    return {share: array.task(share) for array in arrays for share in array.shares}
+def gone(submission: Submission) -> dict[int, Seen]:
+    """The shares that a launcher took, as nothing runs them any more."""
+    return {share: Seen("gone", job=job) for share, job in base.of(submission).jobs(submission).items()}
 
 
-def of_submission(
-    submission: Submission, tasks: Mapping[int, str], listed: Mapping[str, queue.Seen]
-) -> list[Doing]:
-    """Every share of a submission, with what squeue lists of its tasks."""
-    if submission.execution.executor == "local":
-        driver = believed(submission)
-        return [local(submission, index, driver) for index in range(len(submission.shares))]
-    named = [tasks.get(index, "") for index in range(len(submission.shares))]
-    return [on_slurm(submission, index, task, listed.get(task)) for index, task in enumerate(named)]
+def of_submission(submission: Submission, seen: Mapping[int, Seen]) -> list[Doing]:
+    """Every share of a submission, with what its launcher knows of those that it took."""
+    lost = base.of(submission).lost
+    return [share(submission, index, seen.get(index), lost) for index in range(len(submission.shares))]
 
 
-def believed(submission: Submission) -> bool:
-    """Whether the command of a local submission lives.
-
-    Another machine's does if somebody was heard; on this one a process of its number must be there too, and may be silent
-    for longer: after a crash of the machine the number may be another's.
-    """
-    here = lease.on_this_machine(submission.host, submission.pid)
-    heard = [lease.silence(submission.folder, index) for index in range(len(submission.shares))]
-    silent = min([*heard, lease.age(submission.folder / "submission.json")])
-    return here is not False and silent < (HUNG_SECONDS if here else lease.SILENT_SECONDS)
-
-
-def local(submission: Submission, index: int, driver: bool) -> Doing:
-    """A share of this or another machine's own workers; ``driver`` tells whether its command lives."""
+def share(submission: Submission, index: int, seen: Seen | None, lost: str) -> Doing:
+    """A share by its files and by what its launcher knows, None if it was never taken; ``lost`` is the reason where nothing
+    else tells one."""
     kept = lease.state(submission, index)
-    doing = ended(submission, index, kept, node=submission.host)
-    if doing.ending not in ("", "running"):
-        return doing
-    if doing.ending == "":
-        return replace(doing, state="queued" if driver and not submission.cancelled else "gone")
-    gone = replace(doing, ending="lost", reason="the command that ran it is gone")
-    return running(doing, fading=not driver) or gone
-
-
-def on_slurm(submission: Submission, index: int, task: str, seen: queue.Seen | None) -> Doing:
-    """A share that was handed to Slurm as ``task``; ``seen`` is what squeue lists of it."""
-    kept = lease.state(submission, index)
-    doing = ended(submission, index, kept, job=task)
-    if seen is None or seen.state in OVER:
-        if not task or doing.ending not in ("", "running"):
-            return doing
-        gone = replace(doing, ending="lost", reason="Slurm lists it no more, and it left no result")
-        return (running(doing, fading=True) or gone) if doing.ending else gone
-    if seen.state in ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED"):
-        if doing.ending not in ("", "running", "saved"):
-            return doing
-        return running(replace(doing, node=seen.node), fading=False) or doing
-    return replace(doing, state="queued", reason=seen.reason)
-
-
-def ended(
-    submission: Submission, index: int, kept: Mapping[str, Any], job: str = "", node: str = ""
-) -> Doing:
-    """A share as its supervisor left it."""
     failure = Failure.read(kept.get("error")) or Failure("", "", "")
-    return Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, job, node)
+    job = seen.job if seen else ""
+    doing = Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, job)
+    if seen and seen.state == "queued":
+        return replace(doing, state="queued", reason=seen.reason)
+    if seen is None or doing.ending not in ("", "running", "saved"):
+        return doing
+    if seen.state == "running":
+        return running(replace(doing, node=seen.node), fading=False) or doing
+    if doing.ending == "saved":
+        return doing
+    fading = running(replace(doing, node=seen.node), fading=True) if doing.ending else None
+    return fading or replace(doing, ending="lost", reason=lost)
 
 
 def running(doing: Doing, fading: bool) -> Doing | None:
@@ -159,6 +115,19 @@ def running(doing: Doing, fading: bool) -> Doing | None:
 def beat(submission: Submission, index: int) -> dict[str, Any]:
     """What the worker last said of itself."""
     return lease.read(submission.beat_file(index))
+
+
+def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
+    """How the jobs of shares ended, as far as their launchers can tell, by :attr:`Doing.name`."""
+    asked: dict[str, dict[str, Doing]] = {}
+    for doing in doings:
+        if doing.job:
+            asked.setdefault(doing.submission.execution.executor, {})[doing.job] = doing
+    return {
+        (name, job): told
+        for name, jobs in asked.items()
+        for job, told in base.of(next(iter(jobs.values())).submission).explain(sorted(jobs)).items()
+    }
 
 
 def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:

@@ -1,4 +1,4 @@
-"""Runs shares on this machine: one slot for each visible GPU, or parts of the cores. A slot that fails leaves the others.
+"""The launcher of this machine: one slot for each visible GPU, or parts of the cores, driven by the command itself.
 
 Slots are told their GPU by ``CUDA_VISIBLE_DEVICES``, out of those that this command was given.
 """
@@ -8,21 +8,80 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import queue
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from glob import glob
 
-from bench.launch.codes import Ending
-from bench.launch.supervisor import Supervisor
-from bench.machine import cores
-from bench.runfolder.failure import Failure
+from bench.launch.base import Given, Launcher, Seen, Submitted, register
+from bench.launch.pool import Environment, Pool
+from bench.machine import cgroup, cores
+from bench.runfolder import lease
 from bench.runfolder.submission import Execution, Submission
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
-Environment = dict[str, str]
+HUNG_SECONDS = 900.0
+"""A process of this machine that has been silent for so long is no longer believed."""
+
+
+class Local(Launcher):
+    """Every GPU of this machine, or its cores."""
+
+    title = "this machine"
+    drives = True
+    here = True
+    lost = "the command that ran it is gone"
+
+    def slots(self, execution: Execution) -> int | None:
+        """As many as workers run at a time."""
+        return len(slots(execution))
+
+    def describe(self, execution: Execution, workers: int, told: str) -> str:
+        """How many slots there are."""
+        return f"{many(len(slots(execution)), 'slot')}, {told}"
+
+    def memory(self, execution: Execution) -> Given:
+        """What is free on this machine, or on its GPU."""
+        return memory(execution)
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Nothing begins before the pool runs."""
+        return Submitted(())
+
+    def pool(self, submission: Submission) -> Pool:
+        """The slots of this machine."""
+        return Pool(submission, slots(submission.execution))
+
+    def states(self, submission: Submission) -> Mapping[int, Seen]:
+        """Every share that waits for a slot or has one, by whether its command lives."""
+        alive, found = believed(submission), {}
+        for index in range(len(submission.shares)):
+            state = lease.state(submission, index).get("state", "")
+            if state == "running":
+                found[index] = Seen("running" if alive else "gone", node=submission.host)
+            elif not state and alive and not submission.cancelled:
+                found[index] = Seen("queued", node=submission.host)
+        return found
+
+
+@register("local")
+def local() -> Launcher:
+    """Every GPU of this machine, or its cores; the command waits for its workers."""
+    return Local()
+
+
+def believed(submission: Submission) -> bool:
+    """Whether the command of a local submission lives.
+
+    Another machine's does if somebody was heard; on this one a process of its number must be there too, and may be silent
+    for longer: after a crash of the machine the number may be another's.
+    """
+    here = lease.on_this_machine(submission.host, submission.pid)
+    heard = [lease.silence(submission.folder, index) for index in range(len(submission.shares))]
+    silent = min([*heard, lease.age(submission.folder / "submission.json")])
+    return here is not False and silent < (HUNG_SECONDS if here else lease.SILENT_SECONDS)
 
 
 def slots(execution: Execution) -> list[Environment]:
@@ -62,68 +121,21 @@ def count_gpus() -> int:
     return int(done.stdout.strip() or 0)
 
 
-class Pool:
-    """Slots that take one share after the other; canaries first."""
+def memory(execution: Execution) -> Given:
+    """What the training steps of a worker on this machine are given."""
+    if not on_gpu(execution):
+        return Given(cgroup.available_memory(), "of memory are free", "another machine")
+    if (amount := gpu_memory(execution.device)) is None:
+        return Given(None, "how much memory the GPU has is not known here", gpu=True)
+    return Given(amount, "of the GPU's memory are free", "another GPU", gpu=True)
 
-    def __init__(self, submission: Submission) -> None:
-        self.submission = submission
-        self.endings: dict[int, Ending] = {}
-        self.failures: dict[int, Failure | None] = {}
-        self.running: dict[int, Supervisor] = {}
-        self.stopping: str | None = None
-        self.threads: list[threading.Thread] = []
 
-    def run(self, watch: Callable[[], None]) -> dict[int, Ending]:
-        """Run all shares; ``watch`` is called a few times a second. Returns how each that was begun ended."""
-        order = sorted(range(len(self.submission.shares)), key=lambda i: not self.submission.shares[i].canary)
-        first = [i for i in order if self.submission.shares[i].canary]
-        for part in (first, order[len(first) :]):
-            self._run(part, watch)
-        return self.endings
-
-    def begun(self) -> set[int]:
-        """The shares that were begun."""
-        return {*list(self.running), *list(self.endings)}
-
-    @property
-    def several(self) -> bool:
-        """Whether there is more than one share."""
-        return len(self.submission.shares) > 1
-
-    def stop(self, reason: str) -> None:
-        """Ask every worker to save and stop, and begin nothing more."""
-        self.stopping = self.stopping or reason
-        for supervisor in list(self.running.values()):
-            supervisor.stop(reason)
-
-    def _run(self, shares: list[int], watch: Callable[[], None]) -> None:
-        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for share in shares:
-            todo.put(share)
-        environments = slots(self.submission.execution)[: len(shares)]
-        self.threads = [
-            threading.Thread(target=self._slot, args=(env, todo), daemon=True) for env in environments
-        ]
-        for thread in self.threads:
-            thread.start()
-        while any(thread.is_alive() for thread in self.threads):
-            self.threads[0].join(0.1)
-            for thread in self.threads[1:]:
-                thread.join(0.01)
-            watch()
-            if self.submission.cancelled:
-                self.stop("cancelled")
-
-    def _slot(self, environment: Environment, todo: queue.SimpleQueue[int]) -> None:
-        while self.stopping is None:
-            try:
-                share = todo.get_nowait()
-            except queue.Empty:
-                return
-            supervisor = Supervisor(self.submission, share, os.environ | environment)
-            self.running[share] = supervisor
-            if self.stopping is not None:
-                supervisor.stop(self.stopping)
-            self.endings[share] = supervisor.run()
-            self.failures[share] = supervisor.failure
-            del self.running[share]
+def gpu_memory(device: str) -> float | None:
+    """Bytes that are free on the GPU that has fewest of those that may be used; None where no NVIDIA driver tells."""
+    gpus, index = visible_gpus(), device.partition(":")[2]
+    gpus = gpus[int(index) : int(index) + 1] if index.isdigit() else gpus
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", "-i", ",".join(gpus)]
+    with suppress(OSError, subprocess.SubprocessError, ValueError):
+        said = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
+        return min(float(line) for line in said.stdout.splitlines()) * 1024.0**2
+    return None

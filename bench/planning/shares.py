@@ -7,26 +7,27 @@ from collections.abc import Sequence
 from bench.config.experiment import Grid
 from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan, Planned, even, together
-from bench.runfolder.submission import Executor, Share
+from bench.runfolder.submission import Share
 
 
-def divide(plan: Plan, executor: Executor, slots: int, pack: int | None, canary: bool) -> list[list[Planned]]:
+def divide(plan: Plan, slots: int | None, pack: int | None, canary: bool) -> list[list[Planned]]:
     """The cells of each worker; with ``canary`` the first of each formulation come first, one worker each.
 
-    One local slot has one worker, which loads everything once. More slots share each group of cells that can train in one
-    graph, in parts of ``pack`` if it is given; on a cluster, where device-hours are paid for, ``auto`` leaves a group whole.
+    One slot has one worker, which loads everything once. More slots share each group of cells that can train in one graph,
+    in parts of ``pack`` if it is given; without slots, as on a cluster where device-hours are paid for, ``auto`` leaves a
+    group whole.
     """
     first = {p.cell.id for p in canaries(plan)} if canary else set()
-    if executor == "local" and slots == 1 and not first:
+    if slots == 1 and not first:
         ready = plan.ready()
         return [ready] if ready else []
     groups = together(plan.groups())
     rest = [tuple(p for p in group if p.cell.id not in first) for group in groups]
     rest = longest_first([group for group in rest if group], plan.grid)
     alone = [[p] for p in canaries(plan)] if canary else []
-    if executor == "local" and slots == 1:
+    if slots == 1:
         return alone + ([[p for group in rest for p in group]] if rest else [])
-    parts = -(-slots // max(1, len(rest))) if executor == "local" else 1
+    parts = -(-slots // max(1, len(rest))) if slots else 1
     return alone + [
         list(part) for group in rest for part in even(group, pack or -(-len(group) // min(parts, len(group))))
     ]

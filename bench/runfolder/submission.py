@@ -1,7 +1,7 @@
 """What one command hands to its workers, and the files in which they and their supervisors answer.
 
     DIR/submissions/ID/submission.json      everything a worker needs to know, written before anything is started
-    DIR/submissions/ID/jobs.json            what Slurm answered to sbatch
+    DIR/submissions/ID/jobs.json            which jobs the launcher began or queued
     DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
     DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
     DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell
@@ -9,6 +9,7 @@
     DIR/submissions/ID/share-0003.log       what the worker printed
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
     DIR/submissions/ID/cancelled            nobody starts or requeues it any more
+    DIR/submissions/ID/closed               none of its shares is active any more
 
 A submission's folder is never used again, so that nothing old is taken for an answer.
 """
@@ -23,17 +24,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from bench.config.experiment import Grid, full, restore
 from bench.runfolder.failure import Failure
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
-Executor = Literal["local", "slurm"]
 Compile = Literal["auto", "on", "off"]
 Readers = Literal["me", "group", "all"]
-EXECUTORS: tuple[Executor, ...] = get_args(Executor)
 MODES: dict[Readers, int] = {"me": 0o700, "group": 0o750, "all": 0o755}
 """Who may read a run folder, and its mode."""
 
@@ -48,10 +47,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Execution:
-    """How workers run; no part of what a cell is. ``checkpoint`` is the seconds between checkpoints; None is ``auto``.
+    """How workers run; no part of what a cell is. ``executor`` names their launcher, ``checkpoint`` is the
+    seconds between checkpoints; None is ``auto``.
     ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.runfolder.trust`)."""
 
-    executor: Executor = "local"
+    executor: str = "local"
     device: str = "auto"
     pack: int | None = None
     compile: Compile = "auto"
@@ -101,6 +101,11 @@ class Submission:
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
         return (self.folder / "cancelled").exists()
+
+    @property
+    def closed(self) -> bool:
+        """Whether none of its shares is active any more, and none will be."""
+        return (self.folder / "closed").exists()
 
     def state_file(self, index: int) -> Path:
         """Where a share's supervisor writes."""

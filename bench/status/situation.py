@@ -1,18 +1,19 @@
-"""How a plan stands at one moment: its cells, who is or was at them, and how Slurm says that tasks ended. No torch.
+"""How a plan stands at one moment: its cells, who is or was at them, and how launchers say that jobs ended. No torch.
 
-The files decide what state a cell is in. Slurm tells why a task waits, and how it ended where no file could.
+The files decide what state a cell is in. A launcher tells why a job waits, and how it ended where no file could.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from bench.launch import activity
+from bench.launch import activity, base
 from bench.launch.activity import Doing
-from bench.launch.slurm import arrays, queue
+from bench.launch.base import Seen
 from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan, Planned
 from bench.runfolder import lease
@@ -22,19 +23,18 @@ from flowbench._core.errors import UserError
 
 BAD = ("lost", "killed", "broken", "refused", "unwritable", "held", "unfit", "fenced")
 """Endings of a worker that leave cells behind and that somebody should look at."""
-SILENCED = "Slurm does not answer"
 
 
 @dataclass(frozen=True)
 class Situation:
-    """``newest`` tells who has each cell, or had it last; ``trouble`` why Slurm could not be asked, if so; ``ended`` what
-    sacct tells, by task id."""
+    """``newest`` tells who has each cell, or had it last; ``trouble`` why a launcher could not be asked, if so; ``ended``
+    how jobs ended, by :attr:`Doing.name`."""
 
     plan: Plan
     doings: tuple[Doing, ...]
     newest: dict[str, Doing]
     trouble: str | None
-    ended: dict[str, str]
+    ended: dict[tuple[str, str], str]
 
     @cached_property
     def cells(self) -> dict[str, Planned]:
@@ -45,7 +45,7 @@ class Situation:
     def left(self) -> list[tuple[Planned, Doing]]:
         """The cells that are not finished and that no worker has, each with who had it last."""
         had = [(p, self.newest.get(p.folder.name)) for p in self.plan.ready()]
-        # a share that Slurm never took has no task, and lost nothing
+        # a share that was never taken has no job, and lost nothing
         return [(p, d) for p, d in had if d and (d.job or d.ending != "lost")]
 
     def unfinished(self, doing: Doing) -> list[Planned]:
@@ -64,8 +64,8 @@ class Situation:
         return int(bad or any(p.state == "failed" for p in self.plan.cells))
 
 
-def look(planned: Plan, ended: dict[str, str]) -> Situation:
-    """How everything is now, if ``planned`` is how it was. ``ended`` keeps what sacct has told of each task."""
+def look(planned: Plan, ended: dict[tuple[str, str], str]) -> Situation:
+    """How everything is now, if ``planned`` is how it was. ``ended`` keeps what is known of each job that has ended."""
     doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
     newest = newest_of(doings)
     looker = plan.Looker(planned.out, planned.grid.evaluation)
@@ -77,10 +77,9 @@ def look(planned: Plan, ended: dict[str, str]) -> Situation:
 
     now = activity.overlay(replace(planned, cells=tuple(map(again, planned.cells))), doings)
     found = Situation(now, tuple(doings), newest, trouble, ended)
-    gone = {d.job for _, d in found.left if d.job and d.ending in ("lost", "killed", "saved")}
-    if asked := gone - ended.keys() if not trouble else ():
-        told = queue.explain(sorted(asked))
-        ended.update((job, told.get(job, "")) for job in asked)
+    gone = {d.name: d for _, d in found.left if d.job and d.ending in ("lost", "killed", "saved")}
+    if asked := [d for name, d in gone.items() if name not in ended and not trouble]:
+        ended.update({d.name: "" for d in asked} | activity.explain(asked))
     return found
 
 
@@ -95,26 +94,23 @@ def newest_of(doings: Iterable[Doing]) -> dict[str, Doing]:
 
 
 def survey(out: Path) -> tuple[list[Doing], str | None]:
-    """Every share of every submission; and why Slurm could not be asked, if so: then by files alone."""
+    """Every share of every submission; and why a launcher could not be asked, if so: then by files alone."""
     try:
         return activity.survey(out, closed=True), None
     except UserError as error:
-        found: list[Doing] = []
-        for submission in submissions.all_of(out):  # raises again what is not Slurm's
-            local = submission.execution.executor == "local"
-            found += activity.of_submission(submission, {}, {}) if local else by_files(submission)
-        return found, str(error)
+        every = submissions.all_of(out)  # raises again what is no launcher's
+        return [d for s in every for d in activity.of_submission(s, by_files(s))], str(error)
 
 
-def by_files(submission: Submission) -> list[Doing]:
-    """The shares of a submission to Slurm by their files: what is not finished runs or waits, as far as we know."""
-    closed = (submission.folder / "closed").exists()
-    taken = arrays.read_arrays(submission) or []
-    tasks = {share: array.task(share) for array in taken for share in array.shares}
-    found = []
-    for index in range(len(submission.shares)):
-        ending, seen = lease.state(submission, index).get("state", ""), None
-        if index in tasks and not closed and ending in ("", "saved", "running"):
-            seen = queue.Seen("RUNNING" if ending == "running" else "PENDING", SILENCED, "")
-        found.append(activity.on_slurm(submission, index, tasks.get(index, ""), seen))
+def by_files(submission: Submission) -> Mapping[int, Seen]:
+    """Where shares are by their files: what is not finished runs or waits, as far as we know."""
+    launcher = base.of(submission)
+    if launcher.drives:
+        return launcher.states(submission)
+    found = activity.gone(submission)
+    for index, seen in found.items():
+        ending = lease.state(submission, index).get("state", "")
+        if not submission.closed and ending in ("", "saved", "running"):
+            state: Literal["running", "queued"] = "running" if ending == "running" else "queued"
+            found[index] = Seen(state, f"{launcher.title} does not answer", job=seen.job)
     return found

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bench.launch import base
 from bench.launch.activity import Doing
 from bench.launch.supervisor import last_lines
 from bench.planning.labels import block, names
@@ -38,22 +39,6 @@ NOTES: dict[State, str] = {
     "stale": "begun, and nobody is at it",
     "trained": "not yet measured with this evaluation",
 }
-HINTS = {
-    "launch failed": "look at its node, then: scontrol release JOB",
-    "job requeued in held": "scontrol release JOB lets it go",
-    "JobHeld": "scontrol release JOB lets it go",
-    "DependencyNeverSatisfied": "will never start: --cancel, then submit again",
-    "ReqNodeNotAvail": "nodes are down or reserved, sinfo -R says why",
-    "PartitionTimeLimit": "will never start: --cancel, then submit with less --slurm.time",
-    "PartitionNodeLimit": "will never start: --cancel, then submit with fewer resources",
-    "BadConstraints": "will never start: --cancel, then submit with other --slurm options",
-    "JobArrayTaskLimit": "--slurm.array_parallelism sets how many run at once",
-    "QOS": "a limit of your QOS, sacctmgr show qos tells it",
-    "Assoc": "a limit of your account, sacctmgr show assoc tells it",
-    "OUT_OF_MEMORY": "ask for more with --slurm.mem",
-    "TIMEOUT": "ask for more with --slurm.time",
-}
-"""What to do about Slurm's reasons and endings, by how they begin."""
 STYLES = {
     r"(?m)^\d+ cells? (failed|lost|killed|broken|refused|not written|held back)\b": "bold red",
     r"(?m)^\d+ cells? (queued|stopped|cancelled|diverged)\b": "yellow",
@@ -82,7 +67,7 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
     """
     console = Console()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    ended: dict[str, str] = {}
+    ended: dict[tuple[str, str], str] = {}
     told: object = None
     try:
         if live:
@@ -152,7 +137,7 @@ def queued(now: Situation) -> list[str]:
         waiting = many(sum(len(now.unfinished(d)) for d in doings), "cell")
         amount = f"{waiting} queued, {many(len(doings), 'worker')}"
         why = (reason if reason != "None" else "") or ("" if doings[0].job else "waits for a free slot")
-        hint = hinted(reason).replace("JOB", doings[0].job)
+        hint = hinted(doings[0], reason)
         lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint))
     return lines
 
@@ -184,7 +169,7 @@ def left(now: Situation) -> list[str]:
     """Cells that a worker left behind, by how it ended."""
     groups: dict[tuple[str, str], list[tuple[Planned, Doing, str]]] = {}
     for p, d in now.left:
-        word, why = ending(d, now.ended.get(d.job, ""))
+        word, why = ending(d, now.ended.get(d.name, ""))
         if word:
             groups.setdefault((word, d.cause if word in ALIKE else why), []).append((p, d, why))
     lines = []
@@ -204,14 +189,15 @@ def left(now: Situation) -> list[str]:
 
 
 def ending(doing: Doing, told: str) -> tuple[str, str]:
-    """A word and a reason for how a worker left cells behind; ``told`` is sacct's. No word where there is nothing to say."""
+    """A word and a reason for how a worker left cells behind; ``told`` is its launcher's. No word where nothing is to be
+    said."""
     if doing.submission.cancelled:
         return "cancelled", ""
     if doing.ending == "saved":
         return "stopped and saved", ", ".join(filter(None, [doing.reason, told]))
     if doing.ending in ("held", "unwritable"):
         return {"held": "held back", "unwritable": "not written"}[doing.ending], doing.reason
-    hint = hinted(told)
+    hint = hinted(doing, told)
     told += f" ({hint})" * bool(hint)
     return (doing.ending, told or doing.reason) if doing.ending in situation.BAD else ("", "")
 
@@ -239,9 +225,9 @@ def what_next(now: Situation, option: str) -> str:
 def log_of(doing: Doing) -> Path | None:
     """What a worker printed; if it never came to that, what its task did."""
     submission = doing.submission
-    found = [submission.log_file(doing.index)]
-    with suppress(OSError):  # submitit's folders are their owner's only
-        found += sorted((submission.folder / "slurm").glob(f"*/{doing.job or '-'}_0_log.err"))
+    outside = base.of(submission).outputs(submission, doing.index, doing.job)
+    with suppress(OSError):  # a folder of the launcher's may be its owner's only
+        found = (submission.log_file(doing.index), *outside)
         return next((file for file in found if file.exists() and file.stat().st_size), None)
     return None
 
@@ -259,6 +245,7 @@ def innermost(file: Path, error: str, out: Path) -> list[str]:
     return lines[-FRAMES:]
 
 
-def hinted(reason: str) -> str:
-    """What can be done about a reason of Slurm's."""
-    return next((hint for start, hint in HINTS.items() if reason.startswith(start)), "")
+def hinted(doing: Doing, reason: str) -> str:
+    """What can be done about a reason of its launcher's."""
+    hints = base.of(doing.submission).hints
+    return next((h for start, h in hints.items() if reason.startswith(start)), "").replace("JOB", doing.job)

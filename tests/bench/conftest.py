@@ -17,7 +17,7 @@ from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Train
 from bench.config.settings import Setting
 from bench.cost import estimate
 from bench.launch.codes import Ending
-from bench.launch.local import Pool
+from bench.launch.pool import Pool
 from bench.launch.supervisor import Supervisor
 from bench.planning.amounts import Amounts
 from bench.training import tuning

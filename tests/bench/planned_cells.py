@@ -30,4 +30,4 @@ def finish(p: Planned, training: Any, measuring: Any = None) -> None:
 def hours(
     cells: list[Planned], share: list[Planned] | None = None, grid: Grid = TINY, **options: Any
 ) -> float:
-    return estimate(cells, [share or cells], grid, **({"executor": "slurm"} | options)).device_hours
+    return estimate(cells, [share or cells], grid, **({"here": False} | options)).device_hours

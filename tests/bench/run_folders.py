@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from bench.config.experiment import Grid, Training, full
-from bench.launch.slurm import arrays, queue
+from bench.launch.base import Job, write_jobs
+from bench.launch.slurm import queue
 from bench.models.shape import ARCHITECTURE
 from bench.planning import plan
 from bench.runfolder import cells, store
@@ -50,12 +51,12 @@ def begin(
     ids = [cell.id for cell in plan.cells_of(grid)]
     out.mkdir(exist_ok=True)
     held = tuple(Share(tuple(ids[i] for i in share)) for share in shares)
-    execution = Execution(executor)  # type: ignore[arg-type]
+    execution = Execution(executor)
     here = socket.gethostname(), os.getpid()
     made = Submission(out / "submissions" / name, grid, execution, held, "c0de", (), (), *here, name)
     submissions.write(made)
     if executor == "slurm":
-        arrays.write_arrays(made, [arrays.Array("7" + name, tuple(range(len(shares))))])
+        write_jobs(made, [Job("7" + name, tuple(range(len(shares))))])
     return made
 
 

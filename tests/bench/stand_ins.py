@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import slurm_options as options
 from bench.config.presets import preset
+from bench.launch.base import Submitted, take
 from bench.launch.slurm import executor as slurm
-from bench.launch.slurm.executor import Submitted
+from bench.launch.slurm import options
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
 from flowbench._core.errors import UserError
@@ -69,8 +69,8 @@ def make(folder: Path, shares: int, canaries: int = 0, device: str = "auto") -> 
 
 
 def submit(submission: Submission, *words: str, sleep: Callable[[float], None] = lambda _: None) -> Submitted:
-    pairs, _ = options.take([f"--slurm.{word}" for word in words])
-    return slurm.submit(submission, options.parse(pairs), sleep)
+    pairs, _ = take([f"--slurm.{word}" for word in words])
+    return slurm.submit(submission, options.parse(pairs.get("slurm", [])), sleep)
 
 
 def refusal(submission: Submission, *words: str) -> str:

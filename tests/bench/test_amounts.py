@@ -38,7 +38,7 @@ def test_sizes_of_clip_are_read_from_its_folder(tmp_path: Path) -> None:
     known = by_formula.text(f"clip:{tmp_path}")
     assert (known.length, known.width, known.pooled, known.note) == (16, 32, 24, "")
     p = planned(tmp_path, 0)
-    guessed = estimate([p], [[p]], replace(TINY, text="clip:nowhere"), "slurm")
+    guessed = estimate([p], [[p]], replace(TINY, text="clip:nowhere"), False)
     assert guessed.how.endswith("text sizes as of CLIP ViT-L/14, those of clip:nowhere cannot be read")
 
 

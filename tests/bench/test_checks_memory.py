@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench import grid
-from bench.cli.slurm_options import parse
-from bench.driver import memory
+from bench.launch import local
+from bench.launch.slurm.launcher import by_slurm
+from bench.launch.slurm.options import parse
 from bench.machine import cgroup
 from flowbench._core.errors import UserError
 
@@ -83,7 +84,7 @@ def test_of_a_gpu(
     assert told(command, capsys).startswith(
         "memory: it may not fit: --pack 2: a training step with --batch 512 "
     )
-    assert memory.gpu_memory("cuda:0") == 8 * MIB, "the program is asked for that one alone"
+    assert local.gpu_memory("cuda:0") == 8 * MIB, "the program is asked for that one alone"
     gpu("0\\n0\\n")
     assert both(command, capsys).endswith("0 kB of the GPU's memory are free: take less, or another GPU")
     for unknown in ("[N/A]\\n", ""):
@@ -139,4 +140,4 @@ def test_a_dry_run_refuses_a_second_gpu_as_the_run_does(
     ],
 )
 def test_what_slurm_was_asked_for(pairs: list[tuple[str, str]], amount: float | None) -> None:
-    assert memory.by_slurm(parse(pairs)).amount == amount
+    assert by_slurm(parse(pairs)).amount == amount

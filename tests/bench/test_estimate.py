@@ -21,8 +21,8 @@ from .planned_cells import hours, planned
 @pytest.mark.usefixtures("no_start")
 def test_half_the_cells_take_half_the_hours_and_half_the_disk(tmp_path: Path) -> None:
     cells = [planned(tmp_path, seed) for seed in range(8)]
-    whole = estimate(cells, [cells[:6], cells[6:]], TINY, "slurm")
-    half = estimate(cells, [cells[:4]], TINY, "slurm")
+    whole = estimate(cells, [cells[:6], cells[6:]], TINY, False)
+    half = estimate(cells, [cells[:4]], TINY, False)
     assert half.device_hours == pytest.approx(whole.device_hours / 2)
     assert (2 * half.disk_bytes, 2 * half.peak_bytes) == (whole.disk_bytes, whole.peak_bytes)
     assert whole.longest_hours == pytest.approx(whole.device_hours * 6 / 8)
@@ -35,7 +35,7 @@ def test_trained_cells_take_no_training_and_images_that_are_there_no_generation(
     measuring = sum(amounts.generation.values()) + amounts.metrics
     assert hours([trained], tflops=1.0) == pytest.approx(measuring / rate)
     assert hours([planned(tmp_path, 1)], tflops=1.0) == pytest.approx((measuring + amounts.training) / rate)
-    assert estimate([trained], [[trained]], TINY, "slurm").peak_bytes == amounts.evaluation_files
+    assert estimate([trained], [[trained]], TINY, False).peak_bytes == amounts.evaluation_files
     for control in TINY.evaluation.controls:
         path = store.images_file(trained.folder, TINY.evaluation.sampling, control.name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def test_a_checkpoint_leaves_only_the_rest_of_the_steps(tmp_path: Path) -> None:
 def test_every_worker_has_to_start(tmp_path: Path) -> None:
     cells = [planned(tmp_path, seed) for seed in range(4)]
     one, four = (
-        estimate(cells, shares, TINY, "slurm", tflops=1e6) for shares in ([cells], [[c] for c in cells])
+        estimate(cells, shares, TINY, False, tflops=1e6) for shares in ([cells], [[c] for c in cells])
     )
     assert four.device_hours == pytest.approx(4 * one.device_hours, rel=1e-3)
 

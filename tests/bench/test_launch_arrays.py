@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.launch.base import read_jobs, write_jobs
 from bench.launch.slurm import arrays, queue
-from bench.launch.slurm import executor as slurm
 from flowbench._core.errors import UserError
 
 from .stand_ins import Cluster, install, make, submit
@@ -23,10 +23,10 @@ def test_an_array_that_nobody_wrote_down_is_adopted_if_it_is_complete(
 ) -> None:
     cluster.set("array", "2")
     submission = make(tmp_path / "run", 4)
-    first, second = submit(submission).arrays
-    arrays.write_arrays(submission, [first])
-    assert slurm.recover(submission) == [first, second]
-    assert slurm.read_arrays(submission) == [first, second]
+    first, second = submit(submission).jobs
+    write_jobs(submission, [first])
+    assert arrays.recover(submission) == [first, second]
+    assert read_jobs(submission) == [first, second]
     assert cluster.calls("scancel") == []
 
 
@@ -35,15 +35,15 @@ def test_an_array_whose_pickles_are_not_all_there_is_cancelled(cluster: Cluster,
     submit(submission)
     (submission.folder / "jobs.json").unlink()
     (submission.folder / "slurm" / "0" / "100_2_submitted.pkl").unlink()
-    assert slurm.recover(submission) == []
+    assert arrays.recover(submission) == []
     assert cluster.jobs() == []
 
 
 def test_nothing_to_recover(cluster: Cluster, tmp_path: Path) -> None:
-    assert slurm.recover(make(tmp_path / "new", 4)) == []
+    assert arrays.recover(make(tmp_path / "new", 4)) == []
     submission = make(tmp_path / "run", 4)
-    known = submit(submission).arrays
-    assert slurm.recover(submission) == list(known)
+    known = submit(submission).jobs
+    assert arrays.recover(submission) == list(known)
 
 
 def test_cancelling_ends_this_submissions_jobs_and_no_others(cluster: Cluster, tmp_path: Path) -> None:
@@ -51,9 +51,9 @@ def test_cancelling_ends_this_submissions_jobs_and_no_others(cluster: Cluster, t
     submit(one)
     submit(other)
     (one.folder / "jobs.json").unlink()
-    slurm.cancel(one)
+    arrays.cancel(one)
     assert cluster.jobs() == ["101"]
-    slurm.cancel(one)
+    arrays.cancel(one)
     assert cluster.jobs() == ["101"]
 
 

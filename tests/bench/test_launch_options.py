@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from submitit import SlurmExecutor
 
 from bench import grid
-from bench.cli import slurm_options as options
-from bench.cli.slurm_options import SlurmOptions, parse, take
+from bench.launch.base import take
+from bench.launch.slurm import options
+from bench.launch.slurm.options import SlurmOptions, parse
 from bench.launch.slurm.sbatch import parameters
 from flowbench._core.errors import UserError
 
@@ -44,7 +45,7 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def read(*words: str) -> SlurmOptions:
     pairs, rest = take([f"--slurm.{word}" for word in words])
     assert not rest
-    return parse(pairs)
+    return parse(pairs.get("slurm", []))
 
 
 def refusal(*words: str) -> str:
@@ -67,7 +68,7 @@ def test_pairs_are_taken_out_of_a_command_line() -> None:
         "--slurm.exclusive",
     ]
     pairs, rest = take(line)
-    assert pairs == [("partition", "gpu"), ("time", "30"), ("hold", ""), ("exclusive", "")]
+    assert pairs == {"slurm": [("partition", "gpu"), ("time", "30"), ("hold", ""), ("exclusive", "")]}
     assert rest == ["--steps", "3", "--out", "x"]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.launch.base import Job, read_jobs
 from bench.launch.slurm import executor as slurm
-from bench.launch.slurm.executor import Array
 
 from .stand_ins import Cluster, install, left_behind, make, refusal, submit
 
@@ -25,7 +25,7 @@ def test_a_controller_that_is_away_for_a_moment_is_waited_for(
     cluster.set("answers", f"{UNREACHABLE}\n{UNREACHABLE}\naccept")
     naps: list[float] = []
     submission = make(tmp_path / "run", 2)
-    assert submit(submission, sleep=naps.append).arrays == (Array("100", (0, 1)),)
+    assert submit(submission, sleep=naps.append).jobs == (Job("100", (0, 1)),)
     assert naps == [1.0, 2.0]
     assert left_behind(submission) == ["0"]
     assert capfd.readouterr() == ("", "")
@@ -48,7 +48,7 @@ def test_what_was_accepted_although_sbatch_timed_out_is_not_there_twice(
 ) -> None:
     cluster.set("answers", "lose\nlose\naccept")
     submission = make(tmp_path / "run", 2)
-    assert submit(submission).arrays == (Array("102", (0, 1)),)
+    assert submit(submission).jobs == (Job("102", (0, 1)),)
     assert cluster.jobs() == ["102"]
     assert cluster.calls("scancel") == ["100", "101"]
 
@@ -57,9 +57,9 @@ def test_where_slurm_takes_fewer_jobs_it_gets_as_many_as_it_takes(cluster: Clust
     cluster.set("limit", "7")
     submission = make(tmp_path / "run", 12)
     made = submit(submission)
-    assert [a.shares for a in made.arrays] == [(0, 1, 2, 3, 4, 5), (6,)]
+    assert [a.shares for a in made.jobs] == [(0, 1, 2, 3, 4, 5), (6,)]
     assert (made.workers, made.refused) == (7, "QOSMaxSubmitJobPerUserLimit")
-    assert slurm.read_arrays(submission) == list(made.arrays)
+    assert read_jobs(submission) == list(made.jobs)
     assert left_behind(submission) == ["0", "1"]
     none = make(tmp_path / "other", 2)
     assert refusal(none) == "Slurm takes none of the 2 workers (QOSMaxSubmitJobPerUserLimit)"
@@ -80,7 +80,7 @@ def test_another_refusal_is_told_in_sbatchs_words(
     cluster.set("answers", "Invalid qos")
     submission = make(tmp_path / "run", 4)
     assert refusal(submission) == "sbatch has taken none of the 4 workers, then failed: Invalid qos"
-    assert (left_behind(submission), slurm.read_arrays(submission)) == ([], None)
+    assert (left_behind(submission), read_jobs(submission)) == ([], None)
     assert capfd.readouterr() == ("", "")
 
 
@@ -91,7 +91,7 @@ def test_what_was_taken_before_another_refusal_is_kept(cluster: Cluster, tmp_pat
     taken = submit(submission)
     assert taken.refused == "sbatch has taken 2 of the 4 workers, then failed: Invalid qos"
     assert left_behind(submission) == ["0"]
-    assert [a.shares for a in slurm.read_arrays(submission) or []] == [(0, 1)]
+    assert [a.shares for a in read_jobs(submission) or []] == [(0, 1)]
 
 
 def test_an_answer_that_cannot_be_understood_leaves_no_job(cluster: Cluster, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from submitit.core.utils import DelayedSubmission
 
-from bench.launch.slurm import executor as slurm
-from bench.launch.slurm.executor import Array, Submitted
+from bench.launch.base import Job, Submitted, read_jobs
 from bench.runfolder import shield
 
 from .stand_ins import Cluster, flag, install, make, submit
@@ -29,8 +28,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 def test_all_shares_are_one_array_and_are_written_down(cluster: Cluster, tmp_path: Path) -> None:
     submission = make(tmp_path / "run", 5)
-    assert submit(submission) == Submitted((Array("100", (0, 1, 2, 3, 4)),))
-    assert slurm.read_arrays(submission) == [Array("100", (0, 1, 2, 3, 4))]
+    assert submit(submission) == Submitted((Job("100", (0, 1, 2, 3, 4)),))
+    assert read_jobs(submission) == [Job("100", (0, 1, 2, 3, 4))]
     folder = submission.folder / "slurm" / "0"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for position in range(5):
@@ -40,7 +39,7 @@ def test_all_shares_are_one_array_and_are_written_down(cluster: Cluster, tmp_pat
 
 
 def test_before_anything_was_submitted_there_are_no_arrays(cluster: Cluster, tmp_path: Path) -> None:
-    assert slurm.read_arrays(make(tmp_path / "run", 1)) is None
+    assert read_jobs(make(tmp_path / "run", 1)) is None
 
 
 def test_the_script_asks_for_what_a_worker_needs(cluster: Cluster, tmp_path: Path) -> None:
@@ -89,7 +88,7 @@ def test_python_takes_the_snapshot_first_and_then_what_was_there(cluster: Cluste
 
 def test_one_share_is_a_plain_job(cluster: Cluster, tmp_path: Path) -> None:
     submission = make(tmp_path / "run", 1, device="cpu")
-    (array,) = submit(submission).arrays
+    (array,) = submit(submission).jobs
     assert array.task(0) == "100"
     assert (submission.folder / "slurm" / "0" / "100_submitted.pkl").exists()
     (script,) = cluster.scripts().values()
@@ -98,7 +97,7 @@ def test_one_share_is_a_plain_job(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_task_is_found_by_its_share() -> None:
-    assert [Array("7", (3, 5, 9)).task(share) for share in (3, 5, 9)] == ["7_0", "7_1", "7_2"]
+    assert [Job("7", (3, 5, 9)).task(share) for share in (3, 5, 9)] == ["7_0", "7_1", "7_2"]
 
 
 def waits(script: str) -> list[str]:
@@ -112,7 +111,7 @@ def waits(script: str) -> list[str]:
 def test_a_long_list_becomes_lanes_of_arrays(cluster: Cluster, tmp_path: Path) -> None:
     cluster.set("array", "2")
     made = submit(make(tmp_path / "run", 7), "array-parallelism=3")
-    assert [a.shares for a in made.arrays] == [(0, 1), (2, 3), (4, 5), (6,)]
+    assert [a.shares for a in made.jobs] == [(0, 1), (2, 3), (4, 5), (6,)]
     assert [waits(s) for s in cluster.scripts().values()] == [[], [], [], ["100"]]
     assert [flag(s, "array") for s in cluster.scripts().values()] == ["0-1%1", "0-1%1", "0-1%1", None]
 
@@ -126,8 +125,8 @@ def test_no_more_run_at_once_than_asked_for_and_no_fewer_than_could(
     before = set(cluster.scripts())
     made = submit(make(tmp_path_factory.mktemp("run"), shares), f"array-parallelism={at_once}")
     scripts = {job: s for job, s in cluster.scripts().items() if job not in before}
-    assert sorted(i for a in made.arrays for i in a.shares) == list(range(shares))
-    assert all(len(a.shares) <= largest for a in made.arrays)
+    assert sorted(i for a in made.jobs for i in a.shares) == list(range(shares))
+    assert all(len(a.shares) <= largest for a in made.jobs)
     lane: dict[str, str] = {}
     most: dict[str, int] = {}
     for job, script in scripts.items():
@@ -142,7 +141,7 @@ def test_no_more_run_at_once_than_asked_for_and_no_fewer_than_could(
 def test_the_others_wait_for_the_canaries(cluster: Cluster, tmp_path: Path) -> None:
     cluster.set("array", "3")
     made = submit(make(tmp_path / "run", 9, canaries=4))
-    assert [a.shares for a in made.arrays] == [(0, 1, 2), (3,), (4, 5, 6), (7, 8)]
+    assert [a.shares for a in made.jobs] == [(0, 1, 2), (3,), (4, 5, 6), (7, 8)]
     assert [waits(s) for s in cluster.scripts().values()] == [[], [], ["100", "101"], ["100", "101"]]
 
 

@@ -18,7 +18,7 @@ from bench.config.experiment import MOST_SEEDS
 from bench.driver import here as local_run
 from bench.driver import report, seed_by_seed
 from bench.launch.codes import Ending
-from bench.launch.local import Pool
+from bench.launch.pool import Pool
 from bench.machine import stages
 from bench.planning import plan
 from bench.planning.plan import Plan

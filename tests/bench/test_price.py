@@ -39,11 +39,11 @@ def test_a_stated_rate_beats_finished_cells_beat_timing_beats_the_usual_rate(tmp
 
     assert "at 3 TFLOP/s" in how([done, todo], tflops=3.0)
     assert how([done, todo]) == "from 1 finished cell of this recipe, on a GPU"
-    assert how([todo], executor="local") == how([done, todo])  # found in the folder, not in the plan
+    assert how([todo], here=True) == how([done, todo])  # found in the folder, not in the plan
     done.folder.rename(tmp_path / "elsewhere")
-    assert how([todo], executor="local") == "from steps timed"
-    assert "at 50 TFLOP/s" in how([todo], executor="slurm")
-    assert "at 0.1 TFLOP/s" in how([todo], executor="slurm", device="cpu")
+    assert how([todo], here=True) == "from steps timed"
+    assert "at 50 TFLOP/s" in how([todo], here=False)
+    assert "at 0.1 TFLOP/s" in how([todo], here=False, device="cpu")
 
 
 @pytest.mark.usefixtures("no_start")
@@ -59,7 +59,7 @@ def test_finished_cells_tell_their_share_of_their_pack(tmp_path: Path) -> None:
 def test_another_evaluation_still_knows_the_training(tmp_path: Path) -> None:
     cells = [planned(tmp_path, 0, "trained"), planned(tmp_path, 1)]
     finish(cells[0], {"seconds": 10.0, "pack": 1})
-    found = estimate(cells, [cells[1:]], TINY, "slurm")
+    found = estimate(cells, [cells[1:]], TINY, False)
     amounts = Amounts(TINY, "shapes")
     operations = amounts.training + sum(amounts.generation.values()) + amounts.metrics
     assert found.device_hours * 3600 == pytest.approx(10 * operations / amounts.training)
@@ -72,14 +72,14 @@ def test_another_evaluation_still_knows_the_training(tmp_path: Path) -> None:
 def test_unsound_notes_are_no_source(tmp_path: Path, damage: Any) -> None:
     done, todo = planned(tmp_path, 0, "done"), planned(tmp_path, 1)
     finish(done, damage)
-    assert "TFLOP/s" in estimate([done, todo], [[todo]], TINY, "slurm").how
+    assert "TFLOP/s" in estimate([done, todo], [[todo]], TINY, False).how
 
 
 def test_cells_of_another_recipe_are_no_source(tmp_path: Path) -> None:
     other = replace(TINY, training=replace(TINY.training, batch=16))
     finish(planned(tmp_path, 0, "trained", other), {"seconds": 5, "pack": 1})
     todo = planned(tmp_path, 1)
-    assert "TFLOP/s" in estimate([todo], [[todo]], TINY, "slurm").how
+    assert "TFLOP/s" in estimate([todo], [[todo]], TINY, False).how
 
 
 def several(folder: Path) -> list[Planned]:
@@ -94,20 +94,18 @@ def test_another_seed_has_its_own_graph(tmp_path: Path, monkeypatch: pytest.Monk
     told = {"device": "abacus", "rates": [one], "extraction": None, "encoding": None}
     monkeypatch.setattr(module, "ask", lambda *given: told)
     cells = several(tmp_path)[:3]
-    found = estimate(cells, [cells], TINY, "local", "cpu")
+    found = estimate(cells, [cells], TINY, True, "cpu")
     assert found.how.startswith("from steps of 2 cells in one graph timed on abacus")
 
 
 def test_steps_are_timed_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cells = several(tmp_path)
-    found = estimate(cells, [cells], TINY, "local", "cpu")
+    found = estimate(cells, [cells], TINY, True, "cpu")
     assert found.how.startswith("from steps of 2 cells in one graph of each of 2 sizes timed on ")
     assert len(list(tmp_path.glob("flowbench/steps/*.json"))) == 2
     monkeypatch.setattr(module, "PATIENCE", 0.01)
-    assert (
-        "could not be timed here: they took more than" in estimate(cells, [cells], TINY, "local", "cpu").how
-    )
+    assert "could not be timed here: they took more than" in estimate(cells, [cells], TINY, True, "cpu").how
 
 
 def test_a_device_that_is_not_there_is_a_mistake_with_a_workers_sentence(tmp_path: Path) -> None:
@@ -136,8 +134,8 @@ def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "ask", ask)
     monkeypatch.setattr(whole, "START", 0.0)
     monkeypatch.setattr(Amounts, "encoding", 0.0)
-    small = estimate([p], [[p]], TINY, "local").device_hours * 3600
-    large = estimate([p], [[p]], LARGE, "local").device_hours * 3600
+    small = estimate([p], [[p]], TINY, True).device_hours * 3600
+    large = estimate([p], [[p]], LARGE, True).device_hours * 3600
     assert [given["extractor"] for given in asked] == [None, "inception:somewhere"]
     images = TINY.images.validation + TINY.evaluation.samples * len(TINY.evaluation.controls)
     tiny = images * by_formula.EXTRACTORS["tinyclip"] / 1e8

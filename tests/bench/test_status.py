@@ -12,12 +12,14 @@ import pytest
 from rich.cells import cell_len
 
 from bench.config.experiment import Grid, Training
-from bench.launch.slurm import arrays
+from bench.launch.base import Job, write_jobs
 from bench.planning import plan
+from bench.planning.labels import names
 from bench.planning.plan import Plan
-from bench.status import situation, status, wording
+from bench.status import situation, status
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import table, wrapped
 
 from .run_folders import GRID, Slurm, begin, fail, put, silenced, supervised
 
@@ -144,15 +146,15 @@ def test_the_threads_of_workers(out: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_letters_that_take_two_columns() -> None:
     rows = [("流匹配", "a", "x"), ("rf", "bb", "流 " * 40)]
-    first, second, third = wording.table(rows)
+    first, second, third = table(rows)
     assert (first, second) == ("  流匹配  a   x", "  rf      bb")
     assert third.endswith("流 ...")
     assert 72 < cell_len(third) <= 80
-    sentence = wording.wrapped("流匹配 " * 30)
+    sentence = wrapped("流匹配 " * 30)
     assert [cell_len(line) for line in sentence] == [76, 78, 57]
     made = plan.make(GRID, Path("nowhere"))
     cells = [replace(p, cell=replace(p.cell, formulation="流匹配")) for p in made.cells]
-    assert cell_len(wording.names(cells, made, 50)) <= 50
+    assert cell_len(names(cells, made, 50)) <= 50
 
 
 def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm) -> None:
@@ -262,7 +264,7 @@ def test_shares_that_slurm_never_took_are_not_lost(
     out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm
 ) -> None:
     made = begin(out, "1", [[0], [1]])
-    arrays.write_arrays(made, [arrays.Array("71", (0,))])
+    write_jobs(made, [Job("71", (0,))])
     slurm.listed = ["71|PENDING||Priority"]
     assert shown(out, capsys) == (
         0,

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bench.config.experiment import Grid
-from bench.launch import activity
+from bench.launch import activity, local
 from bench.launch.activity import Doing
+from bench.launch.slurm import launcher
 from bench.launch.slurm.queue import Seen
 from bench.planning import plan
 from bench.runfolder import lease
@@ -71,7 +72,7 @@ def beats(made: Submission, ago: float = 0.0, **more: Any) -> None:
 
 def seen(made: Submission) -> Doing:
     """The first share of a local submission."""
-    return activity.of_submission(made, {}, {})[0]
+    return activity.of_submission(made, local.Local().states(made))[0]
 
 
 @pytest.fixture
@@ -131,11 +132,11 @@ def test_a_number_that_another_process_has_now_is_not_believed_for_ever(
 ) -> None:
     """After a crash of the machine: neither what runs nor what waits."""
     made = by(made, living)
-    aged(made.folder / "submission.json", activity.HUNG_SECONDS + 60)
+    aged(made.folder / "submission.json", local.HUNG_SECONDS + 60)
     assert seen(made).state == "gone"
-    writes(made, ago=activity.HUNG_SECONDS + 1)
+    writes(made, ago=local.HUNG_SECONDS + 1)
     assert seen(made).state == "gone"
-    beats(made, ago=activity.HUNG_SECONDS - 60)
+    beats(made, ago=local.HUNG_SECONDS - 60)
     assert seen(made).state == "running"
 
 
@@ -185,7 +186,7 @@ def test_a_share_that_slurm_has(
     made = submit(shares=[Share(("a",))], code="none", executor="slurm")
     if state:
         writes(made, state, ago)
-    (found,) = activity.of_submission(made, {0: "77"}, {"77": listed} if listed else {})
+    (found,) = activity.of_submission(made, {0: launcher.seen("77", listed)})
     assert (found.state, found.ending, found.fading) == expected
     assert found.job == "77"
     if listed and found.state == "queued":
@@ -196,7 +197,7 @@ def test_a_share_that_slurm_has(
 
 def test_a_share_that_slurm_was_never_given_is_gone(submit: Submit) -> None:
     made = submit(shares=[Share(("a",))], code="none", executor="slurm")
-    (found,) = activity.of_submission(made, {}, {})
+    (found,) = activity.of_submission(made, {})
     assert (found.state, found.ending, found.active) == ("gone", "", False)
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from bench.config.experiment import Grid
 from bench.planning import plan, shares
 from bench.planning.plan import BUSY, ENDED, Plan, Planned, State
-from bench.runfolder.submission import Executor
 
 GRID = Grid(formulations=("rf", "eps/linear", "v/cos"), datasets=("shapes", "digits"), seeds=3)
 CELLS = plan.cells_of(GRID)
@@ -27,16 +26,15 @@ def planned(states: list[State]) -> Plan:
 
 @given(
     states=st.lists(st.sampled_from(get_args(State)), min_size=len(CELLS), max_size=len(CELLS)),
-    executor=st.sampled_from(get_args(Executor)),
-    slots=st.integers(1, 20),
+    slots=st.none() | st.integers(1, 20),
     pack=st.none() | st.integers(1, 7),
     canary=st.booleans(),
 )
 def test_every_ready_cell_is_in_exactly_one_share(
-    states: list[State], executor: Executor, slots: int, pack: int | None, canary: bool
+    states: list[State], slots: int | None, pack: int | None, canary: bool
 ) -> None:
     made = planned(states)
-    divided = shares.divide(made, executor, slots, pack, canary)
+    divided = shares.divide(made, slots, pack, canary)
     found = shares.as_shares(divided, made, canary)
     ready = [p.cell.id for p in made.cells if p.state not in (*ENDED, *BUSY)]
     assert sorted(cell for share in found for cell in share.cells) == sorted(ready)
@@ -50,7 +48,7 @@ def test_every_ready_cell_is_in_exactly_one_share(
     if not canary:
         assert not first
     rest = found[len(first) :]
-    if executor == "local" and slots == 1:
+    if slots == 1:
         assert len(rest) <= 1
     else:
         group = {p.cell.id: (p.cell.dataset, p.cell.seed, p.state == "trained") for p in made.cells}
@@ -58,7 +56,7 @@ def test_every_ready_cell_is_in_exactly_one_share(
             "each can share a graph"
         )
         assert all(len(share.cells) <= (pack or len(CELLS)) for share in rest)
-        if executor == "local" and pack is None and not canary:
+        if slots and pack is None and not canary:
             assert len(found) >= min(slots, len(ready)) or len(found) >= len(ready) // 2
 
 
@@ -71,7 +69,7 @@ def test_a_canary_is_the_first_cell_of_each_formulation_with_several() -> None:
 
 def test_a_worker_for_yardsticks_alone_has_no_cells() -> None:
     made = planned(["done"] * len(CELLS))
-    assert shares.divide(made, "local", 1, None, False) == []
+    assert shares.divide(made, 1, None, False) == []
     (share,) = shares.as_shares([[]], made, False)
     assert (share.cells, share.canary) == ((), False)
 
@@ -79,5 +77,5 @@ def test_a_worker_for_yardsticks_alone_has_no_cells() -> None:
 def test_two_slots_share_one_group_evenly() -> None:
     small = replace(GRID, datasets=("shapes",), seeds=1, formulations=("rf", "eps/linear", "v/cos"))
     cells = [Planned(c, Path("/nonexistent") / c.id, "missing") for c in plan.cells_of(small)]
-    divided = shares.divide(Plan(small, Path("/nonexistent"), tuple(cells)), "local", 2, None, False)
+    divided = shares.divide(Plan(small, Path("/nonexistent"), tuple(cells)), 2, None, False)
     assert sorted(map(len, divided)) == [1, 2]

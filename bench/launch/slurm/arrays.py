@@ -10,8 +10,8 @@ An array that is not in ``jobs.json`` and lacks a pickle can be cancelled and se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
+from bench.launch.base import Job, read_jobs, write_jobs
 from bench.launch.slurm import queue
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
@@ -21,41 +21,21 @@ GONE = ("Invalid job id", "already completing or completed")
 """What scancel says of a job that has ended."""
 
 
-@dataclass(frozen=True)
-class Array:
-    """A job array, or a plain job of one share: the task at position k of ``job`` runs share ``shares[k]``."""
-
-    job: str
-    shares: tuple[int, ...]
-
-    def task(self, share: int) -> str:
-        """The id of the task that runs a share: ``123_4``, or ``123`` for a plain job."""
-        return self.job if len(self.shares) == 1 else f"{self.job}_{self.shares.index(share)}"
-
-
 def name(submission: Submission) -> str:
     """The name of its jobs in Slurm."""
     return f"flowbench-{submission.id}"
 
 
-def read_arrays(submission: Submission) -> list[Array] | None:
-    """What Slurm is known to have taken; None if nothing was written about it."""
-    file = submission.folder / "jobs.json"
-    if not file.exists():
-        return None
-    return [Array(a["job"], tuple(a["shares"])) for a in atomic.read_object(file)["arrays"]]
-
-
-def recover(submission: Submission) -> list[Array]:
+def recover(submission: Submission) -> list[Job]:
     """The arrays of a submission whose command died, with the one that it had no time to write down.
 
     That one is adopted if all its pickles are in place, and cancelled otherwise. Only for who holds the run's lock.
     """
-    arrays = read_arrays(submission) or []
+    arrays = read_jobs(submission) or []
     for job in strays(submission, arrays):
         if found := _with_pickles(submission, job):
             arrays.append(found)
-            write_arrays(submission, arrays)
+            write_jobs(submission, arrays)
         else:
             _scancel([job])
     return arrays
@@ -63,29 +43,25 @@ def recover(submission: Submission) -> list[Array]:
 
 def cancel(submission: Submission) -> None:
     """Cancel all its jobs that Slurm still has. The caller has marked the submission cancelled. Raises UserError."""
-    arrays = read_arrays(submission) or []
+    arrays = read_jobs(submission) or []
     listed = {task.partition("_")[0] for task in queue.look(a.job for a in arrays)}
     _scancel(sorted(listed | set(queue.by_name(name(submission)))))
 
 
-def write_arrays(submission: Submission, arrays: Sequence[Array]) -> None:
-    atomic.write_json(submission.folder / "jobs.json", {"arrays": [asdict(array) for array in arrays]})
-
-
-def strays(submission: Submission, arrays: Sequence[Array]) -> list[str]:
+def strays(submission: Submission, arrays: Sequence[Job]) -> list[str]:
     """Jobs of its name that were not written down."""
     known = {array.job for array in arrays}
     return [job for job in queue.by_name(name(submission)) if job not in known]
 
 
-def cancel_strays(submission: Submission, arrays: Sequence[Array]) -> None:
+def cancel_strays(submission: Submission, arrays: Sequence[Job]) -> None:
     _scancel(strays(submission, arrays))
 
 
-def _with_pickles(submission: Submission, job: str) -> Array | None:
+def _with_pickles(submission: Submission, job: str) -> Job | None:
     """The array of a job if the pickles of all its tasks are in place."""
     for file in sorted((submission.folder / "slurm").glob("*/shares.json")):
-        array = Array(job, tuple(atomic.read_object(file)["shares"]))
+        array = Job(job, tuple(atomic.read_object(file)["shares"]))
         if all((file.parent / f"{array.task(share)}_submitted.pkl").exists() for share in array.shares):
             return array
     return None

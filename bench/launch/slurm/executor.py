@@ -1,4 +1,4 @@
-"""Hands a submission's shares to Slurm as job arrays, through submitit; see :mod:`launch.slurm.arrays` for the files."""
+"""Hands a submission's shares to Slurm as job arrays, through submitit; :mod:`bench.launch.slurm.arrays` has the files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from bench.cli.slurm_options import SlurmOptions
+from bench.launch.base import Job, Submitted, read_jobs, write_jobs
 from bench.launch.slurm import queue
-from bench.launch.slurm.arrays import Array, cancel, cancel_strays, read_arrays, recover, strays, write_arrays
+from bench.launch.slurm.arrays import cancel_strays
+from bench.launch.slurm.options import SlurmOptions
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
-__all__ = ["Array", "Submitted", "cancel", "check", "obstacle", "read_arrays", "recover", "strays", "submit"]
 T = TypeVar("T")
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -31,19 +30,6 @@ ASLEEP = "temporarily unable to accept job"
 USUAL_ARRAY = 1001
 """Slurm's default of MaxArraySize."""
 PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """What Slurm took, and in its own words why it took no more."""
-
-    arrays: tuple[Array, ...]
-    refused: str | None = None
-
-    @property
-    def workers(self) -> int:
-        """How many shares it took."""
-        return sum(len(array.shares) for array in self.arrays)
 
 
 class _FullError(Exception):
@@ -63,9 +49,8 @@ def obstacle() -> str | None:
     return f"{', '.join(missing)}{plural} not on PATH: run it on a machine of the cluster, or use --executor local"
 
 
-def check(options: SlurmOptions, device: str) -> None:
-    """Raises :class:`UserError` if Slurm cannot be used from here, does not answer, or not for these options."""
-    options.parameters(device)
+def reach() -> None:
+    """Raises :class:`UserError` if Slurm cannot be used from here, or does not answer."""
     if why := obstacle():
         raise UserError(f"--executor slurm: {why}")
     try:
@@ -95,15 +80,15 @@ def submit(
         first = desk.hand_in([i for i, c in enumerate(canary) if c], ())
         desk.hand_in([i for i, c in enumerate(canary) if not c], first)
     except (_FullError, UserError) as error:  # what was accepted runs
-        if isinstance(error, UserError) and not desk.arrays:
+        if isinstance(error, UserError) and not desk.jobs:
             raise
         refused = str(error)
     if desk.doubts:  # a request that timed out may have been accepted after we asked
         with contextlib.suppress(UserError):
-            cancel_strays(submission, desk.arrays)
-    if refused and not desk.arrays:
+            cancel_strays(submission, desk.jobs)
+    if refused and not desk.jobs:
         raise UserError(f"Slurm takes none of the {len(canary)} workers ({refused})")
-    return Submitted(tuple(desk.arrays), refused)
+    return Submitted(tuple(desk.jobs), refused)
 
 
 class _Desk:
@@ -114,7 +99,7 @@ class _Desk:
         self.parameters = options.parameters(submission.execution.device)
         self.at_once = options.parallelism
         self.sleep = sleep
-        self.arrays = read_arrays(submission) or []
+        self.jobs = read_jobs(submission) or []
         self.doubts = 0
         self.largest = self.retry(largest_array)
 
@@ -159,7 +144,7 @@ class _Desk:
         from submitit.core.utils import FailedJobError
 
         if self.doubts:
-            cancel_strays(self.submission, self.arrays)
+            cancel_strays(self.submission, self.jobs)
         folder = fresh_folder(self.submission)
         try:
             atomic.write_json(folder / "shares.json", {"shares": list(shares)})
@@ -171,12 +156,12 @@ class _Desk:
         except BaseException as error:  # sbatch may have accepted it
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(UserError):
-                cancel_strays(self.submission, self.arrays)
+                cancel_strays(self.submission, self.jobs)
             if isinstance(error, RuntimeError):  # an answer that submitit does not understand
                 raise self.failure(str(error).partition("\n")[0]) from None
             raise
-        self.arrays.append(Array(job, tuple(shares)))
-        write_arrays(self.submission, self.arrays)
+        self.jobs.append(Job(job, tuple(shares)))
+        write_jobs(self.submission, self.jobs)
         return job
 
     def failure(self, stderr: str) -> Exception:
@@ -189,7 +174,7 @@ class _Desk:
             return _FullError(limit[0] if limit else said, True)
         if queue.is_busy(stderr):
             self.doubts += 1
-        done, all_ = sum(len(a.shares) for a in self.arrays), len(self.submission.shares)
+        done, all_ = sum(len(a.shares) for a in self.jobs), len(self.submission.shares)
         return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {said}")
 
 

@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from bench.launch.share import supervised
 from bench.launch.supervisor import Supervisor
-from bench.machine import places
 from bench.runfolder import submission as submissions
 
 TRIES, PAUSE = 12, 5.0
@@ -28,15 +28,10 @@ class Entry:
     def __call__(self, position: int) -> None:
         """Bring the share at ``position`` to its end, or be requeued. Exits with 1 if it did not settle."""
         submission = submissions.read(Path(self.folder))
-        places.settle(
-            lambda text: print(text, flush=True)
-        )  # a node may have less than where it was submitted
         job = os.environ["SLURM_JOB_ID"]
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        supervisor = Supervisor(submission, self.shares[position], os.environ, restart, task_name())
-        for number, why in ((signal.SIGUSR2, "Slurm's warning"), (signal.SIGTERM, "ended by Slurm")):
-            signal.signal(number, lambda *_, why=why: supervisor.stop(why))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2, signal.SIGTERM])
+        signals = {signal.SIGUSR2: "Slurm's warning", signal.SIGTERM: "ended by Slurm"}
+        supervisor = supervised(submission, self.shares[position], signals, restart, task_name())
         threading.Thread(target=watch_clock, args=(supervisor, job), daemon=True).start()
         ending = supervisor.run()
         again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)

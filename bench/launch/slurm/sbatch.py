@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import os
 import shlex
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.launch.base import shielded
 from bench.launch.slurm.arrays import name
 from bench.launch.supervisor import ISOLATED
-from bench.runfolder import shield
 from bench.runfolder.submission import Submission
 
 NEEDED = {"SLURM_CONF", "SLURM_JWT"}
@@ -53,15 +51,12 @@ def parameters(
         'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"',
     ]
     # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
-    trusted = "trusted" if submission.execution.trusted else "checked"
-    run = [str(submission.out.absolute()), trusted, submission.code]
-    shielded = [sys.executable, "-I", "-S", "-c", inspect.getsource(shield), *run]
     chosen |= {
         "job_name": name(submission),
         "array_parallelism": most,
         "setup": [*chosen.get("setup", ()), *exports],
         # with sbatch's --export=NONE srun would not even hand on PATH
-        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shielded],
+        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shielded(submission)],
     }
     if waits:
         chosen["dependency"] = "afterany:" + ":".join(waits)

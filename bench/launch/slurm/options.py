@@ -104,24 +104,6 @@ class SlurmOptions:
         return chosen
 
 
-def take(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Split a command line into the ``--slurm.KEY=VALUE`` or ``--slurm.KEY VALUE`` pairs and the rest.
-
-    A key without a value has the value ``""``, which is ``true`` for a flag.
-    """
-    pairs, rest, left = [], [], list(arguments)
-    while left:
-        word = left.pop(0)
-        if not word.startswith(PREFIX):
-            rest.append(word)
-            continue
-        key, equals, value = word[len(PREFIX) :].partition("=")
-        if not equals and left and not left[0].startswith("-"):
-            value = left.pop(0)
-        pairs.append((key, value))
-    return pairs, rest
-
-
 def parse(pairs: Sequence[tuple[str, str]]) -> SlurmOptions:
     """Read ``(KEY, VALUE)`` pairs; of a repeated key the last counts, of a list all. Raises :class:`UserError`."""
     given: dict[str, Any] = {}

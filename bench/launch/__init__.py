@@ -8,6 +8,7 @@ from bench.launch.base import (
     Launcher,
     Seen,
     Submitted,
+    output,
     register,
     registry,
     share_command,
@@ -18,4 +19,14 @@ from bench.launch.slurm import launcher  # noqa: F401
 
 registry.check = check
 
-__all__ = ["Given", "Job", "Launcher", "Seen", "Submitted", "register", "share_command", "write_jobs"]
+__all__ = [
+    "Given",
+    "Job",
+    "Launcher",
+    "Seen",
+    "Submitted",
+    "output",
+    "register",
+    "share_command",
+    "write_jobs",
+]

@@ -16,10 +16,10 @@ import flowbench
 from bench import grid, plugins
 from bench.runfolder import lease
 
-from .runs import OFTEN, SMALL, run
+from .runs import SMALL, run
 
 PAGE = Path(flowbench.ROOT) / "docs" / "plugins.md"
-LONG = [*SMALL, *OFTEN, "--steps", "1000000", "--validations", "2"]
+LONG = [*SMALL, "--steps", "1000000", "--validations", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def until(there: Callable[[], object]) -> None:
 
 
 def begun(out: Path, executor: list[str]) -> int:
-    """Start a training that lasts, and return the process of its job once there is a checkpoint."""
+    """Start a training that lasts, and return the process of its job once it supervises a worker."""
     assert grid.main([*LONG, *executor]) == 0
-    until(lambda: any(out.glob("cells/*/checkpoint-*.safetensors")))
+    until(lambda: any(out.glob("submissions/*/share-*.json")))
     (number,) = pids(out)
     assert alive(number)
     return number

@@ -96,7 +96,7 @@ def test_cells_of_other_sizes_or_budgets_never_share_a_graph() -> None:
 
 
 def test_the_longest_cells_begin_first_where_several_workers_share_them() -> None:
-    divided = shares.divide(planned(), "local", 2, None, False)
+    divided = shares.divide(planned(), 2, None, False)
     assert [(part[0].cell.model.depth, part[0].cell.training.steps) for part in divided] == [
         (d, b) for d in (2, 1) for b in (12, 6) for _ in range(2)
     ]

@@ -100,7 +100,7 @@ def test_the_longest_cells_begin_first_where_several_workers_share_them() -> Non
     assert [(part[0].cell.model.depth, part[0].cell.training.steps) for part in divided] == [
         (d, b) for d in (2, 1) for b in (12, 6) for _ in range(2)
     ]
-    (all_of_them,) = shares.divide(planned(), "local", 1, None, False)
+    (all_of_them,) = shares.divide(planned(), 1, None, False)
     assert all_of_them == list(planned().cells)
 
 

@@ -8,7 +8,7 @@ from bench.cli.parser import Arguments
 from bench.config.experiment import Grid, Model
 from bench.cost import estimate, price
 from bench.driver import checks
-from bench.driver.hand_out import check_plugins, divided_cells
+from bench.driver.hand_out import check_beforehand, divided_cells
 from bench.launch import activity
 from bench.planning import plan, sense
 from bench.planning.amounts import by_cell
@@ -32,8 +32,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         args.execution,
     )
     names = plan.formulations_of(planned)
-    check_plugins(planned)
-    args.launcher.check(planned, execution)
+    check_beforehand(planned, args)
     memory = checks.check(divided, grid, planned.out, execution, args.launcher)
     if divided and args.launcher.here:
         price.check_device(execution.device)

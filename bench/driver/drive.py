@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.parser import Arguments
-from bench.driver.hand_out import alone, check_plugins, hand_out, recovered
+from bench.driver.hand_out import alone, check_beforehand, hand_out, recovered
 from bench.driver.here import run_here
 from bench.driver.wait import follow_others, see_through
 from bench.launch import base
@@ -21,8 +21,7 @@ from flowbench._core.terminal import many
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
     """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
     stages = Stages(started)
-    check_plugins(planned)
-    args.launcher.check(planned, args.execution)
+    check_beforehand(planned, args)
     args.launcher.reach()
     new = not planned.out.exists()
     planned, submission = hand_out(planned, args, argv)

@@ -67,8 +67,10 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
         yield
 
 
-def check_plugins(planned: Plan) -> None:
-    """Conformance of the formulations that plugins add, before anything is written. Raises :class:`UserError`."""
+def check_beforehand(planned: Plan, args: Arguments) -> None:
+    """Conformance of the formulations that plugins add, and what its launcher would stop, before anything is written. Raises
+    :class:`UserError`."""
+    args.launcher.check(planned, args.execution)
     names = [name for name in plan.formulations_of(planned) if text_behind(name)]
     if names:
         from bench.worker import provenance  # imports torch

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from bench.cli.parser import Arguments
 from bench.config.experiment import Cell, Grid
-from bench.driver.hand_out import alone, check_plugins, hand_out
+from bench.driver.hand_out import alone, check_beforehand, hand_out
 from bench.driver.here import run_here
 from bench.driver.wait import follow_others
 from bench.machine.stages import Stages
@@ -115,7 +115,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
     def until(planned: Plan) -> float | None:
         return started + (1 + GRACE) * limit if finished(planned) else None
 
-    check_plugins(planned)
+    check_beforehand(planned, args)
+    args.launcher.reach()
     while True:
         before, new = time.perf_counter(), not planned.out.exists()
         seeds = planned.grid.seeds

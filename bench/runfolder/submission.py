@@ -2,6 +2,7 @@
 
     DIR/submissions/ID/submission.json      everything a worker needs to know, written before anything is started
     DIR/submissions/ID/jobs.json            which jobs the launcher began or queued
+    DIR/submissions/ID/launch/              the launcher's own: what its jobs print, and what it keeps of them
     DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
     DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
     DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell

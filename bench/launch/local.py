@@ -56,7 +56,7 @@ class Local(Launcher):
 
     def states(self, submission: Submission) -> Mapping[int, Seen]:
         """Every share that waits for a slot or has one, by whether its command lives."""
-        alive, found = believed(submission), {}
+        alive, found = believed(submission), dict[int, Seen]()
         for index in range(len(submission.shares)):
             state = lease.state(submission, index).get("state", "")
             if state == "running":

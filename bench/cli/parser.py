@@ -120,7 +120,8 @@ def parser() -> Parser:
         "--executor",
         default=DEFAULT,
         metavar="NAME",
-        help="local: every GPU of this machine, or its cores; slurm: submit, print the ids and return; or a plugin's (default local)",
+        help="local: every GPU of this machine, or its cores; slurm: submit, print the ids and return; or a plugin's "
+        "(default local)",
     )
     add_workers(running)
     running.add_argument(

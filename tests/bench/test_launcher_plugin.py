@@ -162,7 +162,7 @@ def test_it_passes_the_check_of_launchers(
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('"running" if there[job] else "gone"', '"gone"', "is gone lost"),
+        ('"running" if there[job] else "gone"', '"gone"', "a share whose worker settled is lost"),
         ('"running" if there[job] else "gone"', '"running"', "is running"),
         ("write_jobs(submission, jobs)", "pass", "jobs() names {}"),
         ("os.kill(int(seen.job), signal.SIGTERM)", "1 / 0", "ZeroDivisionError"),

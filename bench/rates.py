@@ -1,7 +1,7 @@
 """``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
 
-Shapes, recipes and numbers of members, and large encoders, come as JSON on the standard input; the rates of each and the
-seconds an image and a caption go as JSON to the standard output. Measurements are kept with those of
+Shapes, recipes and numbers of members, large encoders, and plugin files come as JSON on the standard input; the rates of
+each and the seconds an image and a caption go as JSON to the standard output. Measurements are kept with those of
 :mod:`bench.training.tuning`.
 """
 
@@ -32,6 +32,7 @@ from bench.training.batches import chunk
 from bench.training.coefficients import predict
 from bench.training.tuning import Tuner, inputs
 from flowbench._core.command import outcome
+from flowbench._core.plugin import load_plugin
 
 LIMIT = {"cpu": 5e10, "cuda": 2e13}
 """Operations of a timed step at most: a part of a second."""
@@ -51,6 +52,8 @@ def measure() -> int:
     fast_products(device)
     torch.set_num_threads(Threads(device).usable())
     given = json.load(sys.stdin)
+    for file in given["plugins"]:
+        load_plugin(file)
     found = [
         rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
         for work in given["models"]

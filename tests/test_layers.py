@@ -20,6 +20,7 @@ FLOORS = (
     "bench/machine",
     "bench/data",
     "bench/models",
+    "bench/optimisers",
     "bench/encoders",
     "bench/metrics",
     "analysis/results",

@@ -68,7 +68,9 @@ class Option:
 
 
 PRESET = Option("preset", f"{' | '.join(PRESETS)} (default {USUAL})", "NAME")
-PLUGIN = Option("plugin", "files that register formulations or samplers", "FILE", Path, several=True)
+PLUGIN = Option(
+    "plugin", "files that register formulations, samplers or optimisers", "FILE", Path, several=True
+)
 GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
     (
         "what is compared",
@@ -131,16 +133,17 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         (
             Option("steps", "training steps", "N", INT),
             Option("batch", "images a step", "B", INT),
-            Option("lr", "peak learning rate of AdamW", "X", FLOAT),
-            Option("betas", "AdamW's decay of its two moments", "B", FLOAT, several=True),
+            Option("optimiser", "adamw, muon, or one of a plugin", "NAME"),
+            Option("lr", "peak learning rate", "X", FLOAT),
+            Option("betas", "decay of the optimiser's two moments", "B", FLOAT, several=True),
             Option(
                 "gradients",
-                "each member's before AdamW: as they are, of norm 1, or of norm X at most",
+                "each member's before the optimiser: as they are, of norm 1, or of norm X at most",
                 "plain|normalised|clip:X",
             ),
             Option("warmup", "steps of linear warm-up", "N", INT),
             Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
-            Option("weight-decay", "AdamW's decoupled weight decay", "X", FLOAT),
+            Option("weight-decay", "the optimiser's decoupled weight decay", "X", FLOAT),
             Option("ema", "time constant of the EMA as a share of the run", "SHARE", FLOAT),
             Option("dropout", "probability of dropping a caption", "P", FLOAT),
             Option("validations", "validations in a run", "N", INT),

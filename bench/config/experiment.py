@@ -26,6 +26,11 @@ STUDY_SETTINGS = tuple(
 
 COLUMN = {"column": True}
 """Marks fields that are columns of the results table: rows differ in them. All others are the recipe that rows share."""
+OPTIMISER = {"optimiser": True}
+"""Marks fields that some optimisers read and others do not (:data:`bench.optimisers.base.OPTIONS`)."""
+LATER = {"later": True}
+"""Marks fields that are younger than results: configurations on file leave them out while they have their defaults, so that
+a field costs what is there already nothing."""
 MEASURES = {"measures": True}
 """Marks fields that change what is measured of images, and not the images."""
 
@@ -72,22 +77,23 @@ class Images:
 
 @dataclass(frozen=True)
 class Training:
-    """The recipe: AdamW with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
+    """The recipe: an optimiser with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
 
     ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
     not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
-    linearly to zero. ``gradients`` says what is done to each member's before AdamW: ``plain`` nothing, as in the study,
-    ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.train.scale`).
+    linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
+    study, ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.train.scale`).
     """
 
     steps: int = 20_000
     batch: int = 64
     lr: float = 5e-4
-    betas: tuple[float, ...] = (0.9, 0.999)
+    optimiser: str = field(default="adamw", metadata=LATER)
+    betas: tuple[float, ...] = field(default=(0.9, 0.999), metadata=OPTIMISER)
     gradients: str = "plain"
     warmup: int = 200
     decay: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: float = field(default=0.0, metadata=OPTIMISER)
     ema: float = 0.02
     dropout: float = 0.1
     validations: int = 20
@@ -312,15 +318,25 @@ def _hashed(value: Any) -> Any:
 
 
 def full(config: Any) -> dict[str, Any]:
-    """Every field of a dataclass as JSON holds it (tuples as lists)."""
-    loaded: dict[str, Any] = json.loads(canonical(asdict(config)))
+    """Every field of a dataclass as JSON holds it (tuples as lists), but for those of :data:`LATER`."""
+    loaded: dict[str, Any] = json.loads(canonical(_on_file(config)))
     return loaded
+
+
+def _on_file(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_on_file(item) for item in value]
+    if not hasattr(value, "__dataclass_fields__"):
+        return value
+    held = {f.name: getattr(value, f.name) for f in fields(value)}
+    younger = {f.name for f in fields(value) if f.metadata == LATER and held[f.name] == _default(f)}
+    return {name: _on_file(part) for name, part in held.items() if name not in younger}
 
 
 def shared(config: Any) -> dict[str, Any]:
     """:func:`full` without the fields that are columns of the results table."""
     kept = full(config)
-    return {f.name: kept[f.name] for f in fields(config) if f.metadata != COLUMN}
+    return {f.name: kept[f.name] for f in fields(config) if f.metadata != COLUMN and f.name in kept}
 
 
 T = TypeVar("T")

@@ -22,9 +22,9 @@ from typing import Any
 from bench.config.experiment import Cell, Grid, Model
 from bench.machine import cores
 from bench.planning.amounts import SMALL, Amounts, Look
-from bench.planning.plan import Planned, kind
+from bench.planning.plan import Planned, kind, trainings_of
 from bench.runfolder import store
-from flowbench._core import atomic
+from flowbench._core import atomic, plugin
 from flowbench._core.errors import UserError
 
 TFLOPS = 50.0
@@ -140,7 +140,7 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
     for name in islice(sorted(names(root) - planned), MOST):
         with suppress(UserError):
             cell = store.read_config(root / name / "config.json", "cell", Cell)
-            same = cell.model == model and cell.training in grid.trainings
+            same = cell.model == model and cell.training in trainings_of(grid)
             if same and (cell.images, cell.text) == (grid.images, grid.text):
                 yield root / name, cell
 
@@ -186,7 +186,11 @@ def from_timing(
     amounts = work[0][0]
     extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
     given = {"models": models, "resolution": amounts.grid.images.resolution}
-    given |= {"extractor": None if small(extractor) else extractor, "text": None if small(text) else text}
+    given |= {
+        "plugins": plugin.files(),
+        "extractor": None if small(extractor) else extractor,
+        "text": None if small(text) else text,
+    }
     try:
         told = ask(given, device, PATIENCE * (len(work) + (not small(extractor)) + (not small(text))))
     except Untimed as error:
@@ -211,7 +215,11 @@ def check_device(device: str) -> None:
     """Raises :class:`UserError` if a device that was named is not there, with the sentence of a worker."""
     if device not in ("auto", "cpu"):
         with suppress(Untimed):
-            ask({"models": [], "resolution": 1, "extractor": None, "text": None}, device, PATIENCE)
+            ask(
+                {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None},
+                device,
+                PATIENCE,
+            )
 
 
 class Untimed(Exception):

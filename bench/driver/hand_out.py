@@ -68,14 +68,16 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
 
 
 def check_beforehand(planned: Plan, args: Arguments) -> None:
-    """Conformance of the formulations that plugins add, and what its launcher would stop, before anything is written. Raises
-    :class:`UserError`."""
+    """Conformance of the formulations and optimisers that plugins add, and what its launcher would stop, before anything is
+    written. Raises :class:`UserError`."""
     args.launcher.check(planned, args.execution)
-    names = [name for name in plan.formulations_of(planned) if text_behind(name)]
-    if names:
+    learned = [p for p in planned.cells if text_behind(p.cell.formulation)]
+    optimised = [p for p in planned.cells if text_behind(p.cell.training.optimiser, ("optimiser",))]
+    if learned or optimised:
         from bench.worker import provenance  # imports torch
 
-        provenance.check_formulations(planned.grid, [p for p in planned.cells if p.cell.formulation in names])
+        provenance.check_formulations(planned.grid, learned)
+        provenance.check_optimisers(optimised)
 
 
 def recovered(out: Path) -> list[Doing]:

@@ -50,13 +50,13 @@ def needed(
     cells = [p.cell for part in divided for p in part if p.state != "trained"]
     if not cells:
         return None
-    cell = max(cells, key=lambda c: look(c).shape.training_bytes(c.training.batch))
-    shape, given = look(cell).shape, launcher.memory(execution)
+    cell = max(cells, key=lambda c: look(c).training_bytes)
+    amounts, given = look(cell), launcher.memory(execution)
     what = f"--pack {together}" if together > 1 else f"--depth {cell.model.depth}"
-    most = together * shape.training_bytes(cell.training.batch)
+    most = together * amounts.training_bytes
     return Memory(
         f"{what}: a training step with --batch {cell.training.batch}",
         most + PROCESS if given.process else most,
-        together * 36.0 * shape.parameters() if given.gpu else most,
+        together * amounts.parameter_bytes if given.gpu else most,
         given,
     )

@@ -43,6 +43,19 @@ class Flat:
             for part, shape in zip(parts, self.shapes, strict=True)
         ]
 
+    def matrices(self, of: Tensor) -> dict[str, Tensor]:
+        """Views ``[E, rows, columns]`` into ``of [E, P]`` by the names of the matrices that map hidden features to hidden
+        features: the parameters of blocks with more than one row and column; a kernel's columns are all that it reads."""
+        return {name: part.flatten(2) for name, part in self.named(of).items() if hidden(name, part)}
+
+    def others(self, of: Tensor) -> dict[str, Tensor]:
+        """Views ``[E, ...]`` into ``of [E, P]`` of all other parameters: embeddings, biases, norms, output."""
+        return {name: part for name, part in self.named(of).items() if not hidden(name, part)}
+
+    def named(self, of: Tensor) -> dict[str, Tensor]:
+        """The columns of ``of [E, P]`` as tensors shaped like the parameters, by their names."""
+        return dict(zip(self.names, self.views(of), strict=True))
+
     def member(self, row: Tensor) -> dict[str, Tensor]:
         """One member's row ``[P]`` as named parameters, without the member axis."""
         views = self.views(row[None])
@@ -51,6 +64,12 @@ class Flat:
     def row(self, named: dict[str, Tensor]) -> Tensor:
         """The row ``[P]`` of named parameters: the inverse of :meth:`member`."""
         return torch.cat([named[name].reshape(-1) for name in self.names])
+
+
+def hidden(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter ``[E, ...]`` is a matrix of a block, rather than a vector or outside of the blocks."""
+    matrix = parameter.ndim > 2 and parameter.shape[1] > 1 and math.prod(parameter.shape[2:]) > 1
+    return matrix and "blocks" in name.split(".")
 
 
 class swapped(AbstractContextManager[None]):

@@ -58,9 +58,14 @@ class Shape:
         tokens = self.image_tokens + self.text_length
         return self.depth * (24 * tokens * self.width + 2 * self.heads * tokens**2)
 
-    def training_bytes(self, batch: int) -> float:
-        """Bytes that training a member takes, about: nine numbers a parameter, and what the backward pass keeps."""
-        return 4.0 * (9 * self.parameters() + batch * self.activations())
+    def parameter_bytes(self, copies: float) -> float:
+        """Bytes of all numbers that training keeps of a member's parameters, ``copies`` of them the optimiser's state: seven
+        more are weights, gradients twice, EMA, the best EMA and the best weights so far, and weights put aside."""
+        return 4.0 * (7 + copies) * self.parameters()
+
+    def training_bytes(self, batch: int, copies: float) -> float:
+        """Bytes that training a member takes, about: :meth:`parameter_bytes`, and what the backward pass keeps."""
+        return self.parameter_bytes(copies) + 4.0 * batch * self.activations()
 
     def flops(self, batch: int = 1) -> int:
         """Multiply-adds times two of one member's forward pass on ``batch`` samples: matrix products and attention.

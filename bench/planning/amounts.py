@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from bench import optimisers
 from bench.config.experiment import Cell, Grid, Model, Training
 from bench.data.shapes import WORLDS
 from bench.metrics import declared
@@ -28,8 +29,8 @@ ENCODERS = {"tinyclip": 1e6, "clip": 1.3e10}
 """Operations on one caption, of CLIP as of ViT-L/14."""
 SMALL = "tinyclip"
 """The kind of encoder that is as small as the generators, and priced by their rate."""
-COPIES = 6
-"""Numbers a parameter in a checkpoint: weights, EMA, two moments of AdamW, the best EMA and the best weights so far."""
+COPIES = 4
+"""Numbers a parameter in a checkpoint beside the optimiser's: weights, EMA, the best EMA and the best weights so far."""
 GENERATIONS = 2
 """Checkpoints of a cell at once."""
 HEADER, ENTRY = 160, 85
@@ -159,7 +160,22 @@ class Amounts:
     @cached_property
     def checkpoint_files(self) -> int:
         """Bytes of a cell's checkpoints while it trains."""
-        return GENERATIONS * COPIES * 4 * self.shape.parameters()
+        return round(GENERATIONS * (COPIES + self.copies) * 4 * self.shape.parameters())
+
+    @property
+    def copies(self) -> float:
+        """Numbers a parameter in the optimiser's state, at most."""
+        return optimisers.get(self.grid.training.optimiser).copies
+
+    @property
+    def training_bytes(self) -> float:
+        """Memory that training a cell takes, about."""
+        return self.shape.training_bytes(self.grid.training.batch, self.copies)
+
+    @property
+    def parameter_bytes(self) -> float:
+        """The part of it that does not depend on the batch."""
+        return self.shape.parameter_bytes(self.copies)
 
 
 Look = Callable[[Cell], Amounts]

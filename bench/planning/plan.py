@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import formulations
-from bench import data
+from bench import data, optimisers
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
@@ -192,9 +192,15 @@ def cells_of(grid: Grid) -> list[Cell]:
         for dataset in grid.datasets
         for seed in grid.every_seed
         for model in grid.models
-        for training in grid.trainings
+        for training in trainings_of(grid)
         for name in names
     ]
+
+
+def trainings_of(grid: Grid) -> list[Training]:
+    """The grid's recipes, each with its optimiser's canonical name. Raises :class:`UserError` for an unknown one, and for an
+    option that it ignores."""
+    return [optimisers.canonical(training) for training in grid.trainings]
 
 
 class Looker:

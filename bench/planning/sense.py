@@ -29,7 +29,7 @@ def _warnings(grid: Grid) -> Iterator[str]:
         )
     if recipe.dropout == 1 and without:
         yield "--dropout 1: no network sees a caption in training, so images have nothing to do with theirs"
-    if recipe.lr > MOST_RATE:
+    if recipe.optimiser == "adamw" and recipe.lr > MOST_RATE:
         yield (
             f"--lr {recipe.lr:g}: AdamW moves each weight by about that much in a step, more than most weights are: above "
             f"{MOST_RATE:g} hardly anything is learned"

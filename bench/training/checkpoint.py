@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.models.flat import Flat
+from bench.optimisers import Optimiser
 from bench.runfolder import store
 from bench.training.members import Best, Health
 from flowbench._core import atomic
@@ -36,12 +37,7 @@ class Resumable(Protocol):
     flat: Flat
     ema: Tensor
     health: Health
-
-    def moments(self) -> dict[str, Tensor]:
-        """The optimiser's moments ``[E, P]`` by name."""
-
-    def resume(self, step: int) -> None:
-        """Continue after so many steps."""
+    optimiser: Optimiser
 
 
 @dataclass
@@ -55,7 +51,7 @@ class State:
     def rows(self) -> dict[str, Tensor]:
         """Every tensor of the state by name; the first axis of each is the members."""
         trainer, health, best = self.trainer, self.trainer.health, self.best
-        named = {"weights": trainer.flat.weights, "ema": trainer.ema, **trainer.moments()}
+        named = {"weights": trainer.flat.weights, "ema": trainer.ema, **trainer.optimiser.state()}
         named |= {f"health.{name}": getattr(health, name) for name in ("alive", "died", "total", "count")}
         return named | {
             f"best.{name}": getattr(best, name) for name in ("ema", "raw", "loss", "common", "step")
@@ -72,7 +68,7 @@ class State:
         for name, row in rows.items():  # all or nothing
             row.copy_(found[name])
         self.lines[:] = lines
-        self.trainer.resume(step)
+        self.trainer.optimiser.resume(step)
 
 
 class Keeper:

@@ -23,6 +23,7 @@ from bench.machine.stages import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
+from bench.optimisers import get
 from bench.training.batches import LEVELS, Batch, Batches, chunk, moved
 from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
@@ -51,7 +52,7 @@ class Trainer:
         initialise(self.model, torch.Generator().manual_seed(seed_for("weights", seed)))
         self.flat = Flat(self.model.to(device))
         self.network = compiled_blocks(self.model) if compiled else self.model
-        self.optimiser = adamw(self.flat, recipe)
+        self.optimiser = get(recipe.optimiser).make(self.flat, recipe)
         self.ema = self.flat.weights.clone()
         self.health = Health(members, device)
         self.replay = Replay(self, device) if device.type == "cuda" else None
@@ -66,23 +67,12 @@ class Trainer:
     def update(
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
-        """Forward, backward, scaling of gradients, AdamW, EMA; every tensor that persists is written in place."""
+        """Forward, backward, scaling of gradients, the optimiser, EMA; every tensor that persists is written in place."""
         losses = native_loss(self.network, batch, c, self.recipe).mean(1)
         losses.sum().backward()
         self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
-        self.optimiser.param_groups[0]["lr"] = lr
-        self.optimiser.step()
+        self.optimiser.step(lr)
         self.ema.lerp_(self.flat.weights, fresh)
-
-    def moments(self) -> dict[str, Tensor]:
-        """AdamW's moments ``[E, P]`` by name."""
-        (kept,) = self.optimiser.state.values()
-        return {name: kept[name] for name in ("exp_avg", "exp_avg_sq")}
-
-    def resume(self, step: int) -> None:
-        """Go on after so many steps: AdamW's correction of its moments counts them."""
-        (kept,) = self.optimiser.state.values()
-        kept["step"].fill_(step)
 
     def release(self) -> None:
         """Let go of the CUDA graph and its memory: it refers back to the trainer."""
@@ -198,27 +188,6 @@ def train(
     finally:
         trainer.release()
     return Trained(trainer.flat, best, trainer.health)
-
-
-def adamw(flat: Flat, recipe: Training) -> torch.optim.AdamW:
-    """One AdamW over the whole matrix of parameters."""
-    leaf = torch.nn.Parameter(flat.weights)
-    leaf.grad = flat.grads
-    made = torch.optim.AdamW(
-        [leaf],
-        lr=recipe.lr,
-        betas=(recipe.betas[0], recipe.betas[1]),
-        weight_decay=recipe.weight_decay,
-        fused=True,
-        capturable=flat.weights.device.type == "cuda",
-    )
-    # as its first step would make it, but there from the beginning: a checkpoint is copied into it
-    made.state[leaf] = {
-        "step": torch.zeros((), device=flat.weights.device),
-        "exp_avg": torch.zeros_like(flat.weights),
-        "exp_avg_sq": torch.zeros_like(flat.weights),
-    }
-    return made
 
 
 def native_loss(network: Callable[..., Tensor], batch: Batch, c: Coeffs, recipe: Training) -> Tensor:

@@ -11,7 +11,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -20,13 +20,14 @@ from typing import Literal
 import torch
 
 import formulations
-from bench.config.experiment import Training, identity
+from bench.config.experiment import LATER, Training, full, identity
 from bench.data.images import cache_folder
 from bench.machine.clock import Timed, alternate, seconds
 from bench.machine.machine import device_name, versions
 from bench.machine.memory import free_memory
 from bench.machine.timings import Timings
 from bench.models.shape import ARCHITECTURE, Shape
+from bench.optimisers import get
 from bench.training.batches import Batch
 from bench.training.coefficients import stack
 from bench.training.train import Trainer
@@ -66,6 +67,7 @@ class Work:
     architecture: str
     torch: str
     python: str
+    optimiser: str = field(default="adamw", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,10 @@ class Tuner:
             torch.get_float32_matmul_precision(),
             ARCHITECTURE,
             **versions(),
+            optimiser=recipe.optimiser,
         )
         file = cache_folder(None) / "steps" / f"{identity(work)}.json"
-        self.timings = Timings(file, asdict(work))
+        self.timings = Timings(file, full(work))
         self.trainers: list[Trainer] = []
 
     def pack(self, most: int) -> tuple[int, float | None]:
@@ -227,7 +230,8 @@ class Tuner:
 
     def memory(self, members: int) -> float:
         """Bytes that training is expected to need."""
-        return members * self.shape.training_bytes(self.recipe.batch)
+        copies = get(self.recipe.optimiser).copies
+        return members * self.shape.training_bytes(self.recipe.batch, copies)
 
     def _timed(self, *functions: Callable[[], None]) -> tuple[Timed, ...]:
         try:

@@ -41,7 +41,7 @@ from bench.training import checkpoint, tuning
 from bench.worker import pack, setup, yardsticks
 from bench.worker.control import Bench, Control
 from bench.worker.heart import Heart
-from bench.worker.provenance import check_formulations, check_inputs
+from bench.worker.provenance import check_formulations, check_inputs, check_optimisers
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -115,6 +115,7 @@ class Worker:
                 formulations.load_plugin(file)
             cells = self.cells()
             check_formulations(grid, cells)
+            check_optimisers(cells)
             lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
             needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
             self.heart.note("loading images and captions")

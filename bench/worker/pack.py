@@ -100,16 +100,15 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     """
     bench.control.guard([p.folder for p in pack])
     for planned in pack:
-        formulation = formulations.get(planned.cell.formulation)
         if store.checkpoint_steps(planned.folder):
             try:
-                verify_unfinished(planned.folder, setup, formulation)
+                verify_unfinished(planned.folder, setup, planned.cell)
             except atomic.Damaged as error:
                 bench.control.say(f"trained from the start: {error}")
                 checkpoint.clear(planned.folder)
     for planned in pack:
         formulation = formulations.get(planned.cell.formulation)
-        known = {**inputs(setup, formulation), "profile": profile(formulation)}
+        known = {**inputs(setup, planned.cell), "profile": profile(formulation)}
         atomic.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
 
 
@@ -199,8 +198,8 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
     if not alive:
         return
     members = [formulations.get(p.cell.formulation) for p in alive]
-    for planned, formulation in zip(alive, members, strict=True):
-        verify(planned.folder, setup, formulation)
+    for planned in alive:
+        verify(planned.folder, setup, planned.cell)
     bench.control.guard([p.folder for p in alive])
     started = time.perf_counter()
     found = [Found() for _ in alive]

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 import formulations
-from bench.config.experiment import Grid
+from bench import optimisers
+from bench.config.experiment import Cell, Grid
 from bench.machine.machine import device_name, versions
 from bench.models.shape import ARCHITECTURE
 from bench.planning.plan import Planned
@@ -29,27 +30,32 @@ from formulations import Formulation
 from formulations.conformance import probe
 
 
-def inputs(setup: Setup, formulation: Formulation) -> dict[str, Any]:
-    """What a cell depends on beyond its names: the content of its data, of its text encoder and of its formulation."""
+def inputs(setup: Setup, cell: Cell) -> dict[str, Any]:
+    """What a cell depends on beyond its names: the content of its data, of its text encoder, of its formulation and of its
+    optimiser."""
+    formulation, optimiser = formulations.get(cell.formulation), optimisers.get(cell.training.optimiser)
     return {
         "data": setup.data.digest,
         "text_encoder": setup.text_name,
         "coefficients": probe(formulation),
+        "updates": optimisers.probe(optimiser),
         "architecture": ARCHITECTURE,
         "plugin": text_behind(formulation.name),
+        "optimiser_plugin": text_behind(optimiser.name, ("optimiser",)),
     }
 
 
-def verify(folder: Path, setup: Setup, formulation: Formulation) -> None:
-    """Raises :class:`Changed` if a trained cell was made from other data, text encoder or formulation."""
+def verify(folder: Path, setup: Setup, cell: Cell) -> None:
+    """Raises :class:`Changed` if a trained cell was made from other data, text encoder, formulation or optimiser."""
     kept = atomic.read_object(folder / "config.json")
-    now = inputs(setup, formulation)
+    now = inputs(setup, cell)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
         what = "the dataset" if kept["data"] != now["data"] else "the text encoder"
         raise Changed(
             f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
         )
-    verify_formulation(folder, formulation)
+    verify_formulation(folder, formulations.get(cell.formulation))
+    verify_optimiser(folder, cell)
 
 
 INPUTS = {"data": "the images or captions", "text_encoder": "the text encoder"}
@@ -120,14 +126,16 @@ def trained(folder: Path) -> bool:
     return done or bool(store.checkpoint_steps(folder))
 
 
-def verify_unfinished(folder: Path, setup: Setup, formulation: Formulation) -> None:
-    """As :func:`verify`, for a training that was interrupted: then the plugin's text must be the same too."""
-    verify(folder, setup, formulation)
-    if atomic.read_object(folder / "config.json").get("plugin") != text_behind(formulation.name):
-        raise Changed(
-            f"the plugin of {formulation.name!r} has changed since the training in {folder} was interrupted: "
-            f"restore it, or delete that folder to train from the start"
-        )
+def verify_unfinished(folder: Path, setup: Setup, cell: Cell) -> None:
+    """As :func:`verify`, for a training that was interrupted: then the plugins' texts must be the same too."""
+    verify(folder, setup, cell)
+    kept, now = atomic.read_object(folder / "config.json"), inputs(setup, cell)
+    for key, name in (("plugin", cell.formulation), ("optimiser_plugin", cell.training.optimiser)):
+        if kept.get(key) != now[key]:
+            raise Changed(
+                f"the plugin of {name!r} has changed since the training in {folder} was interrupted: "
+                f"restore it, or delete that folder to train from the start"
+            )
 
 
 def verify_formulation(folder: Path, formulation: Formulation) -> None:
@@ -138,6 +146,25 @@ def verify_formulation(folder: Path, formulation: Formulation) -> None:
             f"formulation {formulation.name!r} has changed since {folder} was trained: "
             f"register it under another name, or delete the folder"
         )
+
+
+def verify_optimiser(folder: Path, cell: Cell) -> None:
+    """Raises :class:`Changed` if the cell in ``folder`` was trained by other updates under the same name."""
+    kept, optimiser = atomic.read_object(folder / "config.json").get("updates"), cell.training.optimiser
+    if kept is not None and not optimisers.same(kept, optimisers.probe(optimisers.get(optimiser))):
+        raise Changed(
+            f"optimiser {optimiser!r} has changed since {folder} was trained: "
+            f"register it under another name, or delete the folder"
+        )
+
+
+def check_optimisers(cells: Sequence[Planned]) -> None:
+    """Conformance of every optimiser, and that none changed under the name of a cell that is begun already."""
+    for name in dict.fromkeys(p.cell.training.optimiser for p in cells):
+        optimisers.check(optimisers.get(name))
+    for p in cells:
+        if (p.folder / "config.json").exists() and not p.damage:
+            verify_optimiser(p.folder, p.cell)
 
 
 def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -78,11 +79,16 @@ def changed(path: str | Path) -> bool:
     return kept is not None and (not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != kept)
 
 
-def text_behind(name: str) -> str | None:
-    """sha256 of the plugin that registered the formulation or a sampler in ``name``; None if no plugin did."""
+def files() -> list[str]:
+    """Every loaded plugin."""
+    return list(_done)
+
+
+def text_behind(name: str, kinds: Sequence[str] = ("formulation", "sampler")) -> str | None:
+    """sha256 of the plugin that registered what ``name`` is made of, members of ``kinds``; None if no plugin did."""
     words = re.sub(r"\([^)]*\)", "", name).split("/")
     parts = {"/".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    for file, added in _done.items():
-        if parts & set(added):
-            return _digests[file]
+    for file, digest in _digests.items():
+        if any(parts & set(_added.get((file, kind), ())) for kind in kinds):
+            return digest
     return None

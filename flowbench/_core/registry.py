@@ -97,7 +97,7 @@ class Registry(Generic[T]):
                     f"the name says ({', '.join(parameters)})"
                 )
             if name in self.entries or self._taken(name):
-                raise UserError(f"cannot register {template!r}: a {self.kind} named {name!r} exists already")
+                raise UserError(f"cannot register {template!r}: the {self.kind} {name!r} exists already")
             defaults = {k: p.default for k, p in signature.items() if p.default is not p.empty}
             self.entries[name] = Entry(name, parameters, defaults, function)
             return function

@@ -71,7 +71,7 @@ def test_whole_numbers_and_floats_are_one_value() -> None:
 
 CHANGES: dict[str, Any] = {
     "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
-    "batch": 5, "lr": 0.1, 
+    "batch": 5, "lr": 0.1, "optimiser": "muon",
     "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
     "samples": 10, "start": 40.0, "extractor": "clip:x",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.config.experiment import Cell
 from bench.training.profile import POINTS, profile
 from bench.worker.provenance import inputs, verify, verify_unfinished
 from bench.worker.setup import Setup
@@ -77,8 +78,9 @@ def test_a_weight_of_nothing_has_no_curves() -> None:
 
 
 def test_a_cell_is_the_same_whatever_its_profile_says(setup: Setup, tmp_path: Path) -> None:
-    known = inputs(setup, get("rf"))
+    cell = Cell("rf", "shapes")
+    known = inputs(setup, cell)
     for told in ({}, {"profile": {"formula": "another"}}):
         atomic.write_json(tmp_path / "config.json", {**known, **told})
-        verify(tmp_path, setup, get("rf"))
-        verify_unfinished(tmp_path, setup, get("rf"))
+        verify(tmp_path, setup, cell)
+        verify_unfinished(tmp_path, setup, cell)

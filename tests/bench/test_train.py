@@ -73,7 +73,8 @@ def test_training_lowers_every_loss(setup: Setup, grid: Grid) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"lr": 1e-3}, {"warmup": 9}, {"decay": 0.5}, {"weight_decay": 0.5}, {"ema": 0.5}, {"dropout": 0.9},
-     {"precision": "bf16"}, {"batch": 16}, {"validation_images": 32}, {"betas": (0.5, 0.9)}, {"gradients": "normalised"}],
+     {"precision": "bf16"}, {"batch": 16}, {"validation_images": 32}, {"betas": (0.5, 0.9)}, {"gradients": "normalised"},
+     {"optimiser": "muon"}, {"optimiser": "muon(0.5)"}],
 )  # fmt: skip
 def test_every_option_changes_the_result(setup: Setup, grid: Grid, change: dict[str, Any]) -> None:
     usual, changed = run(setup, grid)[0].best, run(setup, grid, recipe=change)[0].best

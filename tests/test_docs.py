@@ -97,6 +97,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plugin = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert plugin
     (here / "my.py").write_text(plugin[1])
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", page, re.DOTALL):
+        (here / name).write_text(text)
     data = load("shapes", resolution=16, train=120, validation=16)
     (here / "PATH").mkdir()
     for i, (image, caption) in enumerate(zip(data.train.images, data.train.captions, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def begun(setup: Setup, grid: Grid, tmp_path: Path) -> list[Path]:
     dies=st.none() | st.integers(0, STEPS - 1),
     every=st.integers(1, 4),
     ends=st.lists(st.tuples(st.booleans(), st.integers(1, STEPS - 1)), min_size=1, max_size=3),
+    optimiser=st.sampled_from(["adamw", "muon"]),
 )
 def test_an_interrupted_training_is_the_uninterrupted_one(
     setup: Setup,
@@ -61,8 +63,10 @@ def test_an_interrupted_training_is_the_uninterrupted_one(
     dies: int | None,
     every: int,
     ends: list[tuple[bool, int]],
+    optimiser: str,
 ) -> None:
     """For any pack, with a member that diverges before or after, stopped or killed anywhere, once or several times."""
+    grid = replace(grid, training=replace(grid.training, optimiser=optimiser))
     members = names if dies is None else [*names, diverging(RF, dies)]
     places = folders(tmp_path_factory.mktemp("cells"), len(members))
     undisturbed = Watched(places, every=STEPS + 1)

@@ -40,6 +40,8 @@ def lion(tmp_path: Path) -> Path:
 def forgotten() -> object:
     """What a test registers is no optimiser afterwards."""
     kept = dict(registry.entries)
+    registry.entries.pop("lion", None)  # of another test's copy of the page
+    get.cache_clear()
     yield
     registry.entries.clear()
     registry.entries.update(kept)

@@ -187,7 +187,7 @@ def from_timing(
     extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
     given = {"models": models, "resolution": amounts.grid.images.resolution}
     given |= {
-        "plugins": plugin.files(),
+        "plugin": plugin.behind(amounts.grid.training.optimiser, ("optimiser",)),
         "extractor": None if small(extractor) else extractor,
         "text": None if small(text) else text,
     }
@@ -216,7 +216,7 @@ def check_device(device: str) -> None:
     if device not in ("auto", "cpu"):
         with suppress(Untimed):
             ask(
-                {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None},
+                {"models": [], "plugin": None, "resolution": 1, "extractor": None, "text": None},
                 device,
                 PATIENCE,
             )

@@ -62,6 +62,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     added = [[n for n in r.entries if n not in old] for r, old in zip(registries, before, strict=True)]
     _added.update({(str(file), r.kind): tuple(names) for r, names in zip(registries, added, strict=True)})
     _done[str(file)] = tuple(chain.from_iterable(added))
+    _digests.pop(str(file), None)  # the one loaded last is the last
     _digests[str(file)] = digest
     return _done[str(file)]
 
@@ -79,16 +80,17 @@ def changed(path: str | Path) -> bool:
     return kept is not None and (not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != kept)
 
 
-def files() -> list[str]:
-    """Every loaded plugin."""
-    return list(_done)
+def behind(name: str, kinds: Sequence[str]) -> str | None:
+    """The plugin, loaded last, that registered what ``name`` is made of, members of ``kinds``; None if no plugin did."""
+    words = re.sub(r"\([^)]*\)", "", name).split("/")
+    parts = {"/".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    for file in reversed(_digests):
+        if any(parts & set(_added.get((file, kind), ())) for kind in kinds):
+            return file
+    return None
 
 
 def text_behind(name: str, kinds: Sequence[str] = ("formulation", "sampler")) -> str | None:
-    """sha256 of the plugin that registered what ``name`` is made of, members of ``kinds``; None if no plugin did."""
-    words = re.sub(r"\([^)]*\)", "", name).split("/")
-    parts = {"/".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    for file, digest in _digests.items():
-        if any(parts & set(_added.get((file, kind), ())) for kind in kinds):
-            return digest
-    return None
+    """sha256 of the text of that plugin."""
+    file = behind(name, kinds)
+    return None if file is None else _digests[file]

@@ -62,7 +62,8 @@ class Quadratic:
 
     def loss(self) -> Tensor:
         """Of each member, ``[E]``."""
-        return (self.curvature * (self.flat.weights - self.target).square()).sum(1) / 2
+        losses: Tensor = (self.curvature * (self.flat.weights - self.target).square()).sum(1) / 2
+        return losses
 
     def everything(self) -> dict[str, Tensor]:
         """What a step leaves to the next one."""
@@ -181,7 +182,7 @@ def _no_waiting(method: Method) -> Iterator[None]:
                 raise _fail(method, f"{func.overloadpacket.__name__} in a step waits for the device")
             return func(*args, **kwargs or {})
 
-    with NoWaiting():
+    with NoWaiting():  # type: ignore[no-untyped-call]
         yield
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import formulations
+from bench import solvers
 from bench.config.experiment import Cell
 from bench.config.settings import Setting, Weights
 from bench.runfolder import store
@@ -56,7 +57,10 @@ def parser() -> Parser:
     made.add_argument("caption", help="what to draw")
     made.add_argument("--steps", type=INT, default=25, metavar="N", help="solver steps (default 25)")
     made.add_argument("--cfg", type=FLOAT, default=2.5, metavar="X", help="guidance scale (default 2.5)")
-    made.add_argument("--solver", default="euler", metavar="NAME", help="euler or ddim (default euler)")
+    known = ", ".join(solvers.registry.entries)
+    made.add_argument(
+        "--solver", default="euler", metavar="NAME", help=f"{known}, or a plugin's (default euler)"
+    )
     made.add_argument("--grid", default="native", metavar="NAME", help="native or clock (default native)")
     made.add_argument("--n", type=INT, default=8, metavar="N", help="pictures (default 8)")
     made.add_argument(
@@ -83,6 +87,7 @@ def command(argv: Sequence[str] | None) -> int:
     for file in args.plugin:
         formulations.load_plugin(file)
     setting = Setting(args.steps, args.cfg, args.solver, args.grid)
+    setting.check()
     if args.weights not in ("ema", "raw"):
         raise UserError(f"--weights {args.weights!r}: choose from 'ema', 'raw'")
     if not 1 <= args.n <= MOST:

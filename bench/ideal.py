@@ -24,8 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench import solvers
 from bench.config.experiment import Evaluation, Grid, Images
-from bench.config.settings import Setting, Solver, TimeGrid
+from bench.config.settings import Setting, TimeGrid
 from bench.data import own_resolution
 from bench.machine.device import pick_device
 from bench.machine.machine import versions
@@ -34,7 +35,7 @@ from bench.metrics.kid import kid
 from bench.planning.plan import expand
 from bench.runfolder import store
 from bench.sampling.generate import start_noise
-from bench.sampling.solvers import SOLVERS, begun, times
+from bench.sampling.times import begun, times
 from bench.worker.setup import Setup, features, make
 from flowbench._core import atomic
 from flowbench._core.command import FLOAT, INT, Parser, outcome
@@ -45,7 +46,7 @@ from formulations import Formulation, get, load_plugin
 FILE = "ideal.json"
 """In a run folder; :mod:`analysis.ranking.ideal` reads it."""
 STEPS = (5, 10, 25, 50)
-METHODS: tuple[tuple[Solver, TimeGrid], ...] = (
+METHODS: tuple[tuple[str, TimeGrid], ...] = (
     ("euler", "native"),
     ("ddim", "native"),
     ("euler", "clock"),
@@ -86,13 +87,14 @@ def sample(
     images: Tensor, f: Formulation, setting: Setting, noise: Tensor, named: Tensor | None = None
 ) -> Tensor:
     """The images ``[n, D]`` that a perfect network draws from ``noise [n, D]``; ``named`` as for :func:`posterior`."""
-    t = times(f, setting)
-    at, (image, direction) = f.point(t), SOLVERS[setting.solver](f, t)
-    x_t = torch.hypot(at.a[0], at.b[0]) * noise
-    for k in range(setting.steps):
+    steps = solvers.get(setting.solver)(f, times(f, setting))
+    at = f.point(steps.times)
+
+    def decoded(k: int, x_t: Tensor) -> tuple[Tensor, Tensor]:
         clean = posterior(images, x_t, at.a[k], at.b[k], named, setting.cfg)
-        x_t = image[k] * clean + direction[k] * (x_t - at.a[k] * clean) / at.b[k]
-    return x_t
+        return clean, (x_t - at.a[k] * clean) / at.b[k]
+
+    return solvers.follow(steps.image, steps.noise, torch.hypot(at.a[0], at.b[0]) * noise, decoded)
 
 
 def having(captions: Sequence[str], every: Sequence[Sequence[str]]) -> Tensor:
@@ -106,9 +108,10 @@ def having(captions: Sequence[str], every: Sequence[Sequence[str]]) -> Tensor:
 
 def course(f: Formulation, setting: Setting) -> tuple[float, ...]:
     """All that a perfect network's samples depend on, rounded: formulations that share it share their samples."""
-    t = times(f, setting)
-    at = f.point(t)
-    return tuple(round(v, 9) for part in (at.a, at.b, *SOLVERS[setting.solver](f, t)) for v in part.tolist())
+    steps = solvers.get(setting.solver)(f, times(f, setting))
+    at = f.point(steps.times)
+    parts = (at.a, at.b, steps.image.flatten(), steps.noise.flatten())
+    return tuple(round(v, 9) for part in parts for v in part.tolist())
 
 
 def measured(
@@ -259,12 +262,15 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
             size = own_resolution(dataset) or size
         images = Images(size, args.train_images, grid.images.validation)
         grids.append(replace(grid, datasets=(dataset,), images=images, model=replace(grid.model, patch=1)))
-    return grids, names_of(grid, args.run is not None), list(dict.fromkeys(settings)), out
+    return grids, names_of(grid, settings, args.run is not None), list(dict.fromkeys(settings)), out
 
 
-def names_of(grid: Grid, trained: bool) -> list[str]:
-    """The formulations of a grid; ``trained`` if it is that of a run. Raises :class:`UserError`."""
+def names_of(grid: Grid, settings: Iterable[Setting], trained: bool) -> list[str]:
+    """The formulations of a grid, whose ``settings`` have solvers; ``trained`` if it is that of a run. Raises
+    :class:`UserError`."""
     try:
+        for setting in settings:
+            setting.check()
         return list(expand(grid))
     except UserError as error:
         raise UserError("name the run's plugins with --plugin: " * trained + str(error)) from None

@@ -15,6 +15,7 @@ FLOORS = (
     "flowbench/_core",
     "samplers",
     "formulations",
+    "bench/solvers",
     "bench/config",
     "bench/runfolder",
     "bench/machine",

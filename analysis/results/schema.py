@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from analysis.results import columns, declared, labels, manifest
 from bench.config import settings
-from bench.config.settings import ControlSetting, Solver, TimeGrid
+from bench.config.settings import ControlSetting, TimeGrid
 from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import PLAIN
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
     out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
-    out["solver"] = _word(out, "solver", get_args(Solver), where)
+    out["solver"] = _solvers(out, where)
     out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
     for column in there.numbers:
         if column in out:
@@ -257,6 +258,18 @@ def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) 
     for value in values.unique():
         if value not in known:
             raise UserError(f"{where} has the unknown {column} {value!r}; {nearest(value, known)}")
+    return values.astype(object)
+
+
+def _solvers(frame: pd.DataFrame, where: str) -> pd.Series[Any]:
+    """The column of solvers, of plugins too; the study's is the default."""
+    usual = settings.Setting.solver
+    if "solver" not in frame:
+        return pd.Series(usual, index=frame.index, dtype=object)
+    values = frame["solver"].astype(object)
+    values = values.where(~_absent(values), usual).astype(str).str.strip().str.lower()
+    wrong = ~values.str.fullmatch(PLAIN.pattern)
+    _fail("solver", wrong, values, where, "the name of a solver")
     return values.astype(object)
 
 

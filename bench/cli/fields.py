@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench import solvers
 from bench.config import settings
 from bench.config.experiment import Grid
 from bench.config.presets import PRESETS, USUAL
@@ -163,8 +164,8 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         (
             Option(
                 "settings",
-                "sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver euler (of dy = v dt) or ddim, grid native (each "
-                "path's own) or clock",
+                f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
+                f"plugin's, grid native (each path's own) or clock",
                 settings.FORM,
                 setting,
                 several=True,

@@ -6,12 +6,18 @@ The fields of :class:`ControlSetting` are columns of every results table: writer
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import PLAIN
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    from bench import solvers
+else:
+    solvers = lazy("bench.solvers")  # readers of results need none
 
 Weights = Literal["ema", "raw"]
-Solver = Literal["euler", "ddim"]
 TimeGrid = Literal["native", "clock"]
 FORM = "STEPS:CFG[:SOLVER[:GRID]]"
 DIGITS = 7
@@ -22,17 +28,16 @@ DIGITS = 7
 class Setting:
     """One sampler setting.
 
-    ``euler`` is Euler's method for dy = v dt in the path's own time, the study's; ``ddim`` keeps the decoded image and noise
-    over a step (:mod:`bench.sampling.solvers`). The grid is the formulation's ``native`` one, or equally spaced in
-    the ``clock``
-    b / (a + b).
+    The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
+    ``native`` one, or equally spaced in the ``clock`` b / (a + b).
 
-    Raises :class:`UserError` for values that cannot be sampled with.
+    Raises :class:`UserError` for values that cannot be sampled with. Whether a solver of that name is there is asked by
+    :meth:`check`, so that results are read without the plugins that made them.
     """
 
     steps: int
     cfg: float
-    solver: Solver = "euler"
+    solver: str = "euler"
     grid: TimeGrid = "native"
 
     def __post_init__(self) -> None:
@@ -40,11 +45,16 @@ class Setting:
         object.__setattr__(self, "cfg", float(f"{float(self.cfg):.{DIGITS}g}"))
         if self.steps < 1 or not 0 <= self.cfg < 1e6:
             raise UserError(f"sampler setting {self.key}: steps must be at least 1 and guidance at least 0")
-        for name, known in (("solver", get_args(Solver)), ("grid", get_args(TimeGrid))):
-            if (found := getattr(self, name)) not in known:
-                raise UserError(
-                    f"sampler setting {self.key}: unknown {name} {found!r}; {nearest(found, known)}"
-                )
+        if not PLAIN.fullmatch(self.solver):
+            raise solvers.registry.unknown(self.solver)
+        if self.grid not in (known := get_args(TimeGrid)):
+            raise UserError(
+                f"sampler setting {self.key}: unknown grid {self.grid!r}; {nearest(self.grid, known)}"
+            )
+
+    def check(self) -> None:
+        """Raise :class:`UserError` if no solver of that name is there, with the nearest ones."""
+        solvers.get(self.solver)
 
     @property
     def key(self) -> str:
@@ -56,13 +66,13 @@ class Setting:
 
     @property
     def passes(self) -> int:
-        """Evaluations of the network in a step: with captions, and if guided also without."""
+        """Passes through the network in an evaluation: with captions, and if guided also without."""
         return 1 if self.cfg == 1 else 2
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the network for one image."""
-        return self.steps * self.passes
+        """Passes through the network for one image."""
+        return solvers.get(self.solver).evaluations(self.steps) * self.passes
 
     @property
     def method(self) -> str:

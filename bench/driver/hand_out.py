@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench import solvers
 from bench.cli.parser import Arguments
 from bench.driver import checks, confirm, manifest
 from bench.launch import activity, base, snapshot
@@ -68,9 +69,11 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
 
 
 def check_beforehand(planned: Plan, args: Arguments) -> None:
-    """Conformance of the formulations and optimisers that plugins add, and what its launcher would stop, before anything is
-    written. Raises :class:`UserError`."""
+    """Conformance of the solvers, formulations and optimisers that plugins add, and what its launcher would stop, before
+    anything is written. Raises :class:`UserError`."""
     args.launcher.check(planned, args.execution)
+    for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
+        solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]
     optimised = [p for p in planned.cells if text_behind(p.cell.training.optimiser, ("optimiser",))]
     if learned or optimised:
@@ -106,6 +109,16 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     for p, file in damaged:
         which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
         print(f"{which} is measured again: {file} cannot be read", file=sys.stderr)
+    look = plan.Looker(planned.out, planned.grid.evaluation)
+    outdated = [p for p in planned.cells if p.state == "trained" and look.outdated(p.folder)]
+    for p in outdated:
+        (p.folder / look.measured / "result.json").unlink()
+    if outdated:
+        plugins = ", ".join(look.solvers)
+        print(
+            f"{many(len(outdated), 'cell')} measured again: plugins of {plugins} have changed",
+            file=sys.stderr,
+        )
     if args.retry is None and not damaged:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
@@ -121,7 +134,6 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
             yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
         cells.retry(p.folder, args.retry or "failed")
     changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
-    look = plan.Looker(planned.out, planned.grid.evaluation)
     return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import formulations
-from bench import data, optimisers
+from bench import data, optimisers, solvers
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
 from bench.models.shape import ARCHITECTURE
 from bench.planning.decision import Decision
-from bench.runfolder import store
+from bench.runfolder import lease, store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -171,6 +171,8 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
         data.check_spec(dataset)
     for model in (grid.text, grid.evaluation.extractor):
         extractors.check_spec(model)
+    for setting in grid.evaluation.settings:
+        setting.check()
     looked = Looker(out, grid.evaluation)
     cells = cells_of(grid)
     if course:
@@ -208,6 +210,7 @@ class Looker:
 
     def __init__(self, out: Path, evaluation: Evaluation) -> None:
         self.out, self.evaluation, self.measured = out, evaluation, evaluation.id
+        self.solvers = solvers.texts(s.solver for s in evaluation.settings)
         folder = out / "cells"
         self.there = set(os.listdir(folder)) if folder.is_dir() else set()
 
@@ -254,11 +257,17 @@ class Looker:
             raise atomic.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
         if state == "diverged":
             return "diverged"
-        if all((folder / self.measured / name).exists() for name in store.MEASURED):
+        measured = all((folder / self.measured / name).exists() for name in store.MEASURED)
+        if measured and not self.outdated(folder):
             return "done"
         if status.get("error") and (state == "failed" or status.get("evaluation") == self.measured):
             return "failed"
         return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
+
+    def outdated(self, folder: Path) -> bool:
+        """Whether a cell was measured with solvers of plugins that have changed since."""
+        result = folder / self.measured / "result.json"
+        return bool(self.solvers) and result.exists() and lease.read(result).get("solvers") != self.solvers
 
 
 def titled(cell: Cell) -> str:

@@ -1,1 +1,1 @@
-"""Sampling: solvers, and images from trained members."""
+"""Sampling: grids of times, and images from trained members; solvers are in :mod:`bench.solvers`."""

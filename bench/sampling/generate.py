@@ -1,15 +1,17 @@
 """Images from trained members: one update for every path and solver, guidance on the output, one noise for all members.
 
-    x_s = A x^ + B n^
+    x_{i+1} = sum_j A[i, j] x^_{i-j} + B[i, j] n^_{i-j}
 
-with the clean image ``x^`` and the noise ``n^`` decoded from the (guided) output, A and B by :mod:`bench.sampling.solvers`.
+with the clean images ``x^`` and the noises ``n^`` decoded from the (guided) outputs, A and B by :mod:`bench.solvers`.
 
 How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
 clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
 
-    path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last step
+    path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last evaluation k
 
-so it is the length of the ODE's path by the rectangles of the grid, whichever solver steps there.
+so it is the length of the ODE's path by the rectangles of the grid, whichever solver steps there. Of several evaluations at
+one time only the last one counts, from whose state the solver goes on; those between two times of the grid make finer
+rectangles, and the sum converges to the same length.
 
 For rectified flow this is ``sum |v dt|`` as in table 6 of arXiv 2403.03206. A straight path has ``s_0 |n - x|``; sampling
 starts at ``s_0 = 1``, except where a path ends short of noise or the output cannot be decoded there.
@@ -24,12 +26,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bench import solvers
 from bench.config.seeds import seed_for
 from bench.config.settings import Setting
 from bench.encoders.text import Captions
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import MMDiT
-from bench.sampling.solvers import SOLVERS, times
+from bench.sampling.times import times
 from bench.training.batches import chunk, moved
 from bench.training.coefficients import at, predict, stack
 from formulations import Coeffs, Formulation, split
@@ -51,22 +54,25 @@ def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 class Course(NamedTuple):
-    """What the steps of a setting are made of, for every member."""
+    """What the steps of a setting are made of, for every member: N evaluations of the network, and the solver's tables."""
 
     here: Coeffs
-    """``[E, steps, 1]`` at the times that the steps leave"""
+    """``[E, N, 1]`` at the times of the evaluations"""
     image: Tensor
-    """``[E, steps]``: A, the factor of x^ where a step ends"""
+    """``[E, N, K]``: A, the factors of the newest K x^"""
     noise: Tensor
-    """``[E, steps]``: B, that of n^"""
+    """``[E, N, K]``: B, those of n^"""
 
 
 def course(formulations: Sequence[Formulation], setting: Setting, device: torch.device) -> Course:
     """The steps of a setting; computed in float64, stored in float32."""
-    left = [times(f, setting) for f in formulations]
-    ends = [SOLVERS[setting.solver](f, t) for f, t in zip(formulations, left, strict=True)]
-    here = stack([f.coeffs(t[:, None]) for f, t in zip(formulations, left, strict=True)], device)
-    return Course(here, *(moved(torch.stack(parts).float(), device) for parts in zip(*ends, strict=True)))
+    solver = solvers.get(setting.solver)
+    made = [solver(f, times(f, setting)) for f in formulations]
+    here = stack([f.coeffs(m.times[:, None]) for f, m in zip(formulations, made, strict=True)], device)
+    image, noise = (
+        torch.stack(parts).float() for parts in ([m.image for m in made], [m.noise for m in made])
+    )
+    return Course(here, moved(image, device), moved(noise, device))
 
 
 @torch.no_grad()
@@ -103,13 +109,14 @@ def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Ten
     first = at(path, 0)
     x_t = torch.hypot(first.a, first.b)[..., None, None, None] * noise
     length = torch.zeros_like(x_t[:, :, 0, 0, 0])
-    for k in range(path.a.shape[1]):
+
+    def decoded(k: int, x_t: Tensor) -> tuple[Tensor, Tensor]:
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
         clean, direction = split(network(x_t, here), x_t, here)
-        length += passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4))
-        image, remaining = (part[:, k, None, None, None, None] for part in (steps.image, steps.noise))
-        x_t = image * clean + remaining * direction
-    return Sampled(x_t, length)
+        length.add_(passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4)))
+        return clean, direction
+
+    return Sampled(solvers.follow(steps.image, steps.noise, x_t, decoded), length)
 
 
 def guided(

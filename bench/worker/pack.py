@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import formulations
+from bench import solvers
 from bench.config.experiment import Evaluation, full
 from bench.config.settings import ControlSetting
 from bench.machine.device import check_device
@@ -260,6 +261,7 @@ def save_measured(
         "captions": list(setup.chosen[:16]),
         "names": setup.names(),
         "settings": kept.settings,
+        "solvers": solvers.texts(s.solver for s in evaluation.settings),
         "measuring": facts,
     }
     atomic.write_json(folder / "result.json", result)

@@ -3,7 +3,8 @@
 A file holds ``images`` (uint8 ``[n, C, H, W]``) and beside them ``path_length`` (float32 ``[n]``,
 :mod:`bench.sampling.generate`).
 
-They are kept under the hash of how they are sampled, so that other settings or another extractor generate nothing again.
+They are kept under the hash of how they are sampled, so that other settings or another extractor generate nothing again;
+those of a plugin's solver tell its text, and are generated again if that is another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from bench import solvers
 from bench.config.experiment import Evaluation
 from bench.config.settings import ControlSetting
 from bench.models.flat import Flat
@@ -20,7 +22,7 @@ from bench.models.mmdit import MMDiT
 from bench.planning.plan import Planned
 from bench.runfolder import store
 from bench.sampling.generate import Sampled, generate, start_noise
-from bench.sampling.solvers import begun
+from bench.sampling.times import begun
 from bench.worker.control import Bench
 from bench.worker.setup import Setup
 from flowbench._core import atomic
@@ -62,7 +64,7 @@ class Pictures:
     def __iter__(self) -> Iterator[tuple[ControlSetting, Sampled]]:
         for control in self.evaluation.controls:
             with self.bench.stages("generate"):
-                samples = self.kept(control.name)
+                samples = self.kept(control)
                 if samples is None:
                     samples = self.generated(control)
                 else:
@@ -74,12 +76,17 @@ class Pictures:
         """Where the images of a setting are kept, for each cell."""
         return [store.images_file(p.folder, self.evaluation.sampling, name) for p in self.pack]
 
-    def kept(self, name: str) -> Sampled | None:
-        """The images and their path lengths if all cells have them undamaged."""
-        files = self.files(name)
+    def kept(self, control: ControlSetting) -> Sampled | None:
+        """The images and their path lengths if all cells have them undamaged, drawn by the solver as it is now."""
+        files = self.files(control.name)
         if not all(path.exists() for path in files):
             return None
         try:
+            if any(
+                atomic.read_about(path).get("solvers", {}) != solvers.texts([control.solver])
+                for path in files
+            ):
+                return None
             found = [read(path) for path in files]
             return Sampled(*map(torch.stack, zip(*found, strict=True)))
         except (atomic.Damaged, RuntimeError) as error:
@@ -120,8 +127,9 @@ class Pictures:
         samples = Sampled(torch.cat(images, dim=1), torch.cat(lengths, dim=1))
         with self.bench.stages("store"):
             self.bench.control.guard([planned.folder for planned in self.pack])
+            about = {"solvers": texts} if (texts := solvers.texts([control.solver])) else None
             for path, *each in zip(self.files(control.name), *samples, strict=True):
-                atomic.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)))
+                atomic.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)), about)
         return samples
 
     def shape(self) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from bench.planning.plan import Planned
 from bench.runfolder import lease, store
 from bench.runfolder.cells import CHANGED, Changed
 from bench.runfolder.failure import Failure
-from bench.sampling.solvers import begun
+from bench.sampling.times import begun
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from flowbench._core.plugin import text_behind

@@ -120,7 +120,7 @@ def test_every_option_counts(trained: Path, tmp_path: Path, option: tuple[str, s
         ),
         (["eps/linear", CAPTION, "--n", "0"], "choose 1 to"),
         (["eps/linear", CAPTION, "--out", "x.jpg"], "name a .png file"),
-        (["eps/linear", CAPTION, "--solver", "eulr"], "did you mean 'euler'?"),
+        (["eps/linear", CAPTION, "--solver", "eulr"], "did you mean 'euler' or 'heun'?"),
         (["eps/linear", CAPTION, "--weights", "emma"], "choose from 'ema', 'raw'"),
     ],
 )

@@ -19,7 +19,7 @@ from bench.sampling.generate import Course, Sampled, course, generate, guided, s
 from bench.training.batches import CHUNK, chunk
 from bench.training.coefficients import at
 from bench.worker.setup import Setup
-from formulations import Coeffs, get, names
+from formulations import Coeffs, get, names, split
 
 CPU = torch.device("cpu")
 PRIOR_MEAN, PRIOR_STD = 0.7, 0.4
@@ -134,6 +134,46 @@ def test_paths_are_as_long_in_the_coordinates_of_another_formulation() -> None:
     assert known.std() > 0.1
     for name in ("v/cos", "x/rf@v", "F(0.50)/cos"):
         torch.testing.assert_close(sample(name, 9, "ddim", "clock").path_length, known, rtol=1e-3, atol=1e-4)
+
+
+def test_lengths_do_not_depend_on_the_solver() -> None:
+    """Evaluations at one time count once, those between two times make finer rectangles."""
+    known = sample("v/cos", 400, "ddim").path_length
+    for solver in ("euler", "heun", "ab2"):
+        torch.testing.assert_close(sample("v/cos", 100, solver).path_length, known, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["heun", "ab2"])
+def test_few_steps_of_the_second_order_are_nearer_to_the_data(solver: str) -> None:
+    noise = torch.linspace(-2, 2, 12).view(12, 1, 1, 1)
+    exact = PRIOR_MEAN + PRIOR_STD * noise
+    first, second = ((sample("v/cos", 20, how).images - exact).abs().max() for how in ("euler", solver))
+    assert second < first / 3
+
+
+@pytest.mark.parametrize("solver", ["euler", "ddim"])
+def test_a_step_of_one_evaluation_is_bit_for_bit_two_products_and_a_sum(solver: str) -> None:
+    """In float32, with A and B rounded once: images of archives are drawn again as they were."""
+    f, steps, noise = get("v/cos"), 6, torch.randn(12, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    made = course([f], Setting(steps, 1.0, solver), CPU)
+    now, after = f.point(f.grid(steps)), f.point(f.grid(steps)[1:])
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    step = torch.cat([now.t, zero]).diff()
+    known = {
+        "euler": (now.a + step * now.da, now.b + step * now.db),
+        "ddim": (torch.cat([after.a, one]), torch.cat([after.b, zero])),
+    }
+    image, remaining = (part.float() for part in known[solver])
+    network, x_t = (
+        gaussian_optimum(made.here),
+        torch.hypot(made.here.a[:, 0], made.here.b[:, 0]) * noise[None],
+    )
+    for k in range(steps):
+        here = Coeffs(*(part.expand(-1, 12) for part in at(made.here, k)))
+        output = network(here.c_in[..., None, None, None] * x_t, here.c_noise, x_t, x_t)
+        clean, direction = split(output, x_t, here)
+        x_t = image[k] * clean + remaining[k] * direction
+    assert torch.equal(sample("v/cos", steps, solver, noise=noise).images, x_t[0])
 
 
 def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:

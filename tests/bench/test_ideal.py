@@ -14,7 +14,7 @@ from bench import ideal
 from bench.config.experiment import Images
 from bench.config.settings import Setting, parse
 from bench.data import own_resolution
-from bench.sampling.solvers import begun
+from bench.sampling.times import begun
 from flowbench._core.errors import UserError
 from formulations import get
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 from functools import cache
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from bench import solvers
 from bench.config.settings import FIELDS, ControlSetting, Setting, parse
-from bench.sampling.solvers import SOLVERS, begun, times
+from bench.sampling.times import begun, times
 from flowbench._core.errors import UserError
 from formulations import Formulation, get
 
@@ -33,14 +35,14 @@ def denoise(a: Tensor, b: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
 
 def follow(f: Formulation, setting: Setting, start: Tensor) -> Tensor:
     """The flow of the exact denoiser from ``start``, by a solver."""
-    t = times(f, setting)
-    a, b = f.point(t).a, f.point(t).b
-    image, noise = SOLVERS[setting.solver](f, t)
-    x = start
-    for k in range(setting.steps):
-        clean, direction = denoise(a[k].expand_as(x), b[k].expand_as(x), x)
-        x = image[k] * clean + noise[k] * direction
-    return x
+    steps = solvers.get(setting.solver)(f, times(f, setting))
+    at = f.point(steps.times)
+    return solvers.follow(
+        steps.image,
+        steps.noise,
+        start,
+        lambda i, x: denoise(at.a[i].expand_as(x), at.b[i].expand_as(x), x),
+    )
 
 
 @cache
@@ -55,7 +57,7 @@ def exact(name: str) -> tuple[Tensor, Tensor]:
         clean, direction = denoise(at.a, at.b, torch.from_numpy(x))
         return (at.da * clean + at.db * direction).numpy()
 
-    found = solve_ivp(velocity, (f.start, 1e-6), start.numpy(), rtol=1e-5, atol=1e-5)
+    found = solve_ivp(velocity, (f.start, 1e-6), start.numpy(), rtol=1e-6, atol=1e-6)
     return start, torch.from_numpy(found.y[:, -1])
 
 
@@ -78,8 +80,51 @@ def test_the_error_falls_like_the_first_power_of_the_step(name: str, grid: str, 
 def test_euler_is_ddim_where_the_path_is_straight_in_its_time(name: str, grid: str) -> None:
     for steps in (1, 5, 50):
         t = times(get(name), parse(f"{steps}:1:euler:{grid}"))
-        for one, other in zip(SOLVERS["euler"](get(name), t), SOLVERS["ddim"](get(name), t), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        one, other = (solvers.get(solver)(get(name), t) for solver in ("euler", "ddim"))
+        for part in ("times", "image", "noise"):
+            torch.testing.assert_close(getattr(one, part), getattr(other, part), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["heun", "ab2"])
+@pytest.mark.parametrize("name", ["rf", "v/cos", "u/vp", "edm(-1.2,1.2)"])
+def test_the_error_falls_like_the_square_of_the_step(name: str, solver: str) -> None:
+    """Of a flow that is not linear, at 4 times as many steps by 16."""
+    start, known = exact(name)
+    counts = (100, 400) if name.startswith("edm") else (50, 200)
+    errors = [
+        (follow(get(name), parse(f"{n}:1:{solver}"), start) - known).abs().mean().item() for n in counts
+    ]
+    assert errors[1] < errors[0] / 10
+    first = follow(get(name), parse(f"{counts[1]}:1:euler"), start)
+    assert errors[1] < (first - known).abs().mean().item() / 5
+
+
+def test_heun_is_algorithm_1_of_edm() -> None:
+    """arXiv 2206.00364 with gamma = 0, in its own variables: sigma is the time, D the denoiser."""
+    f, steps, one = get("edm(-1.2,1.2)"), 6, torch.ones((), dtype=torch.float64)
+    x = start = 80 * NOISE
+    sigmas = [*f.point(f.grid(steps)).b, 0 * one]
+
+    def slope(sigma: Tensor, x: Tensor) -> Tensor:
+        return (x - denoise(one.expand_as(x), sigma.expand_as(x), x)[0]) / sigma
+
+    for here, after in pairwise(sigmas):
+        d = slope(here, x)
+        euler = x + (after - here) * d
+        x = euler if after == 0 else x + (after - here) * (d + slope(after, euler)) / 2
+    torch.testing.assert_close(follow(f, parse(f"{steps}:1:heun"), start), x, rtol=1e-8, atol=1e-8)
+
+
+def test_ab2_is_adams_bashforth_on_an_even_grid() -> None:
+    """x + h (3 v_k - v_{k-1}) / 2 for rectified flow, v = n^ - x^; the first step is Euler's."""
+    steps, x, before = 5, NOISE, None
+    for k in range(steps):
+        t = torch.tensor(1 - k / steps, dtype=torch.float64)
+        clean, noise = denoise((1 - t).expand_as(x), t.expand_as(x), x)
+        v = noise - clean
+        x = x - (v if before is None else (3 * v - before) / 2) / steps
+        before = v
+    torch.testing.assert_close(follow(get("rf"), parse(f"{steps}:1:ab2"), NOISE), x)
 
 
 def test_ddim_is_ddim() -> None:
@@ -109,8 +154,10 @@ def test_euler_is_euler_for_the_cosine_path() -> None:
 
 
 def test_solvers_differ_where_paths_are_curved() -> None:
-    one, other = (follow(get("v/cos"), parse(f"5:1:{solver}"), NOISE) for solver in SOLVERS)
-    assert (one - other).abs().max() > 0.05
+    ends = [
+        follow(get("v/cos"), parse(f"5:1:{solver}"), NOISE) for solver in ("euler", "ddim", "heun", "ab2")
+    ]
+    assert all((one - other).abs().max() > 0.05 for one, other in combinations(ends, 2))
 
 
 @pytest.mark.parametrize("name", ["rf", "v/cos", "eps/cos", "edm(-1.2,1.2)", "eps/linear"])
@@ -126,7 +173,8 @@ def test_all_paths_start_where_they_are_told(name: str, grid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.1234568"]
+    "text",
+    ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.1234568", "5:5:of_a_plugin"],
 )
 def test_a_setting_is_its_key(text: str) -> None:
     assert parse(text).key == text
@@ -147,7 +195,11 @@ def test_numbers_are_rounded_at_the_door() -> None:
 
 
 def test_evaluations_are_counted_once_for_all() -> None:
-    assert [parse(s).evaluations for s in ("5:1", "5:1:ddim", "5:0", "50:2.5")] == [5, 5, 10, 100]
+    found = {
+        s: parse(s).evaluations
+        for s in ("5:1", "5:1:ddim", "5:0", "50:2.5", "5:1:heun", "5:5:heun", "5:1:ab2")
+    }
+    assert list(found.values()) == [5, 5, 10, 100, 9, 18, 5]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +208,8 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("50", "'50' is not STEPS:CFG[:SOLVER[:GRID]]"),
         ("5:x", "for example 50:2.5"),
         ("5:5:euler:clock:1", "is not STEPS"),
-        ("5:5:dimm", "unknown solver 'dimm'; did you mean 'ddim'?"),
+        ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'?"),
+        ("5:5:Euler", "no solver is called 'Euler'; did you mean 'euler'?"),
         ("5:5:ddim:common", "unknown grid 'common'"),
         ("0:5", "steps must be at least 1"),
         ("5:nan", "guidance at least 0"),
@@ -165,5 +218,5 @@ def test_evaluations_are_counted_once_for_all() -> None:
 )
 def test_mistakes_are_one_sentence(text: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse(text)
+        parse(text).check()
     assert words in str(caught.value)

@@ -1,0 +1,21 @@
+"""The native times that the steps of a setting leave, and where they begin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor
+
+from bench.config.settings import Setting
+from formulations import Formulation
+
+
+def begun(f: Formulation, start: float | Literal["native"]) -> Formulation:
+    """The formulation with its sampling grids from b / a = ``start`` (:class:`bench.config.experiment.Evaluation`)."""
+    return f if start == "native" else replace(f, top=float(start))
+
+
+def times(f: Formulation, setting: Setting) -> Tensor:
+    """The native times ``[steps]`` that the steps of a setting leave, float64."""
+    return f.grid(setting.steps) if setting.grid == "native" else f.clock_grid(setting.steps)

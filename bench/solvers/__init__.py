@@ -1,0 +1,12 @@
+"""How images are drawn along a formulation's ODE: the contract of a solver, its registry, and one file a solver.
+
+Imports no torch until a table is made, so that settings and plans can ask for names and count evaluations.
+"""
+
+from bench.solvers import ab2, ddim, euler, heun  # noqa: F401  (importing registers the names)
+from bench.solvers.base import Solver, Steps, follow, get, register, registry, texts
+from bench.solvers.conformance import check
+
+__all__ = ["Solver", "Steps", "check", "follow", "get", "register", "registry", "texts"]
+
+registry.check = check

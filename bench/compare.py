@@ -21,7 +21,7 @@ from bench.cli.fields import SWEEPS, add_experiment, add_start
 from bench.cli.parser import Arguments, grid_of
 from bench.driver import seed_by_seed
 from bench.driver.verdicts import UntilVerdict
-from bench.grid import check_folder
+from bench.grid import check_folder, with_metrics
 from bench.launch import base
 from bench.machine import places
 from bench.planning import decision, plan
@@ -107,7 +107,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         load_plugin(file)
     compared, baseline = formulations_of(names, args.baseline)
     files = [n.file for n in (*compared, baseline) if n.file]
-    grid = replace(grid, formulations=tuple(n.name for n in compared), samplers=())
+    grid = replace(with_metrics(grid), formulations=tuple(n.name for n in compared), samplers=())
     decision.check(decided, grid)
     return Arguments(
         grid,

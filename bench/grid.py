@@ -11,9 +11,11 @@ from pathlib import Path
 import formulations
 from bench import STARTED
 from bench.cli import parser as cli
+from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
 from bench.driver.describe import describe
 from bench.machine import places
+from bench.metrics import catalogue
 from bench.planning import decision, plan
 from bench.planning.plan import Plan
 from bench.runfolder import trust
@@ -31,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
     args = cli.parse(argv)
+    args = replace(args, grid=with_metrics(args.grid))
     check_folder(args.out)
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
@@ -101,6 +104,11 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
             print(f"the confirmation comes after the grid: {left}", file=sys.stderr)
             return code
     return max(code, carry_out(confirm.plan(planned, seeds), args, argv, time.perf_counter()))
+
+
+def with_metrics(grid: Grid) -> Grid:
+    """A grid that is measured also by what plugins register."""
+    return replace(grid, evaluation=catalogue.with_added(grid.evaluation))
 
 
 def check_folder(out: Path) -> None:

@@ -28,15 +28,15 @@ from bench import solvers
 from bench.config.experiment import Evaluation, Grid, Images
 from bench.config.settings import Setting, TimeGrid
 from bench.data import own_resolution
+from bench.encoders.extractors import features
 from bench.machine.device import pick_device
 from bench.machine.machine import versions
-from bench.metrics.frechet import Moments, frechet
-from bench.metrics.kid import kid
+from bench.metrics import fid, kid
 from bench.planning.plan import expand
 from bench.runfolder import store
 from bench.sampling.generate import start_noise
 from bench.sampling.times import begun, times
-from bench.worker.setup import Setup, features, make
+from bench.worker.setup import Setup, make
 from flowbench._core import atomic
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
@@ -131,8 +131,8 @@ def measured(
             if key not in known:
                 drawn = sample(images, f, setting, noise, named).float().unflatten(1, shape)
                 found = features(setup.extractor, data.denormalize(drawn))
-                distance = kid(found, setup.reference, within=setup.within).value
-                known[key] = frechet(Moments.of(found), setup.moments), distance
+                squared = kid.distance(found, setup.reference).value
+                known[key] = fid.distance(found, setup.reference), squared
             how = (setting.steps, setting.solver, setting.grid, setting.cfg)
             yield Left(data.name, name, *how, *known[key])
 
@@ -238,6 +238,7 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
         if not (args.run / "grid.json").is_file():
             raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
         grid = store.read_config(args.run / "grid.json", "grid", Grid)
+        grid = replace(grid, evaluation=replace(grid.evaluation, metrics=()))  # it has two of its own
         settings = list(grid.evaluation.settings)
     else:
         evaluation = Evaluation(samples=1_000 if args.samples is None else args.samples)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from analysis.results.manifest import Manifest
-    from bench.metrics.declared import Metric
+    from bench.metrics.base import Metric
 
 MOST = 1_500_000
 """Bytes of the weights; in half precision where single precision has more."""

@@ -46,7 +46,7 @@ COMMANDS = {
     "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
     "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
     "tinyclip": Command("bench.tinyclip", "train an image-text encoder on your captions"),
-    "composition": Command("bench.metrics.composition", "print the ceiling and the floors of that metric"),
+    "composition": Command("bench.composition", "print the ceiling and the floors of that metric"),
 }
 """Every command by its name."""
 USAGE = "usage: flowbench COMMAND ..., for example: flowbench grid --help"

@@ -18,7 +18,7 @@ from analysis.comparisons.paired import Lost, Measured, comparable_metrics, meas
 from analysis.results import labels
 from analysis.stats import sequential
 from analysis.stats.sequential import LEVEL
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from analysis.results import declared, schema
 from analysis.results.run import phase
 from analysis.stats.two_way import ROUNDING
 from bench.config import settings
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 

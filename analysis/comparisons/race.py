@@ -18,7 +18,7 @@ from analysis.results.run import Run, phase
 from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.table import Table
 from analysis.tables.wording import count, others
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

@@ -10,7 +10,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import INTERVALS, Setting, Subject, Undrawable, merged, of_one_kind, sentences
 from analysis.ranking import ideal
 from analysis.tables.wording import count
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED, colour

@@ -18,7 +18,7 @@ from analysis.results.run import Run, ranked
 from analysis.stats import two_way as stats
 from analysis.tables.wording import count
 from bench.config.settings import CONTROL, ControlSetting
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

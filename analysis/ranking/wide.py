@@ -16,7 +16,7 @@ from analysis.ranking.blocks import Blocks, seeds_by_dataset, why_unknown
 from analysis.results import declared
 from analysis.results.schema import SETTING
 from analysis.stats.pareto import fronts
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

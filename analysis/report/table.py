@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.published import families
 from analysis.ranking import notes, render
 from analysis.results import declared
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""The metrics that a table or ranking declares: those of its run, or else those shipped (`bench.metrics.declared`)."""
+"""The metrics that a table or ranking declares: those of its run, or else those shipped (`bench.metrics.catalogue`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import declared
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
+from bench.metrics.catalogue import columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def of(table: pd.DataFrame) -> dict[str, Metric]:
 def among(about: Mapping[str, Any]) -> dict[str, Metric]:
     """`of` for a table's ``attrs``."""
     kept = about.get(KEPT)
-    found = declared.METRICS if kept is None else [Metric.read(m) for m in kept]
+    found = columns() if kept is None else [Metric.read(m) for m in kept]
     return {metric.name: metric for metric in found}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.settings import ControlSetting
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 
 Phase = Literal["rank", "confirm", "race"]

@@ -10,7 +10,7 @@ not read.
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.settings`)
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
-- every other metric that is declared (`bench.metrics.declared`), with its standard error ``NAME_stderr``, and
+- every other metric that is declared (`bench.metrics.base`), with its standard error ``NAME_stderr``, and
   its full recipe ``NAME_name``, one per dataset
 - ``seed``: default 0
 - ``untrained_loss``: the validation loss of the network before its first step

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.settings import ControlSetting, Setting
-from bench.metrics.declared import METRICS
+from bench.metrics.catalogue import columns
 
 STUDY = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
 """The study's six sampler settings."""
@@ -100,7 +100,7 @@ def write(
         "command": ["--synthetic"],
         "evaluation": EVALUATION,
         "sampling": SAMPLING,
-        "metrics": [asdict(metric) for metric in METRICS],
+        "metrics": [asdict(metric) for metric in columns()],
         "recipes": recipes,
         "formulations": {name: {"base": name, "sampler": None} for name in model.formulations},
         "cells": cells,

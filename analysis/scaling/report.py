@@ -17,7 +17,7 @@ from analysis.scaling.runs import Runs, collect
 from analysis.scaling.wording import number, percent, power, span
 from analysis.tables.table import Table
 from analysis.tables.wording import count
-from bench.metrics.declared import Metric
+from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

@@ -144,6 +144,8 @@ class Evaluation:
     """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
 
     ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
+    ``metrics`` are those beyond the shipped ones as ``NAME@DIGEST`` (:mod:`bench.metrics.catalogue`): columns of the table,
+    whose values name their own recipe, so that runs that share the others' recipe are compared with and without them.
     """
 
     settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)
@@ -151,6 +153,7 @@ class Evaluation:
     samples: int = 1_000
     start: float | Literal["native"] = "native"
     extractor: str = field(default="tinyclip", metadata=MEASURES)
+    metrics: tuple[str, ...] = field(default=(), metadata=COLUMN)
 
     def __post_init__(self) -> None:
         if self.samples < 2:

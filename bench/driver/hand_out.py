@@ -16,6 +16,7 @@ from bench.driver import checks, confirm, manifest
 from bench.launch import activity, base, snapshot
 from bench.launch.activity import Doing
 from bench.launch.base import Submitted
+from bench.metrics.base import registry
 from bench.planning import plan, sense, shares
 from bench.planning.labels import place
 from bench.planning.plan import Plan
@@ -69,9 +70,11 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
 
 
 def check_beforehand(planned: Plan, args: Arguments) -> None:
-    """Conformance of the solvers, formulations and optimisers that plugins add, and what its launcher would stop, before
-    anything is written. Raises :class:`UserError`."""
+    """Conformance of what plugins add to the plan, and what its launcher would stop, before anything is written. Raises
+    :class:`UserError`."""
     args.launcher.check(planned, args.execution)
+    for metric in planned.grid.evaluation.metrics:
+        registry.check(metric.partition("@")[0])
     for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
         solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]

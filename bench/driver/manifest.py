@@ -18,7 +18,7 @@ import formulations
 from bench.cli import config_file
 from bench.cli.parser import GRID
 from bench.config.experiment import Cell, Evaluation, Model, Training, full
-from bench.metrics import declared
+from bench.metrics.catalogue import columns
 from bench.planning.amounts import Look, by_cell
 from bench.planning.plan import Plan, formulations_of
 from flowbench._core import atomic
@@ -54,7 +54,7 @@ def manifest(planned: Plan, argv: Sequence[str], program: str = GRID) -> dict[st
         "command": list(argv),
         "evaluation": evaluation.id,
         "sampling": evaluation.sampling,
-        "metrics": [asdict(metric) for metric in declared.METRICS],
+        "metrics": [asdict(metric) for metric in columns(evaluation.metrics)],
         "recipes": [recipe(cell, evaluation, look) for cell in alike.values()],
         "formulations": {name: parts(name) for name in formulations_of(planned)},
         "cells": [

@@ -24,7 +24,9 @@ from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 else:
     torch = lazy("torch")
@@ -127,3 +129,9 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
     from bench.encoders import clip
 
     return clip.load(_named(kind, where), device, library=_library(kind))
+
+
+def features(model: Extractor, images: NDArray[np.uint8] | Tensor, chunk: int = 512) -> Tensor:
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``."""
+    tensor = torch.as_tensor(images)
+    return torch.cat([model.image_features(part) for part in tensor.split(chunk)])

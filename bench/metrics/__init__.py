@@ -1,8 +1,24 @@
-"""Measures of generated images: extractors, CLIP score, Frechet and kernel distance, and their full names.
+"""Measures of generated images, one file a metric: its columns, and how their values come about.
 
-The numbers are in `clip_score`, `frechet` and `kid`, the names in `names`.
+``base`` is the contract, `catalogue` says which metrics a run measures, `names` their full recipes, `conformance` what every
+metric must pass. The numbers of `fid` are in `frechet` and `influence`. Plans and analysis read what is declared, without
+torch; workers measure.
 """
 
-from bench.encoders.extractors import Extractor, extractor
+from bench.metrics.base import Drawn, Measure, Measured, Metric, Reference, register, registry
+from bench.metrics.catalogue import SHIPPED, columns, measures
+from bench.metrics.conformance import check
 
-__all__ = ["Extractor", "extractor"]
+__all__ = [
+    "SHIPPED",
+    "Drawn",
+    "Measure",
+    "Measured",
+    "Metric",
+    "Reference",
+    "columns",
+    "measures",
+    "register",
+]
+
+registry.check = check

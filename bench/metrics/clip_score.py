@@ -6,7 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from bench.metrics.base import Drawn, Measure, Measured, Metric, register
 from bench.metrics.features import Rows, as_rows
+
+
+@register("clip")
+def clip() -> Measure:
+    """Mean cosine of image and caption x 100."""
+    column = Metric(
+        "clip",
+        "CLIP",
+        True,
+        "mean cosine of image and caption x 100",
+        long="CLIP score",
+        per_sample=True,
+        needs="texts",
+    )
+    return Measure((column,), measured, uses=("captions", "features"))
+
+
+def measured(drawn: Drawn) -> Measured:
+    """The score; None of an extractor that reads no texts."""
+    if drawn.texts is None:
+        return Measured({"clip": None})
+    return Measured.means(clip=clip_scores(drawn.features, drawn.texts))
 
 
 def clip_scores(image_features: Any, text_features: Any) -> Rows:

@@ -3,23 +3,20 @@
 In the spirit of GenEval (Ghosh et al., arXiv 2310.11513), which detects objects and checks the prompt's
 relations: each pixel is unmixed into background and one palette colour, each caption colour gives a coverage
 map, and the map is compared with the renderer's own shapes drawn at its centroid.
-``python -m bench.metrics.composition`` prints the accuracy on real images (the ceiling), on shuffled captions
-and on noise (the floors).
+``python -m bench.composition`` prints the accuracy on real images (the ceiling), on shuffled captions and on
+noise (the floors).
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config.seeds import seed_for
 from bench.data import sdf, shapes
-from bench.metrics.declared import PARTS
-from flowbench._core.command import Parser
+from bench.metrics.base import Drawn, Measure, Measured, Metric, register
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +26,8 @@ Array = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+PARTS = ("colors", "shapes", "sizes", "relation", "background", "all")
+"""What is judged of a generated picture; one object has no ``relation``. ``all`` is the conjunction of the others."""
 BACKGROUND_DISTANCE = 64.0
 """RGB distance below which a pixel counts as background."""
 BACKGROUND_SHARE = 0.2
@@ -44,6 +43,48 @@ MAX_MISFIT = 0.35
 
 _CENTROID = {"triangle": 1 / 3}
 """Height of the centroid below the box's centre over ``r``; 0 for the symmetric shapes."""
+
+
+@register("composition")
+def composition() -> Measure:
+    """Share of what the caption asks for that the picture shows, and the same part by part."""
+    parts = (
+        Metric(
+            f"composition_{part}",
+            f"{part} right" if part != "all" else "all right",
+            True,
+            f"share of pictures in which {part if part != 'all' else 'everything'} is as the caption says",
+            digits=3,
+            scale="share",
+            per_sample=True,
+            needs="shapes",
+        )
+        for part in PARTS
+    )
+    mean = Metric(
+        "composition",
+        "composition",
+        True,
+        "share of what the caption asks for that the picture shows",
+        digits=3,
+        scale="share",
+        needs="shapes",
+    )
+    return Measure((mean, *parts), measured, uses=("captions",))
+
+
+def measured(drawn: Drawn) -> Measured:
+    """For ``shapes`` and ``scenes`` the share of pictures that show what their caption says: colours, shapes, sizes,
+    relation (of two objects), background, all of them, and as ``composition`` the mean over these parts, as GenEval (arXiv
+    2310.11513) averages over its tasks."""
+    if drawn.reference.data.name not in shapes.WORLDS:
+        return Measured({})
+    parts = compositional_accuracy(drawn.images.numpy(), drawn.captions)
+    values: dict[str, float | None] = {
+        f"composition_{part}": float(hit.mean()) for part, hit in parts.items()
+    }
+    values["composition"] = float(np.mean([hit.mean() for part, hit in parts.items() if part != "all"]))
+    return Measured(values, {f"composition_{part}": hit for part, hit in parts.items()})
 
 
 def compositional_accuracy(
@@ -214,46 +255,3 @@ def squares(count: int, world: shapes.World, resolution: int) -> tuple[NDArray[n
     flat = what.attributes.copy()
     flat[:, [3 * i for i in range(world.objects)]] = shapes.SHAPES.index("square")
     return shapes.render(shapes.Scenes(world, flat, what.centers), resolution), what.attributes
-
-
-def yardsticks(world: shapes.World, resolution: int, count: int) -> dict[str, dict[str, float]]:
-    """Mean accuracy per part on real images, on :func:`squares`, on captions shuffled by one place, and on uniform
-    noise."""
-    what = shapes.scenes(np.arange(count), world)
-    real = shapes.render(what, resolution)
-    noise = np.random.default_rng(seed_for("composition noise")).integers(0, 256, real.shape, np.uint8)
-    cases = {
-        "real": (real, what.attributes),
-        "squares": squares(count, world, resolution),
-        "shuffled": (real, np.roll(what.attributes, 1, axis=0)),
-        "noise": (noise, what.attributes),
-    }
-    scores = {name: compositional_accuracy(*case) for name, case in cases.items()}
-    return {name: {part: float(v.mean()) for part, v in s.items()} for name, s in scores.items()}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the ceiling and the floors of the metric."""
-    parser = Parser(prog="python -m bench.metrics.composition", description=main.__doc__)
-    parser.add_argument("--resolution", type=int, nargs="+", default=[16, 32], help="sides in pixels")
-    parser.add_argument("--count", type=int, default=2000, help="number of images")
-    try:
-        options = parser.parse(argv)
-        if options.count < 1 or min(options.resolution) < 8:
-            raise UserError("--count must be at least 1 and --resolution at least 8")
-        print(f"{'dataset':>8} {'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))
-        for world in shapes.WORLDS.values():
-            for resolution in options.resolution:
-                for name, scores in yardsticks(world, resolution, options.count).items():
-                    values = (f"{scores[part]:.4f}" if part in scores else "" for part in PARTS)
-                    print(
-                        f"{world.name:>8} {name:>8} {resolution:>4} " + " ".join(f"{v:>10}" for v in values)
-                    )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -16,7 +16,31 @@ from typing import Any
 
 import numpy as np
 
+from bench.metrics.base import Drawn, Measure, Measured, Metric, Reference, register
 from bench.metrics.features import Rows, as_rows
+
+
+@register("kid")
+def kid_of_images() -> Measure:
+    """Kernel distance to the validation images, with its standard error."""
+    column = Metric("kid", "KID", False, "kernel distance to held-out images", digits=3)
+    return Measure((column,), measured, uses=("features", "reference"))
+
+
+def measured(drawn: Drawn) -> Measured:
+    """The distance and its standard error."""
+    found = distance(drawn.features, drawn.reference)
+    return Measured({"kid": found.value, "kid_stderr": found.stderr})
+
+
+def distance(features: Any, reference: Reference) -> KID:
+    """The distance of features ``[n, D]`` to the reference."""
+    return kid(features, reference.features, within=reference.once(within))
+
+
+def within(reference: Reference) -> Pairs:
+    """The reference with itself."""
+    return within_set(reference.features)
 
 
 @dataclass(frozen=True)

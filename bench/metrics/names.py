@@ -2,32 +2,35 @@
 
 ``clip[tinyclip-1a2b3c4d,native32,n=256]``: extractor with the digest of its weights, preprocessing, images
 per value. ``fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]``: also the reference set, its
-digest and its size.
+digest and its size. ``precision[text=5e6f7a8b,...]``: also a digest of the plugin that computes it.
 """
 
 from __future__ import annotations
 
-from bench.encoders.extractors import Extractor
+from collections.abc import Iterable
+
+from bench.metrics.base import Measure, Reference
 
 
-def clip_name(extractor: Extractor, n: int) -> str:
-    """Name of the CLIP score over ``n`` images (`bench.metrics.clip_score`)."""
-    return f"clip[{_recipe(extractor)},n={n}]"
+def full_name(measure: Measure, reference: Reference, n: int) -> str | None:
+    """The name of a metric's values over ``n`` images; None where the extractor cannot give what it needs."""
+    extractor, data = reference.extractor, reference.data
+    if measure.columns[0].needs == "texts" and not extractor.has_text:
+        return None
+    parts = [f"text={measure.version}"] if measure.version else []
+    if "features" in measure.uses:
+        parts += [_part(extractor.name), _part(extractor.preprocessing)]
+    if "reference" in measure.uses:
+        parts.append(
+            f"ref={_part(data.name.partition(':')[0])}-{_part(data.digest)}-{len(reference.features)}"
+        )
+    return f"{measure.name}[{','.join([*parts, f'n={n}'])}]"
 
 
-def fid_name(extractor: Extractor, reference: str, n_reference: int, n: int) -> str:
-    """Name of the Frechet distance of ``n`` images to ``n_reference`` images of the data ``reference``
-    (``name-digest``)."""
-    return f"fid[{_recipe(extractor)},ref={_part(reference)}-{n_reference},n={n}]"
-
-
-def kid_name(extractor: Extractor, reference: str, n_reference: int, n: int) -> str:
-    """Name of the kernel distance, read as `fid_name`."""
-    return f"kid[{_recipe(extractor)},ref={_part(reference)}-{n_reference},n={n}]"
-
-
-def _recipe(extractor: Extractor) -> str:
-    return f"{_part(extractor.name)},{_part(extractor.preprocessing)}"
+def full_names(measures: Iterable[Measure], reference: Reference, n: int) -> dict[str, str | None]:
+    """The ``NAME_name`` of all metrics whose values depend on more than images and this version of flowbench."""
+    told = [measure for measure in measures if measure.version or "features" in measure.uses]
+    return {f"{measure.name}_name": full_name(measure, reference, n) for measure in told}
 
 
 def _part(text: str) -> str:

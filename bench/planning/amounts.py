@@ -14,8 +14,8 @@ from typing import Any
 from bench import optimisers
 from bench.config.experiment import Cell, Grid, Model, Training
 from bench.data.shapes import WORLDS
-from bench.metrics import declared
-from bench.metrics.composition import parts_of
+from bench.metrics.catalogue import columns
+from bench.metrics.composition import PARTS, parts_of
 from bench.models.shape import Shape
 
 SHIPPED = Path(__file__).parents[1] / "encoders" / "weights" / "tinyclip.safetensors"
@@ -153,8 +153,9 @@ class Amounts:
         texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
         parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
         met = {"": True, "texts": texts, "shapes": bool(parts)}
-        absent = {f"composition_{part}" for part in declared.PARTS if part not in parts}
-        values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in declared.METRICS)
+        absent = {f"composition_{part}" for part in PARTS if part not in parts}
+        metrics = columns(self.grid.evaluation.metrics)
+        values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in metrics)
         return settings * (images + values * (4 * samples + ENTRY)) + HEADER
 
     @cached_property

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from bench.config.experiment import Grid
 from bench.data.shapes import WORLDS
+from bench.metrics.catalogue import columns
 from bench.metrics.composition import parts_of
-from bench.metrics.declared import METRICS
 from flowbench._core.command import FLOAT
 from flowbench._core.errors import UserError, nearest
 
@@ -38,8 +38,12 @@ def add_decision(group: argparse._ArgumentGroup) -> None:
 
 
 def check(decision: Decision, grid: Grid) -> None:
-    """Raises :class:`UserError` for a metric that no dataset or extractor of the grid has."""
-    metric = next(m for m in METRICS if m.name == decision.metric)
+    """Raises :class:`UserError` for a metric that cannot decide, or that no dataset or extractor of the grid has."""
+    metrics = {m.name: m for m in columns(grid.evaluation.metrics)}
+    known = [m.name for m in metrics.values() if m.ranked and m.higher_is_better is not None]
+    if decision.metric not in known:
+        raise UserError(f"--metric {decision.metric!r}: {nearest(decision.metric, sorted(known))}")
+    metric = metrics[decision.metric]
     worlds = [WORLDS[name] for name in grid.datasets if name in WORLDS]
     parts = {part for world in worlds for part in parts_of(world)}
     part = metric.name.removeprefix("composition_")
@@ -52,9 +56,6 @@ def check(decision: Decision, grid: Grid) -> None:
 
 def decision_of(args: argparse.Namespace) -> Decision:
     """The decision that was asked for. Raises :class:`UserError`."""
-    known = {m.name for m in METRICS if m.ranked and m.higher_is_better is not None}
-    if args.metric is not None and args.metric not in known:
-        raise UserError(f"--metric {args.metric!r}: {nearest(args.metric, sorted(known))}")
     if args.margin is not None and not 0 < args.margin < float("inf"):
         raise UserError(f"--margin {args.margin:g}: must be a finite number greater than 0")
     return Decision(args.metric or USUAL, args.margin)

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from bench.data import shapes
-from bench.encoders.extractors import extractor
+from bench.encoders.extractors import extractor, features
 from bench.metrics.frechet import Moments, frechet
 from bench.speed import inception
 from bench.speed.options import Plan
 from bench.speed.peers import missing
 from bench.speed.timing import Row, clocked, pair
-from bench.worker.setup import features
 from flowbench._core.errors import UserError
 
 TOLERANCE = 1e-3

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,103 +11,29 @@ from torch import Tensor
 
 from bench.config.seeds import seed_for
 from bench.data import shapes
-from bench.metrics import declared
-from bench.metrics.clip_score import clip_scores
-from bench.metrics.composition import compositional_accuracy, squares
-from bench.metrics.frechet import Moments, frechet
-from bench.metrics.influence import influence
-from bench.metrics.kid import kid
-from bench.worker.setup import Setup, features
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Means by name for the results table, and per-sample values ``[n]`` by name for paired intervals."""
-
-    values: dict[str, float | None]
-    per_sample: dict[str, np.ndarray[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Images uint8 ``[n, C, H, W]`` with their ``features``, drawn for ``captions``; ``own``: those are ``setup.chosen``.
-    ``path_length [n]`` is how far each sample has come (:mod:`bench.sampling.generate`)."""
-
-    images: Tensor
-    features: Tensor
-    captions: Sequence[str]
-    own: bool
-    setup: Setup
-    path_length: Tensor | None
+from bench.encoders.extractors import features
+from bench.metrics.base import Drawn, Measured
+from bench.metrics.composition import squares
+from bench.worker.setup import Setup
 
 
 def measure(
     images: Tensor, setup: Setup, captions: Sequence[str] | None = None, path_length: Tensor | None = None
 ) -> Measured:
     """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``, by every one of
-    `MEASURES`. Raises `ValueError` for a value that no metric declares (:mod:`bench.metrics.declared`)."""
+    ``setup.measures``."""
+    texts = setup.text_features
+    if captions is not None and setup.extractor.has_text:
+        texts = setup.extractor.text_features(captions)
     found = features(setup.extractor, images)
-    drawn = Drawn(images, found, captions or setup.chosen, captions is None, setup, path_length)
+    drawn = Drawn(images, captions or setup.chosen, found, texts, path_length, setup.reference)
     values: dict[str, float | None] = {}
     per_sample: dict[str, np.ndarray[Any, Any]] = {}
-    for of in MEASURES:
-        measured = of(drawn)
+    for each in setup.measures:
+        measured = each.of(drawn)
         values |= measured.values
         per_sample |= measured.per_sample
-    known = {metric.name for metric in declared.METRICS}
-    for name in (*values, *per_sample):
-        if name.removesuffix("_stderr") not in known:
-            raise ValueError(f"{name} is measured, and bench.metrics.declared has no such metric")
     return Measured(values, per_sample)
-
-
-def score(drawn: Drawn) -> Measured:
-    """CLIP score: mean cosine of image and caption x 100. None of an extractor that reads no texts."""
-    setup = drawn.setup
-    if setup.text_features is None:
-        return Measured({"clip": None}, {})
-    texts = setup.text_features if drawn.own else setup.extractor.text_features(drawn.captions)
-    found = clip_scores(drawn.features, texts)
-    return Measured({"clip": float(found.mean())}, {"clip": found})
-
-
-def distances(drawn: Drawn) -> Measured:
-    """Fréchet and kernel distance to the validation images.
-
-    The samples' ``fid`` are influence values (:mod:`bench.metrics.influence`), there only if n is large enough for them.
-    """
-    setup = drawn.setup
-    distance = kid(drawn.features, setup.reference, within=setup.within)
-    moved = influence(drawn.features, setup.moments)
-    fid = frechet(Moments.of(drawn.features), setup.moments)
-    values: dict[str, float | None] = {"fid": fid, "kid": distance.value, "kid_stderr": distance.stderr}
-    return Measured(values, {} if moved is None else {"fid": moved})
-
-
-def composition(drawn: Drawn) -> Measured:
-    """For ``shapes`` and ``scenes`` the share of pictures that show what their caption says: colours, shapes, sizes,
-    relation (of two objects), background, all of them, and as ``composition`` the mean over these parts, as GenEval (arXiv
-    2310.11513) averages over its tasks."""
-    if drawn.setup.data.name not in shapes.WORLDS:
-        return Measured({}, {})
-    parts = compositional_accuracy(drawn.images.numpy(), drawn.captions)
-    values: dict[str, float | None] = {
-        f"composition_{part}": float(hit.mean()) for part, hit in parts.items()
-    }
-    values["composition"] = float(np.mean([hit.mean() for part, hit in parts.items() if part != "all"]))
-    return Measured(values, {f"composition_{part}": hit for part, hit in parts.items()})
-
-
-def path(drawn: Drawn) -> Measured:
-    """How far the samples have come; the mean is None if one is not finite."""
-    if drawn.path_length is None:
-        return Measured({}, {})
-    lengths = drawn.path_length.numpy()
-    mean = float(lengths.mean(dtype=np.float64))
-    return Measured({"path_length": mean if np.isfinite(mean) else None}, {"path_length": lengths})
-
-
-MEASURES: list[Callable[[Drawn], Measured]] = [score, distances, composition, path]
 
 
 def yardsticks(setup: Setup) -> dict[str, Any]:
@@ -127,11 +52,12 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
         flat, shown = squares(len(rows), shapes.WORLDS[setup.data.name], images.shape[-1])
         said = [shapes.caption(row) for row in shown.tolist()]
         found["squares"] = measure(torch.from_numpy(flat), setup, said)
+    of_captions = {column.name for m in setup.measures if "captions" in m.uses for column in m.columns}
     values = {
         f"{metric}_{name}": value
         for name, measured in found.items()
         for metric, value in measured.values.items()
-        if metric != "kid_stderr" and (name != "shuffled" or metric not in ("fid", "kid"))
+        if not metric.endswith("_stderr") and (name != "shuffled" or metric in of_captions)
     }
     about = {"n": len(rows), "dimensions": setup.extractor.dim, "captions_cut": setup.cut}
     return {**about, **values, **setup.names()}

@@ -12,11 +12,11 @@ from torch import Tensor
 from bench.config.experiment import Evaluation, Grid, Model
 from bench.config.seeds import seed_for
 from bench.data import Data, load
-from bench.encoders.extractors import Extractor, extractor
+from bench.encoders.extractors import Extractor, extractor, features
 from bench.encoders.text import Captions, TextEncoder, encode
-from bench.metrics.frechet import Moments
-from bench.metrics.kid import Pairs, within_set
-from bench.metrics.names import clip_name, fid_name, kid_name
+from bench.metrics.base import Measure, Reference
+from bench.metrics.catalogue import measures
+from bench.metrics.names import full_names
 from bench.models.shape import Shape
 from flowbench._core.errors import UserError
 
@@ -25,9 +25,8 @@ from flowbench._core.errors import UserError
 class Setup:
     """Everything that the cells of one dataset share.
 
-    ``chosen`` are the validation captions that are sampled and measured, the same for every cell; ``reference``
-    the features of all validation images, which the Fréchet and kernel distances compare with, by their ``moments``
-    and by the kernel ``within`` them. ``cut`` captions are longer than the text encoder reads.
+    ``chosen`` are the validation captions that are sampled and measured, the same for every cell, by every one of
+    ``measures`` and against ``reference``. ``cut`` captions are longer than the text encoder reads.
     """
 
     data: Data
@@ -36,9 +35,8 @@ class Setup:
     extractor: Extractor
     chosen: tuple[str, ...]
     text_features: Tensor | None
-    reference: Tensor
-    moments: Moments
-    within: Pairs
+    reference: Reference
+    measures: tuple[Measure, ...]
     cut: int
 
     def shape(self, model: Model, resolution: int) -> Shape:
@@ -63,12 +61,7 @@ class Setup:
 
     def names(self) -> dict[str, str | None]:
         """The full names of the metrics: extractor, preprocessing, reference set and n."""
-        n, reference = len(self.chosen), f"{self.data.name.partition(':')[0]}-{self.data.digest}"
-        return {
-            "clip_name": clip_name(self.extractor, n) if self.extractor.has_text else None,
-            "fid_name": fid_name(self.extractor, reference, len(self.reference), n),
-            "kid_name": kid_name(self.extractor, reference, len(self.reference), n),
-        }
+        return full_names(self.measures, self.reference, len(self.chosen))
 
 
 def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
@@ -93,7 +86,6 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     for model in (encoder, measure):
         if hasattr(model, "require_vocabulary"):
             model.require_vocabulary(data.train.texts(), dataset)
-    reference = features(measure, data.validation.images)
     return Setup(
         data,
         encode(encoder, texts, device),
@@ -101,9 +93,8 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         measure,
         chosen,
         measure.text_features(chosen) if measure.has_text else None,
-        reference,
-        Moments.of(reference),
-        within_set(reference),
+        Reference(data, measure, features(measure, data.validation.images)),
+        measures(evaluation.metrics),
         encoder.cut(set(texts)),
     )
 
@@ -119,9 +110,3 @@ def choose(data: Data, evaluation: Evaluation) -> tuple[str, ...]:
     rounds = (divmod(i, len(every)) for i in range(evaluation.samples))
     places = ((again + first[order[i]], every[order[i]]) for again, i in rounds)
     return tuple(captions[place % len(captions)] for place, captions in places)
-
-
-def features(model: Extractor, images: np.ndarray | Tensor, chunk: int = 512) -> Tensor:
-    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``."""
-    tensor = torch.as_tensor(images)
-    return torch.cat([model.image_features(part) for part in tensor.split(chunk)])

@@ -17,9 +17,9 @@ from analysis.results import synthetic
 from analysis.results.run import read
 from analysis.tables import output
 from analysis.tables.layout import Screen
-from bench.metrics.declared import METRICS
+from bench.metrics.catalogue import columns
 
-DECLARED = {metric.name: metric for metric in METRICS}
+DECLARED = {metric.name: metric for metric in columns()}
 
 
 def row(**changes: object) -> Comparison:

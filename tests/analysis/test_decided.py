@@ -15,7 +15,7 @@ from analysis.comparisons.baseline import Comparison, Comparisons, against
 from analysis.comparisons.decided import Command
 from analysis.comparisons.paired import Lost
 from analysis.results import schema
-from bench.metrics.declared import METRICS
+from bench.metrics.catalogue import columns
 
 ROW = Comparison("A", "fid", True, 6, -12.0, -20.0, -4.0, 99.0, 0.99, "better", 6)
 COMMAND = Command(
@@ -24,7 +24,7 @@ COMMAND = Command(
 
 
 def found(*rows: Comparison, margin: float | None = None) -> Comparisons:
-    return Comparisons("C", "fid", margin, 0.05, {m.name: m for m in METRICS}, rows)
+    return Comparisons("C", "fid", margin, 0.05, {m.name: m for m in columns()}, rows)
 
 
 def open_row(needed: int | None = 11, **changes: Any) -> Comparison:

@@ -17,7 +17,7 @@ from bench import compare, grid
 from bench.driver import here, seed_by_seed
 from bench.driver.verdicts import FILE
 from bench.launch import snapshot
-from bench.metrics.declared import METRICS
+from bench.metrics.catalogue import columns
 from bench.planning.plan import Plan
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -127,7 +127,7 @@ def judged(verdicts: dict[str, str]) -> Comparisons:
         Comparison(name, "fid", True, 3, -1.0, -2.0, 0.5, 2.0, 0.9, verdict, None)  # type: ignore[arg-type]
         for name, verdict in verdicts.items()
     )
-    return Comparisons("rf", "fid", None, 0.05, {m.name: m for m in METRICS}, rows)
+    return Comparisons("rf", "fid", None, 0.05, {m.name: m for m in columns()}, rows)
 
 
 @pytest.mark.usefixtures("here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,39 @@ from analysis.report import page
 from analysis.report.gather import gather
 from analysis.results import run, synthetic
 from analysis.tables import output
-from bench.config.experiment import Grid
+from bench.config.experiment import Evaluation, Grid
 from bench.config.settings import ControlSetting
 from bench.driver import manifest
-from bench.metrics import declared
-from bench.metrics.declared import Metric
+from bench.metrics import base, catalogue
+from bench.metrics.base import Metric
 from bench.planning import plan
 from bench.sampling.generate import Sampled
-from bench.worker import measure
-from bench.worker.measure import Drawn, Measured
+from bench.worker.measure import measure
 from bench.worker.pack import Found, take
 from bench.worker.setup import Setup, make
-from flowbench._core.errors import Notice
+from flowbench._core.errors import Notice, UserError
+from flowbench._core.plugin import load_plugin
 
-BRIGHTNESS = Metric("brightness", "light", True, "mean of all pixels", digits=2, scale="share")
+PLUGIN = """
+from bench.metrics import Drawn, Measure, Measured, Metric, register
 
+@register("brightness")
+def brightness() -> Measure:
+    column = Metric("brightness", "light", True, "mean of all pixels", digits=2, scale="share")
+    return Measure((column,), measured)
 
-def brightness(drawn: Drawn) -> Measured:
-    return Measured({"brightness": float(drawn.images.float().mean()) / 255}, {})
+def measured(drawn: Drawn) -> Measured:
+    return Measured({"brightness": float(drawn.images.float().mean()) / 255, "brightness_stderr": float("inf")})
+"""
 
 
 @pytest.fixture
-def with_brightness() -> Iterator[None]:
-    declared.METRICS.append(BRIGHTNESS)
-    measure.MEASURES.append(brightness)
-    yield
-    for kept, added in ((declared.METRICS, BRIGHTNESS), (measure.MEASURES, brightness)):
-        if added in kept:  # type: ignore[operator]
-            kept.remove(added)  # type: ignore[arg-type]
+def evaluation(grid: Grid, tmp_path: Path) -> Evaluation:
+    """One that measures brightness, too."""
+    file = tmp_path / "brightness.py"
+    file.write_text(PLUGIN)
+    load_plugin(file)
+    return catalogue.with_added(grid.evaluation)
 
 
 def folder(out: Path) -> Path:
@@ -61,22 +66,47 @@ def folder(out: Path) -> Path:
     return out
 
 
-@pytest.mark.usefixtures("with_brightness")
 def test_a_metric_that_is_added_is_measured_and_declared_by_the_run(
-    setup: Setup, grid: Grid, tmp_path: Path
+    setup: Setup, grid: Grid, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     images = torch.full((12, 3, 16, 16), 51, dtype=torch.uint8)
     kept = Found()
-    take(kept, ControlSetting(5, 5.0, weights="ema"), Sampled(images, torch.zeros(12)), setup)
-    assert next(iter(kept.settings.values()))["brightness"] == pytest.approx(0.2)
-    written = manifest.manifest(plan.make(grid, tmp_path), [])
+    made = replace(setup, measures=catalogue.measures(evaluation.metrics))
+    take(kept, ControlSetting(5, 5.0, weights="ema"), Sampled(images, torch.zeros(12)), made)
+    values = next(iter(kept.settings.values()))
+    assert values["brightness"] == pytest.approx(0.2)
+    assert values["brightness_stderr"] is None, "a number that is not finite is none"
+    assert made.names()["brightness_name"] == f"brightness[text={evaluation.metrics[0][-8:]},n=12]"
+    written = manifest.manifest(plan.make(replace(grid, evaluation=evaluation), tmp_path / "run"), [])
     assert written["metrics"][-1]["label"] == "light"
 
 
-@pytest.mark.usefixtures("with_brightness")
+def test_it_costs_other_evaluations_and_the_images_nothing(grid: Grid, evaluation: Evaluation) -> None:
+    assert evaluation.id != grid.evaluation.id
+    assert (evaluation.sampling, evaluation.recipe) == (grid.evaluation.sampling, grid.evaluation.recipe)
+    assert replace(evaluation, metrics=()).id == grid.evaluation.id
+
+
+def test_a_metric_that_is_not_there_or_has_changed_is_one_sentence(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="'sharpness' is not registered: name its file with --plugin"):
+        catalogue.columns(["sharpness@12345678"])
+    file = tmp_path / "brightness.py"
+    file.write_text(PLUGIN + "\n")
+    load_plugin(file)
+    with pytest.raises(UserError, match="registers the metric 'brightness' has changed"):
+        catalogue.columns(evaluation.metrics)
+    assert catalogue.with_added(evaluation).id != evaluation.id
+
+
+@pytest.mark.usefixtures("evaluation")
 def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> None:
     out = folder(tmp_path / "run")
-    declared.METRICS.remove(BRIGHTNESS)  # what follows knows of it by the run alone
+    plan_of_run = json.loads((out / "grid.json").read_text())
+    plan_of_run["metrics"].append(asdict(base.get("brightness").columns[0]))
+    (out / "grid.json").write_text(json.dumps(plan_of_run))
+    base.registry.entries.pop("brightness")  # what follows knows of it by the run alone
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
         found = run.read(out)
@@ -93,32 +123,26 @@ def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> 
     assert ">light" in shown
 
 
-def test_what_is_measured_and_not_declared_is_refused(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "MEASURES", [brightness])
-    with pytest.raises(ValueError, match="brightness is measured, and bench"):
-        measure.measure(torch.zeros((12, 3, 16, 16), dtype=torch.uint8), setup)
-
-
 @pytest.mark.parametrize(("dataset", "absent"), [("scenes", set()), ("shapes", {"composition_relation"})])
 def test_all_that_is_measured_is_declared_as_it_is(dataset: str, absent: set[str], grid: Grid) -> None:
     """One object lies in no relation."""
     setup = make(dataset, grid, torch.device("cpu"))
     images = torch.from_numpy(setup.data.train.images[:12])
-    found = measure.measure(images, setup, path_length=torch.zeros(12))
-    named = {m.name for m in declared.METRICS}
+    found = measure(images, setup, path_length=torch.zeros(12))
+    named = {m.name for m in catalogue.columns()}
     assert {name.removesuffix("_stderr") for name in found.values} == named - {"val_loss"} - absent
-    assert {*found.per_sample, "fid"} == {m.name for m in declared.METRICS if m.per_sample} - absent
+    assert {*found.per_sample, "fid"} == {m.name for m in catalogue.columns() if m.per_sample} - absent
 
 
 @pytest.mark.parametrize("part", ["name", "label"])
 def test_no_two_metrics_have_one_name(part: str) -> None:
-    found = [getattr(metric, part) for metric in declared.METRICS]
+    found = [getattr(metric, part) for metric in catalogue.columns()]
     assert len(set(found)) == len(found)
 
 
 def test_a_declaration_is_read_as_it_was_written() -> None:
-    for metric in declared.METRICS:
-        kept: Any = json.loads(json.dumps(manifest.asdict(metric)))
+    for metric in catalogue.columns():
+        kept: Any = json.loads(json.dumps(asdict(metric)))
         assert Metric.read(kept | {"of a later version": 1}) == metric
 
 

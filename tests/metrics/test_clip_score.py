@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bench.metrics.base import get
+from bench.metrics.catalogue import measures
 from bench.metrics.clip_score import clip_scores
-from bench.metrics.names import clip_name, fid_name, kid_name
+from bench.metrics.names import full_name, full_names
 
 
 def test_cosine_times_100_without_clamp_and_free_of_scale() -> None:
@@ -25,12 +29,23 @@ def test_zero_feature_is_nan_and_shapes_must_match() -> None:
         clip_scores(np.ones((2, 3)), np.ones((1, 3)))
 
 
-def test_names_carry_the_recipe() -> None:
+@pytest.fixture
+def reference() -> Any:
     model = SimpleNamespace(name="tinyclip-1a2b3c4d", preprocessing="native32", dim=64, has_text=True)
-    assert clip_name(model, 256) == "clip[tinyclip-1a2b3c4d,native32,n=256]"
-    assert fid_name(model, "shapes-9f8e7d6c", 2000, 256) == (
-        "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"
-    )
-    assert kid_name(model, "shapes-9f8e7d6c", 2000, 256).startswith("kid[tinyclip-1a2b3c4d,native32,ref=")
+    data = SimpleNamespace(name="shapes", digest="9f8e7d6c")
+    return SimpleNamespace(extractor=model, data=data, features=torch.zeros(2000, 64))
+
+
+def test_names_carry_the_recipe(reference: Any) -> None:
+    assert full_names(measures(), reference, 256) == {
+        "clip_name": "clip[tinyclip-1a2b3c4d,native32,n=256]",
+        "fid_name": "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]",
+        "kid_name": "kid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]",
+    }
+    added = replace(get("composition"), version="5e6f7a8b")
+    assert full_name(added, reference, 9) == "composition[text=5e6f7a8b,n=9]"
+    reference.extractor.has_text = False
+    assert full_name(get("clip"), reference, 256) is None
+    reference.data.digest = "a,b"
     with pytest.raises(ValueError, match="cannot be part of a metric's name"):
-        fid_name(model, "a,b", 2000, 256)
+        full_name(get("fid"), reference, 256)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench import composition
 from bench.data import shapes
-from bench.metrics import composition
 from bench.metrics.composition import PARTS, compositional_accuracy
 from flowbench._core.errors import UserError
 

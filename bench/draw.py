@@ -204,9 +204,8 @@ def draw(
     from bench.data import load
     from bench.encoders import text
     from bench.machine.device import pick_device
+    from bench.models import Shape
     from bench.models.flat import Flat
-    from bench.models.mmdit import MMDiT
-    from bench.models.shape import Shape
     from bench.sampling.generate import generate
     from bench.worker import provenance
     from bench.worker.setup import load_text_encoder
@@ -240,7 +239,10 @@ def draw(
     model_width, heads = cell.model.sizes
     channels, side = data.train.images.shape[1], cell.images.resolution
     sizes = (channels, length, width, captions.pooled.shape[1])
-    model = MMDiT(Shape(cell.model.depth, model_width, heads, cell.model.patch, side, *sizes), 1).to(device)
+    shape = Shape(
+        cell.model.depth, model_width, heads, cell.model.patch, side, *sizes, cell.model.architecture
+    )
+    model = shape.build().to(device)
     flat = Flat(model)
     matrix = (
         flat.row(atomic.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None].float().to(device)

@@ -16,7 +16,15 @@ from flowbench._core.readable import wrapped
 from flowbench._core.registry import KINDS, Entry, Registry
 from flowbench._core.terminal import width
 
-ROOMS = ("samplers", "formulations", "bench.solvers", "bench.optimisers", "bench.launch", "bench.metrics")
+ROOMS = (
+    "samplers",
+    "formulations",
+    "bench.models",
+    "bench.solvers",
+    "bench.optimisers",
+    "bench.launch",
+    "bench.metrics",
+)
 """Packages whose import makes the registry of a kind, and registers its members."""
 EXAMPLES = """examples:
   python -m bench.plugins

@@ -26,7 +26,6 @@ from bench.machine.products import fast_products
 from bench.machine.threads import Threads
 from bench.machine.timings import Timings
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT, initialise
 from bench.models.shape import Shape
 from bench.training.batches import chunk
 from bench.training.coefficients import predict
@@ -141,8 +140,8 @@ def rates(shape: Shape, recipe: Training, device: torch.device, members: int) ->
 @torch.no_grad()
 def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, samples: int) -> Timed:
     """Seconds of one evaluation of the network for so many samples of each member."""
-    model = MMDiT(shape, members)
-    initialise(model, torch.Generator().manual_seed(0))
+    model = shape.build(members)
+    model.initialise(torch.Generator().manual_seed(0))
     Flat(model.to(device))  # lays the parameters out as sampling does
     batch, c = inputs(shape, members, samples, device)
     x = batch.x.expand(members, *batch.x.shape)

@@ -93,6 +93,9 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         "the model",
         "model",
         (
+            Option(
+                "model", "network, and options of its own", "TYPE[:option=value,...]", field="architecture"
+            ),
             Option("depth", "blocks; width is 64 D and heads are D unless given", "D", INT),
             Option("width", "channels of both streams, or auto", "W", size),
             Option("heads", "attention heads, or auto", "N", size),

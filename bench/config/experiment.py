@@ -37,12 +37,14 @@ MEASURES = {"measures": True}
 
 @dataclass(frozen=True)
 class Model:
-    """Size of the MM-DiT: ``width`` defaults to 64 depth and ``heads`` to depth, as in the study."""
+    """The network and its size: ``width`` defaults to 64 depth and ``heads`` to depth, as in the study; ``architecture`` is
+    its name with options (:mod:`bench.models.base`)."""
 
     depth: int = 4
     width: int | None = None
     heads: int | None = None
     patch: int = 2
+    architecture: str = field(default="mmdit", metadata=LATER)
 
     def __post_init__(self) -> None:
         positive(self, "depth", "patch")

@@ -1,1 +1,20 @@
-"""Networks: MM-DiT with a leading member axis, its size and counts, and parameters as one matrix."""
+"""Networks: contract and registry (`base`), sizes (`shape`), MM-DiT, and any plain module as E members (`stacked`).
+
+Importing registers the names; it needs no torch.
+"""
+
+from bench.models import mmdit_size  # noqa: F401
+from bench.models.base import Architecture, get, register, registry
+from bench.models.plain import Plain
+from bench.models.shape import Shape
+
+__all__ = ["Architecture", "Plain", "Shape", "get", "register"]
+
+
+def _check(name: str) -> list[str]:
+    from bench.models.conformance import check  # imports torch
+
+    return check(name)
+
+
+registry.check = _check

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.network import Network
 from bench.models.shape import Shape
 
 FREQUENCIES = 128
@@ -120,7 +121,7 @@ class Block(nn.Module):
         return image, text
 
 
-class MMDiT(nn.Module):
+class MMDiT(Network):
     """``members`` MM-DiTs of one ``shape``.
 
     ``forward(x, clock, tokens, pooled)``:
@@ -145,7 +146,8 @@ class MMDiT(nn.Module):
         self.blocks = nn.ModuleList(
             Block(members, h, heads, last=i == shape.depth - 1) for i in range(shape.depth)
         )
-        self.modulation = Linear(members, h, shape.modulations * h, zero=True)
+        vectors = 12 * shape.depth - 4 + 2  # 12 a block, 8 of the last (its text ends early), 2 of the head
+        self.modulation = Linear(members, h, vectors * h, zero=True)
         self.head = Linear(members, h, shape.patch_width, zero=True)
         self.register_buffer("positions", positions_2d(shape.side, h), persistent=False)
 
@@ -175,6 +177,19 @@ class MMDiT(nn.Module):
         time: Tensor = self.time_out(F.silu(self.time_in(time_features(clock))))
         text: Tensor = self.pooled_out(F.silu(self.pooled_in(pooled.expand(self.members, -1, -1))))
         return time + text
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """The same start for every member: Xavier-uniform weights, zero biases, zero modulation and head (adaLN-Zero).
+
+        All formulations of one seed begin here, so that a difference between them is not a difference of luck.
+        """
+        for layer in linears(self):
+            width_in, width_out = layer.weight.shape[1:]
+            if not layer.zero:
+                bound = math.sqrt(6 / (width_in + width_out))
+                draw = torch.rand(width_in, width_out, generator=generator, device="cpu") * 2 - 1
+                layer.weight.copy_(bound * draw)
 
 
 def time_features(clock: Tensor) -> Tensor:
@@ -211,17 +226,3 @@ def unpatchify(x: Tensor, shape: Shape) -> Tensor:
 def linears(model: nn.Module) -> Iterator[Linear]:
     """The linear layers of ``model`` in the order of their definition."""
     return (m for m in model.modules() if isinstance(m, Linear))
-
-
-@torch.no_grad()
-def initialise(model: MMDiT, generator: torch.Generator) -> None:
-    """The same start for every member: Xavier-uniform weights, zero biases, zero modulation and head (adaLN-Zero).
-
-    All formulations of one seed begin here, so that a difference between them is not a difference of luck.
-    """
-    for layer in linears(model):
-        width_in, width_out = layer.weight.shape[1:]
-        if not layer.zero:
-            bound = math.sqrt(6 / (width_in + width_out))
-            draw = torch.rand(width_in, width_out, generator=generator, device="cpu") * 2 - 1
-            layer.weight.copy_(bound * draw)

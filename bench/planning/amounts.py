@@ -86,13 +86,15 @@ class Amounts:
 
     @cached_property
     def shape(self) -> Shape:
-        """The MM-DiT of the cells."""
+        """The network of the cells."""
         model, known = self.grid.model, text(self.grid.text)
         width, heads = model.sizes
         channels = 1 if self.dataset == "digits" else 3
         length = min(known.length, LONGEST.get(self.dataset, known.length) + known.special)
         sizes = (channels, length, known.width, known.pooled)
-        return Shape(model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes)
+        return Shape(
+            model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes, model.architecture
+        )
 
     @cached_property
     def steps(self) -> float:

@@ -16,7 +16,7 @@ from bench import data, optimisers, solvers
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
-from bench.models.shape import ARCHITECTURE
+from bench.models.base import canonical, version_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
 from flowbench._core import atomic
@@ -193,10 +193,15 @@ def cells_of(grid: Grid) -> list[Cell]:
         Cell(name, dataset, seed, model, grid.images, training, grid.text)
         for dataset in grid.datasets
         for seed in grid.every_seed
-        for model in grid.models
+        for model in models_of(grid)
         for training in trainings_of(grid)
         for name in names
     ]
+
+
+def models_of(grid: Grid) -> list[Model]:
+    """The grid's networks, each by its canonical name. Raises :class:`UserError` for an unknown one."""
+    return [replace(model, architecture=canonical(model.architecture)) for model in grid.models]
 
 
 def trainings_of(grid: Grid) -> list[Training]:
@@ -236,7 +241,7 @@ class Looker:
         """Raises :class:`UserError` if the folder was made by another configuration."""
         config = atomic.read_object(folder / "config.json")
         kept, wanted = config.get("cell", {}), full(cell)
-        if config.get("architecture") != ARCHITECTURE:
+        if config.get("architecture") != version_of(cell.model.architecture):
             raise UserError(
                 f"{titled(cell)} in {folder} was trained with another version of the network: "
                 f"use another --out, or the version of flowbench that made it"

@@ -31,7 +31,7 @@ from bench.config.seeds import seed_for
 from bench.config.settings import Setting
 from bench.encoders.text import Captions
 from bench.models.flat import Flat, swapped
-from bench.models.mmdit import MMDiT
+from bench.models.network import Network
 from bench.sampling.times import times
 from bench.training.batches import chunk, moved
 from bench.training.coefficients import at, predict, stack
@@ -77,7 +77,7 @@ def course(formulations: Sequence[Formulation], setting: Setting, device: torch.
 
 @torch.no_grad()
 def generate(
-    model: MMDiT,
+    model: Network,
     flat: Flat,
     weights: Tensor,
     formulations: Sequence[Formulation],

@@ -35,7 +35,7 @@ class Size:
         """The training recipe of a step."""
         return Training(batch=self.batch, precision=self.precision)
 
-    def changed(self, batch: int | None = None, **shape: int) -> Size:
+    def changed(self, batch: int | None = None, **shape: Any) -> Size:
         """The same with another batch or other fields of the shape."""
         return replace(self, batch=batch or self.batch, shape=replace(self.shape, **shape))
 

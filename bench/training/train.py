@@ -21,7 +21,7 @@ from bench.config.seeds import seed_for
 from bench.machine.graph import Graph
 from bench.machine.stages import Stages
 from bench.models.flat import Flat, swapped
-from bench.models.mmdit import MMDiT, initialise
+from bench.models.network import Network
 from bench.models.shape import Shape
 from bench.optimisers import get
 from bench.training.batches import LEVELS, Batch, Batches, chunk, moved
@@ -48,8 +48,8 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         self.recipe = recipe
-        self.model = MMDiT(shape, members)
-        initialise(self.model, torch.Generator().manual_seed(seed_for("weights", seed)))
+        self.model = shape.build(members)
+        self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
         self.flat = Flat(self.model.to(device))
         self.network = compiled_blocks(self.model) if compiled else self.model
         self.optimiser = get(recipe.optimiser).make(self.flat, recipe)
@@ -83,11 +83,15 @@ SHAPES = 64
 """Kinds of blocks of which compiled code is kept: packs of several sizes, datasets with captions of several lengths."""
 
 
-def compiled_blocks(model: MMDiT) -> Callable[..., Tensor]:
-    """The model with its blocks compiled: equal blocks share their code, so depth costs no compilation."""
+def compiled_blocks(model: Network) -> Callable[..., Tensor]:
+    """The model with its blocks compiled: equal blocks share their code, so depth costs no compilation. As a whole where it
+    names none."""
     import torch._dynamo  # a second that only compiling needs
 
     torch._dynamo.config.cache_size_limit = SHAPES
+    if not len(model.blocks):
+        whole: Callable[..., Tensor] = torch.compile(model, dynamic=False)
+        return whole
     blocks = [torch.compile(block, dynamic=False, fullgraph=True) for block in model.blocks]
     return partial(model, blocks=blocks)
 

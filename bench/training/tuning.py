@@ -26,7 +26,8 @@ from bench.machine.clock import Timed, alternate, seconds
 from bench.machine.machine import device_name, versions
 from bench.machine.memory import free_memory
 from bench.machine.timings import Timings
-from bench.models.shape import ARCHITECTURE, Shape
+from bench.models.base import version_of
+from bench.models.shape import Shape
 from bench.optimisers import get
 from bench.training.batches import Batch
 from bench.training.coefficients import stack
@@ -111,7 +112,7 @@ class Tuner:
             device_name(device),
             threads,
             torch.get_float32_matmul_precision(),
-            ARCHITECTURE,
+            version_of(shape.architecture),
             **versions(),
             optimiser=recipe.optimiser,
         )

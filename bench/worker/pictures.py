@@ -18,7 +18,7 @@ from bench import solvers
 from bench.config.experiment import Evaluation
 from bench.config.settings import ControlSetting
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.network import Network
 from bench.planning.plan import Planned
 from bench.runfolder import store
 from bench.sampling.generate import Sampled, generate, start_noise
@@ -58,7 +58,7 @@ class Pictures:
         self.rows = setup.captions.rows(setup.chosen)
         self.work = len(self.rows) * sum(control.evaluations for control in evaluation.controls)
         self.done = self.drawn = 0
-        self._model: tuple[MMDiT, Flat] | None = None
+        self._model: tuple[Network, Flat] | None = None
         self._weights: tuple[str, torch.Tensor] | None = None
 
     def __iter__(self) -> Iterator[tuple[ControlSetting, Sampled]]:
@@ -137,12 +137,12 @@ class Pictures:
         channels, height, width = self.setup.data.train.images.shape[1:]
         return channels, height, width
 
-    def model(self) -> tuple[MMDiT, Flat]:
+    def model(self) -> tuple[Network, Flat]:
         """The network of the pack, made when first needed."""
         if self._model is None:
             cell = self.pack[0].cell
             shape = self.setup.shape(cell.model, cell.images.resolution)
-            made = MMDiT(shape, len(self.pack)).to(self.bench.device)
+            made = shape.build(len(self.pack)).to(self.bench.device)
             self._model = made, Flat(made)
         return self._model
 

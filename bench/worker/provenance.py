@@ -16,7 +16,7 @@ import formulations
 from bench import optimisers
 from bench.config.experiment import Cell, Grid
 from bench.machine.machine import device_name, versions
-from bench.models.shape import ARCHITECTURE
+from bench.models.base import version_of
 from bench.planning.plan import Planned
 from bench.runfolder import lease, store
 from bench.runfolder.cells import CHANGED, Changed
@@ -39,7 +39,7 @@ def inputs(setup: Setup, cell: Cell) -> dict[str, Any]:
         "text_encoder": setup.text_name,
         "coefficients": probe(formulation),
         "updates": optimisers.probe(optimiser),
-        "architecture": ARCHITECTURE,
+        "architecture": version_of(cell.model.architecture),
         "plugin": text_behind(formulation.name),
         "optimiser_plugin": text_behind(optimiser.name, ("optimiser",)),
     }

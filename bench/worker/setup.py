@@ -17,7 +17,7 @@ from bench.encoders.text import Captions, TextEncoder, encode
 from bench.metrics.base import Measure, Reference
 from bench.metrics.catalogue import measures
 from bench.metrics.names import full_names
-from bench.models.shape import Shape
+from bench.models import Shape
 from flowbench._core.errors import UserError
 
 
@@ -40,12 +40,13 @@ class Setup:
     cut: int
 
     def shape(self, model: Model, resolution: int) -> Shape:
-        """The MM-DiT of this dataset's images and captions."""
+        """The network for this dataset's images and captions."""
         width, heads = model.sizes
         channels = self.data.train.images.shape[1]
         _, length, text_width = self.captions.tokens.shape
         pooled = self.captions.pooled.shape[1]
-        return Shape(model.depth, width, heads, model.patch, resolution, channels, length, text_width, pooled)
+        sizes = (channels, length, text_width, pooled)
+        return Shape(model.depth, width, heads, model.patch, resolution, *sizes, model.architecture)
 
     def remarks(self) -> list[str]:
         """What a user should know of how the data were read, a line each; of items left out no more than twenty."""

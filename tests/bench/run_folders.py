@@ -15,7 +15,7 @@ import pytest
 from bench.config.experiment import Grid, Training, full
 from bench.launch.base import Job, write_jobs
 from bench.launch.slurm import queue
-from bench.models.shape import ARCHITECTURE
+from bench.models.base import version_of
 from bench.planning import plan
 from bench.runfolder import cells, store
 from bench.runfolder import submission as submissions
@@ -94,7 +94,7 @@ def put(out: Path, number: int, state: str, grid: Grid = GRID) -> Path:
     """The folder of the plan's cell of this number, in a state of its own files."""
     cell = plan.cells_of(grid)[number]
     folder = out / "cells" / cell.id
-    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": version_of("mmdit")})
     if state == "stale":
         atomic.write_json(folder / "lease.json", {})
     elif state in ("done", "trained"):

@@ -6,8 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from analysis.results import schema
 from bench.config.experiment import (
@@ -26,6 +28,7 @@ from bench.config.experiment import (
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import FIELDS, Setting
 from bench.driver import manifest
+from bench.models import Plain, register
 from bench.planning import plan
 from bench.planning.amounts import by_cell
 from flowbench._core.errors import UserError
@@ -70,7 +73,8 @@ def test_whole_numbers_and_floats_are_one_value() -> None:
 
 
 CHANGES: dict[str, Any] = {
-    "depth": 5, "width": 128, "heads": 2, "patch": 4, "resolution": 32, "train": 7, "validation": 9, "steps": 3,
+    "depth": 5, "width": 128, "heads": 2, "patch": 4, "architecture": "my/linear",
+    "resolution": 32, "train": 7, "validation": 9, "steps": 3,
     "batch": 5, "lr": 0.1, "optimiser": "muon",
     "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
@@ -88,6 +92,12 @@ def test_every_field_changes_the_identity(part: type) -> None:
 @pytest.mark.parametrize("part", [Model, Images, Training, Evaluation, Cell])
 def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> None:
     """So that what is measured in two ways is never ranked together, whatever fields are still to come."""
+
+    class Linear(torch.nn.Linear):
+        def forward(self, x: Tensor, *captions: Tensor) -> Tensor:
+            return super().forward(x)
+
+    register("my/linear")(lambda: Plain(lambda shape: Linear(shape.resolution, shape.resolution)))
 
     def recipe(changed: Any) -> str:
         cell, evaluation = Cell("rf", "shapes"), Evaluation()

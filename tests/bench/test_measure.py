@@ -131,5 +131,5 @@ def test_captions_of_another_world_are_refused(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_folder(tmp_path / "pictures", setup, "an emoji of a grinning face")
-    with pytest.raises(UserError, match=r"bench\.metrics\.tinyclip --data .*--text tinyclip:"):
+    with pytest.raises(UserError, match=r"bench\.tinyclip --data .*--text tinyclip:"):
         make(f"images:{tmp_path / 'pictures'}", grid, CPU)

@@ -18,7 +18,6 @@ from bench.models.mmdit import (
     Linear,
     MMDiT,
     attention,
-    initialise,
     patchify,
     positions_2d,
     time_features,
@@ -215,7 +214,7 @@ def test_every_parameter_is_used_once_awake() -> None:
 
 def test_a_fresh_model_outputs_zero_and_members_start_equal() -> None:
     model = MMDiT(SMALL, 2)
-    initialise(model, torch.Generator().manual_seed(1))
+    model.initialise(torch.Generator().manual_seed(1))
     assert model(*inputs(SMALL, 2)).abs().max() == 0
     for p in model.parameters():
         assert torch.equal(p[0], p[1])
@@ -243,7 +242,7 @@ def test_time_features_stay_float32_and_tell_near_times_apart() -> None:
 
 def test_flat_is_the_model() -> None:
     model = MMDiT(SMALL, 2)
-    initialise(model, torch.Generator().manual_seed(1))
+    model.initialise(torch.Generator().manual_seed(1))
     flat = Flat(model)
     assert flat.weights.shape == (2, SMALL.parameters())
     assert torch.equal(flat.row(flat.member(flat.weights[1])), flat.weights[1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench import optimisers
 from bench.config.experiment import Grid, Training
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT, initialise
+from bench.models.mmdit import MMDiT
 from bench.models.shape import Shape
 from bench.optimisers import Method
 from bench.optimisers.conformance import small_model
@@ -32,7 +32,7 @@ NAMES = ("adamw", "muon")
 def made(name: str, members: int = 1, recipe: Training = RECIPE) -> tuple[Flat, Any]:
     """The parameters of a network, and their optimiser."""
     model = MMDiT(SHAPE, members)
-    initialise(model, torch.Generator().manual_seed(0))
+    model.initialise(torch.Generator().manual_seed(0))
     flat = Flat(model)
     return flat, optimisers.get(name).make(flat, recipe)
 

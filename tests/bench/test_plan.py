@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config.experiment import Cell, Evaluation, Grid, Training, full
-from bench.models.shape import ARCHITECTURE
+from bench.models.base import version_of
 from bench.planning import plan
 from bench.runfolder import store
 from bench.runfolder.cells import retry
@@ -21,7 +21,7 @@ from flowbench._core.errors import UserError
 
 def touch(out: Path, cell: Cell, state: str, evaluation: Evaluation | None = None) -> Path:
     folder = out / "cells" / cell.id
-    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": version_of("mmdit")})
     error = {"error": "RuntimeError: a bad day"} if state == "failed" else {}
     atomic.write_json(folder / "status.json", {"state": state, **error})
     if state == "trained":
@@ -76,7 +76,7 @@ def test_states(tmp_path: Path) -> None:
     touch(tmp_path, cells[3], "failed")
     atomic.write_json(
         tmp_path / "cells" / cells[4].id / "config.json",
-        {"cell": full(cells[4]), "architecture": ARCHITECTURE},
+        {"cell": full(cells[4]), "architecture": version_of("mmdit")},
     )
     made = plan.make(grid, tmp_path)
     assert [p.state for p in made.cells] == ["done", "trained", "diverged", "failed", "missing", "missing"]
@@ -156,7 +156,7 @@ def test_a_cell_of_another_network_is_an_error(tmp_path: Path) -> None:
         atomic.write_json(file, kept)
         with pytest.raises(UserError, match="trained with another version of the network"):
             plan.Looker(tmp_path, grid.evaluation)(cell)
-    atomic.write_json(file, {"cell": full(cell), "architecture": ARCHITECTURE})
+    atomic.write_json(file, {"cell": full(cell), "architecture": version_of("mmdit")})
     assert plan.Looker(tmp_path, grid.evaluation)(cell).state == "missing"
 
 

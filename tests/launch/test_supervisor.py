@@ -59,7 +59,9 @@ def scripted(submit: Callable[..., Submission], tmp_path: Path, monkeypatch: pyt
     package = tmp_path / "checkout" / "bench"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "begin.py").write_text(WORKER)
+    (package / "worker").mkdir()
+    (package / "worker" / "__init__.py").touch()
+    (package / "worker" / "begin.py").write_text(WORKER)
     monkeypatch.setattr(snapshot, "ROOT", package.parent)
 
     def make(*script: dict[str, Any]) -> Submission:

@@ -13,6 +13,7 @@ import flowbench
 from flowbench import console
 
 INTERNAL = {
+    "bench.launch.share",
     "bench.worker.begin",
     "bench.rates",
     "bench.speed.children",

@@ -19,7 +19,7 @@ COMMANDS = [
     "analysis.rank",
     "analysis.report",
     "formulations",
-    "bench.encoders.tinyclip",
+    "bench.tinyclip",
 ]
 
 

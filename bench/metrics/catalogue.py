@@ -14,12 +14,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.config.experiment import Evaluation
 from bench.metrics import clip_score, composition, fid, kid, path_length, val_loss  # noqa: F401  (registers the names)
 from bench.metrics.base import Measure, Metric, get, registry
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
+
+if TYPE_CHECKING:
+    from bench.config.experiment import Evaluation
 
 SHIPPED = ("val_loss", "clip", "fid", "kid", "composition", "path_length")
 """In the order in which they are shown; every evaluation has them."""

@@ -99,7 +99,7 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
         real(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_tensors", dies)
+        patch.setattr(atomic, "write_tensors", dies)
         with pytest.raises(Killed):
             run(setup, grid, [RF, EPS], Watched(begun))
     assert [store.checkpoint_steps(folder) for folder in begun] == [[6, 5, 3], [5, 3]]

@@ -145,7 +145,10 @@ def test_seeds_in_a_file_are_a_number_of_seeds(tmp_path: Path) -> None:
     assert (found.grid.seeds, found.minutes) == (2, None)
 
 
-def test_plugins_of_file_and_command_line_are_loaded(tmp_path: Path) -> None:
+def test_plugins_of_file_and_command_line_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.py", "b.py", "c.py"):
+        Path(name).touch()
     found = parse(["--config", written(tmp_path, 'plugin = ["a.py", "b.py"]'), "--plugin", "b.py", "c.py"])
     assert found.plugins == (Path("a.py"), Path("b.py"), Path("c.py"))
 
@@ -189,7 +192,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         parse(["--config", str(tmp_path / "noise.toml")])
 
 
-def test_it_lies_in_the_run_folder_and_is_not_the_confirmations(tmp_path: Path) -> None:
+def test_it_lies_in_the_run_folder_and_is_not_the_confirmations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.py").touch()
     made = plan.make(replace(TINY, seeds=2), tmp_path)
     manifest.write(made, [], plugins=[Path("my.py")])
     kept = (tmp_path / "config.toml").read_text()

@@ -73,7 +73,7 @@ WRONG = [
     (("image[:, None], noise[:, None]", "image[:, None].expand(-1, 2), noise[:, None].expand(-1, 2)"), "before the first"),
     (("at.a + h", "at.a + 1 / 0 + h"), "line 8): ZeroDivisionError: division by zero"),
     (('"mine"', '"My-Solver"'), "must be lower-case letters, digits and _"),
-    (('"mine"', '"euler"'), "a solver named 'euler' exists already"),
+    (('"mine"', '"euler"'), "the solver 'euler' exists already"),
 ]  # fmt: skip
 
 

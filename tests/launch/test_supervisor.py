@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.launch import codes, snapshot, supervisor
+from bench.launch import codes, snapshot
 from bench.launch.supervisor import Supervisor
 from bench.runfolder import lease
 from bench.runfolder.submission import Share, Submission
@@ -287,6 +287,6 @@ def test_where_no_state_can_be_written_it_begins_nothing(
     def full(path: Path, value: Any) -> None:
         raise atomic.Unwritable(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(supervisor.store, "write_json", full)
+    monkeypatch.setattr(atomic, "write_json", full)
     assert Supervisor(made, 0, {}).run() == "unwritable"
     assert starts(made) == []

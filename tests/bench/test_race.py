@@ -170,8 +170,6 @@ def test_a_race_that_lost_its_record_takes_the_same_course(tmp_path: Path, judge
         (["--until", "decided", "--depths", "1", "2"], "one depth and one number of steps"),
         (["--metric", "clip"], "--metric says what decides: add --until decided or --baseline NAME"),
         (["--margin", "2"], "--margin says what decides"),
-        (["--until", "decided", "--metric", "fad"], r"--metric 'fad': did you mean .*'fid'"),
-        (["--until", "decided", "--metric", "path_length"], "--metric 'path_length'"),
         (["--until", "decided", "--margin", "-1"], "--margin -1: must be a finite number greater than 0"),
         (["--until", "decided", "--margin", "nan"], "greater than 0"),
         (["--baseline", "rf", "--confirm", "2"], "--baseline and --confirm: choose one"),
@@ -191,6 +189,8 @@ def test_mistakes(argv: list[str], words: str) -> None:
         (["--formulations", "rf", "--baseline", "rf"], "--baseline needs at least 2 formulations"),
         (["--formulations", "rf", "v/cos", "--baseline", "eps/cos"], "'eps/cos' is none of the formulations"),
         (["--formulations", "rf", "v/cos", "--baseline", "nonsense"], "nonsense"),
+        (["--until", "decided", "--metric", "fad"], "--metric 'fad': did you mean"),
+        (["--until", "decided", "--metric", "path_length"], "--metric 'path_length'"),
         (["--until", "decided", "--metric", "composition_all"], "needs the datasets shapes or scenes"),
         (["--baseline", "rf", "--metric", "composition"], "needs the datasets shapes or scenes"),
         (

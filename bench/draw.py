@@ -219,6 +219,7 @@ def draw(
     except UserError as error:
         raise UserError(f"name the run's plugins with --plugin: {error}") from None
     provenance.verify_formulation(chosen.folder, formulation)
+    provenance.verify_network(chosen.folder, cell)
     data = load(
         cell.dataset,
         resolution=cell.images.resolution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from bench.config.experiment import Grid
 from bench.cost.estimate import size
 from bench.launch.base import PROCESS, Given, Launcher
 from bench.planning.amounts import by_cell
-from bench.planning.plan import Planned
+from bench.planning.plan import Planned, kind
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError
 
@@ -46,17 +47,24 @@ def needed(
     divided: Sequence[Sequence[Planned]], grid: Grid, execution: Execution, launcher: Launcher
 ) -> Memory | None:
     """The memory of the largest training step of all workers; None if nothing is trained."""
-    look, together = by_cell(grid), execution.pack or 1
-    cells = [p.cell for part in divided for p in part if p.state != "trained"]
-    if not cells:
+    look, most = by_cell(grid), execution.pack or 1
+    graphs = [(min(most, count), p.cell) for part in divided for p, count in graphs_of(part)]
+    if not graphs:
         return None
-    cell = max(cells, key=lambda c: look(c).training_bytes)
+    together, cell = max(graphs, key=lambda graph: graph[0] * look(graph[1]).training_bytes)
     amounts, given = look(cell), launcher.memory(execution)
     what = f"--pack {together}" if together > 1 else f"--depth {cell.model.depth}"
-    most = together * amounts.training_bytes
+    takes = together * amounts.training_bytes
     return Memory(
         f"{what}: a training step with --batch {cell.training.batch}",
-        most + PROCESS if given.process else most,
-        together * amounts.parameter_bytes if given.gpu else most,
+        takes + PROCESS if given.process else takes,
+        together * amounts.parameter_bytes if given.gpu else takes,
         given,
     )
+
+
+def graphs_of(part: Sequence[Planned]) -> list[tuple[Planned, int]]:
+    """Of the cells of a worker that are to be trained, one of each kind that can share a graph, and how many there are."""
+    cells = [p for p in part if p.state != "trained"]
+    counts = Counter(map(kind, cells))
+    return [(p, counts[kind(p)]) for p in {kind(p): p for p in cells}.values()]

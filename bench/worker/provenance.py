@@ -148,6 +148,14 @@ def verify_formulation(folder: Path, formulation: Formulation) -> None:
         )
 
 
+def verify_network(folder: Path, cell: Cell) -> None:
+    """Raises :class:`Changed` if the cell in ``folder`` was trained by another version of its network."""
+    if atomic.read_object(folder / "config.json").get("architecture") != version_of(cell.model.architecture):
+        raise Changed(
+            f"the network {cell.model.architecture!r} has changed since {folder} was trained: use the one that trained it"
+        )
+
+
 def verify_optimiser(folder: Path, cell: Cell) -> None:
     """Raises :class:`Changed` if the cell in ``folder`` was trained by other updates under the same name."""
     kept, optimiser = atomic.read_object(folder / "config.json").get("updates"), cell.training.optimiser

@@ -66,7 +66,9 @@ def test_of_this_machine(
     monkeypatch.setattr(cgroup, "available_memory", lambda: 1e5)
     assert "--depth 1: a training step with --batch" in both([*out, "--pack", "1"], capsys)
     said = both([*out, "--pack", "3"], capsys)
-    assert said.startswith("error: --pack 3: a training step with --batch 8 takes about ")
+    assert said.startswith("error: --pack 2: a training step with --batch 8 takes about "), (
+        "there are two cells"
+    )
     assert said.endswith(", and 100 kB of memory are free: take less, or another machine")
 
 
@@ -111,8 +113,12 @@ def test_of_a_node(
         assert told([*command, *given], capsys).endswith(unknown)
     fits = ["--slurm.mem-per-cpu=1G", "--slurm.cpus-per-task=4"]
     assert told([*command, *fits], capsys).endswith(", and 4.29 GB are asked for with --slurm.mem-per-cpu")
-    said = both([*command, "--slurm.mem=1G", "--pack", "999"], capsys)
-    assert said.startswith("error: --pack 999: a training step with --batch 8 takes about ")
+    assert told([*command, "--slurm.mem=1G", "--pack", "999"], capsys).endswith(
+        "are asked for with --slurm.mem"
+    )
+    large = ["--batch", "20000", "--train-images", "20000"]
+    said = both([*command, "--slurm.mem=1G", "--pack", "999", *large], capsys)
+    assert said.startswith("error: --pack 2: a training step with --batch 20000 takes about ")
     assert said.endswith(", and 1.07 GB are asked for with --slurm.mem: take less, or ask for more")
 
 

@@ -64,6 +64,15 @@ def test_cells_of_two_networks_live_side_by_side_and_a_changed_file_is_refused(
     plugin.write_text(plugin.read_text().replace("gelu", "relu"))
     assert grid.main([*argv, "--model", "conv"]) == 2
     assert "was trained with another version of the network" in capsys.readouterr().err
+    drawn = ["a small red circle", "--plugin", str(plugin), "--out", str(tmp_path / "x.png")]
+    cells = {f.parent.name: json.loads(f.read_text())["cell"] for f in out.glob("cells/*/config.json")}
+    (kept,) = (
+        name
+        for name, cell in cells.items()
+        if cell["formulation"] == "eps/linear" and cell["model"].get("architecture") == "conv"
+    )
+    assert draw.main([str(out), "eps/linear", "--cell", kept, *drawn]) == 2
+    assert "the network 'conv' has changed since" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_sentence_before_anything_is_made(

@@ -101,7 +101,7 @@ class Launcher(ABC):
     here: ClassVar[bool] = False
     """Whether workers compute on this machine, so that its devices and their speed are theirs."""
     lost: ClassVar[str] = "nothing runs it any more, and it left no result"
-    """How a share ended of which nothing is left but its files."""
+    """The reason for a share that ended without a result, in a sentence."""
     hints: ClassVar[Mapping[str, str]] = {}
     """What to do about reasons and endings, by how they begin; ``JOB`` is the job."""
 
@@ -170,8 +170,7 @@ class Launcher(ABC):
         return [self.states(submission) for submission in submissions]
 
     def explain(self, jobs: Sequence[str]) -> Mapping[str, str]:
-        """How jobs ended, where no file could tell; ``CANCELLED`` comes first if somebody wanted it. What is not known is
-        missing."""
+        """How jobs ended, where no file could tell; a cancelled job begins with ``CANCELLED``. Unknown ones are left out."""
         return {}
 
     def cancel(self, submission: Submission) -> None:

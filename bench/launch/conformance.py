@@ -72,7 +72,7 @@ def passed(launcher: Launcher, out: Path) -> Iterator[str]:
                 f"a share whose worker settled is {found.ending or 'never begun'}: {found.reason}"
             )
         wait(launcher, submission, 1, lambda d: d.state == "running" and d.ending == "running")
-        yield "states: a share that settles is gone then, and one that goes on runs"
+        yield "states: a share that settles is gone then, and one that continues runs"
     finally:
         atomic.write_text(submission.folder / "cancelled", "")
         launcher.cancel(submission)

@@ -10,7 +10,7 @@ clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that th
     path length = sum_k (s_k - s_{k+1}) |n^_k - x^_k|,   s = 0 after the last evaluation k
 
 so it is the length of the ODE's path by the rectangles of the grid, whichever solver steps there. Of several evaluations at
-one time only the last one counts, from whose state the solver goes on; those between two times of the grid make finer
+one time only the last one counts, from whose state the solver continues; those between two times of the grid make finer
 rectangles, and the sum converges to the same length.
 
 For rectified flow this is ``sum |v dt|`` as in table 6 of arXiv 2403.03206. A straight path has ``s_0 |n - x|``; sampling

@@ -7,6 +7,7 @@ decides the same way again, and compiled code is kept beside it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sysconfig
@@ -68,6 +69,8 @@ class Work:
     architecture: str
     torch: str
     python: str
+    place: str
+    """Digest of torch's folder: compiled code of one installation is compiled again for another."""
     optimiser: str = field(default="adamw", metadata=LATER)
 
 
@@ -114,6 +117,7 @@ class Tuner:
             torch.get_float32_matmul_precision(),
             version_of(shape.architecture),
             **versions(),
+            place=hashlib.sha256(torch.__file__.encode()).hexdigest()[:8],
             optimiser=recipe.optimiser,
         )
         file = cache_folder(None) / "steps" / f"{identity(work)}.json"

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from bench.config.experiment import Training, identity, restore
+from bench.config.experiment import Training
+from bench.config.identity import identity, restore
 from bench.data.images import cache_folder
 from bench.encoders.extractors import extractor
 from bench.machine.clock import Timed, alternate, seconds, timed

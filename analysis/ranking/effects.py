@@ -80,10 +80,9 @@ class Effects:
 def effects(blocks: Blocks) -> Effects | None:
     """Main effects in the table of ``blocks``, whose rows have a two-level index such as (base, sampler).
 
-    Takes the full part of the cross that `analysis.stats.two_way.complete` finds; combinations that the table lacks
-    or that are NaN
-    are absent. None if that has fewer than two levels of a factor or fewer than two seeds of a dataset.
-    Raises ``ValueError`` for two rows of one combination.
+    Takes the full part of the cross that `analysis.stats.two_way.complete` finds; combinations that the table lacks or that
+    are NaN are absent. None if that has fewer than two levels of a factor or fewer than two seeds of a dataset. Raises
+    ``ValueError`` for two rows of one combination.
     """
     table = blocks.table
     if not table.index.is_unique:

@@ -91,9 +91,8 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     """A copy of ``frame`` with the schema's columns typed and defaults filled in.
 
     Names of columns are read without case and blanks, also from the index; guidance scales are rounded to
-    `bench.config.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`)
-    of columns
-    that are nearly known ones, of numbers that no metric declares, and of labels that look alike.
+    `bench.config.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`) of
+    columns that are nearly known ones, of numbers that no metric declares, and of labels that look alike.
 
     Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows and an unknown status, naming
     the column and the row (counted from 1 without the header).

@@ -1,8 +1,7 @@
 """How often a paired difference that is looked at after every seed misleads, by simulation, for `analysis.calibrate`.
 
-Every sequence of seeds is looked at from `FIRST` seeds on, after each, by the interval of
-`analysis.stats.sequential` and by the
-usual t interval of the same level, which holds at a single look that was planned.
+Every sequence of seeds is looked at from `FIRST` seeds on, after each, by the interval of `analysis.stats.sequential` and
+by the usual t interval of the same level, which holds at a single look that was planned.
 """
 
 from __future__ import annotations

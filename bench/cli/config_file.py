@@ -5,10 +5,9 @@
     settings = ["50:1", "5:5:ddim"]
     steps = 2000
 
-Keys are ``preset``, ``plugin`` and the options of :data:`bench.cli.fields.GROUPS`, without tables; a value is what
-stands behind
-the option, a list where that takes several. Paths are those of the command line. The preset is the base, the file has
-precedence over it, and the command line over both.
+Keys are ``preset``, ``plugin`` and the options of :data:`bench.cli.fields.GROUPS`, without tables; a value is what stands
+behind the option, a list where that takes several. Paths are those of the command line. The preset is the base, the file
+has precedence over it, and the command line over both.
 """
 
 from __future__ import annotations

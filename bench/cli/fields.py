@@ -70,7 +70,11 @@ class Option:
 
 PRESET = Option("preset", f"{' | '.join(PRESETS)} (default {USUAL})", "NAME")
 PLUGIN = Option(
-    "plugin", "files that register formulations, samplers or optimisers", "FILE", Path, several=True
+    "plugin",
+    "files that add formulations, samplers, solvers, metrics, ... (bench.plugins)",
+    "FILE",
+    Path,
+    several=True,
 )
 GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
     (
@@ -106,10 +110,10 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         "sizes and budgets, each crossed with all the rest",
         None,
         (
-            Option("depths", "several depths in the place of --depth", "D", INT, several=True),
+            Option("depths", "several depths instead of --depth", "D", INT, several=True),
             Option(
                 "budgets",
-                "several numbers of training steps in the place of --steps",
+                "several numbers of training steps instead of --steps",
                 "STEPS",
                 INT,
                 several=True,

@@ -1,10 +1,9 @@
 """``--confirm K``: the formulations that cannot be told from the best, once more on K seeds that chose nothing.
 
 Whoever leads among many looks better than it is: it was chosen for its numbers, luck included. Fresh seeds know nothing of
-that choice. They begin where no ordinary seed can be, at :data:`bench.config.experiment.MOST_SEEDS`, and have a plan
-of their own in
-``DIR/confirm.json``. Which formulations were chosen stays what it was, whether more seeds are asked for later or not, until
-the grid that they were chosen from is another one.
+that choice. They begin where no ordinary seed can be, at :data:`bench.config.experiment.MOST_SEEDS`, and have a plan of
+their own in ``DIR/confirm.json``. Which formulations were chosen stays what it was, whether more seeds are asked for later
+or not, until the grid that they were chosen from is another one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.config.experiment import MOST_SEEDS, Grid, full
+from bench.config.experiment import MOST_SEEDS, Grid
+from bench.config.identity import full
 from bench.planning import plan as plans
 from bench.planning.plan import ENDED, Chosen, Plan, formulations_of
 from flowbench._core import atomic

@@ -17,7 +17,8 @@ from typing import Any
 import formulations
 from bench.cli import config_file
 from bench.cli.parser import GRID
-from bench.config.experiment import Cell, Evaluation, Model, Training, full
+from bench.config.experiment import Cell, Evaluation, Model, Training
+from bench.config.identity import full
 from bench.metrics.catalogue import columns
 from bench.planning.amounts import Look, by_cell
 from bench.planning.plan import Plan, formulations_of

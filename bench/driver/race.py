@@ -1,10 +1,9 @@
 """``--until decided``: a race. After each seed, formulations that another one beats are out and no longer trained.
 
 It ends when one is left or, with a margin, when all that are left are equivalent. Which formulation is beaten is decided by
-``analysis.comparisons.baseline.survivors``, whose error holds at every look. The plan in ``DIR/grid.json`` lists the
-cells that were
-trained, and which formulations are out after how many seeds; the same race continues from there. Without that record it
-takes the same course again, as it follows from the results.
+``analysis.comparisons.baseline.survivors``, whose error holds at every look. The plan in ``DIR/grid.json`` lists the cells
+that were trained, and which formulations are out after how many seeds; the same race continues from there. Without that
+record it takes the same course again, as it follows from the results.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.parser import Arguments
-from bench.config.experiment import Grid, full, restore
+from bench.config.experiment import Grid
+from bench.config.identity import full, restore
 from bench.driver import manifest, seed_by_seed
 from bench.machine.stages import Stages
 from bench.planning import plan

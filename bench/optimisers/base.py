@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from bench.config.experiment import OPTIMISER, Training
+from bench.config.experiment import Training
+from bench.config.identity import OPTIMISER
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, parse
 from flowbench._core.registry import Registry, blame

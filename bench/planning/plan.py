@@ -13,7 +13,8 @@ from typing import Literal
 
 import formulations
 from bench import data, optimisers, solvers
-from bench.config.experiment import Cell, Evaluation, Grid, Model, Training, full
+from bench.config.experiment import Cell, Evaluation, Grid, Model, Training
+from bench.config.identity import full
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
 from bench.models.base import canonical, version_of

@@ -32,7 +32,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from bench.config.experiment import restore
+from bench.config.identity import restore
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 

@@ -27,7 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.config.experiment import Grid, full, restore
+from bench.config.experiment import Grid
+from bench.config.identity import full, restore
 from bench.runfolder.failure import Failure
 from flowbench._core import atomic
 from flowbench._core.errors import UserError

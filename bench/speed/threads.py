@@ -1,9 +1,9 @@
 """``threads``: what threads cost where other processes are, against one thread: paired, in alternation, in one run.
 
 Steps of the preset ``quick`` with as many threads as there are cores, which wait actively and passively
-(:data:`bench.machine.cores.PASSIVE`), each in a process of its own that sleeps while the other works; alone on the
-machine, and
-beside one process that computes all the time. The last line of each is the number of threads that a worker would take there.
+(:data:`bench.machine.cores.PASSIVE`), each in a process of its own that sleeps while the other works; alone on the machine,
+and beside one process that computes all the time. The last line of each is the number of threads that a worker would take
+there.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from typing import Literal
 import torch
 
 import formulations
-from bench.config.experiment import LATER, Training, full, identity
+from bench.config.experiment import Training
+from bench.config.identity import LATER, full, identity
 from bench.data.images import cache_folder
 from bench.machine.clock import Timed, alternate, seconds
 from bench.machine.machine import device_name, versions

@@ -21,7 +21,8 @@ import torch
 
 import formulations
 from bench import solvers
-from bench.config.experiment import Evaluation, full
+from bench.config.experiment import Evaluation
+from bench.config.identity import full
 from bench.config.settings import ControlSetting
 from bench.machine.device import check_device
 from bench.planning.plan import Planned

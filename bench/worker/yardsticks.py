@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config.experiment import Evaluation, Grid, Images, identity
+from bench.config.experiment import Evaluation, Grid, Images
+from bench.config.identity import identity
 from flowbench._core import atomic
 
 if TYPE_CHECKING:

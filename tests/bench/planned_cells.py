@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.config.experiment import Cell, Grid, full
+from bench.config.experiment import Cell, Grid
+from bench.config.identity import full
 from bench.cost.estimate import estimate
 from bench.planning.plan import Planned, State
 from flowbench._core import atomic

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench.config.experiment import Grid, Training, full
+from bench.config.experiment import Grid, Training
+from bench.config.identity import full
 from bench.launch.base import Job, write_jobs
 from bench.launch.slurm import queue
 from bench.models.base import version_of

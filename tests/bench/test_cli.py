@@ -193,7 +193,7 @@ def test_every_option_reaches_the_configuration() -> None:
     changed = parse(EVERYTHING.split()).grid
     several = parse([*BASE, "--depths", "2", "3", "--budgets", "4", "5"]).grid
     changed = replace(changed, depths=several.depths, budgets=several.budgets)
-    from bench.config.experiment import full
+    from bench.config.identity import full
 
     def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         flat: dict[str, Any] = {}

@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from analysis.results import schema
-from bench.config.experiment import (
-    Cell,
-    Evaluation,
-    Grid,
-    Images,
-    Model,
-    Training,
-    canonical,
-    full,
-    identity,
-    non_default,
-    restore,
-)
+from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
+from bench.config.identity import canonical, full, identity, non_default, restore
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import FIELDS, Setting
 from bench.driver import manifest

@@ -17,7 +17,8 @@ from bench import compare
 from bench.cli import config_file
 from bench.cli.fields import GROUPS
 from bench.cli.parser import parse
-from bench.config.experiment import Grid, full
+from bench.config.experiment import Grid
+from bench.config.identity import full
 from bench.config.presets import PRESETS
 from bench.driver import manifest
 from bench.planning import plan

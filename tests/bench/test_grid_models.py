@@ -12,7 +12,8 @@ from PIL import Image
 import flowbench
 from analysis import rank
 from bench import draw, grid, plugins
-from bench.config.experiment import Model, identity
+from bench.config.experiment import Model
+from bench.config.identity import identity
 
 from .runs import SMALL, written
 

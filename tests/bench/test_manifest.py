@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import formulations
-from bench.config.experiment import Grid, full
+from bench.config.experiment import Grid
+from bench.config.identity import full
 from bench.config.presets import preset
 from bench.driver import manifest
 from bench.models.flat import Flat

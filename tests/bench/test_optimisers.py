@@ -321,7 +321,7 @@ def test_a_plan_imports_no_torch_for_them() -> None:
 
 
 def test_a_grid_keeps_what_it_was_before_there_was_a_choice(grid: Grid) -> None:
-    from bench.config.experiment import full, restore
+    from bench.config.identity import full, restore
 
     usual, other = full(grid), full(replace(grid, training=Training(optimiser="muon")))
     assert "optimiser" not in usual["training"]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config.experiment import Cell, Evaluation, Grid, Training, full
+from bench.config.experiment import Cell, Evaluation, Grid, Training
+from bench.config.identity import full
 from bench.models.base import version_of
 from bench.planning import plan
 from bench.runfolder import store

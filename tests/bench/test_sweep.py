@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bench import grid
 from bench.cli.parser import parse
-from bench.config.experiment import Cell, Grid, Images, Model, Training, full, restore
+from bench.config.experiment import Cell, Grid, Images, Model, Training
+from bench.config.identity import full, restore
 from bench.config.presets import preset
 from bench.cost import effort, estimate, price
 from bench.cost.price import Rates

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.experiment import Evaluation, Grid, full, restore
+from bench.config.experiment import Evaluation, Grid
+from bench.config.identity import full, restore
 from bench.config.presets import PRESETS
 from bench.config.settings import Setting
 from bench.runfolder import submission as submissions

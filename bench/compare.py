@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import STARTED
 from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import SWEEPS, add_experiment, add_start
@@ -28,6 +27,7 @@ from bench.planning import decision, plan
 from bench.planning.decision import add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder import trust
+from flowbench import STARTED
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 from formulations import load_plugin

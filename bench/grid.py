@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulations
-from bench import STARTED
 from bench.cli import parser as cli
 from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
@@ -20,6 +19,7 @@ from bench.planning import decision, plan
 from bench.planning.plan import Plan
 from bench.runfolder import trust
 from bench.status import status
+from flowbench import STARTED
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError, nearest
 

@@ -7,11 +7,14 @@ Written for old versions of Python, too: what cannot run is told in one sentence
 import importlib.util
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.compare import compare as compare
 
+STARTED = time.perf_counter()
+"""When this process began, before anything heavy was imported: for the timings."""
 PACKAGES = ("analysis", "bench", "formulations", "samplers")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -68,7 +71,14 @@ def __getattr__(name):
     raise AttributeError("module 'flowbench' has no attribute " + repr(name))
 
 
+def is_command():
+    # type: () -> bool
+    """Whether this process is ``python -m`` one of our packages: being imported, or run already where a folder hides it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return sys.argv[:1] == ["-m"] or (spec is not None and spec.name.partition(".")[0] in PACKAGES)
+
+
 check_python()
-if sys.argv[:1] == ["-m"]:  # python -m one of our packages: it is still being imported
+if is_command():
     check_shadows()
     tell_missing()

@@ -57,7 +57,10 @@ from importlib.machinery import PathFinder
 
 class Last:
     def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, [{root!r}]) if path is None else None
+        if path is None:
+            return PathFinder.find_spec(name, [{root!r}])
+        parent = name.rpartition(".")[0]
+        return PathFinder.find_spec(name, [{root!r} + "/" + parent]) if parent in {packages!r} else None
 
 sys.path[:] = [folder for folder in sys.path if folder != {root!r}]
 sys.meta_path.append(Last)
@@ -70,8 +73,8 @@ def test_a_folder_without_python_files_is_named_where_it_hides_an_editable_insta
 ) -> None:
     site, here = tmp_path / "site", tmp_path / "here"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(FINDER.format(root=flowbench.ROOT))
-    for hidden in ("analysis", "samplers"):
+    (site / "sitecustomize.py").write_text(FINDER.format(root=flowbench.ROOT, packages=flowbench.PACKAGES))
+    for hidden in ("analysis", "samplers", "bench"):
         (here / hidden).mkdir(parents=True)
         done = run(here, "-m", "bench.grid", "--version", path=site)
         assert (done.returncode, done.stdout) == (1, "")

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 import formulations
-from bench import STARTED
 from bench.config.experiment import Cell
 from bench.cost import effort
 from bench.launch import supervisor
@@ -43,6 +42,7 @@ from bench.worker.control import Bench, Control
 from bench.worker.heart import Heart
 from bench.worker.provenance import check_formulations, check_inputs, check_optimisers
 from bench.worker.setup import Setup
+from flowbench import STARTED
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many

@@ -1,7 +1,7 @@
 """The public face: ``import flowbench as fb; fb.compare("my.py:late", "rf")`` (:func:`bench.compare.compare`).
 
 Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
-Written for old versions of Python, too: what cannot run is told in one sentence, and not by a traceback.
+Written for old versions of Python, too: a machine that cannot run it gets one sentence instead of a traceback.
 """
 
 import importlib.util

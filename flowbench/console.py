@@ -15,7 +15,7 @@ import flowbench
 
 @dataclass(frozen=True)
 class Command:
-    """``module`` has a function ``main(argv)`` that returns an exit code; ``line`` says what it does."""
+    """``module`` has a function ``main(argv)`` that returns an exit code; ``line`` describes it."""
 
     module: str
     line: str

@@ -1,4 +1,4 @@
-"""The look of a formulation, derived from its name alone: the same in every figure, whichever others are drawn beside it.
+"""The look of a formulation, derived from its name alone: the same in every figure, whatever else is drawn with it.
 
 Family -> hue, first number -> lightness, last number -> marker, both -> line style: neighbours on a grid of parameters
 differ, and figures can be read without colour. The hues are those of Okabe & Ito (2008, "Color universal design"),
@@ -130,7 +130,7 @@ def _first(formulation: str) -> float:
 
 
 def _words(formulation: str) -> str:
-    """What the name says beyond its entry in `FAMILIES`, without numbers: ``/cos`` of ``eps/cos``."""
+    """What the name adds to its entry in `FAMILIES`, without numbers: ``/cos`` of ``eps/cos``."""
     entry = known(formulation)
     return re.sub(r"[(),]", "", _NUMBER.sub("", formulation)).removeprefix(entry) if entry else ""
 

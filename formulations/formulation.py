@@ -61,7 +61,7 @@ def same(t: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """What a formulation knows at time ``t``; every quantity is computed when first asked for, in t's dtype.
+    """All quantities of a formulation at time ``t``, each computed on first access, in t's dtype.
 
     ``a, b`` of the path, their rates ``da, db`` (by forward-mode differentiation), ``p, q`` of the target,
     ``det = a q - b p``, ``ratio = b / a``, ``snr = (a / b)^2``, ``log_snr = 2 log(a / b)``, ``clock = b / (a
@@ -166,7 +166,7 @@ class Formulation:
         c_noise: Point -> the network's time input, by default the clock.
         domain: native times at which the path is defined; a little beyond [0, 1] where a table ends short of
         noise. schedule: (formulation, steps) -> native sampling times, for ``grid``.
-        top: b / a where sampling begins, in the place of ``start``'s own rule.
+        top: b / a where sampling begins, instead of ``start``'s own rule.
         ode_time: native time -> the time in which Euler's method steps; sigma for EDM.
         name: canonical name; set by ``get``.
         formula: the formula as one line of text, for listings.

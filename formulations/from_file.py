@@ -78,7 +78,7 @@ def _spelt(name: str, own: Sequence[str], file: Path) -> str | None:
 
 
 def _begins(name: str, word: str) -> bool:
-    """Whether a name is a word, or goes on after it with parameters, a sampler, a space or a weight."""
+    """Whether a name is a word, or a word followed by parameters, a sampler, a space or a weighting."""
     return name.startswith(word) and name[len(word) : len(word) + 1] in ("", "(", "/", "@", "+")
 
 
@@ -94,5 +94,5 @@ def _of_sampler(name: str, added: Sequence[str]) -> bool:
 
 def _listed(words: Sequence[str], link: str = "and") -> str:
     """``'my/late(k)' and 'my/early'``, by their templates."""
-    told = [repr(registry.entries[word].template) for word in words]
-    return f" {link} ".join(filter(None, [", ".join(told[:-1]), *told[-1:]])) or "none"
+    names = [repr(registry.entries[word].template) for word in words]
+    return f" {link} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "none"

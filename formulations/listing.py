@@ -55,10 +55,10 @@ def overview(room: int) -> str:
     }
     lines = ["Formulations by suite:"]
     for suite, text in SUITES.items():
-        lines += beside(f"  {suite:<11}{len(names(suite)):>4}  ", text, room)
+        lines += hanging(f"  {suite:<11}{len(names(suite)):>4}  ", text, room)
     lines += ["", *wrapped("A name is base[/sampler][@space][+weight].", room)]
     for part, choices in parts.items():
-        lines += beside(f"  {part:<10}", ", ".join(choices), room)
+        lines += hanging(f"  {part:<10}", ", ".join(choices), room)
     return "\n".join([*lines, "", examples(room)])
 
 
@@ -71,7 +71,7 @@ def examples(room: int) -> str:
         if 2 + wide + max(map(len, shown.values())) <= room:
             lines.append(f"  {command:<{wide}}{what}")
         else:
-            lines += [" \\\n".join(beside("  ", command, room - 2)), *beside(" " * 4, what, room)]
+            lines += [" \\\n".join(hanging("  ", command, room - 2)), *hanging(" " * 4, what, room)]
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ def describe(f: Formulation, room: int) -> str:
 
     lines = [f.name]
     for part in (*f.formula.split(";"), f"times {law(f)}"):
-        lines += beside("  ", part.strip(), room)
+        lines += hanging("  ", part.strip(), room)
     u = torch.tensor(U, dtype=torch.float64)
     t = f.times(u)
     values = dict(zip(("t", "clock", *Coeffs._fields), (t, f.clock(t), *f.coeffs(t)), strict=True))
@@ -92,18 +92,18 @@ def describe(f: Formulation, room: int) -> str:
         rows = zip(*shown.values(), strict=True)
         lines += ["  " + "".join(f"{float(z):>{NUMBER}.4g}" for z in row) for row in rows]
     for phase, progress in (("", 0.0), (" at the end", 1.0))[: 2 if f.law.switch else 1]:
-        told = f"training budget per fifth of the clock{phase}, data to noise: "
+        label = f"training budget per fifth of the clock{phase}, data to noise: "
         shares = "".join(f" {100 * z:.0f}% " for z in budget(f, progress=progress))
-        lines += beside("  ", (told + shares).rstrip(), room)
+        lines += hanging("  ", (label + shares).rstrip(), room)
     return "\n".join(lines)
 
 
-def beside(head: str, text: str, room: int) -> list[str]:
-    """A text behind a head, and below itself where it takes several lines."""
+def hanging(head: str, text: str, room: int) -> list[str]:
+    """Wrap a text behind a head, further lines indented to its width."""
     first, *rest = wrapped(text, room - width(head), "")
     return [head + first, *(" " * width(head) + line for line in rest)]
 
 
 def checked(name: str, passed: Sequence[str], room: int) -> str:
     """What a formulation has passed."""
-    return "\n".join([f"{name}: ok", *(line for text in passed for line in beside("  ", text, room))])
+    return "\n".join([f"{name}: ok", *(line for text in passed for line in hanging("  ", text, room))])

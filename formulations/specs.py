@@ -169,7 +169,7 @@ READING_B = "shift(0.50,cosmap)"
 
 
 def _edm_base(sd: float, sampler: str | None) -> str:
-    """The base name of F on ve; the sampler is part of it where the study's name says so."""
+    """The base name of F on ve; the sampler is part of it where the study names it."""
     if sampler is not None and sampler.startswith("lognorm("):
         return f"edm({sampler[8:-1]})" if sd == 0.5 else f"edm({sampler[8:-1]},{number(sd)})"
     if sd != 0.5:

@@ -1,4 +1,4 @@
-"""Files that appear whole: written beside their place, synced, and renamed. Tensors carry the sha256 of their content."""
+"""Files that appear whole: written to a temporary file, synced, renamed. Tensors carry the sha256 of their content."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Unwritable(OSError):
 
     @classmethod
     def of(cls, error: OSError, unnamed: Path | str) -> Unwritable:
-        """Any other error of the system's; ``unnamed`` is told where it names no file."""
+        """Convert another system error; ``unnamed`` is the file where the error names none."""
         return cls(error.errno, error.strerror or str(error), error.filename or str(unnamed))
 
 
 def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, ``sync`` it, and rename it into place.
+    """Let ``write`` fill a temporary file in the folder of ``path``, ``sync`` it, and rename it into place.
 
-    Whoever can read the folder can read the file; only its owner can write it. Raises :class:`Unwritable`; the old file
+    The file is as readable as its folder, and writable by its owner only. Raises :class:`Unwritable`; the old file
     then stays.
     """
     temporary: Path | None = None
@@ -65,7 +65,7 @@ def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) ->
 
 
 def folder(path: Path) -> None:
-    """Make a folder and those above it, each readable by whoever can read the one above."""
+    """Make a folder and its parents, each as readable as the one above."""
     if path.is_dir():
         return
     folder(path.parent)
@@ -74,15 +74,14 @@ def folder(path: Path) -> None:
 
 
 def set_mode(path: Path, mode: int) -> None:
-    """Let a folder be read as ``mode`` says, and written by its owner only, whatever the umask; a group that its files
-    inherit stays."""
+    """Make a folder readable as in ``mode`` and writable by its owner only, whatever the umask; the setgid bit stays."""
     path.chmod(mode & 0o755 | path.stat().st_mode & stat.S_ISGID)
 
 
 def sweep(folder: Path, age: float = 0.0) -> None:
-    """Delete what writers that were killed have left beside their files in a folder and those below.
+    """Delete temporary files of killed writers in a folder and its subfolders.
 
-    Where others may be writing, only what nobody has touched for ``age`` seconds.
+    Where others may be writing, only files unchanged for ``age`` seconds.
     """
     before = time.time() - age
     for above, folders, files in os.walk(folder):
@@ -99,7 +98,7 @@ def sweep(folder: Path, age: float = 0.0) -> None:
 
 
 def append(path: Path) -> BinaryIO:
-    """A log, opened for whole lines at its end; read by whoever can read its folder. Never the target of a link."""
+    """Open a log for appending whole lines, as readable as its folder. A link is refused."""
 
     def opener(name: str, flags: int) -> int:
         handle = os.open(
@@ -152,19 +151,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
-    """Write tensors whole as safetensors, with their digest and whatever JSON tells ``about`` them."""
+    """Write tensors whole as safetensors, with their digest and the JSON metadata ``about`` them."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    told = json.dumps({**(about or {}), "sha256": digest(kept, about or {})}, allow_nan=False)
+    header = json.dumps({**(about or {}), "sha256": digest(kept, about or {})}, allow_nan=False)
 
     def write(temporary: Path) -> None:
         try:
-            save_file(kept, temporary, metadata={"about": told})
-        except (
-            SafetensorError
-        ) as error:  # a full disk among others: it tells the system's error in words only
+            save_file(kept, temporary, metadata={"about": header})
+        except SafetensorError as error:  # a full disk among others: the system's error is in its text only
             number = re.search(r"os error (\d+)", str(error))
             code = int(number[1]) if number else errno.EIO
             raise OSError(code, os.strerror(code)) from error
@@ -175,7 +172,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, An
 def read_tensors(
     path: Path, framework: Literal["pt", "numpy"] = "pt"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read safetensors on the CPU, and what was told about them. Raises :class:`Damaged` naming the file."""
+    """Read safetensors on the CPU, and their metadata. Raises :class:`Damaged` naming the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -194,7 +191,7 @@ def read_tensors(
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What was told about a file of tensors, without reading them. Raises :class:`Damaged` naming the file."""
+    """Read the metadata of a file of tensors without the tensors. Raises :class:`Damaged` naming the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -206,7 +203,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def digest(tensors: Mapping[str, Any], about: Mapping[str, Any]) -> str:
-    """sha256 over what is told about tensors, and over their names, shapes, types and bytes on the CPU; or of arrays."""
+    """sha256 over metadata of tensors, and over their names, shapes, types and bytes on the CPU; or of arrays."""
     import numpy as np
 
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())

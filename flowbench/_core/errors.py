@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's, told in one sentence: what is wrong, where, and the nearest valid choice.
+    """A user's mistake in one sentence: what is wrong, where, and the nearest valid choice.
 
     Commands print it as ``error: <sentence>`` and exit with code 2; nothing is half-written when it is
     raised.

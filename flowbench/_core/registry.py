@@ -47,7 +47,7 @@ class Entry(Generic[T]):
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     def complete(self, given: tuple[Any, ...], whole: str) -> tuple[Any, ...]:
-        """Arguments with the defaults filled in, or one sentence that says which are missing."""
+        """Arguments with the defaults filled in, or raise one sentence naming the missing ones."""
         missing = [p for p in self.parameters[len(given) :] if p not in self.defaults]
         if missing or len(given) > len(self.parameters):
             raise UserError(f"{whole!r} has {len(given)} parameters, but the form is {self.template!r}")
@@ -122,7 +122,7 @@ class Registry(Generic[T]):
         return self.entries.get(name)
 
     def unknown(self, name: str) -> UserError:
-        """The error for a name that nobody registered."""
+        """The error for a name that is not registered."""
         return UserError(f"no {self.kind} is called {name!r}; {nearest(name, self.entries)}")
 
     def load_installed(self) -> None:

@@ -16,7 +16,6 @@ INTERNAL = {
     "bench.launch.share",
     "bench.worker.begin",
     "bench.rates",
-    "bench.speed.children",
     "bench.runfolder.shield",
     "flowbench.__main__",
 }

@@ -41,8 +41,13 @@ def seconds(function: Callable[[], None]) -> float:
     """Seconds of one call, work that a GPU still has to do included."""
     started = time.perf_counter()
     function()
+    synchronise()
+    return time.perf_counter() - started
+
+
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():
         torch.mps.synchronize()
-    return time.perf_counter() - started

@@ -1,133 +1,96 @@
-"""Processes that take training steps on a word from this one: E processes that share the device, or one for its memory.
-
-``python -m bench.speed.children JSON`` is such a process. It makes its model, warms up, prints a line, and then for
-every line it reads takes steps and prints a line with its peak memory.
-"""
+"""Processes that take training steps together: E that share the device, or one for its memory or its threads."""
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from unittest.mock import patch
 
 import torch
 
+from bench.machine.clock import synchronise
 from bench.machine.memory import keep_freed_memory
 from bench.machine.products import fast_products
-from bench.speed.sizes import Size, from_json, to_json
-from bench.speed.step import our_step
-from bench.speed.timing import synchronise
+from bench.speed.sizes import Size, our_step
 from flowbench._core.errors import UserError
 
 WARMUPS = 2
 
 
-class Children:
-    """``count`` processes with ``members`` members each; a context manager that ends them.
+@dataclass(frozen=True)
+class Task:
+    """What a process steps, with how many threads."""
 
-    They are warm when it is entered. Each gets its share of the processor's cores, one at least, unless ``threads`` says how
-    many; ``environment`` adds to theirs.
+    size: Size
+    members: int
+    device: str
+    threads: int
+
+
+@contextmanager
+def children(
+    size: Size,
+    count: int,
+    members: int,
+    device: torch.device,
+    steps: int,
+    threads: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Callable[[], list[float]]]:
+    """Start ``count`` processes with ``members`` members each, and end them after the block.
+
+    Yields a function that lets all take ``steps`` steps at once; it returns when the last has ended, with the peak memory of
+    each in bytes. They are warm by then. Each gets its part of the processor's cores, one at least, or ``threads``;
+    ``environment`` adds to theirs. Raises :class:`UserError` if one ends early.
     """
+    task = Task(size, members, device.type, threads or max(1, torch.get_num_threads() // count))
+    spawn = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = [stack.enter_context(ProcessPoolExecutor(1, spawn)) for _ in range(count)]
 
-    def __init__(
-        self,
-        size: Size,
-        count: int,
-        members: int,
-        device: torch.device,
-        steps: int,
-        threads: int | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.count = count
-        threads = threads or max(1, torch.get_num_threads() // count)
-        task = {
-            "size": to_json(size),
-            "members": members,
-            "device": device.type,
-            "threads": threads,
-            "steps": steps,
-        }
-        self.command = [sys.executable, "-m", "bench.speed.children", json.dumps(task)]
-        self.environment = {**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(threads)}
+        def run(steps: int = steps) -> list[float]:
+            found = [pool.submit(stepped, task, steps) for pool in pools]
+            if early := sum(one.exception() is not None for one in found):
+                raise UserError(
+                    f"{early} of {count} processes ended early, probably for want of memory: ask for fewer members "
+                    "with --members"
+                )
+            return [one.result() for one in found]
 
-    def __enter__(self) -> Children:
-        self.processes = [
-            subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=self.environment,
-            )
-            for _ in range(self.count)
-        ]
-        try:
-            self.wait()
-        except UserError:
-            self.end()
-            raise
-        return self
+        # OpenMP reads these when a process loads torch
+        with patch.dict(os.environ, {**(environment or {}), "OMP_NUM_THREADS": str(task.threads)}):
+            run(0)
+        yield run
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
 
-    def run(self) -> list[float]:
-        """Let all take their steps at once; returns when the last has ended, with the peak memory of each in bytes."""
-        for process in self.processes:
-            with suppress(BrokenPipeError):  # it has ended, as the lines will tell
-                assert process.stdin is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-        return self.wait()
+def stepped(task: Task, count: int) -> float:
+    """Take steps, in a process of its own; returns its peak memory in bytes."""
+    step = warm(task)
+    for _ in range(count):
+        step()
+    synchronise()
+    return peak_bytes()
 
-    def wait(self) -> list[float]:
-        """A line from each."""
-        lines = [p.stdout.readline() if p.stdout else "" for p in self.processes]
-        if not all(lines):
-            raise UserError(
-                f"{lines.count('')} of {self.count} processes ended early, probably for want of memory: ask for fewer "
-                "members with --members"
-            )
-        return [float(line) for line in lines]
 
-    def end(self) -> None:
-        """End the processes, by closing what they read from."""
-        for process in self.processes:
-            process.communicate()
+@cache
+def warm(task: Task) -> Callable[[], None]:
+    """The step of a process, after some that do not count."""
+    torch.set_num_threads(task.threads)
+    keep_freed_memory()
+    fast_products(torch.device(task.device))
+    step = our_step(task.size, task.members, torch.device(task.device))
+    for _ in range(WARMUPS):
+        step()
+    return step
 
 
 def peak_bytes() -> float:
     """Peak resident memory of this process, without that of the one which started it (``ru_maxrss`` inherits it)."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * float(status.partition("VmHWM:")[2].split()[0])
-
-
-def child(task: dict[str, Any]) -> None:
-    """What a process does."""
-    torch.set_num_threads(task["threads"])
-    keep_freed_memory()
-    fast_products(torch.device(task["device"]))
-    step = our_step(from_json(task["size"]), task["members"], torch.device(task["device"]))
-    for _ in range(WARMUPS):
-        step()
-    synchronise()
-    print(peak_bytes(), flush=True)
-    for _ in sys.stdin:
-        for _ in range(task["steps"]):
-            step()
-        synchronise()
-        print(peak_bytes(), flush=True)
-
-
-if __name__ == "__main__":
-    child(json.loads(sys.argv[1]))

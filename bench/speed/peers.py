@@ -1,26 +1,18 @@
 """The models that ours is timed against: diffusers' SD3 transformer and lucidrains' mmdit, in the best form we know.
 
-Both do the same job on the same inputs: noisy images, a time, caption tokens and a pooled caption in, an image out.
+Both do the same job on the same inputs: ``network(x, clock, tokens, pooled) -> image``, from noisy images, a time, caption
+tokens and a pooled caption.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from bench.models.mmdit import FREQUENCIES, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
 from flowbench._core.errors import UserError
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A model by the name of its library; ``build(shape)`` gives ``network(x, clock, tokens, pooled) -> image``."""
-
-    name: str
-    build: Callable[[Shape], nn.Module]
 
 
 class Diffusers(nn.Module):
@@ -48,13 +40,7 @@ class Diffusers(nn.Module):
         )
 
     def forward(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
-        out: Tensor = self.model(
-            hidden_states=x,
-            encoder_hidden_states=tokens,
-            pooled_projections=pooled,
-            timestep=1000 * clock,
-            return_dict=False,
-        )[0]
+        out: Tensor = self.model(x, tokens, pooled, 1000 * clock, return_dict=False)[0]
         return out
 
 
@@ -72,26 +58,18 @@ class Lucidrains(nn.Module):
             from mmdit.mmdit_pytorch import JointAttention, MMDiT
         except ImportError:
             raise missing("mmdit") from None
-        h, head = shape.width, shape.width // shape.heads
+        h, head = shape.width, {"dim_head": shape.width // shape.heads, "heads": shape.heads}
         self.shape = shape
         self.patch = nn.Conv2d(shape.channels, h, shape.patch, stride=shape.patch)
         self.text = nn.Linear(shape.text_width, h)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, h), nn.SiLU(), nn.Linear(h, h))
         self.pooled = nn.Sequential(nn.Linear(shape.pooled_width, h), nn.SiLU(), nn.Linear(h, h))
+        dims = {"dim_image": h, "dim_text": h, "dim_cond": h}
         self.blocks: nn.Module = MMDiT(
-            depth=shape.depth,
-            dim_image=h,
-            dim_text=h,
-            dim_cond=h,
-            dim_head=head,
-            heads=shape.heads,
-            flash_attn=True,
-            num_residual_streams=1,
+            depth=shape.depth, flash_attn=True, num_residual_streams=1, **dims, **head
         )
         for block in self.blocks.get_submodule("blocks").children():
-            block.joint_attn = JointAttention(
-                dim_inputs=(h, h), dim_head=head, heads=shape.heads, qk_rmsnorm=True, flash=True
-            )
+            block.joint_attn = JointAttention(dim_inputs=(h, h), qk_rmsnorm=True, flash=True, **head)
         self.head = nn.Linear(h, shape.patch_width)
         self.register_buffer("positions", positions_2d(shape.side, h), persistent=False)
 
@@ -102,7 +80,8 @@ class Lucidrains(nn.Module):
         return unpatchify(self.head(image)[None], self.shape)[0]
 
 
-PEERS = (Peer("diffusers", Diffusers), Peer("mmdit", Lucidrains))
+PEERS: dict[str, Callable[[Shape], nn.Module]] = {"diffusers": Diffusers, "mmdit": Lucidrains}
+"""By the names of their libraries."""
 
 
 def parameters(model: nn.Module) -> int:

@@ -1,17 +1,25 @@
-"""What is timed: the sizes of models, and the inputs of a step."""
+"""The sizes of models, a training step of ours and of a peer's at such a size, and what a run of the benchmark measures."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from bench.config.experiment import Training
+from bench.machine.products import autocast
 from bench.models.shape import Shape
-from bench.training import tuning
-from bench.training.batches import Batch
-from formulations import Coeffs
+from bench.training.train import Trainer
+from bench.training.tuning import inputs
+
+REPEATS = {"generate": 3, "metrics": 3, "data": 3, "threads": 9}
+"""Alternations of every pair of the parts with slow pairs; 15 of the others."""
+EMA = 1e-3
+"""The part of the weights that a peer's EMA takes over in a step."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +33,23 @@ class Size:
     needs_gpu: bool = False
 
     def __str__(self) -> str:
-        s = self.shape
-        return (
-            f"depth {s.depth}, width {s.width}, {s.image_tokens} + {s.text_length} tokens, batch {self.batch}"
-            + (", bf16" if self.precision == "bf16" else "")
-        )
+        s, bf16 = self.shape, ", bf16" * (self.precision == "bf16")
+        tokens = f"{s.image_tokens} + {s.text_length} tokens"
+        return f"depth {s.depth}, width {s.width}, {tokens}, batch {self.batch}{bf16}"
 
+    @property
     def recipe(self) -> Training:
         """The training recipe of a step."""
         return Training(batch=self.batch, precision=self.precision)
 
-    def changed(self, batch: int | None = None, **shape: Any) -> Size:
-        """The same with another batch or other fields of the shape."""
-        return replace(self, batch=batch or self.batch, shape=replace(self.shape, **shape))
+    @property
+    def flops(self) -> int:
+        """Operations of a training step of one member: forward and, for twice as many, backward."""
+        return 3 * self.shape.flops(self.batch)
+
+    def changed(self, **shape: Any) -> Size:
+        """The same with other fields of the shape."""
+        return replace(self, shape=replace(self.shape, **shape))
 
 
 def big(depth: int) -> Size:
@@ -56,24 +68,93 @@ SIZES = {
     )
 }
 """What ``--sizes`` chooses from."""
-
 QUICK = Size("quick", Shape(3, 64, 1, 4, 16, 3, 12, 96, 64), 8)
 """The size of the preset ``quick``."""
-
 TINY = Size("tiny", Shape(1, 32, 1, 4, 16, 3, 4, 16, 8), 4)
 """The size of ``--tiny``: it shows that a part runs, and measures nothing."""
 
 
-def inputs(size: Size, members: int, device: torch.device) -> tuple[Batch, Coeffs]:
-    """A batch, and coefficients ``[E, B]`` of rectified flow; seeded."""
-    return tuning.inputs(size.shape, members, size.batch, device)
+@dataclass(frozen=True)
+class Scope:
+    """What is measured, where and how often; ``part`` is the one that runs."""
+
+    parts: tuple[str, ...]
+    device: torch.device
+    sizes: tuple[Size, ...]
+    members: tuple[int, ...]
+    presets: tuple[str, ...]
+    compiled: bool = True
+    tiny: bool = False
+    paper_steps: int | None = None
+    repeats: int | None = None
+    json: Path | None = None
+    part: str = ""
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def turns(self) -> int:
+        """Alternations of every pair."""
+        return self.repeats or (1 if self.tiny else REPEATS.get(self.part, 15))
+
+    @property
+    def calls(self) -> int:
+        """Steps of one timing: on a GPU enough of them to keep its queue filled."""
+        return 10 if self.gpu else 1
+
+    @property
+    def quick(self) -> Size:
+        """The size of the preset ``quick``, or a tiny one."""
+        return TINY if self.tiny else QUICK
+
+    def fitting(self) -> Iterator[Size]:
+        """The sizes that this device can take; a line is printed for each of the others."""
+        for size in self.sizes:
+            if size.needs_gpu and not self.gpu:
+                print(f"{self.part}: {size.name} ({size}) needs a GPU: left out")
+            else:
+                yield size
 
 
-def to_json(size: Size) -> dict[str, Any]:
-    """A size as plain values, for a process of its own."""
-    return asdict(size)
+def our_step(size: Size, members: int, device: torch.device, compiled: bool = False) -> Callable[[], None]:
+    """A whole training step of our model."""
+    trainer = Trainer(size.shape, members, size.recipe, device, compiled=compiled)
+    batch, coeffs = inputs(size.shape, members, size.batch, device)
+    index = 0
+
+    def step() -> None:
+        nonlocal index
+        trainer.step(index % trainer.recipe.steps, batch, coeffs)
+        index += 1
+
+    return step
 
 
-def from_json(value: dict[str, Any]) -> Size:
-    """The inverse of :func:`to_json`."""
-    return Size(**{**value, "shape": Shape(**value["shape"])})
+def peer_step(
+    model: nn.Module, size: Size, device: torch.device, compiled: bool = False
+) -> Callable[[], None]:
+    """A whole training step of a peer's model on the same batch: rectified flow, mean squared error of the velocity."""
+    recipe = size.recipe
+    mode = "reduce-overhead" if device.type == "cuda" else "default"  # on a GPU with CUDA graphs, as ours
+    network = torch.compile(model.to(device), dynamic=False, mode=mode) if compiled else model.to(device)
+    weights = list(model.parameters())
+    optimiser = torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    ema = [w.detach().clone() for w in weights]
+    batch, coeffs = inputs(size.shape, 1, size.batch, device)
+    t = coeffs.b[0]
+
+    def step() -> None:
+        mixed = torch.lerp(batch.x, batch.noise, t[:, None, None, None])
+        with autocast(recipe.precision, device):
+            out = network(mixed, t, batch.tokens, batch.pooled)
+        nn.functional.mse_loss(out.float(), batch.noise - batch.x).backward()
+        nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            torch._foreach_lerp_(ema, weights, EMA)
+
+    return step

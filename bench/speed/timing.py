@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from bench.machine.clock import seconds, synchronise
+
+WIDTH = 72
+"""Columns of what a line measures."""
+HEADING = f"{'':{WIDTH}}  {'ours':>10} {'other':>10} {'ratio':>6}  ours / other; unit; against"
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,6 @@ class Row:
     A comparison holds the medians of both, and ``ratio``, the median of the paired ratios ours / other.
     """
 
-    part: str
     what: str
     ours: float
     unit: str
@@ -26,6 +30,12 @@ class Row:
     ratio: float | None = None
     against: str = ""
     note: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        other, ratio = (f"{v:.4g}" if v is not None else "" for v in (self.other, self.ratio))
+        rest = "; ".join(filter(None, (self.unit, self.against, self.note)))
+        return f"{f'{self.part}: {self.what}':{WIDTH}}  {self.ours:10.4g} {other:>10} {ratio:>6}  {rest}"
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,9 @@ class Paired:
     other: float
     ratio: float
 
-    def row(self, part: str, what: str, against: str, note: str = "") -> Row:
+    def row(self, what: str, against: str, note: str = "") -> Row:
         """The comparison as a line, in milliseconds."""
-        return Row(part, what, self.ours, "ms", self.other, self.ratio, against, note)
+        return Row(what, self.ours, "ms", self.other, self.ratio, against, note)
 
 
 def pair(
@@ -52,24 +62,24 @@ def pair(
         ours()
         other()
     times = [(clocked(ours, calls), clocked(other, calls)) for _ in range(repeats)]
-    mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+    mine, theirs = map(statistics.median, zip(*times, strict=True))
     return Paired(mine, theirs, statistics.median(a / b for a, b in times))
 
 
 def clocked(function: Callable[[], Any], calls: int = 1) -> float:
     """Milliseconds of one of ``calls`` calls in a row, work that a GPU still has to do included."""
     synchronise()
-    started = time.perf_counter()
-    for _ in range(calls):
-        function()
-    synchronise()
-    return 1000 * (time.perf_counter() - started) / calls
+    return 1000 * seconds(repeated(function, calls)) / calls
 
 
-def synchronise() -> None:
-    """Wait for the GPU, if there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def repeated(function: Callable[[], Any], times: int) -> Callable[[], None]:
+    """``times`` calls as one."""
+
+    def calls() -> None:
+        for _ in range(times):
+            function()
+
+    return calls
 
 
 def release() -> None:

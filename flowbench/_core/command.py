@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -113,4 +113,24 @@ def number(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
     return parse
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 INT, FLOAT = number(int, "a whole number"), number(float, "a number")
+COUNT = number(_count, "a whole number greater than 0")
+
+
+def one_of(choices: Iterable[str]) -> Callable[[str], str]:
+    """A parser of words out of ``choices``, whose error names the nearest."""
+    known = tuple(choices)
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"{text!r}: {nearest(text, known)}")
+        return text
+
+    return parse

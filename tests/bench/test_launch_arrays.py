@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch.base import read_jobs, write_jobs
+from bench.launch.base import Seen, read_jobs, write_jobs
 from bench.launch.slurm import arrays, queue
 from flowbench._core.errors import UserError
 
@@ -62,7 +62,8 @@ def test_the_queue_tells_each_task_and_leaves_out_what_is_gone(cluster: Cluster,
     submit(make(tmp_path / "run", 1))
     seen = queue.look(["100_0", "100_1", "101", "55"])
     assert sorted(seen) == ["100_0", "100_1", "101"]
-    assert seen["101"] == queue.Seen("PENDING", "Nodes required for job are DOWN, DRAINED|or reserved", "")
+    why = "Nodes required for job are DOWN, DRAINED|or reserved"
+    assert seen["101"] == Seen("queued", why, job="101")
     assert queue.look(["55"]) == {}
     assert queue.look([]) == {}
 

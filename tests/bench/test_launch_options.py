@@ -127,7 +127,7 @@ def test_what_only_sbatch_knows_goes_to_sbatch(words: list[str], extra: dict[str
     ],
 )
 def test_a_time_is_read_as_sbatch_reads_it(text: str, minutes: int) -> None:
-    assert read(f"time={text}").minutes == minutes
+    assert read(f"time={text}")["time"] == minutes
 
 
 @given(st.integers(0, 20), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
@@ -213,7 +213,7 @@ def test_the_command_names_the_nearest_option_that_may_be_given(
 
 
 def test_the_warning_must_come_before_the_end() -> None:
-    assert read("time=11", "signal-delay-s=599").warning == 599
+    assert read("time=11", "signal-delay-s=599")["signal_delay_s"] == 599
     assert "--slurm.signal-delay-s" in refusal("time=11", "signal-delay-s=600")
 
 

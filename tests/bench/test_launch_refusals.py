@@ -8,6 +8,7 @@ import pytest
 
 from bench.launch.base import Job, read_jobs
 from bench.launch.slurm import executor as slurm
+from flowbench._core.errors import UserError
 
 from .stand_ins import Cluster, install, left_behind, make, refusal, submit
 
@@ -109,9 +110,11 @@ def test_a_folder_whose_name_slurm_would_take_for_a_pattern_is_refused(
 
 def test_without_slurm_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    said = refusal(make(tmp_path / "run", 1))
-    assert said.startswith("--executor slurm: sbatch, squeue, scontrol, scancel, srun are not on PATH")
+    with pytest.raises(
+        UserError, match=r"^--executor slurm: sbatch, squeue, scontrol, scancel, srun are not on"
+    ):
+        slurm.reach()
 
 
 def test_with_slurm_nothing_is_in_the_way(cluster: Cluster) -> None:
-    assert slurm.obstacle() is None
+    slurm.reach()

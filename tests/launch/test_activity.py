@@ -16,8 +16,8 @@ import pytest
 from bench.config.experiment import Grid
 from bench.launch import activity, local
 from bench.launch.activity import Doing
-from bench.launch.slurm import launcher
-from bench.launch.slurm.queue import Seen
+from bench.launch.base import Seen
+from bench.launch.slurm import queue
 from bench.planning import plan
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
@@ -159,7 +159,9 @@ def test_no_clock_makes_a_running_worker_look_gone(seconds: float, made: Submiss
     assert (seen(made).state, seen(made).fading) == ("running", False)
 
 
-RUNNING, PENDING = Seen("RUNNING", "None", "node7"), Seen("PENDING", "Priority", "")
+RUNNING, PENDING = (
+    queue.seen_as("77", *row) for row in (("RUNNING", "node7", "None"), ("PENDING", "", "Priority"))
+)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +172,9 @@ RUNNING, PENDING = Seen("RUNNING", "None", "node7"), Seen("PENDING", "Priority",
         ("", 0, RUNNING, ("running", "", False)),
         ("running", 500, RUNNING, ("running", "running", False)),
         ("saved", 0, RUNNING, ("running", "saved", False)),
-        ("settled", 0, replace(RUNNING, state="COMPLETING"), ("gone", "settled", False)),
+        ("settled", 0, queue.seen_as("77", "COMPLETING", "node7", "None"), ("gone", "settled", False)),
         ("refused", 0, RUNNING, ("gone", "refused", False)),
-        ("running", 0, replace(RUNNING, state="SUSPENDED"), ("running", "running", False)),
+        ("running", 0, queue.seen_as("77", "SUSPENDED", "node7", "None"), ("running", "running", False)),
         ("", 0, None, ("gone", "lost", False)),
         ("running", 0, None, ("running", "running", True)),
         ("running", 60, None, ("gone", "lost", False)),
@@ -186,7 +188,7 @@ def test_a_share_that_slurm_has(
     made = submit(shares=[Share(("a",))], code="none", executor="slurm")
     if state:
         writes(made, state, ago)
-    (found,) = activity.of_submission(made, {0: launcher.seen("77", listed)})
+    (found,) = activity.of_submission(made, {0: listed or Seen("gone", job="77")})
     assert (found.state, found.ending, found.fading) == expected
     assert found.job == "77"
     if listed and found.state == "queued":

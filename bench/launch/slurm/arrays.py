@@ -1,4 +1,4 @@
-"""What Slurm has of a submission: the arrays that sbatch accepted, and how they are found again and cancelled.
+"""The arrays of a submission that sbatch accepted, and how they are found again and cancelled.
 
     DIR/submissions/ID/jobs.json            what sbatch accepted, rewritten after every array
     DIR/submissions/ID/slurm/0/             submitit's folder of one array: script, pickles, logs; only its owner may enter
@@ -15,10 +15,6 @@ from bench.launch.base import Job, read_jobs, write_jobs
 from bench.launch.slurm import queue
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
-from flowbench._core.errors import UserError
-
-GONE = ("Invalid job id", "already completing or completed")
-"""What scancel says of a job that has ended."""
 
 
 def name(submission: Submission) -> str:
@@ -29,7 +25,7 @@ def name(submission: Submission) -> str:
 def recover(submission: Submission) -> list[Job]:
     """The arrays of a submission whose command died, with the one that it had no time to write down.
 
-    That one is adopted if all its pickles are in place, and cancelled otherwise. Only for who holds the run's lock.
+    That one is adopted if all its pickles are in place, and cancelled otherwise. The caller holds the run's lock.
     """
     arrays = read_jobs(submission) or []
     for job in strays(submission, arrays):
@@ -37,7 +33,7 @@ def recover(submission: Submission) -> list[Job]:
             arrays.append(found)
             write_jobs(submission, arrays)
         else:
-            _scancel([job])
+            queue.cancel([job])
     return arrays
 
 
@@ -45,17 +41,13 @@ def cancel(submission: Submission) -> None:
     """Cancel all its jobs that Slurm still has. The caller has marked the submission cancelled. Raises UserError."""
     arrays = read_jobs(submission) or []
     listed = {task.partition("_")[0] for task in queue.look(a.job for a in arrays)}
-    _scancel(sorted(listed | set(queue.by_name(name(submission)))))
+    queue.cancel(sorted({*listed, *queue.by_name(name(submission))}))
 
 
 def strays(submission: Submission, arrays: Sequence[Job]) -> list[str]:
     """Jobs of its name that were not written down."""
     known = {array.job for array in arrays}
     return [job for job in queue.by_name(name(submission)) if job not in known]
-
-
-def cancel_strays(submission: Submission, arrays: Sequence[Job]) -> None:
-    _scancel(strays(submission, arrays))
 
 
 def _with_pickles(submission: Submission, job: str) -> Job | None:
@@ -65,13 +57,3 @@ def _with_pickles(submission: Submission, job: str) -> Job | None:
         if all((file.parent / f"{array.task(share)}_submitted.pkl").exists() for share in array.shares):
             return array
     return None
-
-
-def _scancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs, of which some may have ended meanwhile."""
-    if jobs:
-        try:
-            queue.run(["scancel", *jobs])
-        except UserError as error:
-            if not any(word in str(error) for word in GONE):
-                raise

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bench.launch.base import Job, Submitted, read_jobs, write_jobs
 from bench.launch.slurm import queue
-from bench.launch.slurm.arrays import cancel_strays
+from bench.launch.slurm.arrays import strays
 from bench.launch.slurm.options import SlurmOptions
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
 from bench.runfolder.submission import Submission
@@ -24,9 +24,9 @@ T = TypeVar("T")
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the tries while Slurm does not answer."""
 FULL = ("SubmitJob", "MaxSubmit", "Job violates accounting/QOS policy")
-"""What sbatch says when it would take fewer jobs."""
+"""What sbatch prints when it would take fewer jobs."""
 ASLEEP = "temporarily unable to accept job"
-"""What sbatch says when it has itself tried for two minutes: the cluster's own table of jobs is full."""
+"""What sbatch prints when it has itself tried for two minutes: the cluster's own table of jobs is full."""
 USUAL_ARRAY = 1001
 """Slurm's default of MaxArraySize."""
 PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
@@ -40,19 +40,14 @@ class _FullError(Exception):
         self.fewer = fewer
 
 
-def obstacle() -> str | None:
-    """Why Slurm cannot be used from here, if so."""
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if not missing:
-        return None
-    plural = " is" if len(missing) == 1 else " are"
-    return f"{', '.join(missing)}{plural} not on PATH: run it on a machine of the cluster, or use --executor local"
-
-
 def reach() -> None:
     """Raises :class:`UserError` if Slurm cannot be used from here, or does not answer."""
-    if why := obstacle():
-        raise UserError(f"--executor slurm: {why}")
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        plural = " is" if len(missing) == 1 else " are"
+        raise UserError(
+            f"--executor slurm: {', '.join(missing)}{plural} not on PATH: run it on a machine of the cluster, or use "
+            "--executor local"
+        )
     try:
         largest_array()
     except UserError as error:
@@ -66,8 +61,6 @@ def submit(
 
     The user's own ``dependency`` is that of the first arrays; the others wait for those.
     """
-    if why := obstacle():
-        raise UserError(f"--executor slurm: {why}")
     folder = submission.folder.absolute()
     if bad := set("%\\:\n") & set(str(folder)):
         raise UserError(
@@ -75,7 +68,7 @@ def submit(
         )
     desk = _Desk(submission, options, sleep)
     canary = [share.canary for share in submission.shares]
-    refused = None
+    refused = ""
     try:
         first = desk.hand_in([i for i, c in enumerate(canary) if c], ())
         desk.hand_in([i for i, c in enumerate(canary) if not c], first)
@@ -84,11 +77,10 @@ def submit(
             raise
         refused = str(error)
     if desk.doubts:  # a request that timed out may have been accepted after we asked
-        with contextlib.suppress(UserError):
-            cancel_strays(submission, desk.jobs)
+        desk.cancel_strays()
     if refused and not desk.jobs:
         raise UserError(f"Slurm takes none of the {len(canary)} workers ({refused})")
-    return Submitted(tuple(desk.jobs), refused)
+    return Submitted(tuple(desk.jobs), refused or None)
 
 
 class _Desk:
@@ -97,7 +89,7 @@ class _Desk:
     def __init__(self, submission: Submission, options: SlurmOptions, sleep: Callable[[float], None]) -> None:
         self.submission = submission
         self.parameters = options.parameters(submission.execution.device)
-        self.at_once = options.parallelism
+        self.at_once = options["array_parallelism"]
         self.sleep = sleep
         self.jobs = read_jobs(submission) or []
         self.doubts = 0
@@ -107,7 +99,7 @@ class _Desk:
         """Submit shares as arrays that wait for the jobs ``after``; returns their ids.
 
         Slurm limits the running tasks of one array only. So several arrays form lanes: the limits of the lanes add up to
-        the user's, and in a lane each array waits for the one before. Nobody waits where all may run at once.
+        the user's, and in a lane each array waits for the one before. None waits where all may run at once.
         """
         pieces = [shares[i : i + self.largest] for i in range(0, len(shares), self.largest)]
         free = len(shares) <= self.at_once
@@ -144,7 +136,7 @@ class _Desk:
         from submitit.core.utils import FailedJobError
 
         if self.doubts:
-            cancel_strays(self.submission, self.jobs)
+            queue.cancel(strays(self.submission, self.jobs))
         folder = fresh_folder(self.submission)
         try:
             atomic.write_json(folder / "shares.json", {"shares": list(shares)})
@@ -155,8 +147,7 @@ class _Desk:
             raise self.failure(str(error)) from None
         except BaseException as error:  # sbatch may have accepted it
             shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(UserError):
-                cancel_strays(self.submission, self.jobs)
+            self.cancel_strays()
             if isinstance(error, RuntimeError):  # an answer that submitit does not understand
                 raise self.failure(str(error).partition("\n")[0]) from None
             raise
@@ -164,18 +155,23 @@ class _Desk:
         write_jobs(self.submission, self.jobs)
         return job
 
+    def cancel_strays(self) -> None:
+        """Cancel what was accepted without an answer, if Slurm answers now."""
+        with contextlib.suppress(UserError):
+            queue.cancel(strays(self.submission, self.jobs))
+
     def failure(self, stderr: str) -> Exception:
         """What sbatch's words mean."""
-        said = queue.words(stderr) or "it says nothing"
+        shown = queue.words(stderr) or "without a word"
         if ASLEEP in stderr:
             return _FullError(ASLEEP, False)
         if any(word in stderr for word in FULL):
             limit = re.search(r"\b\w+Limit\b", stderr)
-            return _FullError(limit[0] if limit else said, True)
+            return _FullError(limit[0] if limit else shown, True)
         if queue.is_busy(stderr):
             self.doubts += 1
         done, all_ = sum(len(a.shares) for a in self.jobs), len(self.submission.shares)
-        return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {said}")
+        return UserError(f"sbatch has taken {done or 'none'} of the {all_} workers, then failed: {shown}")
 
 
 def largest_array() -> int:

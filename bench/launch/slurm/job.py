@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 from bench.launch.share import supervised
+from bench.launch.slurm import queue
 from bench.launch.supervisor import Supervisor
 from bench.runfolder import submission as submissions
+from flowbench._core.errors import UserError
 
 TRIES, PAUSE = 12, 5.0
 MARGIN = 30.0
@@ -64,30 +65,18 @@ def task_name() -> str:
 def watch_clock(supervisor: Supervisor, job: str) -> None:
     """Stop the worker before the allocation ends; asked again now and then, since limits can be changed."""
     while True:
-        told = ask("squeue", "-h", "-j", job, "-o", "%L")
-        left = parse_time(told) if told is not None else None
+        answer = ask("squeue", "-h", "-j", job, "-o", "%L")
+        left = None if answer is None else queue.seconds(answer)
         if left is not None and left <= MARGIN:
             supervisor.stop("the time limit")
             return
-        unknown = 60.0 if told is None else 3600.0
-        time.sleep(max(1.0, min(left - MARGIN, 3600.0)) if left is not None else unknown)
-
-
-def parse_time(text: str) -> float | None:
-    """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; None for words, as for a job without a limit."""
-    days, _, clock = text.rpartition("-")
-    try:
-        parts = [int(part) for part in clock.split(":")]
-        seconds = sum(part * 60**i for i, part in enumerate(reversed(parts)))
-        return float(seconds + 86400 * int(days or 0)) if len(parts) in (2, 3) else None
-    except ValueError:
-        return None
+        unknown = 60.0 if answer is None else 3600.0
+        time.sleep(unknown if left is None else max(1.0, min(left - MARGIN, 3600.0)))
 
 
 def ask(*command: str) -> str | None:
     """What a Slurm command prints; None if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return queue.run(command).strip()
+    except UserError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None

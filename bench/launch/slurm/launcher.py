@@ -1,4 +1,4 @@
-"""The launcher of Slurm clusters: what :mod:`bench.launch.slurm` has, by the contract of launchers."""
+"""The launcher of Slurm clusters: the parts of :mod:`bench.launch.slurm` under the contract of launchers."""
 
 from __future__ import annotations
 
@@ -18,26 +18,12 @@ from bench.runfolder.submission import Execution, Submission
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
 
-OVER = {
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "TIMEOUT",
-}
-"""States of a job that has ended, should squeue still list it."""
-RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED")
-"""States of a job that has a node."""
 UNITS = {"K": 1024.0, "": 1024.0**2, "M": 1024.0**2, "G": 1024.0**3, "T": 1024.0**4}
 """Of sbatch's sizes."""
 
 
 class Slurm(Launcher):
-    """Job arrays of a cluster, with the ``options`` of the user."""
+    """Job arrays of a cluster, with the user's ``options``."""
 
     title = "Slurm"
     lost = "Slurm lists it no more, and it left no result"
@@ -89,11 +75,14 @@ class Slurm(Launcher):
             return by_slurm(self.options)
         return Given(None, "how much memory the cluster's GPUs have is not known here", gpu=True)
 
-    def describe(self, execution: Execution, workers: int, told: str) -> str:
+    def describe(self, execution: Execution, workers: int, shown: str) -> str:
         """In how many arrays, for how long, and how many at once."""
-        in_arrays = many(-(-workers // largest_array()), "array")
-        limits = f"{self.options.minutes} minutes each, at most {self.options.parallelism} at once"
-        return f"{told} in {in_arrays}, {limits}"
+        try:
+            largest = executor.largest_array()
+        except UserError:
+            largest = executor.USUAL_ARRAY
+        limits = f"{self.options['time']} minutes each, at most {self.options['array_parallelism']} at once"
+        return f"{shown} in {many(-(-workers // largest), 'array')}, {limits}"
 
     def submit(self, submission: Submission) -> Submitted:
         """As arrays."""
@@ -119,7 +108,10 @@ class Slurm(Launcher):
         tasks = [self.jobs(submission) for submission in submissions]
         asked = [task for found in tasks for task in found.values()]
         listed = queue.look(asked) if asked else {}
-        return [{share: seen(task, listed.get(task)) for share, task in found.items()} for found in tasks]
+        return [
+            {share: listed.get(task) or Seen("gone", job=task) for share, task in found.items()}
+            for found in tasks
+        ]
 
     def explain(self, jobs: Sequence[str]) -> Mapping[str, str]:
         """By sacct."""
@@ -142,15 +134,6 @@ def slurm() -> Launcher:
     return Slurm()
 
 
-def seen(task: str, found: queue.Seen | None) -> Seen:
-    """Where a task is, by what squeue lists of it."""
-    if found is None or found.state in OVER:
-        return Seen("gone", job=task)
-    if found.state in RUNNING:
-        return Seen("running", node=found.node, job=task)
-    return Seen("queued", found.reason, job=task)
-
-
 def by_slurm(asked: SlurmOptions) -> Given:
     """The memory of the node that was asked for; ``0`` is all of it, however much that is."""
     cpus = asked.given.get("cpus_per_task", asked.given.get("cpus_per_gpu", CPUS if asked.gpus else 1))
@@ -160,11 +143,3 @@ def by_slurm(asked: SlurmOptions) -> Given:
             where = f"are asked for with {PREFIX}{key.replace('_', '-')}"
             return Given(amount, where, "ask for more", process=True)
     return Given(None, "how much memory a node gives without --slurm.mem is not known here", process=True)
-
-
-def largest_array() -> int:
-    """How many tasks an array may have: Slurm's default where Slurm cannot be asked."""
-    try:
-        return executor.USUAL_ARRAY if executor.obstacle() else executor.largest_array()
-    except UserError:
-        return executor.USUAL_ARRAY

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
+from bench.launch.slurm import queue
 from flowbench._core.errors import UserError, nearest
 
 PREFIX = "--slurm."
@@ -63,34 +63,24 @@ class SlurmOptions:
     given: Mapping[str, Any]
     extra: Mapping[str, Any]
 
-    @property
-    def minutes(self) -> int:
-        """The time limit of a worker."""
-        return int(self.given.get("time", DEFAULTS["time"]))
-
-    @property
-    def warning(self) -> int:
-        """Seconds before the time limit at which a worker is told to save."""
-        return int(self.given.get("signal_delay_s", DEFAULTS["signal_delay_s"]))
-
-    @property
-    def parallelism(self) -> int:
-        """Workers that run at once."""
-        return int(self.given.get("array_parallelism", DEFAULTS["array_parallelism"]))
+    def __getitem__(self, key: str) -> int:
+        """A number of :data:`DEFAULTS`: the minutes of a worker, the seconds before their end at which it is warned, or how
+        many workers run at once."""
+        return int(self.given.get(key, DEFAULTS[key]))
 
     @property
     def gpus(self) -> bool | None:
-        """Whether GPUs were asked for; None if nothing was said about them."""
-        for key in ("gpus_per_node", "gpus_per_task"):
+        """Whether GPUs are asked for; None if they are not mentioned."""
+        for key in GPU_KEYS:
             if key in self.given:
-                return str(self.given[key]).rpartition(":")[2] != "0"
+                return gpu_number(self.given[key]) > 0
         named = [str(self.given.get("gres", "")), *self.extra, *(str(v) for v in self.extra.values())]
         return True if any("gpu" in text for text in named) else None
 
     def parameters(self, device: str) -> dict[str, Any]:
-        """All that submitit is told about a worker which computes on ``device``, in its own names.
+        """The parameters of submitit's executor for a worker that computes on ``device``.
 
-        One GPU unless the device is the CPU or the user said what to allocate, and eight cores with it.
+        One GPU unless the device is the CPU or the user named what to allocate, and eight cores with it.
         """
         if device != "cpu" and any(gpu_number(self.given.get(key)) > 1 for key in GPU_KEYS):
             raise UserError(f"{PREFIX}gpus: a worker uses one GPU, multi-GPU cells come later: ask for 1")
@@ -114,17 +104,18 @@ def parse(pairs: Sequence[tuple[str, str]]) -> SlurmOptions:
         try:
             _read(key, text, given, extra)
         except ValueError as error:
-            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{word}={text}".rstrip("="))
-            raise UserError(f"{PREFIX}{said}: {error}") from None
+            shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{word}={text}".rstrip("="))
+            raise UserError(f"{PREFIX}{shown}: {error}") from None
     made = SlurmOptions(given, extra)
-    if made.warning < OTHER_LIMIT:
+    warning, time = made["signal_delay_s"], made["time"]
+    if warning < OTHER_LIMIT:
         raise UserError(
-            f"{PREFIX}signal-delay-s is {made.warning}: workers need {OTHER_LIMIT} s to save, choose at least {OTHER_LIMIT}"
+            f"{PREFIX}signal-delay-s is {warning}: workers need {OTHER_LIMIT} s to save, choose at least {OTHER_LIMIT}"
         )
-    if made.minutes * 60 <= made.warning + OTHER_LIMIT:
+    if time * 60 <= warning + OTHER_LIMIT:
         raise UserError(
-            f"{PREFIX}time is {made.minutes} min, and workers are warned {made.warning} s before it ends: give them "
-            f"more than {(made.warning + OTHER_LIMIT) // 60} min, or a shorter {PREFIX}signal-delay-s"
+            f"{PREFIX}time is {time} min, and workers are warned {warning} s before it ends: give them "
+            f"more than {(warning + OTHER_LIMIT) // 60} min, or a shorter {PREFIX}signal-delay-s"
         )
     return made
 
@@ -195,11 +186,10 @@ def sbatch_kind(key: str) -> Callable[[str], Any]:
 def sbatch_options() -> dict[str, bool]:
     """The long options that ``sbatch --help`` lists here, and whether they need a value; empty without sbatch."""
     try:
-        command = ["sbatch", "--help"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
+        text = queue.run(["sbatch", "--help"])
+    except UserError:
         return {}
-    found = re.findall(r"^ {1,8}(?:-\w,? +)?--([a-z][a-z-]*)(=?)", said.stdout, re.MULTILINE)
+    found = re.findall(r"^ {1,8}(?:-\w,? +)?--([a-z][a-z-]*)(=?)", text, re.MULTILINE)
     return {name.replace("-", "_"): equals == "=" for name, equals in found}
 
 
@@ -243,11 +233,7 @@ def flag_or_text(text: str) -> bool | str:
 
 
 def minutes(text: str) -> int:
-    """A time as sbatch reads it, rounded up: ``240``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``."""
-    shape = r"(?:(?P<d>\d+)-(?P<h>\d+)(?::(?P<m>\d+)(?::(?P<s>\d+))?)?|(?:(?P<H>\d+):(?=\d+:))?(?P<M>\d+)(?::(?P<S>\d+))?)"
-    found = re.fullmatch(shape, text, re.ASCII)
-    parts = {k: int(v or 0) for k, v in found.groupdict().items()} if found else {}
-    seconds = sum(n * {"d": 86400, "h": 3600, "m": 60, "s": 1}[k.lower()] for k, n in parts.items())
-    if not seconds:
+    """A time as sbatch reads it (:func:`bench.launch.slurm.queue.seconds`), rounded up to minutes."""
+    if not (found := queue.seconds(text)):
         raise ValueError("minutes or [DAYS-]HOURS:MINUTES:SECONDS are needed, for example 240 or 1-12:00")
-    return -(-seconds // 60)
+    return -(-found // 60)

@@ -238,7 +238,7 @@ def draw(
     captions = text.encode(encoder, [caption, *longest], device)
     _, length, width = captions.tokens.shape
     model_width, heads = cell.model.sizes
-    channels, side = data.train.images.shape[1], cell.images.resolution
+    channels, side, _ = data.train.shape
     sizes = (channels, length, width, captions.pooled.shape[1])
     shape = Shape(
         cell.model.depth, model_width, heads, cell.model.patch, side, *sizes, cell.model.architecture
@@ -253,7 +253,7 @@ def draw(
     parts = generate(
         model, flat, matrix, [formulation], captions, rows, start, setting, cell.training.precision
     )
-    return torch.cat([data.denormalize(part.images).cpu() for part in parts], dim=1)[0]
+    return torch.cat([data.decode(part.images).cpu() for part in parts], dim=1)[0]
 
 
 def check_words(encoder: Any, caption: str) -> None:

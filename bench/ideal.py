@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,9 +120,9 @@ def measured(
 ) -> Iterator[Left]:
     """The distances of each formulation and setting to the reference images of a dataset, drawn with or without captions."""
     data, n = setup.data, grid.evaluation.samples
-    images = data.normalize(torch.from_numpy(data.train.images)).double().flatten(1)
-    shape = data.train.images.shape[1:]
-    noise = start_noise(data.name, n, (shape[0], shape[1], shape[2])).double().flatten(1)
+    images = data.train.batch(np.arange(len(data.train))).double().flatten(1)
+    shape = data.train.shape
+    noise = start_noise(data.name, n, shape).double().flatten(1)
     named = having(setup.chosen, data.train.every()) if captions else None
     known: dict[tuple[float, ...], tuple[float, float]] = {}
     for name in names:
@@ -130,7 +131,7 @@ def measured(
             key = (setting.cfg, *course(f, setting))
             if key not in known:
                 drawn = sample(images, f, setting, noise, named).float().unflatten(1, shape)
-                found = features(setup.extractor, data.denormalize(drawn))
+                found = features(setup.extractor, data.decode(drawn))
                 squared = kid.distance(found, setup.reference).value
                 known[key] = fid.distance(found, setup.reference), squared
             how = (setting.steps, setting.solver, setting.grid, setting.cfg)
@@ -291,11 +292,11 @@ def command(argv: Sequence[str] | None) -> int:
         found += measured(setup, names, settings, grid, not args.no_captions)
         known = set() if args.no_captions else set(setup.data.train.texts())
         lacking = sum(caption not in known for caption in setup.chosen)
-        about[setup.data.name] = {"train": len(setup.data.train.images), **setup.names()}
+        about[setup.data.name] = {"train": len(setup.data.train), **setup.names()}
         about[setup.data.name]["captions"] = {"drawn": len(setup.chosen), "without": lacking}
         if lacking and not args.no_captions:
             told = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
-            print(f"{told} among {len(setup.data.train.images):,}, and are drawn without", file=sys.stderr)
+            print(f"{told} among {len(setup.data.train):,}, and are drawn without", file=sys.stderr)
     kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))
     atomic.write_json(out / FILE, kept)

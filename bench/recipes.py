@@ -51,7 +51,7 @@ def measure(name: str, steps: int | None) -> Losses:
     grid, device = preset(name), pick_device("cpu")
     usual = grid.training if steps is None else replace(grid.training, steps=steps)
     names, setup = expand(grid), make(grid.datasets[0], grid, device)
-    shape = setup.shape(grid.model, grid.images.resolution)
+    shape = setup.shape(grid.model)
     held = validation_batch(setup.data, setup.captions, usual.validation_images, device)
     losses = {}
     for told, changes in RECIPES.items():

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bench.encoders import tinyclip, tinyclip_eval
+from bench.encoders.extractors import features
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
 from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
@@ -115,7 +116,7 @@ def held_out(clip: tinyclip.TinyCLIP, sources: list[list[Source]]) -> dict[str, 
     for source in (source for row in sources for source in row):
         split = source.data.validation
         numbers[f"{source.data.name} at {source.resolution}"] = tinyclip_eval.measure(
-            clip.image_features(torch.from_numpy(split.images)),
+            features(clip, split.reference),
             split,
             clip.tokenizer,
             Twins(source.ids, len(clip.tokenizer.words)),

@@ -102,7 +102,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (here / name).write_text(text)
     data = load("shapes", resolution=16, train=120, validation=16)
     (here / "PATH").mkdir()
-    for i, (image, caption) in enumerate(zip(data.train.images, data.train.captions, strict=True)):
+    for i, (image, caption) in enumerate(zip(data.train.reference, data.train.captions, strict=True)):
         Image.fromarray(np.moveaxis(image, 0, -1)).save(here / "PATH" / f"{i:03}.png")
         (here / "PATH" / f"{i:03}.txt").write_text(caption)
     return here

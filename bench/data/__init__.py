@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.data.dataset import Data, Split, build
+from bench.data.dataset import Dataset, Split, build
 from flowbench._core.errors import UserError, nearest
 
-__all__ = ["Data", "Split", "check_spec", "load", "own_captions", "own_resolution"]
+__all__ = ["Dataset", "Split", "check_spec", "load", "own_captions", "own_resolution"]
 
 SPECS = ("shapes", "scenes", "digits", "images:PATH")
 MOST_SKIPPED = 0.05
@@ -50,7 +50,7 @@ def load(
     validation: int = 2_000,
     cache: str | Path | None = None,
     max_skipped: float = MOST_SKIPPED,
-) -> Data:
+) -> Dataset:
     """Load a data set, split by a hash of its items.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import pixels, sources
-from bench.data.dataset import Data, Split, build, hash_split
+from bench.data.dataset import Dataset, Picked, Split, build, hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -44,16 +44,16 @@ class Record:
             )
 
     def split(self, images: NDArray[np.uint8], chosen: list[int]) -> Split:
-        """The pictures ``chosen``, in the order of their keys."""
+        """The pictures ``chosen``, in the order of their keys, read when they are asked for."""
         rows = sorted(chosen, key=lambda i: self.keys[i])
         captions = tuple(tuple(self.captions[i]) for i in rows)
         several = captions if any(len(c) > 1 for c in captions) else ()
-        return Split(images[rows], tuple(c[0] for c in captions), alternatives=several)
+        return Split(Picked(images, np.array(rows)), tuple(c[0] for c in captions), alternatives=several)
 
 
 def load(
     path: str, resolution: int, train: int, validation: int, cache: str | Path | None, max_skipped: float
-) -> Data:
+) -> Dataset:
     """Load and split the images at ``path``; see :func:`bench.data.load`.
 
     A picture's side of the split depends on the bytes of its file only, so a copy under another name is on the same side;
@@ -78,7 +78,7 @@ def load(
         notes.append(
             f"{record.copies:,} items show a picture that is there already, and add no more than captions"
         )
-    return build(f"images:{sources.shown(source.name)}", (first, second), record.skipped, notes)
+    return build(f"images:{sources.shown(source.name)}", (first, second), skipped=record.skipped, notes=notes)
 
 
 def captions(

@@ -20,14 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import Tensor
+
+    from bench.data.dataset import Rows
 else:
     torch = lazy("torch")
 
@@ -131,7 +133,7 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
     return clip.load(_named(kind, where), device, library=_library(kind))
 
 
-def features(model: Extractor, images: NDArray[np.uint8] | Tensor, chunk: int = 512) -> Tensor:
-    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``."""
-    tensor = torch.as_tensor(images)
-    return torch.cat([model.image_features(part) for part in tensor.split(chunk)])
+def features(model: Extractor, images: Rows | Tensor, chunk: int = 512) -> Tensor:
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``, ``chunk`` of which are read at once."""
+    numbers = (np.arange(i, min(i + chunk, len(images))) for i in range(0, len(images), chunk))
+    return torch.cat([model.image_features(torch.as_tensor(images[rows])) for rows in numbers])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config.seeds import seed_for
-from bench.data import Data, load
+from bench.data import Dataset, load
 from bench.encoders.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
 from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class Recipe:
 class Source:
     """One data set at one resolution, with its training captions as ids, and the image that is the ``owner`` of each."""
 
-    data: Data
+    data: Dataset
     resolution: int
     ids: Ids
     owner: NDArray[np.int64]
@@ -71,8 +71,8 @@ def load_sources(recipe: Recipe) -> tuple[list[list[Source]], Tokenizer]:
     captions = [caption for row in loaded for data in row for caption in data.train.texts()]
     tokenizer = Tokenizer.fit(captions, recipe.length)
 
-    def source(data: Data, resolution: int) -> Source:
-        images = torch.from_numpy(np.ascontiguousarray(data.train.images))
+    def source(data: Dataset, resolution: int) -> Source:
+        images = torch.from_numpy(data.train.reference[np.arange(len(data.train))])
         owner = np.repeat(np.arange(len(images)), [len(several) for several in data.train.every()])
         return Source(data, resolution, tokenizer.encode(data.train.texts()), owner, images)
 

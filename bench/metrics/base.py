@@ -26,7 +26,7 @@ from flowbench._core.registry import Registry, blame
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.data import Data
+    from bench.data import Dataset
     from bench.encoders.extractors import Extractor
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Reference:
     """What the generated images of a dataset are compared with, the same for all cells: its ``data`` and the ``features``
     ``[N, D]`` of the validation images by the run's ``extractor``."""
 
-    data: Data
+    data: Dataset
     extractor: Extractor
     features: Tensor
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)

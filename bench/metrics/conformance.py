@@ -61,9 +61,9 @@ def check(name: str) -> list[str]:
 def examples(dataset: str) -> tuple[Drawn, Drawn]:
     """Real training images of a dataset, and uniform noise with the same captions."""
     data, model = load(dataset, train=IMAGES, validation=HELD), extractor("tinyclip")
-    reference = Reference(data, model, features(model, data.validation.images))
+    reference = Reference(data, model, features(model, data.validation.reference))
     captions = data.train.captions[:IMAGES]
-    shape = data.train.images.shape
+    shape = data.train.reference.shape
     rng = np.random.default_rng(seed_for("metric check", dataset))
     lengths, texts = torch.linspace(1, 2, shape[0]), model.text_features(captions)
 
@@ -71,7 +71,7 @@ def examples(dataset: str) -> tuple[Drawn, Drawn]:
         found = torch.from_numpy(images)
         return Drawn(found, captions, features(model, found), texts, lengths, reference)
 
-    return drawn(data.train.images), drawn(rng.integers(0, 256, shape, np.uint8))
+    return drawn(data.train.reference[np.arange(shape[0])]), drawn(rng.integers(0, 256, shape, np.uint8))
 
 
 def changes(drawn: Drawn) -> Iterator[tuple[str, Drawn]]:

@@ -47,7 +47,7 @@ def generate(scope: Scope) -> Iterator[Row]:
     grid = replace(usual, images=images, evaluation=evaluation)
     settings = (Setting(2, 1.0), Setting(1, 5.0)) if scope.tiny else Evaluation().settings
     setup = make("shapes", grid, scope.device)
-    shape = setup.shape(grid.model, grid.images.resolution)
+    shape = setup.shape(grid.model)
     captions, count = setup.captions.rows(setup.chosen), len(setup.chosen)
     noise = start_noise("speed", count, (shape.channels, shape.resolution, shape.resolution))
 

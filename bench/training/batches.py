@@ -6,6 +6,7 @@ at any time, and resuming needs no generator state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from bench.config.seeds import seed_for
-from bench.data import Data
+from bench.data import Dataset, Split
+from bench.data.dataset import chunks
 from bench.encoders.text import Captions, drop
 
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
@@ -33,23 +35,29 @@ class Batch(NamedTuple):
     pooled: Tensor
 
 
-class Draws(NamedTuple):
-    """What several steps draw, on the device: ``images`` and ``captions`` ``[S, B]`` row numbers, ``noise [S, B, C, H, W]``,
-    ``dropped [S, B]``."""
+RESIDENT = 1 << 31
+"""Bytes of training inputs that are kept on a processor; a GPU keeps as many as a quarter of its memory. Batches of larger
+datasets are read as they are drawn; no result depends on it."""
 
-    images: Tensor
+
+class Draws(NamedTuple):
+    """What several steps draw, on the device: ``inputs`` as row numbers ``[S, B]`` where all are kept there, else themselves
+    ``[S, B, C, H, W]``; row numbers of ``captions [S, B]``, ``noise [S, B, C, H, W]``, ``dropped [S, B]``."""
+
+    inputs: Tensor
     captions: Tensor
     noise: Tensor
     dropped: Tensor
 
 
 class Batches:
-    """The training batches of one dataset and seed, addressed by step. Images and captions stay on the device."""
+    """The training batches of one dataset and seed, addressed by step. Captions, and inputs that fit, stay on the device."""
 
     def __init__(
-        self, data: Data, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
+        self, data: Dataset, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
     ):
-        self.images = data.normalize(data.train.images).to(device)
+        self.split = data.train
+        self.inputs = kept(data.train, device)
         self.captions, self.rows = captions, captions.rows(data.train.texts())
         self.counts = np.array([len(several) for several in data.train.every()])
         self.starts = np.cumsum(self.counts) - self.counts
@@ -59,7 +67,7 @@ class Batches:
     @property
     def noise_bytes(self) -> int:
         """Bytes of the noise of one step."""
-        return 4 * self.size * self.images[0].numel()
+        return 4 * self.size * math.prod(self.split.shape)
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
@@ -68,22 +76,26 @@ class Batches:
     def draw(self, steps: range) -> Draws:
         """Everything that ``steps`` draw, moved to the device without waiting for it."""
         images, rows = (
-            torch.from_numpy(np.stack(parts))
+            np.stack(parts)
             for parts in zip(*((self.order(step), self.texts(step)) for step in steps), strict=True)
         )
-        noise = torch.empty(len(steps), self.size, *self.images.shape[1:])
+        inputs = torch.from_numpy(images)
+        if self.inputs is None:
+            inputs = self.split.batch(images.ravel()).unflatten(0, images.shape)
+        noise = torch.empty(len(steps), self.size, *self.split.shape)
         dropped = torch.empty(len(steps), self.size, dtype=torch.bool)
         for i, step in enumerate(steps):
             generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
             torch.randn(noise.shape[1:], generator=generator, out=noise[i])
             dropped[i] = torch.rand(self.size, generator=generator) < self.dropout
-        return Draws(*(moved(part, self.device) for part in (images, self.rows[rows], noise, dropped)))
+        captions = self.rows[torch.from_numpy(rows)]
+        return Draws(*(moved(part, self.device) for part in (inputs, captions, noise, dropped)))
 
     def look_up(self, draws: Draws, index: int) -> Batch:
         """The batch of the step at ``index`` of ``draws``."""
-        images, captions, noise, dropped = (part[index] for part in draws)
+        inputs, captions, noise, dropped = (part[index] for part in draws)
         tokens, pooled = drop(*self.captions[captions], dropped)
-        return Batch(self.images[images], noise, tokens, pooled)
+        return Batch(inputs if self.inputs is None else self.inputs[inputs], noise, tokens, pooled)
 
     def u(self, step: int) -> Tensor:
         """Stratified uniforms ``[B]`` in (0, 1), float64: one in each of B equal strata, in random order."""
@@ -100,17 +112,30 @@ class Batches:
         return self._walk(step, lambda order, text: text[order])
 
     def _walk(self, step: int, take: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.images))
+        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.split))
         return np.concatenate([take(*self._epoch(int(e)))[place[epoch == e]] for e in np.unique(epoch)])
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of the images in an epoch, and the caption of each image."""
         known = self._order  # read once: a thread may draw ahead
         if known is None or known[0] != epoch:
-            order = np.random.default_rng(seed_for("order", self.seed, epoch)).permutation(len(self.images))
-            drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.images))
+            order = np.random.default_rng(seed_for("order", self.seed, epoch)).permutation(len(self.split))
+            drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.split))
             known = self._order = (epoch, order, self.starts + (drawn * self.counts).astype(int))
         return known[1], known[2]
+
+
+def kept(split: Split, device: torch.device) -> Tensor | None:
+    """All inputs of a split on the device; None if they are too many to be kept there."""
+    most = RESIDENT
+    if device.type == "cuda":
+        most = torch.cuda.get_device_properties(device).total_memory // 4
+    if 4 * len(split) * math.prod(split.shape) > most:
+        return None
+    inputs = torch.empty(len(split), *split.shape, device=device)
+    for rows in chunks(split.stored):
+        inputs[int(rows[0]) : int(rows[-1]) + 1] = split.batch(rows)
+    return inputs
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
@@ -121,21 +146,21 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def validation_batch(
-    data: Data, captions: Captions, count: int, device: torch.device
+    data: Dataset, captions: Captions, count: int, device: torch.device
 ) -> tuple[Batch, Tensor]:
     """``count`` validation samples with fixed noise, and the clock ``[B]`` of each: sample i is at level i mod 8.
 
     The same for every formulation and every seed. If the split has fewer images they are repeated with other noise.
     """
     split = data.validation
-    chosen = np.arange(count) % len(split.images)
+    chosen = np.arange(count) % len(split)
     generator = torch.Generator().manual_seed(seed_for("validation", data.name))
-    images = data.normalize(split.images[chosen])
-    noise = torch.randn(images.shape, generator=generator)
+    inputs = split.batch(chosen)
+    noise = torch.randn(inputs.shape, generator=generator)
     rows = captions.rows([split.captions[i] for i in chosen]).to(device)
     levels = torch.tensor(LEVELS, dtype=torch.float64).repeat(count // 8)
     tokens, pooled = captions[rows]
-    return Batch(images.to(device), noise.to(device), tokens, pooled), levels
+    return Batch(inputs.to(device), noise.to(device), tokens, pooled), levels
 
 
 def chunk(device: torch.device, members: int) -> int:

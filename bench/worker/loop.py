@@ -314,7 +314,7 @@ class Worker:
 
 def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
     """The network of a cell."""
-    return ready[cell.dataset].shape(cell.model, cell.images.resolution)
+    return ready[cell.dataset].shape(cell.model)
 
 
 def say(text: str) -> None:

@@ -44,8 +44,8 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     """
     rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
     split = setup.data.train
-    rows = rng.permutation(len(split.images))[: len(setup.chosen)]
-    images, captions = torch.from_numpy(split.images[rows]), [split.captions[i] for i in rows]
+    rows = rng.permutation(len(split))[: len(setup.chosen)]
+    images, captions = torch.from_numpy(split.reference[rows]), [split.captions[i] for i in rows]
     shuffled = others(captions)
     found = {"real": measure(images, setup, captions), "shuffled": measure(images, setup, shuffled)}
     if setup.data.name in shapes.WORLDS:
@@ -76,7 +76,7 @@ def real_images(setup: Setup) -> tuple[Tensor, list[str]]:
     for i, caption in rows:
         found.setdefault(caption, []).append(i)
     kept = [(i, caption) for caption in wanted for i in found.get(caption, [])[:EACH]]
-    images = torch.from_numpy(np.ascontiguousarray(split.images[[i for i, _ in kept]]))
+    images = torch.from_numpy(np.ascontiguousarray(split.reference[np.array([i for i, _ in kept])]))
     return images, [caption for _, caption in kept]
 
 

@@ -148,7 +148,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         cells.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
     trained = train(
         members,
-        setup.shape(cell.model, cell.images.resolution),
+        setup.shape(cell.model),
         recipe,
         batches,
         held,

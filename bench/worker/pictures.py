@@ -99,7 +99,7 @@ class Pictures:
         model, flat = self.model()
         matrix, noise = (
             self.weights(control.weights, flat),
-            start_noise(setup.data.name, len(self.rows), self.shape()),
+            start_noise(setup.data.name, len(self.rows), setup.data.train.shape),
         )
         images, lengths = [], []
         for part in generate(
@@ -113,7 +113,7 @@ class Pictures:
             control,
             cell.training.precision,
         ):
-            images.append(setup.data.denormalize(part.images).cpu())
+            images.append(setup.data.decode(part.images).cpu())
             lengths.append(part.path_length.cpu())
             self.drawn += part.images.shape[0] * part.images.shape[1]
             self.done += part.images.shape[1] * control.evaluations
@@ -132,16 +132,11 @@ class Pictures:
                 atomic.write_tensors(path, dict(zip(Sampled._fields, each, strict=True)), about)
         return samples
 
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        channels, height, width = self.setup.data.train.images.shape[1:]
-        return channels, height, width
-
     def model(self) -> tuple[Network, Flat]:
         """The network of the pack, made when first needed."""
         if self._model is None:
             cell = self.pack[0].cell
-            shape = self.setup.shape(cell.model, cell.images.resolution)
+            shape = self.setup.shape(cell.model)
             made = shape.build(len(self.pack)).to(self.bench.device)
             self._model = made, Flat(made)
         return self._model

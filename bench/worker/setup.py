@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.config.experiment import Evaluation, Grid, Model
 from bench.config.seeds import seed_for
-from bench.data import Data, load
+from bench.data import Dataset, load
 from bench.encoders.extractors import Extractor, extractor, features
 from bench.encoders.text import Captions, TextEncoder, encode
 from bench.metrics.base import Measure, Reference
@@ -29,7 +29,7 @@ class Setup:
     ``measures`` and against ``reference``. ``cut`` captions are longer than the text encoder reads.
     """
 
-    data: Data
+    data: Dataset
     captions: Captions
     text_name: str
     extractor: Extractor
@@ -39,14 +39,14 @@ class Setup:
     measures: tuple[Measure, ...]
     cut: int
 
-    def shape(self, model: Model, resolution: int) -> Shape:
-        """The network for this dataset's images and captions."""
+    def shape(self, model: Model) -> Shape:
+        """The network for this dataset's inputs and captions."""
         width, heads = model.sizes
-        channels = self.data.train.images.shape[1]
+        channels, side, _ = self.data.train.shape
         _, length, text_width = self.captions.tokens.shape
         pooled = self.captions.pooled.shape[1]
         sizes = (channels, length, text_width, pooled)
-        return Shape(model.depth, width, heads, model.patch, resolution, *sizes, model.architecture)
+        return Shape(model.depth, width, heads, model.patch, side, *sizes, model.architecture)
 
     def remarks(self) -> list[str]:
         """What a user should know of how the data were read, a line each; of items left out no more than twenty."""
@@ -94,13 +94,13 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         measure,
         chosen,
         measure.text_features(chosen) if measure.has_text else None,
-        Reference(data, measure, features(measure, data.validation.images)),
+        Reference(data, measure, features(measure, data.validation.reference)),
         measures(evaluation.metrics),
         encoder.cut(set(texts)),
     )
 
 
-def choose(data: Data, evaluation: Evaluation) -> tuple[str, ...]:
+def choose(data: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
     """The captions to sample: those of the validation images in a fixed shuffled order, repeated if there are too few.
 
     Of an image with several, each time the next, from one that is drawn.

@@ -71,7 +71,7 @@ def run(
     recipe = replace(grid.training, steps=STEPS, validations=3)
     train(
         members,
-        setup.shape(model or grid.model, grid.images.resolution),
+        setup.shape(model or grid.model),
         recipe,
         Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU),
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),

@@ -29,7 +29,7 @@ def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup
     from bench.worker.setup import make
 
     made = setup if dataset == "shapes" else make(dataset, TINY, setup.captions.tokens.device)
-    assert Amounts(TINY, dataset).shape == made.shape(TINY.model, TINY.images.resolution)
+    assert Amounts(TINY, dataset).shape == made.shape(TINY.model)
 
 
 def test_sizes_of_clip_are_read_from_its_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,42 @@ def test_images_keep_their_captions(setup: Setup) -> None:
     tokens, pooled = setup.captions[setup.captions.rows([setup.data.train.captions[r] for r in rows])]
     assert torch.equal(batch.tokens, tokens)
     assert torch.equal(batch.pooled, pooled)
-    assert torch.equal(setup.data.denormalize(batch.x), torch.from_numpy(setup.data.train.images[rows]))
+    assert torch.equal(setup.data.decode(batch.x), torch.from_numpy(setup.data.train.reference[rows]))
+
+
+class Counted:
+    """Rows of a file on disk; notes how many were read at once."""
+
+    def __init__(self, path: Path, array: np.ndarray) -> None:
+        np.save(path, array)
+        self.array, self.read = np.load(path, mmap_mode="r"), list[int]()
+        self.shape = self.array.shape
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        self.read.append(len(rows))
+        return self.array[rows]
+
+
+def test_batches_read_from_disk_are_those_of_memory(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [batches(setup).at(step) for step in range(14)]
+    rows = Counted(tmp_path / "x.npy", setup.data.train.reference)
+    data = replace(setup.data, train=replace(setup.data.train, reference=rows))
+    kept = Batches(data, setup.captions, 0, 10, 0.1, CPU)
+    assert sum(rows.read) == len(data.train), "a small set is read once, and stays"
+    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    rows.read.clear()
+    streamed = Batches(data, setup.captions, 0, 10, 0.1, CPU)
+    assert streamed.inputs is None
+    drawn = streamed.draw(range(14))
+    assert rows.read == [140], "no more than the batches that are drawn"
+    for step, batch in enumerate(wanted):
+        for made in (kept.at(step), streamed.at(step), streamed.look_up(drawn, step)):
+            assert all(torch.equal(a, b) for a, b in zip(made, batch, strict=True))
 
 
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.1, 0.05, 0.15)])

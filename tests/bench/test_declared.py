@@ -127,7 +127,7 @@ def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> 
 def test_all_that_is_measured_is_declared_as_it_is(dataset: str, absent: set[str], grid: Grid) -> None:
     """One object lies in no relation."""
     setup = make(dataset, grid, torch.device("cpu"))
-    images = torch.from_numpy(setup.data.train.images[:12])
+    images = torch.from_numpy(setup.data.train.reference[:12])
     found = measure(images, setup, path_length=torch.zeros(12))
     named = {m.name for m in catalogue.columns()}
     assert {name.removesuffix("_stderr") for name in found.values} == named - {"val_loss"} - absent

@@ -177,7 +177,7 @@ def test_a_step_of_one_evaluation_is_bit_for_bit_two_products_and_a_sum(solver: 
 
 
 def tiny(setup: Setup, grid: Grid, members: int) -> tuple[MMDiT, Flat]:
-    model = MMDiT(setup.shape(grid.model, 16), members)
+    model = MMDiT(setup.shape(grid.model), members)
     flat = Flat(model)
     flat.weights.copy_(0.05 * torch.randn(flat.weights.shape, generator=torch.Generator().manual_seed(3)))
     return model, flat

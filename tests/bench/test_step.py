@@ -41,7 +41,7 @@ def make(
         captions = replace(captions, tokens=captions.tokens.to(device), pooled=captions.pooled.to(device))
     batches = Batches(setup.data, captions, 0, wanted.batch, wanted.dropout, device)
     members = [get(name) for name in NAMES]
-    shape = setup.shape(grid.model, grid.images.resolution)
+    shape = setup.shape(grid.model)
     trainer = Trainer(shape, len(members), wanted, device, compiled=compiled)
     return trainer, Feed(members, batches, wanted.steps)
 

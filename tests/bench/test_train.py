@@ -36,7 +36,7 @@ def run(
 
     trained = train(
         formulations,
-        setup.shape(grid.model, grid.images.resolution),
+        setup.shape(grid.model),
         recipe,
         Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU),
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
@@ -211,7 +211,7 @@ def test_native_and_common_loss_agree_for_rectified_flow_only(setup: Setup, grid
 def test_the_loss_of_an_untrained_network_is_known_without_running_it(setup: Setup, grid: Grid) -> None:
     members = [get(name) for name in NAMES]
     held = validation_batch(setup.data, setup.captions, grid.training.validation_images, CPU)
-    trainer = Trainer(setup.shape(grid.model, grid.images.resolution), len(members), grid.training, CPU)
+    trainer = Trainer(setup.shape(grid.model), len(members), grid.training, CPU)
     shared = validate(trainer, held[0], validation_coefficients(members, held[1], CPU))[1]
     assert untrained_losses(members, held) == pytest.approx(shared.mean(1).tolist(), rel=1e-5)
 

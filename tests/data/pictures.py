@@ -59,14 +59,14 @@ def shard(path: Path, numbers: range, suffix: str = "txt") -> Path:
     return tar(path, members)
 
 
-def load(path: Path | str, cache: Path, **options: object) -> data.Data:
+def load(path: Path | str, cache: Path, **options: object) -> data.Dataset:
     return data.load(f"images:{path}", resolution=8, cache=cache, **options)  # type: ignore[arg-type]
 
 
-def pairs(loaded: data.Data) -> dict[str, bytes]:
+def pairs(loaded: data.Dataset) -> dict[str, bytes]:
     """Pixels by caption, for all captions."""
     splits = (loaded.train, loaded.validation)
-    return {c: i.tobytes() for s in splits for cs, i in zip(s.every(), s.images, strict=True) for c in cs}
+    return {c: i.tobytes() for s in splits for cs, i in zip(s.every(), s.reference, strict=True) for c in cs}
 
 
 def expected(count: int) -> dict[str, bytes]:

@@ -190,7 +190,7 @@ def test_copies_are_one_picture_on_one_side(tmp_path: Path, cache: Path) -> None
         (f"copy of {i}", f"picture number {i}") for i in range(COUNT)
     }
     for split in (once.train, once.validation):
-        assert len({i.tobytes() for i in split.images}) == len(split)
+        assert len({i.tobytes() for i in split.reference}) == len(split)
 
 
 def test_the_content_names_the_data_and_not_the_files(tmp_path: Path, cache: Path) -> None:

@@ -22,7 +22,7 @@ from .pictures import encoded, expected, fill, load, names, pairs, picture, shar
 def test_folder_with_text_beside(tmp_path: Path, cache: Path) -> None:
     loaded = load(fill(tmp_path / "cats"), cache)
     assert loaded.name == "images:cats"
-    assert loaded.train.images.shape[1:] == (3, 8, 8)
+    assert loaded.train.reference.shape[1:] == (3, 8, 8)
     assert loaded.train.attributes is None
     assert pairs(loaded) == expected(40)
     assert loaded.skipped == ()

@@ -87,7 +87,7 @@ def test_fewer_images_are_a_prefix_of_more(world: shapes.World) -> None:
     for side, count in (("train", 50), ("validation", 10)):
         small, large = getattr(few, side), getattr(more, side)
         assert len(small) == len(small.captions) == len(small.attributes) == count
-        assert np.array_equal(small.images, large.images[:count])
+        assert np.array_equal(small.reference, large.reference[:count])
         assert small.captions == large.captions[:count]
     assert few.digest != more.digest
     assert few.digest == data.load(world.name, train=50, validation=10).digest

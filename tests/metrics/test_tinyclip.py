@@ -35,7 +35,7 @@ def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
     """512 pictures far beyond those of training and validation, and their features."""
     what = shapes.scenes(np.arange(10_000_000, 10_000_512), shapes.WORLDS[world])
     split = Split(shapes.render(what, resolution), what.captions(), what.attributes)
-    return split, shipped().image_features(torch.from_numpy(split.images))
+    return split, shipped().image_features(torch.from_numpy(split.reference))
 
 
 def test_the_file_is_small_and_tells_how_it_was_made() -> None:
@@ -90,13 +90,13 @@ def test_it_binds_words_to_objects(world: str, resolution: int, what: str) -> No
 @pytest.mark.parametrize("resolution", [8, 16, 32])
 def test_it_reads_held_out_digits(resolution: int) -> None:
     split = load("digits", resolution=resolution).validation
-    features = shipped().image_features(torch.from_numpy(split.images))
+    features = shipped().image_features(torch.from_numpy(split.reference))
     assert classification(features, split.captions, shipped().text_features) > 0.95
 
 
 def test_features_have_one_length_and_do_not_depend_on_the_batch() -> None:
     split, features = fresh("scenes", 16)
-    images = torch.from_numpy(split.images)
+    images = torch.from_numpy(split.reference)
     clip = shipped()
     assert features.shape == (512, clip.dim)
     assert features.dtype == torch.float32

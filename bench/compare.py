@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import config_file
 from bench.cli.execution import add_workers, execution_of
@@ -170,32 +169,6 @@ def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | Non
     planned = seed_by_seed.trimmed(replace(begun, against=args.against))
     rule = UntilVerdict(args, argv)
     return seed_by_seed.run(planned, args, argv, started, rule), rule.found
-
-
-def compare(*formulations: str, **options: Any) -> Comparisons:
-    """Compare formulations as the command does, and print the same; returns numbers (``comparisons.baseline.Comparisons``).
-
-    ``formulations`` are its arguments and ``options`` its options: ``compare("my.py:late", "rf", minutes=10)``. A list gives
-    an option several values, True is an option without a value; None and False leave one out.
-
-    Raises:
-        UserError: where the command prints ``error: ...``.
-    """
-    _, found = command([*formulations, *words(options)], time.perf_counter())
-    if found is None:
-        raise UserError("nothing could be compared, as the messages above say")
-    return found
-
-
-def words(options: Mapping[str, Any]) -> list[str]:
-    """Options as a command line has them."""
-    found: list[str] = []
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        several = list(value) if isinstance(value, list | tuple) else [] if value is True else [value]
-        found += [f"--{name.replace('_', '-')}", *map(str, several)]
-    return found
 
 
 if __name__ == "__main__":

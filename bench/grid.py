@@ -32,17 +32,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    args = cli.parse(argv)
+    return run(cli.parse(argv), sys.argv[1:] if argv is None else argv, STARTED)
+
+
+def run(args: cli.Arguments, given: Sequence[str], started: float) -> int:
+    """Run the command line ``given``, or look at the run; returns the exit code.
+
+    ``started`` is the ``time.perf_counter()`` at which the command began.
+    """
     args = replace(args, grid=with_metrics(args.grid))
     check_folder(args.out)
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
     if args.look in (None, "dry-run"):
         places.settle(lambda text: print(text, file=sys.stderr))
-    planned, given = planned_of(args), sys.argv[1:] if argv is None else argv
+    planned = planned_of(args)
     if args.confirm is None:
-        return carry_out(planned, args, given, STARTED)
-    return confirmed(planned, args, given, args.confirm)
+        return carry_out(planned, args, given, started)
+    return confirmed(planned, args, given, args.confirm, started)
 
 
 def planned_of(args: cli.Arguments) -> Plan:
@@ -90,7 +97,7 @@ def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: 
     return drive.run(planned, args, argv, started)
 
 
-def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: int) -> int:
+def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: int, started: float) -> int:
     """Run a plan, as far as that is still to do, and then its confirmation; or look at the one of the two that is next.
 
     Where the plan is submitted and not waited for, the same command later submits the confirmation.
@@ -98,7 +105,7 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
     confirm.check(args.grid, seeds)
     code = 0
     if confirm.before(planned) or planned.grid.seeds < 2:  # a single seed so far, with --minutes
-        code = carry_out(planned_of(replace(args, confirm=None)), args, argv, STARTED)
+        code = carry_out(planned_of(replace(args, confirm=None)), args, argv, started)
         planned = planned_of(args)
         if left := confirm.before(planned):
             print(f"the confirmation comes after the grid: {left}", file=sys.stderr)

@@ -7,22 +7,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import formulations
-from bench import draw
 from bench.config.settings import Setting
-from bench.draw import Trained
+from bench.drawing import Trained, choose, trained, write
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import torch
+    from numpy.typing import NDArray
 
     from analysis.results.manifest import Manifest
     from bench.metrics.base import Metric
@@ -32,7 +32,6 @@ MOST = 1_500_000
 SAME = 8
 """Levels of 256 by which a pixel may differ in half precision: no eye sees it."""
 PICTURES = 8
-SETTING = Setting(25, 2.5)
 DATA = {
     "digits": "scikit-learn's copy of the UCI Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), CC BY 4.0",
     "shapes": "rendered by flowbench from its own code, no pictures of others",
@@ -65,7 +64,7 @@ def command(argv: Sequence[str] | None) -> int:
     args = parser().parse(argv)
     if args.plugin:
         formulations.load_plugin(args.plugin)
-    chosen = draw.choose(draw.trained(args.run), args.formulation, args.dataset, args.cell)
+    chosen = choose(trained(args.run), args.formulation, args.dataset, args.cell)
     print(keep(args.run, chosen, args.out, args.plugin))
     return 0
 
@@ -95,12 +94,12 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
         if plugin_file:
             atomic.write_text(new / "plugin.py", plugin_file.read_text(encoding="utf-8"))
         images = pictures(replace(chosen, folder=new), caption)
-        apart = int((images.int() - pictures(chosen, caption).int()).abs().max())
+        apart = int(abs(images.astype(int) - pictures(chosen, caption)).max())
         if apart > SAME:
             raise UserError(
                 f"in half precision pixels change by up to {apart} of 256 levels: train a smaller model to keep"
             )
-        draw.write(images, new / "drawing.png")
+        write(images, new / "drawing.png")
         precision = (
             f"float16 (no pixel of the drawing differs by more than {apart} of 256 levels from float32's)"
             if half
@@ -168,9 +167,9 @@ def first_caption(chosen: Trained, manifest: Manifest) -> str:
     return str(kept["captions"][0])
 
 
-def pictures(chosen: Trained, caption: str) -> torch.Tensor:
-    """The drawing that `bench.draw` makes of a caption by default."""
-    return draw.draw(chosen, caption, SETTING, "ema", partial(draw.noise, PICTURES, 0))
+def pictures(chosen: Trained, caption: str) -> NDArray[np.uint8]:
+    """The images that `bench.draw` draws of a caption by default."""
+    return chosen.sample(caption, n=PICTURES)
 
 
 def card(

@@ -1,9 +1,11 @@
-"""The public face: ``import flowbench as fb; fb.compare("my.py:late", "rf")`` (:func:`bench.compare.compare`).
+"""The public face: ``import flowbench as fb``, then ``fb.train``, ``load``, ``rank``, ``compare`` (:mod:`flowbench.face`)
+and ``fb.formulations``, each imported when it is first used.
 
 Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
 Written for old versions of Python, too: a machine that cannot run it gets one sentence instead of a traceback.
 """
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -11,7 +13,26 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.compare import compare as compare
+    import formulations as formulations
+    from flowbench._core.errors import UserError as UserError
+    from flowbench.face import TrainedRun as TrainedRun
+    from flowbench.face import compare as compare
+    from flowbench.face import load as load
+    from flowbench.face import rank as rank
+    from flowbench.face import sheet as sheet
+    from flowbench.face import train as train
+
+PUBLIC = {
+    "train": "flowbench.face",
+    "load": "flowbench.face",
+    "rank": "flowbench.face",
+    "compare": "flowbench.face",
+    "sheet": "flowbench.face",
+    "TrainedRun": "flowbench.face",
+    "UserError": "flowbench._core.errors",
+    "formulations": "",
+}
+"""What is public, and the module that has it; a package stands for itself."""
 
 STARTED = time.perf_counter()
 """When this process began, before anything heavy was imported: for the timings."""
@@ -64,11 +85,21 @@ def tell_missing():
 def __getattr__(name):
     # type: (str) -> object
     """What is public, imported when it is first used."""
-    if name == "compare":
-        from bench.compare import compare
+    if name in PUBLIC:
+        found = importlib.import_module(PUBLIC[name] or name)
+        return getattr(found, name) if PUBLIC[name] else found
+    near = ""
+    if not name.startswith("_"):
+        from flowbench._core.errors import nearest
 
-        return compare
-    raise AttributeError("module 'flowbench' has no attribute " + repr(name))
+        near = "; " + nearest(name, PUBLIC)
+    raise AttributeError("module 'flowbench' has no attribute " + repr(name) + near)
+
+
+def __dir__():
+    # type: () -> list[str]
+    """What is public, for completion."""
+    return sorted({*globals(), *PUBLIC})
 
 
 def is_command():

@@ -42,6 +42,7 @@ FLOORS = (
     "bench/launch",
     "bench/cli",
     "bench/worker",
+    "bench/drawing",
     "bench/status",
     "bench/driver",
     "bench",

@@ -12,7 +12,7 @@ from analysis.results import collect, declared, manifest, schema, sources, sprea
 from analysis.results.manifest import Manifest, PlannedCell
 from analysis.results.sources import Source
 from analysis.results.where import choose
-from flowbench._core.errors import UserError
+from flowbench._core.errors import UserError, nearest_path
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -62,7 +62,12 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
     """
     path, where = Path(path).expanduser(), tuple(where)
     if not path.exists():
-        raise UserError(f"there is no {str(path)!r}: name a run folder, a .parquet or a .csv file")
+        near = nearest_path(
+            path, lambda p: p.is_dir() or p.suffix.lower() in (".parquet", *spreadsheet.SUFFIXES)
+        )
+        raise UserError(
+            f"there is no {str(path)!r}: {near or 'name a run folder, a .parquet or a .csv file'}"
+        )
     if not path.is_dir():
         return Run(path, choose(schema.check(_load(path), str(path)), where, str(path)), (), sources.of(path))
     manifests = manifest.read(path)

@@ -82,7 +82,10 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         None,
         (
             Option(
-                "formulations", "names, globs, or a suite: paper, published, headline", "GLOB", several=True
+                "formulations",
+                "names, globs, a suite (paper, published, headline), or one of a file: my.py:late",
+                "GLOB",
+                several=True,
             ),
             Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
             Option("datasets", "shapes, scenes, digits, images:PATH", "DATA", several=True),

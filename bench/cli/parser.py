@@ -22,6 +22,7 @@ from bench.runfolder.submission import Execution, Readers
 from flowbench._core.command import FLOAT, INT, Parser
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
+from formulations.from_file import FORM, Named, named
 
 EPILOG = """\
 examples:
@@ -163,6 +164,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     check_together(args, look[0] if look else None)
     for file in args.plugin:
         load_plugin(file)
+    files = name_those_of_files(args)
     launcher = base.get(args.executor, pairs.pop(args.executor, None))
     execution = execution_of(args, launcher)
     check_driven(args, launcher)
@@ -175,7 +177,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     return Arguments(
         grid,
         (args.out or Path("runs") / args.preset).absolute(),
-        tuple(dict.fromkeys(args.plugin)),
+        tuple(dict.fromkeys([*args.plugin, *files])),
         look[0] if look else None,
         execution,
         launcher,
@@ -189,6 +191,14 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         decision if args.until else None,
         Against(args.baseline, decision) if args.baseline is not None else None,
     )
+
+
+def name_those_of_files(args: argparse.Namespace) -> list[Path]:
+    """Replace formulations of plugin files, ``my.py:late``, by their names, and load the files; returns these. Raises
+    :class:`UserError`."""
+    found = [named(text) if FORM.fullmatch(text) else Named(text) for text in args.formulations or ()]
+    args.formulations = [each.name for each in found] or None
+    return [each.file for each in found if each.file]
 
 
 def grid_of(args: argparse.Namespace, open_ended: bool) -> Grid:

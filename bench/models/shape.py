@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from bench.models.base import Architecture, get
 
 if TYPE_CHECKING:
+    from bench.config.experiment import Model
+    from bench.encoders.text import Captions
     from bench.models.network import Network
 
 
@@ -25,6 +27,14 @@ class Shape:
     text_width: int
     pooled_width: int
     architecture: str = "mmdit"
+
+    @classmethod
+    def of(cls, model: Model, inputs: tuple[int, int, int], captions: Captions) -> Shape:
+        """The shape of a configured model for inputs ``(channels, side, side)`` and encoded captions."""
+        channels, side, _ = inputs
+        _, length, text_width = captions.tokens.shape
+        sizes = (channels, length, text_width, captions.pooled.shape[1])
+        return cls(model.depth, *model.sizes, model.patch, side, *sizes, model.architecture)
 
     @property
     def side(self) -> int:

@@ -41,12 +41,7 @@ class Setup:
 
     def shape(self, model: Model) -> Shape:
         """The network for this dataset's inputs and captions."""
-        width, heads = model.sizes
-        channels, side, _ = self.data.train.shape
-        _, length, text_width = self.captions.tokens.shape
-        pooled = self.captions.pooled.shape[1]
-        sizes = (channels, length, text_width, pooled)
-        return Shape(model.depth, width, heads, model.patch, side, *sizes, model.architecture)
+        return Shape.of(model, self.data.train.shape, self.captions)
 
     def remarks(self) -> list[str]:
         """What a user should know of how the data were read, a line each; of items left out no more than twenty."""

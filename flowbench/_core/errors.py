@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -26,3 +27,10 @@ def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:
         return "did you mean " + " or ".join(repr(f) for f in found) + "?"
     shown = ", ".join(repr(c) for c in known[:12])
     return f"known: {shown}" + (", ..." if len(known) > 12 else "")
+
+
+def nearest_path(path: Path, fits: Callable[[Path], bool]) -> str:
+    """The path next to ``path`` whose name is nearest to it, of those that fit, as :func:`nearest`; else empty."""
+    there = {p.name: p for p in path.parent.iterdir() if fits(p)} if path.parent.is_dir() else {}
+    found = difflib.get_close_matches(path.name, there, n=1, cutoff=0.5)
+    return f"did you mean {str(there[found[0]])!r}?" if found else ""

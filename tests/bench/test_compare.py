@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import flowbench
 from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.report import gather
@@ -71,7 +72,7 @@ def test_another_comparison_uses_what_is_trained(
     assert compare.main(["v/cos", "rf", *TINY, "--out", str(out), "--seeds", "2"]) == 0
     assert f"python -m analysis.report '{out}'\n" in capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/result.json")}
-    found = compare.compare(f"{plugin}:late", "rf", **options(TINY), out=out, seeds=1)
+    found = flowbench.compare(f"{plugin}:late", "rf", **options(TINY), out=out, seeds=1)
     assert isinstance(found, Comparisons)
     assert found.baseline == "rf"
     assert found.rivals == ("my/late(2.00)",)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,24 +87,6 @@ def test_mistakes_are_one_sentence(
     assert not (tmp_path / "run").exists()
 
 
-def test_options_of_python_are_those_of_the_command() -> None:
-    found = compare.words(
-        {"minutes": 10, "train_images": 32, "settings": ["5:5", "7:1"], "trust_folder": True, "seeds": None}
-    )
-    assert found == ["--minutes", "10", "--train-images", "32", "--settings", "5:5", "7:1", "--trust-folder"]
-
-
-def test_the_public_face_is_imported_when_it_is_used() -> None:
-    assert flowbench.compare is compare.compare  # type: ignore[attr-defined]
-    with pytest.raises(AttributeError, match="no attribute 'campare'"):
-        _ = flowbench.campare  # type: ignore[attr-defined]
-    code = "import flowbench, sys; print(sorted({'torch', 'numpy', 'pandas', 'bench', 'samplers'} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=flowbench.ROOT
-    )
-    assert done.stdout == "[]\n"
-
-
 def test_a_damaged_name_of_python_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="rf is named twice"):
-        compare.compare("rf", "rf", out=tmp_path)
+        flowbench.compare("rf", "rf", out=tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import draw, grid
+from bench import draw, drawing, grid
 from bench.cli.parser import parse
 from bench.config.settings import Setting
 from bench.data import load
@@ -75,7 +75,7 @@ def test_it_draws_and_repeats(trained: Path, tmp_path: Path, capsys: pytest.Capt
 def test_it_draws_what_the_run_has_drawn(trained: Path, weights: Any) -> None:
     """From the run's own noise for its caption: one picture alone, where the run drew a pack's together."""
     made = parse([*SMALL, *SIZES.split()]).grid
-    cell = draw.choose(draw.trained(trained), "eps/linear", "digits", None)
+    cell = drawing.choose(drawing.trained(trained), "eps/linear", "digits", None)
     (file,) = cell.folder.glob(f"images-*/{weights}-2-2.5.safetensors")
     there = kept.read(file).images
     images = made.images
@@ -83,7 +83,9 @@ def test_it_draws_what_the_run_has_drawn(trained: Path, weights: Any) -> None:
     noise = start_noise("digits", len(there), (1, 8, 8))
     captions = choose(data, made.evaluation)
     for i in (0, 7):
-        (again,) = draw.draw(cell, captions[i], Setting(2, 2.5), weights, lambda _, i=i: noise[i : i + 1])
+        (again,) = drawing.draw(
+            cell, captions[i : i + 1], Setting(2, 2.5), weights, lambda _, i=i: noise[i : i + 1]
+        )
         # products of other sizes may be rounded otherwise
         assert np.abs(again.numpy().astype(int) - there[i].numpy()).max() <= 1
     assert there[0].float().std() > 10
@@ -118,10 +120,13 @@ def test_every_option_counts(trained: Path, tmp_path: Path, option: tuple[str, s
             ["eps/linear", CAPTION, "--dataset", "digits", "--cell", "abc"],
             "--cell 'abc' is none of eps/linear's",
         ),
-        (["eps/linear", CAPTION, "--n", "0"], "choose 1 to"),
+        (["eps/linear", CAPTION, "--dataset", "digits", "--n", "0"], "choose 1 to"),
         (["eps/linear", CAPTION, "--out", "x.jpg"], "name a .png file"),
-        (["eps/linear", CAPTION, "--solver", "eulr"], "did you mean 'euler' or 'heun'?"),
-        (["eps/linear", CAPTION, "--weights", "emma"], "choose from 'ema', 'raw'"),
+        (
+            ["eps/linear", CAPTION, "--dataset", "digits", "--solver", "eulr"],
+            "did you mean 'euler' or 'heun'?",
+        ),
+        (["eps/linear", CAPTION, "--dataset", "digits", "--weights", "emma"], "choose from 'ema', 'raw'"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -135,9 +140,9 @@ def test_mistakes_are_one_sentence(
 
 
 def test_numbers_in_the_name_of_a_plugins_formulation_have_any_spelling(trained: Path) -> None:
-    (cell, *_) = draw.trained(trained)
+    (cell, *_) = drawing.trained(trained)
     own = replace(cell, cell=replace(cell.cell, formulation="my/late(2.00)"))
-    assert draw.choose([own], "my/late(2)", None, None) == own
+    assert drawing.choose([own], "my/late(2)", None, None) == own
 
 
 def test_no_drawing_takes_the_place_of_another(

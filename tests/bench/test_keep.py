@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import draw, grid, keep
+from bench import draw, drawing, grid, keep
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -43,8 +43,8 @@ def kept(run: Path, out: Path, *options: str) -> Path:
     return out
 
 
-def chosen(run: Path) -> draw.Trained:
-    return draw.choose(draw.trained(run), "eps/linear", None, None)
+def chosen(run: Path) -> drawing.Trained:
+    return drawing.choose(drawing.trained(run), "eps/linear", None, None)
 
 
 def test_it_draws_what_the_cell_draws(trained: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 from analysis import archive, fill, leaderboard
 from analysis.report import gather
 from analysis.results import run, sources
-from bench import draw, keep
+from bench import keep
+from bench.drawing import trained, write
 
 ROOT = Path(__file__).resolve().parents[2] / "results"
 ARCHIVES = sorted(file.parent for file in ROOT.rglob(sources.CELLS))
@@ -55,7 +56,7 @@ def test_a_page_can_be_made() -> None:
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
 def test_a_kept_model_draws_its_drawing(folder: Path, tmp_path: Path) -> None:
     caption = json.loads((folder / "config.json").read_text(encoding="utf-8"))["caption"]
-    draw.write(keep.pictures(draw.trained(folder)[0], caption), tmp_path / "drawing.png")
+    write(keep.pictures(trained(folder)[0], caption), tmp_path / "drawing.png")
     there, now = (np.asarray(Image.open(f / "drawing.png")).astype(int) for f in (folder, tmp_path))
     assert np.abs(there - now).max() <= keep.SAME
     assert (folder / "ema.safetensors").stat().st_size < keep.MOST + 100_000

@@ -1,0 +1,222 @@
+"""A trained cell, and the images that it draws of captions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import formulations
+from bench.config.experiment import Cell
+from bench.config.settings import Setting, TimeGrid, Weights
+from bench.runfolder import store
+from flowbench._core import atomic
+from flowbench._core.errors import UserError, nearest, nearest_path
+from flowbench._core.grammar import numbers_in_glob
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+MOST = 256
+"""Images of one call at most."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cell with weights, and its folder."""
+
+    cell: Cell
+    folder: Path
+
+    def sample(
+        self,
+        captions: str | Sequence[str],
+        *,
+        n: int = 1,
+        steps: int = 25,
+        cfg: float = 2.5,
+        solver: str = "euler",
+        grid: TimeGrid = "native",
+        seed: int = 0,
+        weights: Weights = "ema",
+    ) -> NDArray[np.uint8]:
+        """Draw ``n`` images of each caption: uint8 ``[captions * n, H, W, 3]``, those of one caption after each other.
+
+        Args:
+            captions: what to draw.
+            n: images of each caption.
+            steps: solver steps.
+            cfg: guidance scale; 1 is none.
+            solver: ``euler``, ``ddim``, ``heun``, ``ab2`` or a plugin's.
+            grid: the times of the steps, ``native`` (the formulation's own) or ``clock``.
+            seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
+            weights: ``ema`` or ``raw``.
+
+        Raises:
+            UserError: a caption that the text encoder cannot read, a value that cannot be sampled with, weights that the
+                cell does not have, or data, an encoder or a formulation that have changed since it was trained.
+        """
+        setting = Setting(steps, cfg, solver, grid)
+        setting.check()
+        if weights not in get_args(Weights):
+            raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
+        each = [captions] if isinstance(captions, str) else list(captions)
+        every = [caption for caption in each for _ in range(n)]
+        if not each or not 1 <= len(every) <= MOST:
+            raise UserError(f"--n {n}: choose 1 to {MOST} images, of {len(each)} captions together")
+        if not (self.folder / f"{weights}.safetensors").exists():
+            raise UserError(f"--weights {weights}: {self.folder} keeps other weights only")
+        drawn = draw(self, every, setting, weights, partial(noise, len(every), seed))
+        return drawn.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a folder holds one model (`bench.keep`)."""
+    return (folder / "config.json").is_file() and (folder / "ema.safetensors").is_file()
+
+
+def trained(run: Path) -> list[Trained]:
+    """The cells of a run folder that have weights, or a kept model. Raises :class:`UserError` if there are none."""
+    folders = [run] if is_kept(run) else sorted(file.parent for file in run.glob("cells/*/ema.safetensors"))
+    found = [Trained(store.read_config(f / "config.json", "cell", Cell), f) for f in folders]
+    if not found:
+        if (run / "cells").is_dir():
+            raise UserError(f"{run} holds no trained cell yet: `python -m bench.grid` makes runs/quick")
+        near = nearest_path(run, lambda p: (p / "cells").is_dir() or is_kept(p))
+        raise UserError(f"{run} is no run folder: {near or '`python -m bench.grid` makes runs/quick'}")
+    return sorted(found, key=lambda t: (t.cell.formulation, t.cell.dataset, t.cell.seed))
+
+
+def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str | None) -> Trained:
+    """The cell to draw from. Raises :class:`UserError` for none, naming the nearest, and for several that differ in more
+    than their seed, naming the option that chooses."""
+    names = sorted({t.cell.formulation for t in cells})
+    try:
+        canonical = formulations.get(name).name
+    except UserError:  # of a plugin, perhaps, which is loaded later
+        canonical = numbers_in_glob(name)
+    if canonical not in names:
+        raise UserError(f"no cell of {name!r} is trained in this run; {nearest(canonical, names)}")
+    fit = [t for t in cells if t.cell.formulation == canonical]
+    there = sorted({t.cell.dataset for t in fit})
+    if dataset is not None and dataset not in there:
+        raise UserError(f"--dataset {dataset!r}: {nearest(dataset, there)}")
+    if dataset is None and len(there) > 1 and cell is None:
+        raise UserError(f"{canonical} is trained on {', '.join(there)}: choose one with --dataset")
+    fit = [t for t in fit if dataset in (None, t.cell.dataset)]
+    ids = [t.cell.id for t in fit]
+    if cell is not None:
+        if cell not in ids:
+            raise UserError(f"--cell {cell!r} is none of {canonical}'s; {nearest(cell, ids)}")
+        return fit[ids.index(cell)]
+    first = [t for t in fit if t.cell.seed == fit[0].cell.seed]
+    if len(first) > 1:
+        sizes = ", ".join(
+            f"{t.cell.id} (depth {t.cell.model.depth}, {t.cell.training.steps} steps)" for t in first
+        )
+        raise UserError(f"{len(first)} cells of {canonical} fit: choose one with --cell: {sizes}")
+    return first[0]
+
+
+def noise(count: int, seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Noise ``[count, C, H, W]`` to start from; the first are the same however many there are."""
+    import torch
+
+    from bench.config.seeds import seed_for
+
+    generator = torch.Generator().manual_seed(seed_for("draw", seed))
+    return torch.randn((count, *shape), generator=generator)
+
+
+def draw(
+    chosen: Trained,
+    captions: Sequence[str],
+    setting: Setting,
+    weights: Weights,
+    noise: Callable[[tuple[int, int, int]], torch.Tensor],
+) -> torch.Tensor:
+    """An image of each caption, uint8 ``[n, C, H, W]``, from ``noise`` of the given ``(C, H, W)``, ``[n, C, H, W]``.
+
+    Raises :class:`UserError` for words that the text encoder does not know, and for data, an encoder or a formulation that
+    have changed since the cell was trained.
+    """
+    import torch
+
+    from bench.data import load
+    from bench.encoders import text
+    from bench.machine.device import pick_device
+    from bench.models import Shape
+    from bench.models.flat import Flat
+    from bench.sampling.generate import generate
+    from bench.worker import provenance
+    from bench.worker.setup import load_text_encoder
+
+    cell, device = chosen.cell, pick_device("auto")
+    encoder: Any = load_text_encoder(cell.text, device)
+    for caption in dict.fromkeys(captions):
+        check_words(encoder, caption)
+    kept = atomic.read_object(chosen.folder / "config.json")
+    try:
+        formulation = formulations.get(cell.formulation)
+    except UserError as error:
+        raise UserError(f"name the run's plugins with --plugin: {error}") from None
+    provenance.verify_formulation(chosen.folder, formulation)
+    provenance.verify_network(chosen.folder, cell)
+    data = load(
+        cell.dataset,
+        resolution=cell.images.resolution,
+        train=cell.images.train,
+        validation=cell.images.validation,
+    )
+    for what, then, now in (
+        ("dataset", kept.get("data"), data.digest),
+        ("text encoder", kept.get("text_encoder"), encoder.name),
+    ):
+        if then != now:
+            raise UserError(f"the {what} has changed since {chosen.folder} was trained ({then}, now {now})")
+    # padding that no caption uses was cut off, so the longest one decides how many tokens the network has seen
+    texts = data.train.texts() + data.validation.texts()
+    longest = max(texts, key=lambda c: len(c.split())), max(texts, key=len)
+    encoded = text.encode(encoder, [*captions, *longest], device)
+    model = Shape.of(cell.model, data.train.shape, encoded).build().to(device)
+    flat = Flat(model)
+    matrix = flat.row(atomic.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None]
+    parts = generate(
+        model,
+        flat,
+        matrix.float().to(device),
+        [formulation],
+        encoded,
+        encoded.rows(captions),
+        noise(data.train.shape),
+        setting,
+        cell.training.precision,
+    )
+    return torch.cat([data.decode(part.images).cpu() for part in parts], dim=1)[0]
+
+
+def check_words(encoder: Any, caption: str) -> None:
+    """Raises :class:`UserError` for an empty caption, one that is not read to its end, and for words that a ``tinyclip``
+    was not trained on."""
+    if not caption.strip():
+        raise UserError("the caption is empty: say what to draw")
+    if encoder.cut([caption]):
+        raise UserError(
+            f"caption {textwrap.shorten(caption, 80)!r}: the text encoder does not read so many words, choose fewer"
+        )
+    from bench.encoders.tokenizer import SPECIAL
+
+    tokenizer = getattr(encoder, "tokenizer", None)
+    if hasattr(encoder, "unknown_words") and tokenizer is not None:
+        for word in caption.split():
+            if encoder.unknown_words([word]):
+                known = [each for each in tokenizer.words if each not in SPECIAL]
+                raise UserError(
+                    f"caption {caption!r}: the text encoder does not know the word {word!r}; "
+                    f"{nearest(word.lower(), known)}"
+                )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,24 @@ def test_mistakes_are_one_sentence(run: fb.TrainedRun, mistake: Any, words: str)
         mistake(run)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("here", "plugin")
+def test_the_first_study_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer steps, and on fewer images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(face, "train", partial(fb.train, **TINY | {"seeds": 2}))
+    text = (Path(fb.ROOT) / "examples" / "first_study.py").read_text(encoding="utf-8")
+    text = text.replace("steps=STEPS, seeds=SEEDS, ", "")
+    made: dict[str, Any] = {}
+    exec(compile(text, "first_study.py", "exec"), made)
+    assert set(made["ranking"]["formulation"]) == {"my/late(2.00)", "eps/linear", "rf/lognorm(0.00,1.00)"}
+    assert made["images"].shape == (7, 8, 8, 3)
+    assert {p.name for p in tmp_path.glob("*.png")} == {
+        "eps-linear.png",
+        "rf-lognorm(0.00,1.00).png",
+        "first-study.png",
+    }
 
 
 @pytest.mark.usefixtures("here")

@@ -11,7 +11,7 @@ import formulations
 from formulations import conformance
 from formulations.registry import registry
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+EXAMPLES = [Path(__file__).parents[2] / "examples" / name for name in ("half.py", "late.py")]
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)

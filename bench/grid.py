@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulations
+from bench import data
 from bench.cli import parser as cli
 from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
@@ -114,8 +115,9 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
 
 
 def with_metrics(grid: Grid) -> Grid:
-    """A grid that is measured also by what plugins register."""
-    return replace(grid, evaluation=catalogue.with_added(grid.evaluation))
+    """A grid with its datasets by their canonical names, that is measured also by what plugins register."""
+    datasets = tuple(map(data.canonical, grid.datasets))
+    return replace(grid, datasets=datasets, evaluation=catalogue.with_added(grid.evaluation))
 
 
 def check_folder(out: Path) -> None:

@@ -25,10 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import solvers
+from bench import data, solvers
 from bench.config.experiment import Evaluation, Grid, Images
 from bench.config.settings import Setting, TimeGrid
-from bench.data import own_resolution
 from bench.encoders.extractors import features
 from bench.machine.device import pick_device
 from bench.machine.machine import versions
@@ -261,7 +260,7 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
     for dataset in grid.datasets:
         size = grid.images.resolution
         if args.run is None:
-            size = own_resolution(dataset) or size
+            size = data.get(dataset).edge or size
         images = Images(size, args.train_images, grid.images.validation)
         grids.append(replace(grid, datasets=(dataset,), images=images, model=replace(grid.model, patch=1)))
     return grids, names_of(grid, settings, args.run is not None), list(dict.fromkeys(settings)), out

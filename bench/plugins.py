@@ -19,6 +19,7 @@ from flowbench._core.terminal import width
 ROOMS = (
     "samplers",
     "formulations",
+    "bench.data",
     "bench.models",
     "bench.solvers",
     "bench.optimisers",
@@ -109,7 +110,7 @@ def require_values(entry: Entry[Any], kind: str, file: str) -> None:
     if missing:
         raise UserError(
             f"{file}: {entry.template!r} lacks a value for {', '.join(missing)}: give the function defaults, or "
-            f"'check {kind} {entry.template}' with numbers and --plugin {file}"
+            f"'check {kind} NAME --plugin {file}' with a name that has values"
         )
 
 

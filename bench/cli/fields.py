@@ -42,8 +42,13 @@ def size(text: str) -> Any:
 
 
 def datasets(values: Sequence[str]) -> list[str]:
-    """``digits,shapes`` is two datasets; a comma in the path of ``images:`` is a comma."""
-    return [part for v in values for part in ([v] if v.startswith("images:") else v.split(",")) if part]
+    """``digits,shapes`` is two datasets; a comma after a colon belongs to a path or to options."""
+    found = []
+    for value in values:
+        plain, colon, rest = value.partition(":")
+        *names, last = plain.split(",")
+        found += [*names, f"{last}{colon}{rest}"]
+    return [name for name in found if name]
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,12 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
                 several=True,
             ),
             Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
-            Option("datasets", "shapes, scenes, digits, images:PATH", "DATA", several=True),
+            Option(
+                "datasets",
+                "shapes, scenes, digits, images:PATH, or of a plugin NAME[:option=value,...]",
+                "DATA",
+                several=True,
+            ),
             Option("seeds", "seeds 0 .. N-1", "N", INT),
             Option("first-seed", "seeds FIRST .. FIRST+N-1", "FIRST", INT),
             Option(

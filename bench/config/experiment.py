@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, shared
-from bench.config.limits import choice, positive, within
+from bench.config.limits import choice, divides, positive, within
 from bench.config.settings import ControlSetting, Setting, Weights
 from flowbench._core.errors import UserError
 
@@ -240,12 +240,7 @@ class Grid:
         object.__setattr__(self, "datasets", tuple(dict.fromkeys(self.datasets)))
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
-        size, patch = self.images.resolution, self.model.patch
-        if size % patch:
-            fitting = min((p for p in range(1, size + 1) if size % p == 0), key=lambda p: abs(p - patch))
-            raise UserError(
-                f"--patch {patch} does not divide --resolution {size}: the nearest that does is {fitting}"
-            )
+        divides(self.model.patch, self.images.resolution, "--resolution")
         self._axis("depths", "model", "depth")
         self._axis("budgets", "training", "steps")
 

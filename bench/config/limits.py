@@ -40,3 +40,10 @@ def flag(name: str) -> str:
         "validation_images": "validation-batch",
     }
     return "--" + special.get(name, name.replace("_", "-"))
+
+
+def divides(patch: int, edge: int, what: str) -> None:
+    """Raise :class:`UserError` unless a patch divides the ``edge`` of an image, called ``what``."""
+    if edge % patch:
+        fitting = min((p for p in range(1, edge + 1) if edge % p == 0), key=lambda p: abs(p - patch))
+        raise UserError(f"--patch {patch} does not divide {what} {edge}: the nearest that does is {fitting}")

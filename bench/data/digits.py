@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from sklearn.datasets import load_digits
 
-from bench.data.dataset import Split, hash_split
+from bench.config.experiment import Images
+from bench.data.base import Builder, register
+from bench.data.dataset import Dataset, Split, build, hash_split
 
-RESOLUTION = 8
-"""Edge of the originals."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -19,26 +17,39 @@ def caption(label: int) -> str:
     return f"a photo of the digit {WORDS[label]}"
 
 
-def load(resolution: int, train: int, validation: int) -> tuple[Split, Split]:
-    """Training and validation digits: uint8 ``[N, 1, resolution, resolution]``, white strokes on black.
+class Digits(Builder):
+    """Uint8 ``[N, 1, resolution, resolution]``, white strokes on black; attributes are the labels ``[N]``.
 
-    The originals are 8x8 with values 0..16 (Alpaydin and Kaynak, UCI Optical Recognition of Handwritten
-    Digits); they are scaled to 0..255 and resized bicubically with antialiasing. Attributes are the labels
-    ``[N]``.
+    The originals are 8x8 with values 0..16 (Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits); they are
+    scaled to 0..255 and resized bicubically with antialiasing.
     """
-    source = load_digits()
-    labels = np.asarray(source.target, np.int64)
-    pixels = np.rint(np.asarray(source.images) * (255 / 16)).astype(np.uint8)
-    sides = hash_split([str(i) for i in range(len(labels))], train, validation)
-    first, second = (Split(_resize(pixels[s], resolution), _captions(labels[s]), labels[s]) for s in sides)
-    return first, second
+
+    channels, edge, words, fixed = 1, 8, 6, True
+
+    def load(self, name: str, images: Images) -> Dataset:
+        """At most 1,797 digits, split by the hash of their number."""
+        from sklearn.datasets import load_digits
+
+        source = load_digits()
+        labels = np.asarray(source.target, np.int64)
+        pixels = np.rint(np.asarray(source.images) * (255 / 16)).astype(np.uint8)
+        sides = hash_split([str(i) for i in range(len(labels))], images.train, images.validation)
+        first, second = (
+            Split(_resize(pixels[s], images.resolution), tuple(map(caption, labels[s].tolist())), labels[s])
+            for s in sides
+        )
+        return build(name, (first, second))
 
 
-def _captions(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(caption(label) for label in labels.tolist())
+@register("digits")
+def digits() -> Builder:
+    """Handwritten digits of scikit-learn, one channel."""
+    return Digits()
 
 
 def _resize(pixels: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
     size = (resolution, resolution)
     resized = [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in pixels]
     return np.stack(resized)[:, None]

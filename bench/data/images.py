@@ -1,4 +1,4 @@
-"""``images:PATH``: your own captioned images, decoded once into a cached uint8 array."""
+"""``images:PATH``: a user's own captioned images, decoded once into a uint8 array on disk and read from there."""
 
 from __future__ import annotations
 
@@ -9,21 +9,33 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import pixels, sources
-from bench.data.dataset import Dataset, Picked, Split, build, hash_split
+from bench.config.experiment import Images
+from bench.data.base import Builder, register
+from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    from bench.data import pixels, sources
+else:
+    pixels, sources = lazy("bench.data.pixels"), lazy("bench.data.sources")
 
 _CHUNK = 256  # encoded images held in memory at once
 LEFT_SECONDS = 86400.0
-"""An unfinished file of the cache that nobody has touched for so long was left by a command that was killed."""
+"""An unfinished file of the cache that has not changed for so long was left by a command that was killed."""
 
 
-@dataclass(frozen=True)
+MOST_SKIPPED = 0.05
+"""The largest share of corrupt or caption-less items that is tolerated."""
+
+
+@dataclass
 class Record:
     """What is known of the distinct pictures of a source: ``keys``, the smallest sha256 of their encoded files, and all
     their captions. ``copies`` of the items were a picture that is there already; ``skipped`` are left out, and why."""
@@ -37,13 +49,13 @@ class Record:
     def check(self, place: str, max_skipped: float) -> None:
         """Raises UserError if more than the share ``max_skipped`` of the items is corrupt or caption-less."""
         total = len(self.keys) + self.copies + len(self.skipped)
-        if len(self.skipped) > max_skipped * total:
+        if len(self.skipped) > max_skipped * total or not self.keys:
             raise UserError(
                 f"images:{place}: {len(self.skipped)} of {total} items are corrupt or have no caption "
                 f"(at most {max_skipped:.1%} may), the first: {'; '.join(self.skipped[:3])}"
             )
 
-    def split(self, images: NDArray[np.uint8], chosen: list[int]) -> Split:
+    def split(self, images: Rows, chosen: list[int]) -> Split:
         """The pictures ``chosen``, in the order of their keys, read when they are asked for."""
         rows = sorted(chosen, key=lambda i: self.keys[i])
         captions = tuple(tuple(self.captions[i]) for i in rows)
@@ -51,48 +63,81 @@ class Record:
         return Split(Picked(images, np.array(rows)), tuple(c[0] for c in captions), alternatives=several)
 
 
-def load(
-    path: str, resolution: int, train: int, validation: int, cache: str | Path | None, max_skipped: float
-) -> Dataset:
-    """Load and split the images at ``path``; see :func:`bench.data.load`.
+@dataclass(frozen=True)
+class Files(Builder):
+    """The images at ``path``, decoded once into an array in the folder ``cache``, by default the user's.
 
     A picture's side of the split depends on the bytes of its file only, so a copy under another name is on the same side;
-    copies are one picture with the captions of all.
+    copies are one picture with the captions of all. At most ``max_skipped`` of the items may be corrupt or caption-less.
     """
-    source = sources.find(path)
-    key = source.fingerprint()[:16]
-    stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{resolution}-{pixels.RECIPE}-{key}")
-    folder = cache_folder(cache)
-    decoded = _read_cache(folder, stem)
-    fresh = decoded is None
-    if decoded is None:
-        decoded = _decode_all(source.read(), resolution)
-    images, record = decoded
-    record.check(path, max_skipped)
-    if fresh:
-        _write_cache(folder, stem, images, record)
-    sides = hash_split(record.keys, train, validation)
-    first, second = (record.split(images, side) for side in sides)
-    notes = list(record.notes)
-    if record.copies:
-        notes.append(
-            f"{record.copies:,} items show a picture that is there already, and add no more than captions"
-        )
-    return build(f"images:{sources.shown(source.name)}", (first, second), skipped=record.skipped, notes=notes)
+
+    path: str
+    cache: Path | None = None
+    max_skipped: float = MOST_SKIPPED
+
+    def check(self) -> None:
+        """Lists a folder up to its first picture."""
+        sources.check(self.path)
+
+    def load(self, name: str, images: Images) -> Dataset:
+        """The distinct pictures and their captions; memory holds those that are read."""
+        source = sources.find(self.path)
+        key = source.fingerprint()[:16]
+        stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{images.resolution}-{pixels.RECIPE}-{key}")
+        folder = cache_folder(self.cache)
+        kept = _read_cache(folder, stem)
+        if kept is None:
+            self._fill_cache(folder, stem, source.read(), images.resolution)
+            kept = _read_cache(folder, stem)
+            assert kept is not None
+        decoded, record = kept
+        record.check(self.path, self.max_skipped)
+        sides = hash_split(record.keys, images.train, images.validation)
+        first, second = (record.split(decoded, side) for side in sides)
+        notes = list(record.notes)
+        if record.copies:
+            notes.append(
+                f"{record.copies:,} items show a picture that is there already, and add no more than captions"
+            )
+        shown = f"images:{sources.shown(source.name)}"
+        return build(shown, (first, second), skipped=record.skipped, notes=notes)
+
+    def captions(self, name: str, images: Images) -> list[str]:
+        """Without decoding more than :data:`_CHUNK` pictures. Raises the UserError of :meth:`load`: of few pictures any, of
+        many what their names and captions tell."""
+        contents = sources.find(self.path).read()
+        if len(contents.items) <= _CHUNK:
+            return self.load(name, images).train.texts()
+        usable = [item for item in contents.items if not item.problem]
+        skipped = [f"{item.name}: {item.problem}" for item in contents.items if item.problem]
+        Record([item.name for item in usable], [], 0, skipped, []).check(self.path, self.max_skipped)
+        return [caption for item in usable for caption in item.captions]
+
+    def _fill_cache(self, folder: Path, stem: str, contents: sources.Contents, resolution: int) -> None:
+        """Write the array, then the record that makes it count; both appear whole. What other commands left unfinished is
+        swept."""
+        record = Record([], [], 0, [], contents.notes)
+
+        def decode(file: Path) -> None:
+            _decode_all(contents.items, resolution, record, file)
+            record.check(self.path, self.max_skipped)
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic.sweep(folder, LEFT_SECONDS)
+            atomic.write_whole(folder / f"{stem}.npy", decode)
+            atomic.write_json(folder / f"{stem}.json", asdict(record))
+        except OSError as error:
+            raise UserError(
+                f"the image cache {folder} cannot be written ({error.strerror}); "
+                "set XDG_CACHE_HOME to a folder that can be"
+            ) from None
 
 
-def captions(
-    path: str, resolution: int, train: int, validation: int, cache: str | Path | None, max_skipped: float
-) -> list[str]:
-    """The captions at ``path``, without decoding more than `_CHUNK` pictures. Raises the UserError of :func:`load`: of few
-    pictures any, of many what their names and captions tell."""
-    contents = sources.find(path).read()
-    if len(contents.items) <= _CHUNK:
-        return load(path, resolution, train, validation, cache, max_skipped).train.texts()
-    usable = [item for item in contents.items if not item.problem]
-    skipped = [f"{item.name}: {item.problem}" for item in contents.items if item.problem]
-    Record([item.name for item in usable], [], 0, skipped, []).check(path, max_skipped)
-    return [caption for item in usable for caption in item.captions]
+@register("images(path)")
+def images(path: str) -> Builder:
+    """A folder or packed files of a user's own captioned images."""
+    return Files(path)
 
 
 def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:
@@ -109,30 +154,36 @@ def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8
         return f"{item.name}: {reason or type(error).__name__}"
 
 
-def _decode_all(contents: sources.Contents, resolution: int) -> tuple[NDArray[np.uint8], Record]:
-    """The distinct pictures, uint8 ``[N, 3, R, R]``, in the order in which they are met."""
-    items, record = contents.items, Record([], [], 0, [], contents.notes)
-    images = np.empty((len(items), 3, resolution, resolution), np.uint8)
+def _decode_all(items: list[sources.Item], resolution: int, record: Record, file: Path) -> None:
+    """Write the distinct pictures, uint8 ``[N, 3, R, R]``, in the order in which they are met; note them in ``record``."""
     place: dict[bytes, int] = {}
-    with ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0)))) as pool:  # PIL decodes outside the lock
-        for start in range(0, len(items), _CHUNK):
+    with ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0)))) as pool, file.open("wb") as out:
+        _write_header(out, len(items), resolution)
+        for start in range(0, len(items), _CHUNK):  # PIL decodes outside the lock
             chunk = items[start : start + _CHUNK]
             for item, result in zip(chunk, pool.map(_attempt, chunk, [resolution] * len(chunk)), strict=True):
                 if isinstance(result, str):
                     record.skipped.append(result)
                     continue
                 key, picture = result
-                at = place.setdefault(hashlib.sha256(picture.tobytes()).digest(), len(record.keys))
+                values = picture.tobytes()
+                at = place.setdefault(hashlib.sha256(values).digest(), len(record.keys))
                 if at == len(record.keys):
-                    images[at] = picture
+                    out.write(values)
                     record.keys.append(key)
                     record.captions.append(list(item.captions))
                 else:
+                    record.copies += 1
                     record.keys[at] = min(record.keys[at], key)
                     record.captions[at] = list(dict.fromkeys([*record.captions[at], *item.captions]))
-    found = len(record.keys)
-    copies = len(items) - len(record.skipped) - found
-    return images[:found], Record(record.keys, record.captions, copies, record.skipped, record.notes)
+        out.seek(0)
+        _write_header(out, len(record.keys), resolution)
+
+
+def _write_header(out: BinaryIO, count: int, resolution: int) -> None:
+    """The header of a ``.npy`` file, of the same length for every count."""
+    about = {"shape": (count, 3, resolution, resolution), "fortran_order": False, "descr": "|u1"}
+    np.lib.format.write_array_header_1_0(out, about)
 
 
 def cache_folder(cache: str | Path | None) -> Path:
@@ -150,17 +201,3 @@ def _read_cache(folder: Path, stem: str) -> tuple[NDArray[np.uint8], Record] | N
     except (OSError, ValueError, TypeError):
         return None
     return (images, record) if len(images) == len(record.keys) == len(record.captions) else None
-
-
-def _write_cache(folder: Path, stem: str, images: NDArray[np.uint8], record: Record) -> None:
-    """The array, then the record that makes it count; both appear whole. What other commands left unfinished is swept."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.sweep(folder, LEFT_SECONDS)
-        atomic.write_whole(folder / f"{stem}.npy", lambda file: np.save(file, images))
-        atomic.write_json(folder / f"{stem}.json", asdict(record))
-    except OSError as error:
-        raise UserError(
-            f"the image cache {folder} cannot be written ({error.strerror}); "
-            "set XDG_CACHE_HOME to a folder that can be"
-        ) from None

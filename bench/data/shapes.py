@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.experiment import Images
 from bench.config.seeds import seed_for
 from bench.data import sdf
-from bench.data.dataset import Split, in_validation
+from bench.data.base import Builder, register
+from bench.data.dataset import Dataset, Split, build, in_validation
 from flowbench._core.errors import UserError, nearest
 
 SHAPES = tuple(sdf.DISTANCES)
@@ -219,18 +221,39 @@ def _index(word: str, known: tuple[str, ...], what: str, sentence: str) -> int:
     return known.index(word)
 
 
-def load(name: str, resolution: int, train: int, validation: int) -> tuple[Split, Split]:
-    """The first ``train`` and ``validation`` pictures of either side of the hash split of ``shapes`` or ``scenes``."""
-    sides: tuple[list[int], list[int]] = ([], [])
-    wanted = (train, validation)
-    index = 0
-    while len(sides[0]) < train or len(sides[1]) < validation:
-        side = int(in_validation(str(index)))
-        if len(sides[side]) < wanted[side]:
-            sides[side].append(index)
-        index += 1
-    first, second = (_split(indices, WORLDS[name], resolution) for indices in sides)
-    return first, second
+class Generated(Builder):
+    """The first pictures of either side of the hash split of a world."""
+
+    fixed = True
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.words = len(caption([0] * len(world.attributes)).split())
+
+    def load(self, name: str, images: Images) -> Dataset:
+        """Exactly as many pictures as are asked for."""
+        sides: tuple[list[int], list[int]] = ([], [])
+        wanted = (images.train, images.validation)
+        index = 0
+        while len(sides[0]) < wanted[0] or len(sides[1]) < wanted[1]:
+            side = int(in_validation(str(index)))
+            if len(sides[side]) < wanted[side]:
+                sides[side].append(index)
+            index += 1
+        first, second = (_split(indices, self.world, images.resolution) for indices in sides)
+        return build(name, (first, second))
+
+
+@register("shapes")
+def one() -> Builder:
+    """Generated pictures of one object."""
+    return Generated(SHAPES_WORLD)
+
+
+@register("scenes")
+def two() -> Builder:
+    """Generated pictures of two objects in a spatial relation."""
+    return Generated(SCENES_WORLD)
 
 
 def _split(indices: list[int], world: World, resolution: int) -> Split:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import formulations
+from bench import data as datasets
 from bench.config.experiment import Cell
 from bench.config.settings import Setting, TimeGrid, Weights
 from bench.runfolder import store
@@ -147,7 +148,6 @@ def draw(
     """
     import torch
 
-    from bench.data import load
     from bench.encoders import text
     from bench.machine.device import pick_device
     from bench.models import Shape
@@ -163,16 +163,12 @@ def draw(
     kept = atomic.read_object(chosen.folder / "config.json")
     try:
         formulation = formulations.get(cell.formulation)
+        datasets.get(cell.dataset)
     except UserError as error:
         raise UserError(f"name the run's plugins with --plugin: {error}") from None
     provenance.verify_formulation(chosen.folder, formulation)
     provenance.verify_network(chosen.folder, cell)
-    data = load(
-        cell.dataset,
-        resolution=cell.images.resolution,
-        train=cell.images.train,
-        validation=cell.images.validation,
-    )
+    data = datasets.load(cell.dataset, **asdict(cell.images))
     for what, then, now in (
         ("dataset", kept.get("data"), data.digest),
         ("text encoder", kept.get("text_encoder"), encoder.name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from bench import data
@@ -38,11 +39,8 @@ def check(
 
 def check_pictures(grid: Grid) -> None:
     """Raises :class:`UserError` if a user's own pictures cannot be used, or an encoder does not know their words."""
-    images = grid.images
     for dataset in grid.datasets:
-        captions = data.own_captions(
-            dataset, resolution=images.resolution, train=images.train, validation=images.validation
-        )
+        captions = data.get(dataset).captions(dataset, grid.images)
         for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
             extractors.check_words(spec, captions, dataset)
 
@@ -52,13 +50,11 @@ def check_unchanged(grid: Grid, out: Path) -> None:
     trained. They are decoded for that, as the run would, where such cells are."""
     from bench.worker import provenance  # imports torch
 
-    images, now = grid.images, {}
+    now: dict[str, dict[str, str]] = {}
     for dataset, folder in provenance.planned_cells(out):
-        if dataset.startswith("images:") and dataset not in now and provenance.trained(folder):
-            found = data.load(
-                dataset, resolution=images.resolution, train=images.train, validation=images.validation
-            )
-            now[dataset] = {"data": found.digest}
+        known = data.registry.find(dataset.partition(":")[0])
+        if known and not data.get(dataset).fixed and dataset not in now and provenance.trained(folder):
+            now[dataset] = {"data": data.load(dataset, **asdict(grid.images)).digest}
     if other := provenance.trained_on_others(out, now):
         raise provenance.changed(out, other)
 

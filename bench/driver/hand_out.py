@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench import solvers
+from bench import data, solvers
 from bench.cli.parser import Arguments
 from bench.driver import checks, confirm, manifest
 from bench.launch import activity, base, snapshot
@@ -75,6 +75,9 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:
         registry.check(metric.partition("@")[0])
+    for dataset in planned.grid.datasets:
+        if text_behind(dataset.partition(":")[0], ("dataset",)):
+            data.registry.check(dataset)
     for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
         solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]

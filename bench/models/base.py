@@ -17,11 +17,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowbench._core.errors import UserError, nearest
+from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
 from flowbench._core.registry import Registry, blame
+from flowbench._core.spec import Specs
 
 if TYPE_CHECKING:
     from bench.models.network import Network
@@ -63,59 +64,15 @@ def register(template: str) -> Callable[[Callable[..., Architecture]], Callable[
     return registry.register(template)
 
 
-def split(spec: str) -> tuple[str, dict[str, str]]:
-    """``TYPE[:option=value,...]`` as type and options. Raises :class:`UserError`."""
-    kind, _, rest = spec.partition(":")
-    options: dict[str, str] = {}
-    for part in filter(None, rest.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals or not value or name in options:
-            raise UserError(f"--model {spec!r}: {part!r} is no option=value, for example {kind}:kernel=5")
-        options[name] = value
-    return kind, options
-
-
-def canonical(spec: str) -> str:
-    """A spec with the options that differ from their defaults, in the order of the architecture. Raises :class:`UserError`
-    for an unknown architecture, option or value, with the nearest."""
-    kind, given = split(spec)
-    entry = registry[kind]
-    if unknown := next((name for name in given if name not in entry.parameters), None):
-        choice = nearest(unknown, entry.parameters) if entry.parameters else "it has none"
-        raise UserError(f"--model {spec!r}: {kind} has no option {unknown!r}; {choice}")
-    kept = []
-    for name in entry.parameters:
-        usual = entry.defaults.get(name)
-        if name not in given and usual is None:
-            raise UserError(f"--model {spec!r} lacks {name}: for example {kind}:{name}=2")
-        if name in given and (value := _value(spec, name, given[name], usual)) != usual:
-            kept.append(f"{name}={value}")
-    return ":".join([kind, ",".join(kept)]) if kept else kind
-
-
-def _value(spec: str, name: str, text: str, usual: Any) -> Any:
-    """An option's value, of the type of its default; without one, a number if it can be read as such."""
-    kinds: tuple[Callable[[str], Any], ...] = (int, float, str) if usual is None else (type(usual),)
-    if isinstance(usual, bool):
-        kinds = (
-            {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}.__getitem__,
-        )
-    for kind in kinds:
-        try:
-            return kind(text)
-        except (ValueError, KeyError):
-            continue
-    raise UserError(
-        f"--model {spec!r}: {name}={text} is no {type(usual).__name__}, for example {name}={usual}"
-    )
+specs = Specs(registry, "--model")
+canonical = specs.canonical
+"""A spec with the options that differ from their defaults. Raises :class:`UserError`."""
 
 
 @lru_cache(maxsize=256)
 def get(spec: str) -> Architecture:
     """The architecture of that name, with its options. Raises :class:`UserError`."""
-    kind, given = split(canonical(spec))
-    entry = registry[kind]
-    values = {name: _value(spec, name, text, entry.defaults.get(name)) for name, text in given.items()}
+    entry, values = registry[spec.partition(":")[0]], specs.values(spec)
     with blame(f"model {spec!r}"):
         made = entry.function(**values)
         if not isinstance(made, Architecture):
@@ -128,7 +85,7 @@ registry.caches.append(get.cache_clear)
 
 def version_of(spec: str) -> str:
     """What a trained cell depends on of its network: its version, and of a plugin also its name and the file's sha256."""
-    text = text_behind(split(spec)[0], ("model",))
+    text = text_behind(spec.partition(":")[0], ("model",))
     if text is None:
         return get(spec).version
     return f"{spec} {get(spec).version} {text[:8]}"

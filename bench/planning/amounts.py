@@ -13,14 +13,13 @@ from typing import Any
 
 from bench import optimisers
 from bench.config.experiment import Cell, Grid, Model, Training
+from bench.data import Builder, get
 from bench.data.shapes import WORLDS
 from bench.metrics.catalogue import columns
 from bench.metrics.composition import PARTS, parts_of
 from bench.models.shape import Shape
 
 SHIPPED = Path(__file__).parents[1] / "encoders" / "weights" / "tinyclip.safetensors"
-LONGEST = {"shapes": 6, "scenes": 12, "digits": 6}
-"""Words of the longest caption; those of ``images:`` are taken to be as long as the text encoder reads."""
 LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
 """Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
 EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
@@ -84,17 +83,20 @@ class Amounts:
     grid: Grid
     dataset: str
 
+    @property
+    def builder(self) -> Builder:
+        """What is declared of the dataset."""
+        return get(self.dataset)
+
     @cached_property
     def shape(self) -> Shape:
         """The network of the cells."""
         model, known = self.grid.model, text(self.grid.text)
         width, heads = model.sizes
-        channels = 1 if self.dataset == "digits" else 3
-        length = min(known.length, LONGEST.get(self.dataset, known.length) + known.special)
-        sizes = (channels, length, known.width, known.pooled)
-        return Shape(
-            model.depth, width, heads, model.patch, self.grid.images.resolution, *sizes, model.architecture
-        )
+        channels, side, _ = self.builder.shape(self.grid.images.resolution)
+        words = known.length if self.builder.words is None else self.builder.words + known.special
+        sizes = (channels, min(known.length, words), known.width, known.pooled)
+        return Shape(model.depth, width, heads, model.patch, side, *sizes, model.architecture)
 
     @cached_property
     def steps(self) -> float:
@@ -150,8 +152,9 @@ class Amounts:
     @cached_property
     def evaluation_files(self) -> int:
         """Bytes that an evaluation leaves: images with path lengths, and values of each sample, at most."""
-        shape, samples, settings = self.shape, self.grid.evaluation.samples, len(self.generation)
-        images = HEADER + 2 * ENTRY + samples * (shape.channels * shape.resolution**2 + 4)
+        samples, settings = self.grid.evaluation.samples, len(self.generation)
+        pixels = self.builder.channels * self.grid.images.resolution**2
+        images = HEADER + 2 * ENTRY + samples * (pixels + 4)
         texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
         parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
         met = {"": True, "texts": texts, "shapes": bool(parts)}

@@ -15,6 +15,7 @@ import formulations
 from bench import data, optimisers, solvers
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training
 from bench.config.identity import full
+from bench.config.limits import divides
 from bench.config.presets import HEADLINE
 from bench.encoders import extractors
 from bench.models.base import canonical, version_of
@@ -169,7 +170,10 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
     """
     for dataset in grid.datasets:
-        data.check_spec(dataset)
+        builder = data.get(dataset)
+        builder.check()
+        edge = builder.shape(grid.images.resolution)[1]
+        divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
     for model in (grid.text, grid.evaluation.extractor):
         extractors.check_spec(model)
     for setting in grid.evaluation.settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,7 @@ def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
 
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     """Load a dataset, encode its captions and the reference features."""
-    images, evaluation = grid.images, grid.evaluation
-    data = load(dataset, resolution=images.resolution, train=images.train, validation=images.validation)
+    data, evaluation = load(dataset, **asdict(grid.images)), grid.evaluation
     encoder = load_text_encoder(grid.text, device)
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)

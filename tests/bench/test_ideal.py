@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from bench import ideal
 from bench.config.experiment import Images
 from bench.config.settings import Setting, parse
-from bench.data import own_resolution
+from bench.data import get as dataset
 from bench.sampling.times import begun
 from flowbench._core.errors import UserError
 from formulations import get
@@ -190,7 +190,7 @@ def test_mistakes_are_one_sentence_before_anything_is_computed(
 def test_datasets_have_the_size_of_their_originals() -> None:
     grids, *_ = ideal.planned(ideal.parser().parse(["--datasets", "digits", "shapes"]))
     assert [grid.images.resolution for grid in grids] == [8, Images().resolution]
-    assert own_resolution("digits") == load_digits().images.shape[1]
+    assert dataset("digits").edge == load_digits().images.shape[1]
 
 
 def test_a_run_has_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from bench import data
-from bench.data import pixels
+from bench.config.experiment import Images
+from bench.data import images, pixels
 
 
 def picture(number: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
@@ -59,8 +60,10 @@ def shard(path: Path, numbers: range, suffix: str = "txt") -> Path:
     return tar(path, members)
 
 
-def load(path: Path | str, cache: Path, **options: object) -> data.Dataset:
-    return data.load(f"images:{path}", resolution=8, cache=cache, **options)  # type: ignore[arg-type]
+def load(
+    path: Path | str, cache: Path, max_skipped: float = images.MOST_SKIPPED, resolution: int = 8, **sizes: int
+) -> data.Dataset:
+    return images.Files(str(path), cache, max_skipped).load("", Images(resolution, **sizes))
 
 
 def pairs(loaded: data.Dataset) -> dict[str, bytes]:

@@ -117,13 +117,14 @@ def test_digits_are_upsampled_smoothly() -> None:
     ("spec", "options", "says"),
     [
         ("shape", {}, "did you mean 'shapes'"),
-        ("imags:x", {}, "images:PATH"),
+        ("imags:x", {}, "did you mean 'images'"),
         ("shapes", {"resolution": 4}, "resolution is 4"),
         ("shapes", {"resolution": 4096}, "resolution is 4096"),
         ("shapes", {"train": 0}, "train is 0"),
         ("digits", {"validation": 0}, "validation is 0"),
         ("images:", {}, "names no path"),
-        ("images:x", {"max_skipped": 1.5}, "max_skipped is 1.5"),
+        ("images", {}, "give images:PATH"),
+        ("digits:size=2", {}, "digits has no option 'size'"),
     ],
 )
 def test_bad_requests_name_what_is_wrong(spec: str, options: dict[str, int], says: str) -> None:

@@ -145,7 +145,7 @@ def test_second_load_does_not_decode(tmp_path: Path, cache: Path, monkeypatch: p
     os.utime(folder / "000.png", ns=(1, 1))
     load(folder, cache)
     assert len(calls) == 40
-    data.load(f"images:{folder}", resolution=9, cache=cache)
+    load(folder, cache, resolution=9)
     assert len(calls) == 80
 
 
@@ -221,7 +221,7 @@ def test_missing_empty_and_odd_places_are_refused(tmp_path: Path, cache: Path) -
     shard(both / "a.tar", range(3))
     with pytest.raises(UserError, match="both images and tar shards"):
         load(both, cache)
-    assert not cache.exists()
+    assert not cache.exists() or not list(cache.iterdir())
 
 
 def test_two_images_are_too_few(tmp_path: Path, cache: Path) -> None:

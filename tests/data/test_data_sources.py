@@ -227,7 +227,7 @@ def test_looking_at_a_spec_stops_at_the_first_picture(
             yield found
 
     monkeypatch.setitem(sources.check.__globals__, "walk", counted)
-    data.check_spec(f"images:{folder}")
+    data.get(f"images:{folder}").check()
     assert [Path(name).suffix for name, _ in looked].count(".png") == 1
 
 

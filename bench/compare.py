@@ -95,8 +95,6 @@ def parse(argv: Sequence[str]) -> Arguments:
         raise UserError(
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
         )
-    launcher = base.get(base.DEFAULT)
-    execution, decided = execution_of(args, launcher), decision_of(args)
     grid = grid_of(args, open_ended=True)
     if grid.depths or grid.budgets:
         raise UserError(
@@ -104,6 +102,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         )
     for file in args.plugin:
         load_plugin(file)
+    launcher = base.get(base.DEFAULT)
+    execution, decided = execution_of(args, launcher), decision_of(args)
     compared, baseline = formulations_of(names, args.baseline)
     files = [n.file for n in (*compared, baseline) if n.file]
     grid = replace(with_metrics(grid), formulations=tuple(n.name for n in compared), samplers=())

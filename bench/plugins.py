@@ -25,6 +25,7 @@ ROOMS = (
     "bench.optimisers",
     "bench.launch",
     "bench.metrics",
+    "bench.tracking",
 )
 """Packages whose import makes the registry of a kind, and registers its members."""
 EXAMPLES = """examples:

@@ -19,6 +19,7 @@ FLOORS = (
     "bench/config",
     "bench/runfolder",
     "bench/machine",
+    "bench/tracking",
     "bench/data",
     "bench/models",
     "bench/optimisers",

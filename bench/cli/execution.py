@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from math import inf
 
+from bench import tracking
 from bench.launch.base import Launcher
 from bench.runfolder.submission import MODES, Execution
 from flowbench._core.command import FLOAT, INT, number
@@ -13,6 +16,11 @@ from flowbench._core.errors import UserError
 def pack(text: str) -> int | None:
     """``auto`` is None."""
     return None if text == "auto" else number(int, "'auto' or a whole number")(text)
+
+
+def minutes(text: str) -> float:
+    """Minutes as seconds."""
+    return 60 * float(FLOAT(text))
 
 
 def add_workers(running: argparse._ArgumentGroup) -> None:
@@ -40,7 +48,16 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         help="torch.compile the model; auto decides by measurement (default auto)",
     )
     running.add_argument(
-        "--checkpoint", type=FLOAT, default=5.0, metavar="MINUTES", help="between checkpoints (default 5)"
+        "--checkpoint",
+        type=minutes,
+        default=Execution.checkpoint,
+        metavar="MINUTES",
+        help="between checkpoints (default 5)",
+    )
+    running.add_argument(
+        "--track",
+        metavar="NAME",
+        help=f"show losses and metrics live, a run a cell: {', '.join(tracking.registry.entries)}, or a plugin's",
     )
     running.add_argument(
         "--retry",
@@ -56,6 +73,7 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
     )
     running.add_argument(
         "--trust-folder",
+        dest="trusted",
         action="store_true",
         help="use a run folder that another user owns or can write into: what lies there is run as you",
     )
@@ -63,9 +81,16 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
 
 def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
     """How workers run that ``launcher`` starts. Raises :class:`UserError`."""
-    for name in ("pack", "slots", "checkpoint", "tflops"):
+    for name, unit, most in (
+        ("pack", 1, inf),
+        ("slots", 1, inf),
+        ("checkpoint", 60, 60e9),
+        ("tflops", 1, inf),
+    ):
         value = getattr(args, name)
-        if value is not None and not 0 < value < (1e9 if name == "checkpoint" else float("inf")):
-            raise UserError(f"--{name} {value:g}: must be a finite number greater than 0")
-    more = args.pack, args.compile, 60 * args.checkpoint, args.slots, args.trust_folder
-    return launcher.accept(Execution(launcher.name, args.device, *more))
+        if value is not None and not 0 < value < most:
+            raise UserError(f"--{name} {value / unit:g}: must be a finite number greater than 0")
+    if args.track is not None:
+        tracking.get(args.track)
+    given = {f.name: getattr(args, f.name) for f in fields(Execution) if f.name != "executor"}
+    return launcher.accept(Execution(launcher.name, **given))

@@ -244,9 +244,10 @@ def check_driven(args: argparse.Namespace, launcher: Launcher) -> None:
 def check_together(args: argparse.Namespace, look: str | None) -> None:
     """Raises :class:`UserError` for an option that would do nothing beside another."""
     given = {
-        name: getattr(args, name.replace("-", "_")) for name in ("retry", "wait", "readable-by", "baseline")
+        name: getattr(args, name.replace("-", "_"))
+        for name in ("retry", "wait", "readable-by", "baseline", "track")
     }
-    given |= {"trust-folder": args.trust_folder} if look in ("status", "watch") else {}
+    given |= {"trust-folder": args.trusted} if look in ("status", "watch") else {}
     given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
     for name, value in given.items():
         if value and look is not None:

@@ -50,8 +50,8 @@ class Share:
 @dataclass(frozen=True)
 class Execution:
     """How workers run; no part of what a cell is. ``executor`` names their launcher, ``checkpoint`` is the
-    seconds between checkpoints; None is ``auto``.
-    ``trusted`` tells that the user trusts those who can write into the run folder (:mod:`bench.runfolder.trust`)."""
+    seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
+    folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`)."""
 
     executor: str = "local"
     device: str = "auto"
@@ -60,6 +60,7 @@ class Execution:
     checkpoint: float = 300.0
     slots: int | None = None
     trusted: bool = False
+    track: str | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class Control:
     ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
     write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` tells
     whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints. ``threads`` turns the threads of a
-    checkpoint into those to go on with; ``cores`` is what is noted of the processor.
+    checkpoint into those to go on with; ``cores`` is what is noted of the processor,
+    ``track`` names a tracker (:mod:`bench.tracking`).
     """
 
     stop: Callable[[], str | None] = lambda: None
@@ -37,6 +38,7 @@ class Control:
     holds: Callable[[Cell], bool] = lambda cell: False
     checkpoint: float = math.inf
     code: str | None = None
+    track: str | None = None
     threads: Callable[[int], int] = lambda count: count
     cores: Callable[[], Mapping[str, Any]] = dict
 

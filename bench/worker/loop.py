@@ -259,6 +259,7 @@ class Worker:
             holds=gate.holds,
             checkpoint=self.submission.execution.checkpoint,
             code=self.submission.code,
+            track=self.submission.execution.track,
             threads=threads.as_before,
             cores=threads.facts,
         )

@@ -30,6 +30,7 @@ from bench.runfolder import cells, store
 from bench.runfolder.cells import Changed
 from bench.runfolder.failure import Failure
 from bench.sampling.generate import Sampled
+from bench.tracking import Tracked
 from bench.training import checkpoint
 from bench.training.batches import Batches, validation_batch
 from bench.training.profile import profile
@@ -128,6 +129,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         control.guard(folders[member : member + 1])
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         atomic.write_text(folders[member] / "metrics.jsonl", text)
+        live.validated(member, lines)
 
     def progress(step: int) -> None:
         if step % 10 == 0 or step == recipe.steps:
@@ -146,24 +148,30 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     )
     for folder in folders:
         cells.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
-    trained = train(
-        members,
-        setup.shape(cell.model),
-        recipe,
-        batches,
-        held,
-        cell.seed,
-        record,
-        progress,
-        bench.compiled,
-        bench.stages,
-        keeper,
-    )
+    with tracked(pack, control) as live:
+        trained = train(
+            members,
+            setup.shape(cell.model),
+            recipe,
+            batches,
+            held,
+            cell.seed,
+            record,
+            progress,
+            bench.compiled,
+            bench.stages,
+            keeper,
+        )
     facts = {"seconds": round(keeper.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
         facts |= {"compiled": bench.compiled, "code": control.code, **control.cores()}
         save(pack, trained, untrained_losses(members, held), facts)
+
+
+def tracked(pack: Sequence[Planned], control: Control) -> Tracked:
+    """The live logs of a pack."""
+    return Tracked(control.track, [p.cell for p in pack], pack[0].folder.parents[1], control.say)
 
 
 def save(
@@ -230,6 +238,9 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
         for planned, kept in zip(alive, found, strict=True):
             save_measured(planned.folder / evaluation.id, kept, setup, evaluation, facts)
             cells.note(planned.folder, "measured")
+    with tracked(alive, bench.control) as live:
+        for member, kept in enumerate(found):
+            live.measured(member, kept.settings)
 
 
 MEASURERS = 4

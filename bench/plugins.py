@@ -23,6 +23,7 @@ ROOMS = (
     "bench.models",
     "bench.solvers",
     "bench.optimisers",
+    "bench.objectives",
     "bench.launch",
     "bench.metrics",
     "bench.tracking",

@@ -1,8 +1,8 @@
 """``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
 
-Shapes, recipes and numbers of members, large encoders, and the plugin of the optimiser come as JSON on the standard input;
-the rates of each and the seconds an image and a caption go as JSON to the standard output. Measurements are kept with those
-of :mod:`bench.training.tuning`.
+Shapes, recipes and numbers of members, large encoders, and the plugins of optimisers and objectives come as JSON on the
+standard input; the rates of each and the seconds an image and a caption go as JSON to the standard output. Measurements are
+kept with those of :mod:`bench.training.tuning`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def measure() -> int:
     fast_products(device)
     torch.set_num_threads(Threads(device).usable())
     given = json.load(sys.stdin)
-    if given["plugin"]:
-        load_plugin(given["plugin"])
+    for file in given["plugins"]:
+        load_plugin(file)
     found = [
         rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
         for work in given["models"]

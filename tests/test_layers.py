@@ -23,6 +23,7 @@ FLOORS = (
     "bench/data",
     "bench/models",
     "bench/optimisers",
+    "bench/objectives",
     "bench/encoders",
     "bench/metrics",
     "analysis/results",

@@ -154,6 +154,9 @@ GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
         (
             Option("steps", "training steps", "N", INT),
             Option("batch", "images a step", "B", INT),
+            Option(
+                "objective", "what is minimised: flow, the formulation's loss, or one of a plugin", "NAME"
+            ),
             Option("optimiser", "adamw, muon, or one of a plugin", "NAME"),
             Option("lr", "peak learning rate", "X", FLOAT),
             Option("betas", "decay of the optimiser's two moments", "B", FLOAT, several=True),

@@ -68,6 +68,7 @@ class Images:
 class Training:
     """The recipe: an optimiser with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
 
+    ``objective`` is what is minimised (:mod:`bench.objectives`).
     ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
     not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
     linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
@@ -76,6 +77,7 @@ class Training:
 
     steps: int = 20_000
     batch: int = 64
+    objective: str = field(default="flow", metadata=LATER)
     lr: float = 5e-4
     optimiser: str = field(default="adamw", metadata=LATER)
     betas: tuple[float, ...] = field(default=(0.9, 0.999), metadata=OPTIMISER)

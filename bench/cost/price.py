@@ -22,9 +22,9 @@ from typing import Any
 from bench.config.experiment import Cell, Grid, Model
 from bench.machine import cores
 from bench.planning.amounts import SMALL, Amounts, Look
-from bench.planning.plan import Planned, kind, trainings_of
+from bench.planning.plan import Planned, kind, plugins_of, trainings_of
 from bench.runfolder import store
-from flowbench._core import atomic, plugin
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 TFLOPS = 50.0
@@ -187,7 +187,7 @@ def from_timing(
     extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
     given = {"models": models, "resolution": amounts.grid.images.resolution}
     given |= {
-        "plugin": plugin.behind(amounts.grid.training.optimiser, ("optimiser",)),
+        "plugins": sorted({file for each, _ in work for file in plugins_of(each.grid.training)}),
         "extractor": None if small(extractor) else extractor,
         "text": None if small(text) else text,
     }
@@ -216,7 +216,7 @@ def check_device(device: str) -> None:
     if device not in ("auto", "cpu"):
         with suppress(Untimed):
             ask(
-                {"models": [], "plugin": None, "resolution": 1, "extractor": None, "text": None},
+                {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None},
                 device,
                 PATIENCE,
             )

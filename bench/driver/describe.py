@@ -51,7 +51,8 @@ def describe(planned: Plan, args: Arguments) -> str:
         *([f"confirmation: {planned.chosen.why}"] if planned.chosen else []),
         *open_end(planned, args),
         f"model: {sizes(grid.models)}, patch {grid.model.patch}, text {grid.text}",
-        f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, {recipe.optimiser}, "
+        f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, "
+        f"{f'{recipe.objective}, ' * (recipe.objective != 'flow')}{recipe.optimiser}, "
         f"lr {recipe.lr:g}, {recipe.precision}",
         *compute(planned),
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "

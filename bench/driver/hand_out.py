@@ -81,12 +81,12 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
         solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]
-    optimised = [p for p in planned.cells if text_behind(p.cell.training.optimiser, ("optimiser",))]
-    if learned or optimised:
+    trained = [p for p in planned.cells if plan.plugins_of(p.cell.training)]
+    if learned or trained:
         from bench.worker import provenance  # imports torch
 
         provenance.check_formulations(planned.grid, learned)
-        provenance.check_optimisers(optimised)
+        provenance.check_recipes(trained)
 
 
 def recovered(out: Path) -> list[Doing]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bench.config.experiment import Training
 from bench.config.identity import OPTIMISER
 from flowbench._core.errors import UserError, nearest
-from flowbench._core.grammar import Call, parse
-from flowbench._core.registry import Registry, blame
+from flowbench._core.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,16 +80,8 @@ def get(spec: str) -> Method:
     Raises:
         UserError: an unknown name (with the nearest ones), or parameters that do not fit.
     """
-    call = parse(spec)
-    entry = registry[call.word]
-    if any(isinstance(argument, Call) for argument in call.args):
-        raise UserError(f"optimiser {spec!r}: its parameters are numbers, the form is {entry.template!r}")
-    args = entry.complete(call.args, spec)
-    with blame(f"optimiser {spec!r}"):
-        made: Any = entry.function(*args)
-        if not isinstance(made, Method):
-            raise UserError(f"optimiser {entry.template!r} returned {type(made).__name__}, not a Method")
-    return replace(made, name=str(Call(entry.name, args)))
+    name, method = registry.make(spec, Method)
+    return replace(method, name=name)
 
 
 registry.caches.append(get.cache_clear)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.config.experiment import Training
+from bench.machine.waiting import no_waiting
 from bench.optimisers.base import Method, Optimiser
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -25,17 +26,6 @@ NEAR = 1e-5
 """How far a member in a pack may be from the same member alone, and a rate as a tensor from the same number."""
 TAKEN = ("weights", "ema", "health.", "best.")
 """Names in a checkpoint, or how they begin, that are not the optimiser's."""
-WAITING = (
-    "_local_scalar_dense",
-    "item",
-    "nonzero",
-    "is_nonzero",
-    "equal",
-    "masked_select",
-    "unique_dim",
-    "_unique2",
-)
-"""Operators whose result, or its size, the host must wait for."""
 
 
 class Quadratic:
@@ -164,26 +154,11 @@ def _round_trip(method: Method) -> str:
 def _tensors(method: Method) -> str:
     number, tensor = _made(method), _made(method)
     number.advance(3)
-    with _no_waiting(method):
+    with no_waiting(partial(_fail, method)):
         tensor.advance(3, torch.tensor(RATE))
     if (gap := float((number.flat.weights - tensor.flat.weights).abs().max())) > NEAR:
         raise _fail(method, f"a learning rate as a tensor gives weights that differ by {gap:.1e}")
     return "step: the learning rate may be a tensor, the device is not waited for"
-
-
-@contextmanager
-def _no_waiting(method: Method) -> Iterator[None]:
-    """Raise for an operator that would make the host wait for a GPU."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class NoWaiting(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func.overloadpacket.__name__ in WAITING:
-                raise _fail(method, f"{func.overloadpacket.__name__} in a step waits for the device")
-            return func(*args, **kwargs or {})
-
-    with NoWaiting():  # type: ignore[no-untyped-call]
-        yield
 
 
 def probe(method: Method) -> list[list[float]]:

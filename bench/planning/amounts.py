@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import optimisers
+from bench import objectives, optimisers
 from bench.config.experiment import Cell, Grid, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
@@ -101,7 +101,9 @@ class Amounts:
     @cached_property
     def steps(self) -> float:
         """Operations of a cell's training steps: forward and, for twice as many, backward on every sample."""
-        return float(3 * self.grid.training.steps * self.grid.training.batch * self.shape.flops())
+        recipe = self.grid.training
+        once = float(3 * recipe.steps * recipe.batch * self.shape.flops())
+        return once * objectives.get(recipe.objective).passes
 
     @cached_property
     def training(self) -> float:
@@ -170,8 +172,9 @@ class Amounts:
 
     @property
     def copies(self) -> float:
-        """Numbers a parameter in the optimiser's state, at most."""
-        return optimisers.get(self.grid.training.optimiser).copies
+        """Numbers a parameter in the optimiser's state, at most, and of networks that only the objective reads."""
+        recipe = self.grid.training
+        return optimisers.get(recipe.optimiser).copies + objectives.get(recipe.objective).copies
 
     @property
     def training_bytes(self) -> float:

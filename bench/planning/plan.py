@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import formulations
-from bench import data, optimisers, solvers
+from bench import data, objectives, optimisers, solvers
 from bench.config.experiment import Cell, Evaluation, Grid, Model, Training
 from bench.config.identity import full
 from bench.config.limits import divides
@@ -23,6 +23,7 @@ from bench.planning.decision import Decision
 from bench.runfolder import lease, store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.plugin import behind
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
 """``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
@@ -210,9 +211,15 @@ def models_of(grid: Grid) -> list[Model]:
 
 
 def trainings_of(grid: Grid) -> list[Training]:
-    """The grid's recipes, each with its optimiser's canonical name. Raises :class:`UserError` for an unknown one, and for an
-    option that it ignores."""
-    return [optimisers.canonical(training) for training in grid.trainings]
+    """The grid's recipes, each with the canonical names of its optimiser and its objective. Raises :class:`UserError` for an
+    unknown one, and for an option that the optimiser ignores."""
+    return [objectives.canonical(optimisers.canonical(training)) for training in grid.trainings]
+
+
+def plugins_of(recipe: Training) -> list[str]:
+    """The plugin files behind a recipe's optimiser and its objective."""
+    parts = (recipe.optimiser, "optimiser"), (recipe.objective, "objective")
+    return [file for name, kind in parts if (file := behind(name, (kind,)))]
 
 
 class Looker:

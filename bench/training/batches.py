@@ -18,21 +18,13 @@ from bench.config.seeds import seed_for
 from bench.data import Dataset, Split
 from bench.data.dataset import chunks
 from bench.encoders.text import Captions, drop
+from bench.objectives import Batch
 
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
 """Validation's noise levels on the clock ``s = b / (a + b)``: eight, equally spaced, away from the singular ends."""
 
 CHUNK = {"cpu": 256, "cuda": 4096}
 """Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
-
-
-class Batch(NamedTuple):
-    """``x``, ``noise`` ``[B, C, H, W]``, ``tokens [B, L, text width]``, ``pooled [B, pooled width]``, all float32."""
-
-    x: Tensor
-    noise: Tensor
-    tokens: Tensor
-    pooled: Tensor
 
 
 RESIDENT = 1 << 31

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bench.training.batches import Batch, Batches, Draws
+from bench.objectives import Batch
+from bench.training.batches import Batches, Draws
 from bench.training.coefficients import at, coefficients
 from formulations import Coeffs, Formulation
 

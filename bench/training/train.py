@@ -1,4 +1,4 @@
-"""The training loop. It knows no formulation by name: it multiplies what a table of ``[E, B]`` scalars tells it to.
+"""The training loop. It depends on no formulation by name, only on its table of ``[E, B]`` scalars.
 
 All members of a pack share images, captions, noise and u, and start from the same weights; they differ in seven
 scalars a sample. A member whose loss or gradient stops being finite is out from then on; the others do not notice.
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench import objectives, optimisers
 from bench.config.experiment import Training
 from bench.config.seeds import seed_for
 from bench.machine.graph import Graph
@@ -23,8 +24,9 @@ from bench.machine.stages import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
 from bench.models.shape import Shape
-from bench.optimisers import get
-from bench.training.batches import LEVELS, Batch, Batches, chunk, moved
+from bench.objectives import Batch, Frozen, Predict
+from bench.objectives import State as Known
+from bench.training.batches import LEVELS, Batches, chunk, moved
 from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
@@ -35,7 +37,8 @@ from formulations import Coeffs, Formulation, common, loss, mix
 class Trainer:
     """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
 
-    All members start from the same weights, which ``seed`` gives. On a GPU the step is one CUDA graph.
+    All members start from the same weights, which ``seed`` gives, or each from a row of ``start [E, P]``. On a GPU the step
+    is one CUDA graph.
     """
 
     def __init__(
@@ -46,14 +49,21 @@ class Trainer:
         device: torch.device,
         seed: int = 0,
         compiled: bool = False,
+        start: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
+        self.objective = objectives.get(recipe.objective)
         self.model = shape.build(members)
         self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
         self.flat = Flat(self.model.to(device))
+        if start is not None:
+            self.flat.weights.copy_(start)
         self.network = compiled_blocks(self.model) if compiled else self.model
-        self.optimiser = get(recipe.optimiser).make(self.flat, recipe)
+        self.predict = predictor(self.network, recipe)
+        self.optimiser = optimisers.get(recipe.optimiser).make(self.flat, recipe)
         self.ema = self.flat.weights.clone()
+        self.start = self.flat.weights.clone() if "start" in self.objective.frozen else None
+        self.frozen = [self._frozen(word, shape, compiled) for word in objectives.FROZEN]
         self.health = Health(members, device)
         self.replay = Replay(self, device) if device.type == "cuda" else None
 
@@ -68,15 +78,34 @@ class Trainer:
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
         """Forward, backward, scaling of gradients, the optimiser, EMA; every tensor that persists is written in place."""
-        losses = native_loss(self.network, batch, c, self.recipe).mean(1)
+        losses = self.objective.loss(self.predict, batch, c, self.known(index)).mean(1)
         losses.sum().backward()
         self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
         self.optimiser.step(lr)
         self.ema.lerp_(self.flat.weights, fresh)
 
+    def known(self, step: int | Tensor) -> Known:
+        """What the objective may use after so many steps."""
+        return Known(step, *self.frozen)
+
+    def _frozen(self, word: Frozen, shape: Shape, compiled: bool) -> Predict:
+        """A second network on other weights, which it reads where they are."""
+        if word not in self.objective.frozen:
+            return objectives.undeclared(word)
+        weights = self.ema if self.start is None or word == "ema" else self.start
+        twin = shape.build(self.model.members).requires_grad_(False).to(weights.device)
+        for parameter, held in zip(twin.parameters(), self.flat.views(weights), strict=True):
+            parameter.data = held
+        return torch.no_grad()(predictor(compiled_blocks(twin) if compiled else twin, self.recipe))
+
     def release(self) -> None:
         """Let go of the CUDA graph and its memory: it refers back to the trainer."""
         self.replay = None
+
+
+def predictor(network: Callable[..., Tensor], recipe: Training) -> Predict:
+    """A network as objectives call it."""
+    return partial(predict, network, precision=recipe.precision)
 
 
 SHAPES = 64
@@ -178,7 +207,7 @@ def train(
             with stages("compile" if compiled and step == first else "train"):
                 trainer.step(step, *feed.at(step))
                 if step + 1 in checks:
-                    native, shared = validate(trainer, validation[0], held)
+                    native, shared = validate(trainer, validation[0], held, step + 1)
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
                     found = lines_of(step + 1, keeper.elapsed(), trainer.health, native, shared)
@@ -194,23 +223,17 @@ def train(
     return Trained(trainer.flat, best, trainer.health)
 
 
-def native_loss(network: Callable[..., Tensor], batch: Batch, c: Coeffs, recipe: Training) -> Tensor:
-    """Each member's own loss of each sample, ``[E, B]``."""
-    out = predict(network, mix(batch.x, batch.noise, c), c, batch.tokens, batch.pooled, recipe.precision)
-    return loss(out, batch.x, batch.noise, c)
-
-
 @torch.no_grad()
-def validate(trainer: Trainer, batch: Batch, c: Coeffs) -> tuple[Tensor, Tensor]:
-    """Native and common loss ``[E, 8]`` per noise level of the EMA weights on the validation batch."""
+def validate(trainer: Trainer, batch: Batch, c: Coeffs, step: int = 0) -> tuple[Tensor, Tensor]:
+    """The objective's and the common loss ``[E, 8]`` per noise level of the EMA weights on the validation batch."""
     native, shared = [], []
+    network, known = predictor(trainer.model, trainer.recipe), trainer.known(step)
     with swapped(trainer.flat, trainer.ema):
         at_once = chunk(batch.x.device, trainer.model.members)
         for rows in torch.arange(len(batch.x), device=batch.x.device).split(at_once):
             part, k = Batch(*(v[rows] for v in batch)), Coeffs(*(v[:, rows] for v in c))
-            x_t, precision = mix(part.x, part.noise, k), trainer.recipe.precision
-            out = predict(trainer.model, x_t, k, part.tokens, part.pooled, precision)
-            native.append(loss(out, part.x, part.noise, k))
+            out = network(mix(part.x, part.noise, k), k, part.tokens, part.pooled)
+            native.append(trainer.objective.validation_loss(out, network, part, k, known))
             shared.append(loss(out, part.x, part.noise, common(k)))
     by_level = (-1, len(LEVELS))
     means = [torch.cat(parts, 1).unflatten(1, by_level).mean(1) for parts in (native, shared)]

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 
 import formulations
+from bench import objectives, optimisers
 from bench.config.experiment import Training
 from bench.config.identity import LATER, full, identity
 from bench.data.images import cache_folder
@@ -30,8 +31,7 @@ from bench.machine.memory import free_memory
 from bench.machine.timings import Timings
 from bench.models.base import version_of
 from bench.models.shape import Shape
-from bench.optimisers import get
-from bench.training.batches import Batch
+from bench.objectives import Batch
 from bench.training.coefficients import stack
 from bench.training.train import Trainer
 from flowbench._core.errors import UserError
@@ -73,6 +73,7 @@ class Work:
     place: str
     """Digest of torch's folder: compiled code of one installation is compiled again for another."""
     optimiser: str = field(default="adamw", metadata=LATER)
+    objective: str = field(default="flow", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Tuner:
             **versions(),
             place=hashlib.sha256(torch.__file__.encode()).hexdigest()[:8],
             optimiser=recipe.optimiser,
+            objective=recipe.objective,
         )
         file = cache_folder(None) / "steps" / f"{identity(work)}.json"
         self.timings = Timings(file, full(work))
@@ -236,7 +238,7 @@ class Tuner:
 
     def memory(self, members: int) -> float:
         """Bytes that training is expected to need."""
-        copies = get(self.recipe.optimiser).copies
+        copies = optimisers.get(self.recipe.optimiser).copies + objectives.get(self.recipe.objective).copies
         return members * self.shape.training_bytes(self.recipe.batch, copies)
 
     def _timed(self, *functions: Callable[[], None]) -> tuple[Timed, ...]:

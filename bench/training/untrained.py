@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.training.batches import Batch
+from bench.objectives import Batch
 from bench.training.coefficients import validation_coefficients
 from formulations import Coeffs, Formulation, common, loss
 

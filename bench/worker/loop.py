@@ -40,7 +40,7 @@ from bench.training import checkpoint, tuning
 from bench.worker import pack, setup, yardsticks
 from bench.worker.control import Bench, Control
 from bench.worker.heart import Heart
-from bench.worker.provenance import check_formulations, check_inputs, check_optimisers
+from bench.worker.provenance import check_formulations, check_inputs, check_recipes
 from bench.worker.setup import Setup
 from flowbench import STARTED
 from flowbench._core import atomic
@@ -115,7 +115,7 @@ class Worker:
                 formulations.load_plugin(file)
             cells = self.cells()
             check_formulations(grid, cells)
-            check_optimisers(cells)
+            check_recipes(cells)
             lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
             needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
             self.heart.note("loading images and captions")

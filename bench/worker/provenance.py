@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import formulations
-from bench import optimisers
+from bench import objectives, optimisers
 from bench.config.experiment import Cell, Grid
 from bench.machine.machine import device_name, versions
 from bench.models.base import version_of
@@ -31,22 +31,24 @@ from formulations.conformance import probe
 
 
 def inputs(setup: Setup, cell: Cell) -> dict[str, Any]:
-    """What a cell depends on beyond its names: the content of its data, of its text encoder, of its formulation and of its
-    optimiser."""
-    formulation, optimiser = formulations.get(cell.formulation), optimisers.get(cell.training.optimiser)
+    """What a cell depends on beyond its names: the content of its data, of its text encoder, of its formulation, of its
+    optimiser and of its objective."""
+    formulation, recipe = formulations.get(cell.formulation), cell.training
     return {
         "data": setup.data.digest,
         "text_encoder": setup.text_name,
         "coefficients": probe(formulation),
-        "updates": optimisers.probe(optimiser),
+        "updates": optimisers.probe(optimisers.get(recipe.optimiser)),
+        "losses": objectives.probe(objectives.get(recipe.objective)),
         "architecture": version_of(cell.model.architecture),
         "plugin": text_behind(formulation.name),
-        "optimiser_plugin": text_behind(optimiser.name, ("optimiser",)),
+        "optimiser_plugin": text_behind(recipe.optimiser, ("optimiser",)),
+        "objective_plugin": text_behind(recipe.objective, ("objective",)),
     }
 
 
 def verify(folder: Path, setup: Setup, cell: Cell) -> None:
-    """Raises :class:`Changed` if a trained cell was made from other data, text encoder, formulation or optimiser."""
+    """Raises :class:`Changed` if a trained cell was made from other data, captions, formulation, optimiser or objective."""
     kept = atomic.read_object(folder / "config.json")
     now = inputs(setup, cell)
     if kept["data"] != now["data"] or kept["text_encoder"] != now["text_encoder"]:
@@ -55,7 +57,7 @@ def verify(folder: Path, setup: Setup, cell: Cell) -> None:
             f"{what} of {folder} has changed since it was trained: use another --out, or delete the folder"
         )
     verify_formulation(folder, formulations.get(cell.formulation))
-    verify_optimiser(folder, cell)
+    verify_recipe(folder, cell)
 
 
 INPUTS = {"data": "the images or captions", "text_encoder": "the text encoder"}
@@ -130,7 +132,12 @@ def verify_unfinished(folder: Path, setup: Setup, cell: Cell) -> None:
     """As :func:`verify`, for a training that was interrupted: then the plugins' texts must be the same too."""
     verify(folder, setup, cell)
     kept, now = atomic.read_object(folder / "config.json"), inputs(setup, cell)
-    for key, name in (("plugin", cell.formulation), ("optimiser_plugin", cell.training.optimiser)):
+    recipe = cell.training
+    for key, name in (
+        ("plugin", cell.formulation),
+        ("optimiser_plugin", recipe.optimiser),
+        ("objective_plugin", recipe.objective),
+    ):
         if kept.get(key) != now[key]:
             raise Changed(
                 f"the plugin of {name!r} has changed since the training in {folder} was interrupted: "
@@ -156,23 +163,29 @@ def verify_network(folder: Path, cell: Cell) -> None:
         )
 
 
-def verify_optimiser(folder: Path, cell: Cell) -> None:
-    """Raises :class:`Changed` if the cell in ``folder`` was trained by other updates under the same name."""
-    kept, optimiser = atomic.read_object(folder / "config.json").get("updates"), cell.training.optimiser
-    if kept is not None and not optimisers.same(kept, optimisers.probe(optimisers.get(optimiser))):
-        raise Changed(
-            f"optimiser {optimiser!r} has changed since {folder} was trained: "
-            f"register it under another name, or delete the folder"
-        )
+def verify_recipe(folder: Path, cell: Cell) -> None:
+    """Raises :class:`Changed` if the cell in ``folder`` was trained by other updates or losses under the same names."""
+    kept, recipe = atomic.read_object(folder / "config.json"), cell.training
+    for kind, name, key, probed in (
+        ("optimiser", recipe.optimiser, "updates", lambda name: optimisers.probe(optimisers.get(name))),
+        ("objective", recipe.objective, "losses", lambda name: objectives.probe(objectives.get(name))),
+    ):
+        if key in kept and not optimisers.same(kept[key], probed(name)):
+            raise Changed(
+                f"{kind} {name!r} has changed since {folder} was trained: "
+                f"register it under another name, or delete the folder"
+            )
 
 
-def check_optimisers(cells: Sequence[Planned]) -> None:
-    """Conformance of every optimiser, and that none changed under the name of a cell that is begun already."""
+def check_recipes(cells: Sequence[Planned]) -> None:
+    """Conformance of every optimiser and objective, and that none changed under the name of a cell that is begun already."""
     for name in dict.fromkeys(p.cell.training.optimiser for p in cells):
         optimisers.check(optimisers.get(name))
+    for name in dict.fromkeys(p.cell.training.objective for p in cells):
+        objectives.check(objectives.get(name))
     for p in cells:
         if (p.folder / "config.json").exists() and not p.damage:
-            verify_optimiser(p.folder, p.cell)
+            verify_recipe(p.folder, p.cell)
 
 
 def check_formulations(grid: Grid, cells: Sequence[Planned]) -> None:

@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import Call, parse
 
 _TEMPLATE = re.compile(
     r"([A-Za-z][\w.\-]*(?:/[A-Za-z][\w.\-]*)*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\))?"
@@ -109,6 +110,29 @@ class Registry(Generic[T]):
         if (entry := self.find(name)) is None:
             raise self.unknown(name)
         return entry
+
+    def make(self, spec: str, kind: type[Any]) -> tuple[str, T]:
+        """The canonical name of a spec, and the member that it makes: ``make("muon(0.9)", Method)``. Numbers only.
+
+        Raises:
+            UserError: an unknown name (with the nearest ones), parameters that do not fit, or a function that returns no
+                ``kind``.
+        """
+        call = parse(spec)
+        entry = self[call.word]
+        if any(isinstance(argument, Call) for argument in call.args):
+            raise UserError(
+                f"{self.kind} {spec!r}: its parameters are numbers, the form is {entry.template!r}"
+            )
+        args = entry.complete(call.args, spec)
+        with blame(f"{self.kind} {spec!r}"):
+            made = entry.function(*args)
+            if not isinstance(made, kind):
+                wanted = f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}"
+                raise UserError(
+                    f"{self.kind} {entry.template!r} returned {type(made).__name__}, not {wanted}"
+                )
+        return str(Call(entry.name, args)), made
 
     def names(self) -> list[str]:
         """Every name, those of installed packages too."""

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from analysis.results import schema
+from bench import objectives
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
 from bench.config.identity import canonical, full, identity, non_default, restore
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import FIELDS, Setting
 from bench.driver import manifest
 from bench.models import Plain, register
+from bench.objectives.flow import Flow
 from bench.planning import plan
 from bench.planning.amounts import by_cell
 from flowbench._core.errors import UserError
@@ -64,7 +66,7 @@ def test_whole_numbers_and_floats_are_one_value() -> None:
 CHANGES: dict[str, Any] = {
     "depth": 5, "width": 128, "heads": 2, "patch": 4, "architecture": "my/linear",
     "resolution": 32, "train": 7, "validation": 9, "steps": 3,
-    "batch": 5, "lr": 0.1, "optimiser": "muon",
+    "batch": 5, "objective": "mine", "lr": 0.1, "optimiser": "muon",
     "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
     "samples": 10, "start": 40.0, "extractor": "clip:x", "metrics": ("precision@1a2b3c4d",),
@@ -86,6 +88,7 @@ def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> No
         def forward(self, x: Tensor, *captions: Tensor) -> Tensor:
             return super().forward(x)
 
+    objectives.register("mine")(Flow)
     register("my/linear")(lambda: Plain(lambda shape: Linear(shape.resolution, shape.resolution)))
 
     def recipe(changed: Any) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.objectives import Batch
 from bench.training import feed as module
-from bench.training.batches import Batch, Batches, Draws
+from bench.training.batches import Batches, Draws
 from bench.training.coefficients import at, coefficients
 from bench.training.feed import Feed
 from bench.worker.setup import Setup

@@ -166,11 +166,11 @@ def verify_network(folder: Path, cell: Cell) -> None:
 def verify_recipe(folder: Path, cell: Cell) -> None:
     """Raises :class:`Changed` if the cell in ``folder`` was trained by other updates or losses under the same names."""
     kept, recipe = atomic.read_object(folder / "config.json"), cell.training
-    for kind, name, key, probed in (
-        ("optimiser", recipe.optimiser, "updates", lambda name: optimisers.probe(optimisers.get(name))),
-        ("objective", recipe.objective, "losses", lambda name: objectives.probe(objectives.get(name))),
+    for kind, name, probed, key in (
+        ("optimiser", recipe.optimiser, optimisers.probe(optimisers.get(recipe.optimiser)), "updates"),
+        ("objective", recipe.objective, objectives.probe(objectives.get(recipe.objective)), "losses"),
     ):
-        if key in kept and not optimisers.same(kept[key], probed(name)):
+        if key in kept and not optimisers.same(kept[key], probed):
             raise Changed(
                 f"{kind} {name!r} has changed since {folder} was trained: "
                 f"register it under another name, or delete the folder"

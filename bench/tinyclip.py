@@ -19,7 +19,7 @@ from bench.encoders.extractors import features
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
 from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
-from flowbench._core.command import Parser
+from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 COMMAND = "python -m bench.tinyclip"
@@ -34,7 +34,7 @@ def parser() -> Parser:
         "--data",
         nargs="+",
         metavar="SPEC",
-        help="shapes, scenes, digits, images:PATH (default: the first three)",
+        help="as --datasets of bench.grid (default: shapes scenes digits)",
     )
     add("--out", type=Path, metavar="FILE", help="the safetensors file to write")
     add(
@@ -186,20 +186,20 @@ def describe(path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a user's mistake."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args = parser().parse(words)
-        if args.describe:
-            if vars(args) != vars(parser().parse_args([])) | {"describe": args.describe}:
-                raise UserError("--describe trains nothing: give it without the options of a training")
-            describe(args.describe)
-        elif args.out is None:
-            raise UserError("give --out FILE to train an encoder, or --describe to see one")
-        else:
-            make(recipe_of(args), writable(args.out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    args = parser().parse(argv)
+    if args.describe:
+        if vars(args) != vars(parser().parse_args([])) | {"describe": args.describe}:
+            raise UserError("--describe trains nothing: give it without the options of a training")
+        describe(args.describe)
+    elif args.out is None:
+        raise UserError("give --out FILE to train an encoder, or --describe to see one")
+    else:
+        make(recipe_of(args), writable(args.out))
     return 0
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -56,18 +55,11 @@ class Builder(ABC):
 
 
 registry: Registry[Builder] = Registry("dataset")
-specs = Specs(registry, "--datasets", arguments=True)
+register = registry.register
+"""Decorator that adds a dataset: ``@register("stripes(count)")`` on a function that returns its :class:`Builder`."""
+specs = Specs(registry, Builder, "--datasets", arguments=True)  # type: ignore[type-abstract]
 canonical = specs.canonical
 """A spec with the options that differ from their defaults. Raises :class:`UserError`."""
-
-
-def register(template: str) -> Callable[[Callable[..., Builder]], Callable[..., Builder]]:
-    """Decorator that adds a dataset: ``@register("stripes(count)")`` on a function that returns its :class:`Builder`.
-
-    Raises:
-        UserError: a malformed or existing name, or parameters that differ from the function's.
-    """
-    return registry.register(template)
 
 
 @lru_cache(maxsize=256)
@@ -77,12 +69,7 @@ def get(spec: str) -> Builder:
     Raises:
         UserError: an unknown name, option or value, with the nearest; no argument where one is needed.
     """
-    entry, values = registry[spec.partition(":")[0]], specs.values(spec)
-    with blame(f"dataset {spec!r}"):
-        made = entry.function(**values)
-        if not isinstance(made, Builder):
-            raise UserError(f"dataset {entry.template!r} returned {type(made).__name__}, not a Builder")
-    return made
+    return specs.make(spec)
 
 
 registry.caches.append(get.cache_clear)
@@ -120,6 +107,4 @@ def load(spec: str, *, resolution: int = 16, train: int = 20_000, validation: in
     if made.decoder is None or text is None:
         return made
     digest = hashlib.sha256(f"{made.digest} {text}".encode()).hexdigest()[:8]
-    return replace(
-        made, digest=digest
-    )  # what the images look like is the decoder's, of which only the text is known
+    return replace(made, digest=digest)  # the images depend on the decoder, which only its file identifies

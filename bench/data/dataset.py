@@ -144,7 +144,7 @@ class Dataset:
 
     ``digest`` names the content: equal digests mean equal values, images, captions, order and split. ``decoder`` turns
     values ``[n, c, h, w]`` into pixels ``[n, C, H, W]`` from 0 to 255; None where the values are pixels. ``skipped`` lists
-    the items left out and why; ``notes`` is what else a user should know of how the data were read.
+    the items left out and why; ``notes`` are remarks on how the data were read, for the user.
     """
 
     name: str
@@ -204,8 +204,14 @@ def build(
     decoder: Callable[[Tensor], Tensor] | None = None,
     skipped: Iterable[str] = (),
     notes: Iterable[str] = (),
+    *,
+    scale: Scale | None = None,
+    digest: str | None = None,
 ) -> Dataset:
-    """A :class:`Dataset` of a training and a validation split: measures their scale and computes the digest.
+    """A :class:`Dataset` of a training and a validation split.
+
+    ``scale`` is measured on the training split and ``digest`` computed from all content, in a pass over each, unless they
+    are given: a dataset that is kept in files may keep these two as well.
 
     Raises:
         UserError: a split is empty or of odd shapes, values without a decoder or the other way round, or training values
@@ -213,12 +219,13 @@ def build(
     """
     for side, split in zip(("training", "validation"), splits, strict=True):
         _check(name, side, split, decoder is not None)
-    scale = _scale(splits[0])
+    scale = scale or _scale(splits[0])
     if scale.std < 1e-6:  # far below one gray level; rounding keeps it from being 0
         what = "pixels" if decoder is None else "values"
         raise UserError(f"dataset {name!r}: all training {what} have one value, there is nothing to learn")
     train, validation = (replace(split, scale=scale) for split in splits)
-    return Dataset(name, _digest(name, splits), train, validation, decoder, tuple(skipped), tuple(notes))
+    digest = digest or _digest(name, splits)
+    return Dataset(name, digest, train, validation, decoder, tuple(skipped), tuple(notes))
 
 
 def _check(name: str, side: str, split: Split, decoded: bool) -> None:

@@ -104,7 +104,7 @@ class Files(Builder):
 
     def captions(self, name: str, images: Images) -> list[str]:
         """Without decoding more than :data:`_CHUNK` pictures. Raises the UserError of :meth:`load`: of few pictures any, of
-        many what their names and captions tell."""
+        many what their names and captions show."""
         contents = sources.find(self.path).read()
         if len(contents.items) <= _CHUNK:
             return self.load(name, images).train.texts()

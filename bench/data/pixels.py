@@ -49,7 +49,7 @@ def decode(data: bytes, resolution: int) -> NDArray[np.uint8]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Pillow's formats of pixels, without those that run other programs or only know what a file is."""
+    """Pillow's formats of pixels, without those that run other programs or only identify a file."""
     Image.init()
     return tuple(name for name in Image.OPEN if name not in ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
 
@@ -68,7 +68,7 @@ def _square(opened: Image.Image, resolution: int) -> NDArray[np.uint8]:
 
 
 def _rgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
-    """On white where it is transparent. ``opened`` knows how the file describes its pixels."""
+    """On white where it is transparent. ``opened`` has the file's description of its pixels."""
     if picture.mode.startswith(("I", "F")):
         return Image.fromarray(_eight_bits(np.asarray(picture), opened)).convert("RGB")
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):

@@ -30,7 +30,7 @@ BATCH = 32
 WEIGHTS = tuple(
     f"{stem}{index}" for stem in ("model.safetensors", "pytorch_model.bin") for index in ("", ".index.json")
 )
-"""Files of which a model has one: its weights, or where their parts are."""
+"""Files with a model's weights, or with where their parts are; a model has one."""
 
 
 class CLIP:

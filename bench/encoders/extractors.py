@@ -38,9 +38,9 @@ KINDS = ("tinyclip", "clip", "torchmetrics", "inception")
 
 @runtime_checkable
 class Extractor(Protocol):
-    """What a metric needs to know of a model that turns images and captions into features.
+    """What a metric needs of a model that turns images and captions into features.
 
-    ``name`` carries a digest of the weights, ``preprocessing`` says in words what happens to the pixels,
+    ``name`` carries a digest of the weights, ``preprocessing`` describes what happens to the pixels,
     ``dim`` is the number ``D`` of features. Features do not depend on how the images are cut into batches.
     """
 
@@ -134,6 +134,6 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
 
 
 def features(model: Extractor, images: Rows | Tensor, chunk: int = 512) -> Tensor:
-    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``, ``chunk`` of which are read at once."""
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``, read ``chunk`` at a time."""
     numbers = (np.arange(i, min(i + chunk, len(images))) for i in range(0, len(images), chunk))
     return torch.cat([model.image_features(torch.as_tensor(images[rows])) for rows in numbers])

@@ -67,7 +67,7 @@ class Inception:
 
 def load(path: str | None, device: str = "cpu") -> Inception:
     """Inception from ``path`` (the file ``inception-2015-12-05.pt`` or its folder), or from the user's cache. Not from
-    ``/tmp``, where clean-fid keeps it: TorchScript is code, and anybody may have put it there.
+    ``/tmp``, where clean-fid keeps it: TorchScript is code, and any user may have put it there.
 
     Raises `UserError` if the file is absent, can be changed by other users, or is not that network.
     """

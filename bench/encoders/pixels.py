@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -17,12 +18,16 @@ else:
 
 
 def rgb(images: Tensor) -> Tensor:
-    """``images`` checked to be uint8 ``[N, C, H, W]``, one channel repeated to three; ``ValueError``
-    otherwise."""
+    """Images uint8 ``[N, C, H, W]`` with one channel repeated to three. Raises as :func:`check_uint8`."""
+    check_uint8(images)
+    return images.expand(-1, 3, -1, -1)
+
+
+def check_uint8(images: Tensor) -> None:
+    """Raise `UserError` unless images are uint8 ``[N, 1 or 3, H, W]``."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         given = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-        raise ValueError(f"images must be uint8 [N, 1 or 3, H, W], not {given}")
-    return images.expand(-1, 3, -1, -1)
+        raise UserError(f"images must be uint8 [N, 1 or 3, H, W], not {given}")
 
 
 def weights_digest(state: dict[str, Any], extra: object = None) -> str:

@@ -12,10 +12,8 @@ safetensors file holds the weights, the vocabulary, the recipe that made them an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,8 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from bench.encoders.pixels import check_uint8, file_digest
 from bench.encoders.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
 from bench.encoders.tokenizer import Tokenizer
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 FORMAT = 1
@@ -73,10 +73,7 @@ class TinyCLIP:
         Raises:
             UserError: another type or shape.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise UserError(
-                f"tinyclip reads uint8 images [N, 1 or 3, H, W], not {images.dtype} {list(images.shape)}"
-            )
+        check_uint8(images)
         side = self.model.config.resolution
         return self._sphere(*self._chunks(lambda part: self.model.image(bicubic(part, side))[:1], images))
 
@@ -142,13 +139,8 @@ def save(path: Path, model: DualEncoder, tokenizer: Tokenizer, recipe: Mapping[s
         "recipe": dict(recipe),
     }
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(save_tensors(tensors, metadata={"tinyclip": json.dumps(header)}))
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    whole = save_tensors(tensors, metadata={"tinyclip": json.dumps(header)})
+    atomic.write_whole(path, lambda temporary: temporary.write_bytes(whole))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -193,6 +185,5 @@ def load(path: Path | str | None = None, device: str | torch.device = "cpu") -> 
         raise UserError(
             f"{path}: the weights do not fit the sizes in its header; the file is damaged"
         ) from None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     tokenizer = Tokenizer(tuple(header["words"]), header["length"])
-    return TinyCLIP(model, tokenizer, f"tinyclip-{digest}", header["recipe"], device)
+    return TinyCLIP(model, tokenizer, f"tinyclip-{file_digest(path)}", header["recipe"], device)

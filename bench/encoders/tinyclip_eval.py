@@ -1,4 +1,4 @@
-"""How well a dual encoder knows held-out pictures: retrieval, classification, and binding of words.
+"""How well a dual encoder reads held-out pictures: retrieval, classification, and binding of words.
 
 ``text`` below is a function from captions to features ``[N, D]`` (``TinyCLIP.text_features``), ``image`` are
 features ``[N, D]`` of the pictures of ``captions``; all features have one length, so that products rank as
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from bench.config.seeds import seed_for
 from bench.data import Split
@@ -55,13 +55,8 @@ def preference(
         return None
     kept = image[[i for i, _ in pairs]]
     right, wrong = text([captions[i] for i, _ in pairs]), text([other for _, other in pairs])
-    gap = cosine(kept, right) - cosine(kept, wrong)
+    gap = cosine_similarity(kept, right) - cosine_similarity(kept, wrong)
     return float((gap > 0).float().mean()), float(gap.mean())
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Row by row, ``[N]``."""
-    return F.cosine_similarity(a, b)
 
 
 def retrieval(
@@ -138,8 +133,8 @@ def measure(
             image, captions, text, pool
         )
     own = text(captions)
-    numbers["cosine, mean"] = float(cosine(image, own).mean())
-    numbers["cosine, shuffled captions"] = float(cosine(image, own.roll(1, 0)).mean())
+    numbers["cosine, mean"] = float(cosine_similarity(image, own).mean())
+    numbers["cosine, shuffled captions"] = float(cosine_similarity(image, own.roll(1, 0)).mean())
     others = {f"one {name}": list(c) for name, c in random_twins(captions, tokenizer, twins).items()}
     if shapes:
         others |= {f"binding of {name}": c for name, c in shapes_twins(captions).items()}

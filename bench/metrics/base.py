@@ -149,7 +149,7 @@ Use = Literal["captions", "features", "reference"]
 class Measure:
     """A computation and the ``columns`` it fills; the first has the name under which it is registered.
 
-    ``uses`` says on what the values depend beside images and path lengths; they have a full recipe accordingly
+    ``uses`` lists what the values depend on besides images and path lengths; their full name has a recipe accordingly
     (:mod:`bench.metrics.names`). Without ``compute`` training leaves the values.
     """
 

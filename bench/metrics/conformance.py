@@ -105,7 +105,8 @@ def _directions(measure: Measure, dataset: str, real: Measured, noise: Measured)
         if b is not None and not _better(column, a, b):
             raise _fail(
                 measure,
-                f"{column.name} says {column.direction}, and is {a:g} for real images of {dataset} and {b:g} for noise",
+                f"{column.name} is declared as {column.direction}, and is {a:g} for real images of {dataset}, "
+                f"{b:g} for noise",
             )
         better.append(column.name)
     return f", better than noise: {', '.join(better)}" if better else ""

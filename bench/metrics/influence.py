@@ -13,7 +13,7 @@ not depend on i,
     d_(i) = |m - m2 - c / (n-1)|^2 - a e |c|^2 - 2 a^1/2 tr (diag(s^2) - e z z^T)^1/2
     tr (diag(s^2) - e z z^T)^1/2 = sum_j s_j - e/2 sum_j z_j^2 / s_j - e^2/4 sum_jk z_j^2 z_k^2 / (s_j s_k (s_j + s_k)) - ...
 
-of which the second order in ``e`` is the last that is taken. The first alone is the influence function (Hampel 1974, JASA
+a series in ``e`` cut after the second order. The first alone is the influence function (Hampel 1974, JASA
 69), whose quadratic form is that of the identity minus the optimal transport map ``S^-1/2 (S^1/2 R S^1/2)^1/2 S^-1/2``. Its
 standard deviations are too small by the order of ``D / (4 n)``, the share that the second order adds.
 

@@ -29,8 +29,8 @@ def full_name(measure: Measure, reference: Reference, n: int) -> str | None:
 
 def full_names(measures: Iterable[Measure], reference: Reference, n: int) -> dict[str, str | None]:
     """The ``NAME_name`` of all metrics whose values depend on more than images and this version of flowbench."""
-    told = [measure for measure in measures if measure.version or "features" in measure.uses]
-    return {f"{measure.name}_name": full_name(measure, reference, n) for measure in told}
+    named = [measure for measure in measures if measure.version or "features" in measure.uses]
+    return {f"{measure.name}_name": full_name(measure, reference, n) for measure in named}
 
 
 def _part(text: str) -> str:

@@ -19,9 +19,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
-from flowbench._core.registry import Registry, blame
+from flowbench._core.registry import Registry
 from flowbench._core.spec import Specs
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def register(template: str) -> Callable[[Callable[..., Architecture]], Callable[
     return registry.register(template)
 
 
-specs = Specs(registry, "--model")
+specs = Specs(registry, Architecture, "--model")  # type: ignore[type-abstract]
 canonical = specs.canonical
 """A spec with the options that differ from their defaults. Raises :class:`UserError`."""
 
@@ -72,12 +71,7 @@ canonical = specs.canonical
 @lru_cache(maxsize=256)
 def get(spec: str) -> Architecture:
     """The architecture of that name, with its options. Raises :class:`UserError`."""
-    entry, values = registry[spec.partition(":")[0]], specs.values(spec)
-    with blame(f"model {spec!r}"):
-        made = entry.function(**values)
-        if not isinstance(made, Architecture):
-            raise UserError(f"model {entry.template!r} returned {type(made).__name__}, not an Architecture")
-    return made
+    return specs.make(spec)
 
 
 registry.caches.append(get.cache_clear)

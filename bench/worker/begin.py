@@ -1,4 +1,4 @@
-"""The process of a worker: ``python -m bench.worker.begin SUBMISSION INDEX TOKEN``. Says so if torch cannot be loaded."""
+"""The process of a worker: ``python -m bench.worker.begin SUBMISSION INDEX TOKEN``. Reports it if torch cannot be loaded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def main() -> int:
         Exception
     ) as error:  # too little address space, a library of another version, a full or broken disk
         found = Failure.of(error)
-        told = Failure(found.kind, f"the worker cannot be loaded: {found.message}", found.cause)
-        submissions.write_end(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], told, traceback.format_exc())
+        failure = Failure(found.kind, f"the worker cannot be loaded: {found.message}", found.cause)
+        submissions.write_end(
+            Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], failure, traceback.format_exc()
+        )
         return BROKEN
     return worker.main()
 

@@ -1,4 +1,4 @@
-"""What packs run on, what they ask while they run, and whom they tell."""
+"""What packs run on, what they ask while they run, and to what they report."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bench.machine.stages import Stages
 
 
 class Watcher(Protocol):
-    """Is told how far a pack is: ``stage`` and a text, a share of this pack's work between 0 and 1, and what it counts."""
+    """Receives how far a pack is: ``stage`` and a text, a share of this pack's work between 0 and 1, and what it counts."""
 
     def __call__(self, stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
 class Control:
-    """What a pack asks while it runs, and whom it tells.
+    """What a pack asks while it runs, and to what it reports.
 
     ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
-    write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` tells
+    write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` is
     whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints. ``threads`` turns the threads of a
     checkpoint into those to go on with; ``cores`` is what is noted of the processor,
     ``track`` names a tracker (:mod:`bench.tracking`).
@@ -45,7 +45,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Bench:
-    """What packs run on: a device, models compiled or not, who is told of progress, and where time is counted."""
+    """What packs run on: a device, models compiled or not, a receiver of progress, and where time is counted."""
 
     device: torch.device
     watch: Watcher

@@ -20,9 +20,9 @@ from bench.training.checkpoint import Stopped
 from flowbench._core import atomic
 
 WINDOW = 20.0
-"""Seconds over which a rate is told."""
+"""Seconds over which a rate is measured."""
 PATIENCE = 300.0
-"""Seconds that a worker may take to save and end when nobody waits for it any more."""
+"""Seconds that a worker may take to save and end when no command waits for it any more."""
 
 
 class Heart:
@@ -140,7 +140,7 @@ class Heart:
             self._beat()
 
     def _end(self) -> None:
-        """Nobody waits for this worker any more: it saves if it may, and ends; by force if it takes too long."""
+        """No command waits for this worker any more: it saves if it may, and ends; by force if it takes too long."""
         self.reason = self.reason or "the command that started this worker is gone"
         os.kill(os.getpid(), signal.SIGTERM)  # the main thread hears it
         until = time.monotonic() + PATIENCE

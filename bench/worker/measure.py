@@ -1,4 +1,4 @@
-"""What is measured of generated images, and the yardsticks that real images set beside it."""
+"""What is measured of generated images, and of real images as yardsticks for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measure(
 
 
 def yardsticks(setup: Setup) -> dict[str, Any]:
-    """Real images in the place of generated ones, at the same ``n``, or as many as there are: none counts twice.
+    """Real images instead of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
     Training images against the validation reference, with their own captions and with captions that belong to others; for
     ``shapes`` and ``scenes`` also pictures that are right but for the shapes, which are squares throughout.
@@ -50,8 +50,8 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     found = {"real": measure(images, setup, captions), "shuffled": measure(images, setup, shuffled)}
     if setup.data.name in shapes.WORLDS:
         flat, shown = squares(len(rows), shapes.WORLDS[setup.data.name], images.shape[-1])
-        said = [shapes.caption(row) for row in shown.tolist()]
-        found["squares"] = measure(torch.from_numpy(flat), setup, said)
+        captioned = [shapes.caption(row) for row in shown.tolist()]
+        found["squares"] = measure(torch.from_numpy(flat), setup, captioned)
     of_captions = {column.name for m in setup.measures if "captions" in m.uses for column in m.columns}
     values = {
         f"{metric}_{name}": value

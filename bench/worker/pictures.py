@@ -1,10 +1,10 @@
 """The images of a pack, one control setting after the other: read if they are there, else generated and written.
 
-A file holds ``images`` (uint8 ``[n, C, H, W]``) and beside them ``path_length`` (float32 ``[n]``,
+A file holds ``images`` (uint8 ``[n, C, H, W]``) and with them ``path_length`` (float32 ``[n]``,
 :mod:`bench.sampling.generate`).
 
 They are kept under the hash of how they are sampled, so that other settings or another extractor generate nothing again;
-those of a plugin's solver tell its text, and are generated again if that is another.
+those of a plugin's solver keep a digest of its text, and are generated again if that is another.
 """
 
 from __future__ import annotations

@@ -103,12 +103,12 @@ def trained_on_others(out: Path, now: Mapping[str, Mapping[str, str]]) -> Others
 
 def changed(out: Path, other: Others) -> Changed:
     """The sentence about cells that were trained on other inputs."""
-    told = [
+    changes = [
         f"{what} of {dataset} changed after {many(len(folders), 'cell')} in {short(out)} had been trained"
         for (dataset, what), folders in other.items()
     ]
     return Changed(
-        f"{'; '.join(told)}: what is trained now could not be ranked with that. Put it back, name another --out, "
+        f"{'; '.join(changes)}: what is trained now could not be ranked with that. Put it back, name another --out, "
         f"or add --retry all to train also those cells on what is there now"
     )
 

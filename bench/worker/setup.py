@@ -44,7 +44,7 @@ class Setup:
         return Shape.of(model, self.data.train.shape, self.captions)
 
     def remarks(self) -> list[str]:
-        """What a user should know of how the data were read, a line each; of items left out no more than twenty."""
+        """Remarks on how the data were read, for the user, a line each; of items left out no more than twenty."""
         lines = [*self.data.notes, *(f"skipped {item}" for item in self.data.skipped[:20])]
         if (more := len(self.data.skipped) - 20) > 0:
             lines.append(f"skipped {more:,} more")

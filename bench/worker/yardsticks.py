@@ -1,4 +1,4 @@
-"""What real images score in the place of generated ones: a file for each dataset and recipe of evaluation. No torch."""
+"""What real images score instead of generated ones: a file for each dataset and recipe of evaluation. No torch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that yardsticks depend on beside the dataset."""
+    """All that yardsticks depend on besides the dataset."""
 
     images: Images = field(default_factory=Images)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
-    """Measure real images of those datasets that lack it, and keep some beside the numbers to be shown."""
+    """Measure real images of those datasets that lack it, and keep some next to the numbers to be shown."""
     from bench.worker import measure
 
     for dataset in lacking(out, grid):
@@ -75,5 +75,5 @@ def file(out: Path, grid: Grid, dataset: str) -> Path:
 
 
 def images_file(numbers: Path) -> Path:
-    """Where images to be shown are kept, beside the numbers."""
+    """Where images to be shown are kept, next to the numbers."""
     return numbers.with_suffix(".safetensors")

@@ -7,20 +7,33 @@ follows the colon as it stands, such as a path, where arguments are allowed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from flowbench._core.errors import UserError, nearest
-from flowbench._core.registry import Registry
+from flowbench._core.registry import Registry, blame
 
 BOOLEANS = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
 
 
-class Specs:
-    """Reads the specs of a ``registry`` as the command-line option ``flag`` takes them. All methods raise :class:`UserError`
-    that names the flag, what is wrong, and the nearest choice."""
+T = TypeVar("T")
 
-    def __init__(self, registry: Registry[Any], flag: str, arguments: bool = False) -> None:
-        self.registry, self.flag, self.arguments = registry, flag, arguments
+
+class Specs(Generic[T]):
+    """Reads the specs of a ``registry`` of members of type ``made``, as the command-line option ``flag`` takes them. All
+    methods raise :class:`UserError` that names the flag, what is wrong, and the nearest choice."""
+
+    def __init__(self, registry: Registry[T], made: type[T], flag: str, arguments: bool = False) -> None:
+        self.registry, self.made, self.flag, self.arguments = registry, made, flag, arguments
+
+    def make(self, spec: str) -> T:
+        """The member with its options; an error inside a plugin names file and line."""
+        entry, values = self.registry[spec.partition(":")[0]], self.values(spec)
+        with blame(f"{self.registry.kind} {spec!r}"):
+            made = entry.function(**values)
+            if not isinstance(made, self.made):
+                kind, found = self.registry.kind, type(made).__name__
+                raise UserError(f"{kind} {entry.template!r} returned {found} instead of {self.made.__name__}")
+        return made
 
     def argument(self, spec: str) -> str | None:
         """The name of the parameter that takes all that follows the colon; None if there is none."""

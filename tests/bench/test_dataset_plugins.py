@@ -16,7 +16,7 @@ import flowbench
 from analysis import rank
 from analysis.report.__main__ import main as report
 from bench import data, draw, grid, plugins
-from bench.data import Builder, Dataset, Picked, Split, build, register
+from bench.data import Builder, Dataset, Picked, Scale, Split, build, register
 from bench.data.base import registry
 from bench.data.conformance import check
 from bench.planning.amounts import Amounts
@@ -204,6 +204,18 @@ def test_values_and_a_decoder_belong_together() -> None:
     made = build("x", (latent, latent), lambda values: values)
     assert made.digest != build("x", (plain, plain)).digest
     assert torch.equal(made.decode(made.train.batch(np.array([1, 0]))), torch.from_numpy(pixels[::-1].copy()))
+
+
+def test_what_a_file_keeps_of_a_dataset_is_not_computed_again() -> None:
+    class Never(np.ndarray):
+        def __getitem__(self, rows: object) -> np.ndarray:
+            raise AssertionError("read")
+
+    never = np.zeros((2, 1, 8, 8), np.float32).view(Never)
+    split = Split(np.zeros((2, 1, 8, 8), np.uint8).view(Never), ("a", "b"), values=never)
+    made = build("x", (split, split), lambda values: values, scale=Scale(3.0, 2.0), digest="abc")
+    assert made.digest == "abc"
+    assert made.decode(torch.tensor([[[[4.0]]]])).item() == 4 * 2 + 3
 
 
 def test_picked_rows_are_those_of_the_array() -> None:

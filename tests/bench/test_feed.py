@@ -71,6 +71,22 @@ def test_the_chunk_does_not_matter(
 
 
 @pytest.mark.parametrize("threaded", [False, True])
+def test_inputs_that_do_not_fit_are_drawn_with_the_rest(
+    threaded: bool, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = expected(setup)
+    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    made = batches(setup)
+    assert made.inputs is None
+    feed = Feed(FORMULATIONS, made, TOTAL)
+    if threaded:
+        with ahead(feed):
+            check(feed, range(TOTAL), wanted)
+    else:
+        check(feed, range(TOTAL), wanted)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
 @pytest.mark.parametrize("first", [1, 16, 22, 44])
 def test_resumed_is_uninterrupted(
     first: int, threaded: bool, setup: Setup, monkeypatch: pytest.MonkeyPatch

@@ -124,7 +124,7 @@ BROKEN = {
     "another direction": (
         "        True,\n",
         "        False,\n",
-        "precision says lower is better, and is ",
+        "precision is declared as lower is better, and is ",
     ),
     "random": (
         "torch.cdist(drawn",

@@ -1,7 +1,7 @@
 """Where captioned pictures come from; used by :mod:`bench.data.images` only.
 
 ``find`` a source cheaply, by names, sizes and times; ``Source.read`` lists its items. One file for each form: ``folder``
-(captions beside pictures, ``tables``, ``classes``), ``shards`` (WebDataset), ``arrow`` (Hugging Face). Whatever is wrong
+(captions next to pictures, ``tables``, ``classes``), ``shards`` (WebDataset), ``arrow`` (Hugging Face). Whatever is wrong
 with one item is the problem of that item.
 """
 

@@ -38,7 +38,7 @@ def has_pictures(path: Path) -> bool:
 
 
 def belongs(path: Path) -> bool:
-    """Whether a file is data: beside a ``state.json`` only those that it names are, others are left-overs of maps."""
+    """Whether a file is data: next to a ``state.json`` only those that it names are, others are left-overs of maps."""
     state = path.with_name("state.json")
     if path.suffix != ".arrow" or not state.is_file():
         return True
@@ -158,7 +158,7 @@ def _stream(path: Path) -> tuple[Any, list[Any], Any]:
 
 
 def _values(table: Any, texts: list[str]) -> list[Any]:
-    """What a row says: the value of the one column, or the list of several."""
+    """The caption of each row: the value of the one column, or the list of several."""
     columns = [table.column(name).to_pylist() for name in texts]
     return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=True)]
 
@@ -210,10 +210,10 @@ def _label_names(schema: Any) -> Callable[[Any], Any] | None:
     if names is None:
         return None
 
-    def say(label: Any) -> Any:
+    def named(label: Any) -> Any:
         known = isinstance(label, int) and 0 <= label < len(names)
         return (
             [classes.caption(n.strip().replace("_", " ")) for n in names[label].split(",")] if known else None
         )
 
-    return say
+    return named

@@ -23,12 +23,12 @@ train training val valid validation dev test testing eval image images img imgs 
 jpg jpeg png raw all files
 """
 GENERAL = frozenset(_GENERAL.split())
-"""Names of folders that tell nothing about what is in the pictures."""
+"""Names of folders that describe no picture."""
 _WNID = re.compile(r"n\d{8}")
 
 
 def names_files(root: Path) -> list[Path]:
-    """The files beside the classes that name them."""
+    """The files with the names of the classes."""
     return [folder / name for folder in (root, root.parent) for name in NAMES if (folder / name).is_file()]
 
 

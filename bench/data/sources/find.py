@@ -22,7 +22,7 @@ PACKED = frozenset({".tar", *ARROW})
 
 @dataclass(frozen=True)
 class Contents:
-    """The items of a source, and what is to be said of them all."""
+    """The items of a source, and notes on all of them."""
 
     items: list[Item]
     notes: list[str]
@@ -52,8 +52,8 @@ class Source:
             return Contents(items, [*notes, *pooled(self._below(f).rpartition("/")[0] for f in self.files)])
         readers: dict[str, Callable[[Path], tuple[list[Item], list[str]]]] = {".tar": shards.read}
         parts = [readers.get(suffix(file.name), arrow.read)(file) for file in self.packed]
-        said = [*(n for _, notes in parts for n in notes), *pooled(map(self._below, self.packed))]
-        return Contents([i for items, _ in parts for i in items], said)
+        found = [*(n for _, notes in parts for n in notes), *pooled(map(self._below, self.packed))]
+        return Contents([i for items, _ in parts for i in items], found)
 
     def _below(self, file: str | Path) -> str:
         """A file's name relative to the root."""
@@ -117,8 +117,8 @@ def _find_packed(text: str, path: Path) -> Source:
         return _find_by_pattern(text)
     if path.exists() or not path.parent.is_dir():
         raise UserError(f"images:{text}: no such file or folder; name one, e.g. images:data/photos")
-    beside = sorted(p.name for p in path.parent.iterdir())
-    raise UserError(f"images:{text}: no such file or folder; beside it, {nearest(path.name, beside)}")
+    there = sorted(p.name for p in path.parent.iterdir())
+    raise UserError(f"images:{text}: no such file or folder; next to it, {nearest(path.name, there)}")
 
 
 def _find_in_folder(root: Path) -> Source:

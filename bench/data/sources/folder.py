@@ -1,4 +1,4 @@
-"""A folder of pictures with captions: in tables, in files beside them, or in the names of class folders."""
+"""A folder of pictures with captions: in tables, in files next to them, or in the names of class folders."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flowbench._core.errors import UserError
 
 TEXTS = (".txt", ".caption", ".json")
 READ = (
-    "a .txt, .caption or .json beside each picture; a table (CSV, TSV, JSON lines, JSON, parquet) of files and captions; "
+    "a .txt, .caption or .json next to each picture; a table (CSV, TSV, JSON lines, JSON, parquet) of files and captions; "
     "COCO's captions_*.json; Flickr's captions.txt; folders named after classes"
 )
 Pieces = dict[str, dict[str, str]]
 
 
 def outside(root: Path) -> list[Path]:
-    """Files beside a folder that tell about its pictures: COCO's captions and the names of classes."""
+    """Files next to a folder that describe its pictures: COCO's captions and the names of classes."""
     folders = [root.parent, root.parent / "annotations", root.parent.parent / "annotations"]
     coco = [
         f
@@ -43,7 +43,7 @@ class Folder:
     def __init__(self, there: Listing) -> None:
         self.there, self.root = there, there.root
         self.pictures = there.ending(PICTURES)
-        self.beside = self._beside()
+        self.adjacent = self._adjacent()
         self.notes: list[str] = []
 
     def items(self) -> list[Item]:
@@ -70,7 +70,7 @@ class Folder:
     def _item(self, name: str, captions: tuple[str, ...], problem: str) -> Item:
         return Item(shown(name), captions, problem, partial(read_file, self.there.files[name]))
 
-    def _beside(self) -> Pieces:
+    def _adjacent(self) -> Pieces:
         """Files of captions by the name that they share with a picture, ``a`` or ``a.jpg`` of ``a.jpg``."""
         found: Pieces = defaultdict(dict)
         for name in self.there.ending(TEXTS):
@@ -78,11 +78,11 @@ class Folder:
         return found
 
     def _words(self, name: str) -> tuple[tuple[str, ...], str]:
-        """The captions of a picture in the files beside it, or why there are none."""
+        """The captions of a picture in the files next to it, or why there are none."""
         for stem in (os.path.splitext(name)[0], name):
             for kind in TEXTS:
-                if kind in self.beside.get(stem, ()):
-                    return words_in(partial(read_file, self.beside[stem][kind], most=LARGEST_TEXT), kind)
+                if kind in self.adjacent.get(stem, ()):
+                    return words_in(partial(read_file, self.adjacent[stem][kind], most=LARGEST_TEXT), kind)
         return (), "it has no caption"
 
     def _listed(self) -> tuple[dict[str, tuple[tuple[str, ...], str]], list[Item]]:
@@ -165,7 +165,7 @@ class Folder:
         if numbers:
             raise UserError(
                 f"images:{self.root}: the class folders have WordNet's numbers ({numbers[0]}, ...); put "
-                "LOC_synset_mapping.txt with their names beside them"
+                "LOC_synset_mapping.txt with their names next to them"
             )
         known = sorted(captions[0] for captions in made.values() if captions)
         if len(known) < 2:
@@ -189,6 +189,6 @@ def words_in(read: partial[bytes], kind: str) -> tuple[tuple[str, ...], str]:
 
 
 def read(root: Path) -> tuple[list[Item], list[str]]:
-    """The items below a folder, and what is to be said of them all."""
+    """The items below a folder, and notes on all of them."""
     folder = Folder(listing(root))
     return folder.items(), folder.notes

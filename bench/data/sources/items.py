@@ -31,7 +31,7 @@ def _nothing() -> bytes:
 
 @dataclass(frozen=True)
 class Item:
-    """A picture by its ``name``, for messages; ``problem`` says why it is left out, if it is."""
+    """A picture by its ``name``, for messages; ``problem`` is why it is left out, if it is."""
 
     name: str
     captions: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ Parts = tuple[str, ...]
 
 
 def parts_of(name: str) -> Parts:
-    """The parts of a path of Unix or Windows, in NFC, without drive, ``#0`` at its end and empty parts."""
+    """The parts of a path of Unix or Windows, in NFC, without drive, a final ``#0`` and empty parts."""
     text = re.sub(r"^(file://|[A-Za-z]:)", "", name.strip().replace("\\", "/"))
     text = re.sub(r"#\d+$", "", unicodedata.normalize("NFC", text))
     return tuple(p for p in posixpath.normpath(text).split("/") if p not in ("", "."))

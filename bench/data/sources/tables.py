@@ -41,7 +41,7 @@ class Table:
 
 
 def is_table(name: str) -> bool:
-    """Whether a file's name says that it may be a table: by its ending, or as Flickr's lists are called."""
+    """Whether a file may be a table by its name: its ending, or that of Flickr's lists."""
     base = name.rpartition("/")[2].lower()
     listed = base.endswith(".txt") and (base.startswith("captions") or base.endswith(".token.txt"))
     return suffix(name) in TABLES or listed

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import scaling
 from analysis.archives import bundle, merge
 from analysis.published import versus
 from analysis.rank import tables_of
 from analysis.ranking import ranking
+from analysis.ranking.result import RankingResult
 from analysis.results import options, run, sources
 from analysis.results.files import object_of
 from analysis.results.run import Run
@@ -24,7 +25,7 @@ from flowbench._core.command import outcome
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 DESCRIPTION = """Write what a run has left, without its cells, into a folder: results, plan, curves, some pictures, where the
 numbers come from, and all that is made of these: tables, figures, the page. analysis.rank, report, plots and scaling read
@@ -143,7 +144,7 @@ def _is_archive(found: Run) -> bool:
 
 def _complete(kept: Run, figures: bool) -> None:
     """Write what is made of an archive's data beside them."""
-    ranked = None if scaling.is_scaling(kept) else ranking.of_run(kept)
+    ranked = None if scaling.is_scaling(kept) else ranking.rank(kept)
     _provenance(kept, ranked)
     for name, text in tables(kept).items():
         bundle.write_text(kept.path / name, text)
@@ -169,10 +170,10 @@ def tables(found: Run) -> dict[str, str]:
     """
     if scaling.is_scaling(found):
         return {TABLES: _markdown(scaling.report(found).tables())}
-    ranked, known = ranking.assess(found.frame, run=found)
-    made = {RANKING: output.csv(ranked), TABLES: _markdown(tables_of(found, ranked))}
+    ranked = ranking.rank(found)
+    made = {RANKING: output.csv(ranked.frame()), TABLES: _markdown(tables_of(found, ranked))}
     try:
-        return made | {VERSUS: _markdown([versus.beside_paper(ranked, known)])}
+        return made | {VERSUS: _markdown([versus.beside_paper(ranked)])}
     except UserError:  # too few formulations of the paper's
         return made
 
@@ -219,12 +220,11 @@ def _finished(found: Run) -> set[tuple[str, str, int]]:
     return {(str(name), str(dataset), int(seed)) for name, dataset, seed in keys}
 
 
-def _provenance(kept: Run, ranked: pd.DataFrame | None) -> None:
+def _provenance(kept: Run, ranked: RankingResult | None) -> None:
     """Write where the numbers come from, as the page shows it, with the times as numbers."""
     from analysis.report.provenance import provenance
 
-    about: dict[str, Any] = {} if ranked is None else dict(ranked.attrs)  # type: ignore[arg-type]
-    made = provenance(kept, about.get("recipes", {}))
+    made = provenance(kept, {} if ranked is None else ranked.facts.recipes)
     facts = {heading.lower().replace(" ", "_"): list(values) for heading, values in made.facts}
     noted = object_of(kept.path / sources.PROVENANCE)  # of the data
     numbers = {
@@ -236,7 +236,7 @@ def _provenance(kept: Run, ranked: pd.DataFrame | None) -> None:
     bundle.write_text(kept.path / sources.PROVENANCE, json.dumps(facts | numbers, indent=1) + "\n")
 
 
-def _draw(kept: Run, ranked: pd.DataFrame | None, out: Path) -> None:
+def _draw(kept: Run, ranked: RankingResult | None, out: Path) -> None:
     """Draw the figures and write the page, of scaling the figures only."""
     from analysis import plots
     from analysis.plots import files

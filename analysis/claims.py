@@ -21,6 +21,7 @@ from analysis.comparisons import baseline
 from analysis.comparisons.paired import measured
 from analysis.results import options, run
 from analysis.results.run import Run
+from analysis.results.schema import Results
 from analysis.scaling.noise import interval
 from analysis.scaling.report import report
 from analysis.scaling.runs import is_scaling
@@ -76,21 +77,20 @@ def judge(found: Run) -> list[Judged]:
     """The claims that a run can say something about, in order. Raises `UserError` for a run that lacks what they need."""
     if is_scaling(found):
         return [_smooth(found)]
-    frame = run.ranked(found)
-    names = set(frame["formulation"].astype(str))
+    results = found.phase("rank")
+    names = set(results.frame["formulation"])
     if lacking := [name for name in (BEST, STRAIGHT, MODE, BEFORE, *OTHERS) if name not in names]:
         raise UserError(
             f"{str(found.path)!r} lacks {', '.join(lacking)}: the claims are about the six headline formulations"
         )
-    kept = frame[frame["formulation"].isin([BEST, STRAIGHT, MODE, BEFORE, *OTHERS])]
-    datasets = sorted(kept["dataset"].unique())
+    kept = results.formulations(BEST, STRAIGHT, MODE, BEFORE, *OTHERS)
+    datasets = sorted(kept.frame["dataset"].unique())
     judged = []
     for dataset in datasets:
-        rows, name = kept[kept["dataset"] == dataset], found.name
-        rows.attrs.update(frame.attrs)
+        rows, name = kept.only(kept.frame["dataset"] == dataset), found.name
         if len(datasets) > 1:
             name += f", {dataset}"
-        if (rows[PRIMARY] <= 0).any():
+        if (rows.frame[PRIMARY] <= 0).any():
             raise UserError(
                 f"{name!r} has an FID that is not positive: the claims are about log ratios of FID"
             )
@@ -108,8 +108,8 @@ def overall(verdicts: Sequence[Verdict]) -> Overall:
     return "held" if held >= enough else "refuted" if refuted >= enough else "undecided"
 
 
-def _best(frame: pd.DataFrame, name: str) -> Judged:
-    rows = baseline.against(frame, BEST, metrics=(), primary=PRIMARY).of(PRIMARY)
+def _best(results: Results, name: str) -> Judged:
+    rows = baseline.against(results, BEST, metrics=(), primary=PRIMARY).of(PRIMARY)
     verdicts = {row.formulation: row.verdict for row in rows}
     if "better" in verdicts.values():
         verdict: Verdict = "refuted"
@@ -119,8 +119,8 @@ def _best(frame: pd.DataFrame, name: str) -> Judged:
     return Judged(1, name, verdict, _compared(rows, BEST))
 
 
-def _modified(frame: pd.DataFrame, name: str) -> Judged:
-    rows = baseline.against(frame, BEFORE, metrics=(), primary=PRIMARY).of(PRIMARY)
+def _modified(results: Results, name: str) -> Judged:
+    rows = baseline.against(results, BEFORE, metrics=(), primary=PRIMARY).of(PRIMARY)
     better = {row.formulation for row in rows if row.verdict == "better"}
     verdict: Verdict = "refuted" if better & {STRAIGHT, *OTHERS} else "held" if better else "undecided"
     return Judged(2, name, verdict, _compared(rows, BEFORE))
@@ -133,9 +133,9 @@ def _compared(rows: Sequence[baseline.Comparison], than: str) -> tuple[Evidence,
     )
 
 
-def _few_steps(frame: pd.DataFrame, name: str) -> Judged:
+def _few_steps(results: Results, name: str) -> Judged:
     """By ``log FID(few) - log FID(many)``, that of a rival minus that of rectified flow."""
-    few, many = (measured(rows, PRIMARY) for rows in _in_both(frame, name))
+    few, many = (measured(rows, PRIMARY) for rows in _in_both(results, name))
     rivals, evidence, decisions = (BEFORE, *OTHERS), [], []
     for rival in rivals:
         lost = {state for m in (few, many) for one in (rival, STRAIGHT) for state in m.lost(one)}
@@ -153,23 +153,22 @@ def _few_steps(frame: pd.DataFrame, name: str) -> Judged:
     return Judged(3, name, verdict, tuple(evidence))
 
 
-def _in_both(frame: pd.DataFrame, name: str) -> Iterator[pd.DataFrame]:
+def _in_both(results: Results, name: str) -> Iterator[Results]:
     """The rows of few and of many steps, of the trainings that have both."""
-    few, many = (_at(frame, *setting, name) for setting in (FEW, MANY))
+    few, many = (_at(results, *setting, name) for setting in (FEW, MANY))
     key = ["formulation", "weights", "seed"]
     for rows, other in ((few, many), (many, few)):
-        kept = rows[pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(other[key]))]
-        kept.attrs.update(frame.attrs)
-        yield kept
+        keys = (pd.MultiIndex.from_frame(found.frame[key]) for found in (rows, other))
+        yield rows.only(next(keys).isin(next(keys)))
 
 
-def _at(frame: pd.DataFrame, steps: int, cfg: float, name: str) -> pd.DataFrame:
+def _at(results: Results, steps: int, cfg: float, name: str) -> Results:
     """The rows of one sampler setting of the study."""
+    frame = results.frame
     usual = (frame["solver"] == "euler") & (frame["grid"] == "native")
-    rows = frame[usual & (frame["steps"] == steps) & (frame["cfg"] == cfg)]
-    if rows.empty:
+    rows = results.only(usual & (frame["steps"] == steps) & (frame["cfg"] == cfg))
+    if rows.frame.empty:
         raise UserError(f"{name!r} has no setting {steps}:{cfg:g}, which claim 3 is about")
-    rows.attrs.update(frame.attrs)
     return rows
 
 

@@ -7,22 +7,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import flowbench
 from analysis.archives import submission
 from analysis.archives.submission import TRACKS, Submission, Track
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
-from analysis.results import declared, options, run
+from analysis.results import options, run
 from analysis.results.files import write_page
+from analysis.results.schema import Results
 from analysis.tables.markup import markdown_escape
 from analysis.tables.wording import count
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DESCRIPTION = """Check the submissions in results/leaderboard by the rules of their tracks, and write the leaderboard into
 results/README.md, between its markers."""
@@ -111,31 +108,32 @@ def section(results: Path, name: str, submissions: dict[Path, Submission]) -> st
             )
         return f"{title}\nNo entries yet: the reference run of this track, `{track.reference}`, is not finished.\n"
     reference = run.read(results / track.reference)
-    entries = list(_of_reference(run.ranked(reference), track))
+    ranked = reference.phase("rank")
+    entries = list(_of_reference(ranked, track))
     for folder, made in submissions.items():
         pair = submission.checked(folder, made, reference)
-        (rival,) = set(pair["formulation"]) - {track.baseline}
+        (rival,) = set(pair.frame["formulation"]) - {track.baseline}
         entries.append(Entry(rival, _against(pair, track), f"{FOLDER}/{folder.name}", made))
-    lines = [title, _about(run.ranked(reference), track), "", *_table(sorted(entries, key=lambda e: e.order))]
+    lines = [title, _about(ranked, track), "", *_table(sorted(entries, key=lambda e: e.order))]
     return "\n".join(lines) + "\n"
 
 
-def _of_reference(rows: pd.DataFrame, track: Track) -> Iterator[Entry]:
+def _of_reference(results: Results, track: Track) -> Iterator[Entry]:
     """The formulations of the reference run, each as if it were submitted."""
-    for name in dict.fromkeys(rows["formulation"]):
+    for name in dict.fromkeys(results.frame["formulation"]):
         if name != track.baseline:
-            pair = rows[rows["formulation"].isin([name, track.baseline])]
-            pair.attrs.update(rows.attrs)
+            pair = results.formulations(name, track.baseline)
             yield Entry(str(name), _against(pair, track), track.reference)
 
 
-def _against(pair: pd.DataFrame, track: Track) -> Comparisons:
-    return baseline.against(pair, track.baseline, [m for m in COMPARED if m in pair], track.primary)
+def _against(pair: Results, track: Track) -> Comparisons:
+    return baseline.against(pair, track.baseline, [m for m in COMPARED if m in pair.frame], track.primary)
 
 
-def _about(rows: pd.DataFrame, track: Track) -> str:
+def _about(results: Results, track: Track) -> str:
+    rows = results.frame
     own = rows[(rows["formulation"] == track.baseline) & (rows["status"] == "done")]
-    label = declared.of(rows)[track.primary].label
+    label = results.metrics[track.primary].label
     mean = f"{label} {own[track.primary].mean():.3f} over {count(own['seed'].nunique(), 'seed')}"
     return "\n".join(
         [

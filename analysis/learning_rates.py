@@ -33,7 +33,7 @@ def means(paths: Sequence[Path]) -> pd.DataFrame:
     found: dict[str, dict[float, float]] = {}
     compared: dict[str, set[str]] = {}
     for path in paths:
-        frame = run.ranked(run.read(path))
+        frame = run.read(path).phase("rank").frame
         if "recipe" not in frame or frame["recipe"].isna().any():
             raise UserError(f"{str(path)!r} has rows without a recipe: name a run folder of bench.grid")
         rates = frame["recipe"].map({r: manifest.flat(str(r))[RATE] for r in frame["recipe"].unique()})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
 from analysis.comparisons.paired import comparable_metrics
-from analysis.results import declared, labels, options, run
+from analysis.results import labels, options, run
 from analysis.tables import output
 from analysis.tables.table import Table
 from analysis.tables.wording import names
@@ -81,19 +81,16 @@ def compared(
     A metric without values in the run is left out, but for the first, which decides. Raises `UserError` as
     `analysis.comparisons.baseline.against`, for a metric that is none, and for a rival that the run lacks.
     """
-    frame = run.ranked(run.read(path, where))
+    results = run.read(path, where).phase("rank")
+    frame = results.frame
     for metric in metrics:
-        if metric not in declared.of(frame):
-            raise UserError(f"there is no metric {metric!r}; {nearest(metric, comparable_metrics(frame))}")
+        if metric not in results.metrics:
+            raise UserError(f"there is no metric {metric!r}; {nearest(metric, comparable_metrics(results))}")
     there = [m for m in metrics[1:] if m in frame and frame[m].notna().any()]
-    every = baseline.against(frame, against, (), metrics[0], margin)
+    every = baseline.against(results, against, (), metrics[0], margin)
     chosen = every.rivals if only is None else [_rival(path, rival, every) for rival in only]
-    found = []
-    for rival in chosen:
-        pair = frame[frame["formulation"].isin([rival, every.baseline])]
-        pair.attrs.update(frame.attrs)
-        found.append(baseline.against(pair, every.baseline, there, metrics[0], margin))
-    return found
+    pairs = (results.formulations(rival, every.baseline) for rival in chosen)
+    return [baseline.against(pair, every.baseline, there, metrics[0], margin) for pair in pairs]
 
 
 def table(found: Sequence[tuple[str, Comparisons]]) -> Table:

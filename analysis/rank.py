@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.comparisons import baseline, comparison, race
 from analysis.published import families, versus
 from analysis.ranking import confirm, crossed, ideal, ranking, render
+from analysis.ranking.result import RankingResult
 from analysis.results import options, run, schema
 from analysis.results.run import Run
 from analysis.tables import output
@@ -18,9 +18,6 @@ from analysis.tables import table as tables
 from analysis.tables.table import Table
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
 seed) sort them into Pareto fronts on CLIP (up) and FID (down), and average the front index over the settings;
@@ -34,7 +31,7 @@ EPILOG = """examples:
 PRIMARY = "fid"
 
 
-def tables_of(found: Run, ranked: pd.DataFrame, shown: Sequence[str] | None = None) -> list[Table]:
+def tables_of(found: Run, ranked: RankingResult, shown: Sequence[str] | None = None) -> list[Table]:
     """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
     there are any."""
     confirmed, raced = confirm.confirmation(found), race.of_run(found)
@@ -125,16 +122,15 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
-    """What was asked for."""
+    """The tables that the options choose."""
     if args.effects:
         return crossed.tables(found)
+    ranked = ranking.rank(found, args.by)
     if args.versus_paper:
-        ranked, known = ranking.assess(found.frame, run=found)
-        return [versus.beside_paper(ranked, known)]
-    ranked = ranking.of_run(found, args.by)
+        return [versus.beside_paper(ranked)]
     ranked = ideal.add(ranked, found) if args.ideal else ranked
-    shown = families.best_of_each(ranked) if args.families else ranked
-    kept = list(shown["formulation"].head(args.top or len(shown)))
+    kept = families.best_of_each(ranked) if args.families else list(ranked.names)
+    kept = kept[: args.top]
     below = []
     if args.baseline is not None:
         below = [_against(found, args, kept if args.top or args.families else None)]
@@ -143,7 +139,7 @@ def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
 
 def _against(found: run.Run, args: argparse.Namespace, kept: Sequence[str] | None) -> tables.Table:
     """Formulations against the baseline: all of them, also those that the ranking leaves out as unfinished, or the kept."""
-    made = baseline.against(found.frame, args.baseline, primary=args.metric or PRIMARY, margin=args.margin)
+    made = baseline.against(found, args.baseline, primary=args.metric or PRIMARY, margin=args.margin)
     if kept is not None and not set(kept) - {made.baseline}:
         raise UserError(f"{made.baseline} is the only formulation to show: it has no rival, so show more")
     return comparison.table(made, kept)

@@ -127,7 +127,7 @@ def rank(run: Place, *, where: Sequence[str] = (), by: str | None = None) -> pd.
     from analysis.ranking import ranking
     from analysis.results import run as results
 
-    return ranking.of_run(results.read(Path(run), where), by)
+    return ranking.rank(results.read(Path(run), where), by).frame()
 
 
 def compare(*formulations: str, **options: Any) -> Comparisons:

@@ -108,7 +108,7 @@ def _plans(run: Run, out: Path) -> None:
 
 
 def _results(run: Run, out: Path) -> None:
-    frame = collect.collect(run.path, run.manifests)
+    frame, _ = collect.collect(run.path, run.manifests)
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     shorter = {value: relative(value) for name in texts for value in frame[name].dropna().unique()}
     write_table(
@@ -244,11 +244,11 @@ def _look(run: Run) -> None:
     from analysis.report import pictures
 
     try:
-        ranked = ranking.of_run(run)
+        ranked = ranking.rank(run)
     except UserError:  # nothing that one ranking could show
         return
     plots.draw(run, ranked, ["samples"])
-    pictures.gallery(run, [str(name) for name in ranked["formulation"]])
+    pictures.gallery(run, ranked.names)
 
 
 def write_table(frame: pd.DataFrame, file: Path) -> None:

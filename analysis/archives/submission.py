@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.results import run, schema, sources
 from analysis.results.manifest import differing
 from analysis.results.run import Run
+from analysis.results.schema import Results
 from bench.config.settings import CONTROL
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -85,8 +86,8 @@ def read(folder: Path) -> Submission:
     return made
 
 
-def checked(folder: Path, made: Submission, reference: Run) -> pd.DataFrame:
-    """The rows of a submission's formulation and of the baseline, if it keeps the rules of its track.
+def checked(folder: Path, made: Submission, reference: Run) -> Results:
+    """The results of a submission's formulation and of the baseline, if it keeps the rules of its track.
 
     Raises `UserError` for the first rule that it breaks: files that are missing; a formulation that its run has not, or that
     fails the conformance check, or is not what was trained; another recipe, data set or control setting than the
@@ -101,17 +102,16 @@ def checked(folder: Path, made: Submission, reference: Run) -> pd.DataFrame:
     name = numbers_in_glob(made.formulation)
     if name == track.baseline:
         raise UserError(f"{folder}: {name} is the baseline of the track, with which others are compared")
-    _same_protocol(folder, run.ranked(found), run.ranked(reference))
-    rows = run.ranked(found)
-    there = list(dict.fromkeys(rows["formulation"]))
+    rows = found.phase("rank")
+    _same_protocol(folder, rows.frame, reference.phase("rank").frame)
+    there = list(dict.fromkeys(rows.frame["formulation"]))
     for wanted in (track.baseline, name):
         if wanted not in there:
             what = "the baseline " if wanted == track.baseline else ""
             raise UserError(f"{folder}: its run has not trained {what}{wanted}; {nearest(wanted, there)}")
-    pair = rows[rows["formulation"].isin([name, track.baseline])]
-    pair.attrs.update(rows.attrs)
+    pair = rows.formulations(name, track.baseline)
     planned = {c.seed for c in found.manifests[0].cells if c.formulation in (name, track.baseline)}
-    _whole(folder, pair, planned, track)
+    _whole(folder, pair.frame, planned, track)
     _conforms(folder, made, found, name)
     return pair
 

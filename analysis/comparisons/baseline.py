@@ -10,19 +10,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from analysis.comparisons.paired import Lost, Measured, comparable_metrics, measured
 from analysis.results import labels
+from analysis.results.schema import Results
 from analysis.stats import sequential
 from analysis.stats.sequential import LEVEL
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 IN_WORDS: dict[sequential.Decision, Verdict] = {
@@ -136,14 +134,14 @@ class Race:
 
 
 def against(
-    frame: pd.DataFrame,
+    results: Results,
     baseline: str,
     metrics: Sequence[str] | None = None,
     primary: str = "fid",
     margin: float | None = None,
     level: float = LEVEL,
 ) -> Comparisons:
-    """Compare every other formulation of a checked table (`analysis.results.schema.check`) with ``baseline``.
+    """Compare every other formulation of a results table with ``baseline``.
 
     ``metrics`` are those to show after the ``primary`` one, by default all that the ranking shows and that have values. The
     primary metric decides, at ``level / k`` for k rivals; the others have intervals of the same level, each for itself, and
@@ -155,10 +153,10 @@ def against(
     that is not positive and for a level outside (0, 1).
     """
     _check_level(level)
-    first = measured(frame, primary)
+    first = measured(results, primary)
     baseline = _known(baseline, first.names)
-    others = comparable_metrics(frame) if metrics is None else metrics
-    all_of = [first, *(measured(frame, m) for m in dict.fromkeys(others) if m != primary)]
+    others = comparable_metrics(results) if metrics is None else metrics
+    all_of = [first, *(measured(results, m) for m in dict.fromkeys(others) if m != primary)]
     rivals = [name for name in first.names if name != baseline]
     limit = first.limit(margin)
     rows = [
@@ -173,9 +171,9 @@ def against(
 
 
 def survivors(
-    frame: pd.DataFrame, metric: str = "fid", margin: float | None = None, level: float = LEVEL
+    results: Results, metric: str = "fid", margin: float | None = None, level: float = LEVEL
 ) -> Race:
-    """Find the formulations of a checked table that no other one beats in ``metric`` at ``level / (F - 1)``.
+    """Find the formulations of a results table that no other one beats in ``metric`` at ``level / (F - 1)``.
 
     The best formulation has F - 1 rivals. Each beats it falsely, at any look, with probability ``level / (F - 1)`` at most,
     so with probability ``1 - level`` it survives all looks, whenever the race stops. If all survivors are then equivalent to
@@ -190,7 +188,7 @@ def survivors(
     outside (0, 1).
     """
     _check_level(level)
-    found = measured(frame, metric)
+    found = measured(results, metric)
     limit, each = found.limit(margin), level / max(1, len(found.names) - 1)
     lost = {name: gone for name in found.names if (gone := found.lost(name))}
     racing = [name for name in found.names if name not in lost]

@@ -46,7 +46,7 @@ def of_run(run: Run) -> tuple[Comparisons, Command] | None:
         return None
     what = plan.against["decision"]
     try:
-        found = baseline.against(run.frame, plan.against["baseline"], None, what["metric"], what["margin"])
+        found = baseline.against(run, plan.against["baseline"], None, what["metric"], what["margin"])
     except UserError:
         return None
     return found, Command(plan.program, plan.command, timings.seconds_per_seed(run))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import declared, schema
-from analysis.results.run import phase
+from analysis.results import schema
+from analysis.results.schema import Results
 from analysis.stats.two_way import ROUNDING
 from bench.config import settings
 from bench.metrics.base import Metric
@@ -108,8 +108,8 @@ class Measured:
         return float(np.log1p(margin / 100)) if self.log else margin
 
 
-def measured(frame: pd.DataFrame, name: str) -> Measured:
-    """A metric of a table that `analysis.results.schema.check` has made, without the rows of a confirmation.
+def measured(results: Results, name: str) -> Measured:
+    """A metric of a results table, without the rows of a confirmation.
 
     A value is the mean over all control settings in which the dataset has any value of the metric; a metric of trainings has
     one value. A seed in which no formulation has a value is not counted, nor is a dataset in which none has one. The
@@ -118,11 +118,12 @@ def measured(frame: pd.DataFrame, name: str) -> Measured:
     values, and for
     a table of a confirmation only.
     """
-    rows = phase(frame, "rank", "race")
+    results = results.phase("rank", "race")
+    rows = results.frame
     if rows.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to compare")
-    schema.comparable(rows)
-    metric = _metric(rows, name)
+    schema.comparable(results)
+    metric = _metric(results, name)
     f, names = _coded(rows["formulation"])
     d, _ = _coded(rows["dataset"])
     s, seeds = _coded(rows["seed"])
@@ -134,29 +135,29 @@ def measured(frame: pd.DataFrame, name: str) -> Measured:
     states[np.broadcast_to(~there.any(axis=0), states.shape) & (ended == "done")] = "absent"
     kept = (states == "done").any(axis=(0, 2)) | ~(ended == "done").any(axis=(0, 2))
     if not kept.any() or not (there.any() or (states == "pending").any()):
-        raise UserError(f"the table has no values of {name}: {nearest(name, comparable_metrics(rows))}")
+        raise UserError(f"the table has no values of {name}: {nearest(name, comparable_metrics(results))}")
     log = metric.scale == "log" and bool((values[there] > 0).all())
     scaled = np.log(values) if log else values
     return Measured(metric, log, names, tuple(map(int, seeds)), scaled[:, kept], states[:, kept])
 
 
-def comparable_metrics(frame: pd.DataFrame) -> list[str]:
+def comparable_metrics(results: Results) -> list[str]:
     """The metrics of a table by which formulations can be compared: those that the ranking shows and that have a better
     end and values."""
-    done = frame[frame["status"] == "done"]
+    done = results.frame[results.frame["status"] == "done"]
     return [
         m.name
-        for m in declared.of(frame).values()
+        for m in results.metrics.values()
         if m.ranked and m.higher_is_better is not None and m.name in done and np.isfinite(done[m.name]).any()
     ]
 
 
-def _metric(rows: pd.DataFrame, name: str) -> Metric:
-    metric = declared.of(rows).get(name)
-    if metric is None or name not in rows:
-        raise UserError(f"the table has no metric {name!r}; {nearest(name, comparable_metrics(rows))}")
+def _metric(results: Results, name: str) -> Metric:
+    metric = results.metrics.get(name)
+    if metric is None or name not in results.frame:
+        raise UserError(f"the table has no metric {name!r}; {nearest(name, comparable_metrics(results))}")
     if metric.higher_is_better is None:
-        known = nearest(name, comparable_metrics(rows))
+        known = nearest(name, comparable_metrics(results))
         raise UserError(f"{metric.label} has no better end, so it compares nothing; {known}")
     return metric
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparison, Race
 from analysis.ranking import verdict
-from analysis.results import declared
-from analysis.results.run import Run, phase
+from analysis.results.run import Run
 from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.table import Table
 from analysis.tables.wording import count, others
@@ -65,36 +64,36 @@ def of_run(run: Run) -> Raced | None:
         return None
     decision = plan.race["decision"]
     try:
-        found = baseline.survivors(run.frame, decision["metric"], decision["margin"])
+        found = baseline.survivors(run, decision["metric"], decision["margin"])
     except UserError:
         return None
-    standings = tuple(_standing(run.frame, name, found) for name in (*found.survivors, *_latest_first(found)))
+    standings = tuple(_standing(run, name, found) for name in (*found.survivors, *_latest_first(found)))
     undecided = [s.against for s in standings if not s.out and s.against and s.against.verdict == "undecided"]
     needs = [c.seeds_needed for c in undecided]
     needed = max((n for n in needs if n is not None), default=None) if None not in needs else None
     needed = None if found.decided or needed is None else max(needed, standings[0].seeds + 1)
     left = len(found.survivors) / len(standings)
     advised = None if needed is None else verdict.forecast(needed, standings[0].seeds, run, part=left)
-    common = int(phase(run.frame, "rank")["seed"].nunique())
-    return Raced(found, declared.of(run.frame)[found.metric], standings, common, needed, advised)
+    common = int(run.phase("rank").frame["seed"].nunique())
+    return Raced(found, run.metrics[found.metric], standings, common, needed, advised)
 
 
 def _latest_first(found: Race) -> list[str]:
     return sorted(found.out, key=lambda name: -found.out[name].seeds)
 
 
-def _standing(frame: pd.DataFrame, name: str, found: Race) -> Standing:
+def _standing(run: Run, name: str, found: Race) -> Standing:
     """Each pair has the level of the race, as if it were compared alone."""
-    rows = phase(frame, "rank", "race")
+    raced = run.phase("rank", "race")
+    rows = raced.frame
     own = rows[(rows["formulation"] == name) & (rows["status"] != "pending")]
     beaten, seeds = found.out.get(name), int(own["seed"].nunique())
     rival = beaten.by if beaten else found.survivors[0]
     if rival is None or rival == name or name in found.lost:
         return Standing(name, seeds, beaten is not None)
-    pair = rows[rows["formulation"].isin([name, rival])]
-    pair.attrs.update(rows.attrs)
     rivals = max(1, rows["formulation"].nunique() - 1)
-    compared = baseline.against(pair, rival, (), found.metric, found.margin, found.level / rivals)
+    pair, level = raced.formulations(name, rival), found.level / rivals
+    compared = baseline.against(pair, rival, (), found.metric, found.margin, level)
     return Standing(name, seeds, beaten is not None, rival, compared.rows[0])
 
 

@@ -14,8 +14,7 @@ from analysis.plots.widths import PAGE
 from flowbench._core.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from analysis.ranking.result import RankingResult
     from analysis.results.run import Run
 
 __all__ = ["FIGURES", "FORMATS", "Drawn", "draw"]
@@ -34,11 +33,11 @@ FIGURES = {
 
 
 def draw(
-    run: Run, ranking: pd.DataFrame, only: Iterable[str] = (), width: float = PAGE
+    run: Run, ranking: RankingResult, only: Iterable[str] = (), width: float = PAGE
 ) -> tuple[list[Drawn], dict[str, str]]:
     """The figures of a run that can be drawn, and why the others cannot.
 
-    ``ranking`` is that run's (`analysis.ranking.ranking.of_run`); ``only`` names some of `FIGURES`, all by default; they are
+    ``ranking`` is that run's (`analysis.ranking.ranking.rank`); ``only`` names some of `FIGURES`, all by default; they are
     ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an unknown name.
     """
     from analysis.plots.style import boxes, styled

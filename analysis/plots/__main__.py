@@ -36,7 +36,7 @@ def command(argv: Sequence[str] | None) -> int:
 
     about = run.read(args.results, args.where)
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"
-    drawn, why = draw(about, ranking.of_run(about), args.only, width)
+    drawn, why = draw(about, ranking.rank(about), args.only, width)
     if not drawn:
         raise UserError("; ".join(f"{name} cannot be drawn: {reason}" for name, reason in why.items()))
     for file in write(drawn, out, args.format):

@@ -44,7 +44,7 @@ FAMILIES = (
 
 def draw(subject: Subject) -> Drawn:
     """A panel for each family of which at least a 2 x 2 part of the grid is there; one scale of colours."""
-    ranks = subject.ranking.set_index("formulation")["rank_all"].astype(float)
+    ranks = subject.ranking.value("rank_all").astype(float)
     ranks = ranks[np.isfinite(ranks) & ~ranks.index.isin(list(subject.dead))]
     found = [(family, grid) for family in FAMILIES if has_square((grid := cells(ranks, family)).to_numpy())]
     if not found:

@@ -24,12 +24,13 @@ ROW = 0.132
 def draw(subject: Subject) -> Drawn:
     """Rows in the order of the ranking, best on top; equal mean fronts share a position. There is no figure where no two
     formulations are told apart: an order would show what chance made."""
-    ranking = subject.ranking.assign(position=subject.ranking["rank_all"].rank(method="average"))
+    ranking = subject.ranking.frame()
+    ranking["position"] = ranking["rank_all"].rank(method="average")
     rows = ranking[~ranking["formulation"].isin(list(subject.dead))].reset_index(drop=True)
     if rows.empty:
         raise Undrawable("no formulation has a place")
     if not (_has(rows, "position_low") and _has(rows, "position_high")):
-        unknown = ranking.attrs["unknown"].get("rank")
+        unknown = subject.ranking.facts.unknown.get("rank")
         raise Undrawable(
             f"there is no order to show, as nothing tells how much a seed matters ({unknown})"
             if unknown

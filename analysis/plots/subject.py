@@ -13,8 +13,9 @@ import numpy as np
 from analysis.plots import widths
 from analysis.ranking.blocks import seeds_by_dataset
 from analysis.ranking.pending import settled
-from analysis.results import cells, declared, schema, sources
-from analysis.results.run import Run, ranked
+from analysis.ranking.result import RankingResult
+from analysis.results import cells, schema, sources
+from analysis.results.run import Run
 from analysis.stats import two_way as stats
 from analysis.tables.wording import count
 from bench.config.settings import CONTROL, ControlSetting
@@ -72,19 +73,19 @@ class Subject:
     """A run and its ranking (`analysis.ranking.ranking.rank`), as the figures need them, and their width in inches."""
 
     run: Run
-    ranking: pd.DataFrame
+    ranking: RankingResult
     width: float = widths.PAGE
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The rows of the ranking: none of a confirmation, none that wait for others, only ranked formulations."""
-        rows, _ = settled(ranked(self.run))
+        rows, _ = settled(self.run.phase("rank").frame)
         return rows[rows["formulation"].isin(self.order)]
 
     @cached_property
     def order(self) -> list[str]:
         """All ranked formulations, best first."""
-        return [str(name) for name in self.ranking["formulation"]]
+        return list(self.ranking.names)
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -130,7 +131,7 @@ class Subject:
     @cached_property
     def waiting(self) -> dict[str, str]:
         """Formulations that cannot be ranked before others of their cells are finished."""
-        names = dict.fromkeys(str(name) for name in ranked(self.run)["formulation"])
+        names = dict.fromkeys(str(name) for name in self.run.phase("rank").frame["formulation"])
         return {name: "not finished" for name in names if name not in self.order}
 
     def left_out(self, lost: Mapping[str, str]) -> str:
@@ -192,7 +193,7 @@ class Subject:
 
     def metric(self, name: str) -> Metric:
         """What the run declares about a metric."""
-        return declared.of(self.run.frame)[name]
+        return self.run.metrics[name]
 
     def recipes(self, *metrics: str) -> str:
         """The full names of metrics, as sentences."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+from analysis.ranking.result import RankingResult
 
 KEPT = 2
 """Variants of a family that the study shows."""
@@ -18,15 +16,11 @@ def family(name: str) -> str:
     return re.sub(r"\([^()]*\)", "", name)
 
 
-def best_of_each(ranking: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a ranking whose formulation is among the two best of its family over all settings, those with 5
-    steps, or those with 50."""
-    families = ranking["formulation"].map(family)
-    chosen = ranking["formulation"].isna()
+def best_of_each(ranking: RankingResult) -> list[str]:
+    """The formulations that are among the two best of their family over all settings, those with 5 steps, or those with
+    50, best first."""
+    families, chosen = ranking.counts.index.map(family), set[str]()
     for column in ("rank_all", "rank_5", "rank_50"):
-        if ranking[column].notna().any():
-            place = ranking[column].groupby(families).rank(method="first")
-            chosen |= place <= KEPT
-    kept = ranking[chosen].reset_index(drop=True)
-    kept.attrs.update(ranking.attrs)
-    return kept
+        place = ranking.value(column).groupby(families).rank(method="first")
+        chosen |= set(place.index[place <= KEPT])
+    return [name for name in ranking.names if name in chosen]

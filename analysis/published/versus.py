@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from analysis.published import paper
 from analysis.ranking.notes import provisional_lines
+from analysis.ranking.result import RANK, RankingResult
 from analysis.stats import true_order
 from analysis.stats.association import Array, kendall, pair_signs, spearman
 from analysis.stats.two_way import TwoWay
@@ -26,8 +28,6 @@ from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from analysis.ranking.uncertainty import Known
 else:
     pd = lazy("pandas")
 
@@ -152,19 +152,17 @@ def _p(value: float) -> str:
 
 
 def versus(
-    ranking: pd.DataFrame,
-    model: TwoWay | None = None,
-    p_value: Callable[[str, str], float] | None = None,
+    ranks: pd.Series[float], model: TwoWay | None = None, p_value: Callable[[str, str], float] | None = None
 ) -> Versus:
-    """Compare a whole ranking (``formulation``, ``rank_all``, ``position``) with the paper's.
+    """Compare the ``ranks`` of formulations, best first, with the paper's.
 
     ``model`` is that of the mean fronts over our seeds; ``p_value(f, g)`` the two-sided p-value of a difference in mean
     front, NaN where it has none. Both are None where there is one seed.
     Raises `UserError` if fewer than three formulations are shared.
     """
-    published, ours = paper.published(), ranking.set_index("formulation")
-    ours = ours[ours["rank_all"].notna()]
-    both = [name for name in published.index if name in ours.index]
+    published, positions = paper.published(), pd.Series(range(1, len(ranks) + 1), index=ranks.index)
+    ranks = ranks.dropna()
+    both = [name for name in published.index if name in ranks.index]
     if len(both) < 3:
         what = ", ".join(both) if both else "none"
         others = [name for name in ("rf", "eps/linear", "v/cos", *published.index) if name not in both]
@@ -177,9 +175,9 @@ def versus(
             "formulation": both,
             "paper_rank_all": published[both].to_numpy(),
             "paper_place": published[both].rank(method="min").astype(int).to_numpy(),
-            "place": ours.loc[both, "rank_all"].rank(method="min").astype(int).to_numpy(),
-            "rank_all": ours.loc[both, "rank_all"].to_numpy(),
-            "position": ours.loc[both, "position"].to_numpy(),
+            "place": ranks[both].rank(method="min").astype(int).to_numpy(),
+            "rank_all": ranks[both].to_numpy(),
+            "position": positions[both].to_numpy(),
         }
     )
     there, here = shared["paper_rank_all"].to_numpy(float), shared["rank_all"].to_numpy(float)
@@ -197,15 +195,15 @@ def versus(
         floor,
         exact,
         _pairs(both, here, p_value),
-        len(ours),
+        len(ranks),
     )
 
 
-def beside_paper(ranking: pd.DataFrame, known: Known) -> Table:
-    """`versus` of an assessed ranking (`analysis.ranking.ranking.assess`) as a table, with notes on what is provisional."""
-    made = versus(ranking, known.models.get("rank"), known.p_value).table()
-    about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
-    return replace(made, notes=[*provisional_lines(about), *made.notes])
+def beside_paper(ranking: RankingResult) -> Table:
+    """`versus` as a table, with notes on what is provisional."""
+    model, facts = ranking.models.get("rank"), ranking.facts
+    made = versus(ranking.value(RANK), model, partial(p_value, model) if model else None).table()
+    return replace(made, notes=[*provisional_lines(facts.provisional, facts.damaged), *made.notes])
 
 
 def _association(
@@ -246,6 +244,18 @@ def _pairs(both: Sequence[str], here: Array, p_value: Callable[[str, str], float
     )
     frame["disagrees"] = (frame["difference"] > 0) & (frame["p_holm"] < LEVEL)
     return frame
+
+
+def p_value(model: TwoWay, one: str, other: str) -> float:
+    """Two-sided p-value of a difference in mean front by the paired t test; NaN where a formulation has no interval."""
+    if one not in model.names or other not in model.names or not model.df:
+        return math.nan
+    from scipy.special import stdtr
+
+    i, j = model.names.index(one), model.names.index(other)
+    error = math.sqrt((model.bounded[i] + model.bounded[j]) / model.replicates)
+    apart = abs(float(model.means[i] - model.means[j]))
+    return 2 * float(stdtr(model.moderated_df, -apart / error)) if error > 0 else math.nan
 
 
 def holm(p: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from analysis.ranking import uncertainty, wide
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.effects import Effects, Factor, effects
-from analysis.ranking.notes import label, provisional_lines
+from analysis.ranking.notes import provisional_lines
 from analysis.ranking.pending import settled
 from analysis.ranking.uncertainty import Response
 from analysis.results import schema
-from analysis.results.run import Run, phase
+from analysis.results.run import Run
 from analysis.tables.table import TIED, Table, fixed, simple
 from analysis.tables.wording import names
 from flowbench._core.errors import UserError
@@ -36,9 +36,9 @@ def tables(run: Run) -> list[Table]:
     Raises `UserError` for two formulations with the same base and sampler, and unless the run crosses two formulations or
     more with two samplers or more, over two seeds or more.
     """
-    rows = phase(run.frame, "rank")
-    schema.comparable(rows)
-    rows, provisional = settled(rows)
+    results = run.phase("rank")
+    schema.comparable(results)
+    rows, provisional = settled(results.frame)
     if not set(FACTORS) <= set(rows.columns) or rows["base"].isna().all():
         raise UserError(
             f"--effects: {str(run.path)!r} does not say which base and sampler its formulations have"
@@ -50,26 +50,21 @@ def tables(run: Run) -> list[Table]:
         raise UserError(
             f"--effects: {twice.index[0]} and {twice.index[1]} both are {base!r} with {sampler!r}"
         )
-    about = {
-        "provisional": asdict(provisional) if provisional else None,
-        "damaged": run.frame.attrs.get("damaged", []),
-    }
     unnamed = sorted(set(rows["formulation"]) - set(parts.index))
-    lines = provisional_lines(about)
+    lines = provisional_lines(provisional, run.damaged)
     if unnamed:
         lines.append(f"without a named base and sampler, left out: {names(unnamed)}")
-    table = wide.make(rows[rows["formulation"].isin(parts.index)])
     made: list[Table] = []
-    for response in uncertainty.responses(table):
-        if response.name != "rank" and response.name not in table.values:
-            continue
-        blocks = table.blocks(response.name)
-        blocks = blocks.relative() if response.log else blocks
+    if len(parts):
+        table = wide.make(rows[rows["formulation"].isin(parts.index)], run.metrics)
         index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
-        found = effects(replace(blocks, table=blocks.table.set_axis(index, axis=0)))
-        if found is not None:
-            title = label(rows.attrs, response.name)  # type: ignore[arg-type]
-            made += [_table(found, factor, response, title, lines) for factor in found.factors]
+        for response in uncertainty.responses(table):
+            blocks = table.blocks(response.name)
+            blocks = blocks.relative() if response.log else blocks
+            found = effects(replace(blocks, table=blocks.table.set_axis(index, axis=0)))
+            if found is not None:
+                title = "rank" if response.name == "rank" else run.metrics[response.name].label
+                made += [_table(found, factor, response, title, lines) for factor in found.factors]
     if not made:
         raise UserError(
             f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.ranking.pending import settled
+from analysis.ranking.result import Estimate, RankingResult
 from analysis.ranking.wide import FEW
-from analysis.results.run import Run, ranked
+from analysis.results.run import Run
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -38,7 +40,7 @@ def left(run: Run) -> pd.DataFrame | None:
         ) from None
 
 
-def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
+def add(ranking: RankingResult, run: Run) -> RankingResult:
     """A ranking with ``fid_5``, the mean FID of a formulation over its settings of 5 steps, and ``ideal_5``, what the same
     settings leave to a perfect network. Both are means over the same settings; a formulation for which one of them is not
     computed has neither.
@@ -49,7 +51,7 @@ def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
     make = f"run `python -m bench.ideal {run.path}` first"
     if found is None:
         raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}")
-    rows, _ = settled(ranked(run))
+    rows, _ = settled(run.phase("rank").frame)
     few = rows[(rows["steps"] == FEW) & (rows["status"] == "done") & np.isfinite(rows["fid"])]
     if few.empty:
         raise UserError(
@@ -64,6 +66,5 @@ def add(ranking: pd.DataFrame, run: Run) -> pd.DataFrame:
         raise UserError(
             f"--ideal: {str(run.path / FILE)!r} lacks settings of {FEW} steps that the run has: {make}"
         )
-    out = ranking.join(means, on="formulation")
-    out.attrs.update(ranking.attrs)
-    return out
+    more = {name: Estimate(means[name].reindex(ranking.counts.index)) for name in ("fid_5", "ideal_5")}
+    return replace(ranking, columns={**ranking.columns, **more})

@@ -51,5 +51,4 @@ def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, Provisional | None]:
     left = tuple(str(name) for name in table.index if name not in kept.index)
     place = pd.MultiIndex.from_frame(frame[["dataset", "seed"]])
     found = frame[frame["formulation"].isin(kept.index) & place.isin(kept.columns)].reset_index(drop=True)
-    found.attrs.update(frame.attrs)
     return found, Provisional(int((~cells).sum()), len(cells), tuple(blocks), left)

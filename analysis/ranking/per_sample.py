@@ -11,12 +11,15 @@ Seeds of training do not enter: two runs of one formulation differ by more than 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import cells, declared, schema
+from analysis.ranking.result import Ends, Estimate
+from analysis.results import cells, schema
 from analysis.results.run import Run
 from flowbench._core.lazy import lazy
 
@@ -31,48 +34,47 @@ Z = 1.959964
 """Quantile of the normal law for 95 %."""
 
 
-def intervals(run: Run, rows: pd.DataFrame, means: pd.DataFrame, best: str) -> pd.DataFrame:
-    """``clip_low``, ``clip_high``, ``clip_behind_low``, ``clip_behind_high`` and the same of ``fid``, and the first two
-    of a metric with a standard error, such as ``kid``, by formulation.
+def intervals(run: Run, rows: pd.DataFrame, columns: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """The columns of a ranking of ``rows`` with intervals of ``clip``, of ``fid``, and of metrics with a standard error
+    (``kid``); of the first two also of the paired difference from the leader.
 
-    ``rows`` of the results table are those that were ranked; ``means`` is the ranking indexed by formulation, whose
-    ``clip``, ``fid`` and ``kid`` the intervals are of; ``behind`` is the paired difference, this formulation minus
-    ``best`` (none for KID). Only where every setting has values of its samples.
+    Only where every setting has values of its samples.
     """
-    out = pd.DataFrame(index=means.index)
+    made = dict(columns)
     for metric in ("clip", "fid"):
-        if metric in means:
-            out = out.join(_bootstrap(run, rows, metric, means[metric], best))
+        made[metric] = _bootstrap(run, rows, metric, made[metric])
     done = rows[rows["status"] == "done"].groupby("formulation", observed=True)
-    for metric in declared.of(rows):
-        if metric in means and f"{metric}_stderr" in rows and f"{metric}_low" not in out:
-            error = done[f"{metric}_stderr"].mean().reindex(means.index)
-            out[f"{metric}_low"], out[f"{metric}_high"] = means[metric] - Z * error, means[metric] + Z * error
-    return out
+    for metric in run.metrics:
+        if metric in made and f"{metric}_stderr" in rows and made[metric].low is None:
+            value = made[metric].value
+            margin = Z * done[f"{metric}_stderr"].mean().reindex(value.index)
+            made[metric] = replace(made[metric], low=value - margin, high=value + margin)
+    return made
 
 
-def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, means: pd.Series[float], best: str) -> pd.DataFrame:
-    averaged, share = _averaged(run, rows, metric), _shares(rows)
+def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, of: Estimate) -> Estimate:
+    averaged, share, means = _averaged(run, rows, metric), _shares(rows), of.value
     names = [n for n in means.index if np.isfinite(means[n]) and n in averaged]
     datasets = sorted({d for n in names for d in averaged[n]})
     names = [n for n in names if set(averaged[n]) == set(datasets)]
     if not names:
-        return pd.DataFrame(index=means.index)
+        return of
     rng, shift = np.random.default_rng(SEED), np.zeros((DRAWS, len(names)))
     for dataset in datasets:
         values = np.stack([averaged[n][dataset] for n in names], axis=1)  # [n, F]
         count = len(values)
         weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
         shift += (weights @ (values - values.mean(axis=0))) * share.loc[names, dataset].to_numpy()
-    found = pd.DataFrame(index=names)
-    low, high = np.quantile(shift, [0.025, 0.975], axis=0)
-    found[f"{metric}_low"], found[f"{metric}_high"] = means[names] + low, means[names] + high
-    if best in names:
-        behind = shift - shift[:, [names.index(best)]]
-        low, high = np.quantile(behind, [0.025, 0.975], axis=0)
-        apart = means[names] - means[best]
-        found[f"{metric}_behind_low"], found[f"{metric}_behind_high"] = apart + low, apart + high
-    return found.reindex(means.index)
+
+    def around(center: pd.Series[float], draws: NDArray[np.float64]) -> Ends:
+        ends = (center[names] + end for end in np.quantile(draws, [0.025, 0.975], axis=0))
+        return Ends(*(end.reindex(means.index) for end in ends))
+
+    low, high = around(means, shift)
+    behind, leader = None, means.index[0]
+    if leader in names:
+        behind = around(means - means[leader], shift - shift[:, [names.index(leader)]])
+    return replace(of, low=low, high=high, behind=behind)
 
 
 def _shares(rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analysis.ranking import yardsticks
 from analysis.ranking.confirm import Confirmation
-from analysis.ranking.notes import headings, lost, notes, uneven
-from analysis.results import declared, yardsticks
+from analysis.ranking.notes import headings, notes, uneven
+from analysis.ranking.result import RANK, STATES, Estimate, RankingResult
+from analysis.results import declared
 from analysis.tables.table import LACKING, Table, fixed, jsonable, simple
 from flowbench._core.lazy import lazy
 
@@ -20,53 +23,55 @@ else:
 
 LAST = ("val_loss", "rank_50", "rank_5", "fid", "clip", "position")
 """Columns that a narrow terminal goes without after all others, in this order."""
-ALWAYS = ("rank_all", "ideal_5")
+ALWAYS = (RANK, "ideal_5")
 LOST = "lost"
+Write = Callable[[Any], str]
 
 
-def ranking_table(ranking: pd.DataFrame, shown: Sequence[str] | None = None) -> Table:
+def ranking_table(ranking: RankingResult, shown: Sequence[str] | None = None) -> Table:
     """The ranking with what was measured and what could be told apart under it; ``shown`` names the formulations to show.
 
     Formulations that lack entries are marked ``*``, and so is a mean over less than that of others. Marks are those of the
     whole ranking (`_compared`), whichever rows are shown. Real images and shuffled captions are rows of their own.
     """
-    rows, titles = yardsticks.rows(ranking), headings(ranking.attrs)  # type: ignore[arg-type]
-    kept = ranking["formulation"].isin(ranking["formulation"] if shown is None else shown)
-    incomplete = lost(ranking)
+    rows, titles = yardsticks.rows(ranking.facts), headings(ranking.facts)
+    frame = ranking.frame()
+    kept = frame["formulation"].isin(ranking.names if shown is None else shown).to_numpy()
+    incomplete = ranking.lost.to_numpy()
     text: dict[str, list[str]] = {
-        "formulation": list(ranking["formulation"] + np.where(incomplete, f" {LACKING}", ""))
+        "formulation": [f"{name} {LACKING}" if lost else name for name, lost in ranking.lost.items()]
     }
     keys = {"formulation": "formulation"}
     margins: dict[str, list[str]] = {}
-    best: dict[str, pd.Series[bool]] = {}
-    tied: dict[str, pd.Series[bool]] = {}
-    lacking: dict[str, pd.Series[bool]] = {}
+    best, tied, lacking = ({"formulation": np.zeros(len(frame), dtype=bool)} for _ in range(3))
     for column in _shown(ranking):
         heading = titles.get(column, column.removeprefix("rank[").removesuffix("]"))
+        write, of = _number(ranking, column), ranking.columns[column]
         keys[heading] = column
-        text[heading], margins[heading] = _written(ranking, column), _margins(ranking, column)
+        text[heading], margins[heading] = _written(ranking, column, write), _margins(ranking, column, write)
         for row in rows:
-            row[heading] = _number(ranking, column)(row[column]) if column in row else ""
+            row[heading] = write(row[column]) if column in row else ""
         best[heading], tied[heading] = _compared(ranking, column)
-        lacking[heading] = _lacking(ranking, column) & ranking[column].notna()
+        lacking[heading] = (_lacking(of) & of.value.notna()).to_numpy()
     if incomplete[kept].any():
         keys[LOST] = LOST
         text[LOST] = [
-            ", ".join(f"{row[s]} {s}" for s in ("diverged", "failed", "missing") if row[s]) or "-"
-            for _, row in ranking.iterrows()
+            ", ".join(f"{row[s]} {s}" for s in STATES if row[s]) or "-"
+            for _, row in ranking.counts.iterrows()
         ]
     cells = pd.DataFrame(text)
     extra = pd.DataFrame([{c: row.get(c, "") for c in cells.columns} for row in rows], columns=cells.columns)
+    marks = [
+        pd.DataFrame(m).reindex(columns=cells.columns, fill_value=False)[kept] for m in (best, tied, lacking)
+    ]
     return Table(
         "ranking",
-        ranking[kept],
+        frame[kept],
         pd.concat([cells[kept], extra], ignore_index=True),
-        best=_marks(best, cells)[kept],
-        tied=_marks(tied, cells)[kept],
-        lacking=_marks(lacking, cells)[kept],
-        notes=notes(ranking, kept),
+        *marks,
+        notes=notes(ranking, [name for name, there in zip(ranking.names, kept, strict=True) if there]),
         optional=_optional(titles),
-        about={"notes": jsonable(dict(ranking.attrs))},
+        about={"notes": jsonable(ranking.facts.json())},
         keys=tuple(keys.values()),
         margins=pd.DataFrame(margins, index=cells.index).reindex(columns=cells.columns, fill_value="")[kept],
     )
@@ -78,38 +83,34 @@ def _optional(titles: Mapping[str, str]) -> tuple[str, ...]:
     return (*reversed(others), LOST, *(titles[column] for column in LAST if column in titles))
 
 
-def _compared(ranking: pd.DataFrame, column: str) -> tuple[pd.Series[bool], pd.Series[bool]]:
-    """Which values of a column are its best, and which cannot be told from the best.
+def _compared(ranking: RankingResult, column: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which values of a column are its best, and which are not separable from the best.
 
-    There is a best only where something is told from it: in a column in which all are tied, or which was not compared (with
-    one seed, say), none is better than the others. A mean over less than that of others is never the best.
+    There is a best only where something is separated from it: in a column in which all are tied, or which was not compared
+    (with one seed, say), none is better than the others. A mean over less than that of others is never the best.
     """
-    none = pd.Series(False, index=ranking.index)
-    name = f"{'rank' if column == 'rank_all' else column}_tied"
-    if name not in ranking:
-        return none, none
-    tied = ranking[name].fillna(False).astype(bool)
-    if not (ranking[name].notna() & ~tied).any():
-        return none, tied
-    fair = ranking[column].where(~_lacking(ranking, column))
-    metric = declared.of(ranking).get(column)
+    of = ranking.columns[column]
+    tied = of.not_separable
+    if of.tied is None or not (of.tied.notna() & ~tied).any():
+        return np.zeros(len(tied), dtype=bool), tied.to_numpy()
+    fair = of.value.where(~_lacking(of))
+    metric = ranking.facts.metric(column)
     top = fair.max() if metric and metric.higher_is_better else fair.min()
     best = tied & (fair == top)
-    return best, tied & ~best
+    return best.to_numpy(), (tied & ~best).to_numpy()
 
 
-def _lacking(ranking: pd.DataFrame, column: str) -> pd.Series[bool]:
-    """Which means of a column are over less than others."""
-    name = f"{column}_lacking"
-    return ranking[name] > 0 if name in ranking else pd.Series(False, index=ranking.index)
+def _lacking(of: Estimate) -> pd.Series[bool]:
+    """Which means are over less than others."""
+    return pd.Series(False, index=of.value.index) if of.lacking is None else of.lacking > 0
 
 
 def confirmation_table(found: Confirmation) -> Table:
     """The chosen formulations on the seeds that chose them and on fresh ones."""
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {"formulation": ("formulation", str)}
-    titles = headings(found.fresh.attrs)  # type: ignore[arg-type]
-    for metric in ("rank_all", *(m for m in declared.COMPARED if m in found.fresh)):
-        write = fixed(2 if metric == "rank_all" else _digits(found.fresh, metric))
+    titles = headings(found.fresh.facts)
+    for metric in (RANK, *(m for m in declared.COMPARED if m in found.fresh.columns)):
+        write = _number(found.fresh, metric)
         for when in ("first", "fresh"):
             columns[f"{metric}_{when}"] = (f"{when} {titles[metric]}", write)
     seeds = (
@@ -134,38 +135,43 @@ def confirmation_table(found: Confirmation) -> Table:
     )
 
 
-def _shown(ranking: pd.DataFrame) -> list[str]:
-    groups = [c for c in ranking.columns if c.startswith("rank[")]
-    columns = list(headings(ranking.attrs))  # type: ignore[arg-type]
+def _shown(ranking: RankingResult) -> list[str]:
+    groups = [column for column in ranking.columns if column.startswith("rank[")]
+    columns = list(headings(ranking.facts))
     at = columns.index("rank_50") + 1
-    order = [*columns[:at], *groups, *columns[at:]]
-    shown = [c for c in order if c in ranking and ranking[c].notna().any()]
-    return [c for c in shown if c != "position" or ranking["position_low"].notna().any()]
+    there = {name for name, of in ranking.columns.items() if of.value.notna().any()}
+    place = ranking.columns["position"].low
+    if place is None or place.isna().all():
+        there.discard("position")
+    return [c for c in (*columns[:at], *groups, *columns[at:]) if c in there]
 
 
-def _written(ranking: pd.DataFrame, column: str) -> list[str]:
+def _written(ranking: RankingResult, column: str, write: Write) -> list[str]:
     """A column as text, a place as its interval."""
-    number = _number(ranking, column)
-    values: Sequence[Any] = list(ranking[column])
+    of = ranking.columns[column]
     if column == "position":
-        ends = zip(ranking["position_low"], ranking["position_high"], strict=True)
-        return [_span(low, high) for low, high in ends]
-    written = [number(v) for v in values]
+        return [_span(low, high) for low, high in zip(*_ends(of), strict=True)]
     if column == "ideal_5":
-        whole = [number(v) for v in ranking["fid_5"]]
-        return [f"{part} of {fid}" if part else "" for part, fid in zip(written, whole, strict=True)]
-    return written
+        whole = [write(v) for v in ranking.value("fid_5")]
+        return [f"{write(v)} of {fid}" if v == v else "" for v, fid in zip(of.value, whole, strict=True)]
+    return [write(v) for v in of.value]
 
 
-def _margins(ranking: pd.DataFrame, column: str) -> list[str]:
-    """The interval of each mean of a column: half of it, or both ends where it is uneven; empty for none."""
-    if column not in declared.of(ranking) or f"{column}_low" not in ranking:
-        return [""] * len(ranking)
-    low, high, write = ranking[f"{column}_low"], ranking[f"{column}_high"], fixed(_digits(ranking, column))
+def _margins(ranking: RankingResult, column: str, write: Write) -> list[str]:
+    """The interval of each mean of a metric: half of it, or both ends where it is uneven; empty for none."""
+    of = ranking.columns[column]
+    if of.low is None or not ranking.facts.metric(column):
+        return [""] * len(of.value)
     return [
         f"[{write(a)}, {write(b)}]" if ends else write((b - a) / 2)
-        for a, b, ends in zip(low, high, uneven(ranking, column), strict=True)
+        for a, b, ends in zip(*_ends(of), uneven(of), strict=True)
     ]
+
+
+def _ends(of: Estimate) -> tuple[list[float], list[float]]:
+    assert of.low is not None
+    assert of.high is not None
+    return list(of.low), list(of.high)
 
 
 def _span(low: float, high: float) -> str:
@@ -174,20 +180,12 @@ def _span(low: float, high: float) -> str:
     return f"{low:.0f}" if low == high else f"{low:.0f}-{high:.0f}"
 
 
-def _number(ranking: pd.DataFrame, column: str) -> Any:
+def _number(ranking: RankingResult, column: str) -> Write:
+    """How a number of a column is written."""
     if column in ("front_one", "wins"):
         return fixed(0, percent=True)
-    return fixed(2 if column.startswith("rank") else _digits(ranking, column))
-
-
-def _digits(ranking: pd.DataFrame, column: str) -> int:
-    if column == "ideal_5":  # written beside the measured FID
-        return declared.decimals(ranking["fid_5"], declared.of(ranking)["fid"].digits)
-    metric = declared.of(ranking).get(column)
-    return declared.decimals(ranking[column], metric.digits if metric else 4)
-
-
-def _marks(found: dict[str, pd.Series[bool]], cells: pd.DataFrame) -> pd.DataFrame:
-    return (
-        pd.DataFrame(found, index=cells.index).reindex(columns=cells.columns, fill_value=False).astype(bool)
-    )
+    if column.startswith("rank"):
+        return fixed(2)
+    values, name = ("fid_5", "fid") if column == "ideal_5" else (column, column)  # with the measured FID
+    metric = ranking.facts.metric(name)
+    return fixed(declared.decimals(ranking.value(values), metric.digits if metric else 4))

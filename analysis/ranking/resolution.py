@@ -45,6 +45,11 @@ class Resolution:
     draw: float | None
     seeds_needed: int | None
 
+    @property
+    def beyond_seeds(self) -> bool:
+        """Whether no number of seeds separates the two best, as they share one draw of captions and noise."""
+        return self.draw is not None and self.lead <= self.draw
+
 
 def resolution(
     model: TwoWay,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from analysis.tables.wording import count
 
@@ -17,19 +18,29 @@ NOTHING = (
     f"no formulation's validation loss is more than {NOISE:.0%} below that of an untrained network, so that the order "
     f"tells nothing: train for longer, or with a smaller --lr where the loss rose."
 ).replace("%", " %")
-"""What is said of a ranking in which `nothing_learned`."""
+"""The answer where `nothing_learned`."""
 SHOWN = 4
 """Trainings that are named one by one."""
 
 
-def found(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The trainings of a checked table whose loss is above that of an untrained network, and how many times; worst first."""
+@dataclass(frozen=True)
+class Untrained:
+    """A training whose validation loss is so many ``times`` that of an untrained network."""
+
+    formulation: str
+    dataset: str
+    seed: int
+    times: float
+
+
+def found(rows: pd.DataFrame) -> tuple[Untrained, ...]:
+    """The trainings of a checked table whose loss is above that of an untrained network, worst first."""
     done = _trainings(rows)
     worse = done[done["times"] > 1 + NOISE].sort_values("times", ascending=False, kind="stable")
-    return [
-        {"formulation": str(f), "dataset": str(d), "seed": int(s), "times": float(t)}
-        for f, d, s, t in worse[["formulation", "dataset", "seed", "times"]].itertuples(index=False)
-    ]
+    columns = worse[["formulation", "dataset", "seed", "times"]]
+    return tuple(
+        Untrained(str(f), str(d), int(s), float(t)) for f, d, s, t in columns.itertuples(index=False)
+    )
 
 
 def nothing_learned(rows: pd.DataFrame) -> bool:
@@ -46,17 +57,12 @@ def _trainings(rows: pd.DataFrame) -> pd.DataFrame:
     return done.assign(times=done["val_loss"] / done["untrained_loss"] if known else math.nan)
 
 
-def lines(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines(trainings: Sequence[Untrained]) -> list[str]:
     """A line for each of the worst trainings, and how many more there are."""
-    told = [
-        f"not trained: {t['formulation']} on {t['dataset']}, seed {t['seed']}:"
-        f" its validation loss is {rounded(t['times']):,g} times that of an untrained network"
+    shown = [
+        f"not trained: {t.formulation} on {t.dataset}, seed {t.seed}:"
+        f" its validation loss is {float(f'{t.times:.2g}'):,g} times that of an untrained network"
         for t in trainings[:SHOWN]
     ]
     more = len(trainings) - SHOWN
-    return told + [f"not trained: {count(more, 'more training')} of such a loss"] * (more > 0)
-
-
-def rounded(times: float) -> float:
-    """To two digits."""
-    return float(f"{times:.2g}")
+    return shown + [f"not trained: {count(more, 'more training')} of such a loss"] * (more > 0)

@@ -9,17 +9,14 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from analysis.ranking import untrained
 from analysis.ranking.blocks import seed_count
-from analysis.ranking.notes import beyond_seeds
+from analysis.ranking.result import RANK, RankingResult
 from analysis.results import timings
 from analysis.results.run import Run
 from analysis.tables.wording import count, others
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 State = Literal["decided", "undecided", "one seed", "not trained"]
 """Whichever leads, a comparison of networks that are ``not trained`` is none."""
@@ -69,58 +66,55 @@ class Answer:
     progress: tuple[int, int] | None = None
 
 
-def answer(ranking: pd.DataFrame, run: Run | None = None) -> Answer | None:
-    """The answer of a ranking (`analysis.ranking.ranking.rank`); None for a single formulation, which has no rival.
+def answer(ranking: RankingResult, run: Run | None = None) -> Answer | None:
+    """The answer of a ranking; None for a single formulation, which has no rival.
 
     It is decided if the leader alone is in Hsu's set of those not separable from the best by mean front; where all seeds
     have the same fronts, which leaves no noise to judge by, if it is so by each metric of the fronts. With a ``run`` the
     forecast comes with its price and its command.
     """
-    about: dict[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
-    names = [str(name) for name in ranking["formulation"]]
+    facts, names, ranks = ranking.facts, ranking.names, ranking.value(RANK)
     if len(names) < 2:
         return None
-    best = ranking["rank_all"] == ranking["rank_all"].min()
-    leaders = tuple(str(name) for name in ranking.loc[best, "formulation"])
-    seeds, left = max(about["seed_counts"].values()), about.get("provisional")
-    fewest, reason = min(about["seed_counts"].values()), about["unknown"].get("rank")
-    progress = (int(left["done"]), int(left["cells"])) if left else None
+    leaders = tuple(name for name in names if ranks[name] == ranks.min())
+    seeds, fewest, left = facts.most_seeds, facts.seeds, facts.provisional
+    reason = facts.unknown.get("rank")
+    progress = (left.done, left.cells) if left else None
 
     def made(state: State, tied: tuple[str, ...], cause: Cause | None, needed: int | None) -> Answer:
         advised = None if needed is None else forecast(needed, seeds, run, seeds > fewest)
         return Answer(state, leaders, tied, len(names), seeds, fewest, cause, reason, advised, progress)
 
-    if about["nothing_learned"]:
+    if facts.nothing_learned:
         return made("not trained", (), None, None)
     if seeds < 2:
         return made("one seed", (), None, SEEDS_TO_BEGIN)
     if reason is not None:
         return made("undecided", (), "unknown", max(SEEDS_TO_BEGIN, seeds) if fewest < 2 else None)
-    found = next((r for r in about["resolution"] if r["response"] == "rank"), None)
+    found = next((r for r in facts.resolution if r.response == "rank"), None)
     if found is None:
         return made("undecided", (), "incomplete", None)
-    if not found["sigma"] > 0:
-        if _first_in_all(ranking, leaders[0], about["objectives"]):
+    if not found.sigma > 0:
+        if _first_in_all(ranking, leaders[0]):
             return made("decided", leaders[:1], None, None)
         return made("undecided", (), "no noise", seeds + 1)
-    tied = ranking["rank_tied"].fillna(False).astype(bool)
-    together = tuple(str(name) for name in ranking.loc[tied, "formulation"])
+    alike = ranking.columns[RANK].not_separable
+    together = tuple(name for name in names if alike[name])
     if leaders[0] not in together:
         return made("undecided", (), "incomplete", None)
     if together == leaders[:1]:
         return made("decided", together, None, None)
     if len(leaders) > 1 and set(together) <= set(leaders):
         return made("undecided", together, "level", None)
-    needed = found["seeds_needed"]
-    needed = None if needed is None else max(int(needed), seeds + 1)
-    return made("undecided", together, "draw" if beyond_seeds(found) else "tied", needed)
+    needed = None if found.seeds_needed is None else max(found.seeds_needed, seeds + 1)
+    return made("undecided", together, "draw" if found.beyond_seeds else "tied", needed)
 
 
-def _first_in_all(ranking: pd.DataFrame, leader: str, objectives: Sequence[str]) -> bool:
+def _first_in_all(ranking: RankingResult, leader: str) -> bool:
     """Whether a formulation alone is not separable from the best, in every metric that makes the fronts."""
-    alone = [ranking["formulation"] == leader] * len(objectives)
-    marks = [ranking[f"{metric}_tied"] for metric in objectives]
-    return all(m.notna().all() and (m.astype(bool) == a).all() for m, a in zip(marks, alone, strict=True))
+    alone = ranking.counts.index == leader
+    marks = [ranking.columns[metric].tied for metric in ranking.facts.objectives]
+    return all(m is not None and m.notna().all() and (m.astype(bool) == alone).all() for m in marks)
 
 
 def forecast(seeds: int, there: int, run: Run | None, unequal: bool = False, part: float = 1.0) -> Forecast:

@@ -5,7 +5,7 @@ The statistics ask of it one value for each formulation and block ``y[f, g]`` (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking.blocks import Blocks, seeds_by_dataset, why_unknown
-from analysis.results import declared
 from analysis.results.schema import SETTING
 from analysis.stats.pareto import fronts
 from bench.metrics.base import Metric
@@ -31,10 +30,10 @@ FEW, MANY, USUAL_CFG = 5, 50, 5.0
 @dataclass(frozen=True, eq=False)
 class Wide:
     """``values[metric]`` is NaN where an entry is absent, infinite or not done; ``status`` says why, ``missing`` of
-    an entry that the table lacks. ``fronts`` is NaN in settings in which nobody has a value."""
+    an entry that the table lacks. ``fronts`` is NaN in settings without any value."""
 
     names: tuple[str, ...]
-    metrics: dict[str, Metric]
+    metrics: Mapping[str, Metric]
     settings: pd.DataFrame
     values: dict[str, Array]
     status: NDArray[Any]
@@ -66,7 +65,7 @@ class Wide:
         return np.asarray((self.settings["steps"] == MANY) & self.settings["cfg"].isin(scales))
 
     def lost(self) -> NDArray[np.bool_]:
-        """Entries ``[N, F]`` that lack an objective, in settings in which somebody has one."""
+        """Entries ``[N, F]`` that lack an objective, in settings in which another has it."""
         absent = np.any([np.isnan(self.values[m]) for m in self.objectives], axis=0)
         return np.asarray(absent & ~np.isnan(self.fronts))
 
@@ -74,11 +73,22 @@ class Wide:
         """``[F]``: mean of a metric over settings (or over ``rows`` of them) that have a value, NaN where none has.
 
         A metric of trainings, such as validation loss, is averaged over datasets and seeds."""
-        values = self.metric(name) if rows is None else self.metric(name)[rows]
+        values = self.metric(name)
         if self.of_training(name):
-            index = self.settings if rows is None else self.settings[rows]
-            values = _grouped(values, index.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy())
-        return _mean(values)
+            return _mean(np.array([_mean(values[part]) for part in self._trainings()]))
+        return _mean(values if rows is None else values[rows])
+
+    def _trainings(self) -> list[NDArray[np.bool_]]:
+        """The settings of each dataset and seed."""
+        number = self.settings.groupby(["dataset", "seed"], observed=True).ngroup().to_numpy()
+        return [number == block for block in range(number.max() + 1)]
+
+    def lacking(self, name: str) -> NDArray[np.int64]:
+        """``[F]``: in how many settings (of a validation loss trainings) others have a value and a formulation has none."""
+        there = ~np.isnan(self.values[name])
+        if self.of_training(name):
+            there = np.array([there[rows].any(axis=0) for rows in self._trainings()])
+        return np.asarray((there.any(axis=1, keepdims=True) & ~there).sum(axis=0))
 
     def blocks(self, name: str) -> Blocks:
         """A metric by formulation and block, means over the settings in which any formulation has a value: those over which
@@ -96,8 +106,8 @@ class Wide:
         return Blocks(table, share / max(share.sum(), 1.0), why_unknown(seeds_by_dataset(there), unlike))
 
 
-def make(table: pd.DataFrame) -> Wide:
-    """The arrays of a checked table."""
+def make(table: pd.DataFrame, metrics: Mapping[str, Metric]) -> Wide:
+    """The arrays of checked rows that declare ``metrics``."""
     names = sorted(table["formulation"].unique())
     codes = pd.Categorical(table["formulation"], categories=names).codes
     groups = table.groupby(list(SETTING), observed=True)
@@ -105,7 +115,6 @@ def make(table: pd.DataFrame) -> Wide:
     settings = groups.size().index.to_frame(index=False)
     done = (table["status"] == "done").to_numpy()
     values = {}
-    metrics = declared.of(table)
     for metric in metrics:
         if metric in table:
             column = table[metric].to_numpy(dtype=np.float64)
@@ -122,7 +131,7 @@ def make(table: pd.DataFrame) -> Wide:
 
 
 def ranked(values: dict[str, Array], metrics: Sequence[Metric]) -> Array:
-    """Front indices ``[N, F]`` by some metrics; NaN in settings in which nobody has them all."""
+    """Front indices ``[N, F]`` by some metrics; NaN in settings in which no formulation has them all."""
     points = np.stack([values[m.name] for m in metrics], axis=-1)
     index = fronts(points, [bool(m.higher_is_better) for m in metrics]).astype(np.float64)
     index[np.isnan(points).any(axis=-1).all(axis=-1)] = np.nan
@@ -139,10 +148,6 @@ def _unlike(settings: pd.DataFrame) -> list[str]:
 
 def _whole_mean(values: Array) -> Array:
     return np.asarray(values.mean(axis=0))
-
-
-def _grouped(values: Array, groups: NDArray[Any]) -> Array:
-    return np.array([_mean(values[groups == g]) for g in np.unique(groups)])
 
 
 def _mean(values: Array) -> Array:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from analysis.ranking import render
+from analysis.ranking.result import RankingResult
 from analysis.results.private import without_paths
 from analysis.tables import output
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Export:
     latex: str
 
 
-def export(ranking: pd.DataFrame) -> Export:
+def export(ranking: RankingResult) -> Export:
     """Of a ranking (`ranking.ranking.rank`): exact values as CSV, what the page shows as LaTeX; no paths of the machine."""
     table = [render.ranking_table(ranking)]
     text = without_paths(output.write(table, "csv")) + "\n"

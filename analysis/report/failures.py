@@ -73,7 +73,7 @@ def failures(run: Run) -> Failures:
             Cell(cell.formulation, cell.dataset, cell.seed, int(step) if step is not None else None)
         )
     pending = [cell for cell, _ in _cells(run, "pending")]
-    return Failures(tuple(made), tuple(diverged), tuple(pending), tuple(run.frame.attrs.get("damaged", [])))
+    return Failures(tuple(made), tuple(diverged), tuple(pending), run.damaged)
 
 
 def _cells(run: Run, state: str) -> Iterator[tuple[Cell, str]]:

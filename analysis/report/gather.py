@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
 
 from analysis.comparisons import comparison, decided, race
 from analysis.comparisons.baseline import Comparisons
 from analysis.ranking import confirm, pending, ranking, render, wide
 from analysis.ranking.blocks import seed_count
+from analysis.ranking.result import Facts
 from analysis.ranking.verdict import Answer, answer, worded
 from analysis.report import verdict
 from analysis.report.cards import Card, cards
@@ -22,13 +22,10 @@ from analysis.report.table import Ranking, table
 from analysis.report.verdict import Verdict
 from analysis.report.wording import name
 from analysis.results import schema
-from analysis.results.run import Run, ranked
+from analysis.results.run import Run
 from analysis.tables.table import Table
 from analysis.tables.wording import count
 from flowbench._core.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -77,23 +74,22 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
     (`analysis.results.schema.comparable`), and if all rows belong to a confirmation.
     """
-    rows = ranked(run)
-    if rows.empty:
+    results = run.phase("rank")
+    if results.frame.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")
-    schema.comparable(rows)
+    schema.comparable(results)
     failed = failures(run)
     try:
-        found, known = ranking.assess(run.frame, run=run)
+        found = ranking.rank(run)
     except UserError as error:
         return _unranked(run, str(error), failed, where)
-    about: dict[str, Any] = dict(found.attrs)  # type: ignore[arg-type]
     fresh = confirm.confirmation(run)
-    settled, _ = pending.settled(rows)
-    arrays = wide.make(settled)
+    settled, _ = pending.settled(results.frame)
+    arrays = wide.make(settled, run.metrics)
     shown = table(found)
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
-    origin, raced, against = provenance(run, about["recipes"]), race.of_run(run), decided.of_run(run)
+    origin, raced, against = provenance(run, found.facts.recipes), race.of_run(run), decided.of_run(run)
     stopped: verdict.Stopped | None = None
     summary: Summary | None
     if raced:
@@ -104,8 +100,8 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
         summary = _summary(answer(found, run))
     return Report(
         title=run.name,
-        facts=(*_facts(about, found, where), *([origin.when] if origin.when else [])),
-        verdict=verdict.verdict(found, verdict.pairs(known), fresh, stopped),
+        facts=(*_facts(found.facts, where), *([origin.when] if origin.when else [])),
+        verdict=verdict.verdict(found, verdict.pairs(found), fresh, stopped),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
         summary=summary,
@@ -118,7 +114,7 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
         not_drawn=tuple(reasons.items()),
         gallery=pictures,
         cards=cards(run, settled, arrays, shown, pictures.cards, failed),
-        seeds=max(about["seed_counts"].values()),
+        seeds=found.facts.most_seeds,
     )
 
 
@@ -147,15 +143,15 @@ def _of_race(found: race.Raced) -> Summary:
     return Summary(state, race.worded(found, name, name))
 
 
-def _facts(about: dict[str, Any], found: pd.DataFrame, where: Sequence[str]) -> tuple[str, ...]:
+def _facts(facts: Facts, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
-    names = [name for metric in ("clip", "fid") for name in about["recipes"].get(metric, {}).values()]
+    names = [name for metric in ("clip", "fid") for name in facts.recipes.get(metric, {}).values()]
     images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
     return (
-        count(len(found), "formulation"),
-        seed_count(about["seed_counts"]),
-        count(about["settings"], "setting"),
-        ", ".join(about["datasets"]),
+        count(facts.formulations, "formulation"),
+        seed_count(facts.seed_counts),
+        count(facts.settings, "setting"),
+        ", ".join(facts.datasets),
         *([f"{' or '.join(images)} images per setting"] if images else []),
         *([f"only {', '.join(where)}"] if where else []),
     )

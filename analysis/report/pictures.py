@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from analysis.results import cells, schema
-from analysis.results.run import Run, ranked
+from analysis.results.run import Run
 from bench.config.settings import ControlSetting
 from flowbench._core.errors import UserError
 
@@ -140,7 +140,7 @@ def plan(formulations: int, settings: int, channels: int, edge: int) -> tuple[in
 def settings(run: Run) -> list[Setting]:
     """Of every dataset the settings whose pictures are shown: with most and with fewest steps, EMA weights if there are, the
     guidance nearest to the study's 5, and the first seed for which most formulations are done."""
-    rows = ranked(run)
+    rows = run.phase("rank").frame
     rows = rows[rows["status"] == "done"]
     return [setting for dataset in sorted(rows["dataset"].unique()) for setting in _of_dataset(rows, dataset)]
 

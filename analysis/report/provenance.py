@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.results import schema
 from analysis.results.manifest import PlannedCell, flat
-from analysis.results.run import Run, phase
+from analysis.results.run import Run
 from analysis.results.sources import json_of
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _seeds(run: Run) -> tuple[str, ...]:
 def _phases(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of the ranking, of a race's later seeds and of a confirmation, if there are any, each after its title."""
     for name, title in (("rank", ""), ("race", "race: "), ("confirm", "confirmation: ")):
-        rows = phase(run.frame, name)
+        rows = run.phase(name).frame
         if len(rows):
             yield title, rows
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.published import families
-from analysis.ranking import notes, render
-from analysis.results import declared
+from analysis.ranking import render
+from analysis.ranking.result import STATES, RankingResult
 from bench.metrics.base import Metric
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXPLAINED = {
     "rank_all": "mean index of the Pareto front on CLIP and FID over all control settings; 1 is best",
@@ -86,18 +83,18 @@ class Ranking:
         return sorted({row.family for row in self.rows})
 
 
-def table(ranking: pd.DataFrame) -> Ranking:
+def table(ranking: RankingResult) -> Ranking:
     """The page's table of a ranking (`analysis.ranking.ranking.rank`)."""
     made = render.ranking_table(ranking)
-    metrics = declared.of(ranking)
+    metrics = {metric.name: metric for metric in ranking.facts.metrics}
     columns = tuple(
         _column(key, heading, metrics, heading in made.optional and key not in render.LAST)
         for key, heading in zip(made.keys[1:], map(str, made.cells.columns[1:]), strict=True)
     )
-    count, lost = len(made.best), notes.lost(ranking)
-    tied = ranking["rank_tied"].fillna(False).astype(bool) if "rank_tied" in ranking else lost & False
+    count, lost = len(made.best), ranking.lost
+    tied = ranking.columns["rank_all"].not_separable
     rows = []
-    for i, name in enumerate(map(str, ranking["formulation"])):
+    for i, name in enumerate(ranking.names):
         entries = tuple(
             Entry(
                 str(made.cells[c.heading].iloc[i]),
@@ -109,7 +106,7 @@ def table(ranking: pd.DataFrame) -> Ranking:
             )
             for c in columns
         )
-        rows.append(Row(name, families.family(name), bool(tied.iloc[i]), bool(lost.iloc[i]), entries))
+        rows.append(Row(name, families.family(name), bool(tied[name]), bool(lost[name]), entries))
     references = tuple(
         (str(line["formulation"]), tuple(str(line[c.heading]) for c in columns))
         for _, line in made.cells.iloc[count:].iterrows()
@@ -126,18 +123,19 @@ def _column(key: str, heading: str, metrics: Mapping[str, Metric], optional: boo
     return Column(key, heading, told, key in ("front_one", "wins"), optional)
 
 
-def _span(ranking: pd.DataFrame, row: int) -> tuple[float, float] | None:
-    low, high = (float(ranking[f"position_{end}"].iloc[row]) for end in ("low", "high"))
+def _span(ranking: RankingResult, row: int) -> tuple[float, float] | None:
+    place = ranking.columns["position"]
+    low, high = (math.nan if end is None else float(end.iloc[row]) for end in (place.low, place.high))
     if not math.isfinite(low + high):
         return None
-    share = 100 / len(ranking)
+    share = 100 / len(ranking.names)
     return round((low - 1) * share, 1), round((high - low + 1) * share, 1)
 
 
-def _value(ranking: pd.DataFrame, key: str, row: int) -> float | None:
+def _value(ranking: RankingResult, key: str, row: int) -> float | None:
     """The number behind an entry; for the entries that are lost, how many."""
     if key == "lost":
-        return float(ranking[["diverged", "failed", "missing"]].iloc[row].sum())
-    found: Any = ranking[key].iloc[row]
+        return float(ranking.counts[list(STATES)].iloc[row].sum())
+    found: Any = ranking.value(key).iloc[row]
     number = float(found) if found is not None and found == found else math.nan
     return number if math.isfinite(number) else None

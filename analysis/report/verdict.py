@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.ranking import notes
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.confirm import Confirmation
-from analysis.ranking.uncertainty import Known
+from analysis.ranking.pending import Provisional
+from analysis.ranking.resolution import Resolution
+from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.report.confirmed import confirmed
 from analysis.report.wording import MANY, SURE, listed, name, sizes, written
-from analysis.results import declared
 from analysis.tables.wording import count, others
 from flowbench._core.lazy import lazy
 
@@ -52,19 +52,20 @@ class Pair:
     second: str
 
 
-def pairs(known: Known) -> dict[str, Pair]:
+def pairs(ranking: RankingResult) -> dict[str, Pair]:
     """Best and second of every response that is modelled."""
     found = {}
-    for response in known.responses:
-        model = known.models.get(response.name)
-        if model is not None and len(model.names) > 1:
-            order = np.argsort(-model.means if response.higher_is_better else model.means, kind="stable")
-            found[response.name] = Pair(model.names[order[0]], model.names[order[1]])
+    for response, model in ranking.models.items():
+        if len(model.names) > 1:
+            metric = ranking.facts.metric(response)
+            rising = metric is not None and bool(metric.higher_is_better)
+            order = np.argsort(-model.means if rising else model.means, kind="stable")
+            found[response] = Pair(model.names[order[0]], model.names[order[1]])
     return found
 
 
 def verdict(
-    ranking: pd.DataFrame,
+    ranking: RankingResult,
     best: Mapping[str, Pair],
     confirmation: Confirmation | None = None,
     stopped: Stopped | None = None,
@@ -72,69 +73,67 @@ def verdict(
     """The sentences about a ranking (`ranking.ranking.rank`); where fresh seeds were run, these come first. The ranking of
     a race is over the seeds that all have. Of several networks that have learned nothing the page's summary
     (`analysis.ranking.verdict`) says all that there is to say."""
-    about: Mapping[str, Any] = dict(ranking.attrs)  # type: ignore[arg-type]
-    if about["nothing_learned"] and len(ranking) > 1:
-        return Verdict(tuple(missing(about["provisional"])), doubts=tuple(_doubts(ranking, about)))
-    lead = _lead(ranking, about)
+    facts = ranking.facts
+    if facts.nothing_learned and len(ranking.names) > 1:
+        return Verdict(tuple(missing(facts.provisional)), doubts=tuple(_doubts(ranking)))
+    lead = _lead(ranking)
     if confirmation:
         lead = [*confirmed(confirmation), f"On the seeds that chose them, {lead[0]}", *lead[1:]]
     elif stopped == "race":
         lead = [f"On the seeds that all have, {lead[0]}", *lead[1:]]
-    points = (
-        _one_seed(ranking, about) if max(about["seed_counts"].values()) < 2 else _points(ranking, about, best)
-    )
+    points = _one_seed(ranking) if facts.most_seeds < 2 else _points(ranking, best)
     return Verdict(
-        tuple(missing(about["provisional"])),
+        tuple(missing(facts.provisional)),
         tuple(lead),
         tuple(points),
         (
             *([STOPPED] if stopped else []),
-            *_doubts(ranking, about),
-            *_of_order(ranking, about, stopped is not None or confirmation is not None),
+            *_doubts(ranking),
+            *_of_order(ranking, stopped is not None or confirmation is not None),
         ),
     )
 
 
-def missing(provisional: Mapping[str, Any] | None) -> list[str]:
+def missing(provisional: Provisional | None) -> list[str]:
     """What a run that is not finished lacks."""
     if not provisional:
         return []
-    told = [f"Provisional: {provisional['done']} of {provisional['cells']} cells are done."]
-    blocks = [f"seed {seed} on {dataset}" for dataset, seed in provisional["blocks"]]
+    told = [f"Provisional: {provisional.done} of {provisional.cells} cells are done."]
+    blocks = [f"seed {seed} on {dataset}" for dataset, seed in provisional.blocks]
     if blocks:
         told.append(
             f"The ranking leaves out {listed(blocks, named=False)}, which not all formulations have finished."
         )
-    if provisional["formulations"]:
-        several = len(provisional["formulations"]) > 1
+    if provisional.formulations:
+        several = len(provisional.formulations) > 1
         told.append(
-            f"It leaves out {listed(provisional['formulations'])}, whose cells are still to come, as nobody may profit by "
+            f"It leaves out {listed(provisional.formulations)}, whose cells are still to come, as nobody may profit by "
             f"{'their' if several else 'its'} absence."
         )
     return told
 
 
-def _lead(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+def _lead(ranking: RankingResult) -> list[str]:
     """Who leads, who cannot be told from that, and how firm the place is."""
-    names, ranks = list(map(str, ranking["formulation"])), ranking["rank_all"].to_numpy(dtype=np.float64)
+    facts, names, ranks = ranking.facts, ranking.names, ranking.value(RANK).to_numpy(dtype=np.float64)
     if len(names) == 1:
         return [f"Only {name(names[0])} is here: there is nothing to compare it with."]
     level = [n for n, r in zip(names, ranks, strict=True) if r == ranks[0]]
     leads = (
         f"{listed(level)} {'leads' if len(level) == 1 else 'share the lead'} with mean front {ranks[0]:.2f}"
     )
-    if max(about["seed_counts"].values()) < 2:
+    if facts.most_seeds < 2:
         return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
-    tied = ranking["rank_tied"]
-    if tied.isna().all() and any(r["response"] == "rank" for r in about["resolution"]):
+    tied = ranking.tied
+    if tied.isna().all() and any(r.response == "rank" for r in facts.resolution):
         return [f"{leads}, in every seed alike: there is no noise to judge that by.", *_place(ranking)]
     if tied.isna().all():
-        why = about["unknown"].get("rank", "no two formulations have every entry of two seeds")
+        why = facts.unknown.get("rank", "no two formulations have every entry of two seeds")
         return [f"{leads}. How sure that is cannot be told: {why}."]
-    alike = [n for n, t in zip(names, tied.fillna(False), strict=True) if t]
-    alike = [n for n in alike if n not in level]
-    apart = int((~tied).fillna(False)[~ranking["formulation"].isin(level)].sum())
-    who, seeds = "it" if len(level) == 1 else "them", seed_count(about["seed_counts"])
+    known = ranking.columns[RANK].not_separable
+    alike = [n for n in names if known[n] and n not in level]
+    apart = int((~tied).fillna(False)[~tied.index.isin(level)].sum())
+    who, seeds = "it" if len(level) == 1 else "them", seed_count(facts.seed_counts)
     return [leads + _company(alike, apart, who, seeds), *_place(ranking)]
 
 
@@ -149,131 +148,124 @@ def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
     return "."
 
 
-def _place(ranking: pd.DataFrame) -> list[str]:
+def _place(ranking: RankingResult) -> list[str]:
     """How firm the leader's place is."""
-    if "first" not in ranking or not math.isfinite(ranking["position_high"].iloc[0]):
+    place = ranking.columns["position"]
+    if "first" not in ranking.columns or place.low is None or place.high is None:
         return []
-    low, high = (int(ranking[f"position_{end}"].iloc[0]) for end in ("low", "high"))
-    first = 100 * float(ranking["first"].iloc[0])
-    leader = name(str(ranking["formulation"].iloc[0]))
+    if not math.isfinite(place.high.iloc[0]):
+        return []
+    low, high = int(place.low.iloc[0]), int(place.high.iloc[0])
+    first = 100 * float(ranking.value("first").iloc[0])
+    leader = name(ranking.names[0])
     place = f"its place is {low}" if low == high else f"its place is between {low} and {high}"
     return [
         f"Of the true orders that these seeds allow, {leader} comes first in {first:.0f} %; {place} (95 %)."
     ]
 
 
-def _what(about: Mapping[str, Any], response: str) -> str:
-    return "mean front" if response == "rank" else declared.among(about)[response].title
+def _what(facts: Facts, response: str) -> str:
+    metric = facts.metric(response)
+    return metric.title if metric else "mean front"
 
 
-def _points(ranking: pd.DataFrame, about: Mapping[str, Any], best: Mapping[str, Pair]) -> list[str]:
-    """For every response who is ahead, by how much, and whether the seeds suffice to tell."""
-    leader = str(ranking["formulation"].iloc[0])
-    by_name = ranking.set_index("formulation")
-    return [
-        _point(r, about, by_name, leader, best[r["response"]])
-        for r in about["resolution"]
-        if r["response"] in best
-    ]
+def _points(ranking: RankingResult, best: Mapping[str, Pair]) -> list[str]:
+    """For every response which formulation is ahead, by how much, and whether the seeds suffice to separate it."""
+    return [_point(r, ranking, best[r.response]) for r in ranking.facts.resolution if r.response in best]
 
 
-def _point(
-    r: Mapping[str, Any], about: Mapping[str, Any], by_name: pd.DataFrame, leader: str, pair: Pair
-) -> str:
-    response, lead, gap = r["response"], float(r["lead"]), float(r["gap"])
+def _point(r: Resolution, ranking: RankingResult, pair: Pair) -> str:
+    what, lead, gap, leader = _what(ranking.facts, r.response), r.lead, r.gap, ranking.names[0]
     ahead, second = pair.best, pair.second
-    column = "rank_all" if response == "rank" else response
-    values = [float(by_name[column].loc[n]) for n in (ahead, second)]
-    first, next_best = written(values, response)
-    seeds = seed_count({"fewest": r["fewest"], "most": r["seeds"]})
+    column = ranking.columns[RANK if r.response == "rank" else r.response]
+    first, next_best = written([float(column.value[n]) for n in (ahead, second)], r.response)
+    seeds = seed_count({"fewest": r.fewest, "most": r.seeds})
     if lead <= 0:
-        return f"In {_what(about, response)} {name(ahead)} and {name(second)} are level at {first}."
-    by, least = sizes(r, lead, gap)
-    told = f"In {_what(about, response)} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
-    separated = _tied(by_name, second, response) is False
+        return f"In {what} {name(ahead)} and {name(second)} are level at {first}."
+    by, least = sizes(r.log, lead, gap)
+    told = f"In {what} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
+    separated = _tied(column, second) is False
     if gap == 0:
         return f"{told}, in every seed alike."
     if lead >= gap:
         told += f", more than the {least} that {seeds} can separate"
         told += "." if separated else ", yet not enough for these two, which are noisier than most."
-    elif notes.beyond_seeds(r):
+    elif r.beyond_seeds:
         told += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
     else:
-        needed = r["seeds_needed"]
-        many = "more than 1,000" if needed is None else f"about {max(int(needed), r['seeds'] + 1):,}"
+        needed = r.seeds_needed
+        many = "more than 1,000" if needed is None else f"about {max(needed, r.seeds + 1):,}"
         told += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
-    if leader not in (ahead, second) and (tied := _tied(by_name, leader, response)) is not None:
+    if leader not in (ahead, second) and (tied := _tied(column, leader)) is not None:
         told += (
             f" {name(leader)} {'cannot be told from the best' if tied else 'is worse than the best'} here."
         )
     return told
 
 
-def _tied(by_name: pd.DataFrame, who: str, response: str) -> bool | None:
-    """Whether a formulation cannot be told from the best; None if that is not known."""
-    mark = by_name[f"{response}_tied"].loc[who]
+def _tied(of: Estimate, formulation: str) -> bool | None:
+    """Whether a formulation is not separable from the best; None if that is not known."""
+    mark = pd.NA if of.tied is None else of.tied[formulation]
     return None if pd.isna(mark) else bool(mark)
 
 
-def _one_seed(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+def _one_seed(ranking: RankingResult) -> list[str]:
     """What the samples of single trainings tell: how sure these very models differ."""
     told = []
     for metric, better in (("clip", -1), ("fid", 1)):
-        low, high = f"{metric}_behind_low", f"{metric}_behind_high"
-        if low not in ranking or len(ranking) < 2:
+        behind = ranking.columns[metric].behind
+        if behind is None:
             continue
-        rest = ranking.iloc[1:]
-        rest = rest[rest[low].notna()]
-        ends = (rest[low] if better > 0 else -rest[high]) > 0
+        rest = (behind.low if better > 0 else -behind.high).iloc[1:].dropna()
         if len(rest):
             told.append(
-                f"In {_what(about, metric)} {int(ends.sum())} of {count(len(rest), 'other')} are behind "
-                f"{name(str(ranking['formulation'].iloc[0]))} by more than another draw of captions and noise explains "
+                f"In {_what(ranking.facts, metric)} {int((rest > 0).sum())} of {count(len(rest), 'other')} are behind "
+                f"{name(ranking.names[0])} by more than another draw of captions and noise explains "
                 f"(paired, 95 % each). That is about these trainings, not about the formulations."
             )
     return told
 
 
-def _doubts(ranking: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+def _doubts(ranking: RankingResult) -> list[str]:
     """What the numbers lack."""
-    told = []
-    lost = ranking[notes.lost(ranking)]
+    told, facts = [], ranking.facts
+    lost = ranking.counts[ranking.lost]
     if len(lost):
-        counts = [f"{int(lost[s].sum())} {s}" for s in ("diverged", "failed", "missing") if lost[s].sum()]
+        counts = [f"{int(lost[s].sum())} {s}" for s in STATES if lost[s].sum()]
         told.append(
-            f"{listed(list(map(str, lost['formulation'])))} {'lacks' if len(lost) == 1 else 'lack'} entries "
+            f"{listed(list(lost.index))} {'lacks' if len(lost) == 1 else 'lack'} entries "
             f"({', '.join(counts)}): what is lost ranks last in its setting, and means are over the rest."
         )
-    if about["untrained"]:
-        worse = list(dict.fromkeys(t["formulation"] for t in about["untrained"]))
+    if facts.untrained:
+        worse = list(dict.fromkeys(t.formulation for t in facts.untrained))
         told.append(
             f"{listed(worse)} {'has' if len(worse) == 1 else 'have'} trainings whose validation loss is above that of an "
             f"untrained network: they are ranked as they are."
         )
-    if len(about["objectives"]) == 1:
+    if len(facts.objectives) == 1:
         told.append(
-            f"There are values of {_what(about, about['objectives'][0])} only: the ranking is by it alone."
+            f"There are values of {_what(facts, facts.objectives[0])} only: the ranking is by it alone."
         )
-    if about["seeds"] > 1 and about["without_interval"]:
+    if facts.seeds > 1 and facts.without_interval:
         told.append(
-            f"No interval for {listed(about['without_interval'])}: not every entry of every seed is there."
+            f"No interval for {listed(facts.without_interval)}: not every entry of every seed is there."
         )
     return told
 
 
-def _of_order(ranking: pd.DataFrame, about: Mapping[str, Any], fresh: bool) -> list[str]:
+def _of_order(ranking: RankingResult, fresh: bool) -> list[str]:
     """How firm the order is, and, where no ``fresh`` seeds were run and results did not end the run, that its choice can be
     confirmed."""
-    told = []
-    if about["seeds"] > 1 and about["agreement"] is not None and len(ranking) > 2:
+    told, facts = [], ranking.facts
+    if facts.seeds > 1 and facts.agreement is not None and len(ranking.names) > 2:
         told.append(
             f"The order as a whole agrees with the true orders that these seeds allow to a rank correlation of "
-            f"{about['agreement']:.2f} on average (Kendall; 1 is the same order)."
+            f"{facts.agreement:.2f} on average (Kendall; 1 is the same order)."
         )
-    tied = ranking["rank_tied"].fillna(False).astype(bool)
-    if about["seeds"] > 1 and tied.sum() > 1 and not fresh and not about["provisional"]:
+    tied = ranking.columns[RANK].not_separable
+    if facts.seeds > 1 and tied.sum() > 1 and not fresh and not facts.provisional:
         told.append(
-            f"Who leads among {len(ranking)} looks better than it is. The same command with --confirm 3 runs those that "
-            f"cannot be told apart once more, on fresh seeds."
+            f"Who leads among {len(ranking.names)} looks better than it is. The same command with --confirm 3 runs those "
+            f"that cannot be told apart once more, on fresh seeds."
         )
     return told

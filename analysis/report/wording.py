@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 BEGIN, END = "\ue000", "\ue001"
 """They enclose the names of formulations in a sentence, so that a page can set them apart."""
@@ -33,15 +32,15 @@ def span(seeds: Iterable[int]) -> str:
     return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
-def sizes(r: Mapping[str, Any], *values: float) -> list[str]:
-    """Differences on the scale of a response (`stats.resolution`), of logarithms in percent, with two digits, or more if
+def sizes(log: bool, *values: float) -> list[str]:
+    """Differences on the scale of a response, of logarithms (``log``) in percent, with two digits, or more if
     these do not tell them apart."""
-    shown = [100 * math.expm1(v) if r["log"] else v for v in values]
+    shown = [100 * math.expm1(v) if log else v for v in values]
     for digits in range(2, 7):
         told = [rounded(v, digits) for v in shown]
         if len(set(told)) == len(set(shown)):
             break
-    return [f"{text} %" if r["log"] else text for text in told]
+    return [f"{text} %" if log else text for text in told]
 
 
 def rounded(value: float, digits: int = 2) -> str:

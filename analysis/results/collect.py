@@ -43,8 +43,8 @@ Stamp = list[int]
 """Times and sizes of a cell's status and of its measurements; zeros for what is not there."""
 
 
-def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
-    """The table of all planned cells. ``attrs["damaged"]`` lists files that cannot be read; their cells are ``pending``."""
+def collect(folder: Path, manifests: Sequence[Manifest]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table of all planned cells, and sentences about files that cannot be read, whose cells are ``pending``."""
     about, before = _kept(folder)
     plans = [m.digest for m in manifests]
     old = about["stamps"] if about.get("plans") == plans and about.get("version") == VERSION else {}
@@ -55,8 +55,7 @@ def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
             if old.get(cell.id) != stamp:
                 changed.append((m, cell))
     if not changed and old.keys() == stamps.keys() and before is not None:
-        before.attrs["damaged"] = []
-        return before
+        return before, ()
     rows: list[dict[str, Any]] = []
     for m, cell in changed:
         try:
@@ -71,10 +70,9 @@ def collect(folder: Path, manifests: Sequence[Manifest]) -> pd.DataFrame:
         frame = pd.concat([before[~before["cell"].isin(again)], frame], ignore_index=True)
     if not frame.empty:
         frame = in_order(frame, manifests)
-        with suppress(OSError):  # somebody else's folder
+        with suppress(OSError):  # a folder of another user
             _write(frame, folder / RESULTS, {"version": VERSION, "plans": plans, "stamps": stamps})
-    frame.attrs["damaged"] = damaged
-    return frame
+    return frame, tuple(damaged)
 
 
 def in_order(frame: pd.DataFrame, manifests: Sequence[Manifest]) -> pd.DataFrame:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.results import collect, declared, manifest, schema, sources, spreadsheet, yardsticks
+from analysis.results import collect, manifest, schema, sources, spreadsheet
 from analysis.results.manifest import Manifest, PlannedCell
+from analysis.results.schema import Results
 from analysis.results.sources import Source
 from analysis.results.where import choose
+from bench.metrics import catalogue
 from flowbench._core.errors import UserError, nearest_path
 from flowbench._core.lazy import lazy
 
@@ -21,18 +23,19 @@ else:
     pd = lazy("pandas")
 
 YARDSTICKS = "yardsticks.json"
+REFERENCES = {"real images": "real", "shuffled captions": "shuffled", "squares only": "squares"}
+"""What is scored instead of generated images, by how the names of its values end."""
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """``frame`` is the checked results table (`results.schema`), of ranking and confirmation; ``attrs`` has the yardsticks.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run(Results):
+    """Results, of ranking and confirmation, with the files that they are from.
 
     ``manifests`` are what was planned; they are empty for a table without its cells, which then has no curves, pictures
     or failures to show. ``source`` has the files of the cells (`analysis.results.sources`).
     """
 
     path: Path
-    frame: pd.DataFrame
     manifests: tuple[Manifest, ...]
     source: Source
 
@@ -60,7 +63,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
     bare ``results.parquet``, is read as it is.
     Raises `UserError` for a path that is absent, of another kind, damaged, without results, or that holds no valid table.
     """
-    path, where = Path(path).expanduser(), tuple(where)
+    path = Path(path).expanduser()
     if not path.exists():
         near = nearest_path(
             path, lambda p: p.is_dir() or p.suffix.lower() in (".parquet", *spreadsheet.SUFFIXES)
@@ -68,31 +71,38 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         raise UserError(
             f"there is no {str(path)!r}: {near or 'name a run folder, a .parquet or a .csv file'}"
         )
+    manifests = manifest.read(path) if path.is_dir() else []
+    damaged: tuple[str, ...] = ()
     if not path.is_dir():
-        return Run(path, choose(schema.check(_load(path), str(path)), where, str(path)), (), sources.of(path))
-    manifests = manifest.read(path)
-    if manifests and not sources.is_archive(path):
-        found = collect.collect(path, manifests)
-        if found.empty:
+        frame = _load(path)
+    elif manifests and not sources.is_archive(path):
+        frame, damaged = collect.collect(path, manifests)
+        if frame.empty:
             raise UserError(
                 f"{str(path)!r} has a plan without cells: run `python -m bench.grid --out {path}`"
             )
     elif (path / collect.RESULTS).is_file():
-        found = _load(path / collect.RESULTS)
+        frame = _load(path / collect.RESULTS)
     else:
         raise UserError(f"{str(path)!r} holds no results: run `python -m bench.grid --out {path}` first")
-    if manifests:
-        found.attrs[declared.KEPT] = declared.kept(manifests[0].metrics)
-    frame = schema.check(found, str(path))
-    frame.attrs["damaged"] = list(found.attrs.get("damaged", []))
-    frame.attrs["yardsticks"] = _yardsticks(path / YARDSTICKS)
-    return Run(path, choose(frame, where, str(path)), tuple(manifests), sources.of(path))
+    checked = schema.check(frame, str(path), manifests[0].metrics if manifests else None)
+    found = Run(
+        checked.frame,
+        checked.metrics,
+        _yardsticks(path / YARDSTICKS) if path.is_dir() else {},
+        damaged,
+        path=path,
+        manifests=tuple(manifests),
+        source=sources.of(path),
+    )
+    return choose(found, where, str(path))
 
 
 def _load(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix in spreadsheet.SUFFIXES:
-        return spreadsheet.read(path, (there := schema.columns_of()).known, there.numeric)
+        shipped = schema.Columns(tuple(m.name for m in catalogue.columns()))
+        return spreadsheet.read(path, shipped.known, shipped.numeric)
     if suffix in spreadsheet.WORKBOOKS:
         raise UserError(f"{str(path)!r} is a workbook: {spreadsheet.AS_CSV}")
     if suffix != ".parquet":
@@ -116,22 +126,9 @@ def _yardsticks(path: Path) -> dict[str, Any]:
         raise UserError(f"{str(path)!r} is not valid JSON ({error})") from error
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
         raise UserError(f"{str(path)!r} is no table of yardsticks by dataset")
+    ends = tuple(f"_{end}" for end in REFERENCES.values())
     for dataset, values in read.items():
         for key, value in values.items():
-            if key.endswith(tuple(f"_{end}" for end in yardsticks.ENDS.values())) and not isinstance(
-                value, (int, float, type(None))
-            ):
+            if key.endswith(ends) and not isinstance(value, (int, float, type(None))):
                 raise UserError(f"{str(path)!r}: {key} of {dataset!r} is {value!r}, not a number")
     return read
-
-
-def ranked(run: Run) -> pd.DataFrame:
-    """The rows that take part in the ranking: not those of the confirmation, nor of the later seeds of a race."""
-    return phase(run.frame, "rank")
-
-
-def phase(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """The rows of some phases, with the frame's ``attrs``."""
-    found = frame[frame["phase"].isin(names)]
-    found.attrs.update(frame.attrs)
-    return found

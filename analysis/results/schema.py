@@ -27,12 +27,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self, get_args
 
-from analysis.results import columns, declared, labels, manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.results import columns, labels, manifest
 from bench.config import settings
 from bench.config.settings import ControlSetting, TimeGrid
+from bench.metrics import catalogue
+from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import PLAIN
 from flowbench._core.lazy import lazy
@@ -53,6 +59,35 @@ PHASES = ("rank", "confirm", "race")
 TEXTS = ("recipe", "base", "sampler", "cell")
 SIZES = {"model.depth", "training.steps"}
 """Fields of a recipe in which the trainings of a scaling experiment differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Checked rows of a results table (`check`), and what their run declares.
+
+    * ``metrics``: by name, in the order in which they are shown
+    * ``yardsticks``: by dataset, what real images score (`analysis.results.yardsticks`)
+    * ``damaged``: sentences about files that cannot be read; ``where``: the conditions that chose the rows
+    """
+
+    frame: pd.DataFrame
+    metrics: Mapping[str, Metric]
+    yardsticks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+
+    def only(self, kept: pd.Series[bool] | NDArray[np.bool_]) -> Self:
+        """The rows of a mask."""
+        return replace(self, frame=self.frame[kept])
+
+    def phase(self, *names: str) -> Self:
+        """The rows of some phases. Of ``rank`` are those that take part in the ranking, not the confirmation's nor those
+        of the later seeds of a race."""
+        return self.only(self.frame["phase"].isin(names))
+
+    def formulations(self, *names: str) -> Self:
+        """The rows of some formulations."""
+        return self.only(self.frame["formulation"].isin(names))
 
 
 @dataclass(frozen=True)
@@ -82,13 +117,9 @@ class Columns:
         return (*KEY, *self.numbers, *self.names, "status", "phase", *TEXTS)
 
 
-def columns_of(frame: pd.DataFrame | None = None) -> Columns:
-    """The columns of a table by the metrics that it declares; without one, of a table that declares none of its own."""
-    return Columns(tuple(declared.among({} if frame is None else frame.attrs)))  # type: ignore[arg-type]
-
-
-def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
-    """A copy of ``frame`` with the schema's columns typed and defaults filled in.
+def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metric] | None = None) -> Results:
+    """The results in ``frame``, with the schema's columns typed and defaults filled in; ``metrics`` are those that its run
+    declares, by default those shipped.
 
     Names of columns are read without case and blanks, also from the index; guidance scales are rounded to
     `bench.config.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`) of
@@ -97,9 +128,9 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows and an unknown status, naming
     the column and the row (counted from 1 without the header).
     """
-    there = columns_of(frame)
+    declared = {m.name: m for m in (catalogue.columns() if metrics is None else metrics)}
+    there = Columns(tuple(declared))
     out = columns.recognised(frame, there.known, where)
-    out.attrs.update(frame.attrs)
     missing = [column for column in REQUIRED if column not in out.columns]
     if missing:
         found = ", ".join(map(str, out.columns[:20]))
@@ -128,7 +159,7 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
     if "recipe" in out:
         out["recipe"] = _recipes(out["recipe"], where)
     _check_unique(out, where)
-    return out
+    return Results(out, declared)
 
 
 def controls(frame: pd.DataFrame) -> list[ControlSetting]:
@@ -139,9 +170,10 @@ def controls(frame: pd.DataFrame) -> list[ControlSetting]:
     ]
 
 
-def comparable(frame: pd.DataFrame, where: str = "the table") -> None:
-    """Raise `UserError` unless all rows of a checked table may stand in one ranking: one recipe of training and measuring,
+def comparable(found: Results, where: str = "the table") -> None:
+    """Raise `UserError` unless all rows may stand in one ranking: one recipe of training and measuring,
     and for each dataset one recipe of every metric. The error names the parts that differ."""
+    frame = found.frame
     if "recipe" in frame:
         recipes = [str(r) for r in frame["recipe"].dropna().unique()]
         if len(recipes) > 1:
@@ -153,7 +185,7 @@ def comparable(frame: pd.DataFrame, where: str = "the table") -> None:
                 f"{where} mixes {len(recipes)} recipes, which cannot be compared ({told}): "
                 f"choose one, e.g. --where {chosen}{sizes}"
             )
-    for column in columns_of(frame).names:
+    for column in Columns(tuple(found.metrics)).names:
         if column not in frame:
             continue
         for dataset, names in frame.dropna(subset=[column]).groupby("dataset", observed=True)[column]:

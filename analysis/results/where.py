@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.results import manifest
-from analysis.results.schema import KEY
+from analysis.results.schema import KEY, Results
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -19,32 +20,33 @@ else:
 COLUMNS = (*KEY, "base", "sampler")
 
 
-def choose(frame: pd.DataFrame, conditions: Iterable[str], where: str = "the table") -> pd.DataFrame:
-    """The rows that meet all ``conditions``, each ``NAME=VALUE``.
+Chosen = TypeVar("Chosen", bound=Results)
+
+
+def choose(found: Chosen, conditions: Iterable[str], where: str = "the table") -> Chosen:
+    """The rows that meet all ``conditions``, each ``NAME=VALUE``; `Results.where` keeps these.
 
     A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
-    of text may be a glob: ``formulation=rf/*``. ``.attrs["where"]`` keeps the conditions.
+    of text may be a glob: ``formulation=rf/*``.
 
     Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
     """
-    found, conditions = frame, tuple(conditions)
+    frame, conditions = found.frame, tuple(conditions)
     for condition in conditions:
         name, equals, wanted = condition.partition("=")
         if not equals:
             raise UserError(f"--where {condition!r} is not NAME=VALUE, for example steps=50")
-        values = _values(frame, name)
-        kept = values.loc[found.index].map(lambda value, wanted=wanted: _meets(value, wanted))
+        values = _values(found.frame, name).loc[frame.index]
+        kept = values.map(lambda value, wanted=wanted: _meets(value, wanted))
         if not kept.any():
-            among = "" if found is frame else " among those of the conditions before"
-            told = _instead(values.loc[found.index], wanted)
-            raise UserError(f"--where {condition}: {where} has no such rows{among}; {told}")
-        found = found[kept.astype(bool)]
-    if found is frame:
-        return frame
-    found = found.reset_index(drop=True)
-    found.attrs.update(frame.attrs)
-    found.attrs["where"] = [*frame.attrs.get("where", []), *conditions]
-    return found
+            among = "" if frame is found.frame else " among those of the conditions before"
+            raise UserError(
+                f"--where {condition}: {where} has no such rows{among}; {_instead(values, wanted)}"
+            )
+        frame = frame[kept.astype(bool)]
+    if not conditions:
+        return found
+    return replace(found, frame=frame.reset_index(drop=True), where=(*found.where, *conditions))
 
 
 def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

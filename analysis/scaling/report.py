@@ -64,7 +64,7 @@ class Scaling:
 def report(run: Run) -> Scaling:
     """Analyse the scaling of a run folder. Raises `UserError` as `analysis.scaling.runs.collect` does."""
     runs = collect(run)
-    metrics = declared.of(run.frame)
+    metrics = run.metrics
     found = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})
     loss = found["val_loss"]
     curve = fits.frontier(runs, loss)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import manifest, run, schema
+from analysis.results import manifest, schema
 from analysis.results.run import Run
+from analysis.results.schema import Results
 from analysis.stats.association import Array
 from analysis.tables.wording import names
 from flowbench._core.errors import UserError
@@ -63,7 +64,7 @@ class Runs:
 
 def is_scaling(found: Run) -> bool:
     """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
-    frame = run.ranked(found)
+    frame = found.phase("rank").frame
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
     return len(recipes) > 1 and manifest.differing(recipes).keys() <= {DEPTH, STEPS}
 
@@ -75,9 +76,9 @@ def collect(found: Run) -> Runs:
     recipes that differ in more than depth and steps, and fewer than two finished runs.
     """
     where = f"{str(found.path)!r}"
-    frame = run.ranked(found)
-    _check(frame, where)
-    frame = _sized(frame)
+    results = found.phase("rank")
+    _check(results, where)
+    frame = _sized(results.frame)
     done = frame[(frame["status"] == "done") & np.isfinite(frame["val_loss"])]
     if done.empty:
         counts = _trainings(frame)["status"].value_counts()
@@ -107,8 +108,9 @@ def collect(found: Run) -> Runs:
     return Runs(*about, seeds, table, values, done, tuple(_left_out(frame)))
 
 
-def _check(frame: pd.DataFrame, where: str) -> None:
+def _check(results: Results, where: str) -> None:
     """Raise `UserError` unless all rows may stand in one scaling experiment."""
+    frame = results.frame
     for column in NEEDED:
         if column not in frame or (column != "val_loss" and frame[column].isna().any()):
             raise UserError(
@@ -131,7 +133,7 @@ def _check(frame: pd.DataFrame, where: str) -> None:
             f"the runs of {where} differ in more than depth and training steps ({told}): "
             f"choose with --where {name}={values[0]}"
         )
-    schema.comparable(frame.drop(columns="recipe"), where)
+    schema.comparable(replace(results, frame=frame.drop(columns="recipe")), where)
     for name in (DEPTH, STEPS):
         if name not in fields:
             raise UserError(f"the recipes of {where} do not tell {name}: name a run folder of bench.grid")

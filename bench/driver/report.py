@@ -22,8 +22,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.terminal import fitted, many, short
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from analysis.ranking.result import RankingResult
     from analysis.results.run import Run
 
 TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
@@ -35,7 +34,7 @@ class Ranked:
     """A run and its ranking."""
 
     run: Run
-    ranking: pd.DataFrame
+    ranking: RankingResult
 
 
 def report(
@@ -150,7 +149,7 @@ def analyse(planned: Plan) -> Ranked | None:
             shown = tables_of(found, made.ranking)
             if planned.against:
                 name, what = planned.against.baseline, planned.against.decision
-                compared = baseline.against(found.frame, name, None, what.metric, what.margin)
+                compared = baseline.against(found, name, None, what.metric, what.margin)
                 shown += [comparison.table(compared)]
     except UserError as error:  # nothing yet, or nothing that one table could show
         print(f"no table: {error}", file=sys.stderr)
@@ -164,13 +163,13 @@ def rank(found: Run) -> Ranked:
     from analysis.ranking import ranking
     from analysis.tables import output
 
-    ranked = ranking.of_run(found)
-    atomic.write_text(found.path / "ranking.csv", output.csv(ranked))
+    ranked = ranking.rank(found)
+    atomic.write_text(found.path / "ranking.csv", output.csv(ranked.frame()))
     samples(found, ranked, found.path / "samples.png")
     return Ranked(found, ranked)
 
 
-def samples(found: Run, ranked: pd.DataFrame, path: Path) -> None:
+def samples(found: Run, ranked: RankingResult, path: Path) -> None:
     """Draw pictures of the best formulations, if there are any."""
     from analysis import plots
 

@@ -100,7 +100,7 @@ class UntilVerdict:
 
         assert planned.against
         what, read = planned.against.decision, run.read(planned.out)
-        self.found = baseline.against(read.frame, planned.against.baseline, None, what.metric, what.margin)
+        self.found = baseline.against(read, planned.against.baseline, None, what.metric, what.margin)
         atomic.write_json(planned.out / FILE, self.written(self.found, read, planned.grid.seeds))
         return read, self.found
 

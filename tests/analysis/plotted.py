@@ -18,6 +18,7 @@ from analysis import plots
 from analysis.plots import style
 from analysis.plots.style import Drawn
 from analysis.ranking import ideal, ranking
+from analysis.ranking.result import RankingResult
 from analysis.results import run, synthetic
 from analysis.results.run import Run
 
@@ -50,8 +51,8 @@ def table(rows: list[dict[str, Any]], path: Path) -> Run:
     return run.read(path)
 
 
-def ranked(about: Run) -> pd.DataFrame:
-    return ranking.of_run(about)
+def ranked(about: Run) -> RankingResult:
+    return ranking.rank(about)
 
 
 def with_frame(about: Run, frame: pd.DataFrame) -> Run:

@@ -113,7 +113,7 @@ def test_the_same_figures(pair: tuple[Path, Path]) -> None:
     drawn = []
     for folder in pair:
         found = run.read(folder)
-        figures, lost = plots.draw(found, ranking.of_run(found))
+        figures, lost = plots.draw(found, ranking.rank(found))
         drawn.append(({f.name: (f.caption, files.render(f, "svg")) for f in figures}, lost))
     assert drawn[0] == drawn[1]
     assert {"samples", "curves", "budget", "levels"} <= drawn[0][0].keys()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,12 @@ import pytest
 
 from analysis.comparisons.baseline import Beaten, against, survivors
 from analysis.results import schema
+from analysis.results.schema import Results
 from analysis.stats import sequential
 from flowbench._core.errors import UserError
 
 
-def table(**values: list[float]) -> Any:
+def table(**values: list[float]) -> Results:
     """One setting and dataset: FID by formulation and seed; CLIP is ``50 - FID``. None is a seed that was not trained, NaN
     one that diverged."""
     rows = [
@@ -225,7 +226,8 @@ def test_what_only_a_diverged_formulation_had_beaten_is_back() -> None:
 
 
 def test_before_any_seed_all_are_in_the_race() -> None:
-    frame = table(base=BASE[:2], alike=ALIKE[:2]).assign(status="pending", fid=np.nan, clip=np.nan)
+    begun = table(base=BASE[:2], alike=ALIKE[:2])
+    frame = replace(begun, frame=begun.frame.assign(status="pending", fid=np.nan, clip=np.nan))
     found = survivors(frame)
     assert (found.survivors, found.out, found.decided) == (("alike", "base"), {}, False)
     assert against(frame, "base").of("fid")[0].n == 0

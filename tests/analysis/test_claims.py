@@ -35,7 +35,8 @@ def study(levels: dict[str, float], few: dict[str, float] | None = None, seeds: 
         lost = (frame["formulation"] == name) & (frame["seed"] == seed)
         frame.loc[lost, ["fid", "clip", "status"]] = [np.nan, np.nan, "diverged"]
     path = Path("made.csv")
-    return Run(path, schema.check(frame), (), sources.of(path))
+    checked = schema.check(frame)
+    return Run(checked.frame, checked.metrics, path=path, manifests=(), source=sources.of(path))
 
 
 def verdicts(found: Run) -> list[str]:
@@ -99,7 +100,7 @@ def test_a_run_without_the_headline_formulations_is_refused() -> None:
 
 
 def changed(found: Run, frame: pd.DataFrame) -> Run:
-    return replace(found, frame=schema.check(frame[list(COLUMNS)].copy()))
+    return replace(found, frame=schema.check(frame[list(COLUMNS)].copy()).frame)
 
 
 def test_data_sets_are_judged_by_themselves() -> None:
@@ -129,7 +130,6 @@ def test_a_frontier_of_one_run_decides_nothing(tmp_path: Path) -> None:
     synthetic.write(tmp_path, synthetic.truth(("rf",), noise=0.01), sizes=sizes, settings=((50, 5.0),))
     found = run.read(tmp_path)
     rising = found.frame.assign(val_loss=1 / found.frame["val_loss"])
-    rising.attrs.update(found.frame.attrs)
     (judged,) = claims.judge(replace(found, frame=rising))
     assert judged.verdict == "undecided"
     assert not any("frontier" in e.of for e in judged.evidence)

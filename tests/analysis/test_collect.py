@@ -118,14 +118,15 @@ def test_a_damaged_result_is_pending_and_told_until_it_is_mended(tmp_path: Path)
     for text in (whole[: len(whole) // 2], "[]", "", *foreign):
         file.write_text(text)
         for _ in range(2):  # not forgotten the second time
-            frame = read(tmp_path).frame
-            assert [str(file) in told for told in frame.attrs["damaged"]] == [True]
+            found = read(tmp_path)
+            frame = found.frame
+            assert [str(file) in sentence for sentence in found.damaged] == [True]
             rows = frame[(frame["formulation"] == "rf") & (frame["seed"] == 1)]
             assert rows["status"].tolist() == ["pending", "pending"]
     file.write_text(whole)
-    frame = read(tmp_path).frame
-    assert frame.attrs["damaged"] == []
-    assert set(frame["status"]) == {"done"}
+    found = read(tmp_path)
+    assert found.damaged == ()
+    assert set(found.frame["status"]) == {"done"}
 
 
 def test_measurements_without_their_samples_are_not_there(tmp_path: Path) -> None:

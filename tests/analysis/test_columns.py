@@ -11,11 +11,17 @@ import pandas as pd
 import pytest
 
 from analysis.rank import main
-from analysis.ranking.ranking import rank
+from analysis.results import schema
 from analysis.results.labels import canonical
 from analysis.results.run import read
-from analysis.results.schema import check, columns_of
+from bench.metrics import catalogue
 from flowbench._core.errors import Notice, UserError
+
+from .rankings import rank
+
+
+def check(frame: pd.DataFrame) -> pd.DataFrame:
+    return schema.check(frame).frame
 
 
 def frame(**changed: object) -> pd.DataFrame:
@@ -47,7 +53,7 @@ def test_columns_are_known_without_case_and_blanks(write: object, kind: str, tmp
     file = tmp_path / f"a.{kind}"
     renamed.to_csv(file, index=False) if kind == "csv" else renamed.to_parquet(file)
     pd.testing.assert_frame_equal(read(file).frame, check(frame()), check_dtype=False)
-    assert rank(renamed)["formulation"].tolist() == ["rf", "v/cos", "edm"]
+    assert rank(renamed).names == ("rf", "v/cos", "edm")
 
 
 @pytest.mark.parametrize("levels", [["status"], ["formulation", "seed"], ["Status", "SEED", "Val_Loss"]])
@@ -79,7 +85,8 @@ def test_a_near_miss_is_named(
 
 def test_known_and_foreign_columns_are_no_near_misses() -> None:
     check(frame(note="a", machine="b"))
-    whole = frame(**{name: None for name in columns_of().known if name not in frame()})
+    known = schema.Columns(tuple(metric.name for metric in catalogue.columns())).known
+    whole = frame(**{name: None for name in known if name not in frame()})
     check(whole.assign(solver="euler", grid="native", extra="a"))
 
 
@@ -106,7 +113,7 @@ def test_rounding_makes_no_settings() -> None:
     found = check(mixed)
     assert found["cfg"].tolist() == [1.1] * 3
     assert found["seed"].tolist() == [3] * 3
-    assert rank(mixed).attrs["settings"] == 1
+    assert rank(mixed).facts.settings == 1
     large = check(frame(seed=[2**53 - 1, 2**53 - 2, 2**53 - 3]))
     assert large["seed"].nunique() == 3, "whole numbers are not rounded"
     with pytest.raises(UserError, match="whole number"):
@@ -139,7 +146,7 @@ def test_two_spellings_of_a_name_are_one_formulation() -> None:
     )
     with pytest.raises(UserError, match="rows that repeat one another"):
         check(two)
-    assert rank(two.assign(seed=[0, 1]))["formulation"].tolist() == ["rf/lognorm(0.00,1.00)"]
+    assert rank(two.assign(seed=[0, 1])).names == ("rf/lognorm(0.00,1.00)",)
 
 
 @pytest.mark.parametrize(

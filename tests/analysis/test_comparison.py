@@ -136,7 +136,7 @@ def test_csv_is_the_ranking_and_a_notice_says_so(folder: Path, capsys: pytest.Ca
 def test_narrow_terminals_keep_the_verdict(folder: Path) -> None:
     from analysis.comparisons import baseline
 
-    made = comparison.table(baseline.against(read(folder).frame, "rf"))
+    made = comparison.table(baseline.against(read(folder), "rf"))
     text = output.write([made], "table", Screen(width=70))
     assert "verdict" in text.splitlines()[2]
     assert "left out for want of width: e-value" in text

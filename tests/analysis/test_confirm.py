@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.rank import main
@@ -24,9 +26,10 @@ def write(folder: Path, **options: object) -> Path:
 
 def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
     names, why = confirm.group(write(tmp_path))
-    found = ranking.of_run(read(tmp_path))
-    assert set(names) == set(found.loc[found["rank_tied"].fillna(False), "formulation"])
-    assert names[0] == found["formulation"].iloc[0]
+    found = ranking.rank(read(tmp_path))
+    alike = found.columns["rank_all"].not_separable
+    assert set(names) == set(alike.index[alike])
+    assert names[0] == found.names[0]
     assert "v/cos" not in names
     assert "over 3 seeds" in why
 
@@ -41,12 +44,13 @@ def test_ranks_that_never_vary_leave_the_leader_and_its_runner_up(tmp_path: Path
 def test_a_clear_leader_is_run_again_beside_its_runner_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = ranking.of_run(read(write(tmp_path)))
-    alone = table.assign(rank_tied=table["formulation"] == table["formulation"].iloc[0])
-    alone.attrs.update(table.attrs)
-    monkeypatch.setattr(confirm.ranking, "of_run", lambda run: alone)
+    found = ranking.rank(read(write(tmp_path)))
+    fronts = found.columns["rank_all"]
+    leads = pd.Series(fronts.value.index == found.names[0], index=fronts.value.index, dtype="boolean")
+    alone = replace(found, columns={**found.columns, "rank_all": replace(fronts, tied=leads)})
+    monkeypatch.setattr(confirm, "rank", lambda run: alone)
     names, why = confirm.group(tmp_path)
-    assert names == tuple(table["formulation"].head(2))
+    assert names == found.names[:2]
     assert why == "the best by mean front index, separable from all others over 3 seeds, and its runner-up"
 
 
@@ -71,10 +75,10 @@ def test_both_are_shown_and_the_ranking_is_not_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path)
-    before = ranking.of_run(read(tmp_path))
+    before = ranking.rank(read(tmp_path)).frame()
     write(tmp_path, first_seed=1000, seeds=2)
     run = read(tmp_path)
-    assert ranking.of_run(run).equals(before)
+    assert ranking.rank(run).frame().equals(before)
     found = confirm.confirmation(run)
     assert found is not None
     assert found.seeds == (1000, 1001)
@@ -105,15 +109,14 @@ def test_an_unfinished_confirmation_says_so(tmp_path: Path) -> None:
 
 def test_a_formulation_that_is_not_run_again_yet_has_no_part_in_either_rank(tmp_path: Path) -> None:
     write(tmp_path)
-    leader = ranking.of_run(read(tmp_path))["formulation"].iloc[0]
+    leader = ranking.rank(read(tmp_path)).names[0]
     write(tmp_path, first_seed=1000, status=lambda f, d, s: "pending" if f == leader else None)
     found = confirm.confirmation(read(tmp_path))
     assert found is not None
-    assert found.first["formulation"].iloc[0] == leader
+    assert found.first.names[0] == leader
     assert leader not in set(found.table["formulation"])
-    assert len(found.table) == len(found.first) - 1
-    frame = read(tmp_path).frame
-    others = frame[(frame["phase"] == "rank") & (frame["formulation"] != leader)]
-    ranks = ranking.rank(others).set_index("formulation")["rank_all"]
+    assert len(found.table) == len(found.first.names) - 1
+    others = read(tmp_path).formulations(*set(NAMES) - {leader})
+    ranks = ranking.rank(others).value("rank_all")
     for _, row in found.table.iterrows():
         assert row["rank_all_first"] == ranks[row["formulation"]]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import formulations
 from analysis.published.families import best_of_each, family
+from analysis.ranking.result import Estimate
+
+from .rankings import ranking
 
 
 @pytest.mark.parametrize(
@@ -43,18 +48,18 @@ def test_the_61_fall_into_the_families_of_the_study() -> None:
 
 def test_the_union_over_three_columns() -> None:
     names = ["rf", *(f"rf/mode({i}.00)" for i in range(6))]
-    frame = pd.DataFrame({"formulation": names, "rank_all": [9.0, 1, 2, 3, 4, 5, 6]})
-    frame["rank_5"] = [9.0, 6, 5, 4, 3, 2, 1]
-    frame["rank_50"] = [9.0, 1, 2, 3, 4, 5, 6]
-    frame.attrs["formulations"] = 7
-    shown = best_of_each(frame)
-    assert shown["formulation"].tolist() == [
+    made, few = ranking(names, (9.0, 1, 2, 3, 4, 5, 6), (None,) * 7), [9.0, 6, 5, 4, 3, 2, 1]
+    columns = {"rank_all": made.columns["rank_all"], "rank_50": made.columns["rank_all"]}
+
+    def shown(few: list[float]) -> list[str]:
+        estimate = Estimate(pd.Series(few, index=made.counts.index))
+        return best_of_each(replace(made, columns={**columns, "rank_5": estimate}))
+
+    assert shown(few) == [
         "rf",
         "rf/mode(0.00)",
         "rf/mode(1.00)",
         "rf/mode(4.00)",
         "rf/mode(5.00)",
     ]
-    assert shown.attrs == frame.attrs
-    without = best_of_each(frame.assign(rank_5=np.nan))
-    assert without["formulation"].tolist() == ["rf", "rf/mode(0.00)", "rf/mode(1.00)"]
+    assert shown([np.nan] * 7) == ["rf", "rf/mode(0.00)", "rf/mode(1.00)"]

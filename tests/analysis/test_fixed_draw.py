@@ -48,7 +48,7 @@ def sampled(folder: Path, **metrics: Values) -> Run:
 
 
 def fixed(of: Run) -> FixedDraw:
-    return FixedDraw(of, wide.make(settled(of.frame)[0]))
+    return FixedDraw(of, wide.make(settled(of.frame)[0], of.metrics))
 
 
 def noise(*parts: object) -> np.ndarray:
@@ -95,11 +95,11 @@ def test_fronts_are_those_of_other_draws(folder: Path) -> None:
 
 def test_a_lead_within_the_draw_needs_samples_and_not_seeds(folder: Path) -> None:
     of = sampled(folder, clip=lambda name, *_: 900 * noise(name), fid=lambda name, *_: -900 * noise(name))
-    ranked = ranking.of_run(of)
-    about = {r["response"]: r for r in ranked.attrs["resolution"]}
+    ranked = ranking.rank(of)
+    about = {r.response: r for r in ranked.facts.resolution}
     for response in ("rank", "clip", "fid"):
-        assert about[response]["lead"] <= about[response]["draw"]
-        assert about[response]["seeds_needed"] is None
+        assert about[response].beyond_seeds
+        assert about[response].seeds_needed is None
     lines = [line for line in notes(ranked) if line.startswith("resolution")]
     assert sum(line.endswith("more samples, not more seeds, would separate it") for line in lines) == 3
     found = verdict.answer(ranked, of)
@@ -111,11 +111,11 @@ def test_a_lead_within_the_draw_needs_samples_and_not_seeds(folder: Path) -> Non
 def test_without_the_values_of_samples_it_is_said_that_seeds_may_not_do(folder: Path, tmp_path: Path) -> None:
     of = sampled(folder, clip=lambda name, *_: 900 * noise(name))
     of.frame.to_parquet(tmp_path / "bare.parquet")
-    ranked = ranking.of_run(run.read(tmp_path / "bare.parquet"))
-    assert all(r["draw"] is None for r in ranked.attrs["resolution"])
+    ranked = ranking.rank(run.read(tmp_path / "bare.parquet"))
+    assert all(r.draw is None for r in ranked.facts.resolution)
     assert not any("more samples" in line for line in notes(ranked))
     unknown = [
         line for line in notes(ranked) if "how much the one draw of captions and noise matters" in line
     ]
     assert [line.partition(":")[0] for line in unknown] == ["CLIP and FID"]
-    assert not set(unknown) & {*notes(ranking.of_run(of))}, "its cells tell"
+    assert not set(unknown) & {*notes(ranking.rank(of))}, "its cells tell"

@@ -10,10 +10,12 @@ import pytest
 
 from analysis import rank
 from analysis.published import families
-from analysis.ranking import ranking
 from analysis.ranking.render import ranking_table
+from analysis.ranking.result import RankingResult
 from analysis.report import table as report_table
 from analysis.tables import output
+
+from . import rankings
 
 METRICS = ("clip", "fid", "kid", "val_loss", "composition")
 HEADINGS = ("CLIP", "FID", "KID", "val loss", "composition")
@@ -38,12 +40,12 @@ def measured(seeds: int = 3, noise: float = 0.01) -> pd.DataFrame:
 
 
 def test_a_number_and_its_margin_stand_apart_until_they_are_written() -> None:
-    ranked = ranking.rank(measured())
+    ranked = rankings.rank(measured())
     made = ranking_table(ranked)
     heading = dict(zip(made.keys, made.cells.columns, strict=True))["val_loss"]
     page = report_table.table(ranked)
     place = [column.key for column in page.columns].index("val_loss")
-    for i, row in ranked.iterrows():
+    for i, row in ranked.frame().iterrows():
         number, margin = made.cells[heading][i], made.margins[heading][i]
         assert float(number) == pytest.approx(row["val_loss"], rel=1e-3)
         assert float(margin) == pytest.approx((row["val_loss_high"] - row["val_loss_low"]) / 2, rel=0.05)
@@ -55,9 +57,9 @@ def test_a_number_and_its_margin_stand_apart_until_they_are_written() -> None:
 @pytest.mark.parametrize(("noise", "ends"), [(0.01, False), (0.6, True)])
 def test_an_interval_that_is_far_from_symmetric_shows_both_ends(noise: float, ends: bool) -> None:
     """A distance of 12 between 2 and 64 is no 12 ±31."""
-    ranked = ranking.rank(measured(noise=noise))
+    ranked = rankings.rank(measured(noise=noise))
     made = ranking_table(ranked)
-    row = ranked.iloc[0]
+    row = ranked.frame().iloc[0]
     number = made.cells["FID"][0]
     whole = f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]"
     text, page = made.texts()["FID"][0], report_table.table(ranked)
@@ -68,7 +70,7 @@ def test_an_interval_that_is_far_from_symmetric_shows_both_ends(noise: float, en
     assert any(line.startswith("[a, b]: ") for line in made.notes) == ends
 
 
-def bold(table: pd.DataFrame, shown: list[str] | None = None) -> dict[str, set[str]]:
+def bold(table: RankingResult, shown: list[str] | None = None) -> dict[str, set[str]]:
     """The formulations that are bold, by heading."""
     made = ranking_table(table, shown)
     names = made.frame["formulation"]
@@ -79,14 +81,14 @@ def test_one_seed_that_is_far_off_separates_nothing() -> None:
     """Its formulation has the smallest FID in the other two seeds."""
     table = measured()
     table.loc[(table["formulation"] == "rf") & (table["seed"] == 2), "fid"] = 3000.0
-    ranked = ranking.rank(table).set_index("formulation")
+    ranked = rankings.rank(table).frame().set_index("formulation")
     assert ranked.loc["rf", "fid"] > 20 * ranked.loc["edm", "fid"]
     assert ranked.loc["rf", "fid_tied"]
-    assert "FID" not in bold(ranking.rank(table))
+    assert "FID" not in bold(rankings.rank(table))
 
 
 def test_each_column_has_its_own_best() -> None:
-    found = bold(ranking.rank(measured()))
+    found = bold(rankings.rank(measured()))
     assert found["CLIP"] == {"v/cos"}
     assert found["FID"] == {"rf"}
     assert found["val loss"] == {"eps/linear"}
@@ -94,8 +96,8 @@ def test_each_column_has_its_own_best() -> None:
 
 @pytest.mark.parametrize("top", [1, 2, 3, 4])
 def test_trimming_changes_no_mark(top: int) -> None:
-    whole = ranking.rank(measured())
-    shown = list(whole["formulation"].head(top))
+    whole = rankings.rank(measured())
+    shown = list(whole.names[:top])
     every, some = ranking_table(whole), ranking_table(whole, shown)
     assert list(some.cells["formulation"]) == shown
     for marks in ("best", "tied", "lacking"):
@@ -114,8 +116,8 @@ def test_the_command_bolds_nothing_that_a_trimmed_row_betters(
     assert rank.main([str(tmp_path / "a.csv"), "--top", "2", "--format", format]) == 0
     out = capsys.readouterr().out
     bolds = {"md": out.count("**") / 2, "latex": out.count("textbf"), "table": 0}
-    whole = ranking.rank(measured())
-    two = bold(whole, list(whole["formulation"].head(2)))
+    whole = rankings.rank(measured())
+    two = bold(whole, list(whole.names[:2]))
     assert bolds[format] == (0 if format == "table" else sum(map(len, two.values())))
     assert "val loss" not in two
 
@@ -126,9 +128,9 @@ def test_families_leave_the_marks_of_the_whole_ranking(
     frame = measured()
     members = {"rf": "edm(0,1)", "v/cos": "edm(0,2)", "eps/linear": "edm(0,3)", "edm": "rf"}
     frame["formulation"] = frame["formulation"].map(members)
-    whole = ranking.rank(frame)
-    shown = families.best_of_each(whole)["formulation"]
-    assert "edm(0,3)" not in set(shown), "the best by validation loss is not shown"
+    whole = rankings.rank(frame)
+    shown = families.best_of_each(whole)
+    assert "edm(0,3)" not in shown, "the best by validation loss is not shown"
     frame.to_csv(tmp_path / "a.csv", index=False)
     assert rank.main([str(tmp_path / "a.csv"), "--families", "--format", "md"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -149,9 +151,9 @@ def test_a_mean_over_less_is_never_best_and_is_marked(metric: str, heading: str,
         frame.loc[here, "status"] = "diverged"
     else:
         frame = frame[~here if gone == "seed" else ~(here & (frame["steps"] == 5))]
-    table = ranking.rank(frame)
+    table = rankings.rank(frame)
     made = ranking_table(table)
-    row = list(table["formulation"]).index(leader)
+    row = table.names.index(leader)
     if gone == "row" and metric == "val_loss":  # the training has its loss all the same
         assert not made.lacking[heading].any()
         return
@@ -163,11 +165,11 @@ def test_a_mean_over_less_is_never_best_and_is_marked(metric: str, heading: str,
 def test_what_nobody_has_is_lacking_nowhere() -> None:
     frame = measured()
     frame.loc[frame["seed"] == 2, "kid"] = np.nan
-    assert not ranking_table(ranking.rank(frame)).lacking.any(axis=None)
+    assert not ranking_table(rankings.rank(frame)).lacking.any(axis=None)
 
 
 def test_one_seed_bolds_nothing() -> None:
-    made = ranking_table(ranking.rank(measured(seeds=1)))
+    made = ranking_table(rankings.rank(measured(seeds=1)))
     assert not made.best.any(axis=None)
     assert not made.tied.any(axis=None)
 
@@ -177,13 +179,13 @@ def test_a_tie_of_all_bolds_nothing_and_marks_all() -> None:
     rng = np.random.default_rng(0)
     frame["fid"] = 10 * np.exp(0.3 * rng.normal(size=len(frame)))
     frame["clip"] = 30 + rng.normal(size=len(frame))
-    table = ranking.rank(frame)
-    assert table["clip_tied"].all()
+    table = rankings.rank(frame)
+    assert table.columns["clip"].not_separable.all()
     made = ranking_table(table)
     assert not made.best["CLIP"].any()
     assert made.tied["CLIP"].all()
 
 
 def test_columns_without_a_comparison_bold_nothing() -> None:
-    found = bold(ranking.rank(measured(), by="steps"))
+    found = bold(rankings.rank(measured(), by="steps"))
     assert found.keys() <= {"rank all", "CLIP", "FID", "val loss"}

@@ -16,11 +16,12 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from analysis.ranking.ranking import rank
 from analysis.ranking.render import ranking_table
 from analysis.tables import output
 from analysis.tables.table import Table, fixed, simple
 from flowbench._core.readable import readable
+
+from .rankings import rank
 
 HOSTILE = (
     "[ours] rf",
@@ -194,8 +195,9 @@ def test_the_csv_of_a_ranking_has_every_number_exactly() -> None:
     found = rank(pd.DataFrame(rows).assign(dataset="a", weights="ema", cfg=5.0))
     back = pd.read_csv(io.StringIO(output.write([ranking_table(found)], "csv")))
     assert set(back["formulation"]) == {"'=cmd", "rf", "'-x"}
-    for column in found.select_dtypes("number"):
-        np.testing.assert_array_equal(back[column], found[column], err_msg=str(column))
+    frame = found.frame()
+    for column in frame.select_dtypes("number"):
+        np.testing.assert_array_equal(back[column], frame[column], err_msg=str(column))
 
 
 def test_readable_is_the_identity_in_utf8() -> None:

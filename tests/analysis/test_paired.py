@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparisons.paired import Lost, measured
+from analysis.comparisons import paired
+from analysis.comparisons.paired import Lost, Measured
 from analysis.results import schema
 from flowbench._core.errors import UserError
+
+from .rankings import results
 
 SETTINGS = [(50, 1.0), (50, 5.0), (5, 5.0)]
 
@@ -40,7 +43,11 @@ def study(
         "val_loss",
         "status",
     ]
-    return schema.check(pd.DataFrame(rows, columns=columns))
+    return schema.check(pd.DataFrame(rows, columns=columns)).frame
+
+
+def measured(frame: pd.DataFrame, metric: str) -> Measured:
+    return paired.measured(results(frame), metric)
 
 
 def cell(frame: pd.DataFrame, name: str, seed: int, dataset: str = "shapes") -> Any:
@@ -121,7 +128,7 @@ def test_twins_differ_by_exactly_nothing() -> None:
     frame = study()
     twin = frame[frame["formulation"] == "a"].assign(formulation="twin")
     twin["clip"] *= 1 + 1e-16 * np.arange(len(twin))
-    both = schema.check(pd.concat([frame, twin], ignore_index=True))
+    both = pd.concat([frame, twin], ignore_index=True)
     for metric in ("clip", "fid", "val_loss"):
         assert (measured(both, metric).differences("a", "twin") == 0).all()
 
@@ -155,7 +162,7 @@ def test_before_anything_is_finished_there_are_no_differences() -> None:
 def test_rows_of_a_confirmation_have_no_part() -> None:
     frame = study()
     later = frame.assign(seed=frame["seed"] + 1000, phase="confirm")
-    both = schema.check(pd.concat([frame, later], ignore_index=True))
+    both = pd.concat([frame, later], ignore_index=True)
     assert measured(both, "fid").seeds == (0, 1, 2, 3)
     with pytest.raises(UserError, match="nothing to compare"):
         measured(later, "fid")

@@ -47,9 +47,8 @@ def test_a_row_for_each_run_and_rival(runs: list[Path], capsys: pytest.CaptureFi
 def test_each_row_has_five_per_cent_of_its_own(runs: list[Path]) -> None:
     found = pairs.compared(runs[1], (), "rf", None, ("fid", "clip"), None)
     assert [one.each for one in found] == [0.05, 0.05]
-    frame = run.ranked(run.read(runs[1]))
-    frame = frame[frame["formulation"].isin(["rf", "eps/linear"])]
-    (alone,) = against(frame, "rf", ("clip",), "fid").of("fid")
+    pair = run.read(runs[1]).formulations("rf", "eps/linear")
+    (alone,) = against(pair, "rf", ("clip",), "fid").of("fid")
     assert alone in [row for one in found for row in one.of("fid")]
 
 

@@ -50,13 +50,13 @@ def test_a_formulation_that_has_not_begun_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_ranking_is_that_of_the_finished_part(tmp_path: Path) -> None:
-    half = ranking.of_run(read(write(tmp_path / "half", {("rf", 1), ("v/cos", 1)})))
-    one = ranking.of_run(read(write(tmp_path / "one", set(), seeds=1)))
-    assert half["formulation"].tolist() == one["formulation"].tolist()
-    assert half["rank_all"].tolist() == one["rank_all"].tolist()
-    assert half["missing"].sum() == 0
-    assert half.attrs["provisional"]["done"] == 4
-    assert one.attrs["provisional"] is None
+    half = ranking.rank(read(write(tmp_path / "half", {("rf", 1), ("v/cos", 1)})))
+    one = ranking.rank(read(write(tmp_path / "one", set(), seeds=1)))
+    assert half.value("rank_all").equals(one.value("rank_all"))
+    assert not half.lost.any()
+    assert half.facts.provisional is not None
+    assert half.facts.provisional.done == 4
+    assert one.facts.provisional is None
 
 
 def test_nothing_finished(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis.ranking import per_sample, ranking
+from analysis.ranking import ranking
 from analysis.results import synthetic
 from analysis.results.run import Run, read
 
@@ -31,9 +32,8 @@ def replaced(folder: Path, change) -> Run:
     return read(folder)
 
 
-def intervals(run: Run):
-    means = ranking.of_run(run).set_index("formulation")
-    return per_sample.intervals(run, run.frame, means, means.index[0]), means
+def intervals(run: Run) -> pd.DataFrame:
+    return ranking.rank(run).frame().set_index("formulation")
 
 
 def test_the_width_is_that_of_the_mean_of_n_samples(one: Path) -> None:
@@ -45,11 +45,11 @@ def test_the_width_is_that_of_the_mean_of_n_samples(one: Path) -> None:
             k: (noise[name] + 40).astype(np.float32) if k.endswith("/clip") else v for k, v in tensors.items()
         }
 
-    found, means = intervals(replaced(one, change))
+    found = intervals(replaced(one, change))
     half = (found["clip_high"] - found["clip_low"]) / 2
-    expected = [1.96 * noise[name].std() / np.sqrt(200) for name in means.index]
+    expected = [1.96 * noise[name].std() / np.sqrt(200) for name in found.index]
     np.testing.assert_allclose(half, expected, rtol=0.06)
-    assert ((found["clip_low"] < means["clip"]) & (means["clip"] < found["clip_high"])).all()
+    assert ((found["clip_low"] < found["clip"]) & (found["clip"] < found["clip_high"])).all()
 
 
 def test_what_formulations_share_drops_out_of_differences(one: Path) -> None:
@@ -59,39 +59,37 @@ def test_what_formulations_share_drops_out_of_differences(one: Path) -> None:
     def change(name: str, tensors: dict) -> dict:
         return {k: common + own[name] if k.endswith("/clip") else v for k, v in tensors.items()}
 
-    found, means = intervals(replaced(one, change))
-    best = means.index[0]
-    for name in means.index[1:]:
+    found = intervals(replaced(one, change))
+    best = found.index[0]
+    for name in found.index[1:]:
         half = (found.loc[name, "clip_behind_high"] - found.loc[name, "clip_behind_low"]) / 2
         assert half == pytest.approx(1.96 * (own[name] - own[best]).std() / np.sqrt(200), rel=0.06)
     assert found.loc[best, "clip_behind_low"] == found.loc[best, "clip_behind_high"] == 0.0
 
 
 def test_kid_has_its_own_error(one: Path) -> None:
-    found, means = intervals(read(one))
-    np.testing.assert_allclose(found["kid_high"] - means["kid"], 1.96 * 0.001, rtol=1e-4)
+    found = intervals(read(one))
+    np.testing.assert_allclose(found["kid_high"] - found["kid"], 1.96 * 0.001, rtol=1e-4)
 
 
 def test_nothing_where_a_setting_has_no_values(one: Path) -> None:
     def change(name: str, tensors: dict) -> dict:
         return {k: v for k, v in tensors.items() if not (name == "rf" and k == "ema-5-5/fid")}
 
-    found, _ = intervals(replaced(one, change))
+    found = intervals(replaced(one, change))
     assert np.isnan(found.loc["rf", "fid_low"])
     assert np.isfinite(found.loc["rf", "clip_low"])
     assert np.isfinite(found.loc["v/cos", "fid_low"])
 
 
 def test_the_ranking_of_one_seed_shows_them_and_of_several_does_not(one: Path, tmp_path: Path) -> None:
-    run = read(one)
-    ranked = ranking.of_run(run)
-    found, _ = intervals(run)
-    np.testing.assert_array_equal(ranked.set_index("formulation")["clip_low"], found["clip_low"])
-    assert ranked["clip_tied"].isna().all()
+    found = intervals(read(one))
+    assert found[["clip_low", "fid_low", "kid_low"]].notna().all(axis=None)
+    assert found["clip_tied"].isna().all()
     several = synthetic.write(
         tmp_path / "several", synthetic.Truth(NAMES, (0.0, 0.5, -0.5)), seeds=3, samples=20
     )
-    assert "kid_low" not in ranking.of_run(read(several))
+    assert "kid_low" not in intervals(read(several))
 
 
 def test_datasets_count_as_in_the_printed_mean(tmp_path: Path) -> None:
@@ -106,13 +104,13 @@ def test_datasets_count_as_in_the_printed_mean(tmp_path: Path) -> None:
         save_file({k: here if k.endswith("/clip") else v for k, v in load_file(file).items()}, file)
     frame = about.frame
     about = replace(about, frame=frame[(frame["dataset"] == "shapes") | (frame["steps"] == 5)])
-    found, means = intervals(about)
-    np.testing.assert_allclose(means["clip"], about.frame.groupby("formulation")["clip"].mean()[means.index])
+    found = intervals(about)
+    np.testing.assert_allclose(found["clip"], about.frame.groupby("formulation")["clip"].mean()[found.index])
     half = (found["clip_high"] - found["clip_low"]) / 2
     np.testing.assert_allclose(half, 1.96 * noise.std() / np.sqrt(200) / 7, rtol=0.06)
 
 
 def test_seeded(one: Path) -> None:
     run = read(one)
-    first, again = intervals(run)[0], intervals(run)[0]
+    first, again = intervals(run), intervals(run)
     assert first.equals(again)

@@ -41,11 +41,11 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> run.Run:
 
 
 def test_the_ranking_is_over_the_seeds_that_all_have(decided: run.Run) -> None:
-    found = ranking.of_run(decided)
-    assert found.attrs["seed_counts"] == {"synthetic": EARLY}
-    assert list(found["settings"]) == [EARLY] * 3
-    assert not found[["missing", "failed", "diverged"]].to_numpy().any()
-    assert found.attrs["provisional"] is None
+    found = ranking.rank(decided)
+    assert found.facts.seed_counts == {"synthetic": EARLY}
+    assert list(found.counts["settings"]) == [EARLY] * 3
+    assert not found.lost.any()
+    assert found.facts.provisional is None
     assert {phase: rows["seed"].nunique() for phase, rows in decided.frame.groupby("phase")} == {
         "race": LATE - EARLY,
         "rank": EARLY,
@@ -53,7 +53,7 @@ def test_the_ranking_is_over_the_seeds_that_all_have(decided: run.Run) -> None:
 
 
 def test_comparisons_use_every_seed_that_both_have(decided: run.Run) -> None:
-    found = {c.formulation: c.n for c in baseline.against(decided.frame, "best").of("fid")}
+    found = {c.formulation: c.n for c in baseline.against(decided, "best").of("fid")}
     assert found == {"close": LATE, "poor": EARLY}
 
 
@@ -131,7 +131,7 @@ def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
 
 
 def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run) -> None:
-    names = [t.name for t in tables_of(decided, ranking.of_run(decided))]
+    names = [t.name for t in tables_of(decided, ranking.rank(decided))]
     assert names == ["ranking", "race"]
     report = gather.gather(decided)
     assert report.summary is not None
@@ -170,4 +170,4 @@ def test_a_run_without_a_race_has_none(tmp_path: Path) -> None:
     synthetic.write(tmp_path, Truth(NAMES, (1.0, 0.0, -1.0)), settings=((5, 5.0),), weights=("ema",))
     found = run.read(tmp_path)
     assert race.of_run(found) is None
-    assert [t.name for t in tables_of(found, ranking.of_run(found))] == ["ranking"]
+    assert [t.name for t in tables_of(found, ranking.rank(found))] == ["ranking"]

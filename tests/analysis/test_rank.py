@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking.ranking import rank
 from analysis.results.run import read
 from flowbench._core.errors import UserError
+
+from . import rankings
+from .rankings import frame_of as rank
 
 PAPER = Path(__file__).parents[2] / "results" / "paper"
 SAMPLERS = [(50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0)]
@@ -205,7 +207,7 @@ def test_every_seed_is_a_setting_of_its_own() -> None:
     ]
     together = rank(both).set_index("formulation")["rank_all"]
     pd.testing.assert_series_equal(together.sort_index(), ((apart[0] + apart[1]) / 2).sort_index())
-    assert rank(both).attrs["seeds"] == 2
+    assert rankings.rank(both).facts.seeds == 2
 
 
 def test_means_and_validation_loss() -> None:
@@ -240,7 +242,7 @@ def test_without_one_metric_the_other_ranks_alone() -> None:
     frame = study().assign(clip=None)
     found = rank(frame)
     np.testing.assert_array_equal(found["rank_all"], found["rank_fid"])
-    assert found.attrs["objectives"] == ["fid"]
+    assert rankings.rank(frame).facts.objectives == ("fid",)
     assert "rank_clip" not in found
     assert (found["missing"] == 0).all()
 
@@ -301,4 +303,4 @@ def test_a_distance_that_is_not_positive_ranks_as_it_is() -> None:
     # Without logarithms, FID itself is modelled, and the best of its column is the best.
     assert (found["fid_low"] < found["fid"]).all()
     assert list(found.index[found["fid_tied"]]) == ["rf/mode(2.00)"]
-    assert [r["log"] for r in found.attrs["resolution"] if r["response"] == "fid"] == [False]
+    assert [r.log for r in rankings.rank(frame).facts.resolution if r.response == "fid"] == [False]

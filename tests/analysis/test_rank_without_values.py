@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking.ranking import rank
 from analysis.ranking.render import ranking_table
 from analysis.tables.output import write
 from flowbench._core.errors import UserError
+
+from .rankings import rank
 
 
 def table(datasets: tuple[str, ...] = ("a", "b"), seeds: int = 3) -> pd.DataFrame:
@@ -44,8 +45,8 @@ def test_settings_that_nobody_has_are_counted() -> None:
     frame.loc[frame["dataset"] == "b", "clip"] = np.nan
     found = rank(frame)
     only = rank(frame[frame["dataset"] == "a"])
-    assert (found["rank_all"] == only["rank_all"]).all()
-    assert (found.attrs["settings"], found.attrs["uncounted"]) == (6, 6)
+    assert (found.value("rank_all") == only.value("rank_all")).all()
+    assert (found.facts.settings, found.facts.uncounted) == (6, 6)
     told = "6 more settings in which no formulation has CLIP and FID: not ranked"
     assert told in write([ranking_table(found)])
     assert "more setting" not in write([ranking_table(only)])
@@ -55,10 +56,11 @@ def test_seeds_that_are_all_alike_give_no_interval() -> None:
     frame = table(seeds=1)
     frame.loc[frame["steps"] == 5, "clip"] = 30.0  # so that mean fronts are no whole numbers
     found = rank(pd.concat([frame.assign(seed=s) for s in range(3)], ignore_index=True))
-    assert not any(
-        column.endswith(("_low", "_high")) and column[:4] in ("rank", "clip", "fid_") for column in found
-    )
-    assert found[["rank_tied", "clip_tied", "fid_tied"]].isna().all(axis=None)
+    for column in ("rank_all", "clip", "fid"):
+        estimate = found.columns[column]
+        assert estimate.low is None
+        assert estimate.tied is not None
+        assert estimate.tied.isna().all()
     told = write([ranking_table(found)])
     assert "resolution, rank: the same in all 3 seeds, so nothing tells how much a seed matters" in told
     assert "\u00b10" not in told
@@ -75,7 +77,7 @@ def test_without_an_interval_the_reason_is_said() -> None:
         ),
     ):
         found = rank(part)
-        assert found[columns].isna().all(axis=None)
+        assert found.frame()[columns].isna().all(axis=None)
         told = f"no interval of rank, CLIP, FID: {why}, so nothing tells how much a seed matters"
         assert told in write([ranking_table(found)])
     assert "no interval" not in write([ranking_table(rank(frame))])

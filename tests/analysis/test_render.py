@@ -12,12 +12,14 @@ import pytest
 
 from analysis.rank import main
 from analysis.ranking.notes import notes
-from analysis.ranking.ranking import rank
 from analysis.ranking.render import ranking_table
+from analysis.ranking.result import RankingResult
 from analysis.tables import output
 from analysis.tables.layout import Screen
 from analysis.tables.output import FORMATS
 from flowbench._core.errors import UserError
+
+from .rankings import rank
 
 CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"
 FID = "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"
@@ -26,7 +28,7 @@ YARDSTICKS = {
 }
 
 
-def render(ranking: pd.DataFrame, format: str = "table", screen: Screen | None = None) -> str:
+def render(ranking: RankingResult, format: str = "table", screen: Screen | None = None) -> str:
     return output.write([ranking_table(ranking)], format, screen)
 
 
@@ -45,7 +47,7 @@ def results() -> pd.DataFrame:
 
 
 @pytest.fixture
-def ranking() -> pd.DataFrame:
+def ranking() -> RankingResult:
     return rank(results(), yardsticks=YARDSTICKS)
 
 
@@ -70,11 +72,11 @@ shuffled captions                                         12.00
 """
 
 
-def test_plain_table(ranking: pd.DataFrame) -> None:
+def test_plain_table(ranking: RankingResult) -> None:
     assert render(ranking) == TABLE + NOTES
 
 
-def test_markdown(ranking: pd.DataFrame) -> None:
+def test_markdown(ranking: RankingResult) -> None:
     text = render(ranking, "md")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[:7]]
     assert rows[0][:4] == ["formulation", "rank all", "5 steps", "50 steps"]
@@ -100,13 +102,13 @@ shuffled captions &  &  &  &  & 12.00 &  &  &  &  &  \\
 \par{\footnotesize 2 settings: shapes;"""
 
 
-def test_latex(ranking: pd.DataFrame) -> None:
+def test_latex(ranking: RankingResult) -> None:
     text = render(ranking, "latex")
     assert text.startswith(LATEX)
     assert text.count(r"\par{\footnotesize ") == 5
 
 
-def test_csv_is_the_frame_at_full_precision(ranking: pd.DataFrame) -> None:
+def test_csv_is_the_frame_at_full_precision(ranking: RankingResult) -> None:
     text = render(ranking, "csv")
     assert text.splitlines()[:2] == [
         "formulation,rank_all,position,rank_5,rank_50,rank_clip,rank_fid,rank_val_loss,val_loss,val_loss_lacking,clip,"
@@ -114,12 +116,13 @@ def test_csv_is_the_frame_at_full_precision(ranking: pd.DataFrame) -> None:
         "position_high",
         "rf,1.0,1,1.0,1.0,2.0,1.0,1.0,0.4,0,29.0,0,4.5,0,2,0,0,0,,,,,,",
     ]
-    plain = ranking.assign(**{c: ranking[c].astype("float64") for c in ranking if c.endswith("_tied")})
+    frame = ranking.frame()
+    plain = frame.assign(**{c: frame[c].astype("float64") for c in frame if c.endswith("_tied")})
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), plain, check_dtype=False)
 
 
-def test_json_holds_frame_and_notes_and_no_nan(ranking: pd.DataFrame) -> None:
-    ranking.loc[0, "rank_50"] = np.nan
+def test_json_holds_frame_and_notes_and_no_nan(ranking: RankingResult) -> None:
+    ranking.value("rank_50").iloc[0] = np.nan
     whole = json.loads(render(ranking, "json"), parse_constant=pytest.fail)
     assert whole["ranking"][0]["formulation"] == "rf"
     assert whole["ranking"][0]["rank_50"] is None
@@ -196,7 +199,7 @@ def test_columns_of_a_group() -> None:
     assert "steps=5  steps=50" in header
 
 
-def test_unknown_format(ranking: pd.DataFrame) -> None:
+def test_unknown_format(ranking: RankingResult) -> None:
     with pytest.raises(UserError, match="unknown format 'jsn'; did you mean 'json'"):
         render(ranking, "jsn")
 

@@ -111,11 +111,11 @@ def test_order_of_the_parts(whole: str) -> None:
 
 
 def test_the_table_holds_the_ranking(whole: str, tmp_path: Path) -> None:
-    expected = ranking.of_run(run.read(folder(tmp_path)))
+    expected = ranking.rank(run.read(folder(tmp_path)))
     names = re.findall(r'data-name="([^"]*)"', whole)
-    assert names == list(expected["formulation"])
+    assert names == list(expected.names)
     ranks = re.findall(r'<tr[^>]*data-name.*?<td data-value="([^"]*)"', whole, re.DOTALL)
-    assert [float(r) for r in ranks] == pytest.approx(list(expected["rank_all"]))
+    assert [float(r) for r in ranks] == pytest.approx(list(expected.value("rank_all")))
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, whole: str) -> None:
@@ -248,7 +248,7 @@ def test_mixed_recipes_are_refused_as_the_ranking_refuses_them(tmp_path: Path, n
     with pytest.raises(UserError, match="mixes 2 recipes") as refused:
         gather.gather(found)
     with pytest.raises(UserError) as expected:
-        ranking.of_run(found)
+        ranking.rank(found)
     assert str(refused.value) == str(expected.value)
     one = page.html(gather.gather(run.read(tmp_path, ["model.depth=4"])))
     assert "model.depth" in one

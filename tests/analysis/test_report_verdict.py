@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking import uncertainty, wide
+from analysis.ranking.resolution import Resolution
 from analysis.report import verdict
 from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
-from analysis.results.schema import check
 
-from .rankings import SIX, lead, plain, ranking, resolution
+from .rankings import SIX, lead, plain, provisional, rank, ranking, resolution
 
 AGAIN = (
     "Of the true orders that these seeds allow, rf/lognorm(0.00,1.00) comes first in 71 %; its place is between 1 and 3 "
@@ -65,8 +63,7 @@ def test_equal_fronts_share_the_lead() -> None:
 
 
 def test_who_lacks_entries_is_not_counted_as_told_apart() -> None:
-    found = ranking(tied=(True, False, False, False, False, None), without_interval=["v/cos"])
-    found.loc[5, "diverged"] = 6
+    found = ranking(tied=(True, False, False, False, False, None), diverged=6, without_interval=("v/cos",))
     made = verdict.verdict(found, {})
     assert "all 4 others" in plain(made.lead)[0]
     assert plain(made.doubts)[0] == (
@@ -83,7 +80,7 @@ def test_nothing_is_known_without_two_complete_seeds() -> None:
 
 
 def test_seeds_without_noise_are_no_judges() -> None:
-    found = ranking(tied=(None,) * 6, resolution=[resolution("rank", 1.0, 0.0, 2)])
+    found = ranking(tied=(None,) * 6, resolution=(resolution("rank", 1.0, 0.0, 2),))
     assert lead(found)[0] == (
         "rf/lognorm(0.00,1.00) leads with mean front 1.28, in every seed alike: there is no noise to judge that by."
     )
@@ -94,15 +91,11 @@ def test_one_formulation_has_nothing_to_be_compared_with() -> None:
 
 
 def test_one_seed_tells_nothing_of_other_seeds() -> None:
-    found = ranking(seeds=1)
-    found["clip_behind_low"], found["clip_behind_high"] = (
-        [np.nan, -6, -9, -3, -2, -9],
-        [np.nan, -3, -6, -1, 1, -2],
-    )
-    found["fid_behind_low"], found["fid_behind_high"] = (
-        [np.nan, 1, 1, -1, -1, 1],
-        [np.nan, 4, 4, 4, 4, 4],
-    )
+    behind = {
+        "clip": ([np.nan, -6, -9, -3, -2, -9], [np.nan, -3, -6, -1, 1, -2]),
+        "fid": ([np.nan, 1, 1, -1, -1, 1], [np.nan, 4, 4, 4, 4, 4]),
+    }
+    found = ranking(seeds=1, behind=behind)
     made = verdict.verdict(found, {})
     assert plain(made.lead) == [
         "rf/lognorm(0.00,1.00) leads with mean front 1.28, by one seed: whether another seed would keep that order "
@@ -116,9 +109,9 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
     assert "--confirm" not in str(made)
 
 
-def points(tied: tuple[bool, ...], *found: dict[str, Any], **best: tuple[str, str]) -> list[str]:
+def points(tied: tuple[bool, ...], *found: Resolution, **best: tuple[str, str]) -> list[str]:
     pairs = {response: verdict.Pair(*names) for response, names in best.items()}
-    return plain(verdict.verdict(ranking(tied=tied, resolution=list(found)), pairs).points)
+    return plain(verdict.verdict(ranking(tied=tied, resolution=found), pairs).points)
 
 
 TWO_TIED = (True, True, False, False, False, False)
@@ -134,7 +127,7 @@ def test_a_lead_that_the_seeds_cannot_separate() -> None:
     assert many[0].endswith(
         "less than the 5.8 that 3 seeds can separate: more than 1,000 seeds would be needed."
     )
-    within = resolution("clip", 0.5, 5.83, None) | {"draw": 0.6}
+    within = resolution("clip", 0.5, 5.83, None, draw=0.6)
     assert points(TWO_TIED, within, clip=(SIX[0], SIX[1]))[0].endswith(
         "that 3 seeds can separate: more samples, not more seeds, would be needed."
     )
@@ -177,8 +170,7 @@ def test_seeds_that_are_needed_are_more_than_there_are() -> None:
 
 
 def test_a_running_grid_says_first_what_is_missing() -> None:
-    left = {"done": 12, "cells": 18, "blocks": [("shapes", 2)], "formulations": ["v/cos"]}
-    made = verdict.verdict(ranking(provisional=left), {})
+    made = verdict.verdict(ranking(provisional=provisional(("v/cos",), (("shapes", 2),))), {})
     assert plain(made.missing) == [
         "Provisional: 12 of 18 cells are done.",
         "The ranking leaves out seed 2 on shapes, which not all formulations have finished.",
@@ -193,10 +185,10 @@ def test_names_are_enclosed() -> None:
 
 
 def test_numbers_in_a_sentence_differ_where_they_differ() -> None:
-    assert sizes({"log": False}, 6.91, 6.94) == ["6.91", "6.94"]
-    assert sizes({"log": False}, 4.43, 5.83) == ["4.4", "5.8"]
-    assert sizes({"log": True}, math.log(1.05), math.log(3.5)) == ["5.0 %", "250 %"]
-    assert sizes({"log": True}, math.log(17.83), math.log(1.01)) == ["1,700 %", "1.0 %"]
+    assert sizes(False, 6.91, 6.94) == ["6.91", "6.94"]
+    assert sizes(False, 4.43, 5.83) == ["4.4", "5.8"]
+    assert sizes(True, math.log(1.05), math.log(3.5)) == ["5.0 %", "250 %"]
+    assert sizes(True, math.log(17.83), math.log(1.01)) == ["1,700 %", "1.0 %"]
     assert rounded(123_456.0) == "120,000"
     assert rounded(0.000123) == "0.00012"
     assert rounded(12.345, 3) == "12.3"
@@ -226,10 +218,10 @@ def test_best_and_second_are_those_of_the_printed_means() -> None:
 
 
 def pairs_of(frame: pd.DataFrame) -> dict[str, verdict.Pair]:
-    return verdict.pairs(uncertainty.of(wide.make(check(frame))))
+    return verdict.pairs(rank(frame))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_one_objective_is_said(seeds: int) -> None:
-    made = verdict.verdict(ranking(seeds=seeds, objectives=["fid"]), {})
+    made = verdict.verdict(ranking(seeds=seeds, objectives=("fid",)), {})
     assert "There are values of FID only: the ranking is by it alone." in made.doubts

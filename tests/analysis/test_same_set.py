@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from analysis.ranking import ranking as rankings
 from analysis.ranking import uncertainty
 from analysis.ranking.notes import headings, notes
-from analysis.ranking.ranking import rank
 from analysis.ranking.render import ranking_table
+from analysis.ranking.result import RankingResult
 from analysis.ranking.wide import Wide, make
 from analysis.report import verdict
-from analysis.results.schema import check
 from analysis.stats import stability
 from flowbench._core.errors import UserError
+
+from .rankings import rank, results
 
 METRICS = {"rank_all": "rank", "clip": "clip", "fid": "fid", "val_loss": "val_loss"}
 PHASES = (Phase.explicit, Phase.generate)  # no shrinking: an example is a whole table
@@ -66,19 +66,19 @@ def designs(draw: st.DrawFn) -> pd.DataFrame:
 @settings(max_examples=12, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(designs())
 def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
-    checked = check(frame)
     try:
-        found, known = rankings.assess(checked)
+        ranked = rank(frame)
     except UserError:
         return  # nothing to rank
-    table = make(checked)
+    checked = results(frame)
+    table, found = make(checked.frame, checked.metrics), ranked.frame()
     intervals_contain_the_numbers_beside_them(found)
     the_best_of_a_column_may_be_the_best(found)
     blocks_have_the_printed_means(table)
-    the_order_agrees_with_itself(found, known)
-    marks_are_those_of_the_whole_ranking(found)
+    the_order_agrees_with_itself(ranked, uncertainty.of(table))
+    marks_are_those_of_the_whole_ranking(ranked)
     by_name = found.set_index("formulation")
-    for response, pair in verdict.pairs(known).items():
+    for response, pair in verdict.pairs(ranked).items():
         column = next(c for c, n in METRICS.items() if n == response)
         first, second = by_name[column][pair.best], by_name[column][pair.second]
         ahead = first - second if response == "clip" else second - first
@@ -87,7 +87,7 @@ def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
         marks = [f"{name}_tied" for name in METRICS.values()]
         assert found[[*marks, "position_low", "position_high"]].isna().all(axis=None)
         assert "first" not in found
-        assert any("one seed" in line or "no interval" in line for line in notes(found))
+        assert any("one seed" in line or "no interval" in line for line in notes(ranked))
 
 
 def intervals_contain_the_numbers_beside_them(found: pd.DataFrame) -> None:
@@ -130,29 +130,31 @@ def blocks_have_the_printed_means(table: Wide) -> None:
             np.testing.assert_allclose(logs, np.log(means), rtol=1e-9, atol=1e-12)
 
 
-def the_order_agrees_with_itself(found: pd.DataFrame, known: uncertainty.Known) -> None:
-    if known.stability is None:
+def the_order_agrees_with_itself(found: RankingResult, known: uncertainty.Uncertainty) -> None:
+    ranks, agreement = found.value("rank_all"), found.facts.agreement
+    assert (known.stability is None) == (agreement is None)
+    if known.stability is None or agreement is None:
         return
-    assert 0 <= found.attrs["agreement"] <= 1
-    if known.models["rank"].variance == 0 and found["rank_all"].nunique() == len(found):
-        order = found.set_index("formulation")["rank_all"][list(known.stability.names)]
+    assert 0 <= agreement <= 1
+    if known.models["rank"].variance == 0 and ranks.nunique() == len(ranks):
+        order = ranks[list(known.stability.names)]
         assert kendalltau(known.stability.draws.mean(axis=0), order).statistic > 0
 
 
-def marks_are_those_of_the_whole_ranking(found: pd.DataFrame) -> None:
+def marks_are_those_of_the_whole_ranking(ranked: RankingResult) -> None:
     """Whatever is shown: bold only where something is told apart, never at one seed, never a mean over less."""
-    whole = ranking_table(found)
+    whole, found = ranking_table(ranked), ranked.frame()
     for heading in whole.best:
         best, lacking = whole.best[heading], whole.lacking[heading]
         assert not (best & (lacking | whole.tied[heading])).any()
         if best.any():
-            column = next(c for c, h in headings({}).items() if h == heading)
+            column = next(c for c, h in headings(ranked.facts).items() if h == heading)
             fair = found[column].where(~lacking)
             assert (found[column][best] == (fair.max() if column == "clip" else fair.min())).all()
             assert not found[f"{METRICS[column]}_tied"].fillna(True).all()
-            assert METRICS[column] not in found.attrs["unknown"]
+            assert METRICS[column] not in ranked.facts.unknown
     for kept in (found["formulation"].head(1), found["formulation"].tail(2), found["formulation"][::2]):
-        part, rows = ranking_table(found, list(kept)), found["formulation"].isin(kept)
+        part, rows = ranking_table(ranked, list(kept)), found["formulation"].isin(kept)
         for which in ("best", "tied", "lacking"):
             shown = getattr(part, which)
             assert shown.equals(getattr(whole, which)[rows][list(shown)])
@@ -177,13 +179,14 @@ def unbalanced(seeds: dict[str, tuple[int, ...]]) -> pd.DataFrame:
 def test_datasets_with_other_seeds(digits: tuple[int, ...]) -> None:
     """The published instance: shapes with seeds 0 to 2, digits with two, the same ones or others."""
     frame = unbalanced({"shapes": (0, 1, 2), "digits": digits})
-    found = rank(frame).set_index("formulation")
+    ranked = rank(frame)
+    found = ranked.frame().set_index("formulation")
     apart = frame.groupby("formulation")["fid"].mean()
     assert found["fid"]["a"] - found["fid"]["b"] == pytest.approx(apart["a"] - apart["b"])
     # a leads by fronts (three seeds of five), and is behind in FID by 10 x 2/5 - 1 x 3/5.
     assert list(found.index) == ["a", "b"]
     assert found["fid_behind_low"]["b"] < -3.4 < found["fid_behind_high"]["b"]
     assert list(found["position_low"]) == list(found["position_high"]) == [1, 2]
-    assert found.attrs["agreement"] == 1
-    assert not any("no interval" in line for line in notes(rank(frame)))
-    assert any("2 to 3 seeds" in line for line in notes(rank(frame)))
+    assert ranked.facts.agreement == 1
+    assert not any("no interval" in line for line in notes(ranked))
+    assert any("2 to 3 seeds" in line for line in notes(ranked))

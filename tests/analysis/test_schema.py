@@ -38,7 +38,7 @@ def test_csv_parquet_and_run_folder_read_alike(tmp_path: Path) -> None:
     for path in (tmp_path / "bom.csv", tmp_path / "results.parquet", tmp_path):
         other = read(path).frame
         pd.testing.assert_frame_equal(other, first, check_dtype=False)
-    assert read(tmp_path).frame.attrs["yardsticks"]["shapes"]["clip_real"] == 31.0
+    assert read(tmp_path).yardsticks["shapes"]["clip_real"] == 31.0
 
 
 def test_empty_fields_are_missing_values_only_where_they_may_be(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def told(frame: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """The answer on the terminal, and the text of the page above its ranking."""
     frame.to_csv(folder / "results.csv", index=False)
     about = run.read(folder / "results.csv")
-    found = verdict.answer(ranking.of_run(about), about)
+    found = verdict.answer(ranking.rank(about), about)
     assert found is not None
     text = page.html(gather.gather(about)).partition('<section id="ranking"')[0].partition("</style>")[2]
     return verdict.terminal(found), " ".join(unescape(re.sub(r"<[^>]+>", "", text)).split())

@@ -19,11 +19,11 @@ from analysis.ranking import verdict
 from analysis.ranking.verdict import Answer, Forecast, terminal
 from analysis.results import run, synthetic, timings
 
-from .rankings import SIX, ranking, resolution
+from .rankings import SIX, provisional, ranking, resolution
 
 
 def found(needed: int | None = 11, **more: Any) -> Answer:
-    made = verdict.answer(ranking(resolution=[resolution("rank", 0.78, 1.6, needed)], **more))
+    made = verdict.answer(ranking(resolution=(resolution("rank", 0.78, 1.6, needed),), **more))
     assert made is not None
     return made
 
@@ -82,7 +82,7 @@ def test_one_seed_of_one_dataset_is_not_one_seed(tmp_path: Path) -> None:
     about = run.read(made)
     frame = about.frame
     about = replace(about, frame=frame[(frame["dataset"] == "shapes") | (frame["seed"] == 0)])
-    found = verdict.answer(rankings.of_run(about), about)
+    found = verdict.answer(rankings.rank(about), about)
     assert found is not None
     assert (found.state, found.cause, found.fewest, found.seeds) == ("undecided", "unknown", 1, 3)
     told = terminal(found)
@@ -91,14 +91,16 @@ def test_one_seed_of_one_dataset_is_not_one_seed(tmp_path: Path) -> None:
 
 
 def test_equal_fronts_in_all_seeds_are_decided_by_the_metrics_of_the_fronts_or_not() -> None:
-    still = resolution("rank", 1.0, 0.0, 2) | {"sigma": 0.0}
-    frame = ranking(tied=(True, *(False,) * 5), resolution=[still])
-    frame["rank_tied"] = pd.array([pd.NA] * 6, dtype="boolean")
-    made = verdict.answer(frame)
+    still = resolution("rank", 1.0, 0.0, 2, sigma=0.0)
+    found = ranking(tied=(True, *(False,) * 5), resolution=(still,))
+    unknown = pd.Series(pd.NA, index=found.counts.index, dtype="boolean")
+    columns = {**found.columns, "rank_all": replace(found.columns["rank_all"], tied=unknown)}
+    made = verdict.answer(replace(found, columns=columns))
     assert made is not None
     assert made.state == "decided"
-    frame.loc[1, "fid_tied"] = True
-    made = verdict.answer(frame)
+    both = pd.Series([True, True, *[False] * 4], index=found.counts.index, dtype="boolean")
+    columns["fid"] = replace(columns["fid"], tied=both)
+    made = verdict.answer(replace(found, columns=columns))
     assert made is not None
     assert (made.state, made.cause) == ("undecided", "no noise")
     assert "in all seeds alike" in terminal(made)
@@ -113,8 +115,7 @@ def test_a_leader_without_a_comparison_is_not_decided() -> None:
 
 
 def test_an_unfinished_run_is_so_far() -> None:
-    left = {"done": 12, "cells": 18, "blocks": [], "formulations": []}
-    made = found(tied=(True, *(False,) * 5), provisional=left)
+    made = found(tied=(True, *(False,) * 5), provisional=provisional())
     assert terminal(made).startswith("Decided so far (12 of 18 cells): ")
 
 
@@ -185,7 +186,7 @@ def test_the_advised_command_is_the_runs_own_with_more_seeds(tmp_path: Path) -> 
         "2",
     )
     about = spent(folder(tmp_path, given), train=1, total=1)
-    made = verdict.answer(rankings.of_run(about), about)
+    made = verdict.answer(rankings.rank(about), about)
     assert made is not None
     assert made.forecast is not None
     assert made.forecast.options is not None
@@ -200,7 +201,7 @@ def test_a_bare_table_has_no_command(tmp_path: Path) -> None:
     about = folder(tmp_path)
     about.frame.to_parquet(tmp_path / "bare.parquet")
     bare = run.read(tmp_path / "bare.parquet")
-    made = verdict.answer(rankings.of_run(bare), bare)
+    made = verdict.answer(rankings.rank(bare), bare)
     assert made is not None
     assert made.forecast is None or (made.forecast.options, made.forecast.seconds) == (None, None)
 

@@ -26,10 +26,8 @@ FOUR = ("rf/lognorm(0.00,1.00)", "eps/linear", "rf", "v/cos")
 """In the paper's order: 1.54, 2.88, 5.67, 9.17."""
 
 
-def ranking(ranks: dict[str, float]) -> pd.DataFrame:
-    frame = pd.DataFrame({"formulation": list(ranks), "rank_all": list(ranks.values())})
-    frame = frame.sort_values(["rank_all", "formulation"], ignore_index=True)
-    return frame.assign(position=np.arange(1, len(frame) + 1))
+def ranking(ranks: dict[str, float]) -> pd.Series:
+    return pd.Series(ranks).sort_index().sort_values(kind="stable")
 
 
 def swapped(p_value: Callable[[str, str], float] | None = None) -> Versus:

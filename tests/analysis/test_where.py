@@ -11,6 +11,7 @@ from analysis.ranking.notes import notes
 from analysis.ranking.ranking import rank
 from analysis.results import manifest, schema, synthetic
 from analysis.results.run import read
+from analysis.results.schema import Results
 from analysis.results.where import choose
 from flowbench._core.errors import UserError
 
@@ -41,13 +42,11 @@ def test_rows_of_a_value(sweep: Path, condition: str, count: int) -> None:
     assert len(read(sweep, [condition]).frame) == count
 
 
-def test_conditions_add_up_and_attrs_stay(sweep: Path) -> None:
-    whole = read(sweep).frame
+def test_conditions_add_up_and_are_kept(sweep: Path) -> None:
     conditions = ["model.depth=2", "training.steps=1000", "steps=5"]
-    some = read(sweep, conditions).frame
-    assert len(some) == 8
-    assert some.attrs == {**whole.attrs, "where": conditions}
-    assert list(some.index) == list(range(8))
+    some = read(sweep, conditions)
+    assert some.where == tuple(conditions)
+    assert list(some.frame.index) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -75,23 +74,23 @@ def test_a_value_of_other_rows_is_not_offered(sweep: Path) -> None:
 def test_a_field_that_is_a_list() -> None:
     frame = pd.DataFrame({"formulation": ["rf"], "recipe": '{"layers":[1,2]}'})
     with pytest.raises(UserError, match=r"no such rows; known: \[1, 2\]$"):
-        choose(frame, ["layers=3"])
+        choose(Results(frame, {}), ["layers=3"])
 
 
 def test_a_table_without_recipes_has_no_fields_of_them() -> None:
     frame = pd.DataFrame({"formulation": ["rf"], "dataset": "shapes", "steps": 5})
     with pytest.raises(UserError, match="unknown name"):
-        choose(frame, ["model.depth=4"])
+        choose(Results(frame, {}), ["model.depth=4"])
 
 
 def test_different_recipes_are_never_mixed(sweep: Path) -> None:
     parts = r"\(model.depth 1 and 2; training.steps 500 and 1000\)"
     told = rf"mixes 3 recipes.*{parts}.*--where model.depth=1 training.steps=500; analysis.scaling"
     with pytest.raises(UserError, match=told):
-        schema.comparable(read(sweep).frame)
-    schema.comparable(read(sweep, ["model.depth=1"]).frame)
+        schema.comparable(read(sweep))
+    schema.comparable(read(sweep, ["model.depth=1"]))
     with pytest.raises(UserError, match=r"mixes 2 recipes.*\(training.steps 500 and 1000\)"):
-        schema.comparable(read(sweep, ["model.depth=2"]).frame)
+        schema.comparable(read(sweep, ["model.depth=2"]))
 
 
 def test_differing_names_every_field() -> None:
@@ -104,8 +103,8 @@ def test_formulations_that_are_ranked_among_themselves_are_said_to_be() -> None:
     """Fewer rivals give other marks and intervals; of rows of one setting the first line tells."""
     about = {"formulation": ["rf", "v/cos", "edm/rf"] * 2, "seed": [0] * 3 + [1] * 3, "steps": 5, "cfg": 5.0}
     made = {"dataset": "x", "weights": "ema", "clip": range(6), "fid": range(6, 0, -1)}
-    frame = schema.check(pd.DataFrame({**about, **made}))
+    made_up = schema.check(pd.DataFrame({**about, **made}))
     told = "only formulation=[re]*, formulation=rf: ranked among themselves, as if there were no others"
-    assert told in notes(rank(choose(frame, ["formulation=[re]*", "formulation=rf"])))
-    for whole in (frame, choose(frame, ["steps=5"])):
+    assert told in notes(rank(choose(made_up, ["formulation=[re]*", "formulation=rf"])))
+    for whole in (made_up, choose(made_up, ["steps=5"])):
         assert not any("among themselves" in line for line in notes(rank(whole)))

@@ -111,10 +111,9 @@ def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> 
         warnings.simplefilter("error", Notice)
         found = run.read(out)
     assert "brightness" in pd.read_parquet(out / "results.parquet")
-    ranked = ranking.of_run(found)
-    values = dict(zip(ranked["formulation"], ranked["brightness"], strict=True))
-    assert values["rf"] == pytest.approx(0.75, abs=0.01)
-    assert "brightness" in output.csv(ranked).splitlines()[0].split(",")
+    ranked = ranking.rank(found)
+    assert ranked.value("brightness")["rf"] == pytest.approx(0.75, abs=0.01)
+    assert "brightness" in output.csv(ranked.frame()).splitlines()[0].split(",")
     table = render.ranking_table(ranked)
     assert table.cells["light"].iloc[0] == "0.75"
     assert "light" in table.optional

@@ -75,7 +75,7 @@ def test_the_plugin_of_the_page_trains_and_is_ranked(
     assert "eps/linear" in capsys.readouterr().out
     both = pd.concat([pd.read_parquet(each / "results.parquet") for each in (out, usual)])
     with pytest.raises(UserError, match=r"mixes 2 recipes, which cannot be compared .training.optimiser "):
-        schema.comparable(both)
+        schema.comparable(schema.Results(both, {}))
 
 
 def test_a_finished_cell_knows_its_optimiser(

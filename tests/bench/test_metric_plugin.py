@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,12 @@ def test_an_edited_metric_leaves_no_old_value(
     before = results.read(out).frame
     plugin.write_text(TEXT.replace("K = 3", "K = 1"))
     assert grid.main(command) == 0
-    after = results.read(out).frame
+    again = results.read(out)
+    after = again.frame
     assert (after["precision"] <= before["precision"]).all(), "no held-out image reaches farther"
     assert not after["precision"].equals(before["precision"])
     assert [trainings(cell) for cell in (out / "cells").iterdir()] == [1]
-    mixed = pd.concat([before, after.assign(formulation="later")])
-    mixed.attrs.update(after.attrs)
+    mixed = replace(again, frame=pd.concat([before, after.assign(formulation="later")]))
     with pytest.raises(UserError, match=r"2 recipes of precision on 'shapes'.*text "):
         schema.comparable(mixed)
 

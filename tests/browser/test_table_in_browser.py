@@ -130,7 +130,7 @@ def test_the_ranking_can_be_taken_away(visit: Opener, report: Path) -> None:
     with page.expect_download() as downloading:
         page.get_by_role("link", name="Download as CSV").click()
     assert downloading.value.suggested_filename == "ranking.csv"
-    expected = ranking.of_run(run.read(report.parent))
+    expected = ranking.rank(run.read(report.parent)).frame()
     kept = pd.read_csv(downloading.value.path())
     pd.testing.assert_frame_equal(
         kept[["formulation", "rank_all", "clip"]], expected[["formulation", "rank_all", "clip"]]

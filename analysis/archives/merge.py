@@ -90,7 +90,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     frame = collect.in_order(pd.concat(frames, ignore_index=True), plans)
     bundle.write_table(frame, out / collect.RESULTS)
     source = Merged(parts, taken)
-    bundle.write_texts(Run(out, frame, plans, source), out)
+    bundle.write_texts(Run(frame, {}, path=out, manifests=plans, source=source), out)
     already = {text for part in used for text in part.document(PROVENANCE).get("left_out", [])}
     bundle.write_values(replace(run.read(out), source=source), out, already)
 

@@ -39,7 +39,7 @@ def ranking_table(ranking: RankingResult, shown: Sequence[str] | None = None) ->
     kept = frame["formulation"].isin(ranking.names if shown is None else shown).to_numpy()
     incomplete = ranking.lost.to_numpy()
     text: dict[str, list[str]] = {
-        "formulation": [f"{name} {LACKING}" if lost else name for name, lost in ranking.lost.items()]
+        "formulation": [f"{name} {LACKING}" if ranking.lost[name] else name for name in ranking.names]
     }
     keys = {"formulation": "formulation"}
     margins: dict[str, list[str]] = {}
@@ -61,14 +61,17 @@ def ranking_table(ranking: RankingResult, shown: Sequence[str] | None = None) ->
         ]
     cells = pd.DataFrame(text)
     extra = pd.DataFrame([{c: row.get(c, "") for c in cells.columns} for row in rows], columns=cells.columns)
-    marks = [
-        pd.DataFrame(m).reindex(columns=cells.columns, fill_value=False)[kept] for m in (best, tied, lacking)
-    ]
+
+    def marks(found: dict[str, NDArray[np.bool_]]) -> pd.DataFrame:
+        return pd.DataFrame(found).reindex(columns=cells.columns, fill_value=False)[kept]
+
     return Table(
         "ranking",
         frame[kept],
         pd.concat([cells[kept], extra], ignore_index=True),
-        *marks,
+        best=marks(best),
+        tied=marks(tied),
+        lacking=marks(lacking),
         notes=notes(ranking, [name for name, there in zip(ranking.names, kept, strict=True) if there]),
         optional=_optional(titles),
         about={"notes": jsonable(ranking.facts.json())},

@@ -166,7 +166,7 @@ def _estimate(of: Estimate, response: Response, model: TwoWay | None) -> Estimat
     if leader in names and model.variance > 0:
         apart = model.differences(names.index(leader))
         ends = (pd.Series(end, index=names).reindex(center.index) for end in (apart.low, apart.high))
-        ends = (center[leader] * np.expm1(end) if response.log else end for end in ends)
+        ends = (center[leader] * pd.Series(np.expm1(e), e.index) if response.log else e for e in ends)
         behind = Ends(*(end.where(end.index != leader) for end in ends))
     return replace(of, low=low, high=high, tied=tied, behind=behind)
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from analysis import plots
 from analysis.plots import files, style, widths
+from analysis.ranking.result import RankingResult
 from analysis.results.run import Run
 from formulations import colours
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 TALL = 1.6
 """Height over width from which a figure comes last, so that it fills a column of its own."""
@@ -29,7 +25,7 @@ class Figure:
     svg: Markup
 
 
-def figures(run: Run, ranking: pd.DataFrame) -> tuple[tuple[Figure, ...], dict[str, str]]:
+def figures(run: Run, ranking: RankingResult) -> tuple[tuple[Figure, ...], dict[str, str]]:
     """All figures that can be drawn, a column wide, so that they fit a phone, and of the others why not; pictures are shown
     in their own part of the page."""
     names = [name for name in plots.FIGURES if name != "samples"]

@@ -150,12 +150,12 @@ def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
 
 def _place(ranking: RankingResult) -> list[str]:
     """How firm the leader's place is."""
-    place = ranking.columns["position"]
-    if "first" not in ranking.columns or place.low is None or place.high is None:
+    ends = ranking.columns["position"].low, ranking.columns["position"].high
+    if "first" not in ranking.columns or ends[0] is None or ends[1] is None:
         return []
-    if not math.isfinite(place.high.iloc[0]):
+    if not math.isfinite(ends[1].iloc[0]):
         return []
-    low, high = int(place.low.iloc[0]), int(place.high.iloc[0])
+    low, high = (int(end.iloc[0]) for end in ends if end is not None)
     first = 100 * float(ranking.value("first").iloc[0])
     leader = name(ranking.names[0])
     place = f"its place is {low}" if low == high else f"its place is between {low} and {high}"

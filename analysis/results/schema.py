@@ -189,10 +189,10 @@ def comparable(found: Results, where: str = "the table") -> None:
         if column not in frame:
             continue
         for dataset, names in frame.dropna(subset=[column]).groupby("dataset", observed=True)[column]:
-            found = list(names.astype(str).unique())
-            if len(found) > 1:
-                mixed = f"{len(found)} recipes of {column.removesuffix('_name')} on {dataset!r}"
-                parts_of = difference(found[0], found[1])
+            several = list(names.astype(str).unique())
+            if len(several) > 1:
+                mixed = f"{len(several)} recipes of {column.removesuffix('_name')} on {dataset!r}"
+                parts_of = difference(several[0], several[1])
                 raise UserError(
                     f"{where} mixes {mixed}, which cannot be compared: {parts_of}; rank them apart"
                 )

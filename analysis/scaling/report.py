@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Scaling:
     """
 
     runs: Runs
-    metrics: dict[str, Metric]
+    metrics: Mapping[str, Metric]
     means: dict[str, Means]
     frontier: Frontier
     table: pd.DataFrame
@@ -82,7 +83,9 @@ def report(run: Run) -> Scaling:
     )
 
 
-def _table(runs: Runs, metrics: dict[str, Metric], found: dict[str, Means], curve: Frontier) -> pd.DataFrame:
+def _table(
+    runs: Runs, metrics: Mapping[str, Metric], found: dict[str, Means], curve: Frontier
+) -> pd.DataFrame:
     table = runs.table.assign(seeds=found["val_loss"].seeds)
     for metric, mean in found.items():
         for name, values in (

@@ -155,10 +155,10 @@ def test_parts_of_a_recipe() -> None:
 
 
 def test_equal_recipes_are_equal_however_they_are_written() -> None:
-    rows = check(frame(recipe=['{"b":2, "a":1}', '{"a": 1, "b": 2}']))
-    assert set(rows["recipe"]) == {'{"a":1,"b":2}'}
-    comparable(rows)
-    assert check(frame(recipe=[None, '{"a": 1}']))["recipe"].tolist() == [None, '{"a":1}']
+    found = check(frame(recipe=['{"b":2, "a":1}', '{"a": 1, "b": 2}']))
+    assert set(found.frame["recipe"]) == {'{"a":1,"b":2}'}
+    comparable(found)
+    assert check(frame(recipe=[None, '{"a": 1}'])).frame["recipe"].tolist() == [None, '{"a":1}']
 
 
 @pytest.mark.parametrize("recipe", ["depth 4", "[1]", "3", "{"])

@@ -39,7 +39,8 @@ def measure(
 def yardsticks(setup: Setup) -> dict[str, Any]:
     """Real images instead of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
-    Training images against the validation reference, with their own captions and with captions that belong to others; for
+    Training images against the validation reference, with their own captions and with captions that belong to others; where
+    inputs have a decoder also the images that it makes of them, which no generated ones can be expected to beat; for
     ``shapes`` and ``scenes`` also pictures that are right but for the shapes, which are squares throughout.
     """
     rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
@@ -48,6 +49,8 @@ def yardsticks(setup: Setup) -> dict[str, Any]:
     images, captions = torch.from_numpy(split.reference[rows]), [split.captions[i] for i in rows]
     shuffled = others(captions)
     found = {"real": measure(images, setup, captions), "shuffled": measure(images, setup, shuffled)}
+    if setup.data.decoder is not None:
+        found["decoded"] = measure(setup.data.decode(split.batch(rows)), setup, captions)
     if setup.data.name in shapes.WORLDS:
         flat, shown = squares(len(rows), shapes.WORLDS[setup.data.name], images.shape[-1])
         captioned = [shapes.caption(row) for row in shown.tolist()]

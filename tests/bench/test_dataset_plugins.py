@@ -66,7 +66,9 @@ def test_it_is_checked_trained_ranked_shown_and_drawn_from(
     assert "fid_real" in (out / "yardsticks.json").read_text()
     capsys.readouterr()
     assert rank.main([str(out)]) == 0
-    assert "rf/lognorm(0.00,1.00)" in capsys.readouterr().out
+    ranking = capsys.readouterr().out
+    assert "rf/lognorm(0.00,1.00)" in ranking
+    assert ("decoded images" in ranking) == (name == "haar")
     assert report([str(out)]) == 0
     assert spec in (out / "report.html").read_text()
     picture = tmp_path / "x.png"

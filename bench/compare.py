@@ -7,6 +7,7 @@ compared with the baseline, by intervals and e-values that hold however often on
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ from formulations.from_file import Named, named
 
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "bench.compare"
 EPILOG = """\
@@ -164,7 +167,7 @@ def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | Non
     check_folder(args.out)
     if not args.execution.trusted:
         trust.check(args.out)
-    places.settle(lambda text: print(text, file=sys.stderr))
+    places.settle(log.info)
     begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
     planned = seed_by_seed.trimmed(replace(begun, against=args.against))
     rule = UntilVerdict(args, argv)

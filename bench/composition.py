@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from bench.config.seeds import seed_for
 from bench.data import shapes
 from bench.metrics.composition import PARTS, compositional_accuracy, squares
-from flowbench._core.command import Parser
+from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 
@@ -31,25 +30,24 @@ def yardsticks(world: shapes.World, resolution: int, count: int) -> dict[str, di
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the ceiling and the floors of the metric."""
-    parser = Parser(prog="python -m bench.composition", description=main.__doc__)
+    """Print the ceiling and the floors of the metric; returns the exit code."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    parser = Parser(prog="python -m bench.composition", description=__doc__)
     parser.add_argument("--resolution", type=int, nargs="+", default=[16, 32], help="sides in pixels")
     parser.add_argument("--count", type=int, default=2000, help="number of images")
-    try:
-        options = parser.parse(argv)
-        if options.count < 1 or min(options.resolution) < 8:
-            raise UserError("--count must be at least 1 and --resolution at least 8")
-        print(f"{'dataset':>8} {'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))
-        for world in shapes.WORLDS.values():
-            for resolution in options.resolution:
-                for name, scores in yardsticks(world, resolution, options.count).items():
-                    values = (f"{scores[part]:.4f}" if part in scores else "" for part in PARTS)
-                    print(
-                        f"{world.name:>8} {name:>8} {resolution:>4} " + " ".join(f"{v:>10}" for v in values)
-                    )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse(argv)
+    if options.count < 1 or min(options.resolution) < 8:
+        raise UserError("--count must be at least 1 and --resolution at least 8")
+    print(f"{'dataset':>8} {'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))
+    for world in shapes.WORLDS.values():
+        for resolution in options.resolution:
+            for name, scores in yardsticks(world, resolution, options.count).items():
+                values = (f"{scores[part]:.4f}" if part in scores else "" for part in PARTS)
+                print(f"{world.name:>8} {name:>8} {resolution:>4} " + " ".join(f"{v:>10}" for v in values))
     return 0
 
 

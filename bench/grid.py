@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from bench.status import status
 from flowbench import STARTED
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +49,7 @@ def run(args: cli.Arguments, given: Sequence[str], started: float) -> int:
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
     if args.look in (None, "dry-run"):
-        places.settle(lambda text: print(text, file=sys.stderr))
+        places.settle(log.info)
     planned = planned_of(args)
     if args.confirm is None:
         return carry_out(planned, args, given, started)
@@ -109,7 +112,7 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
         code = carry_out(planned_of(replace(args, confirm=None)), args, argv, started)
         planned = planned_of(args)
         if left := confirm.before(planned):
-            print(f"the confirmation comes after the grid: {left}", file=sys.stderr)
+            log.info("the confirmation comes after the grid: %s", left)
             return code
     return max(code, carry_out(confirm.plan(planned, seeds), args, argv, time.perf_counter()))
 

@@ -15,6 +15,7 @@ without.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -42,6 +43,8 @@ from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
 from formulations import Formulation, get, load_plugin
+
+log = logging.getLogger(__name__)
 
 FILE = "ideal.json"
 """In a run folder; :mod:`analysis.ranking.ideal` reads it."""
@@ -295,7 +298,7 @@ def command(argv: Sequence[str] | None) -> int:
         about[setup.data.name]["captions"] = {"drawn": len(setup.chosen), "without": lacking}
         if lacking and not args.no_captions:
             told = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
-            print(f"{told} among {len(setup.data.train):,}, and are drawn without", file=sys.stderr)
+            log.info("%s among %s, and are drawn without", told, f"{len(setup.data.train):,}")
     kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))
     atomic.write_json(out / FILE, kept)

@@ -6,6 +6,7 @@ a difference from the first recipe, in percent.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,8 @@ from flowbench._core import atomic
 from flowbench._core.command import INT, Parser, outcome
 from flowbench._core.errors import UserError
 from formulations import get
+
+log = logging.getLogger(__name__)
 
 SEED = 900
 """For choosing a recipe: no preset's seeds come so far."""
@@ -59,7 +62,7 @@ def measure(name: str, steps: int | None) -> Losses:
         batches = Batches(setup.data, setup.captions, SEED, recipe.batch, recipe.dropout, device)
         trained = train([get(n) for n in names], shape, recipe, batches, held, SEED)
         losses[told] = dict(zip(names, trained.best.common.tolist(), strict=True))
-        print(told, losses[told], file=sys.stderr, flush=True)
+        log.info("%s %s", told, losses[told])
     machine = {"device": device_name(device), "threads": torch.get_num_threads(), **versions()}
     return Losses(SEED, asdict(usual), losses, machine)
 

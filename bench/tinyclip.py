@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import sys
@@ -21,6 +22,8 @@ from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
+
+log = logging.getLogger(__name__)
 
 COMMAND = "python -m bench.tinyclip"
 
@@ -145,14 +148,12 @@ def make(recipe: Recipe, out: Path) -> None:
     sources, tokenizer = load_sources(recipe)
     facts = [data_facts(source, tokenizer) for row in sources for source in row]
     for fact in facts:
-        print(
+        text = (
             "{spec} at {resolution}: {train} pictures, {validation} held out, {skipped} skipped, "
-            "{captions cut} captions cut to".format(**fact),
-            tokenizer.length,
-            "words",
-            flush=True,
+            "{captions cut} captions cut to {words} words"
         )
-    model = train(recipe, sources, tokenizer, lambda line: print(line, flush=True))
+        log.info(text.format(**fact, words=tokenizer.length))
+    model = train(recipe, sources, tokenizer, log.info)
     made = {
         **asdict(recipe),
         "command": command_of(recipe),
@@ -185,7 +186,7 @@ def describe(path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 2 after a user's mistake."""
+    """Run the command; returns its exit code."""
     return outcome(lambda: command(argv))
 
 

@@ -13,6 +13,7 @@ from bench import compare as comparing
 from bench import grid
 from bench.cli import parser
 from bench.drawing import Trained, choose, sheet, trained
+from flowbench._core import logs
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
 
@@ -82,11 +83,12 @@ def train(formulations: str | Sequence[str] = (), *, out: Place | None = None, *
         UserError: a mistake, with the nearest valid choice, or a run of which no cell could be trained.
     """
     names = [formulations] if isinstance(formulations, str) else list(formulations)
-    argv = words({"formulations": names or None, "out": out, **options})
-    args = parser.parse(argv)
-    if args.look:
-        raise UserError(f"fb.train has no {args.look}: use python -m bench.grid --{args.look}")
-    code = grid.run(args, argv, time.perf_counter())
+    argv, started = words({"formulations": names or None, "out": out, **options}), time.perf_counter()
+    with logs.shown():
+        args = parser.parse(argv)
+        if args.look:
+            raise UserError(f"fb.train has no {args.look}: use python -m bench.grid --{args.look}")
+        code = grid.run(args, argv, started)
     if code and not any(args.out.glob("cells/*/ema.safetensors")):
         raise UserError("no cell could be trained, as the messages above say")
     return TrainedRun(args.out)
@@ -139,7 +141,8 @@ def compare(*formulations: str, **options: Any) -> Comparisons:
     Raises:
         UserError: a mistake, with the nearest valid choice, or nothing that could be compared.
     """
-    _, found = comparing.command([*formulations, *words(options)], time.perf_counter())
+    with logs.shown():
+        _, found = comparing.command([*formulations, *words(options)], time.perf_counter())
     if found is None:
         raise UserError("nothing could be compared, as the messages above say")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,9 +11,14 @@ from typing import Any
 from bench.cost.effort import left, progress, speed
 from bench.cost.estimate import duration
 from bench.launch.codes import Ending
+from bench.machine.stages import sentence
+from bench.planning import plan
+from bench.planning.labels import label
 from bench.runfolder import lease
 from bench.runfolder.submission import Submission
 from bench.status.progress import Display, Now
+
+log = logging.getLogger(__name__)
 
 EVERY = 0.5
 """Seconds between looks at the heartbeats."""
@@ -32,6 +38,7 @@ class Follow:
         self.drained: set[int] = set()
         self.read = [0] * len(submission.shares)
         self.looked = 0.0
+        self.at: dict[int, list[str]] = {}
         self.first: tuple[float, float] | None = None
 
     def __call__(self) -> None:
@@ -41,6 +48,7 @@ class Follow:
             self.lines(index)
             if over:
                 self.drained.add(index)
+                self.ended(index)
         if time.monotonic() - self.looked >= EVERY:
             self.looked = time.monotonic()
             self.beats()
@@ -66,6 +74,7 @@ class Follow:
             if index in self.endings:
                 done += len(share.cells)
             elif index in begun and (beat := self.beat(index)):
+                self.cells(index, beat["cells"])
                 done += len(share.cells) * progress(beat)
                 text = self.prefix(index) + beat["text"] if beat["text"] else ""
                 now = Now(beat["stage"], text, 0.0, speed(beat), left(beat) if len(shares) == 1 else "")
@@ -73,6 +82,23 @@ class Follow:
         if len(shares) > 1:
             now = replace(now, left=self.left(done))
         self.display.show(replace(now, share=done))
+
+    def cells(self, index: int, ids: list[str]) -> None:
+        """With ``--verbose``, the cells that a worker has begun."""
+        if ids and ids != self.at.get(index) and log.isEnabledFor(logging.DEBUG):
+            known = {cell.id: cell for cell in plan.cells_of(self.submission.grid)}
+            for cell in ids:
+                text = f"{self.prefix(index)}cell {cell}: {label(known[cell], self.submission.grid)}"
+                self.display.say(text, logging.DEBUG)
+        self.at[index] = ids
+
+    def ended(self, index: int) -> None:
+        """With ``--verbose``, how a worker ended, and where its time went."""
+        beat = lease.read(self.submission.beat_file(index))
+        self.cells(index, beat.get("cells", []))
+        seconds = sentence(beat.get("seconds", {}))
+        text = f"worker {index} {self.endings[index]}{f', seconds: {seconds}' if seconds else ''}"
+        self.display.say(text, logging.DEBUG)
 
     def left(self, done: float) -> str:
         """How long all workers will take, by what they have done since this command has followed them."""
@@ -83,7 +109,7 @@ class Follow:
     def beat(self, index: int) -> dict[str, Any] | None:
         """A worker's heartbeat, if it has one."""
         found = lease.read(self.submission.beat_file(index))
-        return found if {"share", "before", "part", "stage", "text"} <= found.keys() else None
+        return found if {"share", "before", "part", "stage", "text", "cells"} <= found.keys() else None
 
     def prefix(self, index: int) -> str:
         """Which worker, if there are several."""

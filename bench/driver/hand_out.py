@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +28,8 @@ from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
 from flowbench._core.terminal import many
 
+log = logging.getLogger(__name__)
+
 
 def hand_out(
     planned: Plan, args: Arguments, argv: Sequence[str], earlier: Submission | None = None
@@ -51,7 +53,7 @@ def hand_out(
         planned = prepare(activity.overlay(looked(planned), doings), args)
         manifest.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
-            print("the confirmation of another configuration is no longer shown", file=sys.stderr)
+            log.info("the confirmation of another configuration is no longer shown")
         try:
             return planned, submit(planned, args, argv, earlier)
         except UserError:
@@ -108,23 +110,20 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     for p in planned.cells:
         if p.damage:
             which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
-            print(f"{which} is run again: {p.damage}", file=sys.stderr)
+            log.info("%s is run again: %s", which, p.damage)
     from bench.driver import report  # imports pandas
 
     damaged = report.set_aside(planned)
     for p, file in damaged:
         which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
-        print(f"{which} is measured again: {file} cannot be read", file=sys.stderr)
+        log.info("%s is measured again: %s cannot be read", which, file)
     look = plan.Looker(planned.out, planned.grid.evaluation)
     outdated = [p for p in planned.cells if p.state == "trained" and look.outdated(p.folder)]
     for p in outdated:
         (p.folder / look.measured / "result.json").unlink()
     if outdated:
         plugins = ", ".join(look.solvers)
-        print(
-            f"{many(len(outdated), 'cell')} measured again: plugins of {plugins} have changed",
-            file=sys.stderr,
-        )
+        log.info("%s measured again: plugins of %s have changed", many(len(outdated), "cell"), plugins)
     if args.retry is None and not damaged:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
@@ -152,9 +151,9 @@ def submit(
         return None
     memory = checks.check(divided, planned.grid, planned.out, args.execution, args.launcher)
     if memory and memory.doubtful:
-        print(f"warning: it may not fit: {memory}", file=sys.stderr)
+        log.warning("it may not fit: %s", memory)
     for sentence in sense.warnings(planned.grid):
-        print(f"warning: {sentence}", file=sys.stderr)
+        log.warning("%s", sentence)
     if earlier:
         snapshot.verify(earlier)
         code, plugins, commit = earlier.code, earlier.plugins, earlier.commit
@@ -163,10 +162,17 @@ def submit(
         commit = snapshot.commit()
     found = shares.as_shares(divided, planned, args.canary)
     if args.canary and not any(share.canary for share in found):
-        print("--canary: every formulation has one cell only, so all of them begin at once", file=sys.stderr)
+        log.info("--canary: every formulation has one cell only, so all of them begin at once")
     handed = args.execution, found, code, plugins, argv, commit
     submission = submissions.new(planned.out, planned.grid, *handed)
     submissions.write(submission)
+    log.debug(
+        "submission %s: workers with %s cells, %s",
+        submission.id,
+        [len(s.cells) for s in found],
+        args.execution,
+    )
+    log.debug("code %s%s in %s", code, f" of commit {commit}" if commit else "", submission.code_folder)
     try:
         taken = args.launcher.submit(submission)
     except UserError:

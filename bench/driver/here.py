@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +26,8 @@ from bench.status import status
 from bench.status.progress import Display
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many, short
+
+log = logging.getLogger(__name__)
 
 OVER = "the time of --minutes is over"
 """Why workers save and stop."""
@@ -95,7 +97,7 @@ def run_shares(planned: Plan, submission: Submission, new: bool, until: float | 
         trace = submissions.error_file(submission.folder, alike[0])
         where = f" (see {short(trace)})" if ending == "broken" and trace.exists() else ""
         told = left_by(planned, submission, ending, alike) + failures[alike[0]].message
-        print(f"error: {told}{where}", file=sys.stderr)
+        log.error("%s%s", told, where)
     return planned
 
 

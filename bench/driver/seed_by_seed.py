@@ -11,8 +11,8 @@ checkpoint, from which the next command continues, and the report is of the fini
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +30,8 @@ from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan
 from bench.runfolder.submission import Submission
 from flowbench._core.terminal import many
+
+log = logging.getLogger(__name__)
 
 GRACE = 0.25
 """A begun seed may take so much longer, as a fraction of the minutes."""
@@ -139,7 +141,7 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         if decided or seeds == args.grid.seeds or left < max(slowest, 1.0):
             break
         told = f", {left:.0f} s left" if left < float("inf") else ""
-        print(f"{many(seeds, 'seed')} finished{told}: one more", file=sys.stderr)
+        log.info("%s finished%s: one more", many(seeds, "seed"), told)
         args = replace(args, retry=None)  # what diverged again stays so
         planned = rule.further(planned)
     shown = trimmed(planned)

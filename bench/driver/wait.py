@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +20,8 @@ from bench.status.progress import Display
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
 
+log = logging.getLogger(__name__)
+
 PAUSES = (3.0, 20.0)
 """Seconds between looks while waiting: the shortest after a change, the longest when nothing happens."""
 SUBMISSIONS = 3
@@ -33,17 +35,14 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
             return see_through(planned, args, argv)
         refuse_other_options(planned, argv)
         if args.program != GRID:
-            print(
-                f"another command trains: {status.counts(planned)}; try again when it has ended",
-                file=sys.stderr,
-            )
+            log.info("another command trains: %s; try again when it has ended", status.counts(planned))
             return 0
-        print(f"nothing to submit: {status.counts(planned)}", file=sys.stderr)
-        print("--status shows more, --wait waits for them", file=sys.stderr)
+        log.info("nothing to submit: %s", status.counts(planned))
+        log.info("--status shows more, --wait waits for them")
         return 0
     from bench.driver import report  # imports pandas
 
-    print(f"nothing to run: {status.counts(planned)}", file=sys.stderr)
+    log.info("nothing to run: %s", status.counts(planned))
     with alone(planned, args, argv):
         return report.report(planned, None)
 
@@ -72,7 +71,7 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         planned, lost = wait(planned)
         if not lost or tries == SUBMISSIONS or args.launcher.drives:
             break  # what another command lost that drove them, this one's report says how to go on with
-        print(f"{many(lost, 'cell')} lost: submitted again", file=sys.stderr)
+        log.info("%s lost: submitted again", many(lost, "cell"))
         planned, _ = hand_out(planned, replace(args, retry=None), argv)
     with alone(planned, args, argv):
         return report.report(planned, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import textwrap
 import time
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from types import TracebackType
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
+
+log = logging.getLogger(__name__)
 
 PLAIN = 10.0, 300.0
 """Seconds between plain lines: at first, and at most; between them a tenth of the time that has passed."""
@@ -69,14 +71,15 @@ def clock(seconds: float) -> str:
 
 
 class Display:
-    """Shows the share of all work that is done, and what is being done."""
+    """Shows how much of all work is done, and what is being done; ``--quiet`` neither."""
 
     def __init__(self) -> None:
         self.now, self.shown = Now(), ""
         self.console = Console(stderr=True)
         self.started = self.spoken = time.monotonic()
         self.live: Live | None = None
-        if self.console.is_terminal and not self.console.is_dumb_terminal:
+        terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        if terminal and log.isEnabledFor(logging.INFO):
             self.live = Live(self, console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Display:
@@ -99,12 +102,9 @@ class Display:
         """Seconds since it was made."""
         return time.monotonic() - self.started
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        if self.live:
-            self.console.print(f"[{self.elapsed:5.0f} s] {text}", markup=False, highlight=False)
-        else:
-            print(f"[{self.elapsed:5.0f} s] {text}", file=sys.stderr, flush=True)
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """A line that stays, above the live ones."""
+        log.log(level, "[%5.0f s] %s", self.elapsed, text)
 
     def show(self, now: Now) -> None:
         """What is being done; without a terminal a line of it now and then, seldom in a long run."""

@@ -5,8 +5,8 @@ Short, for somebody who comes back the next morning: every part is there only if
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +30,8 @@ from bench.status.running import running
 from bench.status.situation import Situation
 from flowbench._core import atomic
 from flowbench._core.terminal import many, short, width, wrapped
+
+log = logging.getLogger(__name__)
 
 CAUSES, FRAMES, TAIL = 8, 6, 4
 """Causes that are told one by one; lines of a traceback, and of a log."""
@@ -85,7 +87,7 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
                 return now.code
             time.sleep(seconds)
     except KeyboardInterrupt:
-        print("no longer watched; what is at work goes on", file=sys.stderr)
+        log.info("no longer watched; what is at work continues")
         return 130
     finally:
         if live:

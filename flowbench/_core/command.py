@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import platform
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from flowbench import STARTED
+from flowbench._core import logs
 from flowbench._core.errors import Notice, UserError, nearest
 from flowbench._core.readable import standard_streams
+
+log = logging.getLogger(__name__)
 
 
 class Version(argparse.Action):
     """``--version``: the version of flowbench and of Python."""
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any, **named: Any) -> NoReturn:
-        from importlib import metadata
-
-        try:
-            version = metadata.version("flowbench")
-        except metadata.PackageNotFoundError:  # run from its folder
-            version = "of a folder that is not installed"
-        print(f"flowbench {version}, Python {sys.version.split()[0]}")
+        print(versions())
         parser.exit()
         raise AssertionError
+
+
+def versions() -> str:
+    """The versions of flowbench and of Python."""
+    from importlib import metadata
+
+    try:
+        version = metadata.version("flowbench")
+    except metadata.PackageNotFoundError:  # run from its folder
+        version = "of a folder that is not installed"
+    return f"flowbench {version}, Python {platform.python_version()}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,6 +53,7 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help="print flowbench's version and exit",
         )
+        logs.add_options(self)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
@@ -61,22 +74,30 @@ class Parser(argparse.ArgumentParser):
 
 
 def outcome(command: Callable[[], int], if_interrupted: str = "interrupted") -> int:
-    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each said in one sentence.
+    """A command's exit code: its own, 2 for a user's mistake, 130 if interrupted; each in one sentence.
 
-    Standard output and error replace what their encodings lack, and a :class:`Notice` is one line on standard error.
+    Standard output and error replace what their encodings lack; a :class:`Notice` and each record of the package loggers
+    (:mod:`flowbench._core.logs`) are a line on standard error.
     """
     standard_streams()
+    with logs.shown():
+        code = _outcome(command, if_interrupted)
+        log.debug("%s, exit code %d after %.1f s", versions(), code, time.perf_counter() - STARTED)
+    return code
+
+
+def _outcome(command: Callable[[], int], if_interrupted: str) -> int:
     try:
         with notices_in_a_line():
             return command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        log.error("%s", error)
         return 2
     except BrokenPipeError:  # the reader, such as head, has seen enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        log.error("%s: %s", error.filename or "output", error.strerror or error)
         return 2
     except KeyboardInterrupt:
         print(if_interrupted, file=sys.stderr)
@@ -95,7 +116,7 @@ def notices_in_a_line() -> Iterator[None]:
                 before(message, category, *where)
             elif str(message) not in said:
                 said.add(str(message))
-                print(f"warning: {message}", file=sys.stderr)
+                log.warning("%s", message)
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield

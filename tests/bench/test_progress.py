@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.cost.effort import left, speed
 from bench.status import progress
 from bench.status.progress import Display, Now, clock
+from flowbench._core import logs
 
 NOW = Now(
     "train",
@@ -74,9 +75,10 @@ def test_a_log_has_a_line_now_and_then_and_seldom_in_a_long_run(
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     display = Display()
     assert display.live is None
-    for second in range(1, 20_000):
-        now[0] = float(second)
-        display.show(Now("train", f"step {second}", second / 20_000, "1 steps/s", "5 hours left"))
+    with logs.shown():
+        for second in range(1, 20_000):
+            now[0] = float(second)
+            display.show(Now("train", f"step {second}", second / 20_000, "1 steps/s", "5 hours left"))
     lines = capsys.readouterr().err.splitlines()
     at = [float(line.partition("s]")[0].strip("[ ")) for line in lines]
     pauses = [b - a for a, b in pairwise(at)]

@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.planning import plan
 from bench.runfolder import cells
 from bench.status import status
+from flowbench._core import logs
 
 from .run_folders import GRID, Slurm, begin, fail, put, supervised
 
@@ -81,8 +82,9 @@ def test_watch_ends_with_130(
 ) -> None:
     begin(tmp_path, "1", [[0]], "local")
     step_by_step(monkeypatch, interrupt)
-    assert status.watch(plan.make(GRID, tmp_path), 0.0) == 130
-    assert capsys.readouterr().err == "no longer watched; what is at work goes on\n"
+    with logs.shown():
+        assert status.watch(plan.make(GRID, tmp_path), 0.0) == 130
+    assert capsys.readouterr().err == "no longer watched; what is at work continues\n"
 
 
 def test_a_terminal_gets_colours_and_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import solvers
 from bench.config import settings
@@ -56,16 +56,11 @@ class Option:
     """One option: its name, the field of the configuration that it sets, and how argparse reads it."""
 
     name: str
-    help: str
+    target: str
     metavar: str
+    help: str
     type: Callable[[str], Any] = str
     several: bool = False
-    field: str = ""
-
-    @property
-    def target(self) -> str:
-        """The field it sets."""
-        return self.field or self.dest
 
     @property
     def dest(self) -> str:
@@ -73,143 +68,114 @@ class Option:
         return self.name.replace("-", "_")
 
 
-PRESET = Option("preset", f"{' | '.join(PRESETS)} (default {USUAL})", "NAME")
+PRESET = Option("preset", "preset", "NAME", f"{' | '.join(PRESETS)} (default {USUAL})")
 PLUGIN = Option(
     "plugin",
-    "files that add formulations, samplers, solvers, metrics, ... (bench.plugins)",
+    "plugin",
     "FILE",
+    "files that add formulations, samplers, solvers, metrics, ... (bench.plugins)",
     Path,
     several=True,
 )
-GROUPS: tuple[tuple[str, str | None, tuple[Option, ...]], ...] = (
-    (
-        "what is compared",
-        None,
-        (
-            Option(
-                "formulations",
-                "names, globs, a suite (paper, published, headline), or one of a file: my.py:late",
-                "GLOB",
-                several=True,
-            ),
-            Option("samplers", "cross every formulation with these timestep samplers", "GLOB", several=True),
-            Option(
-                "datasets",
-                "shapes, scenes, digits, images:PATH, or of a plugin NAME[:option=value,...]",
-                "DATA",
-                several=True,
-            ),
-            Option("seeds", "seeds 0 .. N-1", "N", INT),
-            Option("first-seed", "seeds FIRST .. FIRST+N-1", "FIRST", INT),
-            Option(
-                "text", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH", "ENCODER"
-            ),
+TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
+    ("what is compared", None): {
+        "formulations": (
+            "GLOB",
+            "names, globs, a suite (paper, published, headline), or one of a file: my.py:late",
         ),
-    ),
-    (
-        "the model",
-        "model",
-        (
-            Option(
-                "model", "network, and options of its own", "TYPE[:option=value,...]", field="architecture"
-            ),
-            Option("depth", "blocks; width is 64 D and heads are D unless given", "D", INT),
-            Option("width", "channels of both streams, or auto", "W", size),
-            Option("heads", "attention heads, or auto", "N", size),
-            Option("patch", "edge of a patch in pixels", "P", INT),
+        "samplers": ("GLOB", "cross every formulation with these timestep samplers"),
+        "datasets": ("DATA", "shapes, scenes, digits, images:PATH, or of a plugin NAME[:option=value,...]"),
+        "seeds": ("N", "seeds 0 .. N-1"),
+        "first_seed": ("FIRST", "seeds FIRST .. FIRST+N-1"),
+        "text": ("ENCODER", "frozen text encoder of the captions: tinyclip, tinyclip:PATH, clip:PATH"),
+    },
+    ("the model", "model"): {
+        "architecture": ("TYPE[:option=value,...]", "network, and options of its own"),
+        "depth": ("D", "blocks; width is 64 D and heads are D unless given"),
+        "width": ("W", "channels of both streams, or auto"),
+        "heads": ("N", "attention heads, or auto"),
+        "patch": ("P", "edge of a patch in pixels"),
+    },
+    ("sizes and budgets, each crossed with all the rest", None): {
+        "depths": ("D", "several depths instead of --depth"),
+        "budgets": ("STEPS", "several numbers of training steps instead of --steps"),
+    },
+    ("the images", "images"): {
+        "resolution": ("PX", "edge of the square images"),
+        "train": ("N", "training images, at most"),
+        "validation": ("N", "validation images, at most; FID's reference"),
+    },
+    ("training", "training"): {
+        "steps": ("N", "training steps"),
+        "batch": ("B", "images a step"),
+        "objective": ("NAME", "what is minimised: flow, the formulation's loss, or one of a plugin"),
+        "optimiser": ("NAME", "adamw, muon, or one of a plugin"),
+        "lr": ("X", "peak learning rate"),
+        "betas": ("B", "decay of the optimiser's two moments"),
+        "gradients": (
+            "plain|normalised|clip:X",
+            "each member's before the optimiser: as they are, of norm 1, or of norm X at most",
         ),
-    ),
-    (
-        "sizes and budgets, each crossed with all the rest",
-        None,
-        (
-            Option("depths", "several depths instead of --depth", "D", INT, several=True),
-            Option(
-                "budgets",
-                "several numbers of training steps instead of --steps",
-                "STEPS",
-                INT,
-                several=True,
-            ),
+        "warmup": ("N", "steps of linear warm-up"),
+        "decay": ("FRACTION", "of the run over which the rate falls to zero"),
+        "weight_decay": ("X", "the optimiser's decoupled weight decay"),
+        "ema": ("FRACTION", "time constant of the EMA as a fraction of the run"),
+        "dropout": ("P", "probability of dropping a caption"),
+        "validations": ("N", "validations in a run"),
+        "validation_images": ("N", "images of a validation, a multiple of 8"),
+        "precision": ("float32|bf16", "of the network's matrix products"),
+    },
+    ("evaluation", "evaluation"): {
+        "settings": (
+            settings.FORM,
+            f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
+            f"plugin's, grid native (each path's own) or clock",
         ),
-    ),
-    (
-        "the images",
-        "images",
-        (
-            Option("resolution", "edge of the square images", "PX", INT),
-            Option("train-images", "training images, at most", "N", INT, field="train"),
-            Option(
-                "validation-images",
-                "validation images, at most; FID's reference",
-                "N",
-                INT,
-                field="validation",
-            ),
+        "weights": ("ema|raw", "which weights to sample with"),
+        "samples": ("N", "images for each control setting"),
+        "start": (
+            "native|X",
+            "where sampling starts: native, each path at pure noise if it can, else at b/a = 80; or all at one b/a",
         ),
-    ),
-    (
-        "training",
-        "training",
-        (
-            Option("steps", "training steps", "N", INT),
-            Option("batch", "images a step", "B", INT),
-            Option(
-                "objective", "what is minimised: flow, the formulation's loss, or one of a plugin", "NAME"
-            ),
-            Option("optimiser", "adamw, muon, or one of a plugin", "NAME"),
-            Option("lr", "peak learning rate", "X", FLOAT),
-            Option("betas", "decay of the optimiser's two moments", "B", FLOAT, several=True),
-            Option(
-                "gradients",
-                "each member's before the optimiser: as they are, of norm 1, or of norm X at most",
-                "plain|normalised|clip:X",
-            ),
-            Option("warmup", "steps of linear warm-up", "N", INT),
-            Option("decay", "share of the run over which the rate falls to zero", "SHARE", FLOAT),
-            Option("weight-decay", "the optimiser's decoupled weight decay", "X", FLOAT),
-            Option("ema", "time constant of the EMA as a share of the run", "SHARE", FLOAT),
-            Option("dropout", "probability of dropping a caption", "P", FLOAT),
-            Option("validations", "validations in a run", "N", INT),
-            Option(
-                "validation-batch",
-                "images of a validation, a multiple of 8",
-                "N",
-                INT,
-                field="validation_images",
-            ),
-            Option("precision", "of the network's matrix products", "float32|bf16"),
+        "extractor": (
+            "MODEL",
+            "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",
         ),
-    ),
-    (
-        "evaluation",
-        "evaluation",
-        (
-            Option(
-                "settings",
-                f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
-                f"plugin's, grid native (each path's own) or clock",
-                settings.FORM,
-                setting,
-                several=True,
-            ),
-            Option("weights", "which weights to sample with", "ema|raw", several=True),
-            Option("samples", "images for each control setting", "N", INT),
-            Option(
-                "start",
-                "where sampling starts: native, each path at pure noise if it can, else at b/a = 80; or all at one b/a",
-                "native|X",
-                start,
-            ),
-            Option(
-                "extractor",
-                "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",
-                "MODEL",
-            ),
-        ),
-    ),
-)
-"""Every option by part of :class:`bench.config.experiment.Grid`; those without a part are fields of the grid itself."""
+    },
+}
+"""Metavar and help of each field of :class:`bench.config.experiment.Grid`, or of the named part of it, by title."""
+NAMES = {
+    "architecture": "model",
+    "train": "train-images",
+    "validation": "validation-images",
+    "validation_images": "validation-batch",
+}
+"""Options that are not called as their field."""
+READS: dict[Any, Callable[[str], Any]] = {
+    int: INT,
+    float: FLOAT,
+    int | None: size,
+    float | Literal["native"]: start,
+    Setting: setting,
+}
+"""How a value of a field is read, by its type; every other is text."""
+
+
+def option(hint: Any, field: str, metavar: str, told: str) -> Option:
+    """The option of a field with a type."""
+    several = get_origin(hint) is tuple
+    reads = READS.get(get_args(hint)[0] if several else hint, str)
+    return Option(NAMES.get(field, field.replace("_", "-")), field, metavar, told, reads, several)
+
+
+def options(part: str | None, texts: Mapping[str, tuple[str, str]]) -> tuple[Option, ...]:
+    """The options of a grid's own fields, or of those of a part."""
+    hints = get_type_hints(get_type_hints(Grid)[part] if part else Grid)
+    return tuple(option(hints[field], field, *text) for field, text in texts.items())
+
+
+GROUPS = tuple((title, part, options(part, texts)) for (title, part), texts in TEXTS.items())
+"""Every option, by title and part of the grid; without a part they are fields of the grid itself."""
 SWEEPS = {"depths": "depth", "budgets": "steps"}
 """Options for several values, each with the one for a single value that takes its place."""
 

@@ -41,13 +41,16 @@ The same command again does only what is missing. Two formulations or a few: pyt
 LOOKS = ("dry-run", "status", "watch", "cancel")
 """What a command can do instead of running."""
 
+AS_GIVEN = ("wait", "retry", "canary", "readable_by", "tflops", "confirm")
+"""Fields of :class:`Arguments` that are options as they are."""
+
 GRID = "bench.grid"
 """The command of a plan unless another one is named."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``execution`` to ``tflops`` change no result.
+    """What was asked for. ``look`` is one of :data:`LOOKS`, or None to run; ``grid`` and ``plugins`` say what cells are.
 
     ``confirm`` is the number of fresh seeds on which the best of the grid are run again. With ``minutes`` seeds are run one
     after the other for so long (:mod:`bench.driver.seed_by_seed`), and ``grid`` has as many as there may be at most; so it
@@ -57,16 +60,16 @@ class Arguments:
     grid: Grid
     out: Path
     plugins: tuple[Path, ...]
-    look: str | None
     execution: Execution
     launcher: Launcher
-    wait: bool
-    retry: Retry | None
-    canary: bool
-    readable_by: Readers | None
-    tflops: float | None
-    confirm: int | None
-    minutes: float | None
+    look: str | None = None
+    wait: bool = False
+    retry: Retry | None = None
+    canary: bool = False
+    readable_by: Readers | None = None
+    tflops: float | None = None
+    confirm: int | None = None
+    minutes: float | None = None
     race: Decision | None = None
     against: Against | None = None
     program: str = GRID
@@ -178,18 +181,13 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         grid,
         (args.out or Path("runs") / args.preset).absolute(),
         tuple(dict.fromkeys([*args.plugin, *files])),
-        look[0] if look else None,
         execution,
         launcher,
-        args.wait,
-        args.retry,
-        args.canary,
-        args.readable_by,
-        args.tflops,
-        args.confirm,
-        minutes,
-        decision if args.until else None,
-        Against(args.baseline, decision) if args.baseline is not None else None,
+        look[0] if look else None,
+        minutes=minutes,
+        race=decision if args.until else None,
+        against=Against(args.baseline, decision) if args.baseline is not None else None,
+        **{name: getattr(args, name) for name in AS_GIVEN},
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -98,6 +98,14 @@ def test_every_field_of_an_experiment_is_in_the_file(tmp_path: Path) -> None:
     assert options - tomllib.loads(text).keys() == {"samplers", "depths", "budgets"}, (
         "nothing is swept or crossed"
     )
+
+
+def test_every_field_has_an_option() -> None:
+    """But the parts of a grid, and the metrics, which plugins add."""
+    parts = {None: Grid, **{name: hint for name, hint in get_type_hints(Grid).items() if is_dataclass(hint)}}
+    for part, kind in parts.items():
+        there = {o.target for _, of, group in GROUPS for o in group if of == part}
+        assert there == {f.name for f in fields(kind)} - parts.keys() - {"metrics"}, part
 
 
 def test_every_option_can_be_written_by_its_name(tmp_path: Path) -> None:

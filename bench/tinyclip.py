@@ -17,6 +17,7 @@ import torch
 
 from bench.encoders import tinyclip, tinyclip_eval
 from bench.encoders.extractors import features
+from bench.encoders.tinyclip_header import SHIPPED
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
 from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
@@ -44,7 +45,7 @@ def parser() -> Parser:
         "--describe",
         nargs="?",
         type=Path,
-        const=tinyclip.SHIPPED,
+        const=SHIPPED,
         metavar="FILE",
         help="print the recipe and accuracies of FILE (default: the shipped weights)",
     )

@@ -20,7 +20,7 @@ from functools import lru_cache
 from bench.config.experiment import Images
 from bench.data.dataset import Dataset
 from flowbench._core.errors import UserError
-from flowbench._core.plugin import text_behind
+from flowbench._core.plugin import source_behind
 from flowbench._core.registry import Registry, blame
 from flowbench._core.spec import Specs
 
@@ -103,8 +103,7 @@ def load(spec: str, *, resolution: int = 16, train: int = 20_000, validation: in
         made = builder.load(name, images)
         if not isinstance(made, Dataset):
             raise UserError(f"dataset {spec!r} loads {type(made).__name__}, not a Dataset: return build(...)")
-    text = text_behind(name.partition(":")[0], ("dataset",))
-    if made.decoder is None or text is None:
+    if made.decoder is None or ours:
         return made
-    digest = hashlib.sha256(f"{made.digest} {text}".encode()).hexdigest()[:8]
-    return replace(made, digest=digest)  # the images depend on the decoder, which only its file identifies
+    text = source_behind(name.partition(":")[0], registry)  # nothing but its file identifies a decoder
+    return replace(made, digest=hashlib.sha256(f"{made.digest} {text}".encode()).hexdigest()[:8])

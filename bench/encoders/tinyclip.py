@@ -21,18 +21,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from bench.encoders.pixels import check_uint8, file_digest
+from bench.encoders.tinyclip_header import FORMAT, SHIPPED, read_header
 from bench.encoders.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
 from bench.encoders.tokenizer import Tokenizer
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
-FORMAT = 1
-SHIPPED = Path(__file__).parent / "weights" / "tinyclip.safetensors"
 MOST_UNKNOWN = 0.2
 """Share of words outside the vocabulary above which captions count as foreign."""
 _CHUNK = 256
@@ -141,29 +140,6 @@ def save(path: Path, model: DualEncoder, tokenizer: Tokenizer, recipe: Mapping[s
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
     whole = save_tensors(tensors, metadata={"tinyclip": json.dumps(header)})
     atomic.write_whole(path, lambda temporary: temporary.write_bytes(whole))
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The JSON metadata of a weights file: format, config, words, length, recipe.
-
-    Raises:
-        UserError: no such file, or not one of ours.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"no tinyclip weights at {path}: make them with `python -m bench.tinyclip --out {path}`"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("tinyclip")
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no readable safetensors file: {error}") from None
-    if text is None:
-        raise UserError(f"{path} holds no tinyclip (they are made by `python -m bench.tinyclip`)")
-    header: dict[str, Any] = json.loads(text)
-    if header.get("format") != FORMAT:
-        raise UserError(f"{path} has tinyclip format {header.get('format')}, this version reads {FORMAT}")
-    return header
 
 
 def load(path: Path | str | None = None, device: str | torch.device = "cpu") -> TinyCLIP:

@@ -8,18 +8,15 @@ text has another evaluation, under which no old value stands.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.metrics import clip_score, composition, fid, kid, path_length, val_loss  # noqa: F401  (registers the names)
 from bench.metrics.base import Measure, Metric, get, registry
 from flowbench._core.errors import UserError
-from flowbench._core.plugin import text_behind
+from flowbench._core.plugin import source_behind
 
 if TYPE_CHECKING:
     from bench.config.experiment import Evaluation
@@ -40,10 +37,7 @@ def with_added(evaluation: Evaluation) -> Evaluation:
 
 def version(name: str) -> str:
     """Digest of the file that registered a metric: the plugin, or a module of an installed package."""
-    if text := text_behind(name, ("metric",)):
-        return text[:DIGITS]
-    file = inspect.getsourcefile(registry[name].function)
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:DIGITS]
+    return source_behind(name, registry)[:DIGITS]
 
 
 def measures(added: Iterable[str] = ()) -> tuple[Measure, ...]:

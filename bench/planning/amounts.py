@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 from bench import objectives, optimisers
 from bench.config.experiment import Cell, Grid, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
+from bench.encoders.tinyclip_header import SHIPPED, read_header
 from bench.metrics.catalogue import columns
 from bench.metrics.composition import PARTS, parts_of
 from bench.models.shape import Shape
 
-SHIPPED = Path(__file__).parents[1] / "encoders" / "weights" / "tinyclip.safetensors"
 LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
 """Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
 EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
@@ -53,8 +51,8 @@ def text(spec: str) -> Text:
     """The sizes of a text encoder from its file's header or its ``config.json``; a guess says in ``note`` that it is one."""
     kind, _, where = spec.partition(":")
     if kind == "tinyclip":
-        with suppress(OSError, ValueError, KeyError, TypeError, struct.error):
-            about = tinyclip(Path(where) if where else SHIPPED)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            about = read_header(Path(where) if where else SHIPPED)
             return Text(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])
     with suppress(OSError, ValueError, KeyError, TypeError):
         config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
@@ -63,16 +61,6 @@ def text(spec: str) -> Text:
         return Text(length, 2, width, int(config["projection_dim"]))
     length, width, pooled = LARGE.values()
     return Text(length, 2, width, pooled, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
-
-
-def tinyclip(path: Path) -> dict[str, Any]:
-    """What a file of weights tells about itself, read without torch."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > 1 << 24:
-            raise ValueError(f"{path} is no safetensors file")
-        about: dict[str, Any] = json.loads(json.loads(file.read(length))["__metadata__"]["tinyclip"])
-    return about
 
 
 @dataclass(frozen=True)

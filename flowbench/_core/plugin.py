@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from flowbench._core.errors import UserError
-from flowbench._core.registry import KINDS, blame
+from flowbench._core.registry import KINDS, Registry, blame
 
 _done: dict[str, tuple[str, ...]] = {}
 _added: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -94,3 +96,11 @@ def text_behind(name: str, kinds: Sequence[str] = ("formulation", "sampler")) ->
     """sha256 of the text of that plugin."""
     file = behind(name, kinds)
     return None if file is None else _digests[file]
+
+
+def source_behind(name: str, registry: Registry[Any]) -> str:
+    """sha256 of the file that registered a member: that of a plugin as it was loaded, or a module of a package."""
+    if text := text_behind(name, (registry.kind,)):
+        return text
+    file = inspect.getsourcefile(registry[name].function)
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()

@@ -20,13 +20,11 @@ from bench.cli.fields import SWEEPS, add_experiment, add_start
 from bench.cli.parser import Arguments, grid_of
 from bench.driver import seed_by_seed
 from bench.driver.verdicts import UntilVerdict
-from bench.grid import check_folder, with_metrics
+from bench.grid import check_folders, with_metrics
 from bench.launch import base
-from bench.machine import places
 from bench.planning import decision, plan
 from bench.planning.decision import add_decision, decision_of
 from bench.planning.plan import Against
-from bench.runfolder import trust
 from flowbench import STARTED
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
@@ -159,10 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(argv: Sequence[str], started: float) -> tuple[int, Comparisons | None]:
     """The exit code of a comparison, and its numbers, None where there are none. Raises :class:`UserError`."""
     args = parse(argv)
-    check_folder(args.out)
-    if not args.execution.trusted:
-        trust.check(args.out)
-    places.settle(log.info)
+    check_folders(args)
     begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
     planned = seed_by_seed.trimmed(replace(begun, against=args.against))
     rule = UntilVerdict(args, argv)

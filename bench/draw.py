@@ -50,9 +50,9 @@ def parser() -> Parser:
     usual = {name: p.default for name, p in inspect.signature(Trained.sample).parameters.items()} | {
         "n": COUNT
     }
-    for name, (kind, metavar, told) in SAMPLING.items():
-        told += f" (default {usual[name]})"
-        made.add_argument(f"--{name}", type=kind, default=usual[name], metavar=metavar, help=told)
+    for name, (kind, metavar, text) in SAMPLING.items():
+        text = f"{text} (default {usual[name]})"
+        made.add_argument(f"--{name}", type=kind, default=usual[name], metavar=metavar, help=text)
     made.add_argument("--dataset", metavar="DATA", help="which of a run's datasets")
     made.add_argument("--cell", metavar="ID", help="which cell (default: the first seed)")
     made.add_argument("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")

@@ -45,11 +45,7 @@ def run(args: cli.Arguments, given: Sequence[str], started: float) -> int:
     ``started`` is the ``time.perf_counter()`` at which the command began.
     """
     args = replace(args, grid=with_metrics(args.grid))
-    check_folder(args.out)
-    if args.look not in ("status", "watch") and not args.execution.trusted:
-        trust.check(args.out)
-    if args.look in (None, "dry-run"):
-        places.settle(log.info)
+    check_folders(args)
     planned = planned_of(args)
     if args.confirm is None:
         return carry_out(planned, args, given, started)
@@ -121,6 +117,15 @@ def with_metrics(grid: Grid) -> Grid:
     """A grid with its datasets by their canonical names, that is measured also by what plugins register."""
     datasets = tuple(map(data.canonical, grid.datasets))
     return replace(grid, datasets=datasets, evaluation=catalogue.with_added(grid.evaluation))
+
+
+def check_folders(args: cli.Arguments) -> None:
+    """Check the run folder, and who can write into it, and find others that can be written. Raises :class:`UserError`."""
+    check_folder(args.out)
+    if args.look not in ("status", "watch") and not args.execution.trusted:
+        trust.check(args.out)
+    if args.look in (None, "dry-run"):
+        places.settle(log.info)
 
 
 def check_folder(out: Path) -> None:

@@ -70,7 +70,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None) -> str:
-    """Copy a cell's EMA weights into a folder with what drawing needs, a drawing and a card; says what it wrote.
+    """Copy a cell's EMA weights into a folder with what drawing needs, a drawing and a card; return a line about it.
 
     Raises :class:`UserError` for data that others do not have, weights that are too many, pictures that half precision
     changes, a folder with other content, and as drawing does.
@@ -117,10 +117,10 @@ def whole(out: Path) -> Iterator[Path]:
     Raises :class:`UserError` for one that cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=atomic.NEW) as beside:
-            new = Path(beside) / "model"
+        with TemporaryDirectory(dir=out.parent, prefix=atomic.NEW) as temporary:
+            new = Path(temporary) / "model"
             new.mkdir()
-            new.chmod(out.parent.stat().st_mode & 0o755)  # read by whoever may read the folder that it is in
+            new.chmod(out.parent.stat().st_mode & 0o755)  # as readable as the folder around it
             yield new
             out.mkdir(exist_ok=True)
             for name in FILES:

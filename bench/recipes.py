@@ -57,12 +57,12 @@ def measure(name: str, steps: int | None) -> Losses:
     shape = setup.shape(grid.model)
     held = validation_batch(setup.data, setup.captions, usual.validation_images, device)
     losses = {}
-    for told, changes in RECIPES.items():
+    for label, changes in RECIPES.items():
         recipe: Training = replace(usual, **changes)  # type: ignore[arg-type]
         batches = Batches(setup.data, setup.captions, SEED, recipe.batch, recipe.dropout, device)
         trained = train([get(n) for n in names], shape, recipe, batches, held, SEED)
-        losses[told] = dict(zip(names, trained.best.common.tolist(), strict=True))
-        log.info("%s %s", told, losses[told])
+        losses[label] = dict(zip(names, trained.best.common.tolist(), strict=True))
+        log.info("%s %s", label, losses[label])
     machine = {"device": device_name(device), "threads": torch.get_num_threads(), **versions()}
     return Losses(SEED, asdict(usual), losses, machine)
 

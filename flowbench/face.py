@@ -80,7 +80,7 @@ def train(formulations: str | Sequence[str] = (), *, out: Place | None = None, *
         The run; of a queue's launcher before its jobs have trained anything.
 
     Raises:
-        UserError: a mistake, with the nearest valid choice, or a run of which no cell could be trained.
+        UserError: a mistake, with the nearest valid choice, or no cell that could be trained.
     """
     names = [formulations] if isinstance(formulations, str) else list(formulations)
     argv, started = words({"formulations": names or None, "out": out, **options}), time.perf_counter()

@@ -17,7 +17,7 @@ from flowbench._core.command import FLOAT, INT, number
 from flowbench._core.errors import UserError
 
 AUTO = object()
-"""The value of an option that leaves its field None, which the text ``auto`` says."""
+"""The value of an option that leaves its field None, written ``auto``."""
 
 
 def setting(text: str) -> Setting:
@@ -161,11 +161,11 @@ READS: dict[Any, Callable[[str], Any]] = {
 """How a value of a field is read, by its type; every other is text."""
 
 
-def option(hint: Any, field: str, metavar: str, told: str) -> Option:
+def option(hint: Any, field: str, metavar: str, text: str) -> Option:
     """The option of a field with a type."""
     several = get_origin(hint) is tuple
     reads = READS.get(get_args(hint)[0] if several else hint, str)
-    return Option(NAMES.get(field, field.replace("_", "-")), field, metavar, told, reads, several)
+    return Option(NAMES.get(field, field.replace("_", "-")), field, metavar, text, reads, several)
 
 
 def options(part: str | None, texts: Mapping[str, tuple[str, str]]) -> tuple[Option, ...]:

@@ -90,7 +90,7 @@ def parser() -> Parser:
         "--confirm",
         type=INT,
         metavar="K",
-        help="after the grid: the formulations that cannot be told from the best, or it and its runner-up, on K fresh seeds",
+        help="after the grid: the formulations statistically tied with the best, or it and its runner-up, on K new seeds",
     )
     made.add_argument(
         "--minutes",
@@ -240,7 +240,7 @@ def check_driven(args: argparse.Namespace, launcher: Launcher) -> None:
 
 
 def check_together(args: argparse.Namespace, look: str | None) -> None:
-    """Raises :class:`UserError` for an option that would do nothing beside another."""
+    """Raises :class:`UserError` for an option that would do nothing with another."""
     given = {
         name: getattr(args, name.replace("-", "_"))
         for name in ("retry", "wait", "readable-by", "baseline", "track")
@@ -249,9 +249,9 @@ def check_together(args: argparse.Namespace, look: str | None) -> None:
     given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
     for name, value in given.items():
         if value and look is not None:
-            raise UserError(f"--{name} does nothing beside --{look}: leave one of them out")
+            raise UserError(f"--{name} does nothing with --{look}: leave one of them out")
     if args.confirm is not None and look == "cancel":
-        raise UserError("--confirm does nothing beside --cancel: leave one of them out")
+        raise UserError("--confirm does nothing with --cancel: leave one of them out")
     check_decision(args)
     if args.tflops and look is None:
         raise UserError("--tflops is for the estimate of --dry-run: leave it out, or add --dry-run")
@@ -261,7 +261,7 @@ def check_decision(args: argparse.Namespace) -> None:
     """Raises :class:`UserError` for a race that cannot be, and for options of a decision without one."""
     for name in ("metric", "margin"):
         if getattr(args, name) is not None and not (args.until or args.baseline):
-            raise UserError(f"--{name} says what decides: add --until decided or --baseline NAME")
+            raise UserError(f"--{name} chooses what decides: add --until decided or --baseline NAME")
     if args.confirm is not None and args.baseline is not None:
         raise UserError(
             "--baseline and --confirm: choose one, as python -m analysis.rank --baseline prints it at any time"

@@ -67,7 +67,7 @@ class Follow:
             self.display.say(self.prefix(index) + line)
 
     def beats(self) -> None:
-        """The share of all cells that is done, what the first worker is at, and how long all will take still."""
+        """Show the fraction of all cells that is done, what the first worker does, and the time that is left."""
         shares = self.submission.shares
         done, now, begun = 0.0, Now(), set(self.begun())
         for index, share in reversed(list(enumerate(shares))):

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def hand_out(
     planned: Plan, args: Arguments, argv: Sequence[str], earlier: Submission | None = None
 ) -> tuple[Plan, Submission | None]:
-    """Alone on the folder: look who is at work, and submit the rest; the submission is None if there is nothing.
+    """Alone on the folder: submit what no worker has; the submission is None if there is nothing.
 
     It runs the copy of code and plugins that an ``earlier`` submission of the command runs: so a command trains by one code,
     however long it takes. What is refused leaves no new folder behind.
@@ -195,7 +195,7 @@ def divided_cells(planned: Plan, args: Arguments) -> list[list[plan.Planned]]:
 
 
 def tell_submitted(submission: Submission, taken: Submitted, args: Arguments) -> None:
-    """Which jobs there are, and how to go on."""
+    """Print which jobs there are, and how to continue."""
     jobs = ", ".join(f"{job.job} ({many(len(job.shares), 'worker')})" for job in taken.jobs)
     count = sum(len(submission.shares[i].cells) for job in taken.jobs for i in job.shares)
     print(f"submitted {many(count, 'cell')} as job {jobs}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,7 +122,10 @@ def stopped_by_signals(pool: Pool) -> Iterator[None]:
         pool.stop(signal.Signals(number).name)
         restore()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    main = (
+        threading.current_thread() is threading.main_thread()
+    )  # others have no handlers, as in a notebook's server
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ():
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, stop)
     try:

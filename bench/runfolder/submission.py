@@ -1,6 +1,6 @@
 """What one command hands to its workers, and the files in which they and their supervisors answer.
 
-    DIR/submissions/ID/submission.json      everything a worker needs to know, written before anything is started
+    DIR/submissions/ID/submission.json      everything a worker needs, written before anything is started
     DIR/submissions/ID/jobs.json            which jobs the launcher began or queued
     DIR/submissions/ID/launch/              the launcher's own: what its jobs print, and what it keeps of them
     DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
@@ -9,7 +9,7 @@
     DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
     DIR/submissions/ID/share-0003.log       what the worker printed
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
-    DIR/submissions/ID/cancelled            nobody starts or requeues it any more
+    DIR/submissions/ID/cancelled            it is neither started nor requeued any more
     DIR/submissions/ID/closed               none of its shares is active any more
 
 A submission's folder is never used again, so that nothing old is taken for an answer.
@@ -65,7 +65,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class Submission:
-    """All shares of one command. ``host``, ``pid`` and ``started`` tell which command it was, ``code`` is the digest of
+    """All shares of one command. ``host``, ``pid`` and ``started`` identify the command, ``code`` is the digest of
     what its workers run, and ``commit`` where that came from, if from a checkout."""
 
     folder: Path

@@ -24,7 +24,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Now:
-    """What is being done: ``share`` of everything is done, ``rate`` and ``left`` are words, empty where nothing is known."""
+    """What is being done: ``share`` is the fraction done, ``rate`` and ``left`` are words, empty where unknown."""
 
     stage: str = "start"
     text: str = "loading torch"

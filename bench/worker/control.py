@@ -27,7 +27,7 @@ class Control:
     ``stop`` gives a reason to save and stop, or None; ``guard`` raises if the cells of these folders are no longer ours to
     write; ``say`` takes a sentence for the log; ``failed`` a cell's id and the hash of its traceback; ``holds`` is
     whether a cell is better not begun; ``checkpoint`` is the seconds between checkpoints. ``threads`` turns the threads of a
-    checkpoint into those to go on with; ``cores`` is what is noted of the processor,
+    checkpoint into those to continue with; ``cores`` is what is noted of the processor,
     ``track`` names a tracker (:mod:`bench.tracking`).
     """
 

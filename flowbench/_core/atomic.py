@@ -112,7 +112,7 @@ def append(path: Path) -> BinaryIO:
 
 
 def mark(path: Path) -> None:
-    """Make an empty file, whose name is all that it tells."""
+    """Make an empty file, whose name is all its content."""
     append(path).close()
 
 

@@ -109,13 +109,13 @@ def notices_in_a_line() -> Iterator[None]:
     """Within the block every :class:`Notice` is printed as one sentence, once."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
-        before, said = warnings.showwarning, set[str]()
+        before, shown = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
             if not issubclass(category, Notice):
                 before(message, category, *where)
-            elif str(message) not in said:
-                said.add(str(message))
+            elif str(message) not in shown:
+                shown.add(str(message))
                 log.warning("%s", message)
 
         warnings.showwarning = show  # type: ignore[assignment]

@@ -16,7 +16,7 @@ class UserError(ValueError):
 
 
 class Notice(UserWarning):
-    """Something that a user should know and that stops nothing; commands print it as ``warning: <sentence>``."""
+    """A doubt that stops nothing; commands print it as ``warning: <sentence>``."""
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:

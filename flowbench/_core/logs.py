@@ -35,18 +35,18 @@ class Level(argparse.Action):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet`` and ``--verbose``."""
     either = parser.add_mutually_exclusive_group()
-    for letter, level, told in (
+    for name, level, text in (
         ("verbose", logging.DEBUG, "also print which cells, where and for how long"),
         ("quiet", logging.ERROR, "print results and errors only"),
     ):
         either.add_argument(
-            f"-{letter[0]}",
-            f"--{letter}",
+            f"-{name[0]}",
+            f"--{name}",
             action=Level,
             nargs=0,
             const=level,
             default=argparse.SUPPRESS,
-            help=told,
+            help=text,
         )
 
 

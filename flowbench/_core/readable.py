@@ -8,7 +8,7 @@ import sys
 from typing import TextIO
 
 ERRORS = "readable"
-"""The name under which `encode` and `TextIO.reconfigure` know the replacement."""
+"""The name of the replacement, for `encode` and `TextIO.reconfigure`."""
 ASCII = {
     "±": "+-",
     "×": "x",

@@ -95,7 +95,7 @@ class Registry(Generic[T]):
             if tuple(signature) != parameters:
                 raise UserError(
                     f"cannot register {template!r}: the function takes ({', '.join(signature)}), "
-                    f"the name says ({', '.join(parameters)})"
+                    f"the name has ({', '.join(parameters)})"
                 )
             if name in self.entries or self._taken(name):
                 raise UserError(f"cannot register {template!r}: the {self.kind} {name!r} exists already")

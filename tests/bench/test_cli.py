@@ -39,7 +39,7 @@ MISTAKES = [
     (["--confirm", "101"], "--confirm 101: choose 1 to 100"),
     (["--confirm", "2"], "--confirm needs at least 2 seeds"),
     (["--confirm", "2", "--seeds", "2", "--formulations", "rf"], "--confirm needs at least 2 formulations"),
-    (["--confirm", "2", "--cancel"], "--confirm does nothing beside --cancel"),
+    (["--confirm", "2", "--cancel"], "--confirm does nothing with --cancel"),
     (["--confirm", "2", "--depths", "1", "2"], "choose them with --depth and --steps"),
     (["--confirm", "2", "--budgets", "6", "7"], "choose them with --depth and --steps"),
     (["--pack", "0"], "--pack 0"),

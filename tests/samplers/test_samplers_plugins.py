@@ -94,7 +94,7 @@ def test_a_plugin_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:
         ),
         (
             "from samplers import register\n@register('a(s)')\ndef f(t): ...\n",
-            r"takes \(t\), the name says \(s\)",
+            r"takes \(t\), the name has \(s\)",
         ),
         ("from samplers import register\n@register('a b')\ndef f(): ...\n", "expected a form such as"),
         ("import formulations as f\n@f.register('v/cos')\ndef g(): ...\n", "'v/cos' exists already"),

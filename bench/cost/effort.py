@@ -1,8 +1,7 @@
-"""How far a worker is: the share of its work that is done, where packs differ in size and length. No torch.
+"""How far a worker is: the fraction of its work that is done, where packs differ in size and length. No torch.
 
-Work has two halves that are told apart, training and evaluation: each is counted in operations
-(:mod:`bench.planning.amounts`), as
-a share of what all packs of the worker need.
+Training and evaluation are the two halves of its work: each is counted in operations (:mod:`bench.planning.amounts`), as a
+fraction of the operations of all its packs.
 """
 
 from __future__ import annotations
@@ -17,31 +16,29 @@ from bench.planning.plan import Planned
 
 
 class Effort(NamedTuple):
-    """Shares of a worker's training and of its evaluation, each between 0 and 1."""
+    """Fractions of a worker's training and of its evaluation, each between 0 and 1."""
 
     training: float
     evaluation: float
 
 
 def of_packs(packs: Sequence[Sequence[Planned]], grid: Grid) -> list[Effort]:
-    """The effort that each pack takes; those of all packs add up to 1. Where nothing is trained, packs count alike."""
+    """The effort of each pack; they add up to 1. Where nothing is trained, packs count alike."""
     look = by_cell(grid)
     training = [sum(look(p.cell).training for p in pack if p.state != "trained") for pack in packs]
     evaluation = [sum(sum(look(p.cell).generation.values()) for p in pack) for pack in packs]
-    return [Effort(*both) for both in zip(shares(training), shares(evaluation), strict=True)]
+    return [Effort(*both) for both in zip(normalised(training), normalised(evaluation), strict=True)]
 
 
-def shares(amounts: Sequence[float]) -> list[float]:
-    """Each as a share of their sum."""
-    total = sum(amounts)
-    return [amount / total if total else 1 / len(amounts) for amount in amounts]
+def normalised(values: Sequence[float]) -> list[float]:
+    """Each as a fraction of their sum."""
+    total = sum(values)
+    return [value / total if total else 1 / len(values) for value in values]
 
 
 def done(beat: Mapping[str, Any]) -> Effort:
-    """What is done by a worker's heartbeat (:class:`worker.heart.Heart`): the packs before, and a part of the present one.
-
-    The first half of a pack's share is its training.
-    """
+    """The finished part by a worker's heartbeat (:class:`worker.heart.Heart`): the packs before, and a part of the present
+    one. The first half of a pack's ``share`` is its training."""
     share, before, part = beat["share"], Effort(*beat["before"]), Effort(*beat["part"])
     return Effort(
         before.training + part.training * min(1.0, 2 * share),
@@ -50,32 +47,30 @@ def done(beat: Mapping[str, Any]) -> Effort:
 
 
 def progress(beat: Mapping[str, Any]) -> float:
-    """The share of a worker's work that is done, between 0 and 1: both halves count alike."""
-    return min(1.0, sum(done(beat)) / 2) if {"share", "before", "part"} <= beat.keys() else 0.0
+    """The fraction of a worker's work that is done, between 0 and 1: both halves count alike."""
+    return min(1.0, sum(done(beat)) / 2) if beat else 0.0
 
 
 def left(beat: Mapping[str, Any]) -> str:
     """``12 minutes left``, or ``12 minutes of training left`` until evaluation has been timed, by the seconds that each half
     of its work has taken a worker; nothing if it is too early."""
-    if not {"share", "before", "part", "resumed", "packs"} <= beat.keys():
+    if not beat:
         return ""
     spent, (trained, measured) = beat.get("seconds", {}), done(beat)
-    taught, sampled = spent.get("train", 0.0), spent.get("generate", 0.0) + spent.get("metrics", 0.0)
+    training, evaluation = spent.get("train", 0.0), spent.get("generate", 0.0) + spent.get("metrics", 0.0)
     own = trained - beat["resumed"]  # the rest was there when it began
-    if own < 0.01 / beat["packs"] or taught < 5:
+    if own < 0.01 / beat["packs"] or training < 5:
         return ""
-    hours = (1 - trained) * taught / own / 3600
-    known = measured >= 0.1 / beat["packs"]
-    if known:
-        hours += (1 - measured) * sampled / measured / 3600
-    if hours < 1 / 3600:  # of which part nothing is known, or it is over at once
+    hours = (1 - trained) * training / own / 3600
+    if known := measured >= 0.1 / beat["packs"]:
+        hours += (1 - measured) * evaluation / measured / 3600
+    if hours < 1 / 3600:  # over at once, or the rest cannot be estimated yet
         return ""
     return f"{duration(hours)}s {'' if known else 'of training '}left"
 
 
 def speed(beat: Mapping[str, Any]) -> str:
-    """``12 steps/s`` or ``3.5 s/step``; nothing where a worker does not know."""
-    rate, unit = beat.get("rate"), str(beat.get("unit", ""))
-    if not isinstance(rate, int | float) or not rate > 0:
+    """``12 steps/s`` or ``3.5 s/step``; nothing without a rate."""
+    if not (rate := beat.get("rate")):
         return ""
-    return f"{rate:.3g} {unit}s/s" if rate >= 1 else f"{1 / rate:.3g} s/{unit}"
+    return f"{rate:.3g} {beat['unit']}s/s" if rate >= 1 else f"{1 / rate:.3g} s/{beat['unit']}"

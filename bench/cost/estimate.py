@@ -1,19 +1,19 @@
-"""What a plan will cost before it is launched: device-hours and disk. No torch.
+"""What a plan will cost: device-hours and disk, estimated before it is launched. No torch.
 
-Operations are counted by formula (:mod:`bench.planning.amounts`), and divided by what a device does in a second
+Operations are counted by formula (:mod:`bench.planning.amounts`), and divided by the rates of a device
 (:mod:`bench.cost.price`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.config.experiment import Grid, Model
 from bench.cost.price import Rates, names, rates
-from bench.planning.amounts import Look, by_cell, text
+from bench.planning.amounts import Amounts, Look, by_cell, text
 from bench.planning.plan import Planned
+from bench.runfolder import store
 
 START = 6.0
 """Seconds until a worker begins, about: Python, torch, the datasets, the first steps."""
@@ -42,9 +42,9 @@ def estimate(
 ) -> Estimate:
     """What the unfinished cells of ``shares`` will cost; each share is one worker's.
 
-    ``cells`` are all cells of the plan: those that are finished tell how long a cell of their size takes. Without any, steps
-    are timed on ``device`` if workers run ``here``, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12
-    operations a second of each device) is taken before anything else.
+    ``cells`` are all cells of the plan: finished ones show how long a cell of their size takes. Without any, steps are timed
+    on ``device`` if workers run ``here``, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12 operations a
+    second of each device) overrides both.
     """
     look = by_cell(grid)
     todo = [[p for p in share if p.state not in ("done", "diverged")] for share in shares]
@@ -53,16 +53,16 @@ def estimate(
         return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
     found, how = rates(cells, todo, grid, look, here, device, pack, tflops)
     hours = [share_seconds(share, look, found) / 3600 for share in todo]
-    kept = peak = 0
-    for p in (p for share in todo for p in share):
-        kept += lasting_bytes(p, look)
-        peak += 0 if p.state == "trained" else look(p.cell).checkpoint_files
-    note = text(grid.text).note
-    return Estimate(sum(hours), max(hours), kept, kept + peak, how + (f"; {note}" if note else ""))
+    left = [p for share in todo for p in share]
+    kept = sum(lasting_bytes(p, look) for p in left)
+    peak = kept + sum(look(p.cell).checkpoint_files for p in left if p.state != "trained")
+    if note := text(grid.text).note:
+        how += f"; {note}"
+    return Estimate(sum(hours), max(hours), kept, peak, how)
 
 
 def lasting_bytes(planned: Planned, look: Look) -> int:
-    """Bytes that stay of what a cell has still to do."""
+    """Bytes that the unfinished work of a cell leaves."""
     amounts = look(planned.cell)
     return amounts.evaluation_files + (0 if planned.state == "trained" else amounts.weight_files)
 
@@ -98,25 +98,22 @@ def size(count: float) -> str:
 
 def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates]) -> float:
     """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells."""
-    first = {p.cell.dataset: p.cell for p in share}
     total = START
-    for cell in first.values():
+    for cell in {p.cell.dataset: p.cell for p in share}.values():
         amounts, rate = look(cell), rates[cell.model]
         total += amounts.reference / rate.extraction + amounts.encoding / rate.encoding
     for p in share:
         amounts, rate = look(p.cell), rates[p.cell.model]
-        if p.state == "trained":
-            there = names(p.folder / f"images-{amounts.grid.evaluation.sampling}")
-        else:
-            there = set()
-            total += untrained(p) * amounts.training / rate.training
-        missing = sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)
-        total += missing / rate.evaluation + amounts.metrics / rate.extraction
+        if p.state != "trained":
+            steps = p.cell.training.steps
+            done = min(steps, max(store.checkpoint_steps(p.folder), default=0))
+            total += (1 - done / steps) * amounts.training / rate.training
+        total += generation_left(p, amounts) / rate.evaluation + amounts.metrics / rate.extraction
     return total
 
 
-def untrained(planned: Planned) -> float:
-    """The share of a cell's training that no checkpoint holds."""
-    found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", name) for name in names(planned.folder))
-    last, steps = max((int(match[1]) for match in found if match), default=0), planned.cell.training.steps
-    return 1 - min(steps, last) / steps
+def generation_left(planned: Planned, amounts: Amounts) -> float:
+    """Operations of generating the images of a cell that are not there yet."""
+    folder = planned.folder / f"images-{amounts.grid.evaluation.sampling}"
+    there = names(folder) if planned.state == "trained" else ()
+    return sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)

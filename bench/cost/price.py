@@ -1,7 +1,7 @@
-"""How many operations a device does in a second, for each size of model, by the best source that there is. No torch, but
-in the process that times steps.
+"""Operations that a device does in a second, for each size of model, by the best source that there is. No torch, but in the
+process that times steps.
 
-Finished cells of the same recipe in the run folder tell it, else steps timed here, else a rate that is stated.
+Finished cells of the same recipe in the run folder, else steps timed here, else a rate that is stated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -26,9 +26,10 @@ from bench.planning.plan import Planned, kind, plugins_of, trainings_of
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
 
 TFLOPS = 50.0
-"""Operations a second that a device is taken to reach, in 10^12, where nothing tells."""
+"""10^12 operations a second: the rate of a device without any source."""
 TFLOPS_CPU = 0.1
 """The same of a processor."""
 MOST = 50
@@ -66,25 +67,25 @@ def rates(
     """The rates of every size of model by the best source that there is, and what that was."""
     models = list(dict.fromkeys(p.cell.model for share in todo for p in share))
     found: dict[Model, Rates] = {}
-    told: list[str] = []
+    sources: list[str] = []
     reason = ""
     usual = (tflops or (TFLOPS_CPU if device == "cpu" else TFLOPS)) * 1e12
     if tflops is None:
-        found, known = from_finished(cells, models, grid, look, usual)
-        told += [known] * bool(found)
+        found, source = from_finished(cells, models, grid, look, usual)
+        sources += [source] * bool(found)
         lacking = [model for model in models if model not in found]
         if here and lacking:
-            timed = from_timing([largest(todo, model, look, pack) for model in lacking], device, usual)
-            if isinstance(timed, str):
-                reason = f"; steps could not be timed here: {timed}"
-            else:
-                found |= zip(lacking, timed[0], strict=True)
-                told.append(timed[1])
+            try:
+                timed, source = from_timing([largest(todo, model, look, pack) for model in lacking], device)
+                found |= zip(lacking, timed, strict=True)
+                sources.append(source)
+            except Untimed as error:
+                reason = f"; steps could not be timed here: {error}"
     if any(model not in found for model in models):
         doubt = ", which small models do not reach" if usual == TFLOPS * 1e12 and tflops is None else ""
-        told.append(f"by counting operations, at {usual / 1e12:g} TFLOP/s for each device{doubt}{reason}")
+        sources.append(f"by counting operations, at {usual / 1e12:g} TFLOP/s for each device{doubt}{reason}")
         found = dict.fromkeys(models, Rates.alike(usual)) | found
-    return found, "; other sizes ".join(told)
+    return found, "; other sizes ".join(sources)
 
 
 def largest(
@@ -104,36 +105,35 @@ def from_finished(
 
     A measured evaluation is generating and measuring in one, so both have its rate; else large encoders have the ``usual``.
     """
-    facts = {
-        model: [
-            fact for folder, cell in finished(cells, model, grid) if (fact := measured(folder, look(cell)))
-        ]
+    facts = [
+        (model, *fact)
         for model in models
-    }
-    devices = Counter(name for known in facts.values() for name, _, _ in known)
-    if not devices:
+        for folder, cell in finished(cells, model, grid)
+        if (fact := measured(folder, look(cell)))
+    ]
+    if not facts:
         return {}, ""
-    device, count = devices.most_common(1)[0]
-    told = f"from {count} finished cell{'s' * (count > 1)} of this recipe, on {device}"
+    device, count = Counter(name for _, name, _, _ in facts).most_common(1)[0]
+    source = f"from {many(count, 'finished cell')} of this recipe, on {device}"
     found, unmeasured = {}, False
-    for model, known in facts.items():
-        if training := [rate for name, rate, _ in known if name == device]:
-            evaluation = [rate for name, _, rate in known if name == device and rate]
-            unmeasured |= not evaluation
-            rate = statistics.median(evaluation or training)
-            image, text = (small(spec) for spec in (grid.evaluation.extractor, grid.text))
-            measuring = rate if evaluation or image else max(rate, usual)
-            encoding = rate if text else max(rate, usual)
-            found[model] = Rates(statistics.median(training), rate, measuring, encoding)
-    return found, told + ", the evaluation by its operations" * unmeasured
+    for model in models:
+        known = [both for size, name, *both in facts if (size, name) == (model, device)]
+        if not known:
+            continue
+        training, spent = zip(*known, strict=True)
+        evaluation = [rate for rate in spent if rate]
+        unmeasured |= not evaluation
+        rate = statistics.median(evaluation or training)
+        image = rate if evaluation or small(grid.evaluation.extractor) else max(rate, usual)
+        text = rate if small(grid.text) else max(rate, usual)
+        found[model] = Rates(statistics.median(training), rate, image, text)
+    return found, source + ", the evaluation by its operations" * unmeasured
 
 
 def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tuple[Path, Cell]]:
     """A few cells of a size that have been trained, with their folders: of the plan, else others in the run folder."""
-    ours = [p for p in cells if p.cell.model == model]
     for states in (("done",), ("trained", "diverged")):
-        known = [p for p in ours if p.state in states]
-        if known:
+        if known := [p for p in cells if p.cell.model == model and p.state in states]:
             yield from ((p.folder, p.cell) for p in known[:: -(-len(known) // MOST)])
             return
     planned, root = {p.folder.name for p in cells}, cells[0].folder.parent
@@ -148,23 +148,20 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
 def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
     """A cell's device, and its rates of training and, if it has been measured, of evaluation."""
     with suppress(atomic.Damaged):
-        training: Any = atomic.read_object(folder / "status.json").get("training")
+        training = atomic.read_object(folder / "status.json").get("training")
         if seconds := each(training):
-            result, rate = folder / amounts.grid.evaluation.id / "result.json", None
+            rate = None
             with suppress(atomic.Damaged):
-                if spent := each(atomic.read_object(result).get("measuring")):
+                result = atomic.read_object(folder / amounts.grid.evaluation.id / "result.json")
+                if spent := each(result.get("measuring")):
                     rate = (sum(amounts.generation.values()) + amounts.metrics) / spent
             return str(training.get("device", "this device")), amounts.training / seconds, rate
     return None
 
 
-def each(facts: Any) -> float | None:
-    """Seconds of one cell by what was noted of its pack; None if nothing sound was."""
-    kept = facts if isinstance(facts, dict) else {}
-    seconds, pack = kept.get("seconds"), kept.get("pack")
-    if not isinstance(seconds, int | float) or not isinstance(pack, int) or seconds <= 0 or pack <= 0:
-        return None
-    return seconds / pack
+def each(facts: Mapping[str, Any] | None) -> float:
+    """Seconds of one cell, by the facts of its pack; 0 without any."""
+    return facts["seconds"] / facts["pack"] if facts else 0.0
 
 
 def small(spec: str) -> bool:
@@ -172,33 +169,28 @@ def small(spec: str) -> bool:
     return spec.partition(":")[0] == SMALL
 
 
-def from_timing(
-    work: Sequence[tuple[Amounts, int]], device: str, usual: float
-) -> tuple[list[Rates], str] | str:
-    """Rates by steps and samples of each size with at most so many members, and how; or why there are none.
+def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str]:
+    """Rates by steps and samples of each size with at most so many members, and how they were found.
 
-    Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free.
+    Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free. Raises
+    :class:`Untimed`.
     """
-    models = [
-        {"shape": asdict(amounts.shape), "training": asdict(amounts.grid.training), "members": members}
-        for amounts, members in work
-    ]
     amounts = work[0][0]
-    extractor, text = amounts.grid.evaluation.extractor, amounts.grid.text
-    given = {"models": models, "resolution": amounts.grid.images.resolution}
-    given |= {
+    extractor, text = (
+        None if small(spec) else spec for spec in (amounts.grid.evaluation.extractor, amounts.grid.text)
+    )
+    given = {
+        "models": [
+            {"shape": asdict(one.shape), "training": asdict(one.grid.training), "members": members}
+            for one, members in work
+        ],
         "plugins": sorted({file for each, _ in work for file in plugins_of(each.grid.training)}),
-        "extractor": None if small(extractor) else extractor,
-        "text": None if small(text) else text,
+        "resolution": amounts.grid.images.resolution,
+        "extractor": extractor,
+        "text": text,
     }
-    try:
-        told = ask(given, device, PATIENCE * (len(work) + (not small(extractor)) + (not small(text))))
-    except Untimed as error:
-        return str(error)
-    most = max(rate["members"] for rate in told["rates"])
-    graph = f"{most} cells in one graph" if most > 1 else "a cell"
-    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
-    image, caption = told["extraction"], told["encoding"]
+    answer = ask(given, device, PATIENCE * (len(work) + bool(extractor) + bool(text)))
+    image, caption = answer["extraction"], answer["encoding"]
     found = [
         Rates(
             rate["training"],
@@ -206,20 +198,20 @@ def from_timing(
             amounts.extraction / image if image else rate["evaluation"],
             amounts.encoding_of_one / caption if caption else rate["evaluation"],
         )
-        for rate in told["rates"]
+        for rate in answer["rates"]
     ]
-    return found, f"from steps of {graph}{sizes} timed on {told['device']}"
+    most = max(rate["members"] for rate in answer["rates"])
+    graph = f"{most} cells in one graph" if most > 1 else "a cell"
+    sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
+    return found, f"from steps of {graph}{sizes} timed on {answer['device']}"
 
 
 def check_device(device: str) -> None:
     """Raises :class:`UserError` if a device that was named is not there, with the sentence of a worker."""
+    nothing = {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None}
     if device not in ("auto", "cpu"):
         with suppress(Untimed):
-            ask(
-                {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None},
-                device,
-                PATIENCE,
-            )
+            ask(nothing, device, PATIENCE)
 
 
 class Untimed(Exception):
@@ -227,7 +219,7 @@ class Untimed(Exception):
 
 
 def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
-    """What ``bench.rates`` answers in another process. Raises :class:`Untimed`, or :class:`UserError` for a mistake."""
+    """The answer of ``bench.rates`` in another process. Raises :class:`Untimed`, or :class:`UserError` for a mistake."""
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
@@ -246,8 +238,8 @@ def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
         if last.startswith("error: "):  # the workers would end with it, too
             raise UserError(last.removeprefix("error: "))
         raise Untimed(last)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def names(folder: Path) -> set[str]:

@@ -1,6 +1,6 @@
-"""What the workers of a run folder are doing, from their files and from what their launchers know. No torch.
+"""What the workers of a run folder are doing, from their files and from their launchers. No torch.
 
-The folder decides; a silent worker is called silent, and taken for gone only if its launcher does not know it either.
+The folder decides; a silent worker is called silent, and taken for gone only if its launcher does not list it either.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from bench.runfolder.submission import Submission
 from flowbench._core import atomic
 
 FADING_SECONDS = 3 * lease.BEAT_SECONDS
-"""A worker that nothing keeps any more notices at its next beat; after so long it has ended."""
+"""A worker whose supervisor is gone notices at its next beat; after so long it has ended."""
 
 
 @dataclass(frozen=True)
 class Doing:
-    """One share: queued, running, or gone; ``ending`` and ``reason`` tell how it went, and ``cause`` is equal for reasons
-    that are alike."""
+    """One share: queued, running, or gone, with how it ended and why; ``cause`` is equal for reasons that are alike."""
 
     submission: Submission
     index: int
@@ -39,7 +38,7 @@ class Doing:
     silent: float = 0.0
     beat: dict[str, Any] = field(default_factory=dict)
     fading: bool = False
-    """Running, though nothing that keeps it does: it will save and end in a moment, or has died."""
+    """Running without its supervisor: it will save and end in a moment, or has died."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -48,12 +47,12 @@ class Doing:
 
     @property
     def name(self) -> tuple[str, str]:
-        """Its launcher, and what that calls its job."""
+        """Its launcher, and the job there."""
         return self.submission.execution.executor, self.job
 
     @property
     def active(self) -> bool:
-        """Whether somebody is at it or will be."""
+        """Whether a worker has it or will have it."""
         return self.state != "gone"
 
 
@@ -75,68 +74,54 @@ def survey(out: Path, closed: bool = False) -> list[Doing]:
 
 
 def gone(submission: Submission) -> dict[int, Seen]:
-    """The shares that a launcher took, as nothing runs them any more."""
+    """The shares that a launcher took, as all gone."""
     return {share: Seen("gone", job=job) for share, job in base.of(submission).jobs(submission).items()}
 
 
 def of_submission(submission: Submission, seen: Mapping[int, Seen]) -> list[Doing]:
-    """Every share of a submission, with what its launcher knows of those that it took."""
+    """Every share of a submission, by its files and by what its launcher lists of the shares that it took."""
     lost = base.of(submission).lost
     return [share(submission, index, seen.get(index), lost) for index in range(len(submission.shares))]
 
 
 def share(submission: Submission, index: int, seen: Seen | None, lost: str) -> Doing:
-    """A share by its files and by what its launcher knows, None if it was never taken; ``lost`` is the reason where nothing
-    else tells one."""
+    """A share by its files and by what its launcher lists, None if it was never taken; ``lost`` is the reason without any
+    other."""
     kept = lease.state(submission, index)
     failure = Failure.read(kept.get("error")) or Failure("", "", "")
-    job = seen.job if seen else ""
-    doing = Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause, job)
-    if seen and seen.state == "queued":
+    doing = Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause)
+    if seen is None:
+        return doing
+    doing = replace(doing, job=seen.job)
+    if seen.state == "queued":
         return replace(doing, state="queued", reason=seen.reason)
-    if seen is None or doing.ending not in ("", "running", "saved"):
+    runs = seen.state == "running"
+    if doing.ending not in ("", "running", "saved") or (doing.ending == "saved" and not runs):
         return doing
-    if seen.state == "running":
-        return running(replace(doing, node=seen.node), fading=False) or doing
-    if doing.ending == "saved":
-        return doing
-    fading = running(replace(doing, node=seen.node), fading=True) if doing.ending else None
-    return fading or replace(doing, ending="lost", reason=lost)
-
-
-def running(doing: Doing, fading: bool) -> Doing | None:
-    """The share as it runs; None if it is ``fading`` and has been silent for some beats, or said that it ended."""
-    silent, last = lease.silence(doing.submission.folder, doing.index), beat(doing.submission, doing.index)
-    if fading and (silent > FADING_SECONDS or last.get("over")):
-        return None
-    return replace(doing, state="running", silent=silent, beat=last, fading=fading)
-
-
-def beat(submission: Submission, index: int) -> dict[str, Any]:
-    """What the worker last said of itself."""
-    return lease.read(submission.beat_file(index))
+    if runs or doing.ending:
+        silent, beat = lease.silence(submission.folder, index), lease.read(submission.beat_file(index))
+        if runs or (silent <= FADING_SECONDS and not beat.get("over")):
+            return replace(doing, state="running", node=seen.node, silent=silent, beat=beat, fading=not runs)
+    return replace(doing, ending="lost", reason=lost)
 
 
 def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
     """How the jobs of shares ended, as far as their launchers can tell, by :attr:`Doing.name`."""
-    asked: dict[str, dict[str, Doing]] = {}
+    asked: dict[str, dict[str, Submission]] = {}
     for doing in doings:
         if doing.job:
-            asked.setdefault(doing.submission.execution.executor, {})[doing.job] = doing
+            asked.setdefault(doing.name[0], {})[doing.job] = doing.submission
     return {
-        (name, job): told
+        (name, job): ending
         for name, jobs in asked.items()
-        for job, told in base.of(next(iter(jobs.values())).submission).explain(sorted(jobs)).items()
+        for job, ending in base.of(next(iter(jobs.values()))).explain(sorted(jobs)).items()
     }
 
 
 def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
-    """The plan with those cells that some worker has or will have as ``running`` and ``queued``."""
+    """The plan with the cells of active shares as ``running`` and ``queued``."""
     busy: dict[str, State] = {
-        cell: "running" if doing.state == "running" else "queued"
-        for doing in doings
-        if doing.active
-        for cell in doing.cells
+        cell: doing.state for doing in doings if doing.state != "gone" for cell in doing.cells
     }
     cells = tuple(
         replace(p, state=busy[p.cell.id]) if p.state not in ENDED and p.cell.id in busy else p
@@ -146,7 +131,7 @@ def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
 
 
 def close(doings: Sequence[Doing]) -> None:
-    """Mark the submissions of which no share is active any more, so that nobody need look at them again.
+    """Mark the submissions without any active share, so that they are not looked at again.
 
     A share that was lost is marked, too: should its worker live after all, it finds that, and stops.
     """

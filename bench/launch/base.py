@@ -1,8 +1,8 @@
-"""The contract of launchers, and their registry: what starts the workers of a submission, knows where they are, ends them.
+"""The contract of launchers, and their registry: they start the workers of a submission, find them again, and end them.
 
-A launcher is asked for as ``--executor NAME`` and told more by ``--NAME.KEY=VALUE``. It hands every share of a submission to
-something that runs :func:`share_command`; all that the workers do then lies in files of the run folder, which decide. What a
-launcher knows beyond them is whether a job waits, runs, or is gone. No torch.
+A launcher is chosen by ``--executor NAME`` and configured by ``--NAME.KEY=VALUE``. It hands every share of a submission to
+something that runs :func:`share_command`; all that the workers do then lies in files of the run folder, which decide. Beyond
+them a launcher can tell whether a job waits, runs, or is gone. No torch.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ DEFAULT = "local"
 OPTION = re.compile(r"--([A-Za-z][\w/-]*)\.([^=]+)(?:=(.*))?", re.DOTALL)
 """``--NAME.KEY=VALUE``."""
 Pairs = list[tuple[str, str]]
-"""The keys and values that a launcher was given."""
+"""Keys and values of a launcher's options."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Shares that run as one job; of several the task at position k of an array runs share ``shares[k]``."""
+    """Shares that run as one job; with several, the task at position k of an array runs share ``shares[k]``."""
 
     job: str
     shares: tuple[int, ...]
 
     def task(self, share: int) -> str:
-        """The id of what runs a share: ``123_4`` of an array, else ``123``."""
+        """The id of the task that runs a share: ``123_4`` of an array, else ``123``."""
         return self.job if len(self.shares) == 1 else f"{self.job}_{self.shares.index(share)}"
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The jobs that were begun or queued, and why there are no more, if so."""
+    """The jobs that were begun or queued, and why the others were refused, if so."""
 
     jobs: tuple[Job, ...]
     refused: str | None = None
@@ -65,7 +65,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a share is: it waits (for what), its process runs (where), or nothing of it is left."""
+    """A share as its launcher sees it: it waits for ``reason``, its process runs on ``node``, or it is gone."""
 
     state: Literal["queued", "running", "gone"]
     reason: str = ""
@@ -75,8 +75,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Given:
-    """Bytes that the training steps of a worker are given, None if that is not known before it runs; ``where``, in words,
-    and what to do if they are too few. ``process``: the whole process must fit in, too."""
+    """Bytes for the training steps of a worker, None if unknown before it runs; ``where``, in words, and what to do if they
+    are too few. ``process``: the whole process must fit in, too."""
 
     amount: float | None
     where: str
@@ -86,27 +86,27 @@ class Given:
 
 
 class Launcher(ABC):
-    """Starts the workers of submissions somewhere, and knows where they are.
+    """Starts the workers of submissions somewhere, and finds them again.
 
-    Only :meth:`submit` and :meth:`states` have to be written; the others have a meaning that suits processes which run
-    :func:`share_command`. Facts about it are declared, so that nothing else asks for its name.
+    Only :meth:`submit` and :meth:`states` have to be written; the defaults of the others suit processes that run
+    :func:`share_command`. Facts about it are declared, so that nothing else depends on its name.
     """
 
     name: str = ""
-    """What it is registered as."""
+    """In the registry."""
     title: ClassVar[str] = "the launcher"
-    """What sentences call the thing that it hands jobs to."""
+    """In sentences: where its jobs go."""
     drives: ClassVar[bool] = False
-    """Whether the command itself runs the workers until they end, by a pool; else it leaves them when they are submitted."""
+    """Whether the command itself runs the workers until they end, by a pool, or leaves them once they are submitted."""
     here: ClassVar[bool] = False
-    """Whether workers compute on this machine, so that its devices and their speed are theirs."""
+    """Whether workers compute on this machine, with its devices and their speed."""
     lost: ClassVar[str] = "nothing runs it any more, and it left no result"
-    """The reason for a share that ended without a result, in a sentence."""
+    """The reason of a share that ended without a result, in a sentence."""
     hints: ClassVar[Mapping[str, str]] = {}
-    """What to do about reasons and endings, by how they begin; ``JOB`` is the job."""
+    """What to do about reasons and endings, by their first words; ``JOB`` stands for the job."""
 
     def configured(self, pairs: Pairs) -> Launcher:
-        """The launcher as the user's ``--NAME.KEY=VALUE`` have it. Raises :class:`UserError`."""
+        """The launcher with the user's ``--NAME.KEY=VALUE``. Raises :class:`UserError`."""
         raise UserError(f"--{self.name}.{pairs[0][0]}: --executor {self.name} has no options")
 
     def accept(self, execution: Execution) -> Execution:
@@ -116,7 +116,7 @@ class Launcher(ABC):
         return execution
 
     def check(self, plan: Plan, execution: Execution) -> None:
-        """Raise :class:`UserError` for what would stop a run, before anything is written; a dry run asks it, too."""
+        """Raise :class:`UserError` for what would stop a run, before anything is written; also in a dry run."""
         return
 
     def reach(self) -> None:
@@ -124,65 +124,61 @@ class Launcher(ABC):
         return
 
     def slots(self, execution: Execution) -> int | None:
-        """How many workers share the cells; None for one for each group of cells that can train in one graph."""
+        """How many workers divide the cells; None for one worker for each group of cells that can train in one graph."""
         return None
 
     def memory(self, execution: Execution) -> Given:
-        """What the training steps of a worker are given."""
+        """The memory for the training steps of a worker."""
         unknown = "how much memory a worker is given is not known here"
         return Given(None, unknown, gpu=execution.device not in ("cpu", "auto"))
 
-    def describe(self, execution: Execution, workers: int, told: str) -> str:
-        """How workers would be started, for a dry run; ``told`` says how many there are."""
-        return told
+    def describe(self, execution: Execution, workers: int, shown: str) -> str:
+        """How workers would be started, for a dry run; ``shown`` is their number in words."""
+        return shown
 
     @abstractmethod
     def submit(self, submission: Submission) -> Submitted:
-        """Begin or queue all shares; those with ``canary`` first, the others wait for them. Every job is to be written down
-        as soon as it is there (:func:`write_jobs`).
+        """Begin or queue all shares; those with ``canary`` first, the others wait for them. Write every job down as soon as
+        it exists (:func:`write_jobs`).
 
         Raises:
             UserError: nothing was begun, for this reason.
         """
 
     def doubtful(self, submission: Submission) -> bool:
-        """Whether something of a submission that failed may run all the same."""
+        """Whether a share of a submission that failed may run all the same."""
         return bool(self.jobs(submission))
 
     def recover(self, submission: Submission) -> None:
-        """Put in order what a command left that died while it submitted. Only for who holds the run's lock."""
+        """Put in order the jobs of a command that died while it submitted. The caller holds the run's lock."""
         return
 
     def jobs(self, submission: Submission) -> Mapping[int, str]:
-        """The names by which it knows the shares that it took."""
+        """The ids of the shares that it took."""
         return {share: job.task(share) for job in read_jobs(submission) or () for share in job.shares}
 
     @abstractmethod
     def states(self, submission: Submission) -> Mapping[int, Seen]:
-        """Where each share is that was taken.
-
-        Raises:
-            UserError: it must be asked for elsewhere, and there is no answer.
-        """
+        """Where each share is that was taken. Raises :class:`UserError` if a server must be asked, and does not answer."""
 
     def survey(self, submissions: Sequence[Submission]) -> list[Mapping[int, Seen]]:
-        """The :meth:`states` of several submissions; for launchers that ask a server once for all."""
+        """The :meth:`states` of several submissions, for launchers that ask a server once for all."""
         return [self.states(submission) for submission in submissions]
 
     def explain(self, jobs: Sequence[str]) -> Mapping[str, str]:
-        """How jobs ended, where no file could tell; a cancelled job begins with ``CANCELLED``. Unknown ones are left out."""
+        """How jobs ended, beyond what files hold; ``CANCELLED ...`` for a cancelled one. Unknown ones are left out."""
         return {}
 
     def cancel(self, submission: Submission) -> None:
-        """End all its jobs; the submission is marked as cancelled, which :func:`share_command` sees. Raises UserError."""
+        """End all jobs of a submission marked as cancelled; :func:`share_command` sees the mark. Raises UserError."""
         return
 
     def outputs(self, submission: Submission, share: int, job: str) -> list[Path]:
-        """Files with what a share's job printed outside its worker."""
+        """Files with the output of a share's job outside its worker."""
         return [output(submission, share)]
 
     def pool(self, submission: Submission) -> Pool:
-        """What runs the workers, of a launcher that drives them."""
+        """The pool that runs the workers, of a launcher that drives them."""
         raise NotImplementedError(f"{type(self).__name__} declares drives, and has no pool")
 
 
@@ -195,7 +191,7 @@ def register(name: str) -> Callable[[Callable[..., Launcher]], Callable[..., Lau
 
 
 def get(name: str, pairs: Pairs | None = None) -> Launcher:
-    """The launcher of that name, as ``--NAME.KEY=VALUE`` have it. Raises :class:`UserError`."""
+    """The launcher of that name, with its ``--NAME.KEY=VALUE``. Raises :class:`UserError`."""
     if (entry := registry.find(name)) is None:
         raise UserError(f"--executor {name!r}: {nearest(name, registry.names())}")
     with blame(f"launcher {name!r}"):
@@ -203,12 +199,12 @@ def get(name: str, pairs: Pairs | None = None) -> Launcher:
     made.name = name
     if pairs:
         made = made.configured(pairs)
-        made.name = name
+    made.name = name
     return made
 
 
 def of(submission: Submission) -> Launcher:
-    """The launcher that a submission was handed to. Raises :class:`UserError` if it is a plugin's that is not loaded."""
+    """The launcher of a submission. Raises :class:`UserError` if it is a plugin's that is not loaded."""
     name = submission.execution.executor
     if registry.find(name) is None:
         raise UserError(
@@ -237,7 +233,7 @@ def take(arguments: Sequence[str]) -> tuple[dict[str, Pairs], list[str]]:
 
 
 def read_jobs(submission: Submission) -> list[Job] | None:
-    """The jobs that are known to have been taken; None if nothing was written about them."""
+    """The jobs of a submission that were written down; None if there is no such file."""
     file = submission.folder / "jobs.json"
     if not file.exists():
         return None
@@ -255,33 +251,20 @@ def share_command(submission: Submission, share: int) -> list[str]:
     It runs the code that was submitted, once that is verified; it saves and ends after SIGTERM, SIGINT or SIGHUP, and when
     the submission is cancelled. Its output belongs into :func:`output`.
     """
+    own = output(submission, share).parent
+    own.mkdir(mode=0o700, exist_ok=True)  # only its owner may enter
     environment = pythonpath(submission.code_folder.absolute())
-    run = [
-        sys.executable,
-        "-m",
-        "bench.launch.share",
-        str(share),
-        os.getcwd(),
-        str(own(submission).absolute()),
-    ]
+    run = [sys.executable, "-m", "bench.launch.share", str(share), os.getcwd(), str(own.absolute())]
     return ["env", *(f"{name}={value}" for name, value in environment.items()), *shielded(submission), *run]
 
 
 def shielded(submission: Submission) -> list[str]:
-    """The beginning of a command that becomes the rest, after the submitted code is verified
-    (:mod:`bench.runfolder.shield`)."""
+    """The beginning of a command that verifies the submitted code, then becomes the rest (:mod:`bench.runfolder.shield`)."""
     trusted = "trusted" if submission.execution.trusted else "checked"
     run = [str(submission.out.absolute()), trusted, submission.code]
     return [sys.executable, "-I", "-S", "-c", inspect.getsource(shield), *run]
 
 
-def own(submission: Submission) -> Path:
-    """A folder of the launcher's in a submission, which only its owner may enter."""
-    folder = submission.folder / "launch"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
 def output(submission: Submission, share: int) -> Path:
-    """Where a share's job prints what its worker does not."""
+    """Where a share's job prints, but for its worker."""
     return submission.folder / "launch" / f"{share:04}.log"

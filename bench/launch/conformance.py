@@ -1,4 +1,4 @@
-"""What every launcher must pass: workers that train nothing are submitted, followed to an end, cancelled, and explained."""
+"""The checks of every launcher: workers that train nothing are submitted, followed to an end, cancelled, and explained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from bench.config.experiment import Grid
@@ -24,7 +23,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.registry import blame
 
 PATIENCE = 60.0
-"""Seconds until a share has to be where it is waited for: a queue may be long."""
+"""Seconds until a share has to reach a state: a queue may be long."""
 WORKER = '''"""Loaded by a worker, this is all that it does: share 0 is settled after a moment, others wait to be stopped."""
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
@@ -36,9 +35,9 @@ os._exit(0)
 
 
 def check(name: str) -> list[str]:
-    """Lines that say what a launcher has passed. Raises :class:`UserError` for the first thing that it has not.
+    """A line for each check that a launcher has passed. Raises :class:`UserError` for the first that it has not.
 
-    The run folder lies in the present one for so long: on a cluster that must be one that its nodes see.
+    The run folder lies in the present one meanwhile: on a cluster that must be one that its nodes see.
     """
     launcher = base.get(name)
     out = Path(tempfile.mkdtemp(prefix="flowbench-check-", dir=Path.cwd()))
@@ -78,10 +77,10 @@ def passed(launcher: Launcher, out: Path) -> Iterator[str]:
         launcher.cancel(submission)
         found = wait(launcher, submission, 1, lambda d: not d.active)
     yield f"cancel: the other share ended, {found.ending}"
-    told = launcher.explain(sorted(jobs.values()))
-    if strange := told.keys() - {*jobs.values()}:
-        raise UserError(f"explain() tells of {min(strange)}, which it was not asked for")
-    yield f"explain: {', '.join(f'{job} {how}' for job, how in told.items()) or 'nothing beyond the files'}"
+    endings = launcher.explain(sorted(jobs.values()))
+    if strange := endings.keys() - {*jobs.values()}:
+        raise UserError(f"explain() names {min(strange)}, which it was not asked for")
+    yield f"explain: {', '.join(f'{job} {how}' for job, how in endings.items()) or 'nothing beyond the files'}"
 
 
 def submitted(planned: plan.Plan, execution: Execution) -> Submission:
@@ -98,7 +97,7 @@ def submitted(planned: plan.Plan, execution: Execution) -> Submission:
 
 
 def wait(launcher: Launcher, submission: Submission, index: int, there: Callable[[Doing], bool]) -> Doing:
-    """A share once it is so. Raises :class:`UserError` if that does not come."""
+    """A share once it is ``there``. Raises :class:`UserError` if it does not get there."""
     until = time.monotonic() + PATIENCE
     while True:
         (seen,) = launcher.survey([submission])
@@ -107,11 +106,8 @@ def wait(launcher: Launcher, submission: Submission, index: int, there: Callable
             return found
         if not found.active or time.monotonic() > until:
             files = [submission.log_file(index), *launcher.outputs(submission, index, found.job)]
-            said = ""
-            with suppress(OSError):
-                said = " ".join(line for file in files for line in last_lines(file, 3).splitlines())
+            printed = " ".join(line for file in files for line in last_lines(file, 3).splitlines())
             where = f"{found.state} {found.ending}".strip()
-            raise UserError(
-                f"share {index} is {where}, {found.reason or 'and nothing tells why'}; {said or 'no output'}"
-            )
+            why = found.reason or "for no known reason"
+            raise UserError(f"share {index} is {where}, {why}; {printed or 'no output'}")
         time.sleep(0.3)

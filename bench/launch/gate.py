@@ -17,7 +17,7 @@ ALIKE = 3
 
 
 class Gate:
-    """Asked before a pack begins; ``reason`` tells why the last cell was held, and ``cause`` is that of the failures."""
+    """Decides before a pack begins; ``reason`` is why the last cell was held, and ``cause`` that of the failures."""
 
     def __init__(self, submission: Submission) -> None:
         self.submission, self.reason, self.cause = submission, "", ""
@@ -30,19 +30,19 @@ class Gate:
         return {cell.id: cell.formulation for cell in cells_of(self.submission.grid) if cell.id in ours}
 
     def holds(self, cell: Cell) -> bool:
-        """Whether a cell must wait until somebody has looked at the failures."""
+        """Whether a cell must wait until the user has seen the failures."""
         failures = self.failures()
         for cause in sorted(set(failures.values())):
             alike = [other for other, why in failures.items() if why == cause]
             kinds = Counter(self.formulations.get(other, "") for other in alike)
-            self.cause = cause
-            everywhere = len(kinds) >= min(ALIKE, len(set(self.formulations.values())))
-            if everywhere and len(alike) >= ALIKE:
-                self.reason = f"{len(alike)} cells failed alike: {self.error(alike[0])}"
-                return True
-            if kinds[cell.formulation] >= ALIKE:
-                count = kinds[cell.formulation]
-                self.reason = f"{count} cells of {cell.formulation} failed alike: {self.error(alike[0])}"
+            own, everywhere = kinds[cell.formulation], min(ALIKE, len(set(self.formulations.values())))
+            found = ""
+            if len(alike) >= ALIKE and len(kinds) >= everywhere:
+                found = f"{len(alike)} cells"
+            elif own >= ALIKE:
+                found = f"{own} cells of {cell.formulation}"
+            if found:
+                self.reason, self.cause = f"{found} failed alike: {self.error(alike[0])}", cause
                 return True
         canaries = {self.formulations[other] for other in self.canaries & failures.keys()}
         if cell.formulation in canaries and cell.id not in self.canaries:

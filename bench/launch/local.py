@@ -1,6 +1,6 @@
 """The launcher of this machine: one slot for each visible GPU, or parts of the cores, driven by the command itself.
 
-Slots are told their GPU by ``CUDA_VISIBLE_DEVICES``, out of those that this command was given.
+A slot gets its GPU by ``CUDA_VISIBLE_DEVICES``, out of those of this command.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
 
 HUNG_SECONDS = 900.0
-"""A process of this machine that has been silent for so long is no longer believed."""
+"""A process of this machine that has been silent for so long counts as gone."""
 
 
 class Local(Launcher):
@@ -38,13 +38,17 @@ class Local(Launcher):
         """As many as workers run at a time."""
         return len(slots(execution))
 
-    def describe(self, execution: Execution, workers: int, told: str) -> str:
+    def describe(self, execution: Execution, workers: int, shown: str) -> str:
         """How many slots there are."""
-        return f"{many(len(slots(execution)), 'slot')}, {told}"
+        return f"{many(len(slots(execution)), 'slot')}, {shown}"
 
     def memory(self, execution: Execution) -> Given:
-        """What is free on this machine, or on its GPU."""
-        return memory(execution)
+        """The free memory of this machine, or of its GPU."""
+        if execution.device == "cpu" or (execution.device == "auto" and not visible_gpus()):
+            return Given(cgroup.available_memory(), "of memory are free", "another machine")
+        if (amount := gpu_memory(execution.device)) is None:
+            return Given(None, "how much memory the GPU has is not known here", gpu=True)
+        return Given(amount, "of the GPU's memory are free", "another GPU", gpu=True)
 
     def submit(self, submission: Submission) -> Submitted:
         """Nothing begins before the pool runs."""
@@ -75,8 +79,8 @@ def local() -> Launcher:
 def believed(submission: Submission) -> bool:
     """Whether the command of a local submission lives.
 
-    Another machine's does if somebody was heard; on this one a process of its number must be there too, and may be silent
-    for longer: after a crash of the machine the number may be another's.
+    On another machine, if any of its files is recent; on this one a process of its number must exist too, and may be silent
+    for longer: after a crash of the machine the number may be another process's.
     """
     here = lease.on_this_machine(submission.host, submission.pid)
     heard = [lease.silence(submission.folder, index) for index in range(len(submission.shares))]
@@ -85,7 +89,7 @@ def believed(submission: Submission) -> bool:
 
 
 def slots(execution: Execution) -> list[Environment]:
-    """What each slot adds to the environment of its workers. Raises :class:`UserError` for more slots than cores."""
+    """The additions of each slot to the environment of its workers. Raises :class:`UserError` for more slots than cores."""
     gpus = visible_gpus() if execution.device in ("auto", "cuda") else []
     if gpus:
         count = execution.slots or len(gpus)
@@ -97,13 +101,8 @@ def slots(execution: Execution) -> list[Environment]:
     return [cores.environment(count, os.environ) for _ in range(count)]
 
 
-def on_gpu(execution: Execution) -> bool:
-    """Whether workers compute on something else than the processor."""
-    return execution.device != "cpu" and (execution.device != "auto" or bool(visible_gpus()))
-
-
 def visible_gpus() -> list[str]:
-    """The GPUs that this command may use, by the names that ``CUDA_VISIBLE_DEVICES`` knows them by."""
+    """The GPUs that this command may use, by their names in ``CUDA_VISIBLE_DEVICES``."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         names = (name.strip() for name in given.split(","))
@@ -121,21 +120,12 @@ def count_gpus() -> int:
     return int(done.stdout.strip() or 0)
 
 
-def memory(execution: Execution) -> Given:
-    """What the training steps of a worker on this machine are given."""
-    if not on_gpu(execution):
-        return Given(cgroup.available_memory(), "of memory are free", "another machine")
-    if (amount := gpu_memory(execution.device)) is None:
-        return Given(None, "how much memory the GPU has is not known here", gpu=True)
-    return Given(amount, "of the GPU's memory are free", "another GPU", gpu=True)
-
-
 def gpu_memory(device: str) -> float | None:
-    """Bytes that are free on the GPU that has fewest of those that may be used; None where no NVIDIA driver tells."""
+    """The fewest free bytes of the GPUs that may be used; None without an NVIDIA driver."""
     gpus, index = visible_gpus(), device.partition(":")[2]
     gpus = gpus[int(index) : int(index) + 1] if index.isdigit() else gpus
     command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", "-i", ",".join(gpus)]
     with suppress(OSError, subprocess.SubprocessError, ValueError):
-        said = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
-        return min(float(line) for line in said.stdout.splitlines()) * 1024.0**2
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
+        return min(float(line) for line in shown.stdout.splitlines()) * 1024.0**2
     return None

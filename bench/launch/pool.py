@@ -25,14 +25,12 @@ class Pool:
         self.failures: dict[int, Failure | None] = {}
         self.running: dict[int, Supervisor] = {}
         self.stopping: str | None = None
-        self.threads: list[threading.Thread] = []
 
     def run(self, watch: Callable[[], None]) -> dict[int, Ending]:
         """Run all shares; ``watch`` is called a few times a second. Returns how each that was begun ended."""
-        order = sorted(range(len(self.submission.shares)), key=lambda i: not self.submission.shares[i].canary)
-        first = [i for i in order if self.submission.shares[i].canary]
-        for part in (first, order[len(first) :]):
-            self._run(part, watch)
+        shares = range(len(self.submission.shares))
+        for canary in (True, False):
+            self._run([share for share in shares if self.submission.shares[share].canary == canary], watch)
         return self.endings
 
     def begun(self) -> set[int]:
@@ -54,16 +52,14 @@ class Pool:
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         for share in shares:
             todo.put(share)
-        self.threads = [
-            threading.Thread(target=self._slot, args=(env, todo), daemon=True)
-            for env in self.environments[: len(shares)]
+        threads = [
+            threading.Thread(target=self._slot, args=(environment, todo), daemon=True)
+            for environment in self.environments[: len(shares)]
         ]
-        for thread in self.threads:
+        for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in self.threads):
-            self.threads[0].join(0.1)
-            for thread in self.threads[1:]:
-                thread.join(0.01)
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(0.1)
             watch()
             if self.submission.cancelled:
                 self.stop("cancelled")

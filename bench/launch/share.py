@@ -20,7 +20,7 @@ from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Submission
 
 PAUSE = 1.0
-"""Seconds between looks at what other processes write."""
+"""Seconds between looks at the files of other processes."""
 
 
 def main() -> int:
@@ -45,9 +45,8 @@ def supervised(
     restart: int = 0,
     job: str | None = None,
 ) -> Supervisor:
-    """The supervisor of a share as the main matter of this process; signals stop it for the reasons that they stand for."""
-    # a node may have less than where it was submitted
-    places.settle(lambda text: print(text, flush=True))
+    """The supervisor of a share, for the main thread of this process; each of ``signals`` stops it for the reason given."""
+    places.settle(lambda text: print(text, flush=True))  # the submitting machine may have had others
     made = Supervisor(submission, index, os.environ, restart, job)
     for number, why in signals.items():
         signal.signal(number, lambda *_, why=why: made.stop(why))
@@ -63,15 +62,13 @@ def watch_cancelled(supervisor: Supervisor) -> None:
 
 
 def waits(submission: Submission, index: int) -> bool:
-    """Whether a canary must end first; one that is not heard of is not waited for."""
-    if submission.shares[index].canary:
-        return False
-    canaries = [i for i, share in enumerate(submission.shares) if share.canary]
-    return any(
+    """Whether a canary must end first; a silent one is not waited for."""
+    age = lease.age(submission.folder / "submission.json")
+    return not submission.shares[index].canary and any(
         lease.state(submission, i).get("state", "running") == "running"
-        and min(lease.silence(submission.folder, i), lease.age(submission.folder / "submission.json"))
-        < lease.SILENT_SECONDS
-        for i in canaries
+        and min(lease.silence(submission.folder, i), age) < lease.SILENT_SECONDS
+        for i, share in enumerate(submission.shares)
+        if share.canary
     )
 
 

@@ -1,4 +1,4 @@
-"""A copy of the code and of the plugins, so that editing them changes nothing of what is already submitted."""
+"""A copy of the code and of the plugins, so that edits change nothing that is already submitted."""
 
 from __future__ import annotations
 

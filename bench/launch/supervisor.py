@@ -1,7 +1,7 @@
 """Runs the worker of one share, again if it dies, until its cells are finished or it is asked to stop. No torch.
 
-A worker that dies is started again and goes on from its checkpoints. After the second death without progress it takes its
-cells one at a time; after the fourth the cell that it was at has failed, and the others go on.
+A worker that dies is started again and continues from its checkpoints. After the second death without progress it takes its
+cells one at a time; after the fourth the cell that it was computing has failed, and the others continue.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 ALONE, DEATHS = 2, 4
-"""Deaths without progress after which cells run alone, and after which the cell at hand has failed."""
+"""Deaths without progress after which cells run alone, and after which the present cell has failed."""
 FRUITLESS = 3
 """Starts without progress after which a share is given up: those that lasted longer than the time between checkpoints, or
 found no device. A preemption in the beginning does not count."""
 PROBE = 1 << 20
 """Bytes that a disk must still take if it is not to count as full: more than any file of a cell but its checkpoint."""
 ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Python imports nothing from the folder of a script, and adds nothing to the snapshot, of which every file is verified."""
+"""Python imports nothing from the folder of a script, and adds nothing to the snapshot, whose every file is verified."""
 
 
 class Supervisor:
@@ -55,17 +55,14 @@ class Supervisor:
     ) -> None:
         self.submission, self.index, self.environment = submission, index, dict(environment)
         self.restart, self.job = restart, job
-        self.token = (
-            f"{submission.id}/{index}/{restart}/{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
-        )
-        self.found, self.fruitless = (
-            "",
-            0,
-        )  # the progress that this start found, and how many before it made none
+        place = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+        self.token = f"{submission.id}/{index}/{restart}/{place}"
+        self.found = ""  # the progress before this start
+        self.fruitless = 0  # starts before this one without progress
         self.begun = time.monotonic()
         self.stopping: str | None = None
         self.failure: Failure | None = None  # of the ending, should its file not be written
-        # of a kind whose put() may be interrupted by a signal handler that calls it, too
+        # a signal handler that interrupts its put() may call it, too
         self.changed: SimpleQueue[None] = SimpleQueue()
 
     def stop(self, reason: str) -> None:
@@ -74,7 +71,7 @@ class Supervisor:
         self.changed.put(None)
 
     def run(self) -> Ending:
-        """Until the share is finished; writes how it ended."""
+        """Run until the share is finished; writes how it ended."""
         try:
             return self._run()
         except OSError as error:  # no log, no process, no failure can be written
@@ -116,15 +113,9 @@ class Supervisor:
         been changed."""
         snapshot.verify(self.submission)
         self.submission.end_file(self.index).unlink(missing_ok=True)
-        argv = [
-            sys.executable,
-            "-u",  # a line that a full disk does not take is lost, and not tried again at the end
-            "-m",
-            "bench.worker.begin",
-            str(self.submission.folder),
-            str(self.index),
-            self.token,
-        ]
+        # -u: a line that a full disk does not take is lost, and not tried again at exit
+        argv = [sys.executable, "-u", "-m", "bench.worker.begin"]
+        argv += [str(self.submission.folder), str(self.index), self.token]
         with atomic.append(self.submission.log_file(self.index)) as log:
             child = subprocess.Popen(
                 argv + ["--alone"] * alone,
@@ -136,12 +127,12 @@ class Supervisor:
                 process_group=0 if self.job is None else None,
             )
             threading.Thread(target=self._wait, args=(child,), daemon=True).start()
-            told = False
+            asked = False
             while child.poll() is None:
                 with suppress(Empty):
                     self.changed.get(timeout=1.0)
-                if self.stopping is not None and not told:
-                    told = True
+                if self.stopping is not None and not asked:
+                    asked = True
                     child.send_signal(signal.SIGTERM)
             return child.returncode
 
@@ -150,7 +141,7 @@ class Supervisor:
         self.changed.put(None)
 
     def progress(self) -> str:
-        """A hash of which files the cells have that a death does not undo; not of those that it left half written."""
+        """A hash over the finished files of the cells, which a death does not undo."""
         found = hashlib.sha256()
         for cell in self.submission.shares[self.index].cells:
             folder = self.submission.out / "cells" / cell
@@ -160,7 +151,7 @@ class Supervisor:
         return found.hexdigest()[:12]
 
     def blame(self, code: int) -> list[str]:
-        """Mark the cells that the worker was at as failed; returns them."""
+        """Mark the cells that the worker was computing as failed; returns them."""
         at = lease.read(self.submission.beat_file(self.index)).get("cells", [])
         tail = last_lines(self.submission.log_file(self.index), 20)
         failure = killed(code, f" {DEATHS} times at this cell")
@@ -172,23 +163,23 @@ class Supervisor:
         return list(at)
 
     def end(self, ending: Ending) -> Ending:
-        """Write how it ended, with the reason that the worker gave."""
+        """Write how it ended, with the worker's reason."""
         failure = Failure("Stopped", self.stopping, "stopped") if self.stopping else None
         lasted = time.monotonic() - self.begun
         if ending == "unfit" or (ending == "saved" and lasted > self.submission.execution.checkpoint):
             self.fruitless += 1  # if it made progress, the next start sees that
         if ending in ("held", "broken", "refused", "unwritable", "unfit"):
-            failure = self.told(ending)
+            failure = self.noted(ending)
         return self.write(ending, failure)
 
-    def told(self, ending: Ending) -> Failure:
-        """Why the worker ended, as it noted; where it could not, what is known."""
+    def noted(self, ending: Ending) -> Failure:
+        """Why the worker ended, as it noted; where it could not, as far as can be found out."""
         kept = lease.read(self.submission.end_file(self.index))
-        found = Failure.read(kept) if kept.get("token") == self.token else None
+        if kept.get("token") == self.token and (found := Failure.read(kept)):
+            return found
         if ending == "unwritable":
-            return found or unwritable(self.submission.out)
-        log = shlex.quote(str(self.submission.log_file(self.index)))
-        return found or Failure("Unknown", f"see {log}", "unknown")
+            return unwritable(self.submission.out)
+        return Failure("Unknown", f"see {shlex.quote(str(self.submission.log_file(self.index)))}", "unknown")
 
     def write(self, ending: Ending | str, failure: Failure | None) -> Ending:
         """Write the share's state, unless a newer supervisor has."""

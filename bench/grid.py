@@ -15,7 +15,7 @@ from bench.cli import parser as cli
 from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
 from bench.driver.describe import describe
-from bench.machine import places
+from bench.machine import writable_folders
 from bench.metrics import catalogue
 from bench.planning import decision, plan
 from bench.planning.plan import Plan
@@ -125,7 +125,7 @@ def check_folders(args: cli.Arguments) -> None:
     if args.look not in ("status", "watch") and not args.execution.trusted:
         trust.check(args.out)
     if args.look in (None, "dry-run"):
-        places.settle(log.info)
+        writable_folders.settle(log.info)
 
 
 def check_folder(out: Path) -> None:

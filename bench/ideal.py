@@ -30,8 +30,7 @@ from bench import data, solvers
 from bench.config.experiment import Evaluation, Grid, Images
 from bench.config.settings import Setting, TimeGrid
 from bench.encoders.extractors import features
-from bench.machine.device import pick_device
-from bench.machine.machine import versions
+from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
 from bench.planning.plan import expand
 from bench.runfolder import store

@@ -20,12 +20,10 @@ from bench.config.identity import identity, restore
 from bench.data.images import cache_folder
 from bench.encoders.extractors import extractor
 from bench.machine.clock import Timed, alternate, seconds, timed
-from bench.machine.device import pick_device
-from bench.machine.machine import device_name, versions
-from bench.machine.memory import keep_freed_memory
+from bench.machine.device import device_name, keep_freed_memory, pick_device, versions
+from bench.machine.kept_timings import Timings
 from bench.machine.products import fast_products
 from bench.machine.threads import Threads
-from bench.machine.timings import Timings
 from bench.models.flat import Flat
 from bench.models.shape import Shape
 from bench.training.batches import chunk

@@ -18,7 +18,7 @@ from hypothesis import settings
 import formulations.specs
 import samplers.base
 from bench.machine import cores
-from bench.machine.machine import processor
+from bench.machine.device import processor
 from flowbench._core import plugin
 from flowbench._core.registry import KINDS
 

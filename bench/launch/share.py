@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.launch.supervisor import Supervisor
-from bench.machine import places
+from bench.machine import writable_folders
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Submission
@@ -46,7 +46,9 @@ def supervised(
     job: str | None = None,
 ) -> Supervisor:
     """The supervisor of a share, for the main thread of this process; each of ``signals`` stops it for the reason given."""
-    places.settle(lambda text: print(text, flush=True))  # the submitting machine may have had others
+    writable_folders.settle(
+        lambda text: print(text, flush=True)
+    )  # the submitting machine may have had others
     made = Supervisor(submission, index, os.environ, restart, job)
     for number, why in signals.items():
         signal.signal(number, lambda *_, why=why: made.stop(why))

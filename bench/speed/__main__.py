@@ -15,8 +15,7 @@ import torch
 
 from bench.config.presets import PRESETS
 from bench.launch import snapshot
-from bench.machine.machine import device_name, versions
-from bench.machine.memory import keep_freed_memory
+from bench.machine.device import device_name, keep_freed_memory, versions
 from bench.machine.products import fast_products
 from bench.speed.sizes import SIZES, TINY, Scope
 from bench.speed.timing import HEADING, Row

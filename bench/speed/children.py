@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 
 from bench.machine.clock import synchronise
-from bench.machine.memory import keep_freed_memory
+from bench.machine.device import keep_freed_memory
 from bench.machine.products import fast_products
 from bench.speed.sizes import Size, our_step
 from flowbench._core.errors import UserError

@@ -1,6 +1,6 @@
 """How many members train in one graph, and whether their model is compiled: measured on this machine, never guessed.
 
-Neither changes a result beyond float rounding. What was measured is kept (:mod:`bench.machine.timings`), so that the
+Neither changes a result beyond float rounding. What was measured is kept (:mod:`bench.machine.kept_timings`), so that the
 same command
 decides the same way again, and compiled code is kept beside it.
 """
@@ -26,9 +26,8 @@ from bench.config.experiment import Training
 from bench.config.identity import LATER, full, identity
 from bench.data.images import cache_folder
 from bench.machine.clock import Timed, alternate, seconds
-from bench.machine.machine import device_name, versions
-from bench.machine.memory import free_memory
-from bench.machine.timings import Timings
+from bench.machine.device import device_name, free_memory, versions
+from bench.machine.kept_timings import Timings
 from bench.models.base import version_of
 from bench.models.shape import Shape
 from bench.objectives import Batch

@@ -23,8 +23,7 @@ from bench.cost import effort
 from bench.launch import supervisor
 from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
 from bench.launch.gate import Gate
-from bench.machine.device import DeviceLost, NoDevice, pick_device
-from bench.machine.memory import keep_freed_memory
+from bench.machine.device import DeviceLost, NoDevice, keep_freed_memory, pick_device
 from bench.machine.products import fast_products
 from bench.machine.stages import Stages
 from bench.machine.threads import Threads

@@ -15,7 +15,7 @@ import torch
 import formulations
 from bench import objectives, optimisers
 from bench.config.experiment import Cell, Grid
-from bench.machine.machine import device_name, versions
+from bench.machine.device import device_name, versions
 from bench.models.base import version_of
 from bench.planning.plan import Planned
 from bench.runfolder import lease, store

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.machine import timings
+from bench.machine import kept_timings
 from bench.training import tuning
 
 from .tables import RECIPE, SHAPE, Table, Using, files, tuner
@@ -121,7 +121,7 @@ def test_a_measurement_is_believed_for_a_month(age: float, again: bool, using: U
 def test_what_was_measured_on_a_busy_machine_is_measured_again(using: Using) -> None:
     """Its turns disagree. Each kind of measurement notes that."""
     table = using(Table(lambda n: 9.0, lambda n: 5.0))
-    table.spread = timings.SPREAD + 0.1
+    table.spread = kept_timings.SPREAD + 0.1
     busy = tuner().eager(1), tuner().compiled(1).compiled, tuner().pack(4)
     table = using(Table(lambda n: 1.0, lambda n: 0.5))
     assert (tuner().eager(1), tuner().compiled(1).compiled, tuner().pack(4)) != busy

@@ -29,13 +29,13 @@ SAID = {
 }
 SETTLE = """if True:
     import json, os
-    from bench.machine import places
+    from bench.machine import writable_folders
     said = []
-    places.settle(said.append)
-    places.settle(said.append)
-    names = ("XDG_CACHE_HOME", "TMPDIR", *places.LIBRARIES)
+    writable_folders.settle(said.append)
+    writable_folders.settle(said.append)
+    names = ("XDG_CACHE_HOME", "TMPDIR", *writable_folders.LIBRARIES)
     chosen = {name: os.environ[name] for name in names if name in os.environ}
-    shut = [f for f in chosen.values() if not os.path.isdir(f) and not places.writable(places.Path(f))]
+    shut = [f for f in chosen.values() if not os.path.isdir(f) and not writable_folders.writable(writable_folders.Path(f))]
     open_ = [f for f in chosen.values() if os.path.isdir(f) and os.stat(f).st_mode & 0o022 and f != "/tmp"]
     print(json.dumps([said, chosen, shut, open_]))
 """

@@ -1,4 +1,4 @@
-"""What this process may use, by its control group of either version: cores' worth of time, and memory. No torch."""
+"""The limits of this process's control group, of either version: cores' worth of time, and memory. No torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def free_memory(root: Path = ROOT, own: Path = OWN) -> float:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Bytes that can still be allocated, by the system and by the limits; infinite where nothing tells."""
+    """Bytes that can still be allocated, by the system and by the limits; infinite where that is unknown."""
     found = [free_memory()]
     with suppress(OSError, StopIteration, ValueError):
         lines = meminfo.read_text(encoding="utf-8").splitlines()

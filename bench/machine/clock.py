@@ -14,7 +14,7 @@ from bench.machine.graph import WARM_UP
 
 @dataclass(frozen=True)
 class Timed:
-    """Median seconds of a call, and by how much more than the fastest that is, as a share: near 0 on a quiet machine."""
+    """Median seconds of a call, and their excess over the fastest as a fraction of it: near 0 on a quiet machine."""
 
     seconds: float
     spread: float

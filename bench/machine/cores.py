@@ -1,7 +1,7 @@
-"""How many cores a worker can really have: by affinity, its control group's quota, and what others leave. No torch.
+"""How many cores a worker can have: by affinity, its control group's quota, and the load of other processes. No torch.
 
-Threads that wait for each other at every operation are slower than one thread by far as soon as one of them has no core of
-its own: with one other process on two cores, two threads that wait actively take 20 to 30 times as long as one.
+Threads that wait for each other at every operation are far slower than one thread as soon as one of them has no core of its
+own: with one other process on two cores, two threads that wait actively take 20 to 30 times as long as one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import cgroup
+from flowbench._core.terminal import many
 
 STAT = Path("/proc/stat")
-TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+TICKS = os.sysconf("SC_CLK_TCK")
 WINDOW = 0.25
 """Seconds over which load is measured."""
 SLACK = 0.25
-"""A core counts as free of which others use no more than this share."""
+"""A core counts as free if others use no more than this fraction of it."""
 AUTO = "FLOWBENCH_THREADS"
 """Environment variable that is ``auto`` where a worker may take fewer threads than ``OMP_NUM_THREADS``."""
 PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
@@ -30,7 +31,7 @@ PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 @dataclass(frozen=True)
 class Cores:
-    """Cores that the process may run on, cores' worth of its quota (None: no quota), and cores that no other uses."""
+    """Cores that the process may run on, its quota in cores (None: no quota), and cores that no other process uses."""
 
     allowed: int
     quota: float | None
@@ -43,11 +44,10 @@ class Cores:
         return max(1, min(self.allowed, math.floor(quota + 0.01), math.floor(self.free + SLACK)))
 
     def __str__(self) -> str:
-        told = f"{self.allowed} core{'s' * (self.allowed != 1)}"
+        shown, busy = many(self.allowed, "core"), self.allowed - self.free
         if self.quota is not None and self.quota < self.allowed:
-            told += f", a quota of {self.quota:.3g}"
-        busy = self.allowed - self.free
-        return told + (f", other processes use {busy:.1f}" if busy > SLACK else "")
+            shown += f", a quota of {self.quota:.3g}"
+        return shown + f", other processes use {busy:.1f}" * (busy > SLACK)
 
     def facts(self) -> dict[str, Any]:
         """As JSON holds them."""
@@ -55,7 +55,7 @@ class Cores:
 
 
 class Load:
-    """What other processes use of the cores that this one may run on, from one look to the next."""
+    """The use of this process's cores by others, from one look to the next."""
 
     def __init__(self, stat: Path = STAT) -> None:
         self.stat = stat
@@ -68,8 +68,7 @@ class Load:
         seconds = now[0] - before[0]
         busy = sum(now[2].get(core, 0.0) - before[2].get(core, 0.0) for core in which)
         others = max(0.0, busy - (now[1] - before[1])) / seconds if seconds > 0 else 0.0
-        quota = cgroup.cores()
-        return Cores(len(which), None if math.isinf(quota) else quota, max(0.0, len(which) - others))
+        return Cores(len(which), quota(), max(0.0, len(which) - others))
 
     def _read(self) -> tuple[float, float, dict[int, float]]:
         """The time, the seconds that this process has computed, and the busy seconds of every core."""
@@ -79,7 +78,7 @@ class Load:
 
 def affinity() -> set[int]:
     """The numbers of the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):  # Linux
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
@@ -107,12 +106,18 @@ def look(seconds: float = WINDOW) -> Cores:
 
 def most() -> int:
     """Threads that affinity and quota allow, whatever others do."""
-    quota, allowed = cgroup.cores(), len(affinity())
-    return Cores(allowed, None if math.isinf(quota) else quota, allowed).usable
+    allowed = len(affinity())
+    return Cores(allowed, quota(), allowed).usable
+
+
+def quota() -> float | None:
+    """Cores' worth of time of the control group; None without a limit."""
+    found = cgroup.cores()
+    return None if math.isinf(found) else found
 
 
 def environment(workers: int, given: Mapping[str, str]) -> dict[str, str]:
-    """What each of several workers needs that share the cores, unless ``given`` says something else about threads."""
+    """Additions to the environment of each of several workers that share the cores; none if ``given`` sets the threads."""
     if "OMP_NUM_THREADS" in given:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, most() // workers)), AUTO: "auto"}

@@ -1,6 +1,6 @@
-"""What was measured of one kind of work, kept in a file of the user's cache folder with its date and spread.
+"""Measurements of one kind of work, kept in a file of the user's cache folder with their date and spread.
 
-A measurement is believed for a month, if its turns agreed with each other: on a busy machine they do not.
+A measurement counts for a month, if its turns agreed with each other: on a busy machine they do not.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ SPREAD = 0.3
 
 
 class Timings:
-    """The measurements in a file, by name; ``work`` is written beside them and says what was measured."""
+    """The measurements in a file, by name; ``work`` is written with them and describes what was measured."""
 
     def __init__(self, file: Path, work: dict[str, Any]) -> None:
         self.file = file
-        self.known: dict[str, Any] = {"work": work} | self._read()
+        self.known: dict[str, Any] = {"work": work}
+        with suppress(UserError):  # not there, or damaged
+            self.known |= atomic.read_object(file)
 
     def recall(self, key: str, count: int) -> tuple[float, ...] | None:
-        """The ``count`` numbers of a measurement; None if there is none, or none to be believed."""
+        """The ``count`` numbers of a measurement; None if there is none that counts."""
         kept = self.known.get(key)
         try:
             values = tuple(map(float, kept["values"]))  # type: ignore[index]
@@ -51,9 +53,3 @@ class Timings:
         self.known = {"work": self.known["work"]}
         with suppress(OSError):
             self.file.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            return atomic.read_object(self.file)
-        except UserError:  # not there, or damaged
-            return {}

@@ -13,20 +13,17 @@ EXACT = 1e-6
 
 
 def fast_products(device: torch.device) -> bool:
-    """Let oneDNN multiply float32 matrices on a CPU, where that is as exact as float32; says whether it does from now on.
+    """Let oneDNN multiply float32 matrices on a CPU, where that is as exact as float32; returns whether it does.
 
     torch's own choice is MKL, which uses AVX-512 on Intel's processors only; on others oneDNN is up to twice as fast, if
     the matrices are not small. torch gives it float32 products only if it may round them ("medium"). Processors with AMX
     then do round, others do not: probed here.
     """
-    torch.set_float32_matmul_precision("highest")
-    if device.type != "cpu":
-        return False
     torch.set_float32_matmul_precision("medium")
-    if max(errors()) > EXACT:
+    fast = device.type == "cpu" and max(errors()) <= EXACT
+    if not fast:
         torch.set_float32_matmul_precision("highest")
-        return False
-    return True
+    return fast
 
 
 @contextmanager

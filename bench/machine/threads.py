@@ -1,10 +1,9 @@
 """The threads of a worker that computes on the processor: as many as have cores of their own, and make steps faster.
 
 ``OMP_NUM_THREADS`` of the user stands. Else a worker begins with the threads that affinity, quota and load leave it
-(:mod:`bench.machine.cores`), and keeps fewer where these are measured to be faster (:mod:`bench.training.tuning`).
-Should other processes
-take the cores later, it goes on with fewer threads and says so: a training that did so agrees with an undisturbed one up
-to rounding, and not bit for bit.
+(:mod:`bench.machine.cores`), and keeps fewer where these are measured to be faster (:mod:`bench.training.tuning`). Should
+other processes take the cores later, it continues with fewer threads and prints that: such a training agrees with an
+undisturbed one up to rounding, and not bit for bit.
 """
 
 from __future__ import annotations
@@ -30,11 +29,16 @@ class Threads:
         self.say, self.device = say, device
         self.auto = os.environ.get(cores.AUTO) == "auto" and device.type == "cpu"
         self.most = torch.get_num_threads()
+        self.cores: cores.Cores | None = None
+        self._measure()
+
+    def _measure(self) -> None:
+        """Look at the cores, and begin a new window of load."""
         self.cores = cores.look() if self.auto else None
         self.load, self.looked, self.short = cores.Load(), time.monotonic(), False
 
     def facts(self) -> dict[str, Any]:
-        """What is noted beside the number of threads: the cores as they were last seen."""
+        """Notes on the number of threads: the cores as they were last seen."""
         return {"cores": self.cores.facts()} if self.cores else {}
 
     def count(self) -> int | None:
@@ -48,12 +52,11 @@ class Threads:
     def begin(self, count: int) -> None:
         """Take so many threads from here on, or fewer if there are no cores for them now."""
         if self.auto:
-            self.cores = cores.look()
-            self.load, self.looked, self.short = cores.Load(), time.monotonic(), False
+            self._measure()
             torch.set_num_threads(min(count, self.usable()))
 
     def as_before(self, count: int) -> int:
-        """The threads with which a training goes on that had ``count``: as many, for the same bits, if there are cores."""
+        """The threads with which a training continues that had ``count``: as many, for the same bits, if there are cores."""
         if self.auto and (self.cores is None or count > self.cores.usable):
             self.cores = cores.look()
             return min(count, self.cores.usable)
@@ -65,11 +68,8 @@ class Threads:
         if not self.auto or count == 1 or now - self.looked < EVERY:
             return
         self.looked, self.cores = now, self.load.cores()
-        if (fewer := self.cores.usable) >= count:
-            self.short = False
-        elif not self.short:
-            self.short = True
-        else:
-            self.short = False
+        fewer = self.cores.usable
+        if self.short and fewer < count:
             torch.set_num_threads(fewer)
             self.say(f"{many(fewer, 'thread')} instead of {count} from here on: {self.cores}")
+        self.short = fewer < count and not self.short

@@ -1,4 +1,4 @@
-"""Folders outside of the run folder that we and libraries write to, and what serves where they cannot be. No torch."""
+"""Folders outside of the run folder that we and libraries write to, and replacements of those that are closed. No torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Inductor's is always set: its own default lies in /tmp, under a name that others
 
 
 def settle(say: Callable[[str], None]) -> None:
-    """Let this process, and those that it starts, find folders that can be written; each replacement is said once.
+    """Let this process, and those that it starts, find folders that can be written; ``say`` gets a sentence a replacement.
 
-    ``TMPDIR``, the home, ``XDG_CACHE_HOME``, the folders of :data:`LIBRARIES` and ``/dev/shm`` are each looked at alone.
-    Raises :class:`UserError` if there is no temporary folder at all.
+    Looks at ``TMPDIR``, the home, ``XDG_CACHE_HOME``, the folders of :data:`LIBRARIES` and ``/dev/shm``, each alone. Raises
+    :class:`UserError` if there is no temporary folder at all.
     """
     temporary = os.environ.get("TMPDIR")
     if temporary and not writable(Path(temporary)):
@@ -35,8 +35,8 @@ def settle(say: Callable[[str], None]) -> None:
     cache = Path(named) if named else home and home / ".cache"
     if cache is None or not writable(cache / "flowbench"):
         os.environ["XDG_CACHE_HOME"] = replacement()
-        said = f"{cache} cannot be written" if cache else "there is no home"
-        say(f"{said}: images, timings and compiled code are kept for this command only")
+        why = f"{cache} cannot be written" if cache else "there is no home"
+        say(f"{why}: images, timings and compiled code are kept for this command only")
         cache = Path(replacement())
     usual = home is not None and writable(home)
     for variable, name in LIBRARIES.items():

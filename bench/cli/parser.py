@@ -17,7 +17,7 @@ from bench.launch import base
 from bench.launch.base import DEFAULT, Launcher
 from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
-from bench.runfolder.cells import Retry
+from bench.runfolder.cell_folder import Retry
 from bench.runfolder.submission import Execution, Readers
 from flowbench._core.command import FLOAT, INT, Parser
 from flowbench._core.errors import UserError

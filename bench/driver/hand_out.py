@@ -20,7 +20,7 @@ from bench.metrics.base import registry
 from bench.planning import plan, sense, shares
 from bench.planning.labels import place
 from bench.planning.plan import Plan
-from bench.runfolder import cells, store, sweep
+from bench.runfolder import cell_folder, store
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import MODES, Submission
 from bench.worker import yardsticks
@@ -49,7 +49,7 @@ def hand_out(
     with store.lock(planned.out):
         doings = recovered(planned.out)
         if not any(doing.active for doing in doings):
-            sweep.sweep(planned.out)
+            cell_folder.sweep(planned.out)
         planned = prepare(activity.overlay(looked(planned), doings), args)
         manifest.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
@@ -132,12 +132,12 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         again += [
             p
             for p in planned.cells
-            if p.state not in (*ended, *plan.BUSY) and (p.folder / cells.CHANGED).exists()
+            if p.state not in (*ended, *plan.BUSY) and (p.folder / cell_folder.CHANGED).exists()
         ]
     for p in again:
-        if (p.folder / cells.CHANGED).exists():
+        if (p.folder / cell_folder.CHANGED).exists():
             yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
-        cells.retry(p.folder, args.retry or "failed")
+        cell_folder.retry(p.folder, args.retry or "failed")
     changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
     return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
 

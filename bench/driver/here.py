@@ -20,7 +20,7 @@ from bench.launch.pool import Pool
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import submission as submissions
-from bench.runfolder.cells import Changed
+from bench.runfolder.cell_folder import Changed
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
 from bench.status import status
@@ -45,7 +45,7 @@ def run_here(
     """Run the shares; returns the plan as it is then, and the submission that was run.
 
     Workers find that data have changed, and mark the cells that were trained on others. With ``--retry all`` those cells are
-    then submitted again, too. Raises :class:`bench.runfolder.cells.Changed` otherwise. ``until`` gives the time of
+    then submitted again, too. Raises :class:`bench.runfolder.cell_folder.Changed` otherwise. ``until`` gives the time of
     :func:`run_shares` for a plan.
     """
     try:

@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
 from bench.machine import cores
-from bench.runfolder import cells, lease
+from bench.runfolder import cell_folder, lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
@@ -157,7 +157,7 @@ class Supervisor:
         failure = killed(code, f" {DEATHS} times at this cell")
         for cell in at:
             folder, evaluation = self.submission.out / "cells" / cell, self.submission.grid.evaluation.id
-            cells.fail(folder, failure, f"{failure.message}\n\n{tail}\n", evaluation)
+            cell_folder.fail(folder, failure, f"{failure.message}\n\n{tail}\n", evaluation)
             failed(self.submission, cell, failure.cause)
         self.submission.beat_file(self.index).unlink(missing_ok=True)
         return list(at)

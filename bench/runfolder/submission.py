@@ -1,18 +1,18 @@
-"""What one command hands to its workers, and the files in which they and their supervisors answer.
+"""The work that one command hands to its workers, and the files in which they and their supervisors answer.
 
-    DIR/submissions/ID/submission.json      everything a worker needs, written before anything is started
-    DIR/submissions/ID/jobs.json            which jobs the launcher began or queued
-    DIR/submissions/ID/launch/              the launcher's own: what its jobs print, and what it keeps of them
-    DIR/submissions/ID/share-0003.json      the supervisor's: who runs this share, and how it ended
-    DIR/submissions/ID/beat-0003.json       the worker's heartbeat: what it is doing
-    DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless its cells tell
+    DIR/submissions/ID/submission.json      all that a worker needs, written before anything is started
+    DIR/submissions/ID/jobs.json            the jobs that the launcher began or queued
+    DIR/submissions/ID/launch/              the launcher's own: output of its jobs, and files about them
+    DIR/submissions/ID/share-0003.json      the supervisor's: which process runs this share, and how it ended
+    DIR/submissions/ID/beat-0003.json       the worker's heartbeat: its present work
+    DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless the folders of its cells show that
     DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
-    DIR/submissions/ID/share-0003.log       what the worker printed
-    DIR/submissions/ID/failures/CAUSE.CELL  empty files: which cells failed, by the hash of their traceback
-    DIR/submissions/ID/cancelled            it is neither started nor requeued any more
+    DIR/submissions/ID/share-0003.log       the worker's output
+    DIR/submissions/ID/failures/CAUSE.CELL  empty files: cells that failed, by the hash of their traceback
+    DIR/submissions/ID/cancelled            it is not started or requeued any more
     DIR/submissions/ID/closed               none of its shares is active any more
 
-A submission's folder is never used again, so that nothing old is taken for an answer.
+A submission's folder is never used again, so that no old file is taken for an answer.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ from flowbench._core.errors import UserError
 Compile = Literal["auto", "on", "off"]
 Readers = Literal["me", "group", "all"]
 MODES: dict[Readers, int] = {"me": 0o700, "group": 0o750, "all": 0o755}
-"""Who may read a run folder, and its mode."""
+"""The readers of a run folder, and its mode."""
+END = "end-{:04}.json"
 
 
 @dataclass(frozen=True)
 class Share:
-    """The cells, by id, that one worker brings to their end. The others wait for ``canary`` shares."""
+    """The cells, by id, of one worker. The others wait for ``canary`` shares."""
 
     cells: tuple[str, ...]
     canary: bool = False
@@ -65,8 +66,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class Submission:
-    """All shares of one command. ``host``, ``pid`` and ``started`` identify the command, ``code`` is the digest of
-    what its workers run, and ``commit`` where that came from, if from a checkout."""
+    """All shares of one command. ``host``, ``pid`` and ``started`` identify the command, ``code`` is the digest of its workers'
+    code, and ``commit`` the commit of that, if it is a checkout."""
 
     folder: Path
     grid: Grid
@@ -120,16 +121,11 @@ class Submission:
 
     def end_file(self, index: int) -> Path:
         """Where a share's worker notes why it ended."""
-        return end_file(self.folder, index)
+        return self.folder / END.format(index)
 
     def log_file(self, index: int) -> Path:
-        """What a share's worker printed."""
+        """The output of a share's worker."""
         return self.folder / f"share-{index:04}.log"
-
-
-def end_file(folder: Path, index: int) -> Path:
-    """Where a worker of the submission in ``folder`` notes why it ended."""
-    return folder / f"end-{index:04}.json"
 
 
 def error_file(folder: Path, index: int) -> Path:
@@ -142,7 +138,7 @@ def write_end(folder: Path, index: int, token: str, failure: Failure, trace: str
     with suppress(OSError):
         if trace:
             atomic.write_text(error_file(folder, index), trace, sync=False)
-        atomic.write_json(end_file(folder, index), {"token": token} | asdict(failure), sync=False)
+        atomic.write_json(folder / END.format(index), {"token": token} | asdict(failure), sync=False)
 
 
 def new(

@@ -7,7 +7,6 @@ import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -24,7 +23,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Now:
-    """What is being done: ``share`` is the fraction done, ``rate`` and ``left`` are words, empty where unknown."""
+    """The present work: ``share`` of everything is done; ``rate`` and ``left`` are words, empty while unknown."""
 
     stage: str = "start"
     text: str = "loading torch"
@@ -34,14 +33,13 @@ class Now:
 
     @property
     def what(self) -> str:
-        """The stage and what is done in it."""
+        """The stage and the work in it."""
         return f"{self.stage}: {self.text}" if self.text else self.stage
 
     def plain(self) -> str:
         """As a line of a log."""
-        return ", ".join(
-            filter(None, [self.what, f"{self.share:.0%}" if self.share else "", self.rate, self.left])
-        )
+        share = f"{self.share:.0%}" if self.share else ""
+        return ", ".join(filter(None, (self.what, share, self.rate, self.left)))
 
     def lines(self, width: int, seconds: float, ascii_only: bool = False) -> list[str]:
         """As lines of at most ``width`` columns; a part that does not fit stands on the next one, and none is cut."""
@@ -87,9 +85,7 @@ class Display:
             self.live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self.live:
             self.live.stop()
 
@@ -103,11 +99,11 @@ class Display:
         return time.monotonic() - self.started
 
     def say(self, text: str, level: int = logging.INFO) -> None:
-        """A line that stays, above the live ones."""
+        """Log a line that stays, above the live ones."""
         log.log(level, "[%5.0f s] %s", self.elapsed, text)
 
     def show(self, now: Now) -> None:
-        """What is being done; without a terminal a line of it now and then, seldom in a long run."""
+        """Show the present work; without a terminal print a line now and then, seldom in a long run."""
         self.now = now
         pause = min(max(PLAIN[0], self.elapsed / 10), PLAIN[1])
         if self.live or time.monotonic() - self.spoken <= pause or now.what == self.shown:

@@ -1,6 +1,6 @@
-"""The workers that run, each in a line of a status: where, how far, how long still, and at what. No torch.
+"""The workers that run, a line of a status for each: where, how far, the time left, and the present work. No torch.
 
-A heartbeat only tells what a worker is at, and that it is silent; it changes no state.
+A heartbeat shows the work of a worker, and its silence; it changes no state.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from bench.status.situation import Situation
 from flowbench._core.terminal import many, table
 
 WORKERS = 12
-"""Workers that are told one by one."""
+"""Workers that have a line of their own."""
 
 
 def running(now: Situation) -> list[str]:
-    """A line for each worker; of many, for those that are silent or last."""
+    """A line for each worker; of many, for the silent ones and the slowest."""
     doings = [d for d in now.doings if d.state == "running"]
     here = [d for d in doings if not d.cells or any(c in now.cells for c in d.cells)]
     lines = []
     if here:
         if len(here) > WORKERS:
             here.sort(key=lambda d: (d.silent <= lease.SILENT_SECONDS, progress(d.beat)))
-        told = f"{many(sum(len(now.unfinished(d)) for d in here), 'cell')} running"
-        lines = [f"{told}, {many(len(here), 'worker')}", *table([row(now, d) for d in here[:WORKERS]])]
+        cells = many(sum(len(now.unfinished(d)) for d in here), "cell")
+        lines = [f"{cells} running, {many(len(here), 'worker')}"]
+        lines += table([row(now, d) for d in here[:WORKERS]])
         if rest := here[WORKERS:]:
             low, high = progress(rest[0].beat), max(progress(d.beat) for d in rest)
             lines += [f"  and {many(len(rest), 'worker')} more, {low:.0%} to {high:.0%}"]
@@ -35,33 +36,31 @@ def running(now: Situation) -> list[str]:
 
 
 def row(now: Situation, doing: Doing) -> tuple[str, ...]:
-    """Who, where, how many cells, with how many threads, how far, how long still, and at what."""
-    kept = lease.state(doing.submission, doing.index)
+    """Job or process, node, number of cells, threads, how far, time left or silence, and the present work."""
+    kept, beat = lease.state(doing.submission, doing.index), doing.beat
     several = f" #{doing.index}" if len(doing.submission.shares) > 1 else ""
-    who = doing.job or f"pid {kept.get('pid', '?')}{several}"
-    where = doing.node or str(kept.get("host", ""))
-    cells = many(len(now.unfinished(doing)), "cell")
+    place = (
+        doing.job or f"pid {kept.get('pid', '?')}{several}",
+        doing.node or str(kept.get("host", "")),
+        many(len(now.unfinished(doing)), "cell"),
+    )
     begun = kept.get("state") == "running"
-    if not begun or doing.beat.get("token") != kept.get("token") or doing.beat.get("stage") == "start":
-        return who, where, cells, "", "", silent(doing) if begun else "", starting(doing)
-    stage, pack, packs = doing.beat.get("stage"), doing.beat.get("pack", 0), doing.beat["packs"]
-    what = f"{stage} {str(doing.beat.get('text', '')).partition(',')[0]}".rstrip()
-    threads = doing.beat.get("threads")
-    of_packs = f", pack {pack + 1} of {packs}" if packs > 1 else ""
+    if not begun or beat.get("token") != kept.get("token") or beat.get("stage") == "start":
+        return *place, "", "", silent(doing) if begun else "", starting(doing)
+    threads, packs = beat.get("threads"), beat["packs"]
+    of_packs = f", pack {beat['pack'] + 1} of {packs}" if packs > 1 else ""
     return (
-        who,
-        where,
-        cells,
-        many(threads, "thread") if isinstance(threads, int) else "",
-        f"{progress(doing.beat):.0%}",
-        silent(doing) or left(doing.beat),
-        what + of_packs,
+        *place,
+        many(threads, "thread") if threads else "",
+        f"{progress(beat):.0%}",
+        silent(doing) or left(beat),
+        f"{beat['stage']} {beat['text'].partition(',')[0]}".rstrip() + of_packs,
     )
 
 
 def starting(doing: Doing) -> str:
     """``starting``, and with what."""
-    text = str(doing.beat.get("text", ""))
+    text = doing.beat.get("text")
     return f"starting: {text}" if text else "starting"
 
 

@@ -1,6 +1,6 @@
-"""How a plan stands at one moment: its cells, who is or was at them, and how launchers say that jobs ended. No torch.
+"""The state of a plan at one moment: its cells, their workers, and how launchers report that jobs ended. No torch.
 
-The files decide what state a cell is in. A launcher tells why a job waits, and how it ended where no file could.
+The files decide the state of a cell. A launcher adds why a job waits, and how it ended where no file could.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from bench.launch import activity, base
 from bench.launch.activity import Doing
@@ -22,13 +21,13 @@ from bench.runfolder.submission import Submission
 from flowbench._core.errors import UserError
 
 BAD = ("lost", "killed", "broken", "refused", "unwritable", "held", "unfit", "fenced")
-"""Endings of a worker that leave cells behind and that somebody should look at."""
+"""Endings of a worker that leave cells behind and need attention."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """``newest`` tells who has each cell, or had it last; ``trouble`` why a launcher could not be asked, if so; ``ended``
-    how jobs ended, by :attr:`Doing.name`."""
+    """``newest`` is the present or last worker of each cell; ``trouble`` why a launcher did not answer, if so; ``ended`` how
+    jobs ended, by :attr:`Doing.name`."""
 
     plan: Plan
     doings: tuple[Doing, ...]
@@ -43,18 +42,18 @@ class Situation:
 
     @cached_property
     def left(self) -> list[tuple[Planned, Doing]]:
-        """The cells that are not finished and that no worker has, each with who had it last."""
+        """The unfinished cells that no worker has, each with its last one."""
         had = [(p, self.newest.get(p.folder.name)) for p in self.plan.ready()]
         # a share that was never taken has no job, and lost nothing
         return [(p, d) for p, d in had if d and (d.job or d.ending != "lost")]
 
     def unfinished(self, doing: Doing) -> list[Planned]:
-        """The plan's cells that a worker has still to bring to their end."""
+        """The plan's cells that a worker still has to finish."""
         return [p for c in doing.cells if (p := self.cells.get(c)) and p.state not in ENDED]
 
     @property
     def busy(self) -> bool:
-        """Whether somebody is or will be at one of the cells."""
+        """Whether a worker has or will have one of the cells."""
         return any(p.state in BUSY for p in self.plan.cells)
 
     @property
@@ -65,13 +64,13 @@ class Situation:
 
 
 def look(planned: Plan, ended: dict[tuple[str, str], str]) -> Situation:
-    """How everything is now, if ``planned`` is how it was. ``ended`` keeps what is known of each job that has ended."""
+    """The present state, after the plan's last one. ``ended`` keeps how each job ended."""
     doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
     newest = newest_of(doings)
     looker = plan.Looker(planned.out, planned.grid.evaluation)
 
     def again(p: Planned) -> Planned:
-        doing = newest.get(p.folder.name)  # nobody else changes a cell
+        doing = newest.get(p.folder.name)  # only its worker changes a cell
         same = p.state in ENDED and not doing.active if doing else p.state not in BUSY
         return p if same else looker(p.cell)
 
@@ -84,7 +83,7 @@ def look(planned: Plan, ended: dict[tuple[str, str], str]) -> Situation:
 
 
 def newest_of(doings: Iterable[Doing]) -> dict[str, Doing]:
-    """Who has each cell, or had it last, by the cell's id."""
+    """The present or last worker of each cell, by the cell's id."""
     found: dict[str, Doing] = {}
     for doing in doings:
         for cell in doing.cells:
@@ -94,7 +93,7 @@ def newest_of(doings: Iterable[Doing]) -> dict[str, Doing]:
 
 
 def survey(out: Path) -> tuple[list[Doing], str | None]:
-    """Every share of every submission; and why a launcher could not be asked, if so: then by files alone."""
+    """Every share of every submission; and why a launcher did not answer, if so: then by files alone."""
     try:
         return activity.survey(out, closed=True), None
     except UserError as error:
@@ -103,14 +102,13 @@ def survey(out: Path) -> tuple[list[Doing], str | None]:
 
 
 def by_files(submission: Submission) -> Mapping[int, Seen]:
-    """Where shares are by their files: what is not finished runs or waits, as far as we know."""
+    """Where shares are by their files: presumably the unfinished ones run or wait."""
     launcher = base.of(submission)
     if launcher.drives:
         return launcher.states(submission)
-    found = activity.gone(submission)
+    found, why = activity.gone(submission), f"{launcher.title} does not answer"
     for index, seen in found.items():
         ending = lease.state(submission, index).get("state", "")
         if not submission.closed and ending in ("", "saved", "running"):
-            state: Literal["running", "queued"] = "running" if ending == "running" else "queued"
-            found[index] = Seen(state, f"{launcher.title} does not answer", job=seen.job)
+            found[index] = Seen("running" if ending == "running" else "queued", why, job=seen.job)
     return found

@@ -1,6 +1,6 @@
-"""``--status`` and ``--watch``: what is done, at work, queued and failed, why, and what to do about it. No torch.
+"""``--status`` and ``--watch``: cells done, running, queued and failed, why, and what to do about it. No torch.
 
-Short, for somebody who comes back the next morning: every part is there only if it has something to say.
+Short, to be read the next morning: every part is there only if it has content.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from flowbench._core.terminal import many, short, width, wrapped
 log = logging.getLogger(__name__)
 
 CAUSES, FRAMES, TAIL = 8, 6, 4
-"""Causes that are told one by one; lines of a traceback, and of a log."""
+"""Causes that have lines of their own; lines of a traceback, and of a log."""
 ALIKE = ("held back", "not written", "broken", "refused")
-"""Endings whose reasons may differ in a number or a file, and are told as one where the cause is the same."""
+"""Endings whose reasons may differ in a number or a file: one entry for each cause."""
 NOTES: dict[State, str] = {
-    "stale": "begun, and nobody is at it",
+    "stale": "begun, and no worker has it",
     "trained": "not yet measured with this evaluation",
 }
 STYLES = {
@@ -63,14 +63,14 @@ def show(planned: Plan) -> int:
 
 
 def watch(planned: Plan, seconds: float = 5.0) -> int:
-    """Print the status again and again until nothing is at work; returns the exit code.
+    """Print the status again and again until no worker is left, without a terminal only when something has happened.
 
-    Where there is no terminal, only when something has happened.
+    Returns the exit code.
     """
     console = Console()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     ended: dict[tuple[str, str], str] = {}
-    told: object = None
+    printed: object = None
     try:
         if live:
             live.start()
@@ -80,14 +80,14 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
             text = styled(describe(now, "--watch"))
             if live:
                 live.update(text, refresh=True)
-            elif (came := gist(now)) != told:
-                told = came
+            elif (came := gist(now)) != printed:
+                printed = came
                 console.print(Text(f"[{time.strftime('%H:%M:%S')}]"), text, "", sep="\n", soft_wrap=True)
             if not now.busy:
                 return now.code
             time.sleep(seconds)
     except KeyboardInterrupt:
-        log.info("no longer watched; what is at work continues")
+        log.info("no longer watched; the workers continue")
         return 130
     finally:
         if live:
@@ -95,7 +95,7 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
 
 
 def gist(now: Situation) -> object:
-    """What changes when something has happened, and not with every step."""
+    """All that changes when something has happened, but not with every step."""
     doings = [(d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.doings]
     return [p.state for p in now.plan.cells], doings, now.trouble
 
@@ -109,7 +109,7 @@ def styled(text: str) -> Text:
 
 
 def describe(now: Situation, option: str) -> str:
-    """The whole status; ``option`` is what the user typed to see it."""
+    """The whole status; ``option`` is the user's, ``--status`` or ``--watch``."""
     planned, found = now.plan, now.plan.counts()
     notes = [f"  {state}: {note}" for state, note in NOTES.items() if state in found]
     what = f"{many(len(planned.cells), 'cell')} in {short(planned.out)}:"
@@ -122,14 +122,14 @@ def describe(now: Situation, option: str) -> str:
         *failed(now),
         *left(now),
         *diverged(now),
-        *(wrapped(f"told by the files alone: {now.trouble}") if now.trouble else []),
+        *(wrapped(f"by the files alone: {now.trouble}") if now.trouble else []),
         *wrapped(what_next(now, option)),
     ]
     return "\n".join(parts)
 
 
 def queued(now: Situation) -> list[str]:
-    """How many cells wait, and for what."""
+    """The number of cells that wait, and for what."""
     groups: dict[str, list[Doing]] = {}
     for doing in now.doings:
         if doing.state == "queued" and now.unfinished(doing):
@@ -190,29 +190,28 @@ def left(now: Situation) -> list[str]:
     return lines
 
 
-def ending(doing: Doing, told: str) -> tuple[str, str]:
-    """A word and a reason for how a worker left cells behind; ``told`` is its launcher's. No word where nothing is to be
-    said."""
+def ending(doing: Doing, reported: str) -> tuple[str, str]:
+    """A word and a reason for how a worker left cells behind, ``reported`` by its launcher; no word for an ordinary end."""
     if doing.submission.cancelled:
         return "cancelled", ""
     if doing.ending == "saved":
-        return "stopped and saved", ", ".join(filter(None, [doing.reason, told]))
+        return "stopped and saved", ", ".join(filter(None, [doing.reason, reported]))
     if doing.ending in ("held", "unwritable"):
         return {"held": "held back", "unwritable": "not written"}[doing.ending], doing.reason
-    hint = hinted(doing, told)
-    told += f" ({hint})" * bool(hint)
-    return (doing.ending, told or doing.reason) if doing.ending in situation.BAD else ("", "")
+    hint = hinted(doing, reported)
+    reported += f" ({hint})" * bool(hint)
+    return (doing.ending, reported or doing.reason) if doing.ending in situation.BAD else ("", "")
 
 
 def diverged(now: Situation) -> list[str]:
     """One line of names."""
     cells = [p for p in now.plan.cells if p.state == "diverged"]
-    told = f"{many(len(cells), 'cell')} diverged: "
-    return [told + names(cells, now.plan, width() - len(told))] if cells else []
+    start = f"{many(len(cells), 'cell')} diverged: "
+    return [start + names(cells, now.plan, width() - len(start))] if cells else []
 
 
 def what_next(now: Situation, option: str) -> str:
-    """What to type next, if anything."""
+    """The next command, if any."""
     ready = len(now.plan.ready())
     if not now.doings and ready == len(now.plan.cells):
         return f"nothing has been submitted: without {option} the same command begins"
@@ -225,7 +224,7 @@ def what_next(now: Situation, option: str) -> str:
 
 
 def log_of(doing: Doing) -> Path | None:
-    """What a worker printed; if it never came to that, what its task did."""
+    """The log of a worker, or else of its task."""
     submission = doing.submission
     outside = base.of(submission).outputs(submission, doing.index, doing.job)
     with suppress(OSError):  # a folder of the launcher's may be its owner's only
@@ -235,7 +234,7 @@ def log_of(doing: Doing) -> Path | None:
 
 
 def innermost(file: Path, error: str, out: Path) -> list[str]:
-    """The last lines of a failure's story, without marks under the code and the path of the code's snapshot."""
+    """The last lines of a traceback, without marks under the code and the path of the code's snapshot."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -248,6 +247,6 @@ def innermost(file: Path, error: str, out: Path) -> list[str]:
 
 
 def hinted(doing: Doing, reason: str) -> str:
-    """What can be done about a reason of its launcher's."""
+    """Advice on a reason of its launcher."""
     hints = base.of(doing.submission).hints
     return next((h for start, h in hints.items() if reason.startswith(start)), "").replace("JOB", doing.job)

@@ -33,7 +33,7 @@ from bench.planning.labels import label, place
 from bench.planning.plan import Planned
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
-from bench.runfolder.cells import fail
+from bench.runfolder.cell_folder import fail
 from bench.runfolder.failure import Failure
 from bench.training import checkpoint, tuning
 from bench.worker import pack, setup, yardsticks

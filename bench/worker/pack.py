@@ -26,8 +26,8 @@ from bench.config.identity import full
 from bench.config.settings import ControlSetting
 from bench.machine.device import check_device
 from bench.planning.plan import Planned
-from bench.runfolder import cells, store
-from bench.runfolder.cells import Changed
+from bench.runfolder import cell_folder, store
+from bench.runfolder.cell_folder import Changed
 from bench.runfolder.failure import Failure
 from bench.sampling.generate import Sampled
 from bench.tracking import Tracked
@@ -75,7 +75,7 @@ def attempt(
             f"{lost.planned.cell.formulation} on {lost.planned.cell.dataset}, seed {lost.planned.cell.seed}"
         )
         bench.control.say(f"{which} is trained again: {lost}")
-        cells.forget(lost.planned.folder)
+        cell_folder.forget(lost.planned.folder)
         others = [replace(p, state="trained") for p in pack if p is not lost.planned]
         return [*([others] if others else []), [replace(lost.planned, state="missing")]]
     except (Changed, atomic.Unwritable):
@@ -92,7 +92,7 @@ def fail(planned: Planned, error: Exception, evaluation: Evaluation, control: Co
     """Note why a cell failed."""
     failure = Failure.of(error)
     control.guard([planned.folder])
-    cells.fail(planned.folder, failure, traceback.format_exc(), evaluation.id)
+    cell_folder.fail(planned.folder, failure, traceback.format_exc(), evaluation.id)
     control.failed(planned.cell.id, failure.cause)
 
 
@@ -140,14 +140,14 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     def say(text: str) -> None:
         control.say(text)
         for folder in folders:
-            cells.note(folder, text)
+            cell_folder.note(folder, text)
 
     ids = [p.cell.id for p in pack]
     keeper = checkpoint.Keeper(
         folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids, control.threads
     )
     for folder in folders:
-        cells.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
+        cell_folder.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
     with tracked(pack, control) as live:
         trained = train(
             members,
@@ -184,7 +184,7 @@ def save(
         for p, died, loss in zip(pack, trained.health.diverged_at(), losses, strict=True)
     ]
     for e, planned in enumerate(pack):
-        cells.forget(planned.folder)
+        cell_folder.forget(planned.folder)
         for name, weights in (("ema", best.ema), ("raw", best.raw)) if ends[e] is None else ():
             atomic.write_tensors(
                 planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
@@ -199,7 +199,7 @@ def save(
             "training": facts,
         }
         atomic.write_json(planned.folder / "status.json", status)
-        cells.note(planned.folder, "trained" if died is None else f"diverged at step {died}")
+        cell_folder.note(planned.folder, "trained" if died is None else f"diverged at step {died}")
 
 
 def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation, bench: Bench) -> None:
@@ -237,7 +237,7 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
         bench.control.guard([p.folder for p in alive])
         for planned, kept in zip(alive, found, strict=True):
             save_measured(planned.folder / evaluation.id, kept, setup, evaluation, facts)
-            cells.note(planned.folder, "measured")
+            cell_folder.note(planned.folder, "measured")
     with tracked(alive, bench.control) as live:
         for member, kept in enumerate(found):
             live.measured(member, kept.settings)

@@ -19,7 +19,7 @@ from bench.machine.device import device_name, versions
 from bench.models.base import version_of
 from bench.planning.plan import Planned
 from bench.runfolder import lease, store
-from bench.runfolder.cells import CHANGED, Changed
+from bench.runfolder.cell_folder import CHANGED, Changed
 from bench.runfolder.failure import Failure
 from bench.sampling.times import begun
 from bench.worker.setup import Setup

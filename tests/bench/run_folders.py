@@ -18,7 +18,7 @@ from bench.launch.base import Job, write_jobs
 from bench.launch.slurm import queue
 from bench.models.base import version_of
 from bench.planning import plan
-from bench.runfolder import cells, store
+from bench.runfolder import cell_folder, store
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Execution, Share, Submission
@@ -120,4 +120,4 @@ def fail(out: Path, number: int, error: str, where: str, cause: str) -> None:
         "           ~~^~~\n"
         f"{error}\n"
     )
-    cells.fail(put(out, number, "failed"), Failure(error.partition(":")[0], error, cause), trace, "any")
+    cell_folder.fail(put(out, number, "failed"), Failure(error.partition(":")[0], error, cause), trace, "any")

@@ -15,7 +15,7 @@ from bench.config.identity import full
 from bench.models.base import version_of
 from bench.planning import plan
 from bench.runfolder import store
-from bench.runfolder.cells import retry
+from bench.runfolder.cell_folder import retry
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 

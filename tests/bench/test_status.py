@@ -107,7 +107,7 @@ def test_the_next_morning(
     ids = [cell.id for cell in plan.cells_of(GRID)]
     assert said == (
         "8 cells in run: 1 failed, 3 running, 2 queued, 1 stale, 1 missing\n"
-        "  stale: begun, and nobody is at it\n"
+        "  stale: begun, and no worker has it\n"
         "3 cells running, 3 workers\n"
         "  71_0  node1  1 cell  25%  10 minutes of training left  train step 500 of 1000\n"
         "  71_1  node2  1 cell  25%  silent for 12 minutes        train step 500 of 1000\n"
@@ -178,7 +178,7 @@ def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], sl
         "  rf seed 1, eps/linear seed 1",
         "1 cell refused: no GPU",
         "  edm/rf seed 0",
-        "told by the files alone: squeue does not answer (Connection refused): is",
+        "by the files alone: squeue does not answer (Connection refused): is",
         "  slurmctld up? try again",
         "next: without --status the same command continues with 5 cells",
     ]
@@ -226,7 +226,7 @@ def test_local_endings(
     assert code == 1
     assert said == (
         "8 cells in run: 1 queued, 1 stale, 1 trained, 5 missing\n"
-        "  stale: begun, and nobody is at it\n"
+        "  stale: begun, and no worker has it\n"
         "  trained: not yet measured with this evaluation\n"
         "1 cell queued, 1 worker: waits for a free slot\n"
         "2 cells held back: 3 cells failed alike: no\n"

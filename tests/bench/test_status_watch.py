@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from bench.planning import plan
-from bench.runfolder import cells
+from bench.runfolder import cell_folder
 from bench.status import status
 from flowbench._core import logs
 
@@ -51,7 +51,7 @@ def test_watch_speaks_when_something_happens(
         monkeypatch,
         lambda: supervised(made, 0, "running", share=0.1),
         lambda: supervised(made, 0, "running", share=0.2),
-        lambda: cells.retry(folder, "failed"),
+        lambda: cell_folder.retry(folder, "failed"),
         end,
     )
     assert status.watch(plan.make(GRID, tmp_path), 0.0) == 0
@@ -84,7 +84,7 @@ def test_watch_ends_with_130(
     step_by_step(monkeypatch, interrupt)
     with logs.shown():
         assert status.watch(plan.make(GRID, tmp_path), 0.0) == 130
-    assert capsys.readouterr().err == "no longer watched; what is at work continues\n"
+    assert capsys.readouterr().err == "no longer watched; the workers continue\n"
 
 
 def test_a_terminal_gets_colours_and_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

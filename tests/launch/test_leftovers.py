@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench import grid
-from bench.runfolder import sweep
+from bench.runfolder import cell_folder
 from flowbench._core import atomic
 
 from .conftest import Ends
@@ -125,7 +125,7 @@ def test_what_is_swept_from_a_run_folder_and_what_is_not(tmp_path: Path) -> None
     atomic.write_json(cells / "done" / "status.json", {"state": "trained"})
     atomic.write_json(cells / "diverged" / "status.json", {"state": "diverged"})
     atomic.write_json(cells / "failed" / "status.json", {"state": "failed", "error": error})
-    sweep.sweep(tmp_path)
+    cell_folder.sweep(tmp_path)
     there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {*kept, *(f"cells/{name}/status.json" for name in ("done", "diverged", "failed"))}
     assert not (tmp_path / "submissions" / "2").exists()

@@ -80,7 +80,7 @@ def test_it_can_be_looked_at(machine: Path, theirs: Path) -> None:
 WRITE = """if True:
     import os, sys
     from pathlib import Path
-    from bench.runfolder import cells, store
+    from bench.runfolder import cell_folder, store
     from bench.config.experiment import Grid
     from bench.launch import snapshot, supervisor
     from bench.runfolder import submission as submissions
@@ -96,7 +96,7 @@ WRITE = """if True:
     supervisor.failed(made, "a", "cause")
     atomic.append(made.log_file(0)).close()
     atomic.folder(out / "cells" / "a")
-    cells.note(out / "cells" / "a", "something")
+    cell_folder.note(out / "cells" / "a", "something")
 """
 
 

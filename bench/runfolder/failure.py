@@ -1,4 +1,4 @@
-"""Why something did not work, as data: only what prints it makes sentences of it. No torch."""
+"""Why something failed, as data: sentences are made where it is printed. No torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flowbench._core.errors import UserError
 
 @dataclass(frozen=True)
 class Failure:
-    """``kind`` is the class of an exception or a word for what is none, ``message`` a sentence for the user, ``cause`` equal
-    for failures that are alike, and fit for the name of a file."""
+    """``kind`` is the class of an exception or another word, ``message`` a sentence for the user, ``cause`` equal for
+    failures that are alike, and fit for the name of a file."""
 
     kind: str
     message: str
@@ -34,7 +34,7 @@ class Failure:
 
     @classmethod
     def read(cls, kept: Any) -> Failure | None:
-        """As it stands in a JSON file; None if there is none."""
+        """From a JSON file; None if there is none."""
         if not isinstance(kept, dict) or not {"kind", "message", "cause"} <= kept.keys():
             return None
         return cls(str(kept["kind"]), str(kept["message"]), str(kept["cause"]))

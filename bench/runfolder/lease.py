@@ -1,9 +1,9 @@
-"""Who may write: of two copies of a worker, the newer one; of two workers at one cell, the one that was there first.
+"""The right to write: of two copies of a worker, the newer one has it; of two workers of one cell, the first one.
 
 A network that was cut can leave a process running while Slurm starts it again elsewhere. The supervisor of a share writes
 its token into ``share-0003.json``; a newer one (a higher SLURM_RESTART_COUNT) overwrites it, and the older one finds another
-token there before its next write, and stops. A cell's ``lease.json`` names the token that is at it. Should both write
-in the moment between looking and writing, they write the same: every file appears whole, and training is deterministic.
+token there before its next write, and stops. A cell's ``lease.json`` holds the token of its worker. Should both write in the
+moment between looking and writing, they write the same: every file appears whole, and training is deterministic.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from flowbench._core import atomic
 BEAT_SECONDS = 5.0
 """Seconds between heartbeats."""
 SILENT_SECONDS = 90.0
-"""A worker that has been silent for so long is taken for gone, unless something else knows better."""
-
+"""A worker that has been silent for so long is taken for gone, unless its launcher lists it."""
 CLOCK_SECONDS = 60.0
-"""A file system's clock is asked anew after so long."""
+"""A file system's clock is read anew after so long."""
 
 
 class Fenced(BaseException):
@@ -74,10 +73,8 @@ class Lease:
                 raise Taken(folder)
 
     def named(self, file: Path) -> bool:
-        """Whether a file names us. One that is damaged names nobody else; one that is gone was somebody else's.
-
-        If the file system does not answer, nobody else is known of.
-        """
+        """Whether a file holds our token. A damaged one counts as ours, a missing one as another's; ours, too, if the file
+        system does not answer."""
         try:
             return read(file).get("token", self.token) == self.token and file.exists()
         except OSError:
@@ -90,22 +87,21 @@ class Lease:
 
 
 def revoke(submission: Submission, index: int, reason: str) -> None:
-    """Take a share from a worker that is believed to be gone: nobody has it now."""
-    kept = state(submission, index)
-    told = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
-    atomic.write_json(submission.state_file(index), kept | told)
+    """Take a share from a worker that counts as gone."""
+    lost = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
+    atomic.write_json(submission.state_file(index), state(submission, index) | lost)
 
 
 def alive(out: Path, held: dict[str, Any], ours: Submission, index: int) -> bool:
     """Whether the worker that holds a lease, if it is of another share, still beats."""
-    named = held.get("submission"), held.get("share")
-    if not isinstance(named[0], str) or not isinstance(named[1], int) or named == (ours.id, index):
+    name, share = held.get("submission"), held.get("share")
+    if not isinstance(name, str) or not isinstance(share, int) or (name, share) == (ours.id, index):
         return False
-    other = out / "submissions" / named[0]
-    kept = read(other / f"share-{named[1]:04}.json")
+    other = out / "submissions" / name
+    kept = read(other / f"share-{share:04}.json")
     if kept.get("state") != "running" or on_this_machine(kept.get("host"), kept.get("pid")) is False:
         return False
-    return silence(other, named[1]) < SILENT_SECONDS
+    return silence(other, share) < SILENT_SECONDS
 
 
 def on_this_machine(host: Any, pid: Any) -> bool | None:
@@ -116,7 +112,7 @@ def on_this_machine(host: Any, pid: Any) -> bool | None:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         return True
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -125,23 +121,20 @@ def on_this_machine(host: Any, pid: Any) -> bool | None:
 
 
 def stamp() -> dict[str, Any]:
-    """What a file tells about when and where it was written, for :func:`silence`."""
+    """When and where a file is written, for :func:`silence`."""
     return {"host": socket.gethostname(), "clock": time.monotonic()}
 
 
 def silence(folder: Path, index: int) -> float:
-    """Seconds since a share was heard of; infinite if never.
+    """Seconds since the last sign of life of a share; infinite without any.
 
-    For this machine's own by a clock that nobody sets; for others by that of the file system which they write to.
+    On this machine by a clock that is never set; on others by that of the file system which they write to.
     """
-    return min(
-        (age(file) for name in ("share", "beat") if (file := folder / f"{name}-{index:04}.json").exists()),
-        default=float("inf"),
-    )
+    return min(age(folder / f"{name}-{index:04}.json") for name in ("share", "beat"))
 
 
 def age(file: Path) -> float:
-    """Seconds since a file with a :func:`stamp` was written; infinite if its time lies in the future."""
+    """Seconds since a file with a :func:`stamp` was written; infinite if it is missing or its time lies in the future."""
     kept = read(file)
     if kept.get("host") == socket.gethostname() and isinstance(kept.get("clock"), float):
         found = time.monotonic() - kept["clock"]
@@ -154,7 +147,7 @@ def age(file: Path) -> float:
 
 
 def now(folder: Path) -> float:
-    """The time of the file system: that of another machine may differ from ours. Asked once in a while."""
+    """The time of the file system, which may be another machine's; read once in a while."""
     offset = _offset(folder, int(time.monotonic() / CLOCK_SECONDS))
     return time.monotonic() + offset
 
@@ -170,12 +163,12 @@ def _offset(folder: Path, turn: int) -> float:
 
 
 def state(submission: Submission, index: int) -> dict[str, Any]:
-    """What a share's supervisor wrote; empty if it has not begun."""
+    """The state file of a share's supervisor; empty if it has not begun."""
     return read(submission.state_file(index))
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A small file that may be missing or damaged: then nothing."""
+    """A JSON object; empty if the file is missing or damaged."""
     try:
         return atomic.read_object(file)
     except atomic.Damaged:

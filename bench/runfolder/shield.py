@@ -1,9 +1,9 @@
 """Verifies a snapshot of the code, then becomes a command: ``python -I -S -c TEXT FOLDER TRUSTED CODE COMMAND...``.
 
-What is checked must not run before it is checked, so this file is handed to Python as text, and needs nothing but Python
-itself. A snapshot is named by the digest of all that lies in it; unless the user trusts the run folder, nobody else may own
-or be able to change the snapshot or the folders above it. The last argument is submitit's folder, from which a pickle is
-read: nobody else may own or change that either.
+Code must not run before it is checked, so this file is handed to Python as text, and needs nothing but Python itself. A
+snapshot is named by the digest of its content; unless the user trusts the run folder, no other user may own or be able to
+change the snapshot or the folders above it. The last argument is the launcher's own folder, such as submitit's, from which a
+pickle is read: no other user may own or change that either.
 
 Slurm's warning (USR2, TERM) may come while Python still starts, and would end it. Blocked signals stay pending across
 ``exec``; :mod:`bench.launch.supervisor` unblocks them once its handlers are there.
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 
 def unsafe(path: str) -> str | None:
-    """Why another user could change what lies at ``path``, if so. Root counts as nobody else."""
+    """Why another user could change ``path``, if so. Root does not count."""
     for found in (os.lstat(path), os.stat(path)):  # a link, and where it leads
         if found.st_uid not in (0, os.geteuid()):
             return f"{path} belongs to {user(found.st_uid)}"
@@ -66,7 +66,7 @@ def refusal(out: str, code: str, trusted: bool) -> str | None:
 
 
 def main() -> None:
-    """Check what is to be run, block the signals, become the command."""
+    """Check the snapshot, block the signals, become the command."""
     out, trusted, code, *command = sys.argv[1:]
     why = refusal(out, code, trusted == "trusted")
     if why is None and (danger := unsafe(command[-1])):

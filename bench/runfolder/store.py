@@ -6,20 +6,20 @@
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
     DIR/cells/ID/status.json          trained, diverged or failed, and why
     DIR/cells/ID/metrics.jsonl        one line a validation, while it trains
-    DIR/cells/ID/log.txt              what happened to the cell, and when
-    DIR/cells/ID/lease.json           which worker is at it now
+    DIR/cells/ID/log.txt              the cell's history
+    DIR/cells/ID/lease.json           its present worker
     DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
     DIR/yardsticks/RECIPE/            the same measurements of real images, a file for each dataset
-    DIR/submissions/ID/               what was handed to workers (:mod:`bench.runfolder.submission`)
+    DIR/submissions/ID/               the work that was handed to workers (:mod:`bench.runfolder.submission`)
     DIR/code/DIGEST/                  the code that they run
     DIR/.lock                         held by a command while it plans and submits
     DIR/results.parquet, ranking.csv, samples.png, yardsticks.json, timings.json
 
-Each file has one writer, and is written beside its place, synced, and renamed; ``results.parquet`` is made from the cells by
-whoever reads the folder (:mod:`analysis.results.collect`). Files of tensors carry the sha256 of their content.
+Each file has one writer, and is written under another name, synced, and renamed; ``results.parquet`` is made from the cells
+by readers of the folder (:mod:`analysis.results.collect`). Files of tensors carry the sha256 of their content.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from flowbench._core.errors import UserError
 T = TypeVar("T")
 
 WEIGHTS = ("ema.safetensors", "raw.safetensors")
-"""What training leaves of a cell."""
+"""The results of training, in a cell's folder."""
 MEASURED = ("result.json", "per_sample.safetensors")
-"""What an evaluation leaves of a cell, in its folder."""
+"""The results of an evaluation, in its folder."""
 
 
 def read_config(path: Path, part: str, kind: type[T]) -> T:

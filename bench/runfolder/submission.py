@@ -66,8 +66,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class Submission:
-    """All shares of one command. ``host``, ``pid`` and ``started`` identify the command, ``code`` is the digest of its workers'
-    code, and ``commit`` the commit of that, if it is a checkout."""
+    """All shares of one command. ``host``, ``pid`` and ``started`` identify the command, ``code`` is the digest of its
+    workers' code, and ``commit`` the commit of that, if it is a checkout."""
 
     folder: Path
     grid: Grid

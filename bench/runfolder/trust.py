@@ -1,4 +1,4 @@
-"""Whether a run folder, or a file that holds code, may be used: who can change it decides what is run. As ssh does."""
+"""Whether a run folder, or a file that holds code, may be used: only if other users cannot change it. As ssh does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.runfolder.shield import unsafe
 from flowbench._core.errors import UserError
 
 PARTS = ("", "cells", "code", "submissions")
-"""The folders that are looked at. What is run is verified file by file (:mod:`bench.runfolder.shield`)."""
+"""The folders that are checked. Code is verified file by file before it runs (:mod:`bench.runfolder.shield`)."""
 
 
 def check(out: Path) -> None:

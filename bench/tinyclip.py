@@ -21,64 +21,46 @@ from bench.encoders.tinyclip_header import SHIPPED
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
 from bench.encoders.tinyclip_twins import Twins
 from bench.encoders.tokenizer import Tokenizer
-from flowbench._core.command import Parser, outcome
+from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 
 log = logging.getLogger(__name__)
 
 COMMAND = "python -m bench.tinyclip"
+NUMBERS = {
+    "train": (2, "training pictures of each data set, at most"),
+    "validation": (2, "held-out pictures of each data set, at most"),
+    "steps": (1, "training steps"),
+    "batch": (2, "pictures per step"),
+    "twins": (0, "captions with one edit per caption, as negatives"),
+    "seed": (0, "of weights, batches and noise"),
+    "length": (2, "tokens per caption"),
+}
+"""The smallest value of each numeric option, and what it is."""
 
 
 def parser() -> Parser:
     """The options; their defaults are those of :class:`Recipe`, which made the shipped weights."""
-    default = Recipe()
-    p = Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
+    default, p = Recipe(), Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     add = p.add_argument
-    add(
-        "--data",
-        nargs="+",
-        metavar="SPEC",
-        help="as --datasets of bench.grid (default: shapes scenes digits)",
-    )
+    data = "as --datasets of bench.grid (default: shapes scenes digits)"
+    add("--data", nargs="+", metavar="SPEC", help=data)
     add("--out", type=Path, metavar="FILE", help="the safetensors file to write")
-    add(
-        "--describe",
-        nargs="?",
-        type=Path,
-        const=SHIPPED,
-        metavar="FILE",
-        help="print the recipe and accuracies of FILE (default: the shipped weights)",
-    )
-    add("--resolution", nargs="+", type=int, metavar="R", help="sides of the pictures (default: 8 16 32)")
-    numbers = {
-        "train": "training pictures of each data set, at most",
-        "validation": "held-out pictures of each data set, at most",
-        "steps": "training steps",
-        "batch": "pictures per step",
-        "twins": "captions with one edit per caption, as negatives",
-        "seed": "of weights, batches and noise",
-    }
-    for name, meaning in numbers.items():
+    described = "print the recipe and accuracies of FILE (default: the shipped weights)"
+    add("--describe", nargs="?", type=Path, const=SHIPPED, metavar="FILE", help=described)
+    add("--resolution", nargs="+", type=INT, metavar="R", help="sides of the pictures (default: 8 16 32)")
+    for name, (_, meaning) in NUMBERS.items():
         usual = getattr(default, name)
-        add(f"--{name}", type=int, default=usual, metavar="N", help=f"{meaning} (default: {usual})")
-    add(
-        "--length",
-        type=int,
-        metavar="L",
-        help="tokens per caption (default: the longest's, even, at most 32)",
-    )
-    add("--learning-rate", type=float, default=default.learning_rate, metavar="X")
+        shown = "the longest's, even, at most 32" if usual is None else usual
+        add(f"--{name}", type=INT, default=usual, metavar="N", help=f"{meaning} (default: {shown})")
+    add("--learning-rate", type=FLOAT, default=default.learning_rate, metavar="X")
     return p
-
-
-LEAST = {"train": 2, "validation": 2, "steps": 1, "batch": 2, "twins": 0, "seed": 0, "length": 2}
-"""The smallest value of each numeric option."""
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The recipe that the options ask for, checked."""
     default = Recipe()
-    for name, least in LEAST.items():
+    for name, (least, _) in NUMBERS.items():
         value = getattr(args, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value} is too small: the least is {least}")
@@ -92,14 +74,12 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 
 def command_of(recipe: Recipe) -> str:
     """The command that asks for ``recipe`` (without ``--out``)."""
+    options = {"data": "data", "resolutions": "resolution", **{name: name for name in NUMBERS}}
     words = COMMAND.split()
-    for name, option in (("data", "data"), ("resolutions", "resolution"), *((n, n) for n in LEAST)):
+    for name, option in {**options, "learning_rate": "learning-rate"}.items():
         value = getattr(recipe, name)
         if value != getattr(Recipe(), name):
-            many = value if isinstance(value, tuple) else (value,)
-            words += [f"--{option}", *map(str, many)]
-    if recipe.learning_rate != Recipe().learning_rate:
-        words += ["--learning-rate", str(recipe.learning_rate)]
+            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
     return shlex.join(words)
 
 
@@ -186,13 +166,8 @@ def describe(path: Path) -> None:
             print(f"  {what:<40} {value:.4f}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Train or describe."""
     args = parser().parse(argv)
     if args.describe:
         if vars(args) != vars(parser().parse_args([])) | {"describe": args.describe}:
@@ -203,6 +178,11 @@ def command(argv: Sequence[str] | None) -> int:
     else:
         make(recipe_of(args), writable(args.out))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 2 for a user's mistake, 130 if interrupted."""
+    return outcome(lambda: command(argv), "interrupted")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_the_recorded_command_asks_for_the_recipe() -> None:
         (["--out", "{tmp}"], "is a folder"),
         (["--out", "{tmp}/none/my"], "there is no folder"),
         (["--out", "{tmp}/my", "--steps", "0"], "--steps 0 is too small: the least is 1"),
-        (["--out", "{tmp}/my", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["--out", "{tmp}/my", "--steps", "many"], "argument --steps: 'many' is not a whole number"),
         (["--out", "{tmp}/my", "--learning-rate", "nan"], "--learning-rate nan is not between 0 and 1"),
         (["--out", "{tmp}/my", "--step", "9"], "did you mean '--steps'"),
         (["--out", "{tmp}/my", "--data", "shape"], "did you mean 'shapes'"),

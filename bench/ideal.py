@@ -48,17 +48,13 @@ log = logging.getLogger(__name__)
 FILE = "ideal.json"
 """In a run folder; :mod:`analysis.ranking.ideal` reads it."""
 STEPS = (5, 10, 25, 50)
-METHODS: tuple[tuple[str, TimeGrid], ...] = (
-    ("euler", "native"),
-    ("ddim", "native"),
-    ("euler", "clock"),
-    ("ddim", "clock"),
-)
+GRIDS: tuple[TimeGrid, ...] = ("native", "clock")
+METHODS = tuple((solver, grid) for grid in GRIDS for solver in ("euler", "ddim"))
 
 
 @dataclass(frozen=True)
 class Left:
-    """What the steps of a setting leave to a perfect network."""
+    """The distances that remain to a perfect network at a setting."""
 
     dataset: str
     formulation: str
@@ -149,8 +145,8 @@ def table(found: Sequence[Left]) -> str:
         lines.append("| formulation | " + " | ".join(map(str, steps)) + " |")
         lines.append("|:--|" + "--:|" * len(steps))
         for name in dict.fromkeys(r.formulation for r in rows):
-            told = [f"{r.fid:.1f}" for s in steps for r in rows if (r.formulation, r.steps) == (name, s)]
-            lines.append(f"| {name} | " + " | ".join(told) + " |")
+            values = [f"{r.fid:.1f}" for s in steps for r in rows if (r.formulation, r.steps) == (name, s)]
+            lines.append(f"| {name} | " + " | ".join(values) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -194,7 +190,7 @@ def figure(found: Sequence[Left], file: Path) -> None:
 
 
 def _label(same: Sequence[str]) -> str:
-    """What a line is called that several formulations share."""
+    """The label of a line that several formulations share."""
     return same[0] if len(same) == 1 else f"{same[0]} and {many(len(same) - 1, 'other')}"
 
 
@@ -202,32 +198,22 @@ def parser() -> Parser:
     """The command's options."""
     made = Parser(prog="python -m bench.ideal", description=__doc__, allow_abbrev=False)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.add_argument(
-        "run",
-        nargs="?",
-        type=Path,
-        help="a run folder: its datasets, formulations and settings; leaves ideal.json there",
-    )
-    made.add_argument(
-        "--datasets",
-        nargs="+",
-        metavar="DATA",
-        help=f"without a run (default digits scenes), at the size of their originals or at {Images().resolution} px",
-    )
-    made.add_argument("--formulations", nargs="+", metavar="GLOB", help="without a run (default published)")
-    made.add_argument("--steps", nargs="+", type=INT, metavar="N", help="without a run (default 5 10 25 50)")
-    made.add_argument("--cfg", nargs="+", type=FLOAT, metavar="G", help="guidance, without a run (default 1)")
-    made.add_argument(
-        "--no-captions", action="store_true", help="draw without captions, and so without guidance"
-    )
-    made.add_argument("--samples", type=INT, metavar="N", help="without a run (default 1000)")
-    made.add_argument(
-        "--train-images", type=INT, default=2_000, metavar="N", help="of the posterior (default 2000)"
-    )
-    made.add_argument("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")
-    made.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for ideal.json and ideal.png (default the run's)"
-    )
+    add, size = made.add_argument, Images().resolution
+    run = "a run folder: its datasets, formulations and settings; leaves ideal.json there"
+    add("run", nargs="?", type=Path, help=run)
+    alone: dict[str, tuple[Any, str, str]] = {
+        "datasets": (str, "DATA", f"(default digits scenes), at the size of their originals or at {size} px"),
+        "formulations": (str, "GLOB", "(default published)"),
+        "steps": (INT, "N", "(default 5 10 25 50)"),
+        "cfg": (FLOAT, "G", "(default 1): guidance scales"),
+    }
+    for name, (kind, what, shown) in alone.items():
+        add(f"--{name}", nargs="+", type=kind, metavar=what, help=f"without a run {shown}")
+    add("--no-captions", action="store_true", help="draw without captions, and so without guidance")
+    add("--samples", type=INT, metavar="N", help="without a run (default 1000)")
+    add("--train-images", type=INT, default=2_000, metavar="N", help="of the posterior (default 2000)")
+    add("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")
+    add("--out", type=Path, metavar="DIR", help="folder for ideal.json and ideal.png (default the run's)")
     return made
 
 
@@ -296,8 +282,8 @@ def command(argv: Sequence[str] | None) -> int:
         about[setup.data.name] = {"train": len(setup.data.train), **setup.names()}
         about[setup.data.name]["captions"] = {"drawn": len(setup.chosen), "without": lacking}
         if lacking and not args.no_captions:
-            told = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
-            log.info("%s among %s, and are drawn without", told, f"{len(setup.data.train):,}")
+            shown = f"{grid.datasets[0]}: {lacking} of {many(len(setup.chosen), 'caption')} have no training image"
+            log.info("%s among %s, and are drawn without", shown, f"{len(setup.data.train):,}")
     kept = {"about": about, **versions(), "left": [asdict(r) for r in found]}
     print(table(found))
     atomic.write_json(out / FILE, kept)

@@ -1,4 +1,4 @@
-"""``python -m bench.rates DEVICE``: how many operations a second training and sampling do here.
+"""``python -m bench.rates DEVICE``: operations a second of training and sampling here, measured.
 
 Shapes, recipes and numbers of members, large encoders, and the plugins of optimisers and objectives come as JSON on the
 standard input; the rates of each and the seconds an image and a caption go as JSON to the standard output. Measurements are
@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,13 +39,8 @@ FEW = 8
 """Images or captions of a timing."""
 
 
-def main() -> int:
-    """Measure and print; returns the exit code."""
-    return outcome(measure)
-
-
 def measure() -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Measure and print; returns the exit code."""
     device = pick_device(sys.argv[1])
     keep_freed_memory()
     fast_products(device)
@@ -56,11 +52,11 @@ def measure() -> int:
         rates(restore(Shape, work["shape"]), restore(Training, work["training"]), device, work["members"])
         for work in given["models"]
     ]
-    encoders = {
-        "extraction": encoder(given["extractor"], given["resolution"], device, of_images),
-        "encoding": encoder(given["text"], given["resolution"], device, of_captions),
-    }
-    print(json.dumps({"device": device_name(device), "rates": found, **encoders}))
+    resolution = given["resolution"]
+    image = encoder(given["extractor"], resolution, device, of_images)
+    caption = encoder(given["text"], resolution, device, of_captions)
+    answer = {"rates": found, "extraction": image, "encoding": caption}
+    print(json.dumps({"device": device_name(device), **answer}))
     return 0
 
 
@@ -78,7 +74,7 @@ class Encoding:
 
 
 def encoder(
-    spec: str | None, resolution: int, device: torch.device, made: Callable[[Any, int], Callable[[], None]]
+    spec: str | None, resolution: int, device: torch.device, made: Callable[[Any, int], Callable[[], object]]
 ) -> float | None:
     """Seconds that an encoder takes for each of a few images or captions; None without one."""
     if spec is None:
@@ -95,23 +91,14 @@ def encoder(
     return timings.remember("one", (found.seconds / FEW,), found.spread)[0]
 
 
-def of_images(model: Any, resolution: int) -> Callable[[], None]:
+def of_images(model: Any, resolution: int) -> Callable[[], object]:
     """Features of a few images."""
-    images = torch.zeros(FEW, 3, resolution, resolution, dtype=torch.uint8)
-
-    def once() -> None:
-        model.image_features(images)
-
-    return once
+    return partial(model.image_features, torch.zeros(FEW, 3, resolution, resolution, dtype=torch.uint8))
 
 
-def of_captions(model: Any, resolution: int) -> Callable[[], None]:
+def of_captions(model: Any, resolution: int) -> Callable[[], object]:
     """Tokens of a few captions."""
-
-    def once() -> None:
-        model.encode_text(["a red square above a small blue circle"] * FEW)
-
-    return once
+    return partial(model.encode_text, ["a red square above a small blue circle"] * FEW)
 
 
 def rates(shape: Shape, recipe: Training, device: torch.device, members: int) -> dict[str, float]:
@@ -152,4 +139,4 @@ def sampled(shape: Shape, recipe: Training, device: torch.device, members: int, 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(outcome(measure))

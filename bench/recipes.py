@@ -40,7 +40,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Losses:
-    """Validation loss of each formulation by recipe, and on what it was measured."""
+    """Validation loss of each formulation by recipe, with the seed, the usual recipe and the machine."""
 
     seed: int
     training: dict[str, object]

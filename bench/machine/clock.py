@@ -20,7 +20,7 @@ class Timed:
     spread: float
 
 
-def alternate(*functions: Callable[[], None]) -> tuple[Timed, ...]:
+def alternate(*functions: Callable[[], object]) -> tuple[Timed, ...]:
     """Time functions in turn, after turns that do not count: 3 to 15 turns, or 2 seconds of them."""
     for _ in range(WARM_UP + 1):
         for function in functions:
@@ -37,7 +37,7 @@ def timed(times: tuple[float, ...]) -> Timed:
     return Timed(median, median / fastest - 1 if fastest > 0 else 0.0)
 
 
-def seconds(function: Callable[[], None]) -> float:
+def seconds(function: Callable[[], object]) -> float:
     """Seconds of one call, work that a GPU still has to do included."""
     started = time.perf_counter()
     function()

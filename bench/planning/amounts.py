@@ -1,4 +1,4 @@
-"""What a cell takes by formula: operations and bytes. Nothing is loaded, neither a dataset nor torch."""
+"""Operations and bytes of a cell, by formula. Nothing is loaded, neither a dataset nor torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.metrics.catalogue import columns
 from bench.metrics.composition import PARTS, parts_of
 from bench.models.shape import Shape
 
-LARGE = {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768}
+LARGE = (77, 2, 768, 768)
 """Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
 EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
 """Operations on one image, of CLIP as of ViT-L/14; tinyclip's with the composition of ``shapes``, about."""
@@ -27,18 +27,19 @@ ENCODERS = {"tinyclip": 1e6, "clip": 1.3e10}
 SMALL = "tinyclip"
 """The kind of encoder that is as small as the generators, and priced by their rate."""
 COPIES = 4
-"""Numbers a parameter in a checkpoint beside the optimiser's: weights, EMA, the best EMA and the best weights so far."""
+"""Numbers a parameter in a checkpoint without the optimiser's: weights, EMA, the best EMA and the best weights so far."""
 GENERATIONS = 2
 """Checkpoints of a cell at once."""
 HEADER, ENTRY = 160, 85
-"""Bytes of a safetensors file beside its numbers: once, and for each tensor."""
+"""Bytes of a safetensors file without its numbers: once, and for each tensor."""
 NOTES, LINE = 6_000, 600
 """Bytes of a cell's JSON and its log, and of a validation's line of metrics."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """Sizes of encoded captions: tokens at most, special ones among them, their width, that of the pooled vector."""
+    """Sizes of encoded captions: tokens at most, special ones among them, their width, that of the pooled vector, and a
+    ``note`` if they are a guess."""
 
     length: int
     special: int
@@ -48,25 +49,22 @@ class Text:
 
 
 def text(spec: str) -> Text:
-    """The sizes of a text encoder from its file's header or its ``config.json``; a guess says in ``note`` that it is one."""
+    """The sizes of a text encoder from its file's header or its ``config.json``, else those of a usual one."""
     kind, _, where = spec.partition(":")
-    if kind == "tinyclip":
-        with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if kind == "tinyclip":
             about = read_header(Path(where) if where else SHIPPED)
             return Text(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])
-    with suppress(OSError, ValueError, KeyError, TypeError):
         config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
-        sizes = config["text_config"]
-        length, width = (int(sizes[name]) for name in ("max_position_embeddings", "hidden_size"))
-        return Text(length, 2, width, int(config["projection_dim"]))
-    length, width, pooled = LARGE.values()
-    return Text(length, 2, width, pooled, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
+        length, width = (config["text_config"][name] for name in ("max_position_embeddings", "hidden_size"))
+        return Text(length, 2, width, config["projection_dim"])
+    return Text(*LARGE, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """What a cell takes that has the grid's model and training, by its dataset: operations (a multiplication and an
-    addition are two) and bytes. :func:`by_cell` knows those of a grid of several sizes."""
+    """The operations (a multiplication and an addition are two) and bytes of a cell of a dataset with the grid's model and
+    training. :func:`by_cell` gives those of a grid of several sizes."""
 
     grid: Grid
     dataset: str
@@ -176,11 +174,10 @@ class Amounts:
 
 
 Look = Callable[[Cell], Amounts]
-"""What a cell takes."""
 
 
 def by_cell(grid: Grid) -> Look:
-    """What each cell of a grid takes, computed once for every dataset, model and training."""
+    """The amounts of each cell of a grid, computed once for every dataset, model and training."""
 
     @cache
     def found(dataset: str, model: Model, training: Training) -> Amounts:

@@ -13,12 +13,8 @@ LEAST_START = 1.0
 """A b / a below which sampling cannot begin: there the image outweighs the noise, and there is no image yet."""
 
 
-def warnings(grid: Grid) -> list[str]:
+def warnings(grid: Grid) -> Iterator[str]:
     """A sentence for each contradiction in a grid."""
-    return list(_warnings(grid))
-
-
-def _warnings(grid: Grid) -> Iterator[str]:
     recipe, evaluation = grid.training, grid.evaluation
     guided = [s.key for s in evaluation.settings if s.cfg != 1]
     without = [s.key for s in evaluation.settings if s.cfg != 0]

@@ -222,7 +222,7 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
     if args.run is not None:
         for name in ("datasets", "formulations", "steps", "cfg", "samples"):
             if getattr(args, name) is not None:
-                raise UserError(f"--{name} is the run's: leave it out beside {args.run}")
+                raise UserError(f"--{name} is the run's: leave it out with {args.run}")
         if not (args.run / "grid.json").is_file():
             raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
         grid = store.read_config(args.run / "grid.json", "grid", Grid)

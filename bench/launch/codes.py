@@ -1,4 +1,4 @@
-"""How a worker process ends, and what its supervisor makes of it. A signal, or any other code, is a death."""
+"""Exit codes of a worker process, and their meaning to its supervisor. A signal, or any other code, is a death."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ cell, which another start would meet again; no file can be written; saved becaus
 this node has not the device that was asked for."""
 
 UNFLUSHED = 120
-"""Python's own: the log could not take the last words, whatever the worker ended with."""
+"""Python's own: the log could not take the last words, whatever the worker's own code was."""
 
 LOST = 70
-"""The device does nothing more in this process: a death, after which another process goes on."""
+"""The device does nothing more in this process: a death, after which another process continues."""
 
 Ending = Literal[
     "settled", "failed", "held", "broken", "refused", "unwritable", "saved", "fenced", "unfit", "killed"

@@ -23,8 +23,7 @@ def take(out: Path, plugins: Sequence[Path], trusted: bool = False) -> tuple[str
     """Copy the packages and the plugins to ``DIR/code/DIGEST``, unless it is there already.
 
     Returns the digest of their content and the plugins' names in the copy. Raises :class:`UserError` for a plugin that
-    cannot be read or was edited since this command loaded it, and for a copy that is there but is no longer what its name
-    says.
+    cannot be read or was edited since this command loaded it, and for a copy that is there but does not match its name.
     """
     for file in plugins:
         if changed(file):
@@ -85,7 +84,7 @@ def verify(submission: Submission) -> None:
 
 
 def check(out: Path, code: str, trusted: bool) -> None:
-    """Raises :class:`UserError` if the copy ``code`` is not what its name says, or another user could change it."""
+    """Raises :class:`UserError` if the copy ``code`` does not match its name, or another user could change it."""
     if why := shield.refusal(str(out), code, trusted):
         raise UserError(why)
 

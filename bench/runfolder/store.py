@@ -65,7 +65,7 @@ def checkpoint_file(folder: Path, step: int) -> Path:
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps of which a cell has checkpoints, the newest first."""
+    """The steps of a cell's checkpoints, the newest first."""
     found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", p.name) for p in folder.glob("checkpoint-*"))
     return sorted((int(match[1]) for match in found if match), reverse=True)
 

@@ -31,7 +31,7 @@ from flowbench._core.errors import UserError
 from formulations import Formulation, get
 
 TOLERANCE = 1e-3
-"""Largest relative difference between two libraries that are said to compute the same."""
+"""Largest relative difference between two libraries that compute the same."""
 PER = "s per 1,000 images"
 
 

@@ -1,1 +1,1 @@
-"""Slurm: job arrays through submitit, their options, and what the queue says of them."""
+"""Slurm: job arrays through submitit, their options, and their states in the queue."""

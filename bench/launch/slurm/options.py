@@ -1,6 +1,6 @@
 """What the user gives as ``--slurm.KEY=VALUE``: every option of submitit's Slurm executor, and every one of sbatch's.
 
-submitit's own signature says which keys it has and of what type they are; any other key is one of those that
+submitit's own signature has the keys and their types; any other key is one of those that
 ``sbatch --help`` lists, and goes through submitit's ``additional_parameters``. Dashes and underscores are the same.
 """
 
@@ -25,7 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "array_parallelism": 256,
     "wckey": None,
 }
-"""Of every worker. No wckey is sent unless asked for: some clusters refuse jobs with one they do not know."""
+"""Of every worker. No wckey is sent unless asked for: some clusters refuse jobs with an unknown one."""
 CPUS = 8
 """Of a worker with a GPU: at most what a GPU's share of its node is nearly everywhere. Without one there is no such
 measure, so the cluster's own default stands."""
@@ -37,16 +37,16 @@ OWN = "it changes what sbatch itself does, not how a worker runs"
 LOGS = "the workers' output is kept in the run folder"
 REFUSED: Mapping[str, str] = {
     "additional_parameters": "name sbatch's option itself, for example --slurm.reservation=NAME",
-    "num_gpus": "say --slurm.gpus=N",
-    "array": "the arrays are made from the grid; --slurm.array-parallelism=N says how many workers run at once",
+    "num_gpus": "it is --slurm.gpus=N",
+    "array": "the arrays are made from the grid; --slurm.array-parallelism=N limits the workers that run at once",
     "job_name": "the jobs are found again by their name",
     "output": LOGS,
     "error": LOGS,
     "input": "a worker reads nothing from its standard input",
-    "open_mode": "a requeued worker goes on in the same log",
-    "signal": "--slurm.signal-delay-s=SECONDS says how long before its end a worker is warned",
-    "requeue": "workers are always requeued, and go on where they were",
-    "no_requeue": "workers are always requeued, and go on where they were",
+    "open_mode": "a requeued worker continues the same log",
+    "signal": "--slurm.signal-delay-s=SECONDS is the time between the warning of a worker and its end",
+    "requeue": "workers are always requeued, and continue from their checkpoints",
+    "no_requeue": "workers are always requeued, and continue from their checkpoints",
     "clusters": "only the default cluster is asked how the jobs are",
     "chdir": "the paths of a grid are relative to the folder where the command runs: run it there",
     **dict.fromkeys(("wrap", "wait", "parsable", "quiet", "test_only", "help", "usage", "version"), OWN),
@@ -172,7 +172,7 @@ def _kind(hint: Any) -> Callable[[str], Any]:
 
 
 def sbatch_kind(key: str) -> Callable[[str], Any]:
-    """How an option is read that only sbatch knows. Raises :class:`ValueError` if it does not know it either."""
+    """The reader of an option that is sbatch's only. Raises :class:`ValueError` if there is no such option."""
     known = sbatch_options()
     if key not in known:
         choices = [*submitit_kinds(), *ALIASES, *known]

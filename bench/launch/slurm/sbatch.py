@@ -26,7 +26,7 @@ OVERRIDES = (
 
 
 def fresh_folder(submission: Submission) -> Path:
-    """A new folder for submitit, which nobody else may enter: what is unpickled there is run."""
+    """A new folder for submitit, which only its owner may enter: pickles are loaded from it."""
     parent = submission.folder.absolute() / "slurm"
     parent.mkdir(mode=0o700, exist_ok=True)
     used = [int(p.name) for p in parent.iterdir() if p.name.isdigit()]
@@ -38,7 +38,7 @@ def fresh_folder(submission: Submission) -> Path:
 def parameters(
     submission: Submission, options: dict[str, Any], most: int, waits: Sequence[str]
 ) -> dict[str, Any]:
-    """What submitit is told about one array, of which ``most`` may run at once, after the jobs that it waits for."""
+    """The parameters of submitit for one array: ``most`` tasks run at once, after the jobs ``waits``."""
     chosen = dict(options)
     code = submission.code_folder.absolute()
     path = shlex.quote(f"{code}:{Path.cwd()}")

@@ -148,18 +148,18 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
 def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
     """A cell's device, and its rates of training and, if it has been measured, of evaluation."""
     with suppress(atomic.Damaged):
-        training = atomic.read_object(folder / "status.json").get("training")
+        training = atomic.read_object(folder / "status.json").get("training") or {}
         if seconds := each(training):
             rate = None
             with suppress(atomic.Damaged):
                 result = atomic.read_object(folder / amounts.grid.evaluation.id / "result.json")
-                if spent := each(result.get("measuring")):
+                if spent := each(result.get("measuring") or {}):
                     rate = (sum(amounts.generation.values()) + amounts.metrics) / spent
             return str(training.get("device", "this device")), amounts.training / seconds, rate
     return None
 
 
-def each(facts: Mapping[str, Any] | None) -> float:
+def each(facts: Mapping[str, Any]) -> float:
     """Seconds of one cell, by the facts of its pack; 0 without any."""
     return facts["seconds"] / facts["pack"] if facts else 0.0
 
@@ -208,7 +208,7 @@ def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[
 
 def check_device(device: str) -> None:
     """Raises :class:`UserError` if a device that was named is not there, with the sentence of a worker."""
-    nothing = {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None}
+    nothing: dict[str, Any] = {"models": [], "plugins": [], "resolution": 1, "extractor": None, "text": None}
     if device not in ("auto", "cpu"):
         with suppress(Untimed):
             ask(nothing, device, PATIENCE)

@@ -58,15 +58,17 @@ def parser() -> Parser:
         epilog="An option of a part that is not run is a mistake.",
         allow_abbrev=False,
     )
-    add, several = made.add_argument, {"nargs": "+", "metavar": "NAME"}
-    add("--parts", type=one_of(PARTS), help=f"{' '.join(PARTS)} (default: all)", **several)
+    add = made.add_argument
+    parts, sizes = f"{' '.join(PARTS)} (default: all)", f"of step and rates: {' '.join(SIZES)}"
+    presets = f"run whole (default: {' '.join(USUAL)})"
+    add("--parts", nargs="+", type=one_of(PARTS), metavar="PART", help=parts)
     repeats = "alternations of every pair (default: 15; fewer where a pair is slow)"
     add("--repeats", type=COUNT, metavar="N", help=repeats)
-    add("--sizes", type=one_of(SIZES), help=f"of step and rates: {' '.join(SIZES)}", **several)
+    add("--sizes", nargs="+", type=one_of(SIZES), metavar="SIZE", help=sizes)
     members = "members in one graph (default: 1 4 16, and 61 on a GPU)"
     add("--members", nargs="+", type=COUNT, metavar="E", help=members)
     add("--no-compile", action="store_true", default=None, help="leave the compiled pairs out")
-    add("--presets", type=one_of(PRESETS), help=f"run whole (default: {' '.join(USUAL)})", **several)
+    add("--presets", nargs="+", type=one_of(PRESETS), metavar="NAME", help=presets)
     add("--paper-steps", type=COUNT, metavar="N", help="training steps of the preset paper")
     tiny = "tiny sizes, one alternation: shows that a part runs, measures nothing"
     add("--tiny", action="store_true", help=tiny)

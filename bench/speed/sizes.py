@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.config.experiment import Training
 from bench.machine.products import autocast
@@ -140,7 +140,7 @@ def peer_step(
     recipe = size.recipe
     mode = "reduce-overhead" if device.type == "cuda" else "default"  # on a GPU with CUDA graphs, as ours
     network = torch.compile(model.to(device), dynamic=False, mode=mode) if compiled else model.to(device)
-    weights = list(model.parameters())
+    weights: list[Tensor] = list(model.parameters())
     optimiser = torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     ema = [w.detach().clone() for w in weights]
     batch, coeffs = inputs(size.shape, 1, size.batch, device)

@@ -178,8 +178,8 @@ def test_slurm_does_not_answer(out: Path, capsys: pytest.CaptureFixture[str], sl
         "  rf seed 1, eps/linear seed 1",
         "1 cell refused: no GPU",
         "  edm/rf seed 0",
-        "by the files alone: squeue does not answer (Connection refused): is",
-        "  slurmctld up? try again",
+        "by the files alone: squeue does not answer (Connection refused): is slurmctld",
+        "  up? try again",
         "next: without --status the same command continues with 5 cells",
     ]
 

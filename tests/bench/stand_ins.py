@@ -14,7 +14,7 @@ import pytest
 from bench.config.presets import preset
 from bench.launch.base import Submitted, take
 from bench.launch.slurm import executor as slurm
-from bench.launch.slurm import options
+from bench.launch.slurm import slurm_options
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
 from flowbench._core.errors import UserError
@@ -56,7 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{PROGRAM}" "{folder}" {name} "$@"\n')
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    options.sbatch_options.cache_clear()
+    slurm_options.sbatch_options.cache_clear()
     return Cluster(folder)
 
 
@@ -70,7 +70,7 @@ def make(folder: Path, shares: int, canaries: int = 0, device: str = "auto") -> 
 
 def submit(submission: Submission, *words: str, sleep: Callable[[float], None] = lambda _: None) -> Submitted:
     pairs, _ = take([f"--slurm.{word}" for word in words])
-    return slurm.submit(submission, options.parse(pairs.get("slurm", [])), sleep)
+    return slurm.submit(submission, slurm_options.parse(pairs.get("slurm", [])), sleep)
 
 
 def refusal(submission: Submission, *words: str) -> str:

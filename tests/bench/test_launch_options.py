@@ -12,9 +12,9 @@ from submitit import SlurmExecutor
 
 from bench import grid
 from bench.launch.base import take
-from bench.launch.slurm import options
-from bench.launch.slurm.options import SlurmOptions, parse
+from bench.launch.slurm import slurm_options
 from bench.launch.slurm.sbatch import parameters
+from bench.launch.slurm.slurm_options import SlurmOptions, parse
 from flowbench._core.errors import UserError
 
 from .stand_ins import make
@@ -38,7 +38,7 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(f"#!/bin/sh\n/bin/cat <<'END'{HELP}END\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    options.sbatch_options.cache_clear()
+    slurm_options.sbatch_options.cache_clear()
     return program
 
 
@@ -74,7 +74,7 @@ def test_pairs_are_taken_out_of_a_command_line() -> None:
 
 def test_every_parameter_of_submitit_can_be_set_or_is_refused_with_a_reason() -> None:
     for name in SlurmExecutor._valid_parameters():
-        if name in options.REFUSED:
+        if name in slurm_options.REFUSED:
             assert name in refusal(f"{name}=1")
         else:
             values = {"stderr_to_stdout": "false", "time": "5", "signal_delay_s": "90"}
@@ -132,7 +132,7 @@ def test_a_time_is_read_as_sbatch_reads_it(text: str, minutes: int) -> None:
 
 @given(st.integers(0, 20), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
 def test_the_two_long_forms_of_a_time_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
-    assert options.minutes(f"{days}-{hours}:{minutes}:{seconds}") == options.minutes(
+    assert slurm_options.minutes(f"{days}-{hours}:{minutes}:{seconds}") == slurm_options.minutes(
         f"{24 * days + hours}:{minutes}:{seconds}"
     )
 
@@ -173,14 +173,14 @@ def test_a_mistake_is_told_in_one_sentence(word: str, part: str) -> None:
     assert part in said
 
 
-@pytest.mark.parametrize("key", options.REFUSED)
+@pytest.mark.parametrize("key", slurm_options.REFUSED)
 def test_the_command_refuses_what_the_launcher_sets_itself(
     key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for spelt in dict.fromkeys([key, key.replace("_", "-")]):
         argv = ["--executor", "slurm", "--out", str(tmp_path / "run"), f"--slurm.{spelt}=1"]
         assert grid.main(argv) == 2
-        assert capsys.readouterr().err == f"error: --slurm.{spelt}=1: {options.REFUSED[key]}\n"
+        assert capsys.readouterr().err == f"error: --slurm.{spelt}=1: {slurm_options.REFUSED[key]}\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -192,7 +192,7 @@ def test_nothing_that_the_launcher_sets_itself_can_be_asked_for(tmp_path: Path) 
     assert "--mine" in chosen["srun_args"]
     set_alone = {key for key in chosen if key not in asked} - {"dependency"}
     set_alone |= set(SlurmOptions({}, {}).parameters("cpu")["additional_parameters"])
-    assert {"job_name", "requeue"} <= set_alone <= set(options.REFUSED)
+    assert {"job_name", "requeue"} <= set_alone <= set(slurm_options.REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_command_names_the_nearest_option_that_may_be_given(
         assert said.startswith(f"error: --slurm.{word}: no option of Slurm, did you mean ")
         assert meant in said
         assert said.count("\n") == 1
-        assert not any(f"'{refused.replace('_', '-')}'" in said for refused in options.REFUSED)
+        assert not any(f"'{refused.replace('_', '-')}'" in said for refused in slurm_options.REFUSED)
 
 
 def test_the_warning_must_come_before_the_end() -> None:

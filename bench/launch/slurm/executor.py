@@ -13,8 +13,8 @@ from typing import TypeVar
 from bench.launch.base import Job, Submitted, read_jobs, write_jobs
 from bench.launch.slurm import queue
 from bench.launch.slurm.arrays import strays
-from bench.launch.slurm.options import SlurmOptions
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
+from bench.launch.slurm.slurm_options import SlurmOptions
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
 from flowbench._core.errors import UserError

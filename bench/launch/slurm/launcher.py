@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from bench.cost.estimate import size
 from bench.launch.base import PROCESS, Given, Launcher, Pairs, Seen, Submitted, register
-from bench.launch.slurm import arrays, executor, options, queue
-from bench.launch.slurm.options import CPUS, PREFIX, SlurmOptions
+from bench.launch.slurm import arrays, executor, queue, slurm_options
+from bench.launch.slurm.slurm_options import CPUS, PREFIX, SlurmOptions
 from bench.planning.plan import Plan
 from bench.runfolder.submission import Execution, Submission
 from flowbench._core.errors import UserError
@@ -44,11 +44,11 @@ class Slurm(Launcher):
     }
 
     def __init__(self, given: SlurmOptions | None = None) -> None:
-        self.options = given or options.parse([])
+        self.options = given or slurm_options.parse([])
 
     def configured(self, pairs: Pairs) -> Launcher:
         """With ``--slurm.KEY=VALUE``."""
-        return Slurm(options.parse(pairs))
+        return Slurm(slurm_options.parse(pairs))
 
     def accept(self, execution: Execution) -> Execution:
         """On GPUs, unless another device is named."""

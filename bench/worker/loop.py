@@ -1,7 +1,7 @@
 """Trains, generates and measures the cells of one share, in a process of its own (:mod:`bench.worker.begin`).
 
-Its supervisor starts it, and again if it dies (:mod:`bench.launch.supervisor`); how it ends is said by its exit code
-(:mod:`bench.launch.codes`), and why by a file (:func:`bench.runfolder.submission.write_end`).
+Its supervisor starts it, and again if it dies (:mod:`bench.launch.supervisor`); its exit code gives how it ends
+(:mod:`bench.launch.codes`), and a file why (:func:`bench.runfolder.submission.write_end`).
 """
 
 from __future__ import annotations
@@ -160,12 +160,11 @@ class Worker:
         out, grid = self.submission.out, self.submission.grid
         ready: dict[str, Setup] = {}
         faults: dict[str, Fault] = {}
-        lacking = yardsticks.lacking(out, grid) if self.index == 0 else []
         for dataset in datasets:
             say(f"{dataset}: making images and captions ready")
             try:
                 made = setup.make(dataset, grid, device)
-                if dataset in lacking:
+                if self.index == 0:
                     with self.stages("metrics"):
                         yardsticks.save(out, grid, {dataset: made})
             except atomic.Unwritable:

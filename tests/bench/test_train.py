@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from bench.config.experiment import Grid, Training
+from bench.data import Split
 from bench.machine.products import fast_products
 from bench.training.batches import Batches, validation_batch
 from bench.training.coefficients import coefficients, validation_coefficients
@@ -62,6 +65,25 @@ def test_members_are_separate_runs(setup: Setup, grid: Grid, fast: bool) -> None
 
 def test_the_same_run_twice_is_bit_equal(setup: Setup, grid: Grid) -> None:
     assert torch.equal(run(setup, grid)[0].best.ema, run(setup, grid)[0].best.ema)
+
+
+def test_a_set_that_is_read_from_disk_trains_as_one_in_memory(
+    setup: Setup, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, lines = run(setup, grid)
+
+    def on_disk(split: Split, name: str) -> Split:
+        np.save(tmp_path / name, split.reference)
+        return replace(split, reference=np.load(tmp_path / name, mmap_mode="r"))
+
+    train, held = on_disk(setup.data.train, "train.npy"), on_disk(setup.data.validation, "validation.npy")
+    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    streamed = replace(setup, data=replace(setup.data, train=train, validation=held))
+    after, others = run(streamed, grid)
+    assert torch.equal(after.best.ema, before.best.ema)
+    assert [[line | {"seconds": 0} for line in each] for each in others] == [
+        [line | {"seconds": 0} for line in each] for each in lines
+    ]
 
 
 def test_training_lowers_every_loss(setup: Setup, grid: Grid) -> None:

@@ -128,6 +128,21 @@ def test_corrupt_and_captionless_items_are_skipped_up_to_the_share(tmp_path: Pat
         load(folder, cache)  # the limit holds for what is cached too
 
 
+def test_pictures_are_decoded_into_a_numpy_file_and_read_from_it(tmp_path: Path, cache: Path) -> None:
+    folder = fill(tmp_path / "cats")
+    (folder / "000.png").write_bytes((folder / "002.png").read_bytes())
+    loaded = load(folder, cache)
+    (file,) = cache.glob("*.npy")
+    whole, buffer = np.load(file), io.BytesIO()
+    np.save(buffer, whole)
+    assert file.read_bytes() == buffer.getvalue(), "the header counts the distinct pictures"
+    assert len(whole) == len(loaded.train) + len(loaded.validation) == 39
+    assert isinstance(loaded.train.reference.array, np.memmap)
+    assert sorted(i.tobytes() for s in (loaded.train, loaded.validation) for i in s.reference[:]) == sorted(
+        i.tobytes() for i in whole
+    )
+
+
 def test_second_load_does_not_decode(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "cats")
     first = load(folder, cache)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.encoders import inception
-from bench.speed.peers import missing
+from bench.speed.peers import needed
 
 Extract = Callable[[Tensor], Any]
 """uint8 ``[N, 3, H, W]`` to features ``[N, 2048]``."""
@@ -48,10 +48,8 @@ def extractors(folder: Path, device: torch.device) -> tuple[Extract, dict[str, E
 
 def random_network(folder: Path) -> Any:
     """torch-fidelity's network with seeded random weights; ``folder`` takes a file of no weights that it asks for."""
-    try:
+    with needed("torch-fidelity"):
         from torch_fidelity import FeatureExtractorInceptionV3
-    except ImportError:
-        raise missing("torch-fidelity") from None
     empty = folder / "none.pt"
     torch.save({}, empty)
     unloaded = type("Unloaded", (FeatureExtractorInceptionV3,), {"load_state_dict": lambda self, state: None})
@@ -83,10 +81,8 @@ def cleanfid_distance(images: Tensor, reference: Tensor) -> Callable[[], float]:
 
 def fidelity_distance(images: Tensor, reference: Tensor) -> Callable[[], float]:
     """torch-fidelity's distance of features to precomputed statistics."""
-    try:
+    with needed("torch-fidelity"):
         from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-    except ImportError:
-        raise missing("torch-fidelity") from None
     known = fid_features_to_statistics(reference)
 
     def distance() -> float:

@@ -6,7 +6,8 @@ tokens and a pooled caption.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -20,10 +21,8 @@ class Diffusers(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        try:
+        with needed("diffusers"):
             from diffusers import SD3Transformer2DModel
-        except ImportError:
-            raise missing("diffusers") from None
         self.model: nn.Module = SD3Transformer2DModel(
             sample_size=shape.resolution,
             patch_size=shape.patch,
@@ -54,10 +53,8 @@ class Lucidrains(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        try:
+        with needed("mmdit"):
             from mmdit.mmdit_pytorch import JointAttention, MMDiT
-        except ImportError:
-            raise missing("mmdit") from None
         h, head = shape.width, {"dim_head": shape.width // shape.heads, "heads": shape.heads}
         self.shape = shape
         self.patch = nn.Conv2d(shape.channels, h, shape.patch, stride=shape.patch)
@@ -89,6 +86,12 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def missing(package: str) -> UserError:
-    """The mistake of not having a peer installed."""
-    return UserError(f"this part compares with {package}, which is not installed: pip install -e '.[speed]'")
+@contextmanager
+def needed(package: str) -> Iterator[None]:
+    """Raise :class:`UserError` if the imports in the block fail: a peer is not installed."""
+    try:
+        yield
+    except ImportError:
+        raise UserError(
+            f"this part compares with {package}, which is not installed: pip install -e '.[speed]'"
+        ) from None

@@ -44,9 +44,12 @@ def row(now: Situation, doing: Doing) -> tuple[str, ...]:
         doing.node or str(kept.get("host", "")),
         many(len(now.unfinished(doing)), "cell"),
     )
-    begun = kept.get("state") == "running"
-    if not begun or beat.get("token") != kept.get("token") or beat.get("stage") == "start":
-        return *place, "", "", silent(doing) if begun else "", starting(doing)
+    begun, own = kept.get("state") == "running", beat.get("token") == kept.get("token")
+    if not begun or not own or beat["stage"] == "start":
+        present = (
+            starting(doing) if own else "starting"
+        )  # the heartbeat of an earlier start shows nothing of this one
+        return *place, "", "", silent(doing) if begun else "", present
     threads, packs = beat.get("threads"), beat["packs"]
     of_packs = f", pack {beat['pack'] + 1} of {packs}" if packs > 1 else ""
     return (

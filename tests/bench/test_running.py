@@ -16,10 +16,12 @@ from bench.planning import plan
 from bench.planning.labels import names
 from bench.runfolder.lease import Lease
 from bench.runfolder.submission import Submission
-from bench.status.running import starting
+from bench.status.running import row, starting
+from bench.status.situation import Situation
 from bench.worker.heart import Heart
+from flowbench._core import atomic
 
-from .run_folders import begin
+from .run_folders import GRID, begin
 
 
 def doing(submission: Submission, **beat: Any) -> Doing:
@@ -67,3 +69,11 @@ def test_names_fill_a_line() -> None:
     assert line.endswith(f" and {122 - line.count(',') - 1} more")
     assert len(line) <= 60
     assert names(made.cells[:1], made, 3) == "eps/linear shapes"
+
+
+def test_a_heartbeat_of_an_earlier_start_is_not_shown(tmp_path: Path) -> None:
+    made = begin(tmp_path, "1", [[0]], "local")
+    atomic.write_json(made.state_file(0), {"token": "new", "state": "running"})
+    now = Situation(plan.make(GRID, tmp_path), (), {}, None, {})
+    assert row(now, doing(made, token="old", stage="train", text="step 9 of 12"))[-1] == "starting"
+    assert row(now, doing(made, token="new", stage="start", text="loading"))[-1] == "starting: loading"

@@ -66,7 +66,9 @@ run = fb.train([*run.names, "late.py:late"], datasets="digits", steps=STEPS, see
 # %%
 ranking = fb.rank(run)
 middle, low, high = (ranking[column] for column in ("fid", "fid_low", "fid_high"))
+plt.figure(figsize=(6, 2))
 plt.errorbar(middle, ranking["formulation"], xerr=[middle - low, high - middle], fmt="o", capsize=3)
+plt.gca().invert_yaxis()  # the best on top
 plt.xlabel("FID, lower is better")
 plt.tight_layout()
 plt.savefig("first-study.png", dpi=150)

@@ -242,9 +242,9 @@ def _draw(kept: Run, ranked: RankingResult | None, out: Path) -> None:
     from analysis.plots import files
 
     if ranked is None:
-        from analysis.scaling import figures
+        from analysis.scaling import charts
 
-        drawn = figures.draw(scaling.report(kept))
+        drawn = charts.draw(scaling.report(kept))
     else:
         from analysis.report import gather, page
 

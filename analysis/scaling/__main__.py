@@ -44,7 +44,7 @@ def command(argv: Sequence[str] | None) -> int:
     output.show(found.tables(), args.format)
     if args.out is not None:
         from analysis.plots.files import write
-        from analysis.scaling.figures import draw
+        from analysis.scaling.charts import draw
 
         for file in write(draw(found, width), args.out):
             print(file, file=sys.stderr, flush=True)

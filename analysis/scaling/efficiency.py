@@ -1,7 +1,7 @@
 """How few sampling steps a depth needs: the CLIP score that is lost with fewer, and the length of the sampling paths.
 
-Like table 6 of arXiv 2403.03206, whose numbers stand beside. Its path lengths are in its own latent space, so that only the
-order over depths compares.
+Like table 6 of arXiv 2403.03206, whose numbers are shown with ours. Its path lengths are in its own latent space, so that
+only the order over depths compares.
 """
 
 from __future__ import annotations
@@ -24,45 +24,43 @@ else:
 
 ENDS = ("", "_low", "_high")
 OURS = "this run"
+COLUMNS = ["depth", "source", "training_steps", "seeds", "reference"]
 
 
 def table(runs: Runs) -> tuple[pd.DataFrame, list[str]]:
-    """One row for each depth, then the paper's, and why there is no row of ours, in sentences.
+    """One row for each depth, then the paper's; and sentences about them, or why there is no row.
 
     ``depth``, ``source``, ``training_steps`` (the largest number of the depth), ``seeds``, ``reference`` (the largest number
     of sampling steps), ``drop_K``: percent of the CLIP score at ``reference`` that is lost with K steps at the same weights
     and guidance, ``path_length`` at ``reference``; both with ``_low`` and ``_high``, 95 % over seeds where depths share two.
     """
     rows, why = _at_one_guidance(runs)
-    columns = ["depth", "source", "training_steps", "seeds", "reference"]
     if rows is None:
-        return pd.DataFrame(columns=columns), [why]
-    reference = int(rows["steps"].max())
-    fewer = sorted(int(s) for s in rows["steps"].unique() if s < reference)
+        return pd.DataFrame(columns=COLUMNS), [why]
+    reference, by_depth = int(rows["steps"].max()), rows.groupby("depth")
     wide = rows.pivot(index=["depth", "seed"], columns="steps", values=["clip", "path_length"])
     numbers = {
-        f"drop_{k}": (100 * (1 - wide["clip"][k] / wide["clip"][reference])).unstack("seed") for k in fewer
+        f"drop_{k}": (100 * (1 - wide["clip"][k] / wide["clip"][reference])).unstack("seed")
+        for k in sorted(set(rows["steps"]) - {reference})
     }
     if wide["path_length"][reference].notna().any():
         numbers["path_length"] = wide["path_length"][reference].unstack("seed")
-    largest = rows.groupby("depth")["training_steps"].first()
-    ours = pd.DataFrame({"depth": largest.index, "source": OURS, "training_steps": largest.to_numpy()})
-    ours["seeds"] = rows.groupby("depth")["seed"].nunique().to_numpy()
-    ours["reference"] = reference
+    ours = by_depth.agg(training_steps=("training_steps", "first"), seeds=("seed", "nunique")).reset_index()
+    ours = ours.assign(source=OURS, reference=reference)
     for name, values in numbers.items():
         ours[name] = values.mean(axis=1).to_numpy()
         ours[[f"{name}_low", f"{name}_high"]] = _intervals(values)
     notes = [why]
-    if len(set(largest)) > 1:
+    if ours["training_steps"].nunique() > 1:
         notes.append("depths were not trained for the same number of steps")
     both = pd.concat([ours, _papers()], ignore_index=True)
-    counts = sorted({int(name.split("_")[1]) for name in map(str, both) if name.startswith("drop_")})
-    order = [
-        *columns,
-        *(f"drop_{k}{end}" for k in counts for end in ENDS),
-        *(f"path_length{end}" for end in ENDS),
-    ]
+    drops = sorted({n for n in both if str(n).startswith("drop_") and n.count("_") == 1}, key=_steps)
+    order = [*COLUMNS, *(f"{name}{end}" for name in (*drops, "path_length") for end in ENDS)]
     return both[[name for name in order if name in both]], notes
+
+
+def _steps(drop: str) -> int:
+    return int(drop.removeprefix("drop_"))
 
 
 def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:
@@ -71,19 +69,16 @@ def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:
     rows = runs.rows[runs.rows["clip"].notna()] if "clip" in runs.rows else runs.rows.iloc[:0]
     rows = rows[rows["training_steps"] == rows.groupby("depth")["training_steps"].transform("max")]
     if rows.empty:
-        return None, "no CLIP score was measured: nothing tells how many sampling steps are needed"
+        return None, "no CLIP score was measured: nothing shows how many sampling steps are needed"
     kinds = [replace(control, steps=1) for control in schema.controls(rows)]
     steps = {kind: set(rows.loc[[k == kind for k in kinds], "steps"]) for kind in kinds}
     kind = max(steps, key=lambda k: (len(steps[k]), k.weights == "ema", not k.method, k.cfg, k))
     if len(steps[kind]) < 2:
         return None, "one number of sampling steps only: sample with fewer too, e.g. 5, 10, 20 and 50"
     rows = rows[[k == kind for k in kinds]]
-    if "path_length" not in rows:
-        rows = rows.assign(path_length=np.nan)
-    return (
-        rows,
-        f"{kind.kind}, guidance {kind.cfg:g}; drops are of the CLIP score at {int(rows['steps'].max())} steps",
-    )
+    most = int(rows["steps"].max())
+    about = f"{kind.kind}, guidance {kind.cfg:g}; drops are of the CLIP score at {most} steps"
+    return (rows if "path_length" in rows else rows.assign(path_length=np.nan)), about
 
 
 def _intervals(values: pd.DataFrame) -> Any:
@@ -99,7 +94,5 @@ def _intervals(values: pd.DataFrame) -> Any:
 
 def _papers() -> pd.DataFrame:
     """The paper's table 6 in our columns."""
-    printed = paper.table(6)
     names = {f"clip_drop_{k}": f"drop_{k}" for k in (5, 10, 20)}
-    out = printed.rename(columns=names).drop(columns="source")
-    return out.assign(source="arXiv 2403.03206", reference=50)
+    return paper.table(6).rename(columns=names).assign(source="arXiv 2403.03206", reference=50)

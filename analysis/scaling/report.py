@@ -1,11 +1,11 @@
-"""All that is said about the scaling of a run folder, as frames and as tables."""
+"""The scaling of a run folder, as frames and as tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from analysis.results.run import Run
 from analysis.scaling import correlation, efficiency, fits, frontier
 from analysis.scaling.fits import Frontier
 from analysis.scaling.noise import Means, means
+from analysis.scaling.numbers import number, power, span
 from analysis.scaling.runs import Runs, collect
-from analysis.scaling.wording import number, percent, power, span
-from analysis.tables.table import Table
+from analysis.tables.table import Table, fixed
 from analysis.tables.wording import count
 from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
+
+Writer = Callable[[Mapping[Hashable, Any]], str]
+"""Writes a cell, given the row of its frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,8 @@ class Scaling:
         return self.means["val_loss"].draws is not None
 
     def tables(self) -> list[Table]:
-        """Runs, laws, compute-optimal depth, correlations and sampling efficiency. Of a table without rows the first one's
-        notes tell why."""
+        """Runs, laws, compute-optimal depth, correlations and sampling efficiency. The notes of a table without rows follow
+        those of the first."""
         made = [_runs(self), _laws(self), _optimal(self), _correlations(self), _efficiency(self)]
         empty = [f"{table.title}: {note}" for table in made if table.frame.empty for note in table.notes]
         first = replace(made[0], notes=[*made[0].notes, *empty])
@@ -69,6 +72,7 @@ def report(run: Run) -> Scaling:
     found = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})
     loss = found["val_loss"]
     curve = fits.frontier(runs, loss)
+    rows, notes = efficiency.table(runs)
     return Scaling(
         runs=runs,
         metrics=metrics,
@@ -78,8 +82,8 @@ def report(run: Run) -> Scaling:
         laws=fits.table(runs, loss, curve),
         optimal=frontier.optimal(runs, loss),
         correlations=correlation.table(found),
-        efficiency=(rows := efficiency.table(runs))[0],
-        efficiency_notes=tuple(rows[1]),
+        efficiency=rows,
+        efficiency_notes=tuple(notes),
     )
 
 
@@ -88,14 +92,10 @@ def _table(
 ) -> pd.DataFrame:
     table = runs.table.assign(seeds=found["val_loss"].seeds)
     for metric, mean in found.items():
-        for name, values in (
-            (metric, mean.values),
-            (f"{metric}_low", mean.low),
-            (f"{metric}_high", mean.high),
-        ):
+        scale = metrics[metric].scale
+        for end, values in (("", mean.values), ("_low", mean.low), ("_high", mean.high)):
             kept = np.full(len(table), np.nan) if values is None else values
-            scale = metrics[metric].scale
-            table[name] = np.exp(kept) if mean.log else kept.clip(0, 1) if scale == "share" else kept
+            table[metric + end] = np.exp(kept) if mean.log else kept.clip(0, 1) if scale == "share" else kept
     return table.assign(frontier=curve.on)
 
 
@@ -103,29 +103,40 @@ def _made(
     name: str,
     title: str,
     frame: pd.DataFrame,
-    cells: dict[str, list[str]],
+    columns: Mapping[str, Writer],
     notes: list[str],
-    optional: tuple[str, ...] = (),
+    optional: tuple[str, ...],
 ) -> Table:
-    text = pd.DataFrame(cells, dtype=object)
-    none = pd.DataFrame(False, index=text.index, columns=text.columns)
-    about = {f"scaling_{name}_notes": notes}
-    return Table(f"scaling_{name}", frame, text, none, none, none, notes, optional, title, about)
+    """A table without marks, whose ``columns`` map headings to how a cell is written."""
+    rows, name = frame.to_dict("records"), f"scaling_{name}"
+    cells = pd.DataFrame(
+        {heading: [write(row) for row in rows] for heading, write in columns.items()}, dtype=object
+    )
+    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
+    return Table(name, frame, cells, none, none, none, notes, optional, title, {f"{name}_notes": notes})
+
+
+def _of(name: str, write: Callable[[Any], str] = str) -> Writer:
+    """Writes the entry of a column."""
+    return lambda row: write(row[name])
+
+
+def _spans(name: str, digits: int) -> Writer:
+    """Writes the entry of a column with its interval."""
+    return lambda row: span(row, name, digits)
 
 
 def _runs(found: Scaling) -> Table:
-    frame, runs = found.table, found.runs
-    cells = {
-        "depth": [str(d) for d in frame["depth"]],
-        "steps": [str(s) for s in frame["steps"]],
-        "parameters": [number(p) for p in frame["parameters"]],
-        "FLOPs": [number(c) for c in frame["train_flops"]],
-        "seeds": [str(s) for s in frame["seeds"]],
+    frame, runs, metrics = found.table, found.runs, found.metrics
+    columns = {
+        "depth": _of("depth"),
+        "steps": _of("steps"),
+        "parameters": _of("parameters", number),
+        "FLOPs": _of("train_flops", number),
+        "seeds": _of("seeds"),
+        **{metrics[m].label: _spans(m, declared.decimals(frame[m], metrics[m].digits)) for m in found.means},
+        "frontier": _of("frontier", lambda on: "*" if on else ""),
     }
-    for metric in found.means:
-        digits = declared.decimals(frame[metric], found.metrics[metric].digits)
-        cells[found.metrics[metric].label] = [span(row, metric, digits) for row in frame.to_dict("records")]
-    cells["frontier"] = ["*" if on else "" for on in frame["frontier"]]
     notes = [
         *runs.notes,
         "val loss: of a training's best checkpoint; FLOPs: of the whole training",
@@ -142,28 +153,26 @@ def _runs(found: Scaling) -> Table:
             )
     else:
         notes.append("no intervals: they need two runs that share two seeds")
+    quality = [metrics[metric].label for metric in found.means if metric != "val_loss"]
     title = f"Scaling of {runs.formulation} on {runs.dataset}"
-    quality = [found.metrics[metric].label for metric in found.means if metric != "val_loss"]
-    return _made("runs", title, frame, cells, notes, ("parameters", "seeds", *reversed(quality)))
+    return _made("runs", title, frame, columns, notes, ("parameters", "seeds", *reversed(quality)))
 
 
 def _laws(found: Scaling) -> Table:
-    frame, rows = found.laws, found.laws.to_dict("records")
-    cells = {
-        "loss against": [row["against"] for row in rows],
-        "runs": [str(row["runs"]) for row in rows],
-        "range": [f"{number(row['start'])} to {number(row['end'])}" for row in rows],
-        "alpha": [span(row, "alpha", 3) for row in rows],
+    law, notes = found.frontier.law, []
+    columns = {
+        "loss against": _of("against"),
+        "runs": _of("runs"),
+        "range": lambda row: f"{number(row['start'])} to {number(row['end'])}",
+        "alpha": _spans("alpha", 3),
     }
-    notes = []
-    if found.frontier.law is not None:
-        cells |= {name.upper(): [span(row, name, 4) for row in rows] for name in ("e", "a")}
-        at = power(found.frontier.law.x0)
-        error = 100 * float(found.frontier.law.error)
+    if law is not None:
+        columns |= {"E": _spans("e", 4), "A": _spans("a", 4)}
         notes.append(
-            f"on the frontier L = E + A (C / {at})^-alpha, C in FLOPs; root mean square error {error:.2g} %"
+            f"on the frontier L = E + A (C / {power(law.x0)})^-alpha, C in FLOPs; "
+            f"root mean square error {100 * float(law.error):.2g} %"
         )
-    if frame["a"].isna().any():
+    if found.laws["a"].isna().any():
         notes.append(
             "without E: L = c x^-alpha, a straight line in logarithms, a slope of that range and not a law"
         )
@@ -173,72 +182,66 @@ def _laws(found: Scaling) -> Table:
             "that the law may be wrong, or hold for this recipe only"
         )
     notes += found.frontier.warnings
-    return _made("laws", "Laws of the validation loss", frame, cells, notes, ("A", "E", "range"))
+    return _made("laws", "Laws of the validation loss", found.laws, columns, notes, ("A", "E", "range"))
 
 
 def _optimal(found: Scaling) -> Table:
-    frame, rows = found.optimal, found.optimal.to_dict("records")
-    cells = {
-        "FLOPs": [power(row["train_flops"]) for row in rows],
-        "depth": [str(row["depth"]) for row in rows],
-        "val loss": [f"{row['val_loss']:.4f}" for row in rows],
-        "best in": [percent(row["frequency"]) for row in rows],
-        "else depth": [
-            "" if np.isnan(row["rival"]) else f"{row['rival']:.0f} ({percent(row['rival_frequency'])})"
-            for row in rows
-        ],
-        "of depths": [str(row["compared"]) for row in rows],
+    percent = fixed(0, percent=True)
+
+    def rival(row: Mapping[Hashable, Any]) -> str:
+        return "" if np.isnan(row["rival"]) else f"{row['rival']:.0f} ({percent(row['rival_frequency'])})"
+
+    columns = {
+        "FLOPs": _of("train_flops", power),
+        "depth": _of("depth"),
+        "val loss": _of("val_loss", fixed(4)),
+        "best in": _of("frequency", percent),
+        "else depth": rival,
+        "of depths": _of("compared"),
     }
-    if frame.empty:
+    notes = ["between the runs of a depth the loss is interpolated in logarithms, and nowhere extrapolated"]
+    notes += ["best in: share of draws of other seeds"] if found.drawn else []
+    if found.optimal.empty:
         notes = [
             "no compute is reached by two depths: train a depth longer, or its neighbour for fewer steps"
         ]
-    else:
-        notes = [
-            "between the runs of a depth the loss is interpolated in logarithms, and nowhere extrapolated"
-        ]
-        notes += ["best in: share of draws of other seeds"] if found.drawn else []
     optional = ("of depths", "else depth")
-    return _made("optimal", "Compute-optimal depth", frame, cells, notes, optional)
+    return _made("optimal", "Compute-optimal depth", found.optimal, columns, notes, optional)
 
 
 def _correlations(found: Scaling) -> Table:
-    frame, rows = found.correlations, found.correlations.to_dict("records")
-    cells = {
-        "val loss with": [found.metrics[row["metric"]].label for row in rows],
-        "runs": [str(row["runs"]) for row in rows],
-        "Spearman": [span(row, "spearman", 2) for row in rows],
-        "Pearson of logs": [span(row, "pearson", 2) for row in rows],
+    frame, notes = found.correlations, ["a correlation needs three runs with another metric"]
+    columns = {
+        "val loss with": _of("metric", lambda name: found.metrics[name].label),
+        "runs": _of("runs"),
+        "Spearman": _spans("spearman", 2),
+        "Pearson of logs": _spans("pearson", 2),
     }
-    notes = [] if len(rows) else ["a correlation needs three runs with another metric"]
-    if found.drawn and len(rows):
-        notes.append(
+    if len(frame) and found.drawn:
+        notes = [
             "in brackets: 95 % interval of the correlation of the true means; noise lowers a measured one"
-        )
-    elif len(rows):
-        fewest = min(row["runs"] for row in rows)
-        share = f"{200 / math.factorial(fewest):.2g} %"
-        notes.append(
-            f"no intervals; of {fewest} runs in random order {share} have a Spearman correlation of 1 or -1"
-        )
+        ]
+    elif len(frame):
+        fewest = int(frame["runs"].min())
+        chance = f"{200 / math.factorial(fewest):.2g} %"
+        notes = [
+            f"no intervals; of {fewest} runs in random order {chance} have a Spearman correlation of 1 or -1"
+        ]
     optional = ("Pearson of logs", "runs")
-    return _made("correlations", "Validation loss and quality", frame, cells, notes, optional)
+    return _made("correlations", "Validation loss and quality", frame, columns, notes, optional)
 
 
 def _efficiency(found: Scaling) -> Table:
-    frame, rows = found.efficiency, found.efficiency.to_dict("records")
-    cells = {"depth": [str(row["depth"]) for row in rows], "source": [row["source"] for row in rows]}
+    frame, notes = found.efficiency, list(found.efficiency_notes)
+    columns = {"depth": _of("depth"), "source": _of("source")}
     for name in frame.columns:
         if name.startswith("drop_") and name.count("_") == 1:
-            heading = f"{name.removeprefix('drop_')} steps (%)"
-            cells[heading] = [span(row, name, 2) for row in rows]
-    if "path_length" in frame:
-        cells["path length"] = [span(row, "path_length", 2) for row in rows]
-    notes = list(found.efficiency_notes)
+            columns[f"{name.removeprefix('drop_')} steps (%)"] = _spans(name, 2)
     ours = frame[frame["source"] == efficiency.OURS]
     if found.drawn and ours.filter(regex="_low$").isna().any(axis=None):
         notes.append("no interval where a depth lacks a seed")
     if "path_length" in frame:
+        columns["path length"] = _spans("path_length", 2)
         notes.append("path lengths of the paper are in its latent space: only the order over depths compares")
-    optional = tuple(reversed(list(cells)[3:]))
-    return _made("efficiency", "CLIP score lost with fewer sampling steps", frame, cells, notes, optional)
+    optional = tuple(reversed(list(columns)[3:]))
+    return _made("efficiency", "CLIP score lost with fewer sampling steps", frame, columns, notes, optional)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-DEPTH, STEPS = "model.depth", "training.steps"
+SIZE = ("model.depth", "training.steps")
+KEY = ["depth", "training_steps"]
+"""Fields of a recipe, and columns of the rows, that differ from run to run."""
 METRICS = ("val_loss", "clip", "fid", "composition")
 NEEDED = ("recipe", "parameters", "train_flops", "val_loss")
 
@@ -31,7 +34,7 @@ class Runs:
     """R runs in the order of depth and steps. ``table`` has ``depth``, ``steps``, ``parameters`` and ``train_flops``;
     ``values[metric]`` is ``[R, S]``, NaN where a training is not finished, for what was measured of `METRICS`: means over
     the control settings. ``rows`` are the finished rows of the results table, with ``depth`` and ``training_steps``.
-    ``notes`` tell what is left out."""
+    ``notes`` are sentences about what is left out."""
 
     formulation: str
     dataset: str
@@ -66,7 +69,7 @@ def is_scaling(found: Run) -> bool:
     """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
     frame = found.phase("rank").frame
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
-    return len(recipes) > 1 and manifest.differing(recipes).keys() <= {DEPTH, STEPS}
+    return len(recipes) > 1 and manifest.differing(recipes).keys() <= set(SIZE)
 
 
 def collect(found: Run) -> Runs:
@@ -88,12 +91,11 @@ def collect(found: Run) -> Runs:
         raise UserError(
             f"{where} has a validation loss of {done['val_loss'].min():g}; only positive ones can scale"
         )
-    key = ["depth", "training_steps"]
-    sizes = done.groupby(key)[["parameters", "train_flops"]].first().reset_index()
-    table = sizes.rename(columns={"training_steps": "steps"})
+    table = done.groupby(KEY)[["parameters", "train_flops"]].first().reset_index()
+    table = table.rename(columns={"training_steps": "steps"})
     if len(table) < 2:
         depth, steps = (int(v) for v in table.loc[0, ["depth", "steps"]])
-        planned = len(frame[key].drop_duplicates())
+        planned = len(frame[KEY].drop_duplicates())
         rest = f" of {planned} planned sizes" if planned > 1 else ""
         raise UserError(
             f"{where} has finished one size only{rest} (depth {depth}, {steps} steps): scaling needs several depths or "
@@ -101,11 +103,10 @@ def collect(found: Run) -> Runs:
         )
     seeds = tuple(sorted(int(s) for s in done["seed"].unique()))
     there = [m for m in METRICS if m in done and done[m].notna().any()]
-    means = done.groupby([*key, "seed"])[there].mean().unstack("seed")
+    means = done.groupby([*KEY, "seed"])[there].mean().unstack("seed")
     values = {m: means[m].reindex(columns=list(seeds)).to_numpy(dtype=np.float64) for m in there}
-    only = frame.iloc[0]
-    about = str(only["formulation"]), str(only["dataset"])
-    return Runs(*about, seeds, table, values, done, tuple(_left_out(frame)))
+    formulation, dataset = (str(frame[column].iloc[0]) for column in ("formulation", "dataset"))
+    return Runs(formulation, dataset, seeds, table, values, done, tuple(_left_out(frame)))
 
 
 def _check(results: Results, where: str) -> None:
@@ -114,7 +115,7 @@ def _check(results: Results, where: str) -> None:
     for column in NEEDED:
         if column not in frame or (column != "val_loss" and frame[column].isna().any()):
             raise UserError(
-                f"{where} has rows without {column}: name a run folder of bench.grid, whose cells tell it"
+                f"{where} has rows without {column}: name a run folder of bench.grid, whose cells have it"
             )
     for column in ("formulation", "dataset"):
         several = [str(v) for v in frame[column].unique()]
@@ -124,47 +125,44 @@ def _check(results: Results, where: str) -> None:
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
-    differing, fields = manifest.differing(recipes), manifest.flat(recipes[0])
-    parts = {name: values for name, values in differing.items() if name not in (DEPTH, STEPS)}
+    parts = {name: values for name, values in manifest.differing(recipes).items() if name not in SIZE}
     if parts:
-        told = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
+        fields = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
         name, values = next(iter(parts.items()))
         raise UserError(
-            f"the runs of {where} differ in more than depth and training steps ({told}): "
+            f"the runs of {where} differ in more than depth and training steps ({fields}): "
             f"choose with --where {name}={values[0]}"
         )
     schema.comparable(replace(results, frame=frame.drop(columns="recipe")), where)
-    for name in (DEPTH, STEPS):
-        if name not in fields:
-            raise UserError(f"the recipes of {where} do not tell {name}: name a run folder of bench.grid")
+    for name in (name for name in SIZE if name not in manifest.flat(recipes[0])):
+        raise UserError(f"the recipes of {where} have no {name}: name a run folder of bench.grid")
 
 
 def _sized(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with ``depth`` and ``training_steps``, which their recipes tell."""
+    """The rows with ``depth`` and ``training_steps`` of their recipes."""
     sizes = {recipe: manifest.flat(str(recipe)) for recipe in frame["recipe"].unique()}
-    return frame.assign(
-        depth=frame["recipe"].map({r: int(s[DEPTH]) for r, s in sizes.items()}),
-        training_steps=frame["recipe"].map({r: int(s[STEPS]) for r, s in sizes.items()}),
-    )
+    columns = {
+        name: frame["recipe"].map({recipe: int(fields[field]) for recipe, fields in sizes.items()})
+        for name, field in zip(KEY, SIZE, strict=True)
+    }
+    return frame.assign(**columns)
 
 
 def _trainings(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each training, whose status tells if it lacks a finite validation loss."""
-    rows = frame.drop_duplicates(["depth", "training_steps", "seed"])
+    """One row for each training, with a status of its own where it is done without a finite validation loss."""
+    rows = frame.drop_duplicates([*KEY, "seed"])
     unknown = (rows["status"] == "done") & ~np.isfinite(rows["val_loss"])
     return rows.assign(status=rows["status"].mask(unknown, "without a validation loss"))
 
 
-def _left_out(frame: pd.DataFrame) -> list[str]:
-    """Sentences about the cells that are not among the finished ones, and about seeds that some runs lack."""
+def _left_out(frame: pd.DataFrame) -> Iterator[str]:
+    """Sentences about the trainings that are not among the finished ones."""
     trainings = _trainings(frame)
-    notes = []
     pending = int((trainings["status"] == "pending").sum())
     if pending:
-        notes.append(f"provisional: {pending} of {len(trainings)} trainings not finished yet")
+        yield f"provisional: {pending} of {len(trainings)} trainings not finished yet"
     for state in ("diverged", "failed", "missing", "without a validation loss"):
         lost = trainings[trainings["status"] == state]
         if len(lost):
-            told = [f"depth {r.depth} x {r.training_steps} steps, seed {r.seed}" for r in lost.itertuples()]
-            notes.append(f"left out, {state}: {names(told)}")
-    return notes
+            which = [f"depth {r.depth} x {r.training_steps} steps, seed {r.seed}" for r in lost.itertuples()]
+            yield f"left out, {state}: {names(which)}"

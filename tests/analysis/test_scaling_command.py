@@ -18,7 +18,7 @@ from analysis import scaling
 from analysis.plots import files
 from analysis.plots.widths import COLUMN, PAGE, WIDTHS
 from analysis.results import run, synthetic
-from analysis.scaling import figures, wording
+from analysis.scaling import charts, numbers
 from analysis.scaling.__main__ import main
 from analysis.tables import output
 from analysis.tables.layout import Screen
@@ -118,7 +118,7 @@ def test_tables_fit_narrow_terminals(folder: Path, width: int) -> None:
 
 def test_the_figure_shows_every_run_and_the_law(folder: Path) -> None:
     found = scaling.report(run.read(folder))
-    panel = figures.compute(found, PAGE).figure.axes[0]
+    panel = charts.compute(found, PAGE).figure.axes[0]
     lines = {str(line.get_label()): line for line in panel.get_lines()}
     for depth in (1, 2, 4):
         mine = found.table[found.table["depth"] == depth].sort_values("train_flops")
@@ -136,7 +136,7 @@ def test_the_figure_shows_every_run_and_the_law(folder: Path) -> None:
 def test_figures_of_one_seed_and_of_few_runs(tmp_path: Path) -> None:
     options = {"seeds": 1, "settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
     synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(1, 500), (2, 500)], **options)  # type: ignore[arg-type]
-    drawn = figures.draw(scaling.report(run.read(tmp_path)))
+    drawn = charts.draw(scaling.report(run.read(tmp_path)))
     assert [d.name for d in drawn] == ["scaling_compute", "scaling_quality"]
     assert "no intervals" in drawn[0].caption
 
@@ -146,7 +146,7 @@ def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
         tmp_path, synthetic.truth(["rf"]), sizes=((1, 100), (1, 400), (2, 200), (2, 800)), samples=8
     )
     found = scaling.report(run.read(out))
-    caption = figures.compute(found, PAGE).caption
+    caption = charts.compute(found, PAGE).caption
     assert "Dashed: L = " in caption
     assert "decades of compute: E and alpha are bounded at best, not known" in caption
     for warning in found.frontier.warnings:
@@ -156,7 +156,7 @@ def test_the_figure_of_a_law_says_where_it_is_not_known(tmp_path: Path) -> None:
 def test_a_panel_for_what_there_is_only_one_of_is_left_out(tmp_path: Path) -> None:
     options = {"settings": ((50, 5.0),), "weights": ("ema",), "samples": 8}
     synthetic.write(tmp_path, synthetic.truth(["rf"]), sizes=[(2, s) for s in (100, 500, 900)], **options)  # type: ignore[arg-type]
-    drawn = figures.sizes(scaling.report(run.read(tmp_path)), PAGE)
+    drawn = charts.sizes(scaling.report(run.read(tmp_path)), PAGE)
     assert [panel.get_xlabel() for panel in drawn.figure.axes] == ["training steps"]
 
 
@@ -200,14 +200,14 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_numbers(value: float, text: str) -> None:
-    assert wording.number(value) == text
+    assert numbers.number(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(1e14, "1e14"), (1.5e13, "1.5e13"), (500.0, "500"), (3e6, "3e6")]
 )
 def test_powers(value: float, text: str) -> None:
-    assert wording.power(value) == text
+    assert numbers.power(value) == text
 
 
 def test_spans() -> None:
@@ -219,6 +219,6 @@ def test_spans() -> None:
         "z": 1.0,
         "z_low": float("nan"),
     }
-    assert wording.span({**row, "x_high": 0.4456}, "x", 3) == "0.443 [0.439, 0.446]"
-    assert wording.span(row, "y", 3) == ""
-    assert wording.span(row, "z", 1) == "1.0"
+    assert numbers.span({**row, "x_high": 0.4456}, "x", 3) == "0.443 [0.439, 0.446]"
+    assert numbers.span(row, "y", 3) == ""
+    assert numbers.span(row, "z", 1) == "1.0"

@@ -10,8 +10,8 @@ def number(value: float) -> str:
     """Three digits: plain from 0.01 to 99,999, else with an exponent, e.g. ``3.96e14``."""
     if 0.01 <= abs(value) < 1e5 or value == 0:
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    digits, _, power = f"{value:.2e}".partition("e")
-    return f"{digits}e{int(power)}"
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def power(value: float) -> str:
@@ -27,10 +27,5 @@ def span(row: Mapping[Hashable, Any], name: str, digits: int) -> str:
     value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     if value is None or value != value:
         return ""
-    told = f"{value:.{digits}f}"
-    return told if low is None or low != low else f"{told} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def percent(share: float) -> str:
-    """A share as percent; nothing for NaN."""
-    return "" if share != share else f"{100 * share:.0f} %"
+    ends = "" if low is None or low != low else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{ends}"

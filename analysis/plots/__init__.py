@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from analysis.plots import heat, plane, ranks, samples, steps, training
 from analysis.plots.files import FORMATS
-from analysis.plots.style import Drawn
+from analysis.plots.style import Drawn, boxes, styled
 from analysis.plots.subject import Subject, Undrawable
 from analysis.plots.widths import PAGE
 from flowbench._core.errors import UserError, nearest
@@ -19,29 +19,36 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "FORMATS", "Drawn", "draw"]
 
+
+@dataclass(frozen=True)
+class Kind:
+    """A figure: what it ``shows``, and the function that draws it or raises `Undrawable`."""
+
+    shows: str
+    draw: Callable[[Subject], Drawn]
+
+
 FIGURES = {
-    "plane": "CLIP score against FID at one control setting, with the Pareto fronts",
-    "steps": "CLIP score and FID against the number of sampling steps",
-    "ranks": "positions with their 95 % intervals, and how often on front 1",
-    "heat": "mean rank over the parameters of rf/lognorm and edm",
-    "levels": "validation loss at each noise level, relative to the best",
-    "budget": "where training is spent, and the error that results",
-    "curves": "validation loss against training steps",
-    "samples": "pictures of the best formulations",
+    "plane": Kind("CLIP score against FID at one control setting, with the Pareto fronts", plane.draw),
+    "steps": Kind("CLIP score and FID against the number of sampling steps", steps.draw),
+    "ranks": Kind("positions with their 95 % intervals, and how often on front 1", ranks.draw),
+    "heat": Kind("mean rank over the parameters of rf/lognorm and edm", heat.draw),
+    "levels": Kind("validation loss at each noise level, relative to the best", training.levels),
+    "budget": Kind("where training is spent, and the error that results", training.budget),
+    "curves": Kind("validation loss against training steps", training.curves),
+    "samples": Kind("pictures of the best formulations", samples.draw),
 }
-"""The figures, and what they show; each is drawn by ``draw(Subject)`` in the module of its name."""
+"""All figures by name, in the order in which they are drawn."""
 
 
 def draw(
     run: Run, ranking: RankingResult, only: Iterable[str] = (), width: float = PAGE
 ) -> tuple[list[Drawn], dict[str, str]]:
-    """The figures of a run that can be drawn, and why the others cannot.
+    """Draw the figures of a run that can be drawn; also return why the others cannot.
 
     ``ranking`` is that run's (`analysis.ranking.ranking.rank`); ``only`` names some of `FIGURES`, all by default; they are
     ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an unknown name.
     """
-    from analysis.plots.style import boxes, styled
-
     names = list(dict.fromkeys(only)) or list(FIGURES)
     for name in names:
         if name not in FIGURES:
@@ -51,9 +58,9 @@ def draw(
     with styled():
         for name in names:
             try:
-                figure = importlib.import_module(f".{name}", __name__).draw(subject)
+                figure = FIGURES[name].draw(subject)
             except Undrawable as reason:
                 why[name] = str(reason)
-                continue
-            drawn.append(replace(figure, caption=figure.caption + boxes(figure.figure)))
+            else:
+                drawn.append(replace(figure, caption=figure.caption + boxes(figure.figure)))
     return drawn, why

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.plots import style
+from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Subject, Undrawable, sentences
+from analysis.plots.subject import Subject, Undrawable
 from analysis.ranking.blocks import seed_count
 from analysis.tables.wording import count
-from formulations.colours import INK, MUTED, ink_on
+from flowbench._core.lazy import lazy
+from formulations.colours import MUTED, ink_on
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+else:
+    pd = lazy("pandas")
 
 MAP = "cividis"
 """Dark is good; its lightness is monotone, so it survives grey and is the same for colour-blind readers."""
@@ -27,46 +30,33 @@ CELL, TALL = 0.34, 0.24
 """Least width and height of a cell, inches: room for 5 characters."""
 
 
-@dataclass(frozen=True)
-class Family:
-    """``word(first,second)``, and what the parameters are called."""
-
-    word: str
-    first: str
-    second: str
-
-
-FAMILIES = (
-    Family("rf/lognorm", "m", "s"),
-    Family("edm", "Pm", "Ps"),
-)
+FAMILIES = {"rf/lognorm": ("m", "s"), "edm": ("Pm", "Ps")}
+"""Families of two parameters, and their names."""
 
 
 def draw(subject: Subject) -> Drawn:
     """A panel for each family of which at least a 2 x 2 part of the grid is there; one scale of colours."""
     ranks = subject.ranking.value("rank_all").astype(float)
     ranks = ranks[np.isfinite(ranks) & ~ranks.index.isin(list(subject.dead))]
-    found = [(family, grid) for family in FAMILIES if has_square((grid := cells(ranks, family)).to_numpy())]
+    found = {family: cells(ranks, family) for family in FAMILIES}
+    found = {family: grid for family, grid in found.items() if has_square(grid.to_numpy())}
     if not found:
-        told = " nor ".join(f"{f.word}({f.first},{f.second})" for f in FAMILIES)
-        raise Undrawable(f"neither {told} has a grid of at least 2 x 2 formulations")
-    figure, panels = _panels([grid for _, grid in found], subject.width)
-    values = np.concatenate([grid.to_numpy().ravel() for _, grid in found])
-    ends = float(np.nanmin(values)), float(np.nanmax(values))
-    for panel, (family, grid) in zip(panels, found, strict=True):
-        image = _panel(panel, family, grid, ends)
+        forms = " nor ".join(f"{family}({','.join(names)})" for family, names in FAMILIES.items())
+        raise Undrawable(f"neither {forms} has a grid of at least 2 x 2 formulations")
+    figure, panels = _panels(list(found.values()), subject.width)
+    values = np.concatenate([grid.to_numpy().ravel() for grid in found.values()])
+    for panel, (family, grid) in zip(panels, found.items(), strict=True):
+        image = _panel(panel, family, grid, (np.nanmin(values), np.nanmax(values)))
     bar = figure.colorbar(image, ax=panels, shrink=0.9, pad=0.02, aspect=28)
     bar.set_label("mean rank")
     bar.ax.invert_yaxis()
     bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.2)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    words = " and ".join(family.word for family, _ in found)
-    number = int(sum(grid.notna().to_numpy().sum() for _, grid in found))
-    dead = {
-        name: why for name, why in subject.dead.items() if any(_numbers(name, family) for family, _ in found)
-    }
+    words = " and ".join(found)
+    dead = {name: why for name, why in subject.dead.items() if any(_numbers(name, f) for f in found)}
+    number = count(int(np.isfinite(values).sum()), "formulation")
     caption = sentences(
-        f"Rank, the mean Pareto front index (lower is better), of {count(number, 'formulation')} of {words}, by their",
+        f"Rank, the mean Pareto front index (lower is better), of {number} of {words}, by their",
         "parameters, over",
         f"all control settings on {' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
         f"ranked among {count(len(subject.order), 'formulation')}.",
@@ -75,16 +65,16 @@ def draw(subject: Subject) -> Drawn:
     return Drawn("heat", f"Rank over the parameters of {words}", caption, figure)
 
 
-def cells(ranks: pd.Series[float], family: Family) -> pd.DataFrame:
+def cells(ranks: pd.Series[float], family: str) -> pd.DataFrame:
     """Ranks ``[first, second]`` of a family's members; NaN where there is none."""
     found = {_numbers(str(name), family): float(rank) for name, rank in ranks.items()}
     found.pop(None, None)
-    table: Any = type(ranks)(found, dtype=float)
-    return table.unstack().sort_index(axis=0).sort_index(axis=1) if found else ranks.iloc[:0].to_frame()
+    grid = pd.Series(found, dtype=float).unstack() if found else pd.DataFrame()
+    return grid.sort_index(axis=0).sort_index(axis=1)
 
 
-def _numbers(name: str, family: Family) -> tuple[float, float] | None:
-    match = re.fullmatch(rf"{re.escape(family.word)}\(([^(),]+),([^(),]+)\)", name)
+def _numbers(name: str, family: str) -> tuple[float, float] | None:
+    match = re.fullmatch(rf"{re.escape(family)}\(([^(),]+),([^(),]+)\)", name)
     try:
         return (float(match[1]), float(match[2])) if match else None
     except ValueError:
@@ -110,7 +100,7 @@ def _panels(grids: list[pd.DataFrame], width: float) -> tuple[Any, list[Axes]]:
     return figure, list(panels.flat)
 
 
-def _panel(panel: Axes, family: Family, grid: pd.DataFrame, ends: tuple[float, float]) -> Any:
+def _panel(panel: Axes, family: str, grid: pd.DataFrame, ends: tuple[float, float]) -> Any:
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
 
@@ -129,7 +119,6 @@ def _panel(panel: Axes, family: Family, grid: pd.DataFrame, ends: tuple[float, f
     panel.tick_params(length=0)
     for side in ("left", "bottom"):
         panel.spines[side].set_visible(False)
-    panel.set_xlabel(family.second)
-    panel.set_ylabel(family.first)
-    panel.set_title(family.word, color=INK)
+    first, second = FAMILIES[family]
+    panel.set(xlabel=second, ylabel=first, title=family)
     return image

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.plots.style import OTHERS, SMALL, dot, line
 from analysis.plots.widths import shown
+from analysis.tables.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 
 @cache
@@ -34,35 +34,28 @@ def legend(
     lines: bool = True,
     more: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
-    """Which line or marker is whose, under the panels, in as many columns as fit; ``more`` lines by their words."""
+    """Name the line or marker of each formulation under the panels, in as many columns as fit; ``more`` lines by their
+    words."""
     from matplotlib.lines import Line2D
 
-    handles: list[Line2D] = []
-    for name in names:
-        handles.append(Line2D([], [], **(line(name) if lines else dot(name))))
-    labels = [shown(name) for name in names]
-    if others:
-        handles.append(Line2D([], [], **OTHERS))
-        labels.append(f"{others} other{'s' if others > 1 else ''}")
-    for word, look in more.items():
-        handles.append(Line2D([], [], **look))
-        labels.append(word)
-    if not labels:
+    entries = [(shown(name), line(name) if lines else dot(name)) for name in names]
+    entries += [(count(others, "other"), OTHERS)] if others else []
+    entries += [(word, dict(look)) for word, look in more.items()]
+    if not entries:
         return
-    entry = max(text_width(label) for label in labels) + (3.2 if lines else 1.6) * SMALL + 6
-    columns = int(max(1, min(len(labels), 72 * target.get_figwidth() // entry)))
+    entry = max(text_width(label) for label, _ in entries) + (3.2 if lines else 1.6) * SMALL + 6
     made = target.legend(
-        handles,
-        [str(i) for i in range(len(labels))],  # matplotlib leaves out labels that begin with _
+        [Line2D([], [], **look) for _, look in entries],
+        [str(i) for i in range(len(entries))],  # matplotlib leaves out labels that begin with _
         loc="outside lower center",
-        ncols=columns,
+        ncols=int(max(1, min(len(entries), 72 * target.get_figwidth() // entry))),
         handlelength=2.6 if lines else 1.0,
         handletextpad=0.5,
         columnspacing=0.9,
         labelspacing=0.3,
         borderpad=0.2,
     )
-    for text, label in zip(made.get_texts(), labels, strict=True):
+    for text, (label, _) in zip(made.get_texts(), entries, strict=True):
         text.set_text(label)
 
 

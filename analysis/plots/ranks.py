@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.plots import style, widths
+from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Subject, Undrawable, sentences
+from analysis.plots.subject import Subject, Undrawable
 from analysis.ranking.blocks import seed_count
 from analysis.tables.wording import count
 from formulations.colours import MUTED, colour
@@ -40,13 +41,12 @@ def draw(subject: Subject) -> Drawn:
         raise Undrawable(
             f"{seed_count(subject.seed_counts)} separate no two of the formulations, so that there is no order to show"
         )
-    share = _has(rows, "front_one")
+    shares = _has(rows, "front_one")
     figure = style.figure(subject.width, max(ROW * len(rows), 0.4) + 0.45)
-    panels = figure.subplots(1, 1 + share, squeeze=False, sharey=True, width_ratios=[4, 1] if share else [1])[
-        0
-    ]
+    ratios = [4, 1] if shares else [1]
+    panels = figure.subplots(1, len(ratios), squeeze=False, sharey=True, width_ratios=ratios)[0]
     _positions(panels[0], rows, widths.beside(subject.width))
-    if share:
+    if shares:
         _shares(panels[1], rows)
     partly = _partly(rows)
     caption = sentences(
@@ -54,7 +54,7 @@ def draw(subject: Subject) -> Drawn:
         f"{' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
         "bars are 95 % intervals of the position over seeds (parametric bootstrap); equal mean fronts share a position.",
         "On the right: how often a formulation is on front 1 of a setting, in the same draws."
-        if share
+        if shares
         else "",
         f"Open: ranked last where trainings are lost ({', '.join(partly)})." if partly else "",
         subject.left_out(subject.dead),
@@ -67,7 +67,7 @@ def _has(rows: pd.DataFrame, column: str) -> bool:
 
 
 def _partly(rows: pd.DataFrame) -> list[str]:
-    """Who lacks some entries."""
+    """The formulations that lack some entries."""
     states = [state for state in ("diverged", "failed", "missing") if state in rows]
     return [str(name) for name in rows.loc[rows[states].sum(axis=1) > 0, "formulation"]]
 
@@ -78,19 +78,11 @@ def _positions(panel: Axes, rows: pd.DataFrame, longest: int) -> None:
         name, x = str(row["formulation"]), float(row["position"])
         low, high = (float(row[f"position_{end}"]) for end in ("low", "high"))
         begin = low if np.isfinite(low) else x
-        panel.plot(
-            [-1, begin], [y, y], color=MUTED, linewidth=0.4, alpha=0.45, zorder=1, linestyle=(0, (1, 2))
-        )
-        if np.isfinite([low, high]).all() and high > low:
-            panel.plot(
-                [low, high],
-                [y, y],
-                color=colour(name),
-                linewidth=1.5,
-                alpha=0.6,
-                solid_capstyle="butt",
-                zorder=2,
-            )
+        guide = {"color": MUTED, "linewidth": 0.4, "alpha": 0.45, "zorder": 1, "linestyle": (0, (1, 2))}
+        panel.plot([-1, begin], [y, y], **guide)
+        if high > low:
+            bar = {"linewidth": 1.5, "alpha": 0.6, "solid_capstyle": "butt", "zorder": 2}
+            panel.plot([low, high], [y, y], color=colour(name), **bar)
         fill = {"markerfacecolor": "none", "markeredgewidth": 0.8} if name in open_ones else {}
         panel.plot([x], [y], **style.dot(name, 4.2, zorder=3, **fill))
     most = max(last, float(np.nanmax(rows["position_high"])))

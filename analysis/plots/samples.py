@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.plots import files, legends, widths
+from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Setting, Subject, of_one_kind, sentences
+from analysis.plots.subject import Setting, Subject, of_one_kind
 from analysis.results import cells
 from analysis.tables.wording import count
 
@@ -33,14 +34,14 @@ def draw(subject: Subject) -> Drawn:
     settings = _settings(subject)
     most = 2 * widths.across(subject.width) - (len(settings) > 3)
     for dataset, seed in itertools.product(subject.datasets, subject.seeds):
-        told = cells.captions(subject.run, dataset)
-        wanted = _distinct(told, most)
+        every = cells.captions(subject.run, dataset)
+        wanted = [every.index(caption) for caption in dict.fromkeys(every)][:most]
         shown, lost = _of_all(subject, dataset, seed, settings, wanted)
         if shown:
             break
     else:
         raise subject.absent("pictures")
-    captions = [told[i] for i in wanted][: min(len(part) for part in shown.values())]
+    captions = [every[i] for i in wanted][: min(len(part) for part in shown.values())]
     rows = {name: part[: len(captions)] for name, part in shown.items()}
     real = _real(subject, dataset, captions, next(iter(rows.values())))
     if real is not None:
@@ -64,14 +65,10 @@ def _of_all(
     shown: dict[str, Pixels] = {}
     lost: dict[str, str] = {}
     for name in subject.order:
-        there: list[Pixels] = []
-        for setting in settings:
-            found = _pictures(subject, name, dataset, seed, setting, wanted)
-            if found is None or not len(found):
-                break
-            there.append(found)
+        found = (cells.pictures(subject.run, name, dataset, seed, setting, wanted) for setting in settings)
+        there = list(itertools.takewhile(lambda images: images is not None and len(images), found))
         if len(there) == len(settings):
-            shown[name] = np.stack(there, axis=1)
+            shown[name] = np.stack([_colours(images) for images in there if images is not None], axis=1)
         else:
             lost[name] = subject.dead.get(name, "no pictures")
         if len(shown) == ROWS:
@@ -82,25 +79,11 @@ def _of_all(
 def _settings(subject: Subject) -> list[Setting]:
     """Guidance 5, or the one with most numbers of steps; by steps, at most `STEPS` of them with the first and the last."""
     found = of_one_kind(subject.settings)
-    scales = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
-    cfg = 5.0 if 5.0 in scales else min(scales, key=lambda c: (-len(scales[c]), abs(c - 5), c))
-    rungs = scales[cfg]
+    ladders = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
+    rungs = ladders[min(ladders, key=lambda c: (c != 5.0, -len(ladders[c]), abs(c - 5), c))]
     if len(rungs) > STEPS:
         rungs = [rungs[round(i * (len(rungs) - 1) / (STEPS - 1))] for i in range(STEPS)]
     return rungs
-
-
-def _distinct(captions: list[str], most: int) -> list[int]:
-    """Where the first captions that differ are."""
-    return [captions.index(caption) for caption in dict.fromkeys(captions)][:most]
-
-
-def _pictures(
-    subject: Subject, name: str, dataset: str, seed: int, setting: Setting, rows: list[int]
-) -> Pixels | None:
-    """``[captions, H, W, 3]``."""
-    found = cells.pictures(subject.run, name, dataset, seed, setting, rows)
-    return None if found is None else _colours(found)
 
 
 def _real(subject: Subject, dataset: str, captions: list[str], like: Pixels) -> Pixels | None:
@@ -172,7 +155,7 @@ def mosaic(pictures: list[Pixels], room: float) -> tuple[Pixels, list[int], tupl
     """
     captions, steps = pictures[0].shape[:2]
     factor = -(-captions * steps * pictures[0].shape[3] * 11 // int(10 * room))
-    pictures = [_averaged(part, factor) for part in pictures] if factor > 1 else pictures
+    pictures = [averaged(part, factor) for part in pictures] if factor > 1 else pictures
     tall, side = pictures[0].shape[2:4]
     gap, wide_gap = max(1, side // 16), max(2, side // 5)
     left = [(c * steps + s) * (side + gap) + c * wide_gap for c in range(captions) for s in range(steps)]
@@ -185,11 +168,13 @@ def mosaic(pictures: list[Pixels], room: float) -> tuple[Pixels, list[int], tupl
     return sheet, left, (tall, side)
 
 
-def _averaged(part: Pixels, factor: int) -> Pixels:
-    tall, side = (n // factor for n in part.shape[2:4])
-    cut = part[:, :, : tall * factor, : side * factor]
-    squares = cut.reshape(*part.shape[:2], tall, factor, side, factor, -1)
-    return np.asarray(squares.mean(axis=(3, 5)).round(), dtype=np.uint8)
+def averaged(images: Pixels, factor: int) -> Pixels:
+    """Images ``[..., H, W, C]`` with means over whole squares of ``factor`` pixels."""
+    *batch, tall, side, channels = images.shape
+    tall, side = tall // factor, side // factor
+    squares = images[..., : tall * factor, : side * factor, :]
+    squares = squares.reshape(*batch, tall, factor, side, factor, channels)
+    return np.asarray(squares.mean(axis=(-4, -2)).round(), dtype=np.uint8)
 
 
 def _wrapped(caption: str, inches: float) -> str:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-from analysis.plots.widths import dataset_shown
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def thousands(value: float) -> str:
@@ -63,10 +57,3 @@ def wide_range(values: Any, factor: float = 3.0) -> bool:
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > factor)
-
-
-def dataset_titles(panels: Sequence[Axes], datasets: Sequence[str]) -> None:
-    """A title on each panel where there are several datasets."""
-    if len(datasets) > 1:
-        for panel, dataset in zip(panels, datasets, strict=False):
-            panel.set_title(dataset_shown(dataset))

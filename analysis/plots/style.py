@@ -1,4 +1,4 @@
-"""How figures look: fonts, lines and markers."""
+"""How figures look: fonts (``flowbench.mplstyle``), lines and markers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formulations.colours import INK, MUTED, SIZES, colour, linestyle, marker
@@ -13,10 +14,11 @@ from formulations.colours import INK, MUTED, SIZES, colour, linestyle, marker
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TEXT, SMALL = 8.0, 7.0
-"""Font sizes, points."""
+SMALL = 7.0
+"""Size of labels in a figure, points."""
 OTHERS: dict[str, Any] = {"color": MUTED, "linewidth": 0.6, "alpha": 0.4}
 """The look of lines that are not highlighted."""
+_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,51 +31,17 @@ class Drawn:
     figure: Figure
 
 
-def _settings() -> dict[str, Any]:
-    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    small = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
-    return {
-        **dict.fromkeys(ink, INK),
-        **dict.fromkeys(small, SMALL),
-        "font.family": "DejaVu Sans",
-        "font.size": TEXT,
-        "axes.titlesize": TEXT,
-        "axes.labelsize": TEXT,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.unicode_minus": False,
-        "axes.facecolor": "none",
-        "figure.facecolor": "none",
-        "savefig.facecolor": "none",
-        "figure.dpi": 100,
-        "figure.constrained_layout.h_pad": 0.03,
-        "figure.constrained_layout.w_pad": 0.03,
-        "legend.frameon": False,
-        "lines.linewidth": 1.1,
-        "lines.markersize": 3.6,
-        "lines.markeredgewidth": 0.0,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "xtick.major.pad": 2.0,
-        "ytick.major.pad": 2.0,
-        "axes.labelpad": 2.5,
-        "axes.titlepad": 4.0,
-        "text.parse_math": False,
-        "text.hinting": "none",
-        "svg.fonttype": "path",
-    }
-
-
 @contextmanager
 def styled(**more: Any) -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever the user has set. Letters that the font lacks are drawn as boxes, which
-    the caption tells (`boxes`) instead of a warning for each."""
+    """Use matplotlib's own defaults and ours, whatever the user has set. Letters that the font lacks are drawn as boxes; the
+    caption mentions them (`boxes`) instead of a warning for each."""
     from matplotlib import style
 
-    with style.context(["default", {**_settings(), **more}]), warnings.catch_warnings():
+    ours = Path(__file__).with_name("flowbench.mplstyle")
+    with (
+        style.context(["default", ours, {**dict.fromkeys(_INKED, INK), **more}]),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         yield
 
@@ -98,27 +66,26 @@ def figure(width: float, height: float) -> Figure:
 
 def settle(figure: Figure) -> None:
     """Let the parts of a figure find their places, and keep them there: what is drawn later must not move anything. Twice,
-    as the ticks follow the layout.
-    """
-    if figure.get_layout_engine() is None:
-        return
-    for _ in range(2):
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    as the ticks follow the layout."""
+    if figure.get_layout_engine() is not None:
+        for _ in range(2):
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def line(formulation: str, size: float = 3.4, **more: Any) -> dict[str, Any]:
     """The look of a formulation's line, its markers of a ``size`` in points."""
     shape = marker(formulation)
-    look = {
-        "color": colour(formulation),
-        "linestyle": linestyle(formulation),
-        "marker": shape,
-        "label": formulation,
-    }
-    return {**look, "markersize": size * SIZES[shape], "dash_capstyle": "butt", **more}
+    look = {"color": colour(formulation), "linestyle": linestyle(formulation), "marker": shape}
+    look |= {"label": formulation, "markersize": size * SIZES[shape], "dash_capstyle": "butt"}
+    return look | more
 
 
 def dot(formulation: str, size: float = 4.6, **more: Any) -> dict[str, Any]:
     """The look of a formulation's marker where it has no line."""
     return line(formulation, size, linestyle="none", **more)
+
+
+def bars(formulation: str) -> dict[str, Any]:
+    """The look of a formulation's error bars."""
+    return {"ecolor": colour(formulation), "elinewidth": 0.7, "alpha": 0.75, "zorder": 2, "fmt": "none"}

@@ -1,16 +1,17 @@
-"""What all figures of a run are about: its ranking, the rows that the ranking is made of, and who is shown how."""
+"""What all figures of a run are about: its ranking, the rows behind it, and which formulations stand out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.plots import widths
+from analysis.plots.captions import left_out, merged
 from analysis.ranking.blocks import seeds_by_dataset
 from analysis.ranking.pending import settled
 from analysis.ranking.result import RankingResult
@@ -31,8 +32,6 @@ BEST = 8
 """Formulations that are highlighted for their rank."""
 BASELINES = ("rf", "eps/linear")
 """Highlighted whatever their rank."""
-
-
 Setting = ControlSetting
 
 
@@ -42,8 +41,8 @@ class Undrawable(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """A number of each formulation and seed: ``table`` is ``[F, S]``, complete and best ranked first; ``lost`` tells who is
-    left out, and why."""
+    """A number of each formulation and seed: ``table`` is ``[F, S]``, complete and best ranked first; ``lost`` are the
+    formulations that are left out, and why."""
 
     table: pd.DataFrame
     lost: Mapping[str, str]
@@ -57,15 +56,23 @@ class Seeds:
     def half(self) -> pd.Series[float]:
         """Half of a 95 % interval for comparing means over seeds: ``t sqrt(v_f / S)`` with the bounded variance of the
         paired model (`analysis.stats.two_way.fit`), so without the luck that all formulations of a seed share. NaN
-        where one seed or
-        one formulation tells nothing."""
-        count = self.table.shape[1]
-        if count < 2 or len(self.table) < 2:
-            return self.table.mean(axis=1) * math.nan
-        names, seeds = list(map(str, self.table.index)), list(map(int, self.table.columns))
-        model = stats.fit(self.table.to_numpy(dtype=np.float64), names, seeds)
-        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.bounded / count)
+        with one seed or one formulation."""
+        if min(self.table.shape) < 2:
+            return self.mean * math.nan
+        model = stats.fit(self.table.to_numpy(dtype=np.float64), list(self.table.index), list(self.table))
+        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.bounded / self.table.shape[1])
         return pd.Series(reach, index=self.table.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a panel shows: ``table`` ``[F, X]``, best ranked first, ``half`` the length of its bars, where there are any, and
+    the formulations that are ``lost``, and why."""
+
+    dataset: str
+    table: pd.DataFrame
+    lost: Mapping[str, str] = field(default_factory=dict)
+    half: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +117,8 @@ class Subject:
     @cached_property
     def validations(self) -> pd.DataFrame:
         """`analysis.results.cells.curves` of the trainings that are ranked."""
-        found = cells.curves(self.run)
-        kept = self.rows[["formulation", "dataset", "seed"]].drop_duplicates()
-        return found.merge(kept, on=["formulation", "dataset", "seed"])
+        key = ["formulation", "dataset", "seed"]
+        return cells.curves(self.run).merge(self.rows[key].drop_duplicates(), on=key)
 
     @cached_property
     def dead(self) -> dict[str, str]:
@@ -128,15 +134,11 @@ class Subject:
             return Undrawable(f"{self.run.name} is an archive without {what}")
         return Undrawable(f"no training has left {what}")
 
-    @cached_property
-    def waiting(self) -> dict[str, str]:
-        """Formulations that cannot be ranked before others of their cells are finished."""
-        names = dict.fromkeys(str(name) for name in self.run.phase("rank").frame["formulation"])
-        return {name: "not finished" for name in names if name not in self.order}
-
     def left_out(self, lost: Mapping[str, str]) -> str:
-        """A sentence that names who is not in a figure, `waiting` ones too."""
-        return left_out({**lost, **self.waiting})
+        """A sentence that names the formulations that are not in a figure, also those that cannot be ranked before others of
+        their cells are finished."""
+        names = dict.fromkeys(str(name) for name in self.run.phase("rank").frame["formulation"])
+        return left_out({**lost, **{name: "not finished" for name in names if name not in self.order}})
 
     def highlighted(self, drawn: Sequence[str]) -> list[str]:
         """Which of the drawn formulations are shown in colour, best first: all if there are few."""
@@ -145,9 +147,13 @@ class Subject:
             return names
         return [name for i, name in enumerate(names) if i < BEST or name in BASELINES]
 
+    def parts(self, made: Callable[[str], Part]) -> list[Part]:
+        """The part of every dataset that has any formulation to show."""
+        return [part for part in map(made, self.datasets) if len(part.table)]
+
     def by_seed(self, metric: str, dataset: str, setting: Setting) -> Seeds:
-        """A metric at one control setting. Who lacks a finite value in one of the seeds is lost: means over other seeds than
-        those of the rest could not be compared."""
+        """A metric at one control setting. A formulation without a finite value in one of the seeds is lost: means over
+        other seeds than those of the rest could not be compared."""
         if metric not in self.rows:
             return Seeds(pd.DataFrame(), {})
         chosen = self.rows["dataset"] == dataset
@@ -161,35 +167,16 @@ class Subject:
             return Seeds(table.iloc[:0], {})
         complete = table.notna().all(axis=1)
         states = rows.groupby("formulation", observed=True)["status"].unique()
-        lost = {name: _why(states.get(name, ())) for name in table.index[~complete]}
-        return Seeds(table[complete], lost)
+        return Seeds(table[complete], {n: _why(states.get(n, ())) for n in table.index[~complete]})
 
-    def usual(self, settings: Sequence[Setting] | None = None) -> Setting:
-        """The setting of the study's table 2: 25 steps, guidance 5; without it the one with most steps and, of these, the
-        guidance nearest to 5. EMA weights if there are any."""
-        found = list(self.settings if settings is None else settings)
-        found = of_one_kind(found)
-        for setting in found:
-            if (setting.steps, setting.cfg) == (25, 5.0):
-                return setting
-        return min(found, key=lambda s: (-s.steps, abs(s.cfg - 5), s.cfg, s.weights))
-
-    def without_all(self, logs: pd.DataFrame, dataset: str) -> dict[str, str]:
-        """Who lacks a log (`validations`, or some of its rows) in one of the seeds in which others have one, and why."""
+    def lacking(self, logs: pd.DataFrame, dataset: str) -> dict[str, str]:
+        """The formulations without a log (`validations`, or some of its rows) in one of the seeds in which others have one,
+        and why."""
         rows = self.rows[self.rows["dataset"] == dataset]
-        seeds = set(logs["seed"])
         states = rows.groupby("formulation", observed=True)["status"].unique()
         have = logs.groupby("formulation", observed=True)["seed"].agg(set)
-        lacking = [name for name in self.order if seeds - have.get(name, set())]
-        return {
-            name: _why([s for s in states.get(name, ()) if s != "done"] or ["no log"]) for name in lacking
-        }
-
-    def highlight_told(self, lit: Sequence[str], names: Sequence[str]) -> str:
-        """Which lines are in colour, if not all."""
-        if len(lit) == len(names):
-            return ""
-        return f"In colour: the {len(lit)} formulations that rank best or are baselines."
+        names = [name for name in self.order if set(logs["seed"]) - have.get(name, set())]
+        return {n: _why([s for s in states.get(n, ()) if s != "done"] or ["no log"]) for n in names}
 
     def metric(self, name: str) -> Metric:
         """What the run declares about a metric."""
@@ -204,33 +191,81 @@ class Subject:
                 parts.append(f"{self.metric(metric).title}: {', '.join(names)}.")
         return " ".join(parts)
 
-    def seeds_told(self, bars: str = "") -> str:
+    def averaged(self, bars: str = "") -> str:
         """Over what means are taken, and what the bars are."""
         counts = self.seed_counts
         if max(counts.values()) == 1:
             only = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else "one seed of each dataset"
             return f"{only} only, so no spread over seeds is known"
         if len(set(counts.values())) == 1:
-            told = f"means over {counts[self.datasets[0]]} seeds"
+            means = f"means over {counts[self.datasets[0]]} seeds"
         else:
-            told = "means over " + ", ".join(f"{count(counts[d], 'seed')} on {d}" for d in self.datasets)
-        return told + (f", {bars}" if bars else "")
+            means = "means over " + ", ".join(f"{count(counts[d], 'seed')} on {d}" for d in self.datasets)
+        return means + (f", {bars}" if bars else "")
 
-    def not_shown(self, shown: Container[str], lacks: str) -> str:
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The parts of a figure, and what its caption has of them."""
+
+    subject: Subject
+    parts: Sequence[Part]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All formulations in the figure."""
+        return list(dict.fromkeys(name for part in self.parts for name in part.table.index))
+
+    @cached_property
+    def lit(self) -> list[str]:
+        """Those in colour, best first."""
+        return self.subject.highlighted(self.names)
+
+    @property
+    def others(self) -> int:
+        """How many are not in colour."""
+        return len(self.names) - len(self.lit)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Those with a part."""
+        return list(dict.fromkeys(part.dataset for part in self.parts))
+
+    def named(self) -> str:
+        """``6 formulations on shapes and digits``."""
+        return f"{count(len(self.names), 'formulation')} on {' and '.join(self.datasets)}"
+
+    def coloured(self) -> str:
+        """A sentence about the lines in colour, if not all are."""
+        if not self.others:
+            return ""
+        return f"In colour: the {len(self.lit)} formulations that rank best or are baselines."
+
+    def absent(self, lacks: str) -> str:
         """A sentence that names the datasets without a panel, and what all formulations lack there."""
-        absent = [dataset for dataset in self.datasets if dataset not in shown]
+        there = self.datasets
+        absent = [dataset for dataset in self.subject.datasets if dataset not in there]
         return f"Not shown: {' and '.join(absent)}, where no formulation has {lacks}." if absent else ""
+
+    def left_out(self) -> str:
+        """A sentence that names the formulations that are not in the figure."""
+        return self.subject.left_out(merged({part.dataset: part.lost for part in self.parts}))
+
+
+def usual(settings: Sequence[Setting]) -> Setting:
+    """The setting of the study's table 2: 25 steps, guidance 5; without it the one with most steps and, of these, the
+    guidance nearest to 5. EMA weights if there are any."""
+
+    def order(s: Setting) -> tuple[Any, ...]:
+        return (s.steps, s.cfg) != (25, 5.0), -s.steps, abs(s.cfg - 5), s.cfg, s.weights
+
+    return min(of_one_kind(settings), key=order)
 
 
 def of_one_kind(settings: Sequence[Setting]) -> list[Setting]:
     """Those of EMA weights and the study's solver and grid, else of the first kind that there is."""
-    kinds = dict.fromkeys(
-        s.kind for s in sorted(settings, key=lambda s: (s.weights != "ema", s.method != ""))
-    )
-    return [s for s in settings if s.kind == next(iter(kinds))]
-
-
-INTERVALS = "bars 95 % intervals over seeds, without what all formulations of a seed share"
+    first = min(settings, key=lambda s: (s.weights != "ema", s.method != "")).kind
+    return [s for s in settings if s.kind == first]
 
 
 def _why(states: Sequence[Any]) -> str:
@@ -238,28 +273,3 @@ def _why(states: Sequence[Any]) -> str:
         if state in states:
             return state
     return "not finite" if "done" in states else "missing"
-
-
-def left_out(lost: Mapping[str, str]) -> str:
-    """A sentence that names who is not in a figure; empty if all are."""
-    if not lost:
-        return ""
-    reasons = {why: [name for name in lost if lost[name] == why] for why in dict.fromkeys(lost.values())}
-    parts = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
-    return f"Left out: {'; '.join(parts)}."
-
-
-def merged(lost: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Who is lost on some datasets, and why; where, if not on all."""
-    found = {}
-    for name in dict.fromkeys(name for names in lost.values() for name in names):
-        reasons = {dataset: names[name] for dataset, names in lost.items() if name in names}
-        everywhere = len(reasons) == len(lost) and len(set(reasons.values())) == 1
-        parts = [f"{why} on {dataset}" for dataset, why in reasons.items()]
-        found[name] = next(iter(reasons.values())) if everywhere else ", ".join(parts)
-    return found
-
-
-def sentences(*parts: str) -> str:
-    """A caption of what is not empty."""
-    return " ".join(part for part in parts if part)

@@ -12,7 +12,7 @@ from analysis import plots
 from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Setting, Subject
+from analysis.plots.subject import Setting, Subject, usual
 from analysis.results.run import Run
 from flowbench._core.errors import UserError
 
@@ -20,7 +20,7 @@ from .plotted import FEW, HAND, folder, hand, one, ranked, table
 
 
 @pytest.mark.parametrize(
-    ("settings", "usual"),
+    ("settings", "expected"),
     [
         ([("raw", 25, 5.0), ("ema", 25, 5.0), ("ema", 50, 5.0)], ("ema", 25, 5.0)),
         ([("ema", 25, 1.0), ("ema", 50, 1.0), ("ema", 50, 7.0), ("ema", 50, 4.0)], ("ema", 50, 4.0)),
@@ -28,10 +28,9 @@ from .plotted import FEW, HAND, folder, hand, one, ranked, table
         ([("raw", 25, 5.0), ("other", 50, 5.0)], ("raw", 25, 5.0)),
     ],
 )
-def test_the_usual_setting(settings: list[tuple[str, int, float]], usual: tuple[str, int, float]) -> None:
-    about = Subject(None, pd.DataFrame())  # type: ignore[arg-type]
-    made = [Setting(*rest, weights=weights) for weights, *rest in [*settings, usual]]
-    assert about.usual(made[:-1]) == made[-1]
+def test_the_usual_setting(settings: list[tuple[str, int, float]], expected: tuple[str, int, float]) -> None:
+    made = [Setting(*rest, weights=weights) for weights, *rest in [*settings, expected]]
+    assert usual(made[:-1]) == made[-1]
 
 
 def test_the_ladder_of_steps_has_the_guidance_of_the_fewest(tmp_path: Path) -> None:

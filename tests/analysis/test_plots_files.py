@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from analysis import plots
-from analysis.plots import files, scales, style, subject
+from analysis.plots import captions, files, scales, style
 from analysis.plots.style import Drawn
 from analysis.results.run import Run
 from formulations import colours
@@ -117,9 +117,9 @@ def test_log_ticks_are_few_and_within(low: float, high: float, ticks: list[float
 
 def test_merged_reasons() -> None:
     lost = {"x": {"a": "diverged", "b": "failed"}, "y": {"a": "diverged", "b": "missing", "c": "missing"}}
-    assert subject.merged(lost) == {"a": "diverged", "b": "failed on x, missing on y", "c": "missing on y"}
+    assert captions.merged(lost) == {"a": "diverged", "b": "failed on x, missing on y", "c": "missing on y"}
     assert (
-        subject.left_out({"a": "diverged", "b": "missing", "c": "diverged"})
+        captions.left_out({"a": "diverged", "b": "missing", "c": "diverged"})
         == "Left out: a, c (diverged); b (missing)."
     )
-    assert subject.left_out({}) == ""
+    assert captions.left_out({}) == ""

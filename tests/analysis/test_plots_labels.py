@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis import plots
 from analysis.plots import style, widths
-from analysis.plots.labels import Label, place
+from analysis.plots.placement import Label, place
 from analysis.plots.style import Drawn
 from formulations.colours import INK, MUTED, SIZES
 

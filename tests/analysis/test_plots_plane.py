@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from analysis.plots.plane import front_lines
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Subject
+from analysis.plots.subject import Subject, usual
 from analysis.results.run import Run
 from analysis.stats import two_way as stats
 from analysis.stats.pareto import fronts
@@ -69,7 +69,7 @@ def test_plane_shows_means_and_intervals_over_seeds(few: Run, drawn: dict[str, D
 
 def test_the_interval_of_a_figure_is_that_of_differences(few: Run) -> None:
     subject = Subject(few, ranked(few))
-    found = subject.by_seed("clip", "synthetic", subject.usual())
+    found = subject.by_seed("clip", "synthetic", usual(subject.settings))
     model = stats.fit(found.table.to_numpy(), list(found.table.index), list(found.table.columns))
     apart = model.differences(0)
     half = found.half.to_numpy()

@@ -92,7 +92,7 @@ def test_heat_cells_are_the_numbers_of_the_ranking(study: Run, large: dict[str, 
         texts = iter(axes.texts)
         for i, first in enumerate(firsts):
             for j, second in enumerate(seconds):
-                rank = ranks[f"{family.word}({float(first):.2f},{float(second):.2f})"]
+                rank = ranks[f"{family}({float(first):.2f},{float(second):.2f})"]
                 assert shown[i, j] == rank
                 assert next(texts).get_text() == f"{rank:.2f}"
     assert [a.get_title() for a in figure.axes[:2]] == ["rf/lognorm", "edm"]

@@ -38,11 +38,11 @@ def test_levels_are_those_of_the_evaluated_checkpoint(few: Run) -> None:
     early = Subject(with_frame(few, frame), ranked(few))
     curves = cells.curves(few)
     wanted = curves[curves["step"] == 4000].groupby("formulation")["level_0"].mean()
-    from analysis.plots.levels import losses
+    from analysis.plots.training import losses
 
-    found, lost = losses(early, "synthetic")
-    assert not lost
-    assert np.allclose(found.iloc[:, 0], wanted[found.index])
+    found = losses(early, "synthetic")
+    assert not found.lost
+    assert np.allclose(found.table.iloc[:, 0], wanted[found.table.index])
 
 
 def test_budget_and_error(few: Run, drawn: dict[str, Drawn]) -> None:

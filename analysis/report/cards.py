@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.ranking.wide import Wide
-from analysis.report import curves
-from analysis.report.curves import Drawing
+from analysis.report import sparklines
 from analysis.report.failures import Cell, Failures
 from analysis.report.pictures import Sheet
+from analysis.report.sparklines import Drawing
 from analysis.report.table import Ranking, Row
 from analysis.results import cells, declared, schema
 from analysis.results.run import Run
 from analysis.tables.table import margin
+from analysis.tables.wording import count
 from bench.config.settings import ControlSetting
 from flowbench._core.lazy import lazy
 
@@ -60,7 +62,7 @@ def cards(
     failures: Failures,
 ) -> tuple[Card, ...]:
     """A card for each row of the table, in its order; ``rows`` are what was ranked, and ``arrays`` are made of them."""
-    measured, profiles, losses = _Measured(arrays), cells.profiles(run), curves.losses(run, rows)
+    measured, profiles, losses = _measured(arrays), cells.profiles(run), sparklines.losses(run, rows)
     leader = table.rows[0].formulation
     ids = anchors([row.formulation for row in table.rows])
     made = []
@@ -77,9 +79,9 @@ def cards(
                 row,
                 facts,
                 profile.formula if profile else "",
-                curves.budget(name, profile) if profile else None,
-                curves.levels(name, leader, losses) if losses else None,
-                measured.of(name),
+                sparklines.budget(name, profile) if profile else None,
+                sparklines.levels(name, leader, losses) if losses else None,
+                measured(name),
                 sheets.get(name, ()),
                 tuple(failures.of(name)),
             )
@@ -98,45 +100,42 @@ def anchors(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-class _Measured:
-    """The arrays of a run, and which of them are shown."""
+def _measured(table: Wide) -> Callable[[str], Settings]:
+    """Write one formulation's numbers, by its name, in the settings and the metrics that any has."""
+    metrics = {"rank": ("front", 2)}
+    for name, metric in table.metrics.items():
+        values = table.values.get(name, np.empty(0))
+        there = values[np.isfinite(values)]
+        if metric.level == "setting" and len(there):
+            metrics[name] = metric.label, declared.decimals(pd.Series(there), metric.digits)
+    rows: dict[tuple[str, ControlSetting], list[int]] = {}
+    for i, key in enumerate(zip(table.settings["dataset"], schema.controls(table.settings), strict=True)):
+        rows.setdefault(key, []).append(i)
+    several = table.settings["dataset"].nunique() > 1
+    settings = {}
+    for dataset, s in sorted(rows, key=lambda key: (key[0], key[1].weights, key[1])):
+        title = f"{dataset}, " if several else ""
+        title += f"{count(s.steps, 'step')}, guidance {s.cfg:g}, {s.weights}"
+        settings[title + (f", {s.method}" if s.method else "")] = rows[dataset, s]
 
-    def __init__(self, table: Wide) -> None:
-        self.table = table
-        self.metrics = {"rank": ("front", 2)}
-        """For each what it is called, and its decimals."""
-        for name, metric in table.metrics.items():
-            there = table.values.get(name, np.empty(0))
-            if metric.level == "setting" and np.isfinite(there).any():
-                values = pd.Series(there[np.isfinite(there)])
-                self.metrics[name] = metric.label, declared.decimals(values, metric.digits)
-        several = table.settings["dataset"].nunique() > 1
-        rows: dict[tuple[str, ControlSetting], list[int]] = {}
-        for i, key in enumerate(zip(table.settings["dataset"], schema.controls(table.settings), strict=True)):
-            rows.setdefault(key, []).append(i)
-        self.settings = []
-        for (dataset, s), index in sorted(
-            rows.items(), key=lambda item: (item[0][0], item[0][1].weights, item[0][1])
-        ):
-            told = f"{s.steps} {'step' if s.steps == 1 else 'steps'}, guidance {s.cfg:g}, {s.weights}"
-            told += f", {s.method}" if s.method else ""
-            self.settings.append((f"{dataset}, {told}" if several else told, index))
+    def of(name: str) -> Settings:
+        column = table.names.index(name)
+        shown = tuple(
+            (
+                title,
+                tuple(_range(table.metric(m)[index, column], digits) for m, (_, digits) in metrics.items()),
+            )
+            for title, index in settings.items()
+        )
+        return Settings(tuple(label for label, _ in metrics.values()), shown)
 
-    def of(self, name: str) -> Settings:
-        """One formulation's numbers."""
-        column = self.table.names.index(name)
-        shown = self.metrics.items()
-        rows = [
-            (title, tuple(_told(self.table.metric(m)[index, column], digits) for m, (_, digits) in shown))
-            for title, index in self.settings
-        ]
-        return Settings(tuple(label for label, _ in self.metrics.values()), tuple(rows))
+    return of
 
 
-def _told(values: np.ndarray[tuple[int], np.dtype[np.float64]], digits: int) -> tuple[str, str]:
-    """The mean of what is there, and the range if that is more than one value."""
+def _range(values: NDArray[np.float64], digits: int) -> tuple[str, str]:
+    """The mean of the finite values, and their range if they differ."""
     there = [float(v) for v in values if math.isfinite(v)]
     if not there:
         return "", ""
     mean, low, high = (f"{v:.{digits}f}" for v in (sum(there) / len(there), min(there), max(there)))
-    return mean, f"{low} to {high}" if len(there) > 1 and low != high else ""
+    return mean, f"{low} to {high}" if low != high else ""

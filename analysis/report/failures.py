@@ -51,17 +51,17 @@ class Failures:
             ("diverged" if cell.step is None else f"diverged at step {cell.step:,}", cell)
             for cell in self.diverged
         ]
-        return [(told, cell) for told, cell in failed + diverged if cell.formulation == formulation]
+        return [(message, cell) for message, cell in failed + diverged if cell.formulation == formulation]
 
 
 def failures(run: Run) -> Failures:
-    """Gathered from the table, and from the status of each cell where the cells are there."""
+    """Read the failures from the table, and from the status of each cell where the cells are there."""
     causes: dict[str, list[tuple[Cell, str, str]]] = {}
     for cell, name in _cells(run, "failed"):
         error = json_of(run.source, name, "status.json").get("error")
         known = error if isinstance(error, dict) else {}
-        told = str(known.get("message") or "the cause is not known")
-        causes.setdefault(str(known.get("cause") or told), []).append((cell, told, name))
+        message = str(known.get("message") or "the cause is not known")
+        causes.setdefault(str(known.get("cause") or message), []).append((cell, message, name))
     made = [
         Cause(" ".join(group[0][1].split()), tuple(c for c, _, _ in group), _story(run, group[0][2]))
         for group in sorted(causes.values(), key=lambda g: -len(g))
@@ -91,6 +91,6 @@ def _cells(run: Run, state: str) -> Iterator[tuple[Cell, str]]:
 
 
 def _story(run: Run, cell: str) -> tuple[str, ...]:
-    """The last lines of a failure's traceback, which say where it was raised, without the marks under the code."""
+    """The last lines of a failure's traceback, which show where it was raised, without the marks under the code."""
     lines = run.source.text(cell, "error.txt").splitlines()
     return tuple([line for line in lines if line.strip(" ~^")][-LINES:])

@@ -1,4 +1,4 @@
-"""Everything that a page shows of a run, gathered once."""
+"""Everything that a page shows of a run."""
 
 from __future__ import annotations
 
@@ -6,35 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from analysis.comparisons import comparison, decided, race
-from analysis.comparisons.baseline import Comparisons
 from analysis.ranking import confirm, pending, ranking, render, wide
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import Facts
-from analysis.ranking.verdict import Answer, answer, worded
-from analysis.report import verdict
+from analysis.ranking.verdict import answer, worded
+from analysis.report import findings
 from analysis.report.cards import Card, cards
-from analysis.report.export import Export, export
+from analysis.report.embedded import Figure, figures
 from analysis.report.failures import Failures, failures
-from analysis.report.figures import Figure, figures
+from analysis.report.findings import Verdict
+from analysis.report.phrases import name
 from analysis.report.pictures import Gallery, gallery
 from analysis.report.provenance import Provenance, provenance
 from analysis.report.table import Ranking, table
-from analysis.report.verdict import Verdict
-from analysis.report.wording import name
 from analysis.results import schema
 from analysis.results.run import Run
 from analysis.tables.table import Table
 from analysis.tables.wording import count
 from flowbench._core.errors import UserError
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A table beside the ranking: headings, rows of texts and lines under it."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,8 +36,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict says why;
-    without a ``summary`` there was nothing to decide."""
+    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict is why; without a
+    ``summary`` there was nothing to decide. ``race``, ``against`` (a baseline) and ``confirmation`` are tables above the
+    ranking's."""
 
     title: str
     facts: tuple[str, ...]
@@ -57,10 +47,9 @@ class Report:
     provenance: Provenance
     summary: Summary | None = None
     ranking: Ranking | None = None
-    export: Export | None = None
-    race: Beside | None = None
-    against: Beside | None = None
-    confirmation: Beside | None = None
+    race: Table | None = None
+    against: Table | None = None
+    confirmation: Table | None = None
     figures: tuple[Figure, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
     gallery: Gallery = field(default_factory=Gallery)
@@ -90,26 +79,27 @@ def gather(run: Run, where: Sequence[str] = ()) -> Report:
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
     origin, raced, against = provenance(run, found.facts.recipes), race.of_run(run), decided.of_run(run)
-    stopped: verdict.Stopped | None = None
-    summary: Summary | None
+    stopped: findings.Stopped | None = None
     if raced:
-        stopped, summary = "race", _of_race(raced)
+        stopped, state = "race", "decided" if raced.race.decided else "undecided"
+        summary: Summary | None = Summary(state, race.worded(raced, name, name))
     elif against and against[1].program == decided.COMPARE:
-        stopped, summary = "comparison", _of_baseline(against)
+        stopped = "comparison"
+        summary = Summary(decided.state(against[0]), decided.worded(*against, name, name))
     else:
-        summary = _summary(answer(found, run))
+        said = answer(found, run)
+        summary = Summary(said.state, worded(said, name, name)) if said else None
     return Report(
         title=run.name,
         facts=(*_facts(found.facts, where), *([origin.when] if origin.when else [])),
-        verdict=verdict.verdict(found, verdict.pairs(found), fresh, stopped),
+        verdict=findings.verdict(found, findings.pairs(found), fresh, stopped),
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
         summary=summary,
         ranking=shown,
-        export=export(found),
-        race=_beside(race.table(raced)) if raced else None,
-        against=_beside(comparison.table(against[0])) if against else None,
-        confirmation=_beside(render.confirmation_table(fresh)) if fresh else None,
+        race=race.table(raced) if raced else None,
+        against=comparison.table(against[0]) if against else None,
+        confirmation=render.confirmation_table(fresh) if fresh else None,
         figures=drawn,
         not_drawn=tuple(reasons.items()),
         gallery=pictures,
@@ -129,20 +119,6 @@ def _unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Rep
     )
 
 
-def _summary(found: Answer | None) -> Summary | None:
-    return None if found is None else Summary(found.state, worded(found, name, name))
-
-
-def _of_baseline(found: tuple[Comparisons, decided.Command]) -> Summary:
-    """Of a run that stopped by its comparisons with a baseline."""
-    return Summary(decided.state(found[0]), decided.worded(*found, name, name))
-
-
-def _of_race(found: race.Raced) -> Summary:
-    state = "decided" if found.race.decided else "undecided"
-    return Summary(state, race.worded(found, name, name))
-
-
 def _facts(facts: Facts, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
     names = [name for metric in ("clip", "fid") for name in facts.recipes.get(metric, {}).values()]
@@ -155,8 +131,3 @@ def _facts(facts: Facts, where: Sequence[str]) -> tuple[str, ...]:
         *([f"{' or '.join(images)} images per setting"] if images else []),
         *([f"only {', '.join(where)}"] if where else []),
     )
-
-
-def _beside(made: Table) -> Beside:
-    rows = tuple(tuple(map(str, row)) for row in made.cells.to_numpy().tolist())
-    return Beside(tuple(map(str, made.cells.columns)), rows, tuple(made.notes))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from analysis.report.gather import Report
-from analysis.report.wording import BEGIN, END
+from analysis.report.phrases import BEGIN, END
 from analysis.results.files import write_whole
 from analysis.results.private import without_paths
 from flowbench._core.errors import UserError

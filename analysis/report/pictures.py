@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
+from analysis.plots.samples import averaged
 from analysis.results import cells, schema
 from analysis.results.run import Run
+from analysis.results.sources import Pixels
+from analysis.tables.wording import count
 from bench.config.settings import ControlSetting
 from flowbench._core.errors import UserError
 
@@ -43,9 +45,8 @@ class Setting(ControlSetting):
     @property
     def title(self) -> str:
         """In words."""
-        plural = "step" if self.steps == 1 else "steps"
         how = f", {self.method}" if self.method else ""
-        return f"{self.steps} {plural}, guidance {self.cfg:g}, {self.weights} weights, seed {self.seed}{how}"
+        return f"{count(self.steps, 'step')}, guidance {self.cfg:g}, {self.weights} weights, seed {self.seed}{how}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Sheet:
 class Gallery:
     """``sheets`` of the best formulations and ``cards``, by formulation the sheets of one; ``why`` there is none.
 
-    ``damaged`` tells of files that cannot be read; their pictures are left out.
+    ``damaged`` are messages about files that cannot be read; their pictures are left out.
     """
 
     sheets: tuple[Sheet, ...] = ()
@@ -125,12 +126,10 @@ def plan(formulations: int, settings: int, channels: int, edge: int) -> tuple[in
     """
     while True:
         cost = (channels * edge**2 + _FRAME) * 4 / 3
-        for per_sheet, per_card in (
-            (MOST_CAPTIONS, c) for c in range(CARD_CAPTIONS, FEWEST_CAPTIONS - 1, -1)
-        ):
-            sheets = (1 + min(formulations, SHEET)) * per_sheet
+        for per_card in range(CARD_CAPTIONS, FEWEST_CAPTIONS - 1, -1):
+            sheets = (1 + min(formulations, SHEET)) * MOST_CAPTIONS
             if cost * settings * (sheets + formulations * per_card) <= BUDGET:
-                return per_sheet, per_card, edge
+                return MOST_CAPTIONS, per_card, edge
         if edge // 2 < SMALLEST:
             room = int(BUDGET / (cost * settings)) - (1 + min(formulations, SHEET)) * FEWEST_CAPTIONS
             return FEWEST_CAPTIONS, min(max(0, room // formulations), FEWEST_CAPTIONS), edge
@@ -163,7 +162,7 @@ class _Album:
         self.run = run
         self.damaged: dict[str, None] = {}
 
-    def load(self, name: str, s: Setting, rows: Sequence[int]) -> NDArray[np.uint8] | None:
+    def load(self, name: str, s: Setting, rows: Sequence[int]) -> Pixels | None:
         """Pictures ``[n, C, H, W]`` of some captions; None if there are none."""
         if not rows:
             return None
@@ -197,27 +196,22 @@ class _Album:
         for caption in sheet.captions:
             used[caption] += 1
             images = self.run.source.real_images(dataset, caption, used[caption])
-            if images is None or len(images) < used[caption]:
-                found.append(None)
-            else:
+            if images is not None and len(images) == used[caption]:
                 found.append(Picture(uri(shrunk(images[-1:], edge)[0]), caption))
+            else:
+                found.append(None)
         if not any(found):
             return sheet
         return replace(sheet, strips=(Strip("", tuple(found), real=True), *sheet.strips))
 
 
-def shrunk(images: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
-    """``[N, C, H, W]`` with the longer side at most ``edge``, by means over whole blocks of pixels."""
+def shrunk(images: Pixels, edge: int) -> Pixels:
+    """``[N, C, H, W]`` with the longer side at most ``edge``, by means over whole squares of pixels."""
     factor = -(-max(images.shape[2:]) // edge)
-    if factor == 1:
-        return images
-    n, c, h, w = images.shape
-    h, w = h // factor, w // factor
-    blocks = images[:, :, : h * factor, : w * factor].reshape(n, c, h, factor, w, factor)
-    return np.asarray(blocks.mean(axis=(3, 5)).round(), dtype=np.uint8)
+    return images if factor == 1 else np.moveaxis(averaged(np.moveaxis(images, 1, -1), factor), -1, 1)
 
 
-def uri(image: NDArray[np.uint8]) -> Markup:
+def uri(image: Pixels) -> Markup:
     """``[C, H, W]`` with 1 or 3 channels as the data URI of a PNG."""
     from PIL import Image
 

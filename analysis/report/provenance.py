@@ -50,7 +50,7 @@ class Provenance:
 
 
 def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance:
-    """Gathered from plans and cells; ``metrics`` are the full names of metrics by dataset."""
+    """Read the origin from plans and cells; ``metrics`` are the full names of metrics by dataset."""
     cells = [cell for state in ("done", "failed", "diverged") for cell in _cells(run, state)]
     stages = [stage for cell in cells for stage in _stages(run, cell.id)]
     noted = {word: Counter(str(about[word]) for _, about in stages if about.get(word)) for word in NOTED}
@@ -118,12 +118,12 @@ def _commits(run: Run, codes: set[str]) -> tuple[str, ...]:
 
 def _counts(run: Run) -> tuple[str, ...]:
     """How many cells came to which end, by phase."""
-    told = []
+    found = []
     for title, rows in _phases(run):
         cells = rows.drop_duplicates("cell" if "cell" in rows else ["formulation", "dataset", "seed"])
         counts = ", ".join(f"{n} {state}" for state, n in cells["status"].value_counts().items())
-        told.append(title + counts)
-    return tuple(told)
+        found.append(title + counts)
+    return tuple(found)
 
 
 def _seeds(run: Run) -> tuple[str, ...]:

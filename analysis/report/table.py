@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from analysis.published import families
 from analysis.ranking import render
 from analysis.ranking.result import STATES, RankingResult
+from analysis.results.private import without_paths
+from analysis.tables import output
 from bench.metrics.base import Metric
 
 EXPLAINED = {
@@ -59,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A formulation; ``lost`` of its settings have no value, ``tied``: it cannot be told from the best by its fronts."""
+    """A formulation; ``lost`` of its settings have no value, ``tied``: not separable from the best by its fronts."""
 
     formulation: str
     family: str
@@ -70,12 +75,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Ranking:
-    """``references`` are rows of real images: a name and texts under the columns."""
+    """``references`` are rows of real images: a name and texts under the columns. ``csv`` holds exact values as a data URI,
+    so that a link can offer it as a file; ``latex`` is what the page shows. Both are without paths of the machine."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     references: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
+    csv: Markup
+    latex: str
 
     @property
     def families(self) -> list[str]:
@@ -111,16 +119,19 @@ def table(ranking: RankingResult) -> Ranking:
         (str(line["formulation"]), tuple(str(line[c.heading]) for c in columns))
         for _, line in made.cells.iloc[count:].iterrows()
     )
-    return Ranking(columns, tuple(rows), references, tuple(made.notes))
+    csv, latex = (without_paths(output.write([made], format)) for format in ("csv", "latex"))
+    coded = base64.b64encode(f"{csv}\n".encode()).decode()
+    uri = Markup(f"data:text/csv;charset=utf-8;base64,{coded}")
+    return Ranking(columns, tuple(rows), references, tuple(made.notes), uri, latex)
 
 
 def _column(key: str, heading: str, metrics: Mapping[str, Metric], optional: bool) -> Column:
     metric, alone = metrics.get(key), metrics.get(key.removeprefix("rank_"))
     if metric is not None:
-        told = "; ".join(filter(None, (metric.explained, metric.direction)))
-        return Column(key, heading, told, bool(metric.higher_is_better), optional)
-    told = f"mean rank by {alone.label} alone" if alone else EXPLAINED.get(key, "")
-    return Column(key, heading, told, key in ("front_one", "wins"), optional)
+        explained = "; ".join(filter(None, (metric.explained, metric.direction)))
+        return Column(key, heading, explained, bool(metric.higher_is_better), optional)
+    explained = f"mean rank by {alone.label} alone" if alone else EXPLAINED.get(key, "")
+    return Column(key, heading, explained, key in ("front_one", "wins"), optional)
 
 
 def _span(ranking: RankingResult, row: int) -> tuple[float, float] | None:

@@ -13,8 +13,8 @@ from analysis.ranking import ranking as rankings
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import Ends, Estimate, Facts, RankingResult
-from analysis.report import verdict
-from analysis.report.wording import BEGIN, END
+from analysis.report import findings
+from analysis.report.phrases import BEGIN, END
 from analysis.results import schema
 from analysis.results.schema import Results
 from bench.metrics.catalogue import columns
@@ -117,4 +117,4 @@ def plain(sentences: tuple[str, ...]) -> list[str]:
 
 
 def lead(found: RankingResult) -> list[str]:
-    return plain(verdict.verdict(found, {}).lead)
+    return plain(findings.verdict(found, {}).lead)

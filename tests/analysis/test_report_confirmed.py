@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.ranking.confirm import Confirmation
-from analysis.report import verdict
+from analysis.report import findings
 from analysis.report.confirmed import confirmed
 
 from .rankings import SIX, plain, ranking
@@ -22,7 +22,7 @@ def confirmation(holds: bool, tied: tuple[bool | None, ...], pending: int = 0) -
 
 
 def test_fresh_seeds_come_first_where_they_confirm() -> None:
-    made = verdict.verdict(ranking(), {}, confirmation(True, (True, True, False)))
+    made = findings.verdict(ranking(), {}, confirmation(True, (True, True, False)))
     assert plain(made.lead)[:3] == [
         "Confirmed on fresh seeds (1000 to 1002): rf/lognorm(0.00,1.00) leads again, with mean front 1.20 among the 3 that "
         "were run again.",
@@ -34,7 +34,7 @@ def test_fresh_seeds_come_first_where_they_confirm() -> None:
 
 
 def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
-    made = verdict.verdict(ranking(), {}, confirmation(False, (True, False, False), pending=1))
+    made = findings.verdict(ranking(), {}, confirmation(False, (True, False, False), pending=1))
     assert plain(made.lead)[:3] == [
         "Not confirmed: on fresh seeds (1000 to 1002) eps/linear leads with mean front 1.20 among the 3 that were run "
         "again. "

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from analysis.ranking import ranking
-from analysis.report import figures, gather, page
+from analysis.report import embedded, gather, page
 from analysis.report.__main__ import main
 from analysis.results import run, synthetic
 from flowbench._core.errors import UserError
@@ -29,8 +29,8 @@ def folder(out: Path, names: tuple[str, ...] = NAMES, **more: object) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take a second or two, and have their own tests."""
-    monkeypatch.setattr(figures, "figures", lambda run, ranking: ((), {"plane": "left out here"}))
-    monkeypatch.setattr(gather, "figures", figures.figures)
+    monkeypatch.setattr(embedded, "figures", lambda run, ranking: ((), {"plane": "left out here"}))
+    monkeypatch.setattr(gather, "figures", embedded.figures)
 
 
 def text_of(path: Path) -> str:

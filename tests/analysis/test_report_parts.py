@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
-from analysis.report import curves, failures, pictures, provenance
+from analysis.report import failures, pictures, provenance, sparklines
 from analysis.report.cards import anchors
 from analysis.results import cells, run, synthetic
 from analysis.results.private import without_paths
@@ -155,7 +155,7 @@ def test_the_seed_that_most_have_finished_is_shown(tmp_path: Path) -> None:
 def test_a_budget_is_drawn_against_the_even_one() -> None:
     clock = np.linspace(0, 1, 65)
     profile = cells.Profile("f", clock, np.full(65, 2.0))
-    drawn = curves.budget('<"rf">', profile)
+    drawn = sparklines.budget('<"rf">', profile)
     assert drawn is not None
     assert 'aria-label="Training budget of &lt;&#34;rf&#34;&gt;' in drawn.svg
     even, own = (
@@ -163,49 +163,51 @@ def test_a_budget_is_drawn_against_the_even_one() -> None:
         for points in re.findall(r'points="([^"]*)"', drawn.svg)
     )
     top = float(drawn.top)
-    inside = curves.HEIGHT - 2 * curves.MARGIN
-    assert even == [pytest.approx(curves.HEIGHT - curves.MARGIN - inside / top, abs=0.1)] * 2
-    assert own == [pytest.approx(curves.HEIGHT - curves.MARGIN - inside * 2 / top, abs=0.1)] * len(own)
-    assert curves.budget("rf", cells.Profile("f", clock, np.full(65, np.nan))) is None
+    inside = sparklines.HEIGHT - 2 * sparklines.MARGIN
+    assert even == [pytest.approx(sparklines.HEIGHT - sparklines.MARGIN - inside / top, abs=0.1)] * 2
+    assert own == [pytest.approx(sparklines.HEIGHT - sparklines.MARGIN - inside * 2 / top, abs=0.1)] * len(
+        own
+    )
+    assert sparklines.budget("rf", cells.Profile("f", clock, np.full(65, np.nan))) is None
 
 
 def test_losses_are_those_of_the_evaluated_checkpoint(tmp_path: Path) -> None:
     found = run.read(folder(tmp_path, seeds=2))
     frame = cells.curves(found)
-    early = curves.losses(found, found.frame.assign(best_step=4000))
+    early = sparklines.losses(found, found.frame.assign(best_step=4000))
     assert early is not None
     assert early.by_formulation["rf"][3] == pytest.approx(
         frame[(frame["formulation"] == "rf") & (frame["step"] == 4000)]["level_3"].mean()
     )
-    first = curves.losses(found, found.frame[found.frame["seed"] == 0])
+    first = sparklines.losses(found, found.frame[found.frame["seed"] == 0])
     assert first is not None
     assert first.by_formulation["rf"][3] == pytest.approx(
         frame[(frame["formulation"] == "rf") & (frame["seed"] == 0) & (frame["step"] == 20000)][
             "level_3"
         ].item()
     )
-    losses = curves.losses(found, found.frame)
+    losses = sparklines.losses(found, found.frame)
     assert losses is not None
     homes = [found.path / "cells" / cell.id for _, cell in found.cells() if cell.formulation == "rf"]
     last = [json.loads((home / "metrics.jsonl").read_text().splitlines()[-1])["val_common"] for home in homes]
     assert losses.by_formulation["rf"] == pytest.approx(np.mean(last, axis=0))
-    drawn = curves.levels("eps/linear", "rf", losses)
+    drawn = sparklines.levels("eps/linear", "rf", losses)
     assert drawn is not None
     assert drawn.svg.count("<polyline") == 2
-    alone = curves.levels("rf", "rf", losses)
+    alone = sparklines.levels("rf", "rf", losses)
     assert alone is not None
     assert alone.svg.count("<polyline") == 1
     assert "dashed: the leader" in drawn.caption
     assert "dashed" not in alone.caption
-    assert curves.levels("unknown", "rf", losses) is None
+    assert sparklines.levels("unknown", "rf", losses) is None
 
 
 def test_a_loss_beyond_all_others_is_cut_at_the_edge(tmp_path: Path) -> None:
-    losses = curves.Losses({"rf": np.array([0.1] * 7 + [np.inf])}, 0.1, 0.5)
-    drawn = curves.levels("rf", "rf", losses)
+    losses = sparklines.Losses({"rf": np.array([0.1] * 7 + [np.inf])}, 0.1, 0.5)
+    drawn = sparklines.levels("rf", "rf", losses)
     assert drawn is not None
     ys = [float(p.split(",")[1]) for p in re.findall(r'points="([^"]*)"', drawn.svg)[0].split()]
-    assert ys == [curves.HEIGHT - curves.MARGIN] * 7 + [curves.MARGIN]
+    assert ys == [sparklines.HEIGHT - sparklines.MARGIN] * 7 + [sparklines.MARGIN]
 
 
 STORY = """Traceback (most recent call last):

@@ -17,7 +17,7 @@ from analysis.ranking.notes import headings, notes
 from analysis.ranking.render import ranking_table
 from analysis.ranking.result import RankingResult
 from analysis.ranking.wide import Wide, make
-from analysis.report import verdict
+from analysis.report import findings
 from analysis.stats import stability
 from flowbench._core.errors import UserError
 
@@ -78,7 +78,7 @@ def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
     the_order_agrees_with_itself(ranked, uncertainty.of(table))
     marks_are_those_of_the_whole_ranking(ranked)
     by_name = found.set_index("formulation")
-    for response, pair in verdict.pairs(ranked).items():
+    for response, pair in findings.pairs(ranked).items():
         column = next(c for c, n in METRICS.items() if n == response)
         first, second = by_name[column][pair.best], by_name[column][pair.second]
         ahead = first - second if response == "clip" else second - first

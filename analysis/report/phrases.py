@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 BEGIN, END = "\ue000", "\ue001"
-"""They enclose the names of formulations in a sentence, so that a page can set them apart."""
+"""They enclose the names of formulations in a sentence, which a page formats."""
 MANY = 3
 """So many names are listed; of more, the first is."""
 SURE = "Hsu, family-wise 95 %"
@@ -34,13 +34,13 @@ def span(seeds: Iterable[int]) -> str:
 
 def sizes(log: bool, *values: float) -> list[str]:
     """Differences on the scale of a response, of logarithms (``log``) in percent, with two digits, or more if
-    these do not tell them apart."""
+    these do not separate them."""
     shown = [100 * math.expm1(v) if log else v for v in values]
     for digits in range(2, 7):
-        told = [rounded(v, digits) for v in shown]
-        if len(set(told)) == len(set(shown)):
+        texts = [rounded(v, digits) for v in shown]
+        if len(set(texts)) == len(set(shown)):
             break
-    return [f"{text} %" if log else text for text in told]
+    return [f"{text} %" if log else text for text in texts]
 
 
 def rounded(value: float, digits: int = 2) -> str:
@@ -57,7 +57,7 @@ def written(values: Sequence[float], response: str) -> list[str]:
     largest = max(map(abs, values))
     usual = 2 if response == "rank" or largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
     for decimals in range(usual, usual + 4):
-        told = [f"{v:.{decimals}f}" for v in values]
-        if len(set(told)) == len(set(values)):
+        texts = [f"{v:.{decimals}f}" for v in values]
+        if len(set(texts)) == len(set(values)):
             break
-    return told
+    return texts

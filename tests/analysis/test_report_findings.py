@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis.ranking.resolution import Resolution
-from analysis.report import verdict
-from analysis.report.wording import BEGIN, END, listed, rounded, sizes, written
+from analysis.report import findings
+from analysis.report.phrases import BEGIN, END, listed, rounded, sizes, written
 
 from .rankings import SIX, lead, plain, provisional, rank, ranking, resolution
 
@@ -64,7 +64,7 @@ def test_equal_fronts_share_the_lead() -> None:
 
 def test_who_lacks_entries_is_not_counted_as_told_apart() -> None:
     found = ranking(tied=(True, False, False, False, False, None), diverged=6, without_interval=("v/cos",))
-    made = verdict.verdict(found, {})
+    made = findings.verdict(found, {})
     assert "all 4 others" in plain(made.lead)[0]
     assert plain(made.doubts)[0] == (
         "v/cos lacks entries (6 diverged): what is lost ranks last in its setting, and means are over the rest."
@@ -96,7 +96,7 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
         "fid": ([np.nan, 1, 1, -1, -1, 1], [np.nan, 4, 4, 4, 4, 4]),
     }
     found = ranking(seeds=1, behind=behind)
-    made = verdict.verdict(found, {})
+    made = findings.verdict(found, {})
     assert plain(made.lead) == [
         "rf/lognorm(0.00,1.00) leads with mean front 1.28, by one seed: whether another seed would keep that order "
         "cannot be told."
@@ -110,8 +110,8 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
 
 
 def points(tied: tuple[bool, ...], *found: Resolution, **best: tuple[str, str]) -> list[str]:
-    pairs = {response: verdict.Pair(*names) for response, names in best.items()}
-    return plain(verdict.verdict(ranking(tied=tied, resolution=found), pairs).points)
+    pairs = {response: findings.Pair(*names) for response, names in best.items()}
+    return plain(findings.verdict(ranking(tied=tied, resolution=found), pairs).points)
 
 
 TWO_TIED = (True, True, False, False, False, False)
@@ -170,7 +170,7 @@ def test_seeds_that_are_needed_are_more_than_there_are() -> None:
 
 
 def test_a_running_grid_says_first_what_is_missing() -> None:
-    made = verdict.verdict(ranking(provisional=provisional(("v/cos",), (("shapes", 2),))), {})
+    made = findings.verdict(ranking(provisional=provisional(("v/cos",), (("shapes", 2),))), {})
     assert plain(made.missing) == [
         "Provisional: 12 of 18 cells are done.",
         "The ranking leaves out seed 2 on shapes, which not all formulations have finished.",
@@ -180,7 +180,9 @@ def test_a_running_grid_says_first_what_is_missing() -> None:
 
 
 def test_names_are_enclosed() -> None:
-    assert verdict.verdict(ranking(["rf"], (1.0,), (True,)), {}).lead[0].startswith(f"Only {BEGIN}rf{END} is")
+    assert (
+        findings.verdict(ranking(["rf"], (1.0,), (True,)), {}).lead[0].startswith(f"Only {BEGIN}rf{END} is")
+    )
     assert listed(["a", "b"]) == f"{BEGIN}a{END} and {BEGIN}b{END}"
 
 
@@ -210,18 +212,18 @@ def test_best_and_second_are_those_of_the_printed_means() -> None:
     ]
     frame = pd.DataFrame(rows)
     found = pairs_of(frame)
-    assert found["fid"] == verdict.Pair("steady", "wild")
-    assert found["clip"] == verdict.Pair("wild", "steady")
+    assert found["fid"] == findings.Pair("steady", "wild")
+    assert found["clip"] == findings.Pair("wild", "steady")
     assert "val_loss" not in found
     assert "clip" not in pairs_of(frame.drop(index=3))  # then only one formulation has all entries
     assert pairs_of(frame[(frame["seed"] == 0) | (frame["steps"] == 5)]) == {}  # seeds of other settings
 
 
-def pairs_of(frame: pd.DataFrame) -> dict[str, verdict.Pair]:
-    return verdict.pairs(rank(frame))
+def pairs_of(frame: pd.DataFrame) -> dict[str, findings.Pair]:
+    return findings.pairs(rank(frame))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_one_objective_is_said(seeds: int) -> None:
-    made = verdict.verdict(ranking(seeds=seeds, objectives=("fid",)), {})
+    made = findings.verdict(ranking(seeds=seeds, objectives=("fid",)), {})
     assert "There are values of FID only: the ranking is by it alone." in made.doubts

@@ -1,9 +1,9 @@
-"""What the numbers say, in sentences: who leads, by how much, how sure that is, and what cannot be told."""
+"""The verdict on a ranking, in sentences: which formulation leads, by how much, how sure that is, and what is unknown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.report.confirmed import confirmed
-from analysis.report.wording import MANY, SURE, listed, name, sizes, written
+from analysis.report.phrases import MANY, SURE, listed, name, sizes, written
 from analysis.tables.wording import count, others
 from flowbench._core.lazy import lazy
 
@@ -35,7 +35,7 @@ STOPPED = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """``missing`` comes first: what the ranking lacks. ``lead`` says who is best, ``points`` tell of single metrics, and
+    """``missing`` comes first: what the ranking lacks. ``lead`` is about the best, ``points`` are about single metrics, and
     ``doubts`` are what to know before using the numbers."""
 
     missing: tuple[str, ...] = ()
@@ -82,39 +82,34 @@ def verdict(
     elif stopped == "race":
         lead = [f"On the seeds that all have, {lead[0]}", *lead[1:]]
     points = _one_seed(ranking) if facts.most_seeds < 2 else _points(ranking, best)
-    return Verdict(
-        tuple(missing(facts.provisional)),
-        tuple(lead),
-        tuple(points),
-        (
-            *([STOPPED] if stopped else []),
-            *_doubts(ranking),
-            *_of_order(ranking, stopped is not None or confirmation is not None),
-        ),
-    )
+    doubts = [
+        *([STOPPED] if stopped else []),
+        *_doubts(ranking),
+        *_of_order(ranking, not (stopped or confirmation)),
+    ]
+    return Verdict(tuple(missing(facts.provisional)), tuple(lead), tuple(points), tuple(doubts))
 
 
-def missing(provisional: Provisional | None) -> list[str]:
+def missing(provisional: Provisional | None) -> Iterator[str]:
     """What a run that is not finished lacks."""
     if not provisional:
-        return []
-    told = [f"Provisional: {provisional.done} of {provisional.cells} cells are done."]
+        return
+    yield f"Provisional: {provisional.done} of {provisional.cells} cells are done."
     blocks = [f"seed {seed} on {dataset}" for dataset, seed in provisional.blocks]
     if blocks:
-        told.append(
+        yield (
             f"The ranking leaves out {listed(blocks, named=False)}, which not all formulations have finished."
         )
     if provisional.formulations:
         several = len(provisional.formulations) > 1
-        told.append(
+        yield (
             f"It leaves out {listed(provisional.formulations)}, whose cells are still to come, as nobody may profit by "
             f"{'their' if several else 'its'} absence."
         )
-    return told
 
 
 def _lead(ranking: RankingResult) -> list[str]:
-    """Who leads, who cannot be told from that, and how firm the place is."""
+    """Which formulation leads, which are not separable from it, and how firm the place is."""
     facts, names, ranks = ranking.facts, ranking.names, ranking.value(RANK).to_numpy(dtype=np.float64)
     if len(names) == 1:
         return [f"Only {name(names[0])} is here: there is nothing to compare it with."]
@@ -138,7 +133,7 @@ def _lead(ranking: RankingResult) -> list[str]:
 
 
 def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
-    """The rest of a sentence: who is ``alike``, and how many others can be told ``apart`` from the ``leaders``."""
+    """The rest of a sentence: which are ``alike``, and how many others are separated from the ``leaders``."""
     if alike and not apart and len(alike) > MANY:
         return f"; none of the {len(alike)} others can be told from {leaders} at {seeds} ({SURE})."
     if alike:
@@ -169,9 +164,9 @@ def _what(facts: Facts, response: str) -> str:
     return metric.title if metric else "mean front"
 
 
-def _points(ranking: RankingResult, best: Mapping[str, Pair]) -> list[str]:
+def _points(ranking: RankingResult, best: Mapping[str, Pair]) -> Iterator[str]:
     """For every response which formulation is ahead, by how much, and whether the seeds suffice to separate it."""
-    return [_point(r, ranking, best[r.response]) for r in ranking.facts.resolution if r.response in best]
+    return (_point(r, ranking, best[r.response]) for r in ranking.facts.resolution if r.response in best)
 
 
 def _point(r: Resolution, ranking: RankingResult, pair: Pair) -> str:
@@ -183,24 +178,24 @@ def _point(r: Resolution, ranking: RankingResult, pair: Pair) -> str:
     if lead <= 0:
         return f"In {what} {name(ahead)} and {name(second)} are level at {first}."
     by, least = sizes(r.log, lead, gap)
-    told = f"In {what} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
+    sentence = f"In {what} {name(ahead)} leads by {by} ({first}, {name(second)} {next_best})"
     separated = _tied(column, second) is False
     if gap == 0:
-        return f"{told}, in every seed alike."
+        return f"{sentence}, in every seed alike."
     if lead >= gap:
-        told += f", more than the {least} that {seeds} can separate"
-        told += "." if separated else ", yet not enough for these two, which are noisier than most."
+        sentence += f", more than the {least} that {seeds} can separate"
+        sentence += "." if separated else ", yet not enough for these two, which are noisier than most."
     elif r.beyond_seeds:
-        told += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
+        sentence += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
     else:
         needed = r.seeds_needed
         many = "more than 1,000" if needed is None else f"about {max(needed, r.seeds + 1):,}"
-        told += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
+        sentence += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
     if leader not in (ahead, second) and (tied := _tied(column, leader)) is not None:
-        told += (
+        sentence += (
             f" {name(leader)} {'cannot be told from the best' if tied else 'is worse than the best'} here."
         )
-    return told
+    return sentence
 
 
 def _tied(of: Estimate, formulation: str) -> bool | None:
@@ -209,63 +204,54 @@ def _tied(of: Estimate, formulation: str) -> bool | None:
     return None if pd.isna(mark) else bool(mark)
 
 
-def _one_seed(ranking: RankingResult) -> list[str]:
-    """What the samples of single trainings tell: how sure these very models differ."""
-    told = []
+def _one_seed(ranking: RankingResult) -> Iterator[str]:
+    """How sure these very models differ, by the samples of single trainings."""
     for metric, better in (("clip", -1), ("fid", 1)):
         behind = ranking.columns[metric].behind
         if behind is None:
             continue
         rest = (behind.low if better > 0 else -behind.high).iloc[1:].dropna()
         if len(rest):
-            told.append(
+            yield (
                 f"In {_what(ranking.facts, metric)} {int((rest > 0).sum())} of {count(len(rest), 'other')} are behind "
                 f"{name(ranking.names[0])} by more than another draw of captions and noise explains "
                 f"(paired, 95 % each). That is about these trainings, not about the formulations."
             )
-    return told
 
 
-def _doubts(ranking: RankingResult) -> list[str]:
+def _doubts(ranking: RankingResult) -> Iterator[str]:
     """What the numbers lack."""
-    told, facts = [], ranking.facts
+    facts = ranking.facts
     lost = ranking.counts[ranking.lost]
     if len(lost):
         counts = [f"{int(lost[s].sum())} {s}" for s in STATES if lost[s].sum()]
-        told.append(
+        yield (
             f"{listed(list(lost.index))} {'lacks' if len(lost) == 1 else 'lack'} entries "
             f"({', '.join(counts)}): what is lost ranks last in its setting, and means are over the rest."
         )
     if facts.untrained:
         worse = list(dict.fromkeys(t.formulation for t in facts.untrained))
-        told.append(
+        yield (
             f"{listed(worse)} {'has' if len(worse) == 1 else 'have'} trainings whose validation loss is above that of an "
             f"untrained network: they are ranked as they are."
         )
     if len(facts.objectives) == 1:
-        told.append(
-            f"There are values of {_what(facts, facts.objectives[0])} only: the ranking is by it alone."
-        )
+        yield (f"There are values of {_what(facts, facts.objectives[0])} only: the ranking is by it alone.")
     if facts.seeds > 1 and facts.without_interval:
-        told.append(
-            f"No interval for {listed(facts.without_interval)}: not every entry of every seed is there."
-        )
-    return told
+        yield (f"No interval for {listed(facts.without_interval)}: not every entry of every seed is there.")
 
 
-def _of_order(ranking: RankingResult, fresh: bool) -> list[str]:
-    """How firm the order is, and, where no ``fresh`` seeds were run and results did not end the run, that its choice can be
-    confirmed."""
-    told, facts = [], ranking.facts
+def _of_order(ranking: RankingResult, open_: bool) -> Iterator[str]:
+    """How firm the order is, and that its choice can be confirmed, where that is still ``open_``."""
+    facts = ranking.facts
     if facts.seeds > 1 and facts.agreement is not None and len(ranking.names) > 2:
-        told.append(
+        yield (
             f"The order as a whole agrees with the true orders that these seeds allow to a rank correlation of "
             f"{facts.agreement:.2f} on average (Kendall; 1 is the same order)."
         )
     tied = ranking.columns[RANK].not_separable
-    if facts.seeds > 1 and tied.sum() > 1 and not fresh and not facts.provisional:
-        told.append(
+    if facts.seeds > 1 and tied.sum() > 1 and open_ and not facts.provisional:
+        yield (
             f"Who leads among {len(ranking.names)} looks better than it is. The same command with --confirm 3 runs those "
             f"that cannot be told apart once more, on fresh seeds."
         )
-    return told

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.report.wording import rounded
+from analysis.report.phrases import rounded
 from analysis.results import cells, sources
 from analysis.results.run import Run
 
@@ -52,9 +52,9 @@ def budget(name: str, profile: cells.Profile) -> Drawing | None:
         return None
     top = max(2.0, float(np.quantile(spent, 0.98)) * 1.1)
     peak = float(clock[int(np.argmax(spent))])
-    told = f"Training budget of {name} over the clock from data to noise: largest at {peak:.2f}; dashed: an even budget."
+    label = f"Training budget of {name} over the clock from data to noise: largest at {peak:.2f}; dashed: an even budget."
     even = _line([0.0, 1.0], [1 / top, 1 / top], "reference")
-    drawn = _svg(told, even + _line(clock, spent / top, "line"))
+    drawn = _svg(label, even + _line(clock, spent / top, "line"))
     return Drawing(drawn, f"{top:.1f}", "0", "Training budget over the clock; dashed: spent evenly")
 
 
@@ -81,17 +81,17 @@ def levels(name: str, leader: str, found: Losses) -> Drawing | None:
     mine = found.by_formulation.get(name)
     if mine is None:
         return None
-    told = (
+    label = (
         f"Validation loss of {name} at eight noise levels from data to noise: {mine[0]:.3g} to {mine[-1]:.3g}"
     )
     caption = "Validation loss by noise level, logarithmic"
     lines = _line(sources.LEVELS, _logarithmic(mine, found), "line")
     theirs = found.by_formulation.get(leader)
     if theirs is not None and leader != name:
-        told += f"; dashed: {leader}."
+        label += f"; dashed: {leader}."
         caption += "; dashed: the leader"
         lines = _line(sources.LEVELS, _logarithmic(theirs, found), "reference") + lines
-    return Drawing(_svg(told, lines), rounded(found.high), rounded(found.low), caption)
+    return Drawing(_svg(label, lines), rounded(found.high), rounded(found.low), caption)
 
 
 def _logarithmic(values: NDArray[np.float64], found: Losses) -> NDArray[np.float64]:
@@ -108,10 +108,10 @@ def _line(x: ArrayLike, y: ArrayLike, kind: str) -> Markup:
     return Markup('<polyline class="{}" points="{}"/>').format(kind, points)
 
 
-def _svg(told: str, inside: Markup) -> Markup:
+def _svg(label: str, inside: Markup) -> Markup:
     return (
         Markup('<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-            WIDTH, HEIGHT, told
+            WIDTH, HEIGHT, label
         )
         + inside
         + Markup("</svg>")

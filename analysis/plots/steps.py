@@ -30,7 +30,7 @@ PERFECT: dict[str, Any] = {"color": MUTED, "linestyle": (0, (DASH, GAP)), "linew
 
 def draw(subject: Subject) -> Drawn:
     """A row of panels for each dataset: CLIP score and FID."""
-    settings = ladder(subject)
+    settings = ladder(subject.settings)
     found = {(d, m): _part(subject, d, m, settings) for d in subject.datasets for m in METRICS}
     found = {key: part for key, part in found.items() if len(part.table)}
     if not found:
@@ -65,9 +65,9 @@ def draw(subject: Subject) -> Drawn:
     return Drawn("steps", "Quality against sampling steps", caption, figure)
 
 
-def ladder(subject: Subject) -> list[Setting]:
+def ladder(settings: Sequence[Setting]) -> list[Setting]:
     """The settings with the guidance of those with the fewest steps, by steps; EMA weights if there are any."""
-    found = of_one_kind(subject.settings)
+    found = of_one_kind(settings)
     fewest = min(s.steps for s in found)
     rungs = {s.cfg: [t for t in found if t.cfg == s.cfg] for s in found if s.steps == fewest}
     cfg = min(rungs, key=lambda c: (-len(rungs[c]), abs(c - 5), c))

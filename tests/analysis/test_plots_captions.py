@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from analysis import plots
 from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Setting, Subject, usual
+from analysis.plots.subject import Setting, usual
 from analysis.results.run import Run
 from flowbench._core.errors import UserError
 
@@ -33,10 +32,9 @@ def test_the_usual_setting(settings: list[tuple[str, int, float]], expected: tup
     assert usual(made[:-1]) == made[-1]
 
 
-def test_the_ladder_of_steps_has_the_guidance_of_the_fewest(tmp_path: Path) -> None:
+def test_the_ladder_of_steps_has_the_guidance_of_the_fewest() -> None:
     settings = [(50, 1.0), (25, 1.0), (10, 1.0), (50, 4.0), (5, 4.0)]
-    rows = [{"formulation": "a", "fid": 9.0, "clip": 1.0, "steps": s, "cfg": c} for s, c in settings]
-    found = ladder(Subject(table(rows, tmp_path / "t.csv"), pd.DataFrame({"formulation": ["a"]})))
+    found = ladder([Setting(*setting, weights="ema") for setting in settings])
     assert [(s.steps, s.cfg) for s in found] == [(5, 4.0), (50, 4.0)]
 
 

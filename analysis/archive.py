@@ -50,7 +50,7 @@ KNOWN = (
 )
 """Names of files of an archive."""
 BESIDE = ("README.md", "submission.json", "plugin.py", "log.txt", "ideal.png")
-"""What may stand beside them, and is left as it is."""
+"""Files that may stand next to them, and are left as they are."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[str]:
-    """Archive the run folders and archives of one study, with ``figures`` and page or without; yields what there is to say
+    """Archive the run folders and archives of one study, with ``figures`` and page or without; yields lines
     about it.
 
     Raises `UserError` for a source without cells, for sources without a finished cell or that cannot be one archive
@@ -100,15 +100,15 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
     _check_kept(found, out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=".new-") as beside:
-            new = Path(beside) / "new" / out.resolve().name  # the page's title is the folder's name
+        with TemporaryDirectory(dir=out.parent, prefix=".new-") as temporary:
+            new = Path(temporary) / "new" / out.resolve().name  # the page's title is the folder's name
             new.mkdir(parents=True)
             new.chmod(out.parent.stat().st_mode & 0o755)
             _data(found, new)
             kept = run.read(new)
             try:
                 _complete(kept, figures)
-            except UserError as error:  # which names the folder beside it
+            except UserError as error:  # which names the temporary folder
                 raise UserError(str(error).replace(str(new), str(out))) from error
             left_out = object_of(new / sources.PROVENANCE)["left_out"]
             _replace(new, out)
@@ -143,7 +143,7 @@ def _is_archive(found: Run) -> bool:
 
 
 def _complete(kept: Run, figures: bool) -> None:
-    """Write what is made of an archive's data beside them."""
+    """Write tables, figures and page next to an archive's data."""
     ranked = None if scaling.is_scaling(kept) else ranking.rank(kept)
     _provenance(kept, ranked)
     for name, text in tables(kept).items():

@@ -101,7 +101,7 @@ def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
 
 
 def _plans(run: Run, out: Path) -> None:
-    """The plans, and what lies beside them as JSON."""
+    """The plans, and the JSON files next to them."""
     for name in (*manifest.FILES.values(), YARDSTICKS, timings.TIMINGS, ideal.FILE):
         if (run.path / name).is_file():
             write_object(out / name, object_of(run.path / name))

@@ -1,4 +1,4 @@
-"""What the figures of lines share: the highlighted ones in colour, all others thin and grey behind them."""
+"""Figures of lines: the highlighted ones in colour, all others thin and grey behind them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ ROW = 0.132
 
 def draw(subject: Subject) -> Drawn:
     """Rows in the order of the ranking, best on top; equal mean fronts share a position. There is no figure where no two
-    formulations are told apart: an order would show what chance made."""
+    formulations are separated: an order would show what chance made."""
     ranking = subject.ranking.frame()
     ranking["position"] = ranking["rank_all"].rank(method="average")
     rows = ranking[~ranking["formulation"].isin(list(subject.dead))].reset_index(drop=True)
@@ -33,7 +33,7 @@ def draw(subject: Subject) -> Drawn:
     if not (_has(rows, "position_low") and _has(rows, "position_high")):
         unknown = subject.ranking.facts.unknown.get("rank")
         raise Undrawable(
-            f"there is no order to show, as nothing tells how much a seed matters ({unknown})"
+            f"there is no order to show, as nothing shows how much a seed matters ({unknown})"
             if unknown
             else "no two formulations have every entry of two seeds, so that their order cannot be judged"
         )
@@ -102,9 +102,9 @@ def _ticks(most: int) -> list[int]:
 
 
 def _shares(panel: Axes, rows: pd.DataFrame) -> None:
-    share = 100 * rows["front_one"].fillna(0).to_numpy(dtype=np.float64)
+    percent = 100 * rows["front_one"].fillna(0).to_numpy(dtype=np.float64)
     colours = [colour(str(name)) for name in rows["formulation"]]
-    panel.barh(np.arange(len(rows)), share, height=0.55, color=colours, alpha=0.8, linewidth=0)
+    panel.barh(np.arange(len(rows)), percent, height=0.55, color=colours, alpha=0.8, linewidth=0)
     panel.set_xlim(0, 100)
     panel.set_xticks([0, 100], ["0", "100"])
     panel.tick_params(axis="y", length=0)

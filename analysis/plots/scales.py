@@ -1,4 +1,4 @@
-"""Axes: their limits, and the numbers beside them."""
+"""Axes: their limits, and the numbers on them."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [float(f"{v:.10g}") for v in ticks if low <= v <= high and v > 0]
 
 
-def spread(values: Any, log: bool, share: float = 0.05) -> tuple[float, float]:
+def spread(values: Any, log: bool, margin: float = 0.05) -> tuple[float, float]:
     """Limits of an axis around all finite values, with a margin; around a single value, some room."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite) & ((finite > 0) | (not log))]
     ends = np.array([finite.min(), finite.max()])
     if log:
         ends = np.log(ends)
-    room = share * (ends[1] - ends[0]) or (0.1 if log else 0.1 * max(abs(ends[0]), 1e-12))
+    room = margin * (ends[1] - ends[0]) or (0.1 if log else 0.1 * max(abs(ends[0]), 1e-12))
     ends = ends + np.array([-room, room])
     return tuple(float(v) for v in (np.exp(ends) if log else ends))  # type: ignore[return-value]
 

@@ -12,11 +12,11 @@ WIDTHS = {"column": COLUMN, "page": PAGE}
 LONGEST = 44
 """Characters of a name that are shown; longer ones lose their middle."""
 SHORTER = 26
-"""The same where names stand beside a figure that is a column wide."""
+"""The same where names stand next to a figure that is a column wide."""
 
 
 def beside(width: float) -> int:
-    """Characters of the names that stand beside a figure of a width in inches."""
+    """Characters of the names that stand next to a figure of a width in inches."""
     return SHORTER if width <= COLUMN else LONGEST
 
 

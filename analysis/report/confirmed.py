@@ -1,4 +1,4 @@
-"""What fresh seeds say, in sentences, about the formulations that were chosen for them."""
+"""What fresh seeds show about the formulations that were chosen for them, in sentences."""
 
 from __future__ import annotations
 

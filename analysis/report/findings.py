@@ -72,7 +72,7 @@ def verdict(
 ) -> Verdict:
     """The sentences about a ranking (`ranking.ranking.rank`); where fresh seeds were run, these come first. The ranking of
     a race is over the seeds that all have. Of several networks that have learned nothing the page's summary
-    (`analysis.ranking.verdict`) says all that there is to say."""
+    (`analysis.ranking.verdict`) is all that can be stated."""
     facts = ranking.facts
     if facts.nothing_learned and len(ranking.names) > 1:
         return Verdict(tuple(missing(facts.provisional)), doubts=tuple(_doubts(ranking)))
@@ -128,8 +128,8 @@ def _lead(ranking: RankingResult) -> list[str]:
     known = ranking.columns[RANK].not_separable
     alike = [n for n in names if known[n] and n not in level]
     apart = int((~tied).fillna(False)[~tied.index.isin(level)].sum())
-    who, seeds = "it" if len(level) == 1 else "them", seed_count(facts.seed_counts)
-    return [leads + _company(alike, apart, who, seeds), *_place(ranking)]
+    leaders, seeds = "it" if len(level) == 1 else "them", seed_count(facts.seed_counts)
+    return [leads + _company(alike, apart, leaders, seeds), *_place(ranking)]
 
 
 def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:

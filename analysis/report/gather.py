@@ -58,7 +58,7 @@ class Report:
 
 
 def gather(run: Run, where: Sequence[str] = ()) -> Report:
-    """Everything about a run. If nothing of it can be ranked, the report says so.
+    """Everything about a run. If nothing of it can be ranked, the report has only that reason and the failures.
 
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
     (`analysis.results.schema.comparable`), and if all rows belong to a confirmation.

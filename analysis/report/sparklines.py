@@ -46,7 +46,7 @@ class Losses:
 
 
 def budget(name: str, profile: cells.Profile) -> Drawing | None:
-    """The training budget over the clock, which integrates to 1, and beside it the even one; None if it is not finite."""
+    """The training budget over the clock, which integrates to 1, and the even one; None if it is not finite."""
     clock, spent = profile.clock, profile.budget
     if clock.shape != spent.shape or not len(clock) or not np.isfinite([clock, spent]).all():
         return None

@@ -1,8 +1,8 @@
-"""Whether the validation loss tells how good the pictures are: its correlation with CLIP, FID and composition over runs.
+"""How well the validation loss predicts the pictures' quality: its correlation with CLIP, FID and composition over runs.
 
 The means of runs are noisy, so they correlate less than the true ones do, and draws of other seeds, noisy once more, less
-still: percentiles of those would lie on one side of the estimate. The true means ``m_r`` of which ``y_r`` (loss and
-metric) were measured are drawn from their posterior law instead,
+still: percentiles of those would lie on one side of the estimate. The true means ``m_r`` behind the measured ``y_r`` (of
+loss and metric) are drawn from their posterior law instead,
 
     y_r ~ N(m_r, N_r),    m_r ~ N(mu, T),    T = S - mean N_r,    S ~ Wishart(R - 1) about the covariance of the y_r
 
@@ -29,7 +29,7 @@ else:
     pd = lazy("pandas")
 
 LEAST = 3
-"""Runs, below which a correlation says nothing."""
+"""Runs that a correlation needs."""
 Measure = Callable[[Array, Array], Array]
 
 
@@ -63,8 +63,8 @@ def table(found: dict[str, Means]) -> pd.DataFrame:
 
 
 def true_ends(measure: Measure, measured: Array, drawn: Array) -> tuple[float, float]:
-    """The ends of the 95 % interval of a coefficient between the true means of which ``measured`` ``[R, 2]`` are noisy, as
-    ``drawn`` ``[B, R, 2]`` are about them."""
+    """The ends of the 95 % interval of a coefficient between the true means, of which ``measured`` ``[R, 2]`` are noisy
+    values, as noisy as ``drawn`` ``[B, R, 2]`` about them."""
     true, top = true_means(measured, drawn), 1 - (3 * len(measured)) ** -2.0
     z, again = (np.arctanh(np.clip(measure(y[..., 0], y[..., 1]), -top, top)) for y in (measured, drawn))
     ends = *interval(measure(true[..., 0], true[..., 1])), *interval(np.tanh(2 * z - again))
@@ -81,9 +81,9 @@ def true_means(measured: Array, drawn: Array, seed: int = 0) -> Array:
     root = np.linalg.cholesky(spread + 1e-12 * np.trace(spread) * np.eye(2))
     seen = rng.standard_normal((number, runs - 1, 2)) @ root.T
     true = _positive(np.einsum("bni,bnj->bij", seen, seen) / (runs - 1) - own.mean(axis=0))[:, None]
-    share = true @ np.linalg.pinv(true + own)
-    left = np.einsum("brij,brj->bri", _root(true - share @ true), rng.standard_normal(drawn.shape))
-    return np.asarray(np.einsum("brij,rj->bri", share, centred) + left)
+    kept = true @ np.linalg.pinv(true + own)
+    left = np.einsum("brij,brj->bri", _root(true - kept @ true), rng.standard_normal(drawn.shape))
+    return np.asarray(np.einsum("brij,rj->bri", kept, centred) + left)
 
 
 def _root(of: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,36 +64,30 @@ def frontier(runs: Runs, loss: Means) -> Frontier:
     return Frontier(on, found, drawn, tuple(_warnings(found, drawn, points, compute[on])))
 
 
-def _warnings(found: Law, drawn: Law | None, points: int, compute: Array) -> list[str]:
+def _warnings(found: Law, drawn: Law | None, points: int, compute: Array) -> Iterator[str]:
     """What makes a law doubtful."""
     decades, (no_floor, odd) = float(np.log10(compute.max() / compute.min())), found.at_bound
-    told = []
     if decades < DECADES:
-        told.append(
+        yield (
             f"the frontier spans {decades:.1f} decades of compute: E and alpha are bounded at best, not known "
             f"(two decades or more are needed)"
         )
     if points < POINTS:
-        told.append(
-            f"{points} runs on the frontier for {CONSTANTS} constants: the fit cannot show that it is wrong"
-        )
+        yield f"{points} runs on the frontier for {CONSTANTS} constants: the fit cannot show that it is wrong"
     if no_floor:
-        told.append("E is 0, its bound: these runs show no floor, and alpha is a mere slope")
+        yield "E is 0, its bound: these runs show no floor, and alpha is a mere slope"
     elif drawn is not None and interval(drawn.e)[0] <= 0:
-        told.append("the interval of E ends at 0, its bound: that there is no floor is not excluded")
+        yield "the interval of E ends at 0, its bound: that there is no floor is not excluded"
     if odd:
         low, high = law.ALPHA
-        told.append(
-            f"alpha is at an end of what is tried, {low:g} to {high:g}: these losses follow no power law"
-        )
-    return told
+        yield f"alpha is at an end of what is tried, {low:g} to {high:g}: these losses follow no power law"
 
 
 def table(runs: Runs, loss: Means, found: Frontier) -> pd.DataFrame:
     """One row for each law: ``against``, ``runs``, the ends ``start`` and ``end`` of its range, ``alpha``, ``e`` and ``a``
     each with ``_low`` and ``_high``; ``at`` is where ``a`` is, ``error`` the root mean square of log residuals.
 
-    After the compute frontier come straight lines in logarithms, of which alpha is the exponent: against parameters at the
+    After the compute frontier come straight lines in logarithms, with alpha as the exponent: against parameters at the
     largest number of steps that three depths have, and against steps at each depth that has three.
     """
     rows = []

@@ -38,8 +38,8 @@ def reached(
         right = np.searchsorted(own, x[inside]).clip(min(1, len(own) - 1), len(own) - 1)
         left = np.maximum(right - 1, 0)
         width = np.where(right > left, own[right] - own[left], 1.0)
-        share = (x[inside] - own[left]) / width
-        found[..., i, inside] = (1 - share) * y[..., left] + share * y[..., right]
+        part = (x[inside] - own[left]) / width
+        found[..., i, inside] = (1 - part) * y[..., left] + part * y[..., right]
     return depths, found
 
 
@@ -55,7 +55,7 @@ def on_frontier(depth: NDArray[np.int64], compute: Array, logs: Array) -> NDArra
 def optimal(runs: Runs, loss: Means) -> pd.DataFrame:
     """The depth of the lowest loss at round numbers of operations that two depths or more reach.
 
-    Columns: ``train_flops``, ``depth``, ``val_loss``; ``frequency``: the share of draws in which this depth is the best;
+    Columns: ``train_flops``, ``depth``, ``val_loss``; ``frequency``: the fraction of draws in which this depth is the best;
     ``rival``: the other depth that is best most often, and ``rival_frequency``; ``compared``: how many depths reach that
     compute. Frequencies are NaN without draws, and the rival where no draw has another best. Empty if depths do not overlap.
     """

@@ -1,8 +1,8 @@
 """Power laws of the loss, fitted to many draws at once.
 
 ``L = E + A (x / x0)^-alpha`` is fitted by least squares of log residuals, as the noise of a loss is proportional to it. The
-start is the best point of a scan over alpha: given alpha, E and A are linear. From there Levenberg-Marquardt steps go on,
-for all draws in one array. E, A and alpha can hardly be told apart within a short range of x, so that the steps are in
+start is the best point of a scan over alpha: given alpha, E and A are linear. From there all draws take Levenberg-Marquardt
+steps, in one array. E, A and alpha can hardly be separated within a short range of x, so that the steps are in
 
     L = m + s (exp(-alpha u) - 1) / alpha,    u = log x - mean(log x)
 

@@ -1,7 +1,7 @@
 """What another set of seeds would have given: draws of the runs' means from the two-way model of runs and seeds.
 
-With three seeds, resampling the seeds covers far less than it says (about 76 % for 95). Draws come from the fitted model
-instead (`analysis.stats.two_way.TwoWay`): a luck that all runs of a seed share, and a noise of each training.
+With three seeds, resampling the seeds covers far less than its nominal level (about 76 % for 95). Draws come from the
+fitted model instead (`analysis.stats.two_way.TwoWay`): a luck that all runs of a seed share, and a noise of each training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DRAWS = 2000
 class Means:
     """Means over seeds of one response, on the scale of the model (``log``: in logarithms): ``values`` ``[R]``, corrected
     for the seeds that a run lacks; ``low`` and ``high`` of their 95 % intervals, NaN for a run that lacks a seed; ``draws``
-    ``[B, R]``. The last three are None where no two runs share two seeds. ``seeds`` ``[R]`` says how many a mean is over."""
+    ``[B, R]``. The last three are None where no two runs share two seeds. ``seeds`` ``[R]``: how many a mean is over."""
 
     values: Array
     seeds: NDArray[np.int64]

@@ -1,5 +1,5 @@
-"""Which formulations cannot be told from the best: Hsu's multiple comparison with the best (Hsu 1984, Ann. Statist. 12(3);
-Hsu 1996, Multiple Comparisons, chapter 4).
+"""Formulations that are not separable from the best: Hsu's multiple comparison with the best (Hsu 1984, Ann. Statist.
+12(3); Hsu 1996, Multiple Comparisons, chapter 4).
 
 Formulation i is separated from the best if some j is better by more than ``d se_ij``. With ``d`` from the one-sided test of
 Dunnett (1955) this separates the truly best one in at most 5 % of all runs, however many formulations there are.

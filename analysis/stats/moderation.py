@@ -3,7 +3,7 @@ Statistical Applications in Genetics and Molecular Biology 3(1), article 3).
 
 A variance from two degrees of freedom is worth little, and one variance pooled over formulations is wrong for the noisy
 ones. The model lies between: true variances vary as ``s0^2 d0 / chi^2_d0`` from formulation to formulation, and the data
-say how much.
+determine how much.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOOR = 1e-5
-"""Smallest variance, as a share of the mean one, that enters the fit: a logarithm of zero says nothing."""
+"""Smallest variance, relative to the mean one, that enters the fit: zero has no logarithm."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ the truth *at all looks* with probability ``1 - level``. For k rivals a caller p
 
 Seeds whose differences are all equal have ``Q = 0``. `e_value` then has the limit of the formula,
 ``(1 + n g)^((n-1)/2)``, its largest value at n: equal differences of 4 seeds are as clear as 4 seeds can be. If they are
-equal to ``mu0`` itself, the data say nothing against it, and the limit of small means, ``(1 + n g)^(-1/2)``, stands.
+equal to ``mu0`` itself, the data hold nothing against it, and the limit of small means, ``(1 + n g)^(-1/2)``, stands.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ BLOCK = 50
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """What B draws say about the ranking of F formulations by mean front; all arrays ``[F]``, ``draws`` ``[B, F]``.
+    """What B draws show about the ranking of F formulations by mean front; all arrays ``[F]``, ``draws`` ``[B, F]``.
 
     * ``draws``: mean front over settings and seeds of every draw
     * ``low``, ``high``: 95 % interval of the position, 1 being the best; formulations of equal mean front all hold all of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,10 +78,16 @@ def _positions(panel: Axes, rows: pd.DataFrame, longest: int) -> None:
         name, x = str(row["formulation"]), float(row["position"])
         low, high = (float(row[f"position_{end}"]) for end in ("low", "high"))
         begin = low if np.isfinite(low) else x
-        guide = {"color": MUTED, "linewidth": 0.4, "alpha": 0.45, "zorder": 1, "linestyle": (0, (1, 2))}
+        guide: dict[str, Any] = {
+            "color": MUTED,
+            "linewidth": 0.4,
+            "alpha": 0.45,
+            "zorder": 1,
+            "linestyle": (0, (1, 2)),
+        }
         panel.plot([-1, begin], [y, y], **guide)
         if high > low:
-            bar = {"linewidth": 1.5, "alpha": 0.6, "solid_capstyle": "butt", "zorder": 2}
+            bar: dict[str, Any] = {"linewidth": 1.5, "alpha": 0.6, "solid_capstyle": "butt", "zorder": 2}
             panel.plot([low, high], [y, y], color=colour(name), **bar)
         fill = {"markerfacecolor": "none", "markeredgewidth": 0.8} if name in open_ones else {}
         panel.plot([x], [y], **style.dot(name, 4.2, zorder=3, **fill))

@@ -128,7 +128,7 @@ def _dashes(panel: Axes, perfect: pd.DataFrame) -> None:
         panel.plot(perfect.columns.to_numpy(dtype=float), row, zorder=2.5, **look)
 
 
-def _axes(panel: Axes, metric: Metric, part: Part, dashed: pd.DataFrame, lit: Sequence[str]) -> None:
+def _axes(panel: Axes, metric: Metric, part: Part, dashed: pd.DataFrame, lit: list[str]) -> None:
     """Axes on which all lines and the ends of their bars are seen."""
     steps = [float(c) for c in part.table.columns]
     panel.set_xscale("log")

@@ -59,8 +59,9 @@ class Seeds:
         with one seed or one formulation."""
         if min(self.table.shape) < 2:
             return self.mean * math.nan
-        model = stats.fit(self.table.to_numpy(dtype=np.float64), list(self.table.index), list(self.table))
-        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.bounded / self.table.shape[1])
+        names, seeds = list(map(str, self.table.index)), list(map(int, self.table.columns))
+        model = stats.fit(self.table.to_numpy(dtype=np.float64), names, seeds)
+        reach = stats.t_quantile(model.moderated_df) * np.sqrt(model.bounded / len(seeds))
         return pd.Series(reach, index=self.table.index)
 
 

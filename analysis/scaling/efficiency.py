@@ -54,13 +54,10 @@ def table(runs: Runs) -> tuple[pd.DataFrame, list[str]]:
     if ours["training_steps"].nunique() > 1:
         notes.append("depths were not trained for the same number of steps")
     both = pd.concat([ours, _papers()], ignore_index=True)
-    drops = sorted({n for n in both if str(n).startswith("drop_") and n.count("_") == 1}, key=_steps)
-    order = [*COLUMNS, *(f"{name}{end}" for name in (*drops, "path_length") for end in ENDS)]
+    counts = sorted({int(name.split("_")[1]) for name in map(str, both) if name.startswith("drop_")})
+    names = (*(f"drop_{k}" for k in counts), "path_length")
+    order = [*COLUMNS, *(f"{name}{end}" for name in names for end in ENDS)]
     return both[[name for name in order if name in both]], notes
-
-
-def _steps(drop: str) -> int:
-    return int(drop.removeprefix("drop_"))
 
 
 def _at_one_guidance(runs: Runs) -> tuple[pd.DataFrame | None, str]:

@@ -27,7 +27,7 @@ def test_a_formulation_looks_the_same_everywhere(drawn: dict[str, Drawn], large:
 
 
 def test_a_large_run_highlights_the_best_and_the_baselines(study: Run, large: dict[str, Drawn]) -> None:
-    order = list(ranked(study)["formulation"])
+    order = list(ranked(study).names)
     wanted = [*order[:8], *(n for n in order[8:] if n in ("rf", "eps/linear"))]
     for name in ("levels", "curves", "steps", "budget"):
         figure = large[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,20 @@ from scipy.stats import rankdata
 from analysis import plots
 from analysis.plots import heat
 from analysis.plots.style import Drawn
+from analysis.ranking.result import RankingResult
 from analysis.results.run import Run
 
 from .plotted import folder, hand, lines, one, ranked, with_frame
 
 
+def with_ranks(found: RankingResult, **fields: Any) -> RankingResult:
+    """A ranking with other numbers or marks in its first column."""
+    column = replace(found.columns["rank_all"], **fields)
+    return replace(found, columns={**found.columns, "rank_all": column})
+
+
 def test_ranks_show_the_columns_of_the_ranking(few: Run, drawn: dict[str, Drawn]) -> None:
-    ranking, (left, right) = ranked(few), drawn["ranks"].figure.axes
+    ranking, (left, right) = ranked(few).frame(), drawn["ranks"].figure.axes
     assert [t.get_text() for t in left.get_yticklabels()] == list(ranking["formulation"])
     bars = {(*b.get_xdata(), b.get_ydata()[0]) for b in left.get_lines() if b.get_linewidth() > 1.2}
     wanted = zip(ranking["position_low"], ranking["position_high"], range(len(ranking)), strict=True)
@@ -37,7 +45,7 @@ def test_one_seed_has_no_order_to_draw(tmp_path: Path) -> None:
     about = hand(tmp_path / "t.csv")
     drawn, why = plots.draw(about, ranked(about), ["ranks"])
     assert drawn == []
-    assert why == {"ranks": "there is no order to show, as nothing tells how much a seed matters (one seed)"}
+    assert why == {"ranks": "there is no order to show, as nothing shows how much a seed matters (one seed)"}
 
 
 @pytest.mark.parametrize(
@@ -64,24 +72,25 @@ def test_the_number_of_seeds_is_that_of_each_dataset(kept: set[int], told: str, 
 
 
 def test_no_order_is_drawn_where_nothing_is_separated(few: Run) -> None:
-    level = ranked(few)
-    level["rank_tied"] = pd.array([True] * len(level), dtype="boolean")
+    found = ranked(few)
+    level = with_ranks(found, tied=pd.Series(True, index=list(found.names), dtype="boolean"))
     drawn, why = plots.draw(few, level, ["ranks"])
     assert drawn == []
     assert why == {"ranks": "3 seeds separate no two of the formulations, so that there is no order to show"}
 
 
 def test_equal_mean_fronts_share_a_position(few: Run) -> None:
-    level = ranked(few)
-    level.loc[3:4, "rank_all"] = 3.5
-    level["rank_tied"] = pd.array([True, *[False] * (len(level) - 1)], dtype="boolean")
-    (figure,), _ = plots.draw(few, level, ["ranks"])
-    places = [lines(figure.figure, name)[0].get_xdata()[0] for name in level["formulation"][3:5]]
+    found = ranked(few)
+    value, names = found.value("rank_all").copy(), list(found.names)
+    value.iloc[3:5] = 3.5
+    tied = pd.Series([True, *[False] * (len(names) - 1)], index=names, dtype="boolean")
+    (figure,), _ = plots.draw(few, with_ranks(found, value=value, tied=tied), ["ranks"])
+    places = [lines(figure.figure, name)[0].get_xdata()[0] for name in names[3:5]]
     assert places[0] == places[1] == 4.5
 
 
 def test_heat_cells_are_the_numbers_of_the_ranking(study: Run, large: dict[str, Drawn]) -> None:
-    ranks = ranked(study).set_index("formulation")["rank_all"]
+    ranks = ranked(study).value("rank_all")
     figure = large["heat"].figure
     for axes, family in zip(figure.axes, heat.FAMILIES, strict=False):
         firsts, seconds = (

@@ -26,7 +26,7 @@ def test_samples_are_the_pictures(few: Run, drawn: dict[str, Drawn]) -> None:
     """Row by row the best formulations, column by column captions and steps, pixel by pixel what the cells hold."""
     figure = drawn["samples"].figure
     (image,) = (i for i in figure.axes[0].get_images() if isinstance(i, AxesImage))
-    sheet, order = np.asarray(image.get_array()), list(ranked(few)["formulation"])
+    sheet, order = np.asarray(image.get_array()), list(ranked(few).names)
     boxes = np.flatnonzero(np.diff(np.concatenate([[0], (sheet[0, :, 3] > 0).astype(int), [0]])) == 1)
     assert len(boxes) == 3 * 4
     for row, name in enumerate(order):
@@ -84,7 +84,7 @@ def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> N
     assert about.source.real_images("synthetic", "another caption", 5) is None
     sheet = one(about, "samples")
     rows = [t.get_text() for t in sheet.figure.axes[0].texts]
-    assert rows[: 1 + len(FEW)] == ["real images", *ranked(about)["formulation"]]
+    assert rows[: 1 + len(FEW)] == ["real images", *ranked(about).names]
     assert "First row: real images with the same captions" in sheet.caption
     (image,) = (i for i in sheet.figure.axes[0].get_images() if isinstance(i, AxesImage))
     shown = np.asarray(image.get_array())[:16]

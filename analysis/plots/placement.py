@@ -103,7 +103,7 @@ class _Room:
         solid = np.concatenate([self.marks, self.taken])
         inside = ((boxes - self.frame) * [1, 1, -1, -1] >= 1).all(axis=1)
         hit = (grown[:, None, :2] < solid[None, :, 2:]) & (grown[:, None, 2:] > solid[None, :, :2])
-        free = inside & ~hit.all(axis=2).any(axis=1) & ~_inside(grown, self.leaders).any(axis=1)
+        free = inside & ~np.any(np.all(hit, axis=2), axis=1) & ~_inside(grown, self.leaders).any(axis=1)
         cost = np.where(free, 0.0, np.inf)
         cost[free] = 0.4 * _inside(grown[free], self.inks).sum(axis=1)
         for i in np.flatnonzero(free & (gaps >= LEADER)):

@@ -76,7 +76,11 @@ def settle(figure: Figure) -> None:
 def line(formulation: str, size: float = 3.4, **more: Any) -> dict[str, Any]:
     """The look of a formulation's line, its markers of a ``size`` in points."""
     shape = marker(formulation)
-    look = {"color": colour(formulation), "linestyle": linestyle(formulation), "marker": shape}
+    look: dict[str, Any] = {
+        "color": colour(formulation),
+        "linestyle": linestyle(formulation),
+        "marker": shape,
+    }
     look |= {"label": formulation, "markersize": size * SIZES[shape], "dash_capstyle": "butt"}
     return look | more
 

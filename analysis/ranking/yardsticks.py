@@ -22,8 +22,8 @@ def of_recipe(facts: Facts) -> dict[str, Mapping[str, Any]]:
 
 
 def rows(facts: Facts) -> list[dict[str, Any]]:
-    """Rows 'real images', 'shuffled captions' and, of generated shapes, 'squares only': for each dataset, and for their
-    mean if all have them."""
+    """Rows 'real images', 'shuffled captions', of inputs with a decoder 'decoded images' and of generated shapes 'squares
+    only': for each dataset, and for their mean if all have them."""
     given, metrics = of_recipe(facts), [metric.name for metric in facts.metrics]
     several = len(facts.datasets) > 1
     found: list[dict[str, Any]] = []

@@ -23,7 +23,12 @@ else:
     pd = lazy("pandas")
 
 YARDSTICKS = "yardsticks.json"
-REFERENCES = {"real images": "real", "shuffled captions": "shuffled", "squares only": "squares"}
+REFERENCES = {
+    "real images": "real",
+    "decoded images": "decoded",
+    "shuffled captions": "shuffled",
+    "squares only": "squares",
+}
 """What is scored instead of generated images, by how the names of its values end."""
 
 

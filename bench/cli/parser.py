@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.cli import config_file
+from bench.cli import config_file, conflicts
 from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import add_experiment, add_start, override
 from bench.config.experiment import MOST_SEEDS, Grid
@@ -164,13 +164,12 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
     if len(look) > 1:
         raise UserError(f"--{look[0]} and --{look[1]}: choose one")
-    check_together(args, look[0] if look else None)
+    conflicts.check(args, look[0] if look else None)
     for file in args.plugin:
         load_plugin(file)
     files = name_those_of_files(args)
     launcher = base.get(args.executor, pairs.pop(args.executor, None))
     execution = execution_of(args, launcher)
-    check_driven(args, launcher)
     minutes, decision = minutes_of(args, launcher), decision_of(args)
     grid = grid_of(args, open_ended=minutes is not None or bool(args.until))
     for name, given in pairs.items():
@@ -217,6 +216,10 @@ def grid_of(args: argparse.Namespace, open_ended: bool) -> Grid:
 
 def minutes_of(args: argparse.Namespace, launcher: Launcher) -> float | None:
     """For how long seeds are run, None for a fixed number of seeds. Raises :class:`UserError`."""
+    if args.until and not launcher.drives:
+        raise UserError(
+            f"--until decided is for --executor {DEFAULT}, as it looks at the results after each seed: choose --seeds"
+        )
     if args.minutes is None:
         fixed = args.seeds is not None or not launcher.drives or args.until
         return None if fixed else MINUTES.get(args.preset)
@@ -229,54 +232,3 @@ def minutes_of(args: argparse.Namespace, launcher: Launcher) -> float | None:
             f"--minutes is for --executor {DEFAULT}, as a queue keeps its own time: choose --seeds"
         )
     return float(args.minutes)
-
-
-def check_driven(args: argparse.Namespace, launcher: Launcher) -> None:
-    """Raises :class:`UserError` for a race where the command leaves its workers."""
-    if args.until and not launcher.drives:
-        raise UserError(
-            f"--until decided is for --executor {DEFAULT}, as it looks at the results after each seed: choose --seeds"
-        )
-
-
-def check_together(args: argparse.Namespace, look: str | None) -> None:
-    """Raises :class:`UserError` for an option that would do nothing with another."""
-    given = {
-        name: getattr(args, name.replace("-", "_"))
-        for name in ("retry", "wait", "readable-by", "baseline", "track")
-    }
-    given |= {"trust-folder": args.trusted} if look in ("status", "watch") else {}
-    given |= {"canary": args.canary, "tflops": args.tflops} if look != "dry-run" else {}
-    for name, value in given.items():
-        if value and look is not None:
-            raise UserError(f"--{name} does nothing with --{look}: leave one of them out")
-    if args.confirm is not None and look == "cancel":
-        raise UserError("--confirm does nothing with --cancel: leave one of them out")
-    check_decision(args)
-    if args.tflops and look is None:
-        raise UserError("--tflops is for the estimate of --dry-run: leave it out, or add --dry-run")
-
-
-def check_decision(args: argparse.Namespace) -> None:
-    """Raises :class:`UserError` for a race that cannot be, and for options of a decision without one."""
-    for name in ("metric", "margin"):
-        if getattr(args, name) is not None and not (args.until or args.baseline):
-            raise UserError(f"--{name} chooses what decides: add --until decided or --baseline NAME")
-    if args.confirm is not None and args.baseline is not None:
-        raise UserError(
-            "--baseline and --confirm: choose one, as python -m analysis.rank --baseline prints it at any time"
-        )
-    if args.baseline is not None and (args.depths or args.budgets):
-        raise UserError(
-            "--baseline is for one depth and one number of steps: choose them with --depth and --steps"
-        )
-    if not args.until:
-        return
-    if args.confirm is not None:
-        raise UserError(
-            "--until decided and --confirm: choose one, a race needs no fresh seeds, as its verdict holds at every look"
-        )
-    if args.depths or args.budgets:
-        raise UserError(
-            "--until decided is for one depth and one number of steps: choose them with --depth and --steps"
-        )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bench import grid
-from bench.cli.parser import parse
+from bench.cli import conflicts
+from bench.cli.parser import parse, parser
 from bench.config.experiment import MOST_SEEDS
 from bench.planning import plan
 
@@ -205,3 +206,25 @@ def test_every_option_reaches_the_configuration() -> None:
     unchanged = [key for key in before if before[key] == after[key]]
     assert unchanged == ["evaluation.metrics"], "plugins add them"
     assert plan.differing(full(usual), full(changed)).count(",") == len(before) - len(unchanged) - 1
+
+
+LOOKING = ("dry-run", "status", "watch", "cancel")
+IDLE = {
+    "--retry failed": LOOKING,
+    "--wait": LOOKING,
+    "--readable-by all": LOOKING,
+    "--track tensorboard": LOOKING,
+    "--trust-folder": ("status", "watch"),
+    "--canary": LOOKING[1:],
+    "--tflops 1": LOOKING[1:],
+}
+
+
+@pytest.mark.parametrize("option", IDLE)
+def test_an_option_that_would_do_nothing_is_refused(option: str) -> None:
+    for look in LOOKING:
+        args = parser().parse([*option.split(), f"--{look}"])
+        told = [
+            sentence for sentence in conflicts.conflicts(args, look) if f"nothing with --{look}" in sentence
+        ]
+        assert len(told) == (look in IDLE[option]), look

@@ -116,7 +116,8 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
 def with_metrics(grid: Grid) -> Grid:
     """A grid with its datasets by their canonical names, that is measured also by what plugins register."""
     datasets = tuple(map(data.canonical, grid.datasets))
-    return replace(grid, datasets=datasets, evaluation=catalogue.with_added(grid.evaluation))
+    earlier = tuple(replace(s, dataset=s.dataset and data.canonical(s.dataset)) for s in grid.earlier)
+    return replace(grid, datasets=datasets, earlier=earlier, evaluation=catalogue.with_added(grid.evaluation))
 
 
 def check_folders(args: cli.Arguments) -> None:

@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.cli.fields import GROUPS, PLUGIN, PRESET, SWEEPS, Option
+from bench.cli.fields import GROUPS, PLUGIN, PRESET, STAGE, SWEEPS, Option
+from bench.config import stages
 from bench.config.settings import Setting
 from bench.planning.plan import Plan, formulations_of
 from flowbench._core.errors import UserError, nearest
@@ -41,7 +42,12 @@ def set_defaults(made: argparse.ArgumentParser, argv: Sequence[str], without: Co
     given = made.parse_known_args(argv)[0]
     if given.config is None:
         return
-    known = [PRESET, PLUGIN, *(o for _, _, options in GROUPS for o in options if o.name not in without)]
+    known = [
+        PRESET,
+        PLUGIN,
+        STAGE,
+        *(o for _, _, options in GROUPS for o in options if o.name not in without),
+    ]
     found = read(given.config, {o.name: o for o in known})
     for pair in SWEEPS.items():
         if any(getattr(given, name) is not None for name in pair):
@@ -89,14 +95,14 @@ def text(planned: Plan, plugins: Sequence[Path]) -> str:
 
     Of a race these are those of all formulations on all seeds.
     """
-    grid = replace(planned.grid, formulations=formulations_of(planned), samplers=())
+    grid = replace(stages.first(planned.grid), formulations=formulations_of(planned), samplers=())
     written = HEADER + (line(PLUGIN.name, [str(file) for file in plugins]) if plugins else "")
     swept = {single for several, single in SWEEPS.items() if getattr(grid, several)}
     for title, part, options in GROUPS:
         values = {o.name: plain(getattr(getattr(grid, part) if part else grid, o.target)) for o in options}
         lines = [line(k, v) for k, v in values.items() if v != [] and k not in swept]
         written += "".join([f"\n# {title}\n", *lines]) if lines else ""
-    return written
+    return written + (line(STAGE.name, stages.texts(planned.grid)) if planned.grid.earlier else "")
 
 
 def plain(value: Any) -> Any:

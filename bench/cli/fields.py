@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import solvers
-from bench.config import settings
+from bench.config import settings, stages
 from bench.config.experiment import Grid
 from bench.config.presets import PRESETS, USUAL
 from bench.config.settings import Setting
@@ -75,6 +76,14 @@ PLUGIN = Option(
     "FILE",
     "files that add formulations, samplers, solvers, metrics, ... (bench.plugins)",
     Path,
+    several=True,
+)
+STAGE = Option(
+    "stage",
+    "earlier",
+    stages.FORM,
+    "another stage of training after what the other options say, from its weights, by what changes: "
+    "dataset=digits,steps=200,lr=1e-4; several follow each other",
     several=True,
 )
 TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
@@ -211,6 +220,9 @@ def add_experiment(made: argparse.ArgumentParser, without: Collection[str] = ())
                 continue
             many = {"nargs": "+"} if o.several else {}
             group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
+    made.add_argument_group("stages").add_argument(
+        f"--{STAGE.name}", nargs="+", metavar=STAGE.metavar, help=STAGE.help
+    )
 
 
 def override(grid: Grid, args: argparse.Namespace) -> Grid:
@@ -235,4 +247,4 @@ def override(grid: Grid, args: argparse.Namespace) -> Grid:
             changes |= given
         elif given:
             changes[part] = replace(getattr(grid, part), **given)
-    return replace(grid, **changes)
+    return reduce(stages.follow, args.stage or (), replace(grid, **changes))

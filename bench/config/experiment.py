@@ -1,6 +1,7 @@
 """What an experiment is: frozen dataclasses, their presets, and the identity of a cell.
 
-A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe. Its id is a hash of the canonical
+A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe, from scratch or from the weights of another
+cell, its parent, of which it is then a later *stage*. Its id is a hash of the canonical
 JSON of those of its fields that differ from the defaults; the full configuration lies beside the results, so that a
 default that changes later is noticed (:mod:`bench.runfolder.store`). How a cell was packed, compiled or launched is
 no part of it.
@@ -187,8 +188,17 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Init:
+    """The weights of another cell, its parent, from which a cell's training begins."""
+
+    cell: Cell
+    weights: Weights = "ema"
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One training, see the module's docstring. ``text`` names the frozen text encoder that conditions the model."""
+    """One training, see the module's docstring. ``text`` names the frozen text encoder that conditions the model; without
+    ``init`` the training begins from scratch."""
 
     formulation: str = field(metadata=COLUMN)
     dataset: str = field(metadata=COLUMN)
@@ -197,6 +207,7 @@ class Cell:
     images: Images = field(default_factory=Images)
     training: Training = field(default_factory=Training)
     text: str = "tinyclip"
+    init: Init | None = field(default=None, metadata=LATER)
 
     @property
     def id(self) -> str:
@@ -204,13 +215,42 @@ class Cell:
         return identity(self)
 
     @property
+    def ancestors(self) -> tuple[Cell, ...]:
+        """The cells that its training builds on, the first one first."""
+        return (*self.init.cell.ancestors, self.init.cell) if self.init else ()
+
+    @property
+    def alike(self) -> Cell:
+        """What it shares with the same cell of another formulation."""
+        init = self.init and replace(self.init, cell=self.init.cell.alike)
+        return replace(self, formulation="", init=init)
+
+    @property
     def recipe(self) -> dict[str, Any]:
-        """All that must be equal where trainings are compared: every field but those that are columns of the table."""
-        return shared(self)
+        """All that must be equal where trainings are compared: every field but those that are columns of the table. Of a
+        parent its dataset, too, if that is another one."""
+        kept = shared(self)
+        if self.init:
+            other = self.init.cell.dataset != self.dataset
+            before = {**self.init.cell.recipe, **({"dataset": self.init.cell.dataset} if other else {})}
+            kept["init"] = {"weights": self.init.weights, "cell": before}
+        return kept
 
 
 MOST_SEEDS = 1_000
 """Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.driver.confirm`)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training before the last one: its recipe, and which of its weights the next stage begins with."""
+
+    training: Training = field(default_factory=Training)
+    images: Images = field(default_factory=Images)
+    dataset: str | None = None
+    """None: that of the next stage."""
+    weights: Weights = "ema"
+    """Which the next stage begins with."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +259,8 @@ class Grid:
 
     ``depths`` and ``budgets`` (training steps) stand in the place of ``model.depth`` and ``training.steps`` and are crossed
     with all the rest; repeats are dropped, and a single one becomes the model's depth or the training's steps. Seeds are
-    ``first_seed .. first_seed + seeds - 1``.
+    ``first_seed .. first_seed + seeds - 1``. Datasets, images and training are those of the last stage, ``earlier`` has the
+    stages before it (:mod:`bench.config.stages`).
     """
 
     formulations: tuple[str, ...] = ("paper",)
@@ -234,6 +275,7 @@ class Grid:
     depths: tuple[int, ...] = ()
     budgets: tuple[int, ...] = ()
     first_seed: int = 0
+    earlier: tuple[Stage, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         positive(self, "seeds")
@@ -243,6 +285,8 @@ class Grid:
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
         divides(self.model.patch, self.images.resolution, "--resolution")
+        if self.earlier and len(set(self.budgets)) > 1:
+            raise UserError("--budgets and --stage: choose one, stages have their own steps")
         self._axis("depths", "model", "depth")
         self._axis("budgets", "training", "steps")
 

@@ -80,6 +80,8 @@ def restore(kind: type[T], kept: Mapping[str, Any]) -> T:
 
 
 def _restored(kind: Any, value: Any) -> Any:
+    if isinstance(value, dict):  # of a field that may be None
+        kind = next((k for k in get_args(kind) if hasattr(k, "__dataclass_fields__")), kind)
     if hasattr(kind, "__dataclass_fields__"):
         return restore(kind, value)
     if isinstance(value, list):

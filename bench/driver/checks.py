@@ -15,7 +15,7 @@ from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
 from bench.launch.base import Launcher
 from bench.planning.amounts import by_cell
-from bench.planning.plan import Planned
+from bench.planning.plan import Planned, datasets_of
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError
 
@@ -39,7 +39,7 @@ def check(
 
 def check_pictures(grid: Grid) -> None:
     """Raises :class:`UserError` if a user's own pictures cannot be used, or an encoder does not know their words."""
-    for dataset in grid.datasets:
+    for dataset in datasets_of(grid):
         captions = data.get(dataset).captions(dataset, grid.images)
         for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
             extractors.check_words(spec, captions, dataset)

@@ -55,6 +55,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"{f'{recipe.objective}, ' * (recipe.objective != 'flow')}{recipe.optimiser}, "
         f"lr {recipe.lr:g}, {recipe.precision}",
         *compute(planned),
+        *before(planned),
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
         f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
         workers(divided, args),
@@ -65,6 +66,20 @@ def describe(planned: Plan, args: Arguments) -> str:
         *(f"  {name}" for name in names),
     ]
     return "\n".join(lines)
+
+
+def before(planned: Plan) -> list[str]:
+    """The stages before the last one, and how many of their cells are trained."""
+    lines = []
+    for i, stage in enumerate(planned.grid.earlier):
+        cells = [p for p in planned.parents if len(p.cell.ancestors) == i]
+        trained, recipe = sum(p.state in plan.ENDED for p in cells), stage.training
+        place = f" on {stage.dataset}" if stage.dataset else ""
+        lines.append(
+            f"stage {i + 1}: {recipe.steps} steps of {recipe.batch}{place}, lr {recipe.lr:g}, {trained} of "
+            f"{many(len(cells), 'cell')} trained; the next stage begins with their {stage.weights} weights"
+        )
+    return lines
 
 
 def open_end(planned: Plan, args: Arguments) -> list[str]:

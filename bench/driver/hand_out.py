@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from bench import data, solvers
@@ -77,13 +76,13 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:
         registry.check(metric.partition("@")[0])
-    for dataset in planned.grid.datasets:
+    for dataset in plan.datasets_of(planned.grid):
         if text_behind(dataset.partition(":")[0], ("dataset",)):
             data.registry.check(dataset)
     for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
         solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]
-    trained = [p for p in planned.cells if plan.plugins_of(p.cell.training)]
+    trained = [p for p in (*planned.parents, *planned.cells) if plan.plugins_of(p.cell.training)]
     if learned or trained:
         from bench.worker import provenance  # imports torch
 
@@ -107,7 +106,7 @@ def recovered(out: Path) -> list[Doing]:
 
 def prepare(planned: Plan, args: Arguments) -> Plan:
     """Say what was found damaged, and let failed cells run again if asked to."""
-    for p in planned.cells:
+    for p in (*planned.parents, *planned.cells):
         if p.damage:
             which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
             log.info("%s is run again: %s", which, p.damage)
@@ -117,7 +116,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     for p, file in damaged:
         which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
         log.info("%s is measured again: %s cannot be read", which, file)
-    look = plan.Looker(planned.out, planned.grid.evaluation)
+    look = plan.Looker(planned.out, planned.grid)
     outdated = [p for p in planned.cells if p.state == "trained" and look.outdated(p.folder)]
     for p in outdated:
         (p.folder / look.measured / "result.json").unlink()
@@ -127,11 +126,12 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     if args.retry is None and not damaged:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")
-    again = [p for p in planned.cells if p.state in ended] if args.retry else []
+    every = [*planned.parents, *planned.cells]
+    again = [p for p in every if p.state in ended] if args.retry else []
     if args.retry == "all":
         again += [
             p
-            for p in planned.cells
+            for p in every
             if p.state not in (*ended, *plan.BUSY) and (p.folder / cell_folder.CHANGED).exists()
         ]
     for p in again:
@@ -139,7 +139,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
             yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
         cell_folder.retry(p.folder, args.retry or "failed")
     changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
-    return replace(planned, cells=tuple(look(p.cell) if p.folder in changed else p for p in planned.cells))
+    return planned.mapped(lambda p: look(p.cell) if p.folder in changed else p)
 
 
 def submit(
@@ -226,6 +226,5 @@ def remove_unused(out: Path) -> None:
 
 def looked(planned: Plan, again: bool = True) -> Plan:
     """The plan with its cells as they are now; ``again`` looks also at those that were finished."""
-    look = plan.Looker(planned.out, planned.grid.evaluation)
-    cells_now = (look(p.cell) if again or p.state not in plan.ENDED else p for p in planned.cells)
-    return replace(planned, cells=tuple(cells_now))
+    look = plan.Looker(planned.out, planned.grid)
+    return planned.mapped(lambda p: look(p.cell) if again or p.state not in plan.ENDED else p)

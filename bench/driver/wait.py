@@ -68,17 +68,21 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     from bench.driver import report  # imports pandas
 
     for tries in range(SUBMISSIONS + 1):
-        planned, lost = wait(planned)
-        if not lost or tries == SUBMISSIONS or args.launcher.drives:
+        planned, lost, following = wait(planned)
+        if not (lost or following) or tries == SUBMISSIONS or args.launcher.drives:
             break  # what another command lost that drove them, this one's report says how to go on with
-        log.info("%s lost: submitted again", many(lost, "cell"))
+        if lost:
+            log.info("%s lost: submitted again", many(lost, "cell"))
+        if following:
+            log.info("%s submitted, as their parents are trained", many(following, "cell"))
         planned, _ = hand_out(planned, replace(args, retry=None), argv)
     with alone(planned, args, argv):
         return report.report(planned, None)
 
 
-def wait(planned: Plan) -> tuple[Plan, int]:
-    """Until no worker has any of the plan's cells; returns them, and how many were lost by no fault of their own."""
+def wait(planned: Plan) -> tuple[Plan, int, int]:
+    """Until no worker has any of the plan's cells; returns them, how many were lost by no fault of their own, and how many
+    waited for parents that have ended."""
     told, pause = "", PAUSES[0]
     with Display() as display:
         while True:
@@ -97,7 +101,15 @@ def wait(planned: Plan) -> tuple[Plan, int]:
                 break
             time.sleep(pause)
             pause = min(1.5 * pause, PAUSES[1])
-    return planned, len(lost_cells(planned, doings))
+    return planned, len(lost_cells(planned, doings)), len(followers(planned, doings))
+
+
+def followers(planned: Plan, doings: Sequence[Doing]) -> list[str]:
+    """The ids of cells that waited for parents of other submissions, which have ended now."""
+    ended = {p.cell.id for p in planned.parents if p.state in plan.ENDED}
+    had = {cell for doing in doings for cell in doing.cells}
+    ready = {p.cell.id for p in planned.ready() if {c.id for c in p.cell.ancestors} & ended}
+    return sorted(ready - had)
 
 
 def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.launch import base
 from bench.launch.base import Seen
-from bench.planning.plan import ENDED, Plan, State
+from bench.planning.plan import ENDED, Plan, Planned, State
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
@@ -119,15 +119,20 @@ def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
 
 
 def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
-    """The plan with the cells of active shares as ``running`` and ``queued``."""
+    """The plan with the cells of active shares as ``running`` and ``queued``. A cell whose parent is in one is queued, too, until
+    that has ended."""
     busy: dict[str, State] = {
         cell: doing.state for doing in doings if doing.state != "gone" for cell in doing.cells
     }
-    cells = tuple(
-        replace(p, state=busy[p.cell.id]) if p.state not in ENDED and p.cell.id in busy else p
-        for p in plan.cells
-    )
-    return replace(plan, cells=cells)
+
+    def now(p: Planned) -> Planned:
+        if p.state in ENDED:
+            return p
+        waits = any(cell.id in waiting for cell in p.cell.ancestors)
+        return replace(p, state=busy.get(p.cell.id, "queued" if waits else p.state))
+
+    waiting = {p.cell.id for p in plan.parents if p.state not in ENDED and p.cell.id in busy}
+    return plan.mapped(now)
 
 
 def close(doings: Sequence[Doing]) -> None:

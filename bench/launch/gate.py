@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cached_property
 
 from bench.config.experiment import Cell
-from bench.planning.plan import cells_of
+from bench.planning.plan import cells_of, parents_of
 from bench.runfolder import lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
@@ -27,7 +27,8 @@ class Gate:
     def formulations(self) -> dict[str, str]:
         """Of every cell of the submission, by id."""
         ours = {cell for share in self.submission.shares for cell in share.cells}
-        return {cell.id: cell.formulation for cell in cells_of(self.submission.grid) if cell.id in ours}
+        last = cells_of(self.submission.grid)
+        return {cell.id: cell.formulation for cell in (*parents_of(last), *last) if cell.id in ours}
 
     def holds(self, cell: Cell) -> bool:
         """Whether a cell must wait until the user has seen the failures."""

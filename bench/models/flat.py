@@ -6,6 +6,7 @@ The optimiser, the gradient norms, the EMA and the checkpoints then are one oper
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -61,7 +62,7 @@ class Flat:
         views = self.views(row[None])
         return {name: view[0].contiguous() for name, view in zip(self.names, views, strict=True)}
 
-    def row(self, named: dict[str, Tensor]) -> Tensor:
+    def row(self, named: Mapping[str, Tensor]) -> Tensor:
         """The row ``[P]`` of named parameters: the inverse of :meth:`member`."""
         return torch.cat([named[name].reshape(-1) for name in self.names])
 

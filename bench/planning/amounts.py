@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from bench import objectives, optimisers
-from bench.config.experiment import Cell, Grid, Model, Training
+from bench.config.experiment import Cell, Grid, Images, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
 from bench.encoders.tinyclip_header import SHIPPED, read_header
@@ -68,6 +68,8 @@ class Amounts:
 
     grid: Grid
     dataset: str
+    measured: bool = True
+    """False for a cell that is only trained, as others build on it."""
 
     @property
     def builder(self) -> Builder:
@@ -103,6 +105,8 @@ class Amounts:
         """Operations of generating a cell's images, by the name of the control setting in files."""
         evaluation = self.grid.evaluation
         each = evaluation.samples * self.shape.flops()
+        if not self.measured:
+            return {}
         return {control.name: float(control.evaluations * each) for control in evaluation.controls}
 
     @property
@@ -177,10 +181,14 @@ Look = Callable[[Cell], Amounts]
 
 
 def by_cell(grid: Grid) -> Look:
-    """The amounts of each cell of a grid, computed once for every dataset, model and training."""
+    """The amounts of each cell of a grid, computed once for every dataset, model, training and stage."""
 
     @cache
-    def found(dataset: str, model: Model, training: Training) -> Amounts:
-        return Amounts(replace(grid, model=model, training=training, depths=(), budgets=()), dataset)
+    def found(dataset: str, model: Model, images: Images, training: Training, measured: bool) -> Amounts:
+        changed = replace(grid, model=model, images=images, training=training, depths=(), budgets=())
+        return Amounts(changed, dataset, measured)
 
-    return lambda cell: found(cell.dataset, cell.model, cell.training)
+    last = len(grid.earlier)
+    return lambda cell: found(
+        cell.dataset, cell.model, cell.images, cell.training, len(cell.ancestors) == last
+    )

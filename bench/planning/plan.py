@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,7 +13,7 @@ from typing import Literal
 
 import formulations
 from bench import data, objectives, optimisers, solvers
-from bench.config.experiment import Cell, Evaluation, Grid, Model, Training
+from bench.config.experiment import Cell, Grid, Init, Model, Training
 from bench.config.identity import full
 from bench.config.limits import divides
 from bench.config.presets import HEADLINE
@@ -35,20 +35,22 @@ BUSY: tuple[State, ...] = ("running", "queued")
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell, its folder, its state, and what was found damaged in its folder."""
+    """A cell, its folder, its state, and what was found damaged in its folder. A ``parent`` is wanted for its weights: it is
+    ``done`` once it is trained, and not measured."""
 
     cell: Cell
     folder: Path
     state: State
     damage: str | None = None
+    parent: bool = False
 
 
-Kind = tuple[str, int, Model, Training, bool]
+Kind = tuple[Cell, bool]
 
 
 def kind(p: Planned) -> Kind:
-    """Cells of one kind can share a graph: they have one dataset, seed, size, recipe and stage."""
-    return p.cell.dataset, p.cell.seed, p.cell.model, p.cell.training, p.state == "trained"
+    """Cells of one kind can share a graph: they have all in common but the formulation, and are as far."""
+    return p.cell.alike, p.state == "trained"
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,42 @@ class Plan:
     chosen: Chosen | None = None
     course: Course | None = None
     against: Against | None = None
+    parents: tuple[Planned, ...] = ()
+    """The cells of earlier stages that ``cells`` build on, each before those that build on it."""
 
     def counts(self) -> dict[str, int]:
         """How many cells are in each state."""
         return dict(Counter(p.state for p in self.cells))
 
     def ready(self) -> list[Planned]:
-        """The cells that are to be run: neither finished nor some worker's."""
-        return [p for p in self.cells if p.state not in (*ENDED, *BUSY)]
+        """The cells that are to be run, each after its parent: neither finished nor some worker's."""
+        return [p for p in (*self.parents, *self.cells) if p.state not in (*ENDED, *BUSY)]
 
     def groups(self) -> list[tuple[Planned, ...]]:
         """The cells that are to be run by their kind: those that can share a graph."""
-        found: dict[Kind, list[Planned]] = {}
+        return grouped(self.ready())
+
+    def chains(self) -> list[list[Planned]]:
+        """The cells that are to be run, each with those that follow from it: one worker does them in turn."""
+        found: dict[str, list[Planned]] = {}
         for p in self.ready():
-            found.setdefault(kind(p), []).append(p)
-        return [tuple(group) for group in found.values()]
+            chain = found.get(p.cell.init.cell.id, []) if p.cell.init else []
+            chain.append(p)
+            found[p.cell.id] = chain
+        return list({id(chain): chain for chain in found.values()}.values())
+
+    def mapped(self, function: Callable[[Planned], Planned]) -> Plan:
+        """The plan with a function of each of its cells."""
+        parents, cells = (tuple(map(function, part)) for part in (self.parents, self.cells))
+        return replace(self, parents=parents, cells=cells)
+
+
+def grouped(cells: Iterable[Planned]) -> list[tuple[Planned, ...]]:
+    """Cells by their kind: those that can share a graph."""
+    found: dict[Kind, list[Planned]] = {}
+    for p in cells:
+        found.setdefault(kind(p), []).append(p)
+    return [tuple(group) for group in found.values()]
 
 
 def even(group: Sequence[Planned], size: int) -> list[tuple[Planned, ...]]:
@@ -170,7 +193,7 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
 
     Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
     """
-    for dataset in grid.datasets:
+    for dataset in datasets_of(grid):
         builder = data.get(dataset)
         builder.check()
         edge = builder.shape(grid.images.resolution)[1]
@@ -179,30 +202,64 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
         extractors.check_spec(model)
     for setting in grid.evaluation.settings:
         setting.check()
-    looked = Looker(out, grid.evaluation)
+    check_stages(grid)
+    looked = Looker(out, grid)
     cells = cells_of(grid)
     if course:
         cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
-    return Plan(grid, out, tuple(looked(cell) for cell in cells), course=course)
+    parents = tuple(looked(cell) for cell in parents_of(cells))
+    return Plan(grid, out, tuple(looked(cell) for cell in cells), course=course, parents=parents)
+
+
+def check_stages(grid: Grid) -> None:
+    """Raises :class:`UserError` for stages on datasets that need other networks."""
+    last = data.get(grid.datasets[0]).shape(grid.images.resolution)
+    for stage in grid.earlier:
+        if stage.dataset and (shape := data.get(stage.dataset).shape(grid.images.resolution)) != last:
+            raise UserError(
+                f"--stage dataset={grid.datasets[0]}: its inputs are {list(last)}, and a network for the {list(shape)} of "
+                f"{stage.dataset} cannot read them: choose a dataset of the same sizes"
+            )
 
 
 def one_more_seed(planned: Plan) -> Plan:
     """The same plan with one more seed."""
     grid = replace(planned.grid, seeds=planned.grid.seeds + 1)
-    return replace(planned, grid=grid, cells=make(grid, planned.out, planned.course).cells)
+    made = make(grid, planned.out, planned.course)
+    return replace(planned, grid=grid, cells=made.cells, parents=made.parents)
 
 
 def cells_of(grid: Grid) -> list[Cell]:
-    """The cells of a grid in a fixed order."""
-    names = expand(grid)
+    """The cells of a grid's last stage in a fixed order."""
+    names, earlier = expand(grid), [canonical_recipe(stage.training) for stage in grid.earlier]
+
+    def parent(name: str, dataset: str, seed: int, model: Model) -> Init | None:
+        init = None
+        for stage, training in zip(grid.earlier, earlier, strict=True):
+            place = stage.dataset or dataset
+            cell = Cell(name, place, seed, model, stage.images, training, grid.text, init)
+            init = Init(cell, stage.weights)
+        return init
+
     return [
-        Cell(name, dataset, seed, model, grid.images, training, grid.text)
+        Cell(name, dataset, seed, model, grid.images, training, grid.text, parent(name, dataset, seed, model))
         for dataset in grid.datasets
         for seed in grid.every_seed
         for model in models_of(grid)
         for training in trainings_of(grid)
         for name in names
     ]
+
+
+def parents_of(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells of earlier stages that ``cells`` build on, each once and before those that build on it."""
+    found = {cell.id: cell for each in cells for cell in each.ancestors}
+    return sorted(found.values(), key=lambda cell: len(cell.ancestors))
+
+
+def datasets_of(grid: Grid) -> list[str]:
+    """The datasets of all stages."""
+    return list(dict.fromkeys([*grid.datasets, *(s.dataset for s in grid.earlier if s.dataset)]))
 
 
 def models_of(grid: Grid) -> list[Model]:
@@ -213,7 +270,12 @@ def models_of(grid: Grid) -> list[Model]:
 def trainings_of(grid: Grid) -> list[Training]:
     """The grid's recipes, each with the canonical names of its optimiser and its objective. Raises :class:`UserError` for an
     unknown one, and for an option that the optimiser ignores."""
-    return [objectives.canonical(optimisers.canonical(training)) for training in grid.trainings]
+    return [canonical_recipe(training) for training in grid.trainings]
+
+
+def canonical_recipe(training: Training) -> Training:
+    """A recipe with canonical names. Raises :class:`UserError`."""
+    return objectives.canonical(optimisers.canonical(training))
 
 
 def plugins_of(recipe: Training) -> list[str]:
@@ -223,31 +285,32 @@ def plugins_of(recipe: Training) -> list[str]:
 
 
 class Looker:
-    """Tells cells' states from their folders; lists the run folder once."""
+    """Finds the states of a grid's cells from their folders; lists the run folder once."""
 
-    def __init__(self, out: Path, evaluation: Evaluation) -> None:
-        self.out, self.evaluation, self.measured = out, evaluation, evaluation.id
+    def __init__(self, out: Path, grid: Grid) -> None:
+        evaluation = grid.evaluation
+        self.out, self.stages, self.measured = out, len(grid.earlier), evaluation.id
         self.solvers = solvers.texts(s.solver for s in evaluation.settings)
         folder = out / "cells"
         self.there = set(os.listdir(folder)) if folder.is_dir() else set()
 
     def __call__(self, cell: Cell) -> Planned:
         """A cell's state. Raises :class:`UserError` if its folder was made by another configuration."""
-        name = cell.id
+        name, parent = cell.id, len(cell.ancestors) < self.stages
         folder = self.out / "cells" / name
         if name not in self.there:
-            return Planned(cell, folder, "missing")
+            return Planned(cell, folder, "missing", parent=parent)
         there = set(os.listdir(folder))
         begun = "lease.json" in there or any(file.startswith("checkpoint-") for file in there)
         try:
             if "config.json" in there:
                 self.verify(cell, folder)
-            state = self.state(folder)
+            state = self.state(folder, parent)
             if "config.json" not in there and state != "failed":  # which it may before it has any inputs
-                return Planned(cell, folder, "missing")
-            return Planned(cell, folder, "stale" if state == "missing" and begun else state)
+                return Planned(cell, folder, "missing", parent=parent)
+            return Planned(cell, folder, "stale" if state == "missing" and begun else state, parent=parent)
         except atomic.Damaged as error:
-            return Planned(cell, folder, "missing", str(error))
+            return Planned(cell, folder, "missing", str(error), parent)
 
     def verify(self, cell: Cell, folder: Path) -> None:
         """Raises :class:`UserError` if the folder was made by another configuration."""
@@ -264,8 +327,8 @@ class Looker:
                 f"use another --out, or the version of flowbench that made it"
             )
 
-    def state(self, folder: Path) -> State:
-        """What the folder's files tell. Raises :class:`flowbench._core.atomic.Damaged`."""
+    def state(self, folder: Path, parent: bool) -> State:
+        """The state by the folder's files. Raises :class:`flowbench._core.atomic.Damaged`."""
         if not (folder / "status.json").exists():
             return "missing"
         status = atomic.read_object(folder / "status.json")
@@ -274,12 +337,15 @@ class Looker:
             raise atomic.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
         if state == "diverged":
             return "diverged"
+        weights = all((folder / name).exists() for name in store.WEIGHTS)
+        if parent and state == "trained":
+            return "done" if weights else "missing"
         measured = all((folder / self.measured / name).exists() for name in store.MEASURED)
         if measured and not self.outdated(folder):
             return "done"
         if status.get("error") and (state == "failed" or status.get("evaluation") == self.measured):
             return "failed"
-        return "trained" if all((folder / name).exists() for name in store.WEIGHTS) else "missing"
+        return "trained" if weights else "missing"
 
     def outdated(self, folder: Path) -> bool:
         """Whether a cell was measured with solvers of plugins that have changed since."""

@@ -6,7 +6,7 @@ The files decide the state of a cell. A launcher adds why a job waits, and how i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -67,14 +67,14 @@ def look(planned: Plan, ended: dict[tuple[str, str], str]) -> Situation:
     """The present state, after the plan's last one. ``ended`` keeps how each job ended."""
     doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
     newest = newest_of(doings)
-    looker = plan.Looker(planned.out, planned.grid.evaluation)
+    looker = plan.Looker(planned.out, planned.grid)
 
     def again(p: Planned) -> Planned:
         doing = newest.get(p.folder.name)  # only its worker changes a cell
         same = p.state in ENDED and not doing.active if doing else p.state not in BUSY
         return p if same else looker(p.cell)
 
-    now = activity.overlay(replace(planned, cells=tuple(map(again, planned.cells))), doings)
+    now = activity.overlay(planned.mapped(again), doings)
     found = Situation(now, tuple(doings), newest, trouble, ended)
     gone = {d.name: d for _, d in found.left if d.job and d.ending in ("lost", "killed", "saved")}
     if asked := [d for name, d in gone.items() if name not in ended and not trouble]:

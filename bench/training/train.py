@@ -8,7 +8,7 @@ Nothing in a step waits for the device: numbers are read back only where the mod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,14 +31,18 @@ from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
 from bench.training.members import Best, Health
+from flowbench._core.errors import UserError
 from formulations import Coeffs, Formulation, common, loss, mix
+
+Start = Sequence[Mapping[str, Tensor]] | None
+"""The parameters that each member begins with; None from scratch."""
 
 
 class Trainer:
     """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
 
-    All members start from the same weights, which ``seed`` gives, or each from a row of ``start [E, P]``. On a GPU the step
-    is one CUDA graph.
+    All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. On a GPU the step is
+    one CUDA graph.
     """
 
     def __init__(
@@ -49,15 +53,15 @@ class Trainer:
         device: torch.device,
         seed: int = 0,
         compiled: bool = False,
-        start: Tensor | None = None,
+        start: Start = None,
     ) -> None:
         self.recipe = recipe
         self.objective = objectives.get(recipe.objective)
         self.model = shape.build(members)
         self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
         self.flat = Flat(self.model.to(device))
-        if start is not None:
-            self.flat.weights.copy_(start)
+        if start:
+            self.flat.weights.copy_(torch.stack([row(self.flat, named) for named in start]))
         self.network = compiled_blocks(self.model) if compiled else self.model
         self.predict = predictor(self.network, recipe)
         self.optimiser = optimisers.get(recipe.optimiser).make(self.flat, recipe)
@@ -101,6 +105,18 @@ class Trainer:
     def release(self) -> None:
         """Let go of the CUDA graph and its memory: it refers back to the trainer."""
         self.replay = None
+
+
+def row(flat: Flat, named: Mapping[str, Tensor]) -> Tensor:
+    """One member's parameters as a row ``[P]``. Raises :class:`UserError` for those of another network."""
+    have = dict(zip(flat.names, flat.shapes, strict=True))
+    for name in have.keys() | named.keys():
+        shape = tuple(named[name].shape) if name in named else None
+        if shape != have.get(name):
+            raise UserError(
+                f"training cannot begin with weights of another network: {name} is {shape}, not {have.get(name)}"
+            )
+    return flat.row(named)
 
 
 def predictor(network: Callable[..., Tensor], recipe: Training) -> Predict:
@@ -186,15 +202,17 @@ def train(
     compiled: bool = False,
     stages: Stages | None = None,
     keeper: Keeper | None = None,
+    start: Start = None,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
-    ``keeper`` finds a state to go on from, and saves it now and then.
+    ``keeper`` finds a state to continue from, and saves it now and then. Raises :class:`UserError` for a ``start`` of
+    another network.
     """
     device, stages, keeper = batches.device, stages or Stages(), keeper or Keeper((), math.inf)
     with stages("train"):
-        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled)
+        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled, start)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])

@@ -11,14 +11,14 @@ import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import formulations
-from bench.config.experiment import Cell
+from bench.config.experiment import Cell, Images
 from bench.cost import effort
 from bench.launch import supervisor
 from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
@@ -36,7 +36,7 @@ from bench.runfolder import submission as submissions
 from bench.runfolder.cell_folder import fail
 from bench.runfolder.failure import Failure
 from bench.training import checkpoint, tuning
-from bench.worker import pack, setup, yardsticks
+from bench.worker import pack, parents, setup, yardsticks
 from bench.worker.control import Bench, Control
 from bench.worker.heart import Heart
 from bench.worker.provenance import check_formulations, check_inputs, check_recipes
@@ -83,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ended(BROKEN, error, traceback.format_exc())
 
 
+Source = tuple[str, Images]
+"""A dataset, and how its images are made."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What made a dataset unusable."""
@@ -116,10 +120,11 @@ class Worker:
             check_formulations(grid, cells)
             check_recipes(cells)
             lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
-            needed = dict.fromkeys([*(p.cell.dataset for p in cells), *lacking])
+            needed = dict.fromkeys([*map(source, cells), *((dataset, grid.images) for dataset in lacking)])
             self.heart.note("loading images and captions")
             ready, faults = self.make_ready(needed, device)
-            check_inputs(self.submission.out, ready)
+            last = {dataset: made for (dataset, images), made in ready.items() if images == grid.images}
+            check_inputs(self.submission.out, last)
             lent = self.heart.lease
             taken = [p for p in cells if lent.take(p.folder)]
             if len(taken) < len(cells):
@@ -128,9 +133,9 @@ class Worker:
                 for p in taken:
                     atomic.sweep(p.folder)
                 for p in taken:
-                    if fault := faults.get(p.cell.dataset):
+                    if fault := faults.get(source(p)):
                         fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
-                groups = self.groups([p for p in taken if p.cell.dataset in ready])
+                groups = self.groups([p for p in taken if source(p) in ready])
                 self.heart.note("timing steps")
                 threads = Threads(device, say)
                 if threads.cores:
@@ -150,30 +155,30 @@ class Worker:
         return FAILED if any(p.state == "failed" for p in self.looked(taken)) else SETTLED
 
     def make_ready(
-        self, datasets: Iterable[str], device: torch.device
-    ) -> tuple[dict[str, Setup], dict[str, Fault]]:
+        self, sources: Iterable[Source], device: torch.device
+    ) -> tuple[dict[Source, Setup], dict[Source, Fault]]:
         """Load every dataset that has something to do, so that a mistake in the last one is not found after hours; and what
         was at fault with those that cannot be used.
 
         Raises what was at fault if none can be, and it is a mistake of the user's or belongs to no cell.
         """
         out, grid = self.submission.out, self.submission.grid
-        ready: dict[str, Setup] = {}
-        faults: dict[str, Fault] = {}
-        for dataset in datasets:
+        ready: dict[Source, Setup] = {}
+        faults: dict[Source, Fault] = {}
+        for dataset, images in sources:
             say(f"{dataset}: making images and captions ready")
             try:
-                made = setup.make(dataset, grid, device)
-                if self.index == 0:
+                made = setup.make(dataset, replace(grid, images=images), device)
+                if self.index == 0 and images == grid.images:
                     with self.stages("metrics"):
                         yardsticks.save(out, grid, {dataset: made})
             except atomic.Unwritable:
                 raise
             except Exception as error:
-                faults[dataset] = Fault(error, Failure.of(error), traceback.format_exc())
-                say(f"{dataset}: cannot be used: {faults[dataset].failure.message}")
+                faults[dataset, images] = fault = Fault(error, Failure.of(error), traceback.format_exc())
+                say(f"{dataset}: cannot be used: {fault.failure.message}")
                 continue
-            ready[dataset] = made
+            ready[dataset, images] = made
             for line in made.remarks():
                 say(f"{dataset}: {line}")
         share = self.submission.shares[self.index].cells
@@ -189,8 +194,8 @@ class Worker:
         """The share's cells that are not finished."""
         share = set(self.submission.shares[self.index].cells)
         grid = self.submission.grid
-        look = plan.Looker(self.submission.out, grid.evaluation)
-        found = [look(cell) for cell in plan.cells_of(grid) if cell.id in share]
+        look, last = plan.Looker(self.submission.out, grid), plan.cells_of(grid)
+        found = [look(cell) for cell in (*plan.parents_of(last), *last) if cell.id in share]
         for p in found:
             if p.damage:
                 say(f"{label(p.cell, grid)} is run again: {p.damage}")
@@ -198,7 +203,7 @@ class Worker:
 
     def looked(self, cells: Sequence[Planned]) -> list[Planned]:
         """The cells as they are now."""
-        look = plan.Looker(self.submission.out, self.submission.grid.evaluation)
+        look = plan.Looker(self.submission.out, self.submission.grid)
         return [look(p.cell) for p in cells]
 
     def release(self) -> None:
@@ -211,7 +216,11 @@ class Worker:
         return plan.together(plan.Plan(self.submission.grid, self.submission.out, tuple(cells)).groups())
 
     def tune(
-        self, groups: Sequence[Sequence[Planned]], ready: dict[str, Setup], device: Any, threads: Threads
+        self,
+        groups: Sequence[Sequence[Planned]],
+        ready: Mapping[Source, Setup],
+        device: Any,
+        threads: Threads,
     ) -> list[tuning.Tuning]:
         """How to train each group, by measuring steps of each shape; those that only lack measuring go as they are."""
         execution = self.submission.execution
@@ -242,7 +251,7 @@ class Worker:
     def packs(
         self,
         groups: Sequence[tuple[Planned, ...]],
-        ready: dict[str, Setup],
+        ready: Mapping[Source, Setup],
         device: Any,
         chosen: Sequence[tuning.Tuning],
         threads: Threads,
@@ -276,6 +285,7 @@ class Worker:
             bench = Bench(device, watch, self.stages, how.compiled, control)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
+            free = parents.trained(free, grid, control)
             while free:
                 first = free[0].cell
                 where = place(first, grid)
@@ -285,7 +295,7 @@ class Worker:
                 self.heart.begin(i, efforts, ids, there / first.training.steps)
                 threads.begin(how.threads)
                 try:
-                    pack.run(free, ready[first.dataset], grid.evaluation, bench)
+                    pack.run(free, ready[source(free[0])], grid.evaluation, bench)
                     self.compare(free, how, ready, device)
                     break
                 except lease.Taken as taken:  # the others go on
@@ -295,7 +305,7 @@ class Worker:
         return Failure("Held", gate.reason, gate.cause) if held else None
 
     def compare(
-        self, cells: Sequence[Planned], how: tuning.Tuning, ready: Mapping[str, Setup], device: Any
+        self, cells: Sequence[Planned], how: tuning.Tuning, ready: Mapping[Source, Setup], device: Any
     ) -> None:
         """Compare what a training took with what had been measured of its steps, and forget that if they disagree."""
         cell = cells[0].cell
@@ -311,9 +321,14 @@ class Worker:
                     say(said)
 
 
-def shape_of(cell: Cell, ready: Mapping[str, Setup]) -> Shape:
+def source(p: Planned) -> Source:
+    """What a cell is trained on."""
+    return p.cell.dataset, p.cell.images
+
+
+def shape_of(cell: Cell, ready: Mapping[Source, Setup]) -> Shape:
     """The network of a cell."""
-    return ready[cell.dataset].shape(cell.model)
+    return ready[cell.dataset, cell.images].shape(cell.model)
 
 
 def say(text: str) -> None:

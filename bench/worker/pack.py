@@ -23,6 +23,7 @@ import formulations
 from bench import solvers
 from bench.config.experiment import Evaluation
 from bench.config.identity import full
+from bench.config.seeds import seed_for
 from bench.config.settings import ControlSetting
 from bench.machine.device import check_device
 from bench.planning.plan import Planned
@@ -36,6 +37,7 @@ from bench.training.batches import Batches, validation_batch
 from bench.training.profile import profile
 from bench.training.train import Trained, finite, train
 from bench.training.untrained import untrained_losses
+from bench.worker import parents
 from bench.worker.control import Bench, Control
 from bench.worker.measure import measure
 from bench.worker.pictures import Lost, Pictures
@@ -69,7 +71,8 @@ def attempt(
             train_first = False
         for planned in pack:
             checkpoint.clear(planned.folder)
-        evaluate_pack(pack, setup, evaluation, bench)
+        if not pack[0].parent:
+            evaluate_pack(pack, setup, evaluation, bench)
     except Lost as lost:
         which = (
             f"{lost.planned.cell.formulation} on {lost.planned.cell.dataset}, seed {lost.planned.cell.seed}"
@@ -104,6 +107,7 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     bench.control.guard([p.folder for p in pack])
     for planned in pack:
         if store.checkpoint_steps(planned.folder):
+            parents.verify(planned)
             try:
                 verify_unfinished(planned.folder, setup, planned.cell)
             except atomic.Damaged as error:
@@ -111,7 +115,7 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
                 checkpoint.clear(planned.folder)
     for planned in pack:
         formulation = formulations.get(planned.cell.formulation)
-        known = {**inputs(setup, planned.cell), "profile": profile(formulation)}
+        known = {**inputs(setup, planned.cell), **parents.inputs(planned), "profile": profile(formulation)}
         atomic.write_json(planned.folder / "config.json", {"cell": full(planned.cell), **known})
 
 
@@ -119,7 +123,8 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
     cell, control, folders = pack[0].cell, bench.control, [p.folder for p in pack]
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
-    batches = Batches(setup.data, setup.captions, cell.seed, recipe.batch, recipe.dropout, bench.device)
+    draws = seed_for("stage", len(cell.ancestors), cell.seed) if cell.init else cell.seed
+    batches = Batches(setup.data, setup.captions, draws, recipe.batch, recipe.dropout, bench.device)
     held = validation_batch(setup.data, setup.captions, recipe.validation_images, bench.device)
     losses: dict[str, float] = {}
 
@@ -161,6 +166,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             bench.compiled,
             bench.stages,
             keeper,
+            parents.weights(pack),
         )
     facts = {"seconds": round(keeper.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
@@ -210,6 +216,7 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
     members = [formulations.get(p.cell.formulation) for p in alive]
     for planned in alive:
         verify(planned.folder, setup, planned.cell)
+        parents.verify(planned)
     bench.control.guard([p.folder for p in alive])
     started = time.perf_counter()
     found = [Found() for _ in alive]

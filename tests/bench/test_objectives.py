@@ -70,7 +70,7 @@ class Anchored(Objective):
         return loss(out, batch.x, batch.noise, c) + near
 
 
-def made(setup: Setup, grid: Grid, objective: str, start: Tensor | None = None) -> tuple[Trainer, Feed]:
+def made(setup: Setup, grid: Grid, objective: str, start: Any = None) -> tuple[Trainer, Feed]:
     recipe, members = replace(grid.training, objective=objective, ema=0.5), [get(name) for name in NAMES]
     batches = Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU)
     shape = setup.shape(grid.model)
@@ -120,7 +120,7 @@ def test_an_objective_pulls_to_the_network_that_training_began_with(setup: Setup
 def test_training_begins_with_the_given_rows(setup: Setup, grid: Grid) -> None:
     usual, _ = made(setup, grid, "flow")
     rows = torch.stack([usual.flat.weights[0] + e for e in range(len(NAMES))])
-    trainer, _ = made(setup, grid, "flow", rows)
+    trainer, _ = made(setup, grid, "flow", [usual.flat.member(row) for row in rows])
     assert torch.equal(trainer.flat.weights, rows)
     assert torch.equal(trainer.ema, rows)
 

@@ -94,8 +94,8 @@ def trained(run: Path) -> list[Trained]:
 
 
 def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str | None) -> Trained:
-    """The cell to draw from. Raises :class:`UserError` for none, naming the nearest, and for several that differ in more
-    than their seed, naming the option that chooses."""
+    """The cell to draw from, of several stages of training the last. Raises :class:`UserError` for none, naming the nearest,
+    and for several that differ in more than their seed, naming the option that chooses."""
     names = sorted({t.cell.formulation for t in cells})
     try:
         canonical = formulations.get(name).name
@@ -116,6 +116,8 @@ def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str |
             raise UserError(f"--cell {cell!r} is none of {canonical}'s; {nearest(cell, ids)}")
         return fit[ids.index(cell)]
     first = [t for t in fit if t.cell.seed == fit[0].cell.seed]
+    before = {cell.id for t in first for cell in t.cell.ancestors}
+    first = [t for t in first if t.cell.id not in before]
     if len(first) > 1:
         sizes = ", ".join(
             f"{t.cell.id} (depth {t.cell.model.depth}, {t.cell.training.steps} steps)" for t in first

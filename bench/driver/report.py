@@ -116,7 +116,7 @@ def tables(
     kept = yardsticks.kept(planned.out, planned.grid)
     atomic.write_json(planned.out / "yardsticks.json", kept)
     found = (make or analyse)(planned)
-    others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in begun.cells})
+    others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in (*begun.parents, *begun.cells)})
     if begun.grid.seeds > planned.grid.seeds:
         print(
             f"seed {begun.grid.every_seed[-1]} is begun and not in these tables: the same command continues it",

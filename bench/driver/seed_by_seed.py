@@ -98,9 +98,10 @@ def finished(planned: Plan) -> int:
 def trimmed(planned: Plan) -> Plan:
     """The plan with its finished seeds only, at least one."""
     grid = replace(planned.grid, seeds=max(1, finished(planned)))
-    return replace(
-        planned, grid=grid, cells=tuple(p for p in planned.cells if p.cell.seed in grid.every_seed)
+    parents, cells = (
+        tuple(p for p in part if p.cell.seed in grid.every_seed) for part in (planned.parents, planned.cells)
     )
+    return replace(planned, grid=grid, cells=cells, parents=parents)
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rule: Rule) -> int:

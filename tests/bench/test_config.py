@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analysis.results import schema
 from bench import objectives
-from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
+from bench.config.experiment import Cell, Evaluation, Grid, Images, Init, Model, Stage, Training
 from bench.config.identity import canonical, full, identity, non_default, restore
 from bench.config.presets import PRESETS, preset
 from bench.config.settings import FIELDS, Setting
@@ -111,6 +111,7 @@ def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> No
             "dataset": "digits",
             "seed": 1,
             "text": "clip:x",
+            "init": Init(Cell("rf", "shapes")),
         }[f.name]
         changes = recipe(replace(usual, **{f.name: value})) != recipe(usual)
         columns = FIELDS if f.name == "settings" else (f.name,)
@@ -124,6 +125,7 @@ CHANGED_GRID: dict[str, Any] = {
     "formulations": ("rf", "v/cos"), "samplers": ("uniform", "lognorm(0,1)"), "datasets": ("digits",), "seeds": 2,
     "model": Model(depth=5), "images": Images(train=7), "training": Training(steps=3), "evaluation": Evaluation(samples=10),
     "text": "clip:x", "depths": (2, 3), "budgets": (7, 8), "first_seed": 5,
+    "earlier": (Stage(),),
 }  # fmt: skip
 
 
@@ -147,7 +149,7 @@ def test_canonical_json_does_not_depend_on_order(keys: list[str]) -> None:
 
 def test_full_dump_is_json_and_complete() -> None:
     dumped = full(Cell("rf", "shapes"))
-    assert set(dumped) == {f.name for f in fields(Cell)}
+    assert set(dumped) == {f.name for f in fields(Cell)} - {"init"}, "younger than results, and left out from scratch"
     assert dumped["training"]["steps"] == Training().steps
 
 

@@ -149,7 +149,9 @@ def test_canonical_json_does_not_depend_on_order(keys: list[str]) -> None:
 
 def test_full_dump_is_json_and_complete() -> None:
     dumped = full(Cell("rf", "shapes"))
-    assert set(dumped) == {f.name for f in fields(Cell)} - {"init"}, "younger than results, and left out from scratch"
+    assert set(dumped) == {f.name for f in fields(Cell)} - {"init"}, (
+        "younger than results, and left out from scratch"
+    )
     assert dumped["training"]["steps"] == Training().steps
 
 

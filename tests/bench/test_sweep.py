@@ -220,7 +220,7 @@ def test_each_size_is_tuned_by_its_own_steps(
         if p.cell.model.depth == 1 or p.cell.formulation == "rf"
     ]
     groups = Plan(SWEEP, NOWHERE, (*cells, replace(cells[-1], state="trained"))).groups()
-    ready = {"shapes": Ready()}
+    ready = {("shapes", SWEEP.images): Ready()}
     found = made.tune(groups, ready, CPU, Threads(CPU))  # type: ignore[arg-type]
     assert asked == [(1, 12, [(2, 6), (2, 12)]), (2, 12, [(1, 6), (1, 12)])]
     assert [(each.pack, each.compiled) for each in found] == [
@@ -231,7 +231,7 @@ def test_each_size_is_tuned_by_its_own_steps(
 class Ready:
     """Stands for a dataset made ready."""
 
-    def shape(self, model: Model, resolution: int) -> object:
+    def shape(self, model: Model) -> object:
         return Amounts(replace(TINY, model=model), "shapes").shape
 
 

@@ -35,7 +35,7 @@ def warnings(grid: Grid) -> Iterator[str]:
             f"--start {evaluation.start:g}: sampling starts from noise, and at b/a = {evaluation.start:g} there is less "
             f"noise than image: take 80, as the paths do that cannot start from pure noise"
         )
-    for training in grid.trainings:
+    for training in (*(stage.training for stage in grid.earlier), *grid.trainings):
         if training.warmup > training.steps:
             yield (
                 f"--warmup {training.warmup} is longer than the run of {training.steps} steps, which ends at "

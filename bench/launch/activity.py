@@ -119,8 +119,8 @@ def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
 
 
 def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
-    """The plan with the cells of active shares as ``running`` and ``queued``. A cell whose parent is in one is queued, too, until
-    that has ended."""
+    """The plan with the cells of active shares as ``running`` and ``queued``. A cell whose parent is in one is queued, too,
+    until that has ended."""
     busy: dict[str, State] = {
         cell: doing.state for doing in doings if doing.state != "gone" for cell in doing.cells
     }

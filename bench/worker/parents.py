@@ -10,8 +10,7 @@ from torch import Tensor
 
 from bench.config.experiment import Grid
 from bench.planning.plan import Looker, Planned
-from bench.runfolder import cell_folder
-from bench.runfolder import lease
+from bench.runfolder import cell_folder, lease
 from bench.runfolder.cell_folder import Changed
 from bench.runfolder.failure import Failure, digest
 from bench.worker.control import Control

@@ -70,7 +70,7 @@ def posterior(
     images: Tensor, x_t: Tensor, a: Tensor, b: Tensor, named: Tensor | None = None, cfg: float = 1.0
 ) -> Tensor:
     """x^ ``[n, D]`` for noisy ``x_t [n, D]`` at the scalars a, b, if the data are ``images [N, D]``; float64. ``named``
-    ``[n, N]`` says which images have the caption of each sample, by default all; ``cfg`` is the guidance scale."""
+    ``[n, N]`` marks the images that have the caption of each sample, by default all; ``cfg`` is the guidance scale."""
     scores = (a * (x_t @ images.T) - a**2 / 2 * images.square().sum(1)) / b**2
     if named is None:
         return torch.softmax(scores, 1) @ images

@@ -35,7 +35,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def build(self, shape: Shape, members: int) -> Network:
-        """``members`` networks of a shape in one module, as this file's docstring says; not initialised."""
+        """``members`` networks of a shape in one module, as in this file's docstring; not initialised."""
 
     @abstractmethod
     def parameters(self, shape: Shape) -> int:

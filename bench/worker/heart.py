@@ -74,7 +74,7 @@ class Heart:
         self.now["text"] = text
         self._beat()
 
-    def tell(
+    def report(
         self, stage: str, text: str, share: float, count: int = 0, unit: str = "", threads: int | None = None
     ) -> None:
         """How far the pack is: a stage, a text, and a share of it between 0 and 1; training counts for one half.

@@ -272,7 +272,7 @@ class Worker:
         )
 
         def watch(stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
-            self.heart.tell(stage, text, share, count, unit, threads.count())
+            self.heart.report(stage, text, share, count, unit, threads.count())
             threads.look()
 
         todo = [

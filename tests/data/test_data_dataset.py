@@ -114,7 +114,7 @@ def test_digits_are_upsampled_smoothly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "options", "says"),
+    ("spec", "options", "message"),
     [
         ("shape", {}, "did you mean 'shapes'"),
         ("imags:x", {}, "did you mean 'images'"),
@@ -127,8 +127,8 @@ def test_digits_are_upsampled_smoothly() -> None:
         ("digits:size=2", {}, "digits has no option 'size'"),
     ],
 )
-def test_bad_requests_name_what_is_wrong(spec: str, options: dict[str, int], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_bad_requests_name_what_is_wrong(spec: str, options: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         data.load(spec, **options)
 
 

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def header_of_png(width: int, height: int) -> bytes:
-    """A PNG that says how large it is, and has no more."""
+    """A PNG that declares how large it is, and has no more."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -44,7 +44,7 @@ def header_of_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
         ("pipe", "it is not a regular file"),
         ("device", "it is not a regular file"),
@@ -57,7 +57,7 @@ def header_of_png(width: int, height: int) -> bytes:
         ("postscript", "not a known image format"),
     ],
 )
-def test_a_bad_picture_is_skipped_by_its_name(folder: Path, cache: Path, kind: str, says: str) -> None:
+def test_a_bad_picture_is_skipped_by_its_name(folder: Path, cache: Path, kind: str, message: str) -> None:
     bad = folder / {"heic": "bad.heic", "postscript": "bad.eps"}.get(kind, "bad.jpg")
     if kind == "pipe":
         os.mkfifo(bad)
@@ -77,7 +77,7 @@ def test_a_bad_picture_is_skipped_by_its_name(folder: Path, cache: Path, kind: s
     loaded = load(folder, cache)
     assert pairs(loaded) == expected(COUNT)
     assert len(loaded.skipped) == 1
-    assert loaded.skipped[0].startswith(f"{bad.name}: {says}")
+    assert loaded.skipped[0].startswith(f"{bad.name}: {message}")
 
 
 BAD_BYTES = [(b"\xff\xfa caf\xe9", "not"), (b"x" * (1 << 21), "more than the 1,048,576 that are read")]
@@ -85,12 +85,12 @@ BAD_JSON = [(b"[" * 100_000, "not JSON"), (b'{"caption": ' + b"9" * 5000 + b"}",
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "says"),
+    ("kind", "body", "message"),
     [(kind, *bad) for kind in (".txt", ".json", ".caption") for bad in BAD_BYTES]
     + [(".json", *bad) for bad in BAD_JSON],
 )
 def test_a_bad_caption_is_skipped_by_its_name(
-    folder: Path, cache: Path, kind: str, body: bytes, says: str
+    folder: Path, cache: Path, kind: str, body: bytes, message: str
 ) -> None:
     (folder / "000.txt").unlink()
     (folder / "000.png").with_suffix(kind).write_bytes(body)
@@ -98,7 +98,7 @@ def test_a_bad_caption_is_skipped_by_its_name(
     assert len(pairs(loaded)) == COUNT - 1
     (skipped,) = loaded.skipped
     assert skipped.startswith("000.png: its ")
-    assert says in skipped
+    assert message in skipped
 
 
 def test_a_caption_that_is_a_pipe_is_none(folder: Path, cache: Path) -> None:
@@ -244,15 +244,15 @@ def test_white_that_is_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         (GRAY.astype(np.int32) * 1000, "white is not known"),
         (GRAY.astype(np.float32), "run from 0 to 255"),
         (np.full((8, 8), np.nan, np.float32), "run from nan to nan"),
     ],
 )
-def test_pixels_whose_white_is_not_known(values: np.ndarray, says: str) -> None:
-    with pytest.raises(Unreadable, match=says):
+def test_pixels_whose_white_is_not_known(values: np.ndarray, message: str) -> None:
+    with pytest.raises(Unreadable, match=message):
         pixels.decode(encoded(Image.fromarray(values), "TIFF"), 8)
 
 

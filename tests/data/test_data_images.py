@@ -19,7 +19,7 @@ from flowbench._core.errors import UserError
 from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
 
 
-def test_folder_with_text_beside(tmp_path: Path, cache: Path) -> None:
+def test_folder_with_text_files(tmp_path: Path, cache: Path) -> None:
     loaded = load(fill(tmp_path / "cats"), cache)
     assert loaded.name == "images:cats"
     assert loaded.train.reference.shape[1:] == (3, 8, 8)
@@ -220,7 +220,7 @@ def test_missing_empty_and_odd_places_are_refused(tmp_path: Path, cache: Path) -
     (tmp_path / "bad.tar").write_bytes(b"x" * 2000)
     cut = shard(tmp_path / "cut.tar", range(30))
     cut.write_bytes(cut.read_bytes()[:9000])
-    for name, says in {
+    for name, message in {
         "empty": "holds no images",
         "emty": "did you mean 'empty'",
         "no/where": "no such file or folder",
@@ -230,7 +230,7 @@ def test_missing_empty_and_odd_places_are_refused(tmp_path: Path, cache: Path) -
         "bad.tar": "no tar file",
         "cut.tar": "truncated",
     }.items():
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             load(tmp_path / name, cache)
     both = fill(tmp_path / "both")
     shard(both / "a.tar", range(3))

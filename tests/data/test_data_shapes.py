@@ -187,7 +187,7 @@ def test_caption_order_names_the_reference_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "says"),
+    ("sentence", "message"),
     [
         ("a photo of the digit seven", "not an object"),
         ("a small red circel left of a large blue square on white", "'circle'"),
@@ -196,6 +196,6 @@ def test_caption_order_names_the_reference_second() -> None:
         ("red circle left of a large blue square on white", "not an object"),
     ],
 )
-def test_other_sentences_are_refused(sentence: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_other_sentences_are_refused(sentence: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         shapes.parse(sentence)

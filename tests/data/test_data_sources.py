@@ -50,7 +50,7 @@ def nested(folder: Path) -> None:
         file.write_text(lines([{"file_name": Path(r["file_name"]).name, "text": r["caption"]} for r in mine]))
 
 
-def beside(kind: str, text: Callable[[str], str] = lambda words: words) -> Callable[[Path], None]:
+def adjacent(kind: str, text: Callable[[str], str] = lambda words: words) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         for name, words in zip(NAMES, WORDS, strict=True):
             (folder / name).with_suffix(kind).write_text(text(words))
@@ -104,8 +104,8 @@ FORMS: dict[str, Callable[[Path], None]] = {
         "list.jsonl", lines([{**r, "file_name": f"cats/{r['file_name']}"} for r in ROWS])
     ),
     "nested metadata.jsonl": nested,
-    ".caption": beside(".caption"),
-    ".json beside": beside(".json", lambda words: json.dumps({"url": "x", "caption": words})),
+    ".caption": adjacent(".caption"),
+    ".json next to it": adjacent(".json", lambda words: json.dumps({"url": "x", "caption": words})),
     "metadata.parquet": lambda folder: pq.write_table(
         pa.Table.from_pylist(ROWS), folder / "metadata.parquet"
     ),
@@ -121,7 +121,7 @@ def test_forms_of_captions_in_a_folder(folder: Path, cache: Path, form: str) -> 
 
 
 @pytest.mark.parametrize("place", ["cats", "cats/annotations", "annotations", "."])
-def test_coco_annotations_beside_and_below(tmp_path: Path, cache: Path, place: str) -> None:
+def test_coco_annotations_next_to_and_below(tmp_path: Path, cache: Path, place: str) -> None:
     folder = tmp_path / "set" / "cats"
     folder.mkdir(parents=True)
     for i, name in enumerate(NAMES):
@@ -197,8 +197,8 @@ def test_a_table_of_other_pictures_is_named(folder: Path, cache: Path) -> None:
     table("list.csv", "image,text\n" + "".join(f"IMG_{n},{w}\n" for n, w in zip(NAMES, WORDS, strict=True)))(
         folder
     )
-    says = f"none of the pictures that list.csv names is there: it has IMG_{NAMES[0]}, and the folder "
-    with pytest.raises(UserError, match=re.escape(says)):
+    message = f"none of the pictures that list.csv names is there: it has IMG_{NAMES[0]}, and the folder "
+    with pytest.raises(UserError, match=re.escape(message)):
         load(folder, cache)
 
 

@@ -40,7 +40,7 @@ from bench.worker.setup import Setup, make
 from flowbench._core import atomic
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
-from flowbench._core.terminal import many
+from flowbench._core.terminal import many, markdown
 from formulations import Formulation, get, load_plugin
 
 log = logging.getLogger(__name__)
@@ -141,13 +141,13 @@ def table(found: Sequence[Left]) -> str:
     for how in dict.fromkeys((r.dataset, r.solver, r.grid, r.cfg) for r in found):
         rows = [r for r in found if (r.dataset, r.solver, r.grid, r.cfg) == how]
         steps, (dataset, solver, grid, cfg) = sorted({r.steps for r in rows}), how
-        lines = [f"{dataset}, {solver} on the {grid} grid, guidance {cfg:g}: FID by steps", ""]
-        lines.append("| formulation | " + " | ".join(map(str, steps)) + " |")
-        lines.append("|:--|" + "--:|" * len(steps))
-        for name in dict.fromkeys(r.formulation for r in rows):
-            values = [f"{r.fid:.1f}" for s in steps for r in rows if (r.formulation, r.steps) == (name, s)]
-            lines.append(f"| {name} | " + " | ".join(values) + " |")
-        parts.append("\n".join(lines))
+        fids = {(r.formulation, r.steps): f"{r.fid:.1f}" for r in rows}
+        names = dict.fromkeys(r.formulation for r in rows)
+        lines = markdown(
+            ("formulation", *map(str, steps)), [(n, *(fids[n, k] for k in steps)) for n in names]
+        )
+        title = f"{dataset}, {solver} on the {grid} grid, guidance {cfg:g}: FID by steps"
+        parts.append("\n".join([title, "", *lines]))
     return "\n\n".join(parts)
 
 
@@ -168,12 +168,12 @@ def figure(found: Sequence[Left], file: Path) -> None:
         for row, (dataset, cfg) in zip(panels, kinds, strict=True):
             for panel, (solver, grid) in zip(row, methods, strict=True):
                 for same in shown.values():
-                    line = [
+                    key = same[0], dataset, cfg, solver, grid
+                    line = sorted(
                         (r.steps, r.fid)
-                        for r in sorted(found, key=lambda r: r.steps)
-                        if (r.formulation, r.dataset, r.cfg, r.solver, r.grid)
-                        == (same[0], dataset, cfg, solver, grid)
-                    ]
+                        for r in found
+                        if (r.formulation, r.dataset, r.cfg, r.solver, r.grid) == key
+                    )
                     panel.plot(*zip(*line, strict=True), **style.line(same[0]))
                 panel.set_xscale("log")
                 panel.set_yscale("log")

@@ -17,6 +17,7 @@ from bench.drawing import Trained, choose, trained, write
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import markdown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,8 @@ def keep(run: Path, chosen: Trained, out: Path, plugin_file: Path | None = None)
     rows, manifest = measured(run, cell.id)
     weights = atomic.read_tensors(chosen.folder / "ema.safetensors")[0]
     kept, half = fitting(weights)
-    caption = first_caption(chosen, manifest)
+    result = atomic.read_object(chosen.folder / manifest.evaluation / "result.json")
+    caption = str(result["captions"][0])
     with whole(out) as new:
         atomic.write_json(new / "config.json", {name: about[name] for name in INPUTS} | {"caption": caption})
         atomic.write_tensors(new / "ema.safetensors", kept, {"formulation": cell.formulation})
@@ -161,12 +163,6 @@ def measured(run: Path, cell: str) -> tuple[pd.DataFrame, Manifest]:
     return rows[rows["weights"] == "ema"], manifest
 
 
-def first_caption(chosen: Trained, manifest: Manifest) -> str:
-    """The first caption that the run has sampled."""
-    kept = atomic.read_object(chosen.folder / manifest.evaluation / "result.json")
-    return str(kept["captions"][0])
-
-
 def pictures(chosen: Trained, caption: str) -> NDArray[np.uint8]:
     """The images that `bench.draw` draws of a caption by default."""
     return chosen.sample(caption, n=PICTURES)
@@ -224,11 +220,11 @@ def card(
 
 def scores(rows: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """A table in Markdown of the scores at each sampler setting."""
-    lines = [f"| sampler setting | {' | '.join(m.label for m in metrics)} |", "|:--|" + "--:|" * len(metrics)]
+    lines = []
     for row in rows.sort_values(["cfg", "steps", "solver", "grid"]).to_dict("records"):
         setting = Setting(row["steps"], row["cfg"], row["solver"], row["grid"])
-        lines.append(f"| {setting.key} | {' | '.join(f'{row[m.name]:.4g}' for m in metrics)} |")
-    return lines
+        lines.append((setting.key, *(f"{row[m.name]:.4g}" for m in metrics)))
+    return markdown(("sampler setting", *(m.label for m in metrics)), lines)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from bench.worker.setup import make
 from flowbench._core import atomic
 from flowbench._core.command import INT, Parser, outcome
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import markdown
 from formulations import get
 
 log = logging.getLogger(__name__)
@@ -69,11 +70,11 @@ def measure(name: str, steps: int | None) -> Losses:
 def table(found: Losses) -> str:
     """Markdown: percent by which each recipe's loss is above the first one's."""
     first, *others = found.losses
-    lines = ["| formulation | " + " | ".join([first, *others]) + " |", "|:--|" + "--:|" * len(found.losses)]
-    for name, loss in found.losses[first].items():
-        apart = [f"{100 * (found.losses[other][name] / loss - 1):+.1f} %" for other in others]
-        lines.append(f"| {name} | {loss:.4f} | " + " | ".join(apart) + " |")
-    return "\n".join(lines)
+    rows = [
+        (name, f"{loss:.4f}", *(f"{100 * (found.losses[other][name] / loss - 1):+.1f} %" for other in others))
+        for name, loss in found.losses[first].items()
+    ]
+    return "\n".join(markdown(("formulation", first, *others), rows))
 
 
 def command(argv: Sequence[str] | None) -> int:

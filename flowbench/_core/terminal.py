@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -37,6 +37,12 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
         parts = [f"  {'  '.join(padded[:-1]).rstrip()}", f"    {row[-1]}"]
         lines += [whole] if cell_len(whole) <= width() else map(cropped, parts)
     return lines
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown; the first column is aligned to the left, all others, of numbers, to the right."""
+    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
+    return [lines[0], "|:--|" + "--:|" * (len(header) - 1), *lines[1:]]
 
 
 def width() -> int:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.stats.association import kendall
 from analysis.stats.pareto import fronts
 from analysis.stats.two_way import CONFIDENCE
 
@@ -112,7 +113,7 @@ def stability(
         high=np.maximum(highest, np.quantile(high, 1 - tail, axis=0, method="higher")),
         front_one=front_one,
         first=(first / first.sum(axis=1, keepdims=True)).mean(axis=0),
-        agreement=max(0.0, float(_agreement(found, rank).mean())),
+        agreement=max(0.0, float(np.nan_to_num(kendall(found, rank)).mean())),
         draws=found,
     )
 
@@ -164,16 +165,7 @@ def _mean(values: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.f
 
 def positions(rank: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last position, from 1, that each ``rank`` ``[..., F]`` shares with its equals; lower ranks come first."""
-    ordered = np.sort(rank, axis=-1).reshape(-1, rank.shape[-1])
-    rows = rank.reshape(ordered.shape)
-    first = [np.searchsorted(o, r, side="left") + 1 for o, r in zip(ordered, rows, strict=True)]
-    last = [np.searchsorted(o, r, side="right") for o, r in zip(ordered, rows, strict=True)]
-    return np.reshape(first, rank.shape), np.reshape(last, rank.shape)
+    from scipy.stats import rankdata
 
-
-def _agreement(draws: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kendall's tau-b ``[B]`` of every draw ``[B, F]`` with ``rank`` ``[F]``; 0 if either has one value only."""
-    above = np.triu_indices(len(rank), 1)
-    theirs, ours = (np.sign(r[..., above[0]] - r[..., above[1]]) for r in (draws, rank))
-    pairs = np.sqrt((theirs != 0).sum(axis=-1) * (ours != 0).sum())
-    return np.asarray((theirs * ours).sum(axis=-1) / np.maximum(pairs, 1.0))
+    first, last = (rankdata(rank, method, axis=-1).astype(np.int64) for method in ("min", "max"))
+    return first, last

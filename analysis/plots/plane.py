@@ -50,7 +50,7 @@ def draw(subject: Subject) -> Drawn:
         if shown.others
         else "",
         subject.recipes("clip", "fid"),
-        shown.absent("both at this setting in every seed"),
+        shown.not_shown("both at this setting in every seed"),
         shown.left_out(),
     )
     return Drawn("plane", f"Metric plane at {setting}", caption, figure)

@@ -59,7 +59,7 @@ def draw(subject: Subject) -> Drawn:
         about,
         shown.coloured(),
         subject.recipes(*metrics),
-        shown.absent("these numbers in every seed"),
+        shown.not_shown("these numbers in every seed"),
         shown.left_out(),
     )
     return Drawn("steps", "Quality against sampling steps", caption, figure)

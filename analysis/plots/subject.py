@@ -242,7 +242,7 @@ class Shown:
             return ""
         return f"In colour: the {len(self.lit)} formulations that rank best or are baselines."
 
-    def absent(self, lacks: str) -> str:
+    def not_shown(self, lacks: str) -> str:
         """A sentence that names the datasets without a panel, and what all formulations lack there."""
         there = self.datasets
         absent = [dataset for dataset in self.subject.datasets if dataset not in there]

@@ -42,7 +42,7 @@ def levels(subject: Subject) -> Drawn:
         f"the smallest at that level among those shown; at the evaluated checkpoints, {subject.averaged()}.",
         "Logarithmic axis.",
         shown.coloured(),
-        shown.absent("a log of every seed"),
+        shown.not_shown("a log of every seed"),
         shown.left_out(),
     )
     return Drawn("levels", "Validation loss by noise level", caption, figure)
@@ -97,7 +97,7 @@ def curves(subject: Subject) -> Drawn:
         f"{subject.averaged('bands one standard deviation over seeds')}.",
         f"Losses of the first {BEGIN:.0%} of the training may lie above the axis." if any(cut) else "",
         shown.coloured(),
-        shown.absent("a log of every seed"),
+        shown.not_shown("a log of every seed"),
         shown.left_out(),
     )
     return Drawn("curves", "Validation loss during training", caption, figure)

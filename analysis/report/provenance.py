@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +13,17 @@ from analysis.results import schema
 from analysis.results.manifest import PlannedCell, flat
 from analysis.results.run import Run
 from analysis.results.sources import json_of
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
+else:
+    pd = lazy("pandas")
 
 NOTED = {"code": "Code", "torch": "PyTorch", "python": "Python", "device": "Device", "threads": "Threads"}
 """What a stage notes of itself, and its heading."""
+SEVERAL = {"code": "versions of the code", "torch": "versions of PyTorch", "device": "kinds of device"}
+"""Of these, several in one run deserve a warning."""
 INPUTS = {"data": "Data", "text_encoder": "Text encoder", "architecture": "Architecture"}
 """Of a cell's ``config.json``: digests and names of what it was made of."""
 
@@ -51,32 +53,34 @@ class Provenance:
 
 def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance:
     """Read the origin from plans and cells; ``metrics`` are the full names of metrics by dataset."""
-    cells = [cell for state in ("done", "failed", "diverged") for cell in _cells(run, state)]
-    stages = [stage for cell in cells for stage in _stages(run, cell.id)]
-    noted = {word: Counter(str(about[word]) for _, about in stages if about.get(word)) for word in NOTED}
+    cells = [
+        cell
+        for state in ("done", "failed", "diverged")
+        for phase in schema.PHASES
+        for _, cell in run.cells(state, phase)
+    ]
+    stages = _stages(run, cells)
+    noted = {word: tuple(sorted({str(v) for v in stages[word].dropna() if v})) for word in NOTED}
     inputs = [(cell.dataset, json_of(run.source, cell.id, "config.json")) for cell in cells]
-    spent, wall = _device_seconds(stages), _wall_seconds(stages)
+    spent, wall, ends = _device_seconds(stages), _wall_seconds(stages), stages["end"].dropna()
     facts = {"Command": _commands(run), "Cells": _counts(run), "Seeds": _seeds(run)}
-    facts |= {heading: tuple(sorted(noted[word])) for word, heading in NOTED.items()}
+    facts |= {heading: noted[word] for word, heading in NOTED.items()}
     facts |= {"Commit": _commits(run, set(noted["code"]))}
     facts |= {
         heading: _by_dataset((d, kept.get(word)) for d, kept in inputs) for word, heading in INPUTS.items()
     }
     facts |= {metric.upper(): _by_dataset(names.items()) for metric, names in metrics.items()}
     facts |= {"Device time": tuple(f"{name} {duration(seconds)}" for name, seconds in spent.items())}
-    facts |= {"Wall time": (duration(wall),) if wall else (), "Finished": _finished(stages)}
+    facts |= {"Wall time": (duration(wall),) if wall else (), "Finished": _finished(ends)}
     facts |= {"Report": (f"flowbench {metadata.version('flowbench')}",)}
     warnings = tuple(
-        f"The cells were made by {len(noted[word])} {what}: {', '.join(sorted(noted[word]))}."
-        for word, what in (
-            ("code", "versions of the code"),
-            ("torch", "versions of PyTorch"),
-            ("device", "kinds of device"),
-        )
+        f"The cells were made by {len(noted[word])} {what}: {', '.join(noted[word])}."
+        for word, what in SEVERAL.items()
         if len(noted[word]) > 1
     )
+    days = dict.fromkeys(f"{day.day} {day:%B %Y}" for day in (ends.min(), ends.max())) if len(ends) else ()
     shown = tuple((heading, values) for heading, values in facts.items() if values)
-    return Provenance(shown, _recipes(run), warnings, _days(stages), spent, wall)
+    return Provenance(shown, _recipes(run), warnings, " to ".join(days), spent, wall)
 
 
 def duration(seconds: float) -> str:
@@ -87,22 +91,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def _cells(run: Run, state: str) -> Iterator[PlannedCell]:
-    for name in schema.PHASES:
-        for _, cell in run.cells(state, name):
-            yield cell
-
-
-def _stages(run: Run, cell: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What is noted of a cell's training and of its measuring."""
-    yield "training", _part(json_of(run.source, cell, "status.json"), "training")
-    for evaluation in dict.fromkeys(m.evaluation for m in run.manifests):
-        yield "measuring", _part(json_of(run.source, cell, f"{evaluation}/result.json"), "measuring")
-
-
-def _part(kept: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = kept.get(name)
-    return part if isinstance(part, dict) else {}
+def _stages(run: Run, cells: Sequence[PlannedCell]) -> pd.DataFrame:
+    """What is noted of the cells' trainings and measurements: a row each with its ``stage``, the ``seconds`` that it took,
+    how many cells shared them (``pack``), its ``end`` and the columns of `NOTED`."""
+    results = [
+        f"{evaluation}/result.json" for evaluation in dict.fromkeys(m.evaluation for m in run.manifests)
+    ]
+    files = [("training", "status.json"), *(("measuring", name) for name in results)]
+    rows = []
+    for cell in cells:
+        for stage, name in files:
+            noted = json_of(run.source, cell.id, name).get(stage)
+            rows.append({**(noted if isinstance(noted, dict) else {}), "stage": stage})
+    found = pd.DataFrame(rows, columns=["stage", "seconds", "pack", "finished", *NOTED], dtype=object)
+    return found.assign(
+        seconds=pd.to_numeric(found["seconds"], errors="coerce"),
+        pack=pd.to_numeric(found["pack"], errors="coerce").fillna(1).clip(lower=1),
+        end=pd.to_datetime(found["finished"], errors="coerce", utc=True),
+    )
 
 
 def _commands(run: Run) -> tuple[str, ...]:
@@ -149,51 +155,30 @@ def _by_dataset(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(f"{value} ({', '.join(sorted(where))})" for value, where in datasets.items()))
 
 
-def _device_seconds(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, float]:
-    spent: dict[str, float] = {}
-    for name, about in stages:
-        if isinstance(about.get("seconds"), int | float):
-            spent[name] = spent.get(name, 0.0) + about["seconds"] / max(1, int(about.get("pack") or 1))
-    return {name: round(seconds, 1) for name, seconds in spent.items()}
+def _device_seconds(stages: pd.DataFrame) -> dict[str, float]:
+    spent = (
+        (stages["seconds"] / stages["pack"]).groupby(stages["stage"], sort=False).sum(min_count=1).dropna()
+    )
+    return {str(name): round(float(seconds), 1) for name, seconds in spent.items()}
 
 
-def _wall_seconds(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> float:
-    """The length of the union of the stages' intervals ``[finished - seconds, finished]``."""
-    spans = sorted(span for _, about in stages if (span := _span(about)))
-    total, until = 0.0, -math.inf
-    for begin, end in spans:
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return round(total, 1)
+def _wall_seconds(stages: pd.DataFrame) -> float:
+    """The length of the union of the stages' intervals ``[end - seconds, end]``."""
+    known = stages.dropna(subset=["seconds", "end"])
+    spans = pd.DataFrame(
+        {"begin": known["end"] - pd.to_timedelta(known["seconds"], unit="s"), "end": known["end"]}
+    )
+    spans = spans.sort_values(["begin", "end"])
+    before = spans["end"].cummax().shift()
+    covered = spans["end"] - spans["begin"].where(~(spans["begin"] < before), before)
+    return round(float(covered.dt.total_seconds().clip(lower=0).sum()), 1)
 
 
-def _span(about: Mapping[str, Any]) -> tuple[float, float] | None:
-    try:
-        end = datetime.fromisoformat(str(about.get("finished"))).timestamp()
-    except ValueError:
-        return None
-    seconds = about.get("seconds")
-    return (end - seconds, end) if isinstance(seconds, int | float) else None
-
-
-def _finished(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
-    times = sorted(str(about["finished"]) for _, about in stages if about.get("finished"))
-    if not times:
+def _finished(ends: pd.Series[Any]) -> tuple[str, ...]:
+    if ends.empty:
         return ()
-    first, last = (t.replace("T", " ").removesuffix("Z") + " UTC" for t in (times[0], times[-1]))
+    first, last = (f"{time:%Y-%m-%d %H:%M:%S} UTC" for time in (ends.min(), ends.max()))
     return (last,) if first == last else (f"first stage {first}, last {last}",)
-
-
-def _days(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    """``28 November 2026``, or the first and the last of several days."""
-    days: set[date] = set()
-    for _, about in stages:
-        try:
-            days.add(date.fromisoformat(str(about.get("finished"))[:10]))
-        except ValueError:
-            continue
-    ends = dict.fromkeys((min(days), max(days))) if days else {}
-    return " to ".join(f"{day.day} {day:%B %Y}" for day in ends)
 
 
 def _recipes(run: Run) -> tuple[Recipe, ...]:

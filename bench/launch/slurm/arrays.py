@@ -38,10 +38,8 @@ def recover(submission: Submission) -> list[Job]:
 
 
 def cancel(submission: Submission) -> None:
-    """Cancel all its jobs that Slurm still has. The caller has marked the submission cancelled. Raises UserError."""
-    arrays = read_jobs(submission) or []
-    listed = {task.partition("_")[0] for task in queue.look(a.job for a in arrays)}
-    queue.cancel(sorted({*listed, *queue.by_name(name(submission))}))
+    """Cancel all its jobs that Slurm still has, written down or not. Raises UserError."""
+    queue.cancel(queue.by_name(name(submission)))
 
 
 def strays(submission: Submission, arrays: Sequence[Job]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from bench.launch.base import Job, Submitted, read_jobs, write_jobs
+from bench.launch.base import Job, Submitted, write_jobs
 from bench.launch.slurm import queue
 from bench.launch.slurm.arrays import strays
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters
@@ -33,11 +33,7 @@ PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 
 
 class _FullError(Exception):
-    """Slurm takes no more; perhaps ``fewer``."""
-
-    def __init__(self, words: str, fewer: bool) -> None:
-        super().__init__(words)
-        self.fewer = fewer
+    """Slurm takes no more, but perhaps fewer unless it is :data:`ASLEEP`."""
 
 
 def reach() -> None:
@@ -91,7 +87,7 @@ class _Desk:
         self.parameters = options.parameters(submission.execution.device)
         self.at_once = options["array_parallelism"]
         self.sleep = sleep
-        self.jobs = read_jobs(submission) or []
+        self.jobs: list[Job] = []
         self.doubts = 0
         self.largest = self.retry(largest_array)
 
@@ -112,7 +108,7 @@ class _Desk:
             try:
                 jobs.append(self.retry(partial(self.sbatch, piece, most, waits)))
             except _FullError as error:
-                if len(piece) == 1 or not error.fewer:
+                if len(piece) == 1 or str(error) == ASLEEP:
                     raise
                 half = (len(piece) + 1) // 2
                 pieces[:1] = [piece[:half], piece[half:]]
@@ -161,13 +157,13 @@ class _Desk:
             queue.cancel(strays(self.submission, self.jobs))
 
     def failure(self, stderr: str) -> Exception:
-        """What sbatch's words mean."""
+        """The error that sbatch's words stand for."""
         shown = queue.words(stderr) or "without a word"
         if ASLEEP in stderr:
-            return _FullError(ASLEEP, False)
+            return _FullError(ASLEEP)
         if any(word in stderr for word in FULL):
             limit = re.search(r"\b\w+Limit\b", stderr)
-            return _FullError(limit[0] if limit else shown, True)
+            return _FullError(limit[0] if limit else shown)
         if queue.is_busy(stderr):
             self.doubts += 1
         done, all_ = sum(len(a.shares) for a in self.jobs), len(self.submission.shares)

@@ -17,10 +17,10 @@ from analysis.rank import tables_of
 from analysis.ranking import ranking
 from analysis.ranking.result import RankingResult
 from analysis.results import options, run, sources
-from analysis.results.files import object_of
 from analysis.results.run import Run
 from analysis.tables import output
 from analysis.tables.table import Table
+from flowbench._core import atomic
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError
 
@@ -110,7 +110,7 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
                 _complete(kept, figures)
             except UserError as error:  # which names the temporary folder
                 raise UserError(str(error).replace(str(new), str(out))) from error
-            left_out = object_of(new / sources.PROVENANCE)["left_out"]
+            left_out = atomic.known_object(new / sources.PROVENANCE)["left_out"]
             _replace(new, out)
     except OSError as error:
         raise UserError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
@@ -226,7 +226,7 @@ def _provenance(kept: Run, ranked: RankingResult | None) -> None:
 
     made = provenance(kept, {} if ranked is None else ranked.facts.recipes)
     facts = {heading.lower().replace(" ", "_"): list(values) for heading, values in made.facts}
-    noted = object_of(kept.path / sources.PROVENANCE)  # of the data
+    noted = atomic.known_object(kept.path / sources.PROVENANCE)  # of the data
     numbers = {
         "commits": noted["commits"],
         "device_seconds": made.device_seconds,

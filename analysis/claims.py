@@ -28,7 +28,7 @@ from analysis.scaling.runs import is_scaling
 from analysis.stats import sequential
 from analysis.tables import output
 from analysis.tables import table as tables
-from flowbench._core.command import outcome
+from flowbench._core.command import entry
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -254,26 +254,22 @@ def evidence(judged: Sequence[Judged]) -> tables.Table:
     return tables.simple("claims_evidence", frame, columns, (), "What the verdicts rest on")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Run the command; mistakes are exceptions."""
     made = options.parser(
         "claims", "Judge the study's claims by the rules of the replication (results/RULES.md)."
     )
     made.add_argument(
         "results", nargs="+", type=Path, metavar="RUN", help="run folders or archives of studies"
     )
-    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
+    output.add_format(made)
     args = made.parse(argv)
-    output.check_format(args.format)
     judged = [j for path in args.results for j in judge(run.read(path))]
     output.show([table(judged), evidence(judged)], args.format)
     return 0
 
+
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import flowbench
 from analysis.results import options
-from analysis.results.files import write_page
-from flowbench._core.command import outcome
+from flowbench._core import atomic
+from flowbench._core.command import entry
 from flowbench._core.errors import UserError
 
 DESCRIPTION = """Run the analysis commands that a Markdown page names in comments `<!-- python -m analysis.NAME ... -->`,
@@ -37,13 +37,8 @@ ANY = re.compile(r"<!--\s*python -m analysis\.[^\n]*")
 """Whatever may be meant as a command."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, 1 if ``--check`` finds a page that is not what its commands print, or 2 after one sentence."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Run the command; mistakes are exceptions."""
     made = options.parser("fill", DESCRIPTION)
     made.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="a Markdown file")
     made.add_argument(
@@ -59,7 +54,7 @@ def command(argv: Sequence[str] | None) -> int:
         changed = after != before
         wrong += changed
         if changed and not args.check:
-            write_page(page, after, ends)
+            atomic.write_text(page, after.replace("\n", ends))
         state = (
             "as it should be"
             if not changed
@@ -120,6 +115,8 @@ def printed(command: str, words: str) -> str:
         raise UserError("--help and --version print no results") from None
     return out.getvalue().strip()
 
+
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

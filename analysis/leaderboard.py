@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from analysis.archives.submission import TRACKS, Submission, Track
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
 from analysis.results import options, run
-from analysis.results.files import write_page
 from analysis.results.schema import Results
 from analysis.tables.markup import markdown_escape
 from analysis.tables.wording import count
-from flowbench._core.command import Parser, outcome
+from flowbench._core import atomic
+from flowbench._core.command import Parser, entry
 from flowbench._core.errors import UserError
 
 DESCRIPTION = """Check the submissions in results/leaderboard by the rules of their tracks, and write the leaderboard into
@@ -33,22 +33,16 @@ COMPARED = ("fid", "clip", "val_loss")
 class Entry:
     """A formulation of a track against the baseline; ``made`` is None of those of the reference run."""
 
-    name: str
     found: Comparisons
     folder: str
     made: Submission | None = None
 
     @property
     def order(self) -> tuple[bool, float]:
-        """The smallest difference first, what is not compared last."""
-        estimate = self.found.of(self.found.primary)[0].estimate
-        better = -1 if self.found.metrics[self.found.primary].higher_is_better else 1
-        return math.isnan(estimate), better * estimate
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, 1 if ``--check`` finds another leaderboard, or 2 after one sentence about a mistake."""
-    return outcome(lambda: command(argv))
+        """The smallest difference first, formulations without one last."""
+        first = self.found.rows[0]
+        better = -1 if self.found.metrics[first.metric].higher_is_better else 1
+        return math.isnan(first.estimate), better * first.estimate
 
 
 def parser() -> Parser:
@@ -64,7 +58,7 @@ def parser() -> Parser:
 
 
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Run the command; mistakes are exceptions."""
     args = parser().parse(argv)
     page: Path = args.results / PAGE
     if not page.is_file():
@@ -80,7 +74,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.check:
         print(f"{page}: {'as it should be' if after == before else 'run python -m analysis.leaderboard'}")
         return int(after != before)
-    write_page(page, after)
+    atomic.write_text(page, after)
     print(page)
     return 0
 
@@ -109,21 +103,16 @@ def section(results: Path, name: str, submissions: dict[Path, Submission]) -> st
         return f"{title}\nNo entries yet: the reference run of this track, `{track.reference}`, is not finished.\n"
     reference = run.read(results / track.reference)
     ranked = reference.phase("rank")
-    entries = list(_of_reference(ranked, track))
+    pairs: list[tuple[Results, str, Submission | None]] = [
+        (ranked.formulations(name, track.baseline), track.reference, None)
+        for name in dict.fromkeys(ranked.frame["formulation"])
+        if name != track.baseline
+    ]
     for folder, made in submissions.items():
-        pair = submission.checked(folder, made, reference)
-        (rival,) = set(pair.frame["formulation"]) - {track.baseline}
-        entries.append(Entry(rival, _against(pair, track), f"{FOLDER}/{folder.name}", made))
+        pairs.append((submission.checked(folder, made, reference), f"{FOLDER}/{folder.name}", made))
+    entries = [Entry(_against(pair, track), home, by) for pair, home, by in pairs]
     lines = [title, _about(ranked, track), "", *_table(sorted(entries, key=lambda e: e.order))]
     return "\n".join(lines) + "\n"
-
-
-def _of_reference(results: Results, track: Track) -> Iterator[Entry]:
-    """The formulations of the reference run, each as if it were submitted."""
-    for name in dict.fromkeys(results.frame["formulation"]):
-        if name != track.baseline:
-            pair = results.formulations(name, track.baseline)
-            yield Entry(str(name), _against(pair, track), track.reference)
 
 
 def _against(pair: Results, track: Track) -> Comparisons:
@@ -149,27 +138,26 @@ def _table(entries: Sequence[Entry]) -> list[str]:
     metrics = entries[0].found.metrics if entries else {}
     head = ["formulation", *(m.label for m in metrics.values()), "verdict", "seeds", "by", "date", "files"]
     lines = [f"| {' | '.join(head)} |", f"|:--|{'--:|' * len(metrics)}:--|--:|:--|:--|:--|"]
-    for entry in entries:
-        rows = [entry.found.of(name)[0] for name in metrics]
-        primary = rows[0]
-        lost = ", ".join(f"{one.formulation} {one.state} in {one.seeds} of {one.of}" for one in primary.lost)
-        made = entry.made
-        files = [f"[results]({entry.folder})"]
+    for each in entries:
+        primary, made = each.found.rows[0], each.made
+        files = {"results": each.folder}
         if made:
-            files += [f"[plugin]({entry.folder}/{made.plugin})"] if made.plugin else []
-            files += [f"[log]({entry.folder}/{submission.LOG})"]
+            files |= {"plugin": f"{each.folder}/{made.plugin}"} if made.plugin else {}
+            files["log"] = f"{each.folder}/{submission.LOG}"
         cells = [
-            f"`{entry.name}`",
-            *("" if row.lost else comparison.difference(row) for row in rows),
-            f"not compared: {lost}" if lost else primary.verdict,
+            f"`{primary.formulation}`",
+            *(comparison.difference(row) for row in each.found.rows),
+            comparison.verdict(primary),
             str(primary.n),
             markdown_escape(made.author) if made else "reference",
             made.date if made else "",
-            ", ".join(files),
+            ", ".join(f"[{what}]({file})" for what, file in files.items()),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
+
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.results import manifest, options, run
 from analysis.tables import output
 from analysis.tables import table as tables
-from flowbench._core.command import outcome
+from flowbench._core.command import entry
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -30,7 +30,7 @@ def means(paths: Sequence[Path]) -> pd.DataFrame:
 
     Raises `UserError` for a table without recipes, and for runs of one data set that have different formulations.
     """
-    found: dict[str, dict[float, float]] = {}
+    found: dict[tuple[str, float], float] = {}
     compared: dict[str, set[str]] = {}
     for path in paths:
         frame = run.read(path).phase("rank").frame
@@ -42,12 +42,9 @@ def means(paths: Sequence[Path]) -> pd.DataFrame:
             if compared.setdefault(str(dataset), names) != names:
                 raise UserError(f"{str(path)!r} has other formulations on {dataset} than the runs before it")
             usable = ((rows["status"] == "done") & np.isfinite(rows["fid"])).all()
-            found.setdefault(str(dataset), {})[float(str(rate))] = (
-                float(np.exp(np.log(rows["fid"]).mean())) if usable else np.inf
-            )
-    return (
-        pd.DataFrame.from_dict(found, orient="index").sort_index(axis=1).rename_axis("dataset").reset_index()
-    )
+            found[str(dataset), float(str(rate))] = np.exp(np.log(rows["fid"]).mean()) if usable else np.inf
+    table = pd.Series(found).unstack().reindex(list(compared))
+    return table.rename_axis("dataset").reset_index()
 
 
 def table(frame: pd.DataFrame) -> tables.Table:
@@ -60,23 +57,19 @@ def table(frame: pd.DataFrame) -> tables.Table:
     return tables.simple("learning_rates", shown, columns)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Run the command; mistakes are exceptions."""
     made = options.parser(
         "learning_rates", "The geometric mean of FID over formulations, by data set and learning rate."
     )
     made.add_argument("results", nargs="+", type=Path, metavar="RUN", help="run folders, archives or tables")
-    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
+    output.add_format(made)
     args = made.parse(argv)
-    output.check_format(args.format)
     output.show([table(means(args.results))], args.format)
     return 0
 
+
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,9 +12,9 @@ from analysis.comparisons.baseline import Comparisons
 from analysis.comparisons.paired import comparable_metrics
 from analysis.results import labels, options, run
 from analysis.tables import output
-from analysis.tables.table import Table
+from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import names
-from flowbench._core.command import FLOAT, outcome
+from flowbench._core.command import FLOAT, entry
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -31,34 +31,19 @@ EPILOG = """examples:
 METRICS = ("fid", "clip", "val_loss")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
+    """Run the command; mistakes are exceptions."""
     made = options.parser("pairs", DESCRIPTION, EPILOG)
     made.add_argument("results", nargs="+", type=Path, metavar="RUN", help="run folders, archives or tables")
     made.add_argument("--baseline", required=True, metavar="NAME", help="what the others are compared with")
     made.add_argument("--formulations", nargs="+", metavar="NAME", help="only these rivals (default: all)")
-    made.add_argument(
-        "--metrics",
-        nargs="+",
-        default=list(METRICS),
-        metavar="NAME",
-        help=f"default {' '.join(METRICS)}; the first decides",
-    )
-    made.add_argument(
-        "--margin",
-        type=FLOAT,
-        metavar="X",
-        help="smallest difference that matters, in percent of FID and val_loss",
-    )
-    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
+    shown = f"default {' '.join(METRICS)}; the first decides"
+    made.add_argument("--metrics", nargs="+", default=list(METRICS), metavar="NAME", help=shown)
+    small = "smallest difference that matters, in percent of FID and val_loss"
+    made.add_argument("--margin", type=FLOAT, metavar="X", help=small)
+    output.add_format(made)
     options.add_where(made)
     args = made.parse(argv)
-    output.check_format(args.format)
     found = [
         (_name(path), one)
         for path in args.results
@@ -82,13 +67,16 @@ def compared(
     `analysis.comparisons.baseline.against`, for a metric that is none, and for a rival that the run lacks.
     """
     results = run.read(path, where).phase("rank")
-    frame = results.frame
     for metric in metrics:
         if metric not in results.metrics:
             raise UserError(f"there is no metric {metric!r}; {nearest(metric, comparable_metrics(results))}")
-    there = [m for m in metrics[1:] if m in frame and frame[m].notna().any()]
+    there = [m for m in metrics[1:] if m in results.frame and results.frame[m].notna().any()]
     every = baseline.against(results, against, (), metrics[0], margin)
-    chosen = every.rivals if only is None else [_rival(path, rival, every) for rival in only]
+    chosen = list(every.rivals) if only is None else [*only]
+    for i, rival in enumerate(chosen):
+        chosen[i] = rival if rival in every.rivals else labels.canonical(rival)
+        if chosen[i] not in every.rivals:
+            raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(every.rivals)}")
     pairs = (results.formulations(rival, every.baseline) for rival in chosen)
     return [baseline.against(pair, every.baseline, there, metrics[0], margin) for pair in pairs]
 
@@ -96,8 +84,14 @@ def compared(
 def table(found: Sequence[tuple[str, Comparisons]]) -> Table:
     """A row for each run and rival, with a column of differences for each metric."""
     frame = pd.DataFrame([{"run": name, **vars(row)} for name, one in found for row in one.rows])
-    cells = pd.DataFrame([_cells(name, one) for name, one in found]).fillna("")
-    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
+    cells = pd.DataFrame(
+        [
+            {"run": name, "formulation": one.rows[0].formulation}
+            | {one.metrics[row.metric].label: comparison.difference(row) for row in one.rows}
+            | {"verdict": comparison.verdict(one.rows[0]), "seeds": str(one.rows[0].n)}
+            for name, one in found
+        ]
+    ).fillna("")
     like = found[0][1]
     lower = [m.label for m in like.metrics.values() if not m.higher_is_better]
     notes = [
@@ -105,35 +99,14 @@ def table(found: Sequence[tuple[str, Comparisons]]) -> Table:
         f"each by itself; lower is better: {names(lower)}; verdict by {like.metrics[like.primary].label}"
         + (f", equivalent within {comparison.margin(like)}" if like.margin is not None else "")
     ]
-    frame = frame.drop(columns="lost")
-    return Table("pairs", frame, cells, none, none, none, notes, title=f"Against {like.baseline}")
-
-
-def _cells(name: str, found: Comparisons) -> dict[str, str]:
-    first, *_ = found.rows
-    differences = {
-        found.metrics[row.metric].label: "" if row.lost else comparison.difference(row) for row in found.rows
-    }
-    verdict = f"not compared: {comparison.lost(first)}" if first.lost else first.verdict
-    return {
-        "run": name,
-        "formulation": first.formulation,
-        **differences,
-        "verdict": verdict,
-        "seeds": str(first.n),
-    }
-
-
-def _rival(path: Path, rival: str, found: Comparisons) -> str:
-    wanted = rival if rival in found.rivals else labels.canonical(rival)
-    if wanted not in found.rivals:
-        raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(found.rivals)}")
-    return wanted
+    return unmarked("pairs", frame.drop(columns="lost"), cells, notes=notes, title=f"Against {like.baseline}")
 
 
 def _name(path: Path) -> str:
     return path.resolve().name if path.is_dir() else path.stem
 
+
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

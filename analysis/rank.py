@@ -14,9 +14,8 @@ from analysis.ranking.result import RankingResult
 from analysis.results import options, run, schema
 from analysis.results.run import Run
 from analysis.tables import output
-from analysis.tables import table as tables
 from analysis.tables.table import Table
-from flowbench._core.command import FLOAT, INT, Parser, outcome
+from flowbench._core.command import FLOAT, INT, Parser, entry
 from flowbench._core.errors import UserError
 
 DESCRIPTION = """Rank formulations as the study did: in every control setting (dataset, weights, steps, cfg, solver, grid,
@@ -35,11 +34,17 @@ def tables_of(found: Run, ranked: RankingResult, shown: Sequence[str] | None = N
     """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
     there are any."""
     confirmed, raced = confirm.confirmation(found), race.of_run(found)
-    return [
-        render.ranking_table(ranked, shown),
-        *([] if raced is None else [race.table(raced)]),
-        *([] if confirmed is None else [render.confirmation_table(confirmed)]),
-    ]
+    below = [race.table(raced)] if raced else []
+    below += [render.confirmation_table(confirmed)] if confirmed else []
+    return [render.ranking_table(ranked, shown), *below]
+
+
+FLAGS = {
+    "--families": "show only the two best of each family, as the study's table 1",
+    "--ideal": "with the FID at 5 steps that of a perfect network (python -m bench.ideal RUN)",
+    "--effects": "of formulations crossed with timestep samplers: what each formulation and each sampler does on average",
+    "--versus-paper": "our ranks next to the study's printed ones, their correlation, and where they disagree",
+}
 
 
 def parser() -> Parser:
@@ -47,103 +52,65 @@ def parser() -> Parser:
     made = options.parser("rank", DESCRIPTION, EPILOG)
     what = f"a run folder, or a .parquet or .csv file with the columns {', '.join(schema.REQUIRED)}"
     made.add_argument("results", type=Path, help=what + " (optional: seed, val_loss, kid, status, ...)")
-    made.add_argument("--format", default="table", metavar="|".join(output.FORMATS), help="default: table")
-    made.add_argument(
-        "--by", metavar="|".join(ranking.GROUPS), help="also one rank column for each value of this column"
-    )
+    output.add_format(made)
+    by = "also one rank column for each value of this column"
+    made.add_argument("--by", metavar="|".join(ranking.GROUPS), help=by)
     options.add_where(made)
     made.add_argument("--top", type=INT, metavar="N", help="show only the N best (all are ranked)")
-    made.add_argument(
-        "--families",
-        action="store_true",
-        help="show only the two best of each family, as the study's table 1",
+    for name, text in FLAGS.items():
+        made.add_argument(name, action="store_true", help=text)
+    against = (
+        "below the ranking, every other formulation against this one, paired by seed: look after every seed"
     )
-    made.add_argument(
-        "--ideal",
-        action="store_true",
-        help="beside the FID at 5 steps that of a perfect network (python -m bench.ideal RUN)",
-    )
-    made.add_argument(
-        "--effects",
-        action="store_true",
-        help="of formulations crossed with timestep samplers: what each formulation and each sampler does on average",
-    )
-    made.add_argument(
-        "--versus-paper",
-        action="store_true",
-        help="our ranks beside the study's printed ones, their correlation, and where they disagree",
-    )
-    made.add_argument(
-        "--baseline",
-        metavar="NAME",
-        help="below the ranking, every other formulation against this one, paired by seed: look after every seed",
-    )
-    made.add_argument(
-        "--metric", metavar="NAME", help=f"that decides against the baseline (default {PRIMARY})"
-    )
-    made.add_argument(
-        "--margin",
-        type=FLOAT,
-        metavar="X",
-        help="differences from the baseline within X do not matter: percent of FID and losses, else in the metric's unit",
-    )
+    made.add_argument("--baseline", metavar="NAME", help=against)
+    decides = f"that decides against the baseline (default {PRIMARY})"
+    made.add_argument("--metric", metavar="NAME", help=decides)
+    small = "differences from the baseline within X do not matter: percent of FID and losses, else in the metric's unit"
+    made.add_argument("--margin", type=FLOAT, metavar="X", help=small)
     return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0, or 2 after printing one sentence about a mistake of the user's."""
-    return outcome(lambda: command(argv))
-
-
 def command(argv: Sequence[str] | None) -> int:
-    """What :func:`main` does, with mistakes as exceptions."""
-    made = parser()
-    args = made.parse(argv)
-    output.check_format(args.format)
+    """Run the command; mistakes are exceptions."""
+    args = parser().parse(argv)
     if args.top is not None and args.top < 1:
         raise UserError(f"--top is {args.top}, not a whole number from 1")
-    views = [f"--{n}" for n in ("effects", "versus-paper") if getattr(args, n.replace("-", "_"))]
+    views = ["--effects"] * args.effects + ["--versus-paper"] * args.versus_paper
     if len(views) > 1:
         raise UserError(f"{views[0]} and {views[1]} are two different tables: choose one")
-    if views and (
-        args.top is not None or args.families or args.by or args.ideal or args.baseline is not None
-    ):
+    if views and not {args.top, args.by, args.baseline, args.families, args.ideal} <= {None, False}:
         raise UserError(
-            f"--top, --families, --ideal, --by and --baseline belong to the ranking: leave them out beside {views[0]}"
+            f"--top, --families, --ideal, --by and --baseline belong to the ranking: leave them out with {views[0]}"
         )
     if args.baseline is None and (args.metric is not None or args.margin is not None):
         raise UserError(
             "--metric and --margin are of a comparison: name the formulation to compare with, --baseline NAME"
         )
-    found = run.read(args.results, args.where)
-    shown = _tables(found, args)
-    output.show(shown, args.format)
+    output.show(_tables(run.read(args.results, args.where), args), args.format)
     return 0
 
 
-def _tables(found: run.Run, args: argparse.Namespace) -> list[tables.Table]:
-    """The tables that the options choose."""
+def _tables(found: Run, args: argparse.Namespace) -> list[Table]:
+    """The tables that the options choose; against the baseline also formulations that the ranking leaves out as
+    unfinished, unless some are chosen."""
     if args.effects:
         return crossed.tables(found)
     ranked = ranking.rank(found, args.by)
     if args.versus_paper:
         return [versus.beside_paper(ranked)]
     ranked = ideal.add(ranked, found) if args.ideal else ranked
-    kept = families.best_of_each(ranked) if args.families else list(ranked.names)
-    kept = kept[: args.top]
-    below = []
+    kept = (families.best_of_each(ranked) if args.families else list(ranked.names))[: args.top]
+    made = tables_of(found, ranked, kept)
     if args.baseline is not None:
-        below = [_against(found, args, kept if args.top or args.families else None)]
-    return [*tables_of(found, ranked, kept), *below]
+        compared = baseline.against(found, args.baseline, primary=args.metric or PRIMARY, margin=args.margin)
+        if not set(kept) - {compared.baseline} and (args.top or args.families):
+            only = compared.baseline
+            raise UserError(f"{only} is the only formulation to show: it has no rival, so show more")
+        made.append(comparison.table(compared, kept if args.top or args.families else None))
+    return made
 
 
-def _against(found: run.Run, args: argparse.Namespace, kept: Sequence[str] | None) -> tables.Table:
-    """Formulations against the baseline: all of them, also those that the ranking leaves out as unfinished, or the kept."""
-    made = baseline.against(found, args.baseline, primary=args.metric or PRIMARY, margin=args.margin)
-    if kept is not None and not set(kept) - {made.baseline}:
-        raise UserError(f"{made.baseline} is the only formulation to show: it has no rival, so show more")
-    return comparison.table(made, kept)
-
+main = entry(command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from analysis.ranking import ideal
 from analysis.results import collect, manifest, timings
-from analysis.results.files import object_of, write_whole
 from analysis.results.manifest import Manifest, PlannedCell
 from analysis.results.private import without_paths
 from analysis.results.run import YARDSTICKS, Run
@@ -35,6 +34,7 @@ from analysis.results.sources import (
     Source,
     json_of,
 )
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -104,7 +104,7 @@ def _plans(run: Run, out: Path) -> None:
     """The plans, and the JSON files next to them."""
     for name in (*manifest.FILES.values(), YARDSTICKS, timings.TIMINGS, ideal.FILE):
         if (run.path / name).is_file():
-            write_object(out / name, object_of(run.path / name))
+            write_object(out / name, atomic.known_object(run.path / name))
 
 
 def _results(run: Run, out: Path) -> None:
@@ -261,7 +261,7 @@ def write_table(frame: pd.DataFrame, file: Path) -> None:
     split = [f.name for f in table.schema if floats(f.type)]
     lists = [f for f in table.schema if pa.types.is_list(f.type)]
     split += [f"{f.name}.list.element" for f in lists if floats(f.type.value_type)]
-    write_whole(
+    atomic.write_whole(
         file,
         lambda path: pq.write_table(
             table,
@@ -281,4 +281,4 @@ def write_object(file: Path, value: Mapping[str, Any]) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file whole."""
-    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write_text(file, text)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal
 from analysis.results import collect, manifest, run, timings
-from analysis.results.files import object_of
 from analysis.results.manifest import PlannedCell
 from analysis.results.run import YARDSTICKS, Run
 from analysis.results.sources import PROVENANCE, Archive
 from bench.config.settings import CONTROL
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -56,7 +56,7 @@ class Part:
 
     def document(self, name: str) -> dict[str, Any]:
         """A JSON file of the archive; empty if it has none."""
-        return object_of(self.run.path / name)
+        return atomic.known_object(self.run.path / name)
 
 
 def write(parts: Sequence[Part], out: Path) -> None:

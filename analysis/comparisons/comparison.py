@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.stats.sequential import MOST_SEEDS
-from analysis.tables.table import Table
+from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import count, names
 from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
@@ -33,58 +33,26 @@ def table(found: Comparisons, shown: Sequence[str] | None = None) -> Table:
             {
                 "formulation": row.formulation,
                 "metric": found.metrics[row.metric].label,
-                "difference": "" if row.lost else difference(row),
+                "difference": difference(row),
                 "e-value": evidence(row.e_value),
                 "P(better)": _probability(row.p_better),
-                "verdict": f"not compared: {lost(row)}" if row.lost else row.verdict,
+                "verdict": verdict(row),
                 "seeds": str(row.n),
                 "would need": _needed(row),
             }
             for row in rows
         ]
     )
-    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
-    return Table(
+    decision = {"baseline": found.baseline, "primary": found.primary, "margin": found.margin}
+    return unmarked(
         "comparisons",
         frame.astype({"seeds_needed": "Int64"}),
         cells,
-        best=none,
-        tied=none,
-        lacking=none,
         notes=_notes(found),
         optional=OPTIONAL,
         title=f"Against {found.baseline}",
-        about={
-            "compared": {
-                "baseline": found.baseline,
-                "primary": found.primary,
-                "margin": found.margin,
-                "level": found.level,
-                "rivals": len(found.rivals),
-            }
-        },
+        about={"compared": decision | {"level": found.level, "rivals": len(found.rivals)}},
     )
-
-
-def lines(found: Comparisons) -> list[str]:
-    """A sentence for each rival, by the primary metric."""
-    return [_line(row, found) for row in found.of(found.primary)]
-
-
-def _line(row: Comparison, found: Comparisons) -> str:
-    head = f"{row.formulation} against {found.baseline}: {found.metrics[row.metric].label}"
-    if row.lost:
-        return f"{head} not compared, {lost(row)}"
-    if not row.n:
-        return f"{head} not compared yet, no seed is finished by both"
-    about = f"e {evidence(row.e_value)}, better with probability {_probability(row.p_better)}"
-    interval = "" if math.isfinite(row.low) else " (no interval yet)"
-    after = ""
-    if needed := _needed(row):
-        after = f" ({'about ' * (row.seeds_needed is not None)}{needed} would decide)"
-    elif row.verdict == "equivalent" and found.margin is not None:
-        after = f" (within {margin(found)})"
-    return f"{head} {difference(row)}{interval}, {about}: {row.verdict} after {count(row.n, 'seed')}{after}"
 
 
 def _notes(found: Comparisons) -> list[str]:
@@ -111,13 +79,14 @@ def _notes(found: Comparisons) -> list[str]:
 
 
 def margin(found: Comparisons) -> str:
+    """``±5 %``: of the primary metric."""
     metric: Metric = found.metrics[found.primary]
     return f"±{found.margin:g}{' %' if metric.scale == 'log' else ''}"
 
 
 def difference(row: Comparison) -> str:
-    """``-4.1 % [-15, +8.3]``; without an interval the estimate alone."""
-    if not row.n:
+    """``-4.1 % [-15, +8.3]``; without an interval the estimate alone, of lost seeds nothing."""
+    if row.lost or not row.n:
         return ""
     text = _signed(row.estimate) + (" %" if row.percent else "")
     return f"{text} [{_signed(row.low)}, {_signed(row.high)}]" if math.isfinite(row.low) else text
@@ -129,6 +98,7 @@ def _signed(value: float) -> str:
 
 
 def evidence(value: float) -> str:
+    """An e-value with two digits."""
     if math.isnan(value):
         return ""
     return f"over {LARGE:,}" if value > LARGE else f"{float(f'{value:.2g}'):,g}"
@@ -145,6 +115,11 @@ def _needed(row: Comparison) -> str:
     if row.settled or row.n < 2:
         return ""
     return f"over {MOST_SEEDS:,}" if row.seeds_needed is None else f"{row.seeds_needed:,}"
+
+
+def verdict(row: Comparison) -> str:
+    """The verdict, or why there is none."""
+    return f"not compared: {lost(row)}" if row.lost else row.verdict
 
 
 def lost(row: Comparison) -> str:

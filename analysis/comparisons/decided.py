@@ -60,8 +60,8 @@ def state(found: Comparisons) -> Literal["decided", "undecided"]:
 
 def terminal(found: Comparisons, command: Command) -> str:
     """The verdict in one line, with its state."""
-    told = worded(found, command, str, lambda text: f"`{text}`")
-    return f"{state(found).capitalize()}: {told}"
+    answer = worded(found, command, str, lambda text: f"`{text}`")
+    return f"{state(found).capitalize()}: {answer}"
 
 
 def worded(
@@ -72,8 +72,8 @@ def worded(
     rows = found.of(found.primary)
     seeds = max(row.n for row in rows)
     sure = f"({count(seeds, 'seed')}; {100 * (1 - found.level):g} % at every look)"
-    told = f"{'; '.join(_said(row, found, name) for row in rows)} {sure}"
-    return f"{told}." if found.settled else f"{told}; {_advice(rows, seeds, command, code)}."
+    answer = f"{'; '.join(_said(row, found, name) for row in rows)} {sure}"
+    return f"{answer}." if found.settled else f"{answer}; {_advice(rows, seeds, command, code)}."
 
 
 def progress(found: Comparisons, seconds: float) -> str:
@@ -136,8 +136,8 @@ def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Call
     if spent is not None:
         more = ["--minutes", str(math.ceil(1.1 * spent / 60)), *_most(options, needed)]
     line = code(f"python -m {command.program} {shlex.join([*options, *more])}")
-    told = "" if spent is None else f", {verdict.duration(spent)} more"
-    return f"{line} would probably decide ({needed:,} seeds in all{told})"
+    price = "" if spent is None else f", {verdict.duration(spent)} more"
+    return f"{line} would probably decide ({needed:,} seeds in all{price})"
 
 
 def _most(options: Sequence[str], seeds: int) -> list[str]:

@@ -15,7 +15,7 @@ from analysis.comparisons.baseline import Comparison, Race
 from analysis.ranking import verdict
 from analysis.results.run import Run
 from analysis.stats.sequential import MOST_SEEDS
-from analysis.tables.table import Table
+from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import count, others
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
@@ -113,14 +113,13 @@ def table(found: Raced) -> Table:
         ]
     )
     frame = pd.DataFrame([_record(s) for s in found.standings])
-    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
     notes = [
         f"difference: to the formulation that beat it or, of one that is left, to {found.race.survivors[0]}, paired by "
         f"seed, with an interval that holds at all looks; {label}: {found.metric.direction}",
         f"the ranking of all formulations is over the {count(found.common, 'seed')} that all have",
         f"the truly best formulation is left at all looks with a probability of {100 * (1 - found.race.level):g} % or more",
     ]
-    return Table("race", frame, cells, none, none, none, notes, ("e-value",), "The race")
+    return unmarked("race", frame, cells, notes=notes, optional=("e-value",), title="The race")
 
 
 def _record(s: Standing) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def terminal(found: Raced) -> str:
 
 
 def worded(found: Raced, name: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """The answer as one sentence beside its state; ``name`` and ``code`` set apart names of formulations and a command."""
+    """The answer as one sentence that follows its state; ``name`` and ``code`` set apart formulations and a command."""
     race, label, left = found.race, found.metric.label, found.race.survivors
     sure = f"({100 * (1 - race.level):g} % at every look, {count(found.seeds, 'seed')})"
     if race.decided and len(left) == 1:
@@ -164,12 +163,12 @@ def worded(found: Raced, name: Callable[[str], str], code: Callable[[str], str])
             else f" within ±{race.margin:g}{' %' if found.metric.scale == 'log' else ''}"
         )
         return f"{listed} are equivalent by {label}{margin} {sure}{rest}."
-    told = f"between {listed} by {label} {sure}{rest}"
+    open_race = f"between {listed} by {label} {sure}{rest}"
     if race.settled:
-        return f"{told}: each has seeds without a value, so that none can be compared."
+        return f"{open_race}: each has seeds without a value, so that none can be compared."
     if found.seeds < 2:
-        return f"{told}; two seeds at least show how much a seed matters."
+        return f"{open_race}; two seeds at least show how much a seed matters."
     if found.forecast is None:
         many = f"over {MOST_SEEDS:,} seeds would be needed"
-        return f"{told}; {many}, a --margin that matters or more --samples may decide sooner."
-    return f"{told}; {verdict.advice(found.forecast, code)} would probably decide."
+        return f"{open_race}; {many}, a --margin that matters or more --samples may decide sooner."
+    return f"{open_race}; {verdict.advice(found.forecast, code)} would probably decide."

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from analysis.plots.style import Drawn, settle, styled
-from analysis.results.files import write_whole
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 DPI = 300
@@ -28,7 +28,7 @@ def write(drawn: Iterable[Drawn], folder: Path, formats: Sequence[str] = FORMATS
         for figure in drawn:
             for kind in dict.fromkeys(formats):
                 file = folder / f"{figure.name}.{kind}"
-                write_whole(file, partial(Path.write_bytes, data=render(figure, kind)))
+                atomic.write_whole(file, partial(Path.write_bytes, data=render(figure, kind)))
                 yield file
     except OSError as error:
         raise UserError(f"cannot write figures into {str(folder)!r}: {error.strerror or error}") from error

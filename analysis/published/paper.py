@@ -29,7 +29,7 @@ FORMULATIONS = 61
 
 
 def table(number: Number) -> pd.DataFrame:
-    """A table of the paper, a fresh frame at each call; ``source`` says where each row is from.
+    """A table of the paper, a fresh frame at each call; ``source`` is where each row is from.
 
     Raises `UserError` for a table that is not kept, and if the files were not installed.
     """

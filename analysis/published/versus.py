@@ -1,4 +1,4 @@
-"""``rank --versus-paper``: our order of formulations beside the one that arXiv 2403.03206 published in its table 1.
+"""``rank --versus-paper``: our order of formulations next to the one that arXiv 2403.03206 published in its table 1.
 
 A front index depends on how many others were ranked, 61 there, so that orders are compared and not values: by Kendall's
 tau-b and Spearman's rho, and pair by pair where our noise is known. The paper's order comes from one seed and has no
@@ -34,6 +34,10 @@ else:
 LEVEL = 0.05
 LEAST = 1e-6
 """Smallest variance of a formulation, as a share of the pooled one."""
+TRUE = (
+    "of the true order: with the noise of our seeds taken out; in brackets 95 % (less often right where "
+    "formulations differ by less than noise and yet the true order is the paper's throughout)"
+)
 MOST = 10
 """Disagreements that are written out."""
 EXACT, RANDOM = 8, 20_000
@@ -52,17 +56,18 @@ class Association:
     high: float | None = None
 
     def __str__(self) -> str:
-        told = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
-        return (
-            told
+        measured = f"{self.name} {self.value:.2f}" if math.isfinite(self.value) else f"{self.name} undefined"
+        true = (
+            ""
             if self.true is None
-            else f"{told}, of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            else f", of the true order {self.true:.2f} [{self.low:.2f}, {self.high:.2f}]"
         )
+        return measured + true
 
 
 @dataclass(frozen=True, eq=False)
 class Versus:
-    """Our order beside the paper's.
+    """Our order next to the paper's.
 
     ``shared`` has one row for each formulation that both have, in the paper's order: ``formulation``, ``paper_rank_all``,
     ``paper_place`` and ``place`` among the shared (equal ranks share the better one), ``rank_all``, and ``position`` among
@@ -91,14 +96,7 @@ class Versus:
         how = "all orders tried" if self.exact else f"{RANDOM} random orders"
         return [
             f"order against the paper's, {len(self.shared)} formulations shared: {self.tau}; {self.rho}",
-            *(
-                [
-                    "of the true order: with the noise of our seeds taken out; in brackets 95 % (less often right where "
-                    "formulations differ by less than noise and yet the true order is the paper's throughout)"
-                ]
-                if self.tau.true is not None
-                else []
-            ),
+            *([TRUE] if self.tau.true is not None else []),
             f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
             *self._about_pairs(),
             f"ranks count fronts among {paper.FORMULATIONS} formulations there and {self.formulations} here: "
@@ -117,13 +115,13 @@ class Versus:
             ]
         ranks = self.shared.set_index("formulation")
         shown = found.sort_values("p_holm", kind="stable").head(MOST)
-        told = [
+        lines = [
             f"{a} before {b} there ({ranks['paper_rank_all'][a]:.2f} and {ranks['paper_rank_all'][b]:.2f}), "
             f"after it here ({ranks['rank_all'][a]:.2f} and {ranks['rank_all'][b]:.2f}, {_p(p)} after Holm)"
             for a, b, p in zip(shown["first"], shown["second"], shown["p_holm"], strict=True)
         ]
         first = f", first the {MOST} clearest (--format json has all)" if len(found) > MOST else ""
-        return [f"{counted}, {len(found)} by more than noise{first}:", *told]
+        return [f"{counted}, {len(found)} by more than noise{first}:", *lines]
 
     def table(self) -> Table:
         """The shared formulations side by side, with `lines` as notes."""
@@ -137,14 +135,16 @@ class Versus:
         }
         optional = ("position here", "rank here", "rank in the paper")
         title = "Beside arXiv 2403.03206, table 1"
-        made = simple("versus_paper", self.shared, columns, self.lines(), title, optional)
         about = {
             "kendall": asdict(self.tau),
             "spearman": asdict(self.rho),
             "p": self.p,
             "p_floor": self.p_floor,
         }
-        return replace(made, about={**about, "pairs": self.pairs.to_dict("records")})
+        about["pairs"] = self.pairs.to_dict("records")
+        return replace(
+            simple("versus_paper", self.shared, columns, self.lines(), title, optional), about=about
+        )
 
 
 def _p(value: float) -> str:

@@ -27,8 +27,8 @@ class Blocks:
     """One value for each formulation and block.
 
     * ``table`` ``[F, G]``, columns (dataset, seed); NaN where an entry of a formulation is lost
-    * ``weights`` ``[G]``: of the blocks in the printed mean, which is ``table @ weights`` for who has every entry
-    * ``unknown``: why nothing tells how much a seed matters, as a part of a sentence; None where it can be told
+    * ``weights`` ``[G]``: of the blocks in the printed mean, which is ``table @ weights`` for formulations with every entry
+    * ``unknown``: why the noise of seeds is unknown, as a part of a sentence; None where it is known
     """
 
     table: pd.DataFrame

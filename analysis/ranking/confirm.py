@@ -1,8 +1,8 @@
-"""The winner's curse, and its cure: who leads among many looks better than it is, so the top group is run again on
+"""The winner's curse, and its cure: the leader among many looks better than it is, so the top group is run again on
 fresh seeds.
 
-``python -m bench.grid --confirm K`` does that; here it is said which formulations, and how both compare. Where fresh
-results are there, they are to be believed: the first ones chose the group.
+``python -m bench.grid --confirm K`` runs the formulations that `group` chooses; `confirmation` compares both results. Fresh
+results are to be believed: the first ones chose the group.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ FACTORS = ("base", "sampler")
 
 def tables(run: Run) -> list[Table]:
     """A table of main effects for each response and factor: the deviation of each level from the mean of all, with its 95 %
-    interval, and whether it can be told from the best. Formulations that lack a name of base or sampler take no part.
+    interval, and whether it is separable from the best. Formulations that lack a name of base or sampler take no part.
 
     Raises `UserError` for two formulations with the same base and sampler, and unless the run crosses two formulations or
     more with two samplers or more, over two seeds or more.

@@ -62,7 +62,7 @@ class Effects:
     * ``shares``: of what formulations differ by beyond the noise, the parts of the first factor, of the second and of the
       interaction: ``max(SS - DF variance, 0)``, scaled to the sum 1; NaN if nothing is left
     * ``f`` and ``p`` of the test of no interaction. If there is one, a main effect is a mean over this table's levels of the
-      other factor and says nothing about others.
+      other factor only.
     * ``counts``: how many seeds of each dataset it is over
     * ``left_out``: levels that the full cross does without, of the first factor and of the second
     """

@@ -96,10 +96,8 @@ class FixedDraw:
                     samples.append(found)
             if not entries:
                 continue
-            values, (rows, columns) = np.stack(samples, axis=1), np.array(entries).T
-            count = len(values)
-            weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-            shift = weights @ (values - values.mean(axis=0))
+            rows, columns = np.array(entries).T
+            shift = redrawn(np.stack(samples, axis=1), rng, DRAWS)
             drawn[:, rows, columns] = table.values[metric][rows, columns] + shift
         return drawn
 
@@ -113,3 +111,10 @@ class FixedDraw:
         return fronts(
             points, [bool(self.table.metrics[m].higher_is_better) for m in self.table.objectives]
         ).astype(np.float64)
+
+
+def redrawn(values: Array, rng: np.random.Generator, draws: int) -> Array:
+    """``[draws, F]``: by how much means of ``values`` ``[n, F]`` change if the n captions are drawn again."""
+    count = len(values)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=draws) / count
+    return np.asarray(weights @ (values - values.mean(axis=0)))

@@ -134,7 +134,7 @@ def provisional_lines(left: Provisional | None, damaged: Sequence[str] = ()) -> 
 
 
 def uncertainty_lines(found: RankingResult) -> list[str]:
-    """What differences the run could have told apart, and what the marks mean."""
+    """What differences the run can separate, and what the marks mean."""
     facts, unknown = found.facts, []
     for reason in dict.fromkeys(facts.unknown.values()):
         what = [facts.label(r) for r, why in facts.unknown.items() if why == reason]

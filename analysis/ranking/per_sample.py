@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.ranking.fixed_draw import SEED, redrawn
 from analysis.ranking.result import Ends, Estimate
 from analysis.results import cells, schema
 from analysis.results.run import Run
@@ -29,7 +30,6 @@ else:
     pd = lazy("pandas")
 
 DRAWS = 2_000
-SEED = 2403_03206
 Z = 1.959964
 """Quantile of the normal law for 95 %."""
 
@@ -61,10 +61,8 @@ def _bootstrap(run: Run, rows: pd.DataFrame, metric: str, of: Estimate) -> Estim
         return of
     rng, shift = np.random.default_rng(SEED), np.zeros((DRAWS, len(names)))
     for dataset in datasets:
-        values = np.stack([averaged[n][dataset] for n in names], axis=1)  # [n, F]
-        count = len(values)
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-        shift += (weights @ (values - values.mean(axis=0))) * share.loc[names, dataset].to_numpy()
+        values = np.stack([averaged[n][dataset] for n in names], axis=1)
+        shift += redrawn(values, rng, DRAWS) * share.loc[names, dataset].to_numpy()
 
     def around(center: pd.Series[float], draws: NDArray[np.float64]) -> Ends:
         ends = (center[names] + end for end in np.quantile(draws, [0.025, 0.975], axis=0))

@@ -29,7 +29,7 @@ Write = Callable[[Any], str]
 
 
 def ranking_table(ranking: RankingResult, shown: Sequence[str] | None = None) -> Table:
-    """The ranking with what was measured and what could be told apart under it; ``shown`` names the formulations to show.
+    """The ranking with notes on what was measured and what could be separated; ``shown`` names the formulations to show.
 
     Formulations that lack entries are marked ``*``, and so is a mean over less than that of others. Marks are those of the
     whole ranking (`_compared`), whichever rows are shown. Real images and shuffled captions are rows of their own.

@@ -1,4 +1,4 @@
-"""What a run could have told apart: its noise over seeds, the smallest gap that it separates, the seeds a gap needs."""
+"""What a run can separate: its noise over seeds, the smallest gap that it separates, the seeds a gap needs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOISE = 0.1
-"""Within this share of the loss of an untrained network a loss cannot be told from it: that is noise of a short run."""
+"""Within this share of the loss of an untrained network a loss is not separable from it: that is noise of a short run."""
 NOTHING = (
     f"no formulation's validation loss is more than {NOISE:.0%} below that of an untrained network, so that the order "
     f"tells nothing: train for longer, or with a smaller --lr where the loss rose."

@@ -49,7 +49,7 @@ class Answer:
     """``leaders`` share the smallest mean front; ``tied`` are those statistically tied with the best, leaders first, empty
     where that is not known. A dataset has ``fewest`` to ``seeds`` seeds.
 
-    ``cause`` says why it is undecided, and ``reason`` why the noise of seeds is unknown. ``forecast`` is None where it is
+    ``cause``: why it is undecided, and ``reason`` why the noise of seeds is unknown. ``forecast`` is None where it is
     decided, and where more seeds are not expected to decide. ``progress`` counts the finished cells and all cells of an
     unfinished run.
     """
@@ -131,13 +131,10 @@ def forecast(seeds: int, there: int, run: Run | None, unequal: bool = False, par
 
 def without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """The options of a command without some, each of which has one value."""
-    kept: list[str] = []
-    skip = False
-    for word in options:
-        if skip:
-            skip = False
-        elif word in left_out:
-            skip = True
+    kept, words = [], iter(options)
+    for word in words:
+        if word in left_out:
+            next(words, None)
         elif word.partition("=")[0] not in left_out:
             kept.append(word)
     return kept
@@ -153,7 +150,7 @@ def terminal(found: Answer) -> str:
 
 
 def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """The answer as one sentence beside its state; ``name`` and ``code`` set apart names of formulations and a command."""
+    """The answer as one sentence that follows its state; ``name`` and ``code`` set apart formulations and a command."""
     if found.state == "not trained":
         return untrained.NOTHING
     if found.state == "decided":

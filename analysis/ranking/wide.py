@@ -29,7 +29,7 @@ FEW, MANY, USUAL_CFG = 5, 50, 5.0
 
 @dataclass(frozen=True, eq=False)
 class Wide:
-    """``values[metric]`` is NaN where an entry is absent, infinite or not done; ``status`` says why, ``missing`` of
+    """``values[metric]`` is NaN where an entry is absent, infinite or not done; ``status`` is why, ``missing`` of
     an entry that the table lacks. ``fronts`` is NaN in settings without any value."""
 
     names: tuple[str, ...]

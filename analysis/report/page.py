@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from analysis.report.gather import Report
 from analysis.report.phrases import BEGIN, END
-from analysis.results.files import write_whole
 from analysis.results.private import without_paths
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write(report: Report, file: Path) -> None:
     """Write the page whole. Raises `UserError` if it cannot be written."""
     text = html(report)
     try:
-        write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
+        atomic.write_text(file, text)
     except OSError as error:
         raise UserError(f"{str(file)!r} cannot be written: {error.strerror}") from error
 

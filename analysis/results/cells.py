@@ -1,4 +1,4 @@
-"""What lies in the cells of a run beside the numbers of the table: curves, profiles, values of single samples, pictures."""
+"""What the cells of a run hold besides the numbers of the table: curves, profiles, values of single samples, pictures."""
 
 from __future__ import annotations
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.results.declared import COMPARED
-from analysis.results.files import write_whole
 from analysis.results.manifest import Manifest, PlannedCell
-from bench.config.settings import CONTROL, ControlSetting
-from flowbench._core.errors import UserError
+from bench.runfolder import measured
+from flowbench._core import atomic
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ else:
 
 RESULTS = "results.parquet"
 VERSION = 5
-"""Of the table and of what is kept beside it; another is made anew."""
+"""Of the table and its metadata; another is made anew."""
 KEPT = b"flowbench"
 LOSSES = ("val_loss", "untrained_loss", "best_step")
-"""What a cell's status says of its training."""
+"""What a cell's status holds of its training."""
 FIRST = (
     "formulation", "dataset", "seed", "phase", "cell", "recipe", "parameters", "train_flops", "base", "sampler", "status",
     *LOSSES,
@@ -60,7 +59,7 @@ def collect(folder: Path, manifests: Sequence[Manifest]) -> tuple[pd.DataFrame, 
     for m, cell in changed:
         try:
             rows += cell_rows(folder, m, cell)
-        except Damaged as error:
+        except atomic.Damaged as error:
             damaged.append(str(error))
             del stamps[cell.id]  # looked at again the next time
             rows += _empty(m, cell, "pending")
@@ -83,57 +82,29 @@ def in_order(frame: pd.DataFrame, manifests: Sequence[Manifest]) -> pd.DataFrame
     return rows[[*first, *sorted(map(str, frame.columns.difference(first)))]]
 
 
-class Damaged(ValueError):
-    """A file of a cell that is cut short or foreign."""
-
-
 def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, Any]]:
-    """The rows of one cell. Raises `Damaged`."""
+    """The rows of one cell. Raises `flowbench._core.atomic.Damaged`."""
     home = folder / "cells" / cell.id
-    result = home / m.evaluation / "result.json"
-    status = _object(home / "status.json") if (home / "status.json").exists() else {}
+    file, result = home / "status.json", home / m.evaluation / "result.json"
+    status = atomic.read_object(file, cure="") if file.exists() else {}
     if status.get("state") == "diverged":
         return _empty(m, cell, "diverged")
     if result.exists() and result.with_name("per_sample.safetensors").exists():
-        about = {name: status.get(name) for name in LOSSES}
-        if not all(map(_is_number, about.values())):
-            raise Damaged(f"{home / 'status.json'} has no number where one should be")
-        common = _common(m, cell) | {"status": "done"} | _numbers(about)
-        return [common | values for values in _measured(result)]
+        losses = {name: status.get(name) for name in LOSSES}
+        if not all(map(measured.is_number, losses.values())):
+            raise atomic.Damaged(f"{file} has no number where one should be")
+        found, common = measured.read(result), _common(m, cell) | {"status": "done"}
+        return [
+            common | _numbers(losses | values) | asdict(setting) | found.names
+            for setting, values in found.values.items()
+        ]
     here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation
     return _empty(m, cell, "failed" if status.get("error") and here else "pending")
-
-
-def _measured(result: Path) -> list[dict[str, Any]]:
-    """The measurements of a cell by setting, with the names of the metrics."""
-    kept = _object(result)
-    names, settings = kept.get("names"), kept.get("settings")
-    if not isinstance(names, dict) or not isinstance(settings, dict) or not settings:
-        raise Damaged(f"{result} is not a result")
-    found = list(settings.values())
-    if not all(isinstance(v, dict) and set(CONTROL) <= v.keys() for v in found):
-        raise Damaged(f"{result} is not a result")
-    if not all(_is_number(value) for v in found for key, value in v.items() if key not in CONTROL):
-        raise Damaged(f"{result} has no number where one should be")
-    told = {name: str(value) for name, value in names.items()}
-    try:
-        return [
-            _numbers({name: value for name, value in v.items() if name not in CONTROL})
-            | asdict(ControlSetting(**{name: v[name] for name in CONTROL}))
-            | told
-            for v in found
-        ]
-    except (UserError, TypeError, ValueError):
-        raise Damaged(f"{result} names an unknown sampler setting") from None
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
     """The same type whether or not some cells have no number."""
     return {name: math.nan if value is None else float(value) for name, value in found.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
@@ -157,16 +128,6 @@ def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
     nothing = dict.fromkeys((*LOSSES, *COMPARED), math.nan)
     common = _common(m, cell) | {"status": status} | nothing
     return [common | asdict(setting) for setting in m.settings]
-
-
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{file} cannot be read ({error})") from None
-    if not isinstance(found, dict):
-        raise Damaged(f"{file} holds no object")
-    return found
 
 
 def _stamp(home: Path, evaluation: str) -> Stamp:
@@ -200,4 +161,4 @@ def _write(frame: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     noted = json.dumps(about, separators=(",", ":")).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEPT: noted})
-    write_whole(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
+    atomic.write_whole(path, lambda file: pq.write_table(table, file, write_page_checksum=True), sync=False)

@@ -33,6 +33,6 @@ def warn_of_lookalikes(labels: Any, column: str, where: str) -> None:
     for alike in groups.values():
         if len(alike) > 1:
             same = len({unicodedata.normalize("NFC", label) for label in alike}) == 1
-            told = " and ".join(map(ascii if same else repr, alike))
-            sentence = f"{where}: {column} {told} look alike, and are taken for {len(alike)}"
+            spelled = " and ".join(map(ascii if same else repr, alike))
+            sentence = f"{where}: {column} {spelled} look alike, and are taken for {len(alike)}"
             warnings.warn(sentence, Notice, stacklevel=3)

@@ -1,4 +1,4 @@
-"""What a run folder says that it is: the cells that were planned, and how they are trained and measured.
+"""The plan of a run folder: the cells that were planned, and how they are trained and measured.
 
 ``grid.json`` describes the plan of the last command, ``confirm.json`` that of its confirmation on fresh seeds, if any. The
 seeds of a race (``--until decided``) in which formulations are out are a phase of their own: no ranking of all has them.
@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.config.identity import canonical
 from bench.config.settings import ControlSetting
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
@@ -115,21 +116,31 @@ def _read(file: Path, phase: Phase) -> Manifest:
         raw = file.read_bytes()
         kept = json.loads(raw)
         made = Manifest(
-            phase,
-            str(kept.get("program", PROGRAM)),
-            tuple(kept["command"]),
-            kept["grid"],
-            str(kept["evaluation"]),
-            str(kept["sampling"]),
-            tuple(Metric.read(m) for m in kept["metrics"]),
-            tuple(_recipe(r) for r in kept["recipes"]),
-            {name: (part["base"], part["sampler"]) for name, part in kept["formulations"].items()},
-            tuple(_cell(c) for c in kept["cells"]),
-            kept.get("chosen", {}),
-            kept.get("race", {}),
-            kept.get("against", {}),
-            tuple((str(c.get("program", PROGRAM)), tuple(c["command"])) for c in kept.get("further", ())),
-            hashlib.sha256(raw).hexdigest()[:16],
+            phase=phase,
+            program=str(kept.get("program", PROGRAM)),
+            command=tuple(kept["command"]),
+            grid=kept["grid"],
+            evaluation=str(kept["evaluation"]),
+            sampling=str(kept["sampling"]),
+            metrics=tuple(Metric.read(m) for m in kept["metrics"]),
+            recipes=tuple(
+                Recipe(canonical(r["recipe"]), int(r["parameters"]), float(r["train_flops"]))
+                for r in kept["recipes"]
+            ),
+            parts={name: (part["base"], part["sampler"]) for name, part in kept["formulations"].items()},
+            cells=tuple(
+                PlannedCell(
+                    *(str(c[name]) for name in ("cell", "formulation", "dataset")),
+                    int(c["seed"]),
+                    int(c["recipe"]),
+                )
+                for c in kept["cells"]
+            ),
+            further=tuple(
+                (str(c.get("program", PROGRAM)), tuple(c["command"])) for c in kept.get("further", ())
+            ),
+            digest=hashlib.sha256(raw).hexdigest()[:16],
+            **{name: kept.get(name, {}) for name in ("chosen", "race", "against")},
         )
         _ = made.settings
     except OSError as error:
@@ -144,43 +155,23 @@ def _read(file: Path, phase: Phase) -> Manifest:
     return made
 
 
-def _recipe(kept: Mapping[str, Any]) -> Recipe:
-    text = json.dumps(kept["recipe"], sort_keys=True, separators=(",", ":"))
-    return Recipe(text, int(kept["parameters"]), float(kept["train_flops"]))
-
-
-def _cell(kept: Mapping[str, Any]) -> PlannedCell:
-    return PlannedCell(
-        str(kept["cell"]),
-        str(kept["formulation"]),
-        str(kept["dataset"]),
-        int(kept["seed"]),
-        int(kept["recipe"]),
-    )
-
-
 def flat(recipe: str) -> dict[str, Any]:
     """A recipe's fields by dotted name, e.g. ``{"model.depth": 4, ...}``."""
-    found: dict[str, Any] = {}
 
-    def walk(value: Any, name: str) -> None:
-        if isinstance(value, dict):
-            for key, part in value.items():
-                walk(part, f"{name}.{key}" if name else str(key))
-        else:
-            found[name] = value
+    def fields(value: Any, name: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {name: value}
+        parts = (fields(part, f"{name}.{key}" if name else str(key)) for key, part in value.items())
+        return {key: part for found in parts for key, part in found.items()}
 
-    walk(json.loads(recipe), "")
-    return found
+    return fields(json.loads(recipe), "")
 
 
 def differing(recipes: Sequence[str]) -> dict[str, list[Any]]:
     """The dotted fields in which recipes differ, each with its values in order of appearance."""
     flats = [flat(recipe) for recipe in dict.fromkeys(recipes)]
-    names = dict.fromkeys(name for fields in flats for name in fields)
-    values = {name: [fields.get(name) for fields in flats] for name in names}
-    return {name: _distinct(found) for name, found in values.items() if len(_distinct(found)) > 1}
-
-
-def _distinct(values: Sequence[Any]) -> list[Any]:
-    return [value for i, value in enumerate(values) if value not in values[:i]]
+    found = {name: [fields.get(name) for fields in flats] for fields in flats for name in fields}
+    distinct = {
+        name: [v for i, v in enumerate(values) if v not in values[:i]] for name, values in found.items()
+    }
+    return {name: values for name, values in distinct.items() if len(values) > 1}

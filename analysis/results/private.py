@@ -1,11 +1,11 @@
-"""A report is passed on, so it must not tell where the machine that made it keeps its files."""
+"""A report is passed on, so it must not show where the machine that made it keeps its files."""
 
 from __future__ import annotations
 
 import re
 
 PACKAGES = ("analysis", "bench", "formulations", "samplers")
-"""Our own packages: where in them something happened may be told."""
+"""Our own packages: places in them may be shown."""
 _QUOTED = re.compile(r"""(["'])(/[^"'\n]+/[^"'\n]*)\1""")
 _BARE = re.compile(r"""(?<![\w./~+…])/(?!/)[^\s"'`,;:()<>|/]+/[^\s"'`,;:()<>|]*""")
 

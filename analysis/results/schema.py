@@ -146,7 +146,9 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
     out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
-    out["solver"] = _solvers(out, where)
+    out["solver"] = _words(out, "solver", settings.Setting.solver)  # of plugins too
+    wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
+    _fail("solver", wrong, out["solver"], where, "the name of a solver")
     out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
     for column in there.numbers:
         if column in out:
@@ -178,11 +180,13 @@ def comparable(found: Results, where: str = "the table") -> None:
         recipes = [str(r) for r in frame["recipe"].dropna().unique()]
         if len(recipes) > 1:
             parts = manifest.differing(recipes)
-            told = "; ".join(f"{name} {' and '.join(map(str, values[:6]))}" for name, values in parts.items())
+            apart = "; ".join(
+                f"{name} {' and '.join(map(str, values[:6]))}" for name, values in parts.items()
+            )
             chosen = " ".join(f"{name}={values[0]}" for name, values in parts.items())
             sizes = "; analysis.scaling compares sizes" if parts.keys() <= SIZES else ""
             raise UserError(
-                f"{where} mixes {len(recipes)} recipes, which cannot be compared ({told}): "
+                f"{where} mixes {len(recipes)} recipes, which cannot be compared ({apart}): "
                 f"choose one, e.g. --where {chosen}{sizes}"
             )
     for column in Columns(tuple(found.metrics)).names:
@@ -235,10 +239,10 @@ def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, 
 
 def _text(frame: pd.DataFrame, column: str, where: str) -> pd.Series[Any]:
     values = frame[column]
-    told = values.astype(str).str.strip()
-    lines = told.str.contains(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-    _fail(column, values.isna() | (told == "") | lines, values, where, "a name on one line")
-    return told
+    names = values.astype(str).str.strip()
+    lines = names.str.contains(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+    _fail(column, values.isna() | (names == "") | lines, values, where, "a name on one line")
+    return names
 
 
 def _numbers(frame: pd.DataFrame, column: str, where: str, needed: bool = False) -> pd.Series[Any]:
@@ -282,26 +286,19 @@ def _recipes(values: pd.Series[Any], where: str) -> pd.Series[Any]:
 
 def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) -> pd.Series[Any]:
     """A column of one of the ``known`` words; the first is the default."""
-    if column not in frame:
-        return pd.Series(known[0], index=frame.index, dtype=object)
-    values = frame[column].astype(object)
-    values = values.where(~_absent(values), known[0]).astype(str).str.strip().str.lower()
+    values = _words(frame, column, known[0])
     for value in values.unique():
         if value not in known:
             raise UserError(f"{where} has the unknown {column} {value!r}; {nearest(value, known)}")
-    return values.astype(object)
+    return values
 
 
-def _solvers(frame: pd.DataFrame, where: str) -> pd.Series[Any]:
-    """The column of solvers, of plugins too; the study's is the default."""
-    usual = settings.Setting.solver
-    if "solver" not in frame:
-        return pd.Series(usual, index=frame.index, dtype=object)
-    values = frame["solver"].astype(object)
-    values = values.where(~_absent(values), usual).astype(str).str.strip().str.lower()
-    wrong = ~values.str.fullmatch(PLAIN.pattern)
-    _fail("solver", wrong, values, where, "the name of a solver")
-    return values.astype(object)
+def _words(frame: pd.DataFrame, column: str, default: str) -> pd.Series[Any]:
+    """A column of words without case."""
+    if column not in frame:
+        return pd.Series(default, index=frame.index, dtype=object)
+    values = frame[column].astype(object)
+    return values.where(~_absent(values), default).astype(str).str.strip().str.lower().astype(object)
 
 
 def _check_unique(frame: pd.DataFrame, where: str) -> None:

@@ -7,7 +7,7 @@ that keep what analysis needs of them.
     pictures.parquet   owner, of, row, shape, pixels            pictures that figures and page show: of a cell at a setting,
                                                                 or real ones, of a dataset for a caption
 
-An archive without one of the last two has left it out (``provenance.json`` says so).
+An archive without one of the last two has left it out (``provenance.json`` records that).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results.files import object_of
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -132,7 +132,7 @@ class Folder:
             raise UserError(f"{file} cannot be read ({error}): delete it and run the grid again") from None
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
-        """See `Source`; they lie beside the measurements of real images."""
+        """See `Source`; they lie with the measurements of real images."""
         from safetensors import SafetensorError, safe_open
 
         name = f"{sha256(dataset.encode()).hexdigest()[:12]}.safetensors"
@@ -150,7 +150,7 @@ class Folder:
 
     def commits(self) -> set[tuple[str, str]]:
         """See `Source`."""
-        kept = [object_of(file) for file in self.path.glob("submissions/*/submission.json")]
+        kept = [atomic.known_object(file) for file in self.path.glob("submissions/*/submission.json")]
         return {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") and k.get("commit")}
 
 
@@ -185,7 +185,8 @@ class Archive:
     def commits(self) -> set[tuple[str, str]]:
         """See `Source`."""
         return {
-            (str(code), str(commit)) for code, commit in object_of(self.path / PROVENANCE).get("commits", [])
+            (str(code), str(commit))
+            for code, commit in atomic.known_object(self.path / PROVENANCE).get("commits", [])
         }
 
     @cached_property

@@ -25,7 +25,7 @@ AS_CSV = "save its sheet as CSV (UTF-8)"
 _BLANKS = re.compile(r"(?<=\d)[\s\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))")
 """Separators of thousands that mean nothing else."""
 _THOUSANDS = {".": ",", ",": "."}
-"""What separates thousands beside a decimal mark."""
+"""What separates thousands where the key is the decimal mark."""
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
 
 
@@ -106,7 +106,7 @@ def _separator(text: str, known: Collection[str], where: str) -> str:
 
 
 def _trimmed(row: Sequence[str]) -> list[str]:
-    """A row without the blank fields at its end."""
+    """A row without trailing blank fields."""
     count = max((i + 1 for i, field in enumerate(row) if field.strip()), default=0)
     return list(row[:count])
 

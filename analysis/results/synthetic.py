@@ -8,6 +8,7 @@ called ``synthetic``.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -64,35 +65,20 @@ def write(
 ) -> Path:
     """Write a run folder; ``sizes`` are pairs (depth, training steps), crossed with everything, ``pictures`` how many
     images of 16 x 16 a setting has, and ``status(formulation, dataset, seed)`` may return ``diverged``, ``failed`` or
-    ``pending`` instead of None. ``first_seed`` 1000 writes a confirmation beside what is there. Returns
+    ``pending`` instead of None. ``first_seed`` 1000 adds a confirmation. Returns
     ``folder``."""
-    cells: list[dict[str, Any]] = []
-    recipes: list[dict[str, Any]] = []
-    evaluation = {"samples": samples, "extractor": "synthetic"}
+    cells, recipes = list[dict[str, Any]](), list[dict[str, Any]]()
     controls = [ControlSetting(*setting, weights=kind) for kind in weights for setting in settings]
-    for dataset in datasets:
-        for depth, steps in sizes:
-            recipe = {
-                "model": {"depth": depth},
-                "training": {"steps": steps, "batch": 64},
-                "text": "synthetic",
-            }
-            parameters = 147_456 * depth**3
-            told = {"recipe": recipe | {"evaluation": evaluation}, "parameters": parameters}
-            recipes.append(told | {"train_flops": 6.0 * parameters * 28 * 64 * steps})
-            for seed in range(first_seed, first_seed + seeds):
-                for name in model.formulations:
-                    text = json.dumps([name, dataset, seed, depth, steps])
-                    home = hashlib.sha256(text.encode()).hexdigest()[:12]
-                    cells.append(
-                        {
-                            "cell": home,
-                            "formulation": name,
-                            "dataset": dataset,
-                            "seed": seed,
-                            "recipe": len(recipes) - 1,
-                        }
-                    )
+    for dataset, (depth, steps) in itertools.product(datasets, sizes):
+        parameters = 147_456 * depth**3
+        recipe = {"model": {"depth": depth}, "training": {"steps": steps, "batch": 64}, "text": "synthetic"}
+        recipe |= {"evaluation": {"samples": samples, "extractor": "synthetic"}}
+        size = {"parameters": parameters, "train_flops": 6.0 * parameters * 28 * 64 * steps}
+        recipes.append({"recipe": recipe} | size)
+        for seed, name in itertools.product(range(first_seed, first_seed + seeds), model.formulations):
+            text = json.dumps([name, dataset, seed, depth, steps])
+            about = {"formulation": name, "dataset": dataset, "seed": seed, "recipe": len(recipes) - 1}
+            cells.append({"cell": hashlib.sha256(text.encode()).hexdigest()[:12]} | about)
     manifest = {
         "grid": {
             "evaluation": {"weights": list(weights), "settings": [asdict(Setting(*s)) for s in settings]}
@@ -115,6 +101,19 @@ def write(
     return folder
 
 
+TRAINING = {
+    "seconds": 60.0,
+    "device": "none",
+    "torch": "none",
+    "python": "none",
+    "pack": 1,
+    "code": "synthetic",
+    "finished": "2026-01-01T00:00:00Z",
+    "compiled": False,
+}
+FAILURE = {"kind": "RuntimeError", "message": "RuntimeError: made up", "cause": "00000000"}
+
+
 def _cell(
     home: Path,
     model: Truth,
@@ -126,45 +125,24 @@ def _cell(
     what: str | None,
 ) -> None:
     """One cell's files."""
-    budget = np.ones(64)
-    profile = {
-        "formula": f"made up: {cell['formulation']}",
-        "clock": _clock(),
-        "density": [1.0] * 64,
-        "budget": list(budget),
-    }
-    _json(home / "config.json", {"cell": cell, "profile": profile})
+    profile = {"formula": f"made up: {cell['formulation']}", "density": [1.0] * 64, "budget": [1.0] * 64}
+    clock = {"clock": [(i + 0.5) / 64 for i in range(64)]}
+    _json(home / "config.json", {"cell": cell, "profile": profile | clock})
     if what == "pending":
         return
-    training = {
-        "seconds": 60.0,
-        "device": "none",
-        "torch": "none",
-        "python": "none",
-        "pack": 1,
-        "code": "synthetic",
-    }
-    training |= {"finished": "2026-01-01T00:00:00Z", "compiled": False}
     if what in ("diverged", "failed"):
-        error = (
-            {
-                "error": {"kind": "RuntimeError", "message": "RuntimeError: made up", "cause": "00000000"},
-                "evaluation": EVALUATION,
-            }
-            if what == "failed"
-            else {}
-        )
-        _json(home / "status.json", {"state": what, "diverged_at_step": 7, "training": training, **error})
+        error = {"error": FAILURE, "evaluation": EVALUATION} if what == "failed" else {}
+        status = {"state": what, "diverged_at_step": 7, "training": TRAINING}
+        _json(home / "status.json", status | error)
         return
     q, rng = _quality(model, cell)
     depth, steps = recipe["model"]["depth"], recipe["training"]["steps"]
     shared = q[0] + 0.4 * math.log(depth / 4) + 0.2 * math.log(steps / 20_000)
     loss = 0.2 + 0.35 * math.exp(-1 - 0.03 * q[2]) * (depth**3 * steps / 1.28e6) ** -0.08
     _curve(home / "metrics.jsonl", loss, steps)
-    _json(
-        home / "status.json", {"state": "trained", "best_step": steps, "val_loss": loss, "training": training}
-    )
-    result, tensors = {}, {}
+    trained = {"state": "trained", "best_step": steps, "val_loss": loss, "training": TRAINING}
+    _json(home / "status.json", trained)
+    result, tensors = {}, dict[str, NDArray[Any]]()
     for control in controls:
         name, few = control.name, 1.5 / control.steps
         own = rng.normal(size=2) * 0.3 * model.noise
@@ -177,19 +155,14 @@ def _cell(
         result[name] = asdict(control) | {"clip": clip, "fid": fid, "kid": fid / 500, "kid_stderr": 0.001}
         result[name] |= {"path_length": 190.0 - depth, "composition": 1 / (1 + math.exp(-shared))}
         if pictures:
-            _tensors(
-                home / f"images-{SAMPLING}" / f"{name}.safetensors",
-                {"images": _pictures(rng, pictures, fid)},
-            )
-    _tensors(
-        home / EVALUATION / "per_sample.safetensors", {k: v.astype(np.float32) for k, v in tensors.items()}
-    )
+            drawn = {"images": _pictures(rng, pictures, fid)}
+            _tensors(home / f"images-{SAMPLING}" / f"{name}.safetensors", drawn)
+    values = {k: v.astype(np.float32) for k, v in tensors.items()}
+    _tensors(home / EVALUATION / "per_sample.safetensors", values)
     captions = [f"a {COLOURS[i % 4]} {SHAPES[i // 4 % 4]}" for i in range(16)]
     names = {f"{m}_name": f"{m}[synthetic,none,n={samples}]" for m in ("clip", "fid", "kid")}
-    _json(
-        home / EVALUATION / "result.json",
-        {"captions": captions, "names": names, "settings": result, "measuring": training},
-    )
+    found = {"captions": captions, "names": names, "settings": result, "measuring": TRAINING}
+    _json(home / EVALUATION / "result.json", found)
 
 
 def _quality(model: Truth, cell: dict[str, Any]) -> tuple[NDArray[np.float64], np.random.Generator]:
@@ -225,10 +198,6 @@ def _pictures(rng: np.random.Generator, count: int, fid: float) -> NDArray[np.ui
     colour = np.array([[220, 40, 40], [40, 180, 60], [60, 80, 220], [230, 210, 50]])[np.arange(count) % 4]
     clean = np.where(inside, colour[:, :, None, None], 235)
     return np.clip(clean + rng.normal(size=clean.shape) * fid, 0, 255).astype(np.uint8)
-
-
-def _clock() -> list[float]:
-    return [(i + 0.5) / 64 for i in range(64)]
 
 
 def _json(file: Path, value: Any) -> None:

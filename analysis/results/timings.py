@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.results.files import object_of
 from analysis.results.run import Run
 from analysis.results.sources import json_of
+from flowbench._core import atomic
 
 TIMINGS = "timings.json"
 """Seconds by stage of the last command on this machine with all its workers, and the ``total`` that passed."""
@@ -55,7 +55,7 @@ def _part(stage: Any) -> float | None:
 
 def _workers_busy(file: Path) -> float | None:
     """The mean number of workers at a time, at least 1."""
-    spent = object_of(file)
+    spent = atomic.known_object(file)
     parts = [s for name, s in spent.items() if name != "total" and isinstance(s, int | float)]
     total = spent.get("total")
     if not isinstance(total, int | float) or total <= 0:

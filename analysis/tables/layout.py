@@ -64,26 +64,26 @@ def text(table: Table, screen: Screen) -> str:
         notes += [f"left out for want of width: {', '.join(gone)} (--format md shows them)"] * bool(gone)
     head = [*(styled(line, "bold", screen) for line in wrapped(table.title, screen.width)), ""]
     head = head if table.title else []
-    told = [styled(line, "dim", screen) for note in notes for line in wrapped(note, screen.width)]
-    return "\n".join([*head, *lines, *([""] if told else []), *told])
+    below = [styled(line, "dim", screen) for note in notes for line in wrapped(note, screen.width)]
+    return "\n".join([*head, *lines, *([""] if below else []), *below])
 
 
 def encoded(table: Table, encoding: str) -> Table:
     """The table with every text as it can be written in an encoding."""
 
-    def told(text: Any) -> str:
+    def written(text: Any) -> str:
         return readable(str(text), encoding)
 
     return replace(
         table,
-        cells=table.texts().rename(columns=told).map(told),
+        cells=table.texts().rename(columns=written).map(written),
         margins=table.margins.iloc[:0],
-        best=table.best.rename(columns=told),
-        tied=table.tied.rename(columns=told),
-        lacking=table.lacking.rename(columns=told),
-        notes=[told(note) for note in table.notes],
-        optional=[told(column) for column in table.optional],
-        title=told(table.title),
+        best=table.best.rename(columns=written),
+        tied=table.tied.rename(columns=written),
+        lacking=table.lacking.rename(columns=written),
+        notes=[written(note) for note in table.notes],
+        optional=[written(column) for column in table.optional],
+        title=written(table.title),
     )
 
 

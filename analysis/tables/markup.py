@@ -74,7 +74,7 @@ LATEX = {
 braced because a row may begin with one: after ``\\\\`` and ``\\midrule`` they would be an argument."""
 LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=,)(?=,)")
 KNOWN = set("±×÷·°¶§©®¬¹²³¼½¾–—‘’“”…€ßæÆœŒøØłŁı")
-"""What LaTeX's first font encoding has beside ASCII and accented letters."""
+"""What LaTeX's first font encoding has besides ASCII and accented letters."""
 
 
 def latex_escape(text: str) -> str:

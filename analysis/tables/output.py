@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.tables import layout, markup
 from analysis.tables.layout import Screen
 from analysis.tables.table import Table, jsonable
+from flowbench._core.command import Parser
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -21,6 +23,19 @@ else:
 FORMATS = ("table", "md", "latex", "csv", "json")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
+
+
+def add_format(made: Parser) -> None:
+    """Add ``--format`` to a command's options."""
+
+    def known(text: str) -> str:
+        if text not in FORMATS:
+            raise argparse.ArgumentTypeError(f"unknown format {text!r}; {nearest(text, FORMATS)}")
+        return text
+
+    made.add_argument(
+        "--format", type=known, default="table", metavar="|".join(FORMATS), help="default: table"
+    )
 
 
 def check_format(format: str) -> None:
@@ -43,9 +58,9 @@ def show(tables: Sequence[Table], format: str = "table") -> None:
 def write(tables: Sequence[Table], format: str = "table", screen: Screen | None = None) -> str:
     """The tables one after the other. Raises `UserError` for an unknown format.
 
-    ``csv`` is the first frame alone and ``json`` all of them with what is told beside them, both at full precision;
-    the others are rounded, print the best of a column bold where the format has bold, and mark what cannot be told
-    from it. Only ``table`` depends on the ``screen``, by default a file.
+    ``csv`` is the first frame alone and ``json`` all of them with their `about`, both at full precision;
+    the others are rounded, print the best of a column bold where the format has bold, and mark what is not
+    separable from it. Only ``table`` depends on the ``screen``, by default a file.
     """
     check_format(format)
     if format == "csv":

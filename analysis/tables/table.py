@@ -15,7 +15,7 @@ else:
     pd = lazy("pandas")
 
 TIED = "~"
-"""Marks, in text, what cannot be told from the best of its column."""
+"""Marks, in text, what is not separable from the best of its column."""
 LACKING = "*"
 """Marks, in text, a mean over less than that of others."""
 
@@ -26,7 +26,7 @@ class Table:
     (real images) after the ``len(best)`` rows proper; ``keys`` names the columns of ``cells``, by their columns of the frame
     where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, of which :func:`margin` makes text, have
     the columns of ``cells``. ``optional`` columns are left out, in this order, where a terminal is too narrow; ``about`` is
-    what JSON tells beside the rows."""
+    what JSON has besides the rows."""
 
     name: str
     frame: pd.DataFrame
@@ -47,6 +47,12 @@ class Table:
         return self.cells + margins.map(margin)
 
 
+def unmarked(name: str, frame: pd.DataFrame, cells: pd.DataFrame, **about: Any) -> Table:
+    """A table without marks; ``about`` are further fields of it."""
+    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
+    return Table(name, frame, cells, none, none, none, **about)
+
+
 def simple(
     name: str,
     frame: pd.DataFrame,
@@ -60,8 +66,7 @@ def simple(
     cells = pd.DataFrame(
         {heading: [columns[c][1](v) for v in frame[c]] for c, heading in shown.items()}, dtype=object
     )
-    none = pd.DataFrame(False, index=cells.index, columns=cells.columns)
-    return Table(name, frame, cells, none, none, none, notes, optional, title)
+    return unmarked(name, frame, cells, notes=notes, optional=optional, title=title)
 
 
 def margin(text: str) -> str:

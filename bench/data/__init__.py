@@ -8,8 +8,7 @@ own from the forms in `sources`. Importing registers the names; it needs no torc
 from bench.data import digits, images, shapes  # noqa: F401
 from bench.data.base import Builder, canonical, get, load, register, registry
 from bench.data.conformance import check
-from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build
-from bench.data.splits import hash_split
+from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, hash_split
 
 __all__ = [
     "Builder",

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from bench.config.experiment import Images
 from bench.data.base import Builder, register
-from bench.data.dataset import Dataset, Split, build
-from bench.data.splits import hash_split
+from bench.data.dataset import Dataset, Split, build, hash_split
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from bench.config.experiment import Images
 from bench.data.base import Builder, register
-from bench.data.dataset import Dataset, Picked, Rows, Split, build
-from bench.data.splits import hash_split
+from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

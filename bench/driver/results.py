@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from bench.config.settings import CONTROL
 from bench.planning.plan import Plan, Planned
-from bench.runfolder import store
+from bench.runfolder import measured, store
 from flowbench._core import atomic
 
 
@@ -21,30 +19,13 @@ def damaged(plan: Plan) -> list[tuple[Planned, Path]]:
             result = p.folder / plan.grid.evaluation.id / "result.json"
             try:
                 file = result
-                check(result)
+                measured.read(result)
                 for file in seen.get(p.folder, []):
                     if file.exists():
                         atomic.read_tensors(file, "numpy")
             except atomic.Damaged:
                 found.append((p, file))
     return found
-
-
-def check(result: Path) -> None:
-    """Raises :class:`flowbench._core.atomic.Damaged` unless a file holds measurements by setting."""
-    kept = atomic.read_object(result)
-    settings = kept.get("settings")
-    found = list(settings.values()) if isinstance(settings, dict) else []
-    if not isinstance(kept.get("names"), dict) or not found or not all(map(_sound, found)):
-        raise atomic.Damaged(f"{result} is not a result: delete that file and run the command again")
-
-
-def _sound(measured: Any) -> bool:
-    """Whether the measurements of a setting are numbers, or absent."""
-    if not isinstance(measured, dict) or not set(CONTROL) <= measured.keys():
-        return False
-    found = [value for name, value in measured.items() if name not in CONTROL]
-    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in found)
 
 
 def pictures(plan: Plan) -> Iterator[tuple[Planned, list[Path]]]:

@@ -169,7 +169,4 @@ def state(submission: Submission, index: int) -> dict[str, Any]:
 
 def read(file: Path) -> dict[str, Any]:
     """A JSON object; empty if the file is missing or damaged."""
-    try:
-        return atomic.read_object(file)
-    except atomic.Damaged:
-        return {}
+    return atomic.known_object(file)

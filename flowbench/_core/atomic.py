@@ -38,12 +38,21 @@ class Unwritable(OSError):
         return cls(error.errno, error.strerror or str(error), error.filename or str(unnamed))
 
 
-def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], sync: bool = True) -> None:
     """Let ``write`` fill a temporary file in the folder of ``path``, ``sync`` it, and rename it into place.
 
     The file is as readable as its folder, and writable by its owner only. Raises :class:`Unwritable`; the old file
     then stays.
     """
+    try:
+        with suppress(FileNotFoundError):  # swept away by a command that began on this folder: once more
+            return _write_whole(path, write, sync)
+        _write_whole(path, write, sync)
+    except OSError as error:
+        raise Unwritable(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], object], sync: bool) -> None:
     temporary: Path | None = None
     try:
         folder(path.parent)
@@ -56,8 +65,6 @@ def write_whole(path: Path, write: Callable[[Path], None], sync: bool = True) ->
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise Unwritable(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         if temporary:
             with suppress(OSError):  # read-only by now
@@ -130,24 +137,32 @@ def write_text(path: Path, text: str, sync: bool = True) -> None:
     write_whole(path, write, sync)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON. Raises :class:`Damaged` naming the file if it is cut short or foreign."""
+CURE = ": delete that file and run the command again"
+"""What helps against a damaged file."""
+
+
+def read_json(path: Path, cure: str = CURE) -> Any:
+    """Read JSON. Raises :class:`Damaged` naming the file, and the ``cure``, if it is cut short or foreign."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise Damaged(
-            f"{path} cannot be read ({error}): delete that file and run the command again"
-        ) from None
+        raise Damaged(f"{path} cannot be read ({error}){cure}") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises :class:`Damaged` naming the file if it holds something else."""
-    value = read_json(path)
+def read_object(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """Read a JSON object. Raises :class:`Damaged` naming the file, and the ``cure``, if it holds something else."""
+    value = read_json(path, cure)
     if not isinstance(value, dict):
-        raise Damaged(
-            f"{path} cannot be read (it holds no object): delete that file and run the command again"
-        )
+        raise Damaged(f"{path} cannot be read (it holds no object){cure}")
     return value
+
+
+def known_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty if the file is missing or damaged."""
+    try:
+        return read_object(path)
+    except Damaged:
+        return {}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:

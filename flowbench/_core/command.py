@@ -104,6 +104,15 @@ def _outcome(command: Callable[[], int], if_interrupted: str) -> int:
         return 130
 
 
+def entry(command: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """The ``main`` of a command: returns its exit code, or 2 after one sentence about a user's mistake."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return outcome(lambda: command(argv))
+
+    return main
+
+
 @contextmanager
 def notices_in_a_line() -> Iterator[None]:
     """Within the block every :class:`Notice` is printed as one sentence, once."""

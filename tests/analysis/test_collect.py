@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.results import collect, files, manifest, synthetic
+from analysis.results import collect, manifest, synthetic
 from analysis.results.run import read
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "rf/lognorm(0.00,1.00)", "eps/linear")
@@ -33,13 +34,13 @@ def cell_of(folder: Path, formulation: str, seed: int) -> Path:
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The JSON files that a collection reads from now on."""
     seen: list[Path] = []
-    original = collect._object
+    original = atomic.read_object
 
-    def spy(file: Path) -> dict[str, object]:
+    def spy(file: Path, cure: str = "") -> dict[str, object]:
         seen.append(file)
-        return original(file)
+        return original(file, cure)
 
-    monkeypatch.setattr(collect, "_object", spy)
+    monkeypatch.setattr(atomic, "read_object", spy)
     return seen
 
 
@@ -164,7 +165,7 @@ def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: py
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(atomic.tempfile, "mkstemp", refuse)
     assert len(read(write(tmp_path)).frame) == 12
     assert not (tmp_path / "results.parquet").exists()
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []

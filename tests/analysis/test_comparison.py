@@ -1,4 +1,4 @@
-"""What a reader sees of a comparison with a baseline: a line for each rival, the table, and the command's options."""
+"""What a reader sees of a comparison with a baseline: the table, and the command's options."""
 
 from __future__ import annotations
 
@@ -39,40 +39,38 @@ def row(**changes: object) -> Comparison:
     return Comparison(**(made | changes))  # type: ignore[arg-type]
 
 
-def line(margin: float | None = None, **changes: object) -> str:
+def cells(**changes: object) -> list[str]:
+    """Difference, e-value, P(better), verdict and seeds of a row, as they are written."""
     only = row(**changes)
-    found = Comparisons("rf", only.metric, margin, 0.05, DECLARED, (only,))
-    (text,) = comparison.lines(found)
-    assert text.startswith(f"rf/mode(1.29) against rf: {DECLARED[only.metric].label} ")
-    return text.partition(f"{DECLARED[only.metric].label} ")[2]
+    made = comparison.table(Comparisons("rf", only.metric, None, 0.05, DECLARED, (only,))).cells
+    return list(made.iloc[0])[2:]
 
 
-def test_lines() -> None:
-    whole = "-4.1 % [-15, +8.3], e 0.41, better with probability 0.77: undecided after 6 seeds (about 21 would decide)"
-    assert line() == whole
-    assert line(seeds_needed=None).endswith("undecided after 6 seeds (over 1,000 would decide)")
-    assert line(n=1, low=-math.inf, high=math.inf, seeds_needed=None) == (
-        "-4.1 % (no interval yet), e 0.41, better with probability 0.77: undecided after 1 seed"
-    )
-    assert line(n=0, estimate=math.nan) == "not compared yet, no seed is finished by both"
+def test_rows_are_written_with_two_digits() -> None:
+    assert cells() == ["-4.1 % [-15, +8.3]", "0.41", "0.77", "undecided", "6", "21"]
+    assert cells(seeds_needed=None)[-1] == "over 1,000"
+    alone = cells(n=1, low=-math.inf, high=math.inf, seeds_needed=None)
+    assert alone == ["-4.1 %", "0.41", "0.77", "undecided", "1", ""]
+    assert cells(n=0, estimate=math.nan)[0] == ""
     clear = {"low": -123.4, "high": -0.0412, "e_value": 1e9, "p_better": 0.9999, "seeds_needed": 6}
-    assert line(**clear, verdict="better") == (
-        "-4.1 % [-120, -0.041], e over 10,000, better with probability over 0.99: better after 6 seeds"
-    )
-    assert line(2.5, verdict="equivalent").endswith("equivalent after 6 seeds (within ±2.5 %)")
-    assert line(verdict="equivalent", estimate=0.0, low=0.0, high=0.0).startswith("0 % [0, 0],")
-    clip = {"metric": "clip", "percent": False, "estimate": 0.31, "low": -0.1, "high": 0.72}
-    assert line(**clip).startswith("+0.31 [-0.1, +0.72], e ")
-    assert line(0.4, **clip, verdict="equivalent").endswith("(within ±0.4)")
+    assert cells(**clear, verdict="better") == [
+        "-4.1 % [-120, -0.041]",
+        "over 10,000",
+        "over 0.99",
+        "better",
+        "6",
+        "",
+    ]
+    assert cells(estimate=0.0, low=0.0, high=0.0)[0] == "0 % [0, 0]"
+    assert cells(metric="clip", percent=False, estimate=0.31, low=-0.1, high=0.72)[0] == "+0.31 [-0.1, +0.72]"
 
 
-def test_lines_of_lost_seeds() -> None:
+def test_lost_seeds_are_the_verdict() -> None:
     nan = dict.fromkeys(("estimate", "low", "high", "e_value", "p_better"), math.nan)
     own, bases = Lost("rf/mode(1.29)", "diverged", 1, 5), Lost("rf", "failed", 2, 6)
-    assert line(**nan, lost=(own,)) == "not compared, diverged in 1 of 5 seeds"
-    assert (
-        line(**nan, lost=(own, bases)) == "not compared, diverged in 1 of 5 seeds, rf failed in 2 of 6 seeds"
-    )
+    assert cells(**nan, lost=(own,))[:4] == ["", "", "", "not compared: diverged in 1 of 5 seeds"]
+    both = "not compared: diverged in 1 of 5 seeds, rf failed in 2 of 6 seeds"
+    assert cells(**nan, lost=(own, bases))[3] == both
 
 
 @pytest.fixture
@@ -152,7 +150,7 @@ def test_narrow_terminals_keep_the_verdict(folder: Path) -> None:
         (["--baseline", "rf", "--margin", "0"], "the margin is 0, not a positive number"),
         (["--baseline", "rf", "--margin", "x"], "'x' is not a number"),
         (["--baseline", "eps/linear", "--top", "1"], "eps/linear is the only formulation to show"),
-        (["--baseline", "rf", "--versus-paper"], "leave them out beside --versus-paper"),
+        (["--baseline", "rf", "--versus-paper"], "leave them out with --versus-paper"),
     ],
 )
 def test_mistakes_are_one_sentence(

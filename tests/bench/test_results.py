@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.driver import results
+from bench.runfolder import measured
 from flowbench._core import atomic
 
 SETTING = {
@@ -28,7 +28,11 @@ def write(folder: Path, settings: object) -> Path:
 
 
 def test_numbers_by_setting_are_a_result(tmp_path: Path) -> None:
-    results.check(write(tmp_path, {"ema-5-5": SETTING}))
+    found = measured.read(write(tmp_path, {"ema-5-5": SETTING}))
+    (setting,) = found.values
+    assert setting.name == "ema-5-5"
+    assert found.values[setting] == {"clip": 30.0, "fid": None}
+    assert found.names == {"fid_name": "fid[x]"}
 
 
 @pytest.mark.parametrize(
@@ -39,8 +43,9 @@ def test_numbers_by_setting_are_a_result(tmp_path: Path) -> None:
         {"ema-5-5": 3},
         {"ema-5-5": {"clip": 30.0}},
         *({"ema-5-5": SETTING | {"clip": v}} for v in ("x", {}, True)),
+        {"ema-5-5": SETTING | {"steps": 0}},
     ],
 )
 def test_anything_else_is_damaged(settings: object, tmp_path: Path) -> None:
-    with pytest.raises(atomic.Damaged, match="is not a result: delete that file"):
-        results.check(write(tmp_path, settings))
+    with pytest.raises(atomic.Damaged, match=r"result\.json "):
+        measured.read(write(tmp_path, settings))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from bench import data
-from bench.data import dataset, splits
+from bench.data import dataset
 from flowbench._core.errors import UserError
 
 
@@ -21,7 +21,7 @@ from flowbench._core.errors import UserError
 def test_adding_an_item_moves_no_other(keys: set[str], new: str) -> None:
     def sides(names: set[str]) -> dict[str, int]:
         order = sorted(names)
-        split = splits.hash_split(order, 10**6, 10**6)
+        split = dataset.hash_split(order, 10**6, 10**6)
         return {order[i]: side for side, chosen in enumerate(split) for i in chosen}
 
     before, after = sides(keys), sides(keys | {new})
@@ -31,10 +31,10 @@ def test_adding_an_item_moves_no_other(keys: set[str], new: str) -> None:
 
 def test_bounds_never_move_an_item_across() -> None:
     keys = [f"{i}.png" for i in range(1000)]
-    train, validation = splits.hash_split(keys, 10**6, 10**6)
+    train, validation = dataset.hash_split(keys, 10**6, 10**6)
     assert len(train) + len(validation) == 1000
     assert 90 < len(validation) < 160  # 125 expected, deviation 10.5
-    few_train, few_validation = splits.hash_split(keys, 100, 20)
+    few_train, few_validation = dataset.hash_split(keys, 100, 20)
     assert (len(few_train), len(few_validation)) == (100, 20)
     assert set(few_train) < set(train)
     assert set(few_validation) < set(validation)
@@ -42,8 +42,8 @@ def test_bounds_never_move_an_item_across() -> None:
 
 
 def test_hash_is_sha256_and_fixed() -> None:
-    assert splits.unit_hash("0") == pytest.approx(0x5FECEB66FFC8 / 2**48, abs=1e-12)  # sha256("0")
-    assert np.mean([splits.unit_hash(str(i)) for i in range(4000)]) == pytest.approx(0.5, abs=0.02)
+    assert dataset.unit_hash("0") == pytest.approx(0x5FECEB66FFC8 / 2**48, abs=1e-12)  # sha256("0")
+    assert np.mean([dataset.unit_hash(str(i)) for i in range(4000)]) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("spec", ["shapes", "digits"])

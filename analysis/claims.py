@@ -109,28 +109,27 @@ def overall(verdicts: Sequence[Verdict]) -> Overall:
 
 
 def _best(results: Results, name: str) -> Judged:
-    rows = baseline.against(results, BEST, metrics=(), primary=PRIMARY).of(PRIMARY)
-    verdicts = {row.formulation: row.verdict for row in rows}
-    if "better" in verdicts.values():
-        verdict: Verdict = "refuted"
-    else:
-        held = all(verdicts[rival] == "worse" for rival in (STRAIGHT, BEFORE, *OTHERS))
-        verdict = "held" if held else "undecided"
-    return Judged(1, name, verdict, _compared(rows, BEST))
+    verdicts, evidence = _compared(results, BEST)
+    held = all(verdicts[rival] == "worse" for rival in (STRAIGHT, BEFORE, *OTHERS))
+    beaten = "better" in verdicts.values()
+    return Judged(1, name, "refuted" if beaten else "held" if held else "undecided", evidence)
 
 
 def _modified(results: Results, name: str) -> Judged:
-    rows = baseline.against(results, BEFORE, metrics=(), primary=PRIMARY).of(PRIMARY)
-    better = {row.formulation for row in rows if row.verdict == "better"}
-    verdict: Verdict = "refuted" if better & {STRAIGHT, *OTHERS} else "held" if better else "undecided"
-    return Judged(2, name, verdict, _compared(rows, BEFORE))
+    verdicts, evidence = _compared(results, BEFORE)
+    better = {rival for rival, verdict in verdicts.items() if verdict == "better"}
+    refuted = better & {STRAIGHT, *OTHERS}
+    return Judged(2, name, "refuted" if refuted else "held" if better else "undecided", evidence)
 
 
-def _compared(rows: Sequence[baseline.Comparison], than: str) -> tuple[Evidence, ...]:
-    return tuple(
+def _compared(results: Results, than: str) -> tuple[dict[str, baseline.Verdict], tuple[Evidence, ...]]:
+    """The verdict on each other formulation against one, and what these rest on."""
+    rows = baseline.against(results, than, metrics=(), primary=PRIMARY).rows
+    evidence = (
         Evidence(f"FID of {row.formulation} against {than}", row.n, row.estimate, row.low, row.high)
         for row in rows
     )
+    return {row.formulation: row.verdict for row in rows}, tuple(evidence)
 
 
 def _few_steps(results: Results, name: str) -> Judged:
@@ -142,15 +141,13 @@ def _few_steps(results: Results, name: str) -> Judged:
         apart = [] if lost else list(few.differences(rival, STRAIGHT) - many.differences(rival, STRAIGHT))
         found = sequential.interval(apart, sequential.LEVEL / len(rivals))
         of = f"FID at {FEW[0]} over {MANY[0]} steps, {rival} against {STRAIGHT}"
-        ends = map(_percent, (found.estimate, found.low, found.high))
+        ends = map(baseline.percent, (found.estimate, found.low, found.high))
         evidence.append(Evidence(of, len(apart), *ends))
         decisions.append(sequential.verdict(apart, None, sequential.LEVEL / len(rivals)))
-    verdict: Verdict = "undecided"
-    if "lower" in decisions:
-        verdict = "refuted"
-    elif all(decision == "higher" for decision in decisions):
-        verdict = "held"
-    return Judged(3, name, verdict, tuple(evidence))
+    held = all(decision == "higher" for decision in decisions)
+    return Judged(
+        3, name, "refuted" if "lower" in decisions else "held" if held else "undecided", tuple(evidence)
+    )
 
 
 def _in_both(results: Results, name: str) -> Iterator[Results]:
@@ -183,26 +180,24 @@ def _smooth(found: Run) -> Judged:
         ends = (-math.inf, math.inf)
         if loss.draws is not None:
             ends = interval(loss.draws[:, one] - loss.draws[:, other])
-        return Evidence(what, seeds, *map(_percent, (value, *ends)))
+        return Evidence(what, seeds, *map(baseline.percent, (value, *ends)))
 
-    last: list[Evidence] = []
-    for depth, rows in table.groupby("depth"):
-        ordered = list(rows.sort_values("steps").index)
-        if len(ordered) > 1:
-            last.append(
-                apart(
-                    ordered[-1], ordered[-2], f"loss at depth {depth}, the last budget against the one before"
-                )
-            )
+    by_steps = [list(rows.sort_values("steps").index) for _, rows in table.groupby("depth")]
+    last = [
+        apart(
+            runs[-1],
+            runs[-2],
+            f"loss at depth {table['depth'][runs[0]]}, the last budget against the one before",
+        )
+        for runs in by_steps
+        if len(runs) > 1
+    ]
     largest = table[table["steps"] == table["steps"].max()]
     deepest, lowest = int(largest["depth"].idxmax()), int(largest["val_loss"].idxmin())
     front = list(table[table["frontier"]].sort_values("train_flops").index)
-    evidence = list(last)
     deep = apart(deepest, lowest, "loss at the largest budget, the deepest against the best")
-    evidence.append(deep)
     step = "loss on the compute frontier, its last run against the one before"
     ends = [apart(one, before, step) for before, one in pairwise(front)][-1:]
-    evidence += ends
     error = math.inf if made.frontier.law is None else float(made.frontier.law.error)
     related = made.correlations[made.correlations["metric"] == PRIMARY]
     predicts = bool(len(related)) and float(related["spearman_low"].iloc[0]) > 0
@@ -212,12 +207,7 @@ def _smooth(found: Run) -> Judged:
         verdict = "refuted"
     elif falls and error <= RESIDUAL and (deepest == lowest or deep.low <= 0) and predicts:
         verdict = "held"
-    return Judged(4, found.name, verdict, tuple(evidence))
-
-
-def _percent(log_ratio: float) -> float:
-    """Infinite ends stay infinite: they are no interval."""
-    return 100 * math.expm1(log_ratio) if math.isfinite(log_ratio) else log_ratio
+    return Judged(4, found.name, verdict, (*last, deep, *ends))
 
 
 def table(judged: Sequence[Judged]) -> tables.Table:

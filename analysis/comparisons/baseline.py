@@ -217,14 +217,13 @@ def _compare(found: Measured, name: str, baseline: str, limit: float | None, lev
     lost = (*found.lost(name), *found.lost(baseline))
     gains = list(found.better(name, baseline))
     metric, n = found.metric.name, len(gains)
-    rests = limit is None and found.at_rest(name, baseline)
     if lost:
-        nothing = (math.nan,) * 5
-        return Comparison(name, metric, found.log, n, *nothing, "undecided", None, lost)
+        return Comparison(name, metric, found.log, n, *(math.nan,) * 5, "undecided", None, lost)
+    rests = limit is None and found.at_rest(name, baseline)
     span = sequential.interval(gains, level)
     ends = (span.low, span.high) if found.metric.higher_is_better else (-span.high, -span.low)
     estimate = span.estimate if found.metric.higher_is_better else -span.estimate
-    shown = [_percent(v) if found.log else v for v in (estimate, *ends)]
+    shown = [percent(v) if found.log else v for v in (estimate, *ends)]
     return Comparison(
         formulation=name,
         metric=metric,
@@ -241,8 +240,8 @@ def _compare(found: Measured, name: str, baseline: str, limit: float | None, lev
     )
 
 
-def _percent(log_ratio: float) -> float:
-    """Infinite ends stay infinite: they are no interval."""
+def percent(log_ratio: float) -> float:
+    """A log ratio in percent; infinite ends stay infinite, as they are no interval."""
     return 100 * math.expm1(log_ratio) if math.isfinite(log_ratio) else log_ratio
 
 

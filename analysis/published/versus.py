@@ -69,12 +69,12 @@ class Association:
 class Versus:
     """Our order next to the paper's.
 
-    ``shared`` has one row for each formulation that both have, in the paper's order: ``formulation``, ``paper_rank_all``,
-    ``paper_place`` and ``place`` among the shared (equal ranks share the better one), ``rank_all``, and ``position`` among
-    all ``formulations`` of ours. ``p`` is the share of all orders that agree with the paper's at least as well as ours, by
-    tau; ``p_floor`` the smallest that it could be, and ``exact`` whether all orders were tried. ``pairs`` has a row for each
-    pair: ``first`` (by the paper), ``second``, ``difference`` of our ranks first - second, ``p``, ``p_holm``, and
-    ``disagrees``: in the other order here, by more than noise.
+    * ``shared``: a row for each formulation that both have, in the paper's order; ``paper_place`` and ``place`` are among
+      the shared (equal ranks share the better one), ``position`` among all ``formulations`` of ours
+    * ``p``: the part of all orders that agree with the paper's at least as well as ours, by tau; ``p_floor`` the smallest
+      that it could be; ``exact``: all orders were tried
+    * ``pairs``: a row for each pair, ``first`` (by the paper) and ``second``; ``difference`` of our ranks first - second;
+      ``disagrees``: in the other order here, by more than noise
     """
 
     shared: pd.DataFrame

@@ -166,10 +166,7 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
 
 def controls(frame: pd.DataFrame) -> list[ControlSetting]:
     """The control setting of each row of a checked table, without its dataset."""
-    fields = (frame[name].tolist() for name in settings.CONTROL)
-    return [
-        ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in zip(*fields, strict=True)
-    ]
+    return [ControlSetting(**row) for row in frame[list(settings.CONTROL)].to_dict("records")]
 
 
 def comparable(found: Results, where: str = "the table") -> None:
@@ -210,10 +207,8 @@ def recipe(name: str) -> dict[str, str]:
     labels, parts = ["extractor", "preprocessing"], {"metric": match[1]}
     for part in match[2].split(","):
         key, equals, value = part.partition("=")
-        if equals:
-            parts[key] = value
-        else:
-            parts[labels.pop(0) if labels else f"part {len(parts)}"] = part
+        label = key if equals else labels.pop(0) if labels else f"part {len(parts)}"
+        parts[label] = value if equals else part
     return parts
 
 

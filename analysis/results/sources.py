@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from itertools import takewhile
@@ -75,7 +76,7 @@ def json_of(source: Source, cell: str, name: str) -> dict[str, Any]:
 
 
 class Folder:
-    """The cells in a run folder."""
+    """The cells in a run folder (`Source`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -102,18 +103,15 @@ class Folder:
 
     def samples(self, cell: str, evaluation: str, metric: str) -> dict[str, NDArray[np.float64]]:
         """See `Source`."""
-        from safetensors import SafetensorError, safe_open
-
         found: dict[str, NDArray[np.float64]] = {}
-        try:
-            file = self.path / "cells" / cell / evaluation / "per_sample.safetensors"
-            with safe_open(file, framework="numpy") as kept:
-                for key in kept.keys():  # noqa: SIM118 (not a dict)
-                    setting, _, name = key.partition("/")
-                    if name == metric:
-                        found[setting] = kept.get_tensor(key).astype(np.float64)
-        except (SafetensorError, OSError, ValueError):
-            pass
+        with (
+            suppress(*unreadable()),
+            opened(self.path / "cells" / cell / evaluation / "per_sample.safetensors") as kept,
+        ):
+            for key in kept.keys():  # noqa: SIM118 (not a dict)
+                setting, _, name = key.partition("/")
+                if name == metric:
+                    found[setting] = kept.get_tensor(key).astype(np.float64)
         return found
 
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
@@ -121,37 +119,42 @@ class Folder:
         file = self.path / "cells" / cell / f"images-{sampling}" / f"{setting}.safetensors"
         if not file.exists():
             return None
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(file, framework="numpy") as kept:
+            with opened(file) as kept:
                 part = kept.get_slice("images")
-                there = [row for row in rows if row < part.get_shape()[0]]
-                return np.stack([part[row] for row in there]).astype(np.uint8)
-        except (SafetensorError, OSError, ValueError) as error:
+                return np.stack([part[row] for row in rows if row < part.get_shape()[0]]).astype(np.uint8)
+        except unreadable() as error:
             raise UserError(f"{file} cannot be read ({error}): delete it and run the grid again") from None
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
         """See `Source`; they lie with the measurements of real images."""
-        from safetensors import SafetensorError, safe_open
-
         name = f"{sha256(dataset.encode()).hexdigest()[:12]}.safetensors"
         for file in sorted(self.path.glob(f"yardsticks/*/{name}")):
-            try:
-                with safe_open(file, framework="numpy") as kept:
-                    captions = json.loads(kept.metadata()["about"])["captions"]
-                    rows = [i for i, found in enumerate(captions) if found == caption][:most]
-                    part = kept.get_slice("images")
-                    if rows:
-                        return np.stack([part[row] for row in rows]).astype(np.uint8)
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError):
-                continue
+            with suppress(*unreadable(), KeyError, TypeError, IndexError), opened(file) as kept:
+                captions = json.loads(kept.metadata()["about"])["captions"]
+                rows = [i for i, found in enumerate(captions) if found == caption][:most]
+                if rows:
+                    return np.stack([kept.get_slice("images")[row] for row in rows]).astype(np.uint8)
         return None
 
     def commits(self) -> set[tuple[str, str]]:
         """See `Source`."""
         kept = [atomic.known_object(file) for file in self.path.glob("submissions/*/submission.json")]
         return {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") and k.get("commit")}
+
+
+def opened(file: Path) -> Any:
+    """A file of tensors, as arrays."""
+    from safetensors import safe_open
+
+    return safe_open(file, framework="numpy")
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """What a damaged file of tensors raises."""
+    from safetensors import SafetensorError
+
+    return SafetensorError, OSError, ValueError
 
 
 class Archive:

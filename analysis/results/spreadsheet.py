@@ -46,7 +46,8 @@ def read(path: Path, known: Collection[str], numeric: Collection[str]) -> pd.Dat
     if not rows:
         raise UserError(f"{where} is empty")
     header = _trimmed([name.strip() for name in rows[0][1]])
-    _check_twice(header, where)
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise UserError(f"{where} has the column {twice[0]!r} twice")
     body = []
     for line, row in rows[1:]:
         row = row[: len(header)] + _trimmed(row[len(header) :])
@@ -111,12 +112,6 @@ def _trimmed(row: Sequence[str]) -> list[str]:
     return list(row[:count])
 
 
-def _check_twice(header: Sequence[str], where: str) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{where} has the column {twice[0]!r} twice")
-
-
 def _with_numbers(frame: pd.DataFrame, columns: list[str], separator: str, where: str) -> pd.DataFrame:
     """The frame with the numbers of some columns in Python's spelling; what is no number stays.
 
@@ -127,21 +122,14 @@ def _with_numbers(frame: pd.DataFrame, columns: list[str], separator: str, where
     texts = {
         c: [_BLANKS.sub("", v.strip()).replace("\N{MINUS SIGN}", "-") for v in frame[c]] for c in columns
     }
-    shown: dict[str, str] = {}
-    for values in texts.values():
-        for value in values:
-            if mark := _decimal_mark(value):
-                shown.setdefault(mark, value)
+    every = [value for values in texts.values() for value in values]
+    shown = {mark: value for value in reversed(every) if (mark := _decimal_mark(value))}
     if len(shown) > 1:
         raise UserError(
             f"{where} has decimal points ({shown['.']}) and decimal commas ({shown[',']}): write all numbers in one way"
         )
-    decimal = next(iter(shown), "," if separator == ";" and any(map(_has_comma, texts.values())) else ".")
+    decimal = next(iter(shown), "," if separator == ";" and any("," in value for value in every) else ".")
     return frame.assign(**{c: [_plain(v, decimal, where) for v in values] for c, values in texts.items()})
-
-
-def _has_comma(values: Sequence[str]) -> bool:
-    return any("," in value for value in values)
 
 
 def _decimal_mark(value: str) -> str | None:

@@ -130,9 +130,11 @@ def _read(file: Path, phase: Phase) -> Manifest:
             parts={name: (part["base"], part["sampler"]) for name, part in kept["formulations"].items()},
             cells=tuple(
                 PlannedCell(
-                    *(str(c[name]) for name in ("cell", "formulation", "dataset")),
-                    int(c["seed"]),
-                    int(c["recipe"]),
+                    id=str(c["cell"]),
+                    formulation=str(c["formulation"]),
+                    dataset=str(c["dataset"]),
+                    seed=int(c["seed"]),
+                    recipe=int(c["recipe"]),
                 )
                 for c in kept["cells"]
             ),

@@ -166,7 +166,8 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
 
 def controls(frame: pd.DataFrame) -> list[ControlSetting]:
     """The control setting of each row of a checked table, without its dataset."""
-    return [ControlSetting(**row) for row in frame[list(settings.CONTROL)].to_dict("records")]
+    rows = zip(*(frame[name].tolist() for name in settings.CONTROL), strict=True)
+    return [ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in rows]
 
 
 def comparable(found: Results, where: str = "the table") -> None:

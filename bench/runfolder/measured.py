@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ class Measured:
     """The ``values`` of each control setting by metric, None where there is none; ``names`` are full names of metrics, by
     ``clip_name`` and so on."""
 
-    values: Mapping[ControlSetting, Mapping[str, float | None]]
-    names: Mapping[str, str]
+    values: dict[ControlSetting, dict[str, float | None]]
+    names: dict[str, str]
 
 
 def read(file: Path) -> Measured:

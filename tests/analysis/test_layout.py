@@ -15,12 +15,13 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from analysis.ranking.ranking import rank
 from analysis.ranking.render import ranking_table
 from analysis.tables import output
 from analysis.tables.layout import Screen, wrapped
 from analysis.tables.table import Table
 from flowbench._core.readable import readable
+
+from .rankings import rank
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("rf/lognorm(0.00,1.00)", "流/余弦", "eps/linear", "🔥 ours", "café")

@@ -82,9 +82,22 @@ def tell_missing():
     sys.excepthook = tell
 
 
+def version():
+    # type: () -> str
+    """The installed version of flowbench."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("flowbench")
+    except metadata.PackageNotFoundError:  # run from its folder
+        return "of a folder that is not installed"
+
+
 def __getattr__(name):
     # type: (str) -> object
     """What is public, imported when it is first used."""
+    if name == "__version__":
+        return version()
     if name in PUBLIC:
         found = importlib.import_module(PUBLIC[name] or name)
         return getattr(found, name) if PUBLIC[name] else found

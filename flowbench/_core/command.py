@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from flowbench import STARTED
+from flowbench import STARTED, version
 from flowbench._core import logs
 from flowbench._core.errors import Notice, UserError, nearest
 from flowbench._core.readable import standard_streams
@@ -32,13 +32,7 @@ class Version(argparse.Action):
 
 def versions() -> str:
     """The versions of flowbench and of Python."""
-    from importlib import metadata
-
-    try:
-        version = metadata.version("flowbench")
-    except metadata.PackageNotFoundError:  # run from its folder
-        version = "of a folder that is not installed"
-    return f"flowbench {version}, Python {platform.python_version()}"
+    return f"flowbench {version()}, Python {platform.python_version()}"
 
 
 class Parser(argparse.ArgumentParser):

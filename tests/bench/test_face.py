@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import flowbench as fb
 from analysis import rank
 from bench import draw
 from bench.cli.parser import parse
+from bench.driver import here
 from bench.planning import plan
 from flowbench import face
 from flowbench.face import words
@@ -167,6 +171,23 @@ def test_a_run_without_a_trained_cell_is_an_error(tmp_path: Path) -> None:
         fb.train("eps/linear", out=tmp_path / "run", **TINY | {"lr": 1e30})
 
 
+def test_a_run_may_be_started_from_any_thread(tmp_path: Path) -> None:
+    """Only the main one may have handlers of signals."""
+
+    class Pool:
+        def stop(self, reason: str) -> None: ...
+
+    def enter() -> Any:
+        with here.stopped_by_signals(Pool()):  # type: ignore[arg-type]
+            return signal.getsignal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(enter).result() == before
+    assert enter() != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_options_of_python_are_those_of_the_command() -> None:
     found = words(
         {"minutes": 10, "train_images": 32, "settings": ["5:5", "7:1"], "trust_folder": True, "seeds": None}
@@ -178,6 +199,7 @@ def test_it_is_imported_when_it_is_used() -> None:
     assert all(getattr(fb, name) is getattr(face, name) for name in face.__all__)
     assert {*face.__all__, "UserError", "formulations"} == fb.PUBLIC.keys() <= set(dir(fb))
     assert fb.formulations.get("rf").name == "rf"
+    assert fb.__version__ == metadata.version("flowbench")
     with pytest.raises(AttributeError, match="no attribute 'campare'; did you mean 'compare'"):
         _ = fb.campare  # type: ignore[attr-defined]
     code = "import flowbench, sys; print(sorted({'torch', 'numpy', 'pandas', 'bench', 'samplers'} & set(sys.modules)))"

@@ -11,9 +11,10 @@ from analysis.plots import legends, lines, scales, style
 from analysis.plots.captions import INTERVALS, sentences
 from analysis.plots.placement import Label, place
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Part, Setting, Shown, Subject, Undrawable, usual
+from analysis.plots.subject import Part, Shown, Subject, Undrawable, usual
 from analysis.stats.pareto import fronts
 from analysis.tables.wording import count
+from bench.config.settings import ControlSetting
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED
 
@@ -73,7 +74,7 @@ def _figure(shown: Shown, beside: bool) -> tuple[Figure, list[Label]]:
     return figure, lost
 
 
-def _part(subject: Subject, dataset: str, setting: Setting) -> Part:
+def _part(subject: Subject, dataset: str, setting: ControlSetting) -> Part:
     """Means ``[F, 2]`` of FID and CLIP, and half of their intervals over seeds."""
     seeds = {metric: subject.by_seed(metric, dataset, setting) for metric in ("fid", "clip")}
     fid, clip = seeds.values()

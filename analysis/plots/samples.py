@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from analysis.plots import files, legends, widths
 from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Setting, Subject, of_one_kind
+from analysis.plots.subject import Subject, of_one_kind
 from analysis.results import cells
 from analysis.tables.wording import count
+from bench.config.settings import ControlSetting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def draw(subject: Subject) -> Drawn:
 
 
 def _of_all(
-    subject: Subject, dataset: str, seed: int, settings: list[Setting], wanted: list[int]
+    subject: Subject, dataset: str, seed: int, settings: list[ControlSetting], wanted: list[int]
 ) -> tuple[dict[str, Pixels], dict[str, str]]:
     """Pictures ``[captions, steps, H, W, 3]`` of the best formulations that have them, and why better ones are left out."""
     shown: dict[str, Pixels] = {}
@@ -76,7 +77,7 @@ def _of_all(
     return shown, lost
 
 
-def _settings(subject: Subject) -> list[Setting]:
+def _settings(subject: Subject) -> list[ControlSetting]:
     """Guidance 5, or the one with most numbers of steps; by steps, at most `STEPS` of them with the first and the last."""
     found = of_one_kind(subject.settings)
     ladders = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
@@ -103,7 +104,9 @@ def _colours(images: Pixels) -> Pixels:
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels[..., :3]
 
 
-def _sheet(rows: dict[str, Pixels], captions: list[str], settings: list[Setting], width: float) -> Figure:
+def _sheet(
+    rows: dict[str, Pixels], captions: list[str], settings: list[ControlSetting], width: float
+) -> Figure:
     """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
     from matplotlib.figure import Figure
 
@@ -140,7 +143,7 @@ def _sheet(rows: dict[str, Pixels], captions: list[str], settings: list[Setting]
     return figure
 
 
-def _headings(settings: list[Setting], inches: float) -> list[str]:
+def _headings(settings: list[ControlSetting], inches: float) -> list[str]:
     """``5 steps``, or the numbers alone where a column is too narrow for the word."""
     words = [count(s.steps, "step") for s in settings]
     fit = all(legends.text_width(word, TEXT) <= 72 * inches for word in words)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from analysis.plots import lines, scales
 from analysis.plots.captions import INTERVALS, sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Part, Setting, Shown, Subject, Undrawable, of_one_kind
+from analysis.plots.subject import Part, Shown, Subject, Undrawable, of_one_kind
 from analysis.ranking import ideal
+from bench.config.settings import ControlSetting
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -65,7 +66,7 @@ def draw(subject: Subject) -> Drawn:
     return Drawn("steps", "Quality against sampling steps", caption, figure)
 
 
-def ladder(settings: Sequence[Setting]) -> list[Setting]:
+def ladder(settings: Sequence[ControlSetting]) -> list[ControlSetting]:
     """The settings with the guidance of those with the fewest steps, by steps; EMA weights if there are any."""
     found = of_one_kind(settings)
     fewest = min(s.steps for s in found)
@@ -76,7 +77,7 @@ def ladder(settings: Sequence[Setting]) -> list[Setting]:
     return sorted(rungs[cfg], key=lambda s: s.steps)
 
 
-def _part(subject: Subject, dataset: str, metric: str, settings: list[Setting]) -> Part:
+def _part(subject: Subject, dataset: str, metric: str, settings: list[ControlSetting]) -> Part:
     """Means over seeds and half of their intervals ``[F, steps]`` of the formulations that have them all."""
     seeds = {s.steps: subject.by_seed(metric, dataset, s) for s in settings}
     seeds = {steps: value for steps, value in seeds.items() if len(value.table)}
@@ -90,7 +91,7 @@ def _part(subject: Subject, dataset: str, metric: str, settings: list[Setting]) 
 
 
 def _ideal(
-    subject: Subject, setting: Setting, tables: Mapping[str, pd.DataFrame], lit: Sequence[str]
+    subject: Subject, setting: ControlSetting, tables: Mapping[str, pd.DataFrame], lit: Sequence[str]
 ) -> tuple[dict[str, pd.DataFrame], str]:
     """By dataset the FID ``[F, steps]`` that the steps leave to a perfect network of the highlighted formulations, and a
     sentence about it; nothing if it was not computed (`analysis.ranking.ideal`)."""

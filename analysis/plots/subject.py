@@ -32,7 +32,6 @@ BEST = 8
 """Formulations that are highlighted for their rank."""
 BASELINES = ("rf", "eps/linear")
 """Highlighted whatever their rank."""
-Setting = ControlSetting
 
 
 class Undrawable(Exception):
@@ -111,7 +110,7 @@ class Subject:
         return seeds_by_dataset(self.rows)
 
     @cached_property
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[ControlSetting]:
         """The control settings of all datasets."""
         return list(dict.fromkeys(schema.controls(self.rows)))
 
@@ -152,7 +151,7 @@ class Subject:
         """The part of every dataset that has any formulation to show."""
         return [part for part in map(made, self.datasets) if len(part.table)]
 
-    def by_seed(self, metric: str, dataset: str, setting: Setting) -> Seeds:
+    def by_seed(self, metric: str, dataset: str, setting: ControlSetting) -> Seeds:
         """A metric at one control setting. A formulation without a finite value in one of the seeds is lost: means over
         other seeds than those of the rest could not be compared."""
         if metric not in self.rows:
@@ -253,17 +252,17 @@ class Shown:
         return self.subject.left_out(merged({part.dataset: part.lost for part in self.parts}))
 
 
-def usual(settings: Sequence[Setting]) -> Setting:
+def usual(settings: Sequence[ControlSetting]) -> ControlSetting:
     """The setting of the study's table 2: 25 steps, guidance 5; without it the one with most steps and, of these, the
     guidance nearest to 5. EMA weights if there are any."""
 
-    def order(s: Setting) -> tuple[Any, ...]:
+    def order(s: ControlSetting) -> tuple[Any, ...]:
         return (s.steps, s.cfg) != (25, 5.0), -s.steps, abs(s.cfg - 5), s.cfg, s.weights
 
     return min(of_one_kind(settings), key=order)
 
 
-def of_one_kind(settings: Sequence[Setting]) -> list[Setting]:
+def of_one_kind(settings: Sequence[ControlSetting]) -> list[ControlSetting]:
     """Those of EMA weights and the study's solver and grid, else of the first kind that there is."""
     first = min(settings, key=lambda s: (s.weights != "ema", s.method != "")).kind
     return [s for s in settings if s.kind == first]

@@ -11,8 +11,9 @@ from analysis import plots
 from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Setting, usual
+from analysis.plots.subject import usual
 from analysis.results.run import Run
+from bench.config.settings import ControlSetting
 from flowbench._core.errors import UserError
 
 from .plotted import FEW, HAND, folder, hand, one, ranked, table
@@ -28,13 +29,13 @@ from .plotted import FEW, HAND, folder, hand, one, ranked, table
     ],
 )
 def test_the_usual_setting(settings: list[tuple[str, int, float]], expected: tuple[str, int, float]) -> None:
-    made = [Setting(*rest, weights=weights) for weights, *rest in [*settings, expected]]
+    made = [ControlSetting(*rest, weights=weights) for weights, *rest in [*settings, expected]]
     assert usual(made[:-1]) == made[-1]
 
 
 def test_the_ladder_of_steps_has_the_guidance_of_the_fewest() -> None:
     settings = [(50, 1.0), (25, 1.0), (10, 1.0), (50, 4.0), (5, 4.0)]
-    found = ladder([Setting(*setting, weights="ema") for setting in settings])
+    found = ladder([ControlSetting(*setting, weights="ema") for setting in settings])
     assert [(s.steps, s.cfg) for s in found] == [(5, 4.0), (50, 4.0)]
 
 

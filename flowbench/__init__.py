@@ -22,16 +22,10 @@ if TYPE_CHECKING:
     from flowbench.face import sheet as sheet
     from flowbench.face import train as train
 
-PUBLIC = {
-    "train": "flowbench.face",
-    "load": "flowbench.face",
-    "rank": "flowbench.face",
-    "compare": "flowbench.face",
-    "sheet": "flowbench.face",
-    "TrainedRun": "flowbench.face",
-    "UserError": "flowbench._core.errors",
-    "formulations": "",
-}
+    __version__: str
+
+PUBLIC = dict.fromkeys(("train", "load", "rank", "compare", "sheet", "TrainedRun"), "flowbench.face")
+PUBLIC.update(UserError="flowbench._core.errors", formulations="")
 """What is public, and the module that has it; a package stands for itself."""
 
 STARTED = time.perf_counter()
@@ -61,12 +55,12 @@ def check_shadows():
             )
 
 
-def tell_missing():
+def report_missing():
     # type: () -> None
     """From here on a dependency that is not installed is one sentence, and so is Ctrl-C while others are imported."""
     usual = sys.excepthook
 
-    def tell(kind, error, trace):  # type: ignore[no-untyped-def]
+    def report(kind, error, trace):  # type: ignore[no-untyped-def]
         name = str(getattr(error, "name", "") or "").partition(".")[0]
         if issubclass(kind, ModuleNotFoundError) and name and name not in PACKAGES:
             print(
@@ -79,7 +73,7 @@ def tell_missing():
         else:
             usual(kind, error, trace)
 
-    sys.excepthook = tell
+    sys.excepthook = report
 
 
 def version():
@@ -125,4 +119,4 @@ def is_command():
 check_python()
 if is_command():
     check_shadows()
-    tell_missing()
+    report_missing()

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``argv`` is the command's name and its arguments, by default those of this process.
     """
     flowbench.check_shadows()
-    flowbench.tell_missing()
+    flowbench.report_missing()
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):
         print(overview())

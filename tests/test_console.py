@@ -15,7 +15,7 @@ from flowbench import console
 INTERNAL = {
     "bench.launch.share",
     "bench.worker.begin",
-    "bench.rates",
+    "bench.speed.device_rates",
     "bench.runfolder.shield",
     "flowbench.__main__",
 }

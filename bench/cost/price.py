@@ -219,12 +219,15 @@ class Untimed(Exception):
 
 
 def ask(given: dict[str, Any], device: str, patience: float) -> dict[str, Any]:
-    """The answer of ``bench.rates`` in another process. Raises :class:`Untimed`, or :class:`UserError` for a mistake."""
+    """The answer of ``bench.speed.device_rates`` in another process.
+
+    Raises :class:`Untimed`, or :class:`UserError` for a mistake.
+    """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "bench.rates", device],
+            [sys.executable, "-P", "-m", "bench.speed.device_rates", device],
             input=json.dumps(given),
             env=cores.PASSIVE | os.environ | cores.environment(1, os.environ) | {"PYTHONPATH": path},
             capture_output=True,

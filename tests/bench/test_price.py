@@ -153,13 +153,16 @@ def test_a_large_extractor_that_was_never_timed_has_the_rate_of_large_networks(t
 def test_real_encoders_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from bench import rates
+    from bench.speed import device_rates
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cpu, loaded = torch.device("cpu"), []
-    real = rates.extractor
-    monkeypatch.setattr(rates, "extractor", lambda *given: loaded.append(given) or real(*given))
-    found = [rates.encoder("tinyclip", 16, cpu, made) for made in (rates.of_images, rates.of_captions) * 2]
+    real = device_rates.extractor
+    monkeypatch.setattr(device_rates, "extractor", lambda *given: loaded.append(given) or real(*given))
+    found = [
+        device_rates.encoder("tinyclip", 16, cpu, made)
+        for made in (device_rates.of_images, device_rates.of_captions) * 2
+    ]
     assert all(each and 0 < each < 60 for each in found)
     assert 2 <= len(loaded) <= 4, "once each on a quiet machine"
-    assert rates.encoder(None, 16, cpu, rates.of_images) is None
+    assert device_rates.encoder(None, 16, cpu, device_rates.of_images) is None

@@ -1,4 +1,4 @@
-"""``python -m bench.rates DEVICE``: operations a second of training and sampling here, measured.
+"""``python -m bench.speed.device_rates DEVICE``: operations a second of training and sampling here, measured.
 
 Shapes, recipes and numbers of members, large encoders, and the plugins of optimisers and objectives come as JSON on the
 standard input; the rates of each and the seconds an image and a caption go as JSON to the standard output. Measurements are

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.plots import files, legends, widths
 from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Subject, of_one_kind
+from analysis.plots.subject import Subject, ladders
 from analysis.results import cells
 from analysis.tables.wording import count
 from bench.config.settings import ControlSetting
@@ -79,9 +79,8 @@ def _of_all(
 
 def _settings(subject: Subject) -> list[ControlSetting]:
     """Guidance 5, or the one with most numbers of steps; by steps, at most `STEPS` of them with the first and the last."""
-    found = of_one_kind(subject.settings)
-    ladders = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
-    rungs = ladders[min(ladders, key=lambda c: (c != 5.0, -len(ladders[c]), abs(c - 5), c))]
+    found = ladders(subject.settings)
+    rungs = next((rungs for rungs in found if rungs[0].cfg == 5), found[0])
     if len(rungs) > STEPS:
         rungs = [rungs[round(i * (len(rungs) - 1) / (STEPS - 1))] for i in range(STEPS)]
     return rungs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.plots import lines, scales
 from analysis.plots.captions import INTERVALS, sentences
 from analysis.plots.style import Drawn
-from analysis.plots.subject import Part, Shown, Subject, Undrawable, of_one_kind
+from analysis.plots.subject import Part, Shown, Subject, Undrawable, ladders
 from analysis.ranking import ideal
 from bench.config.settings import ControlSetting
 from bench.metrics.base import Metric
@@ -68,13 +68,14 @@ def draw(subject: Subject) -> Drawn:
 
 def ladder(settings: Sequence[ControlSetting]) -> list[ControlSetting]:
     """The settings with the guidance of those with the fewest steps, by steps; EMA weights if there are any."""
-    found = of_one_kind(settings)
-    fewest = min(s.steps for s in found)
-    rungs = {s.cfg: [t for t in found if t.cfg == s.cfg] for s in found if s.steps == fewest}
-    cfg = min(rungs, key=lambda c: (-len(rungs[c]), abs(c - 5), c))
-    if len(rungs[cfg]) < 2:
-        raise Undrawable(f"there is only one number of sampling steps ({fewest}) at guidance {cfg:g}")
-    return sorted(rungs[cfg], key=lambda s: s.steps)
+    found = ladders(settings)
+    fewest = min(rungs[0].steps for rungs in found)
+    rungs = next(rungs for rungs in found if rungs[0].steps == fewest)
+    if len(rungs) < 2:
+        raise Undrawable(
+            f"there is only one number of sampling steps ({fewest}) at guidance {rungs[0].cfg:g}"
+        )
+    return rungs
 
 
 def _part(subject: Subject, dataset: str, metric: str, settings: list[ControlSetting]) -> Part:

@@ -262,6 +262,14 @@ def usual(settings: Sequence[ControlSetting]) -> ControlSetting:
     return min(of_one_kind(settings), key=order)
 
 
+def ladders(settings: Sequence[ControlSetting]) -> list[list[ControlSetting]]:
+    """The settings of one kind with the same guidance, by steps; first those with most of them, of equals the guidance
+    nearest to 5."""
+    found = of_one_kind(settings)
+    made = {s.cfg: sorted((t for t in found if t.cfg == s.cfg), key=lambda t: t.steps) for s in found}
+    return [made[cfg] for cfg in sorted(made, key=lambda c: (-len(made[c]), abs(c - 5), c))]
+
+
 def of_one_kind(settings: Sequence[ControlSetting]) -> list[ControlSetting]:
     """Those of EMA weights and the study's solver and grid, else of the first kind that there is."""
     first = min(settings, key=lambda s: (s.weights != "ema", s.method != "")).kind

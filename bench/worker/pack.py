@@ -148,12 +148,13 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             cell_folder.note(folder, text)
 
     ids = [p.cell.id for p in pack]
+    live = tracked(pack, control, max(checkpoint.common_steps(folders), default=0))
     keeper = checkpoint.Keeper(
         folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids, control.threads
     )
     for folder in folders:
         cell_folder.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
-    with tracked(pack, control) as live:
+    with live:
         trained = train(
             members,
             setup.shape(cell.model),
@@ -175,9 +176,9 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         save(pack, trained, untrained_losses(members, held), facts)
 
 
-def tracked(pack: Sequence[Planned], control: Control) -> Tracked:
-    """The live logs of a pack."""
-    return Tracked(control.track, [p.cell for p in pack], pack[0].folder.parents[1], control.say)
+def tracked(pack: Sequence[Planned], control: Control, step: int) -> Tracked:
+    """The live logs of a pack from a step on."""
+    return Tracked(control.track, [p.cell for p in pack], pack[0].folder.parents[1], step, control.say)
 
 
 def save(
@@ -245,7 +246,7 @@ def evaluate_pack(pack: Sequence[Planned], setup: Setup, evaluation: Evaluation,
         for planned, kept in zip(alive, found, strict=True):
             save_measured(planned.folder / evaluation.id, kept, setup, evaluation, facts)
             cell_folder.note(planned.folder, "measured")
-    with tracked(alive, bench.control) as live:
+    with tracked(alive, bench.control, alive[0].cell.training.steps) as live:
         for member, kept in enumerate(found):
             live.measured(member, kept.settings)
 

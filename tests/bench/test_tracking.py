@@ -86,7 +86,7 @@ def test_a_run_a_cell_has_its_losses_and_metrics_and_changes_no_number(
 def test_a_training_that_continues_adds_to_its_log(memory: list[Memory], tmp_path: Path) -> None:
     before = {"step": 10, "seconds": 2.0, "train_loss": 1.0, "val_loss": 0.5}
     after = {"step": 20, "seconds": 6.0, "train_loss": None, "val_loss": 0.4}
-    with Tracked("memory", [Cell("rf", "images:/a/b c")], tmp_path, pytest.fail) as live:
+    with Tracked("memory", [Cell("rf", "images:/a/b c")], tmp_path, 10, pytest.fail) as live:
         live.validated(0, [before])
         live.validated(0, [before, after])
     (log,) = memory
@@ -115,7 +115,7 @@ def test_a_service_that_fails_ends_tracking_and_nothing_else(where: str, tmp_pat
     tracking.register("broken")(lambda: Tracker(Broken))
     said: list[str] = []
     line = {"step": 10, "seconds": 2.0, "train_loss": 1.0, "val_loss": 0.5}
-    with Tracked("broken", [Cell("rf", "digits"), Cell("v/cos", "digits")], tmp_path, said.append) as live:
+    with Tracked("broken", [Cell("rf", "digits"), Cell("v/cos", "digits")], tmp_path, 0, said.append) as live:
         for member in (0, 1):
             live.validated(member, [])
             live.validated(member, [line])

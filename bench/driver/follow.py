@@ -86,7 +86,7 @@ class Follow:
     def cells(self, index: int, ids: list[str]) -> None:
         """With ``--verbose``, the cells that a worker has begun."""
         if ids and ids != self.at.get(index) and log.isEnabledFor(logging.DEBUG):
-            known = {cell.id: cell for cell in plan.cells_of(self.submission.grid)}
+            known = {cell.id: cell for cell in plan.every_cell(self.submission.grid)}
             for cell in ids:
                 text = f"{self.prefix(index)}cell {cell}: {label(known[cell], self.submission.grid)}"
                 self.display.say(text, logging.DEBUG)

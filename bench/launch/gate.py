@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cached_property
 
 from bench.config.experiment import Cell
-from bench.planning.plan import cells_of, parents_of
+from bench.planning.plan import every_cell
 from bench.runfolder import lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
@@ -27,8 +27,7 @@ class Gate:
     def formulations(self) -> dict[str, str]:
         """Of every cell of the submission, by id."""
         ours = {cell for share in self.submission.shares for cell in share.cells}
-        last = cells_of(self.submission.grid)
-        return {cell.id: cell.formulation for cell in (*parents_of(last), *last) if cell.id in ours}
+        return {cell.id: cell.formulation for cell in every_cell(self.submission.grid) if cell.id in ours}
 
     def holds(self, cell: Cell) -> bool:
         """Whether a cell must wait until the user has seen the failures."""

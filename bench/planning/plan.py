@@ -257,6 +257,12 @@ def parents_of(cells: Iterable[Cell]) -> list[Cell]:
     return sorted(found.values(), key=lambda cell: len(cell.ancestors))
 
 
+def every_cell(grid: Grid) -> list[Cell]:
+    """The cells of all stages of a grid, each after its parent."""
+    last = cells_of(grid)
+    return [*parents_of(last), *last]
+
+
 def datasets_of(grid: Grid) -> list[str]:
     """The datasets of all stages."""
     return list(dict.fromkeys([*grid.datasets, *(s.dataset for s in grid.earlier if s.dataset)]))

@@ -194,8 +194,8 @@ class Worker:
         """The share's cells that are not finished."""
         share = set(self.submission.shares[self.index].cells)
         grid = self.submission.grid
-        look, last = plan.Looker(self.submission.out, grid), plan.cells_of(grid)
-        found = [look(cell) for cell in (*plan.parents_of(last), *last) if cell.id in share]
+        look = plan.Looker(self.submission.out, grid)
+        found = [look(cell) for cell in plan.every_cell(grid) if cell.id in share]
         for p in found:
             if p.damage:
                 say(f"{label(p.cell, grid)} is run again: {p.damage}")

@@ -18,6 +18,7 @@ from bench.driver.describe import describe
 from bench.machine import writable_folders
 from bench.metrics import catalogue
 from bench.planning import decision, plan
+from bench.planning.cells import expand
 from bench.planning.plan import Plan
 from bench.runfolder import trust
 from bench.status import status
@@ -59,7 +60,7 @@ def planned_of(args: cli.Arguments) -> Plan:
         if asked:
             decision.check(asked, args.grid)
     if args.against:
-        check_baseline(args.against.baseline, plan.expand(args.grid))
+        check_baseline(args.against.baseline, expand(args.grid))
     if args.race:
         planned = race.begun(args.grid, args.out, args.race)
     elif args.minutes is None:

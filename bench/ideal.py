@@ -32,7 +32,7 @@ from bench.config.settings import Setting, TimeGrid
 from bench.encoders.extractors import features
 from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
-from bench.planning.plan import expand
+from bench.planning.cells import expand
 from bench.runfolder import store
 from bench.sampling.generate import start_noise
 from bench.sampling.times import begun, times

@@ -17,7 +17,7 @@ import torch
 from bench.config.experiment import Training
 from bench.config.presets import preset
 from bench.machine.device import device_name, pick_device, versions
-from bench.planning.plan import expand
+from bench.planning.cells import expand
 from bench.training.batches import Batches, validation_batch
 from bench.training.train import train
 from bench.worker.setup import make

@@ -22,7 +22,8 @@ from typing import Any
 from bench.config.experiment import Cell, Grid, Model
 from bench.machine import cores
 from bench.planning.amounts import SMALL, Amounts, Look
-from bench.planning.plan import Planned, kind, plugins_of, trainings_of
+from bench.planning.cells import plugins_of, trainings_of
+from bench.planning.plan import Planned, kind
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError

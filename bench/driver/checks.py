@@ -15,7 +15,8 @@ from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
 from bench.launch.base import Launcher
 from bench.planning.amounts import by_cell
-from bench.planning.plan import Planned, datasets_of
+from bench.planning.cells import datasets_of
+from bench.planning.plan import Planned
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError
 

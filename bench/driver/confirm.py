@@ -14,6 +14,7 @@ from typing import Any
 from bench.config.experiment import MOST_SEEDS, Grid
 from bench.config.identity import full
 from bench.planning import plan as plans
+from bench.planning.cells import expand
 from bench.planning.plan import ENDED, Chosen, Plan, formulations_of
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -38,7 +39,7 @@ def check(grid: Grid, seeds: int) -> None:
         raise UserError(
             "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: add --seeds 2 or more"
         )
-    if len(plans.expand(grid)) < 2:
+    if len(expand(grid)) < 2:
         raise UserError("--confirm needs at least 2 formulations to compare")
 
 

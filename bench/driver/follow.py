@@ -12,7 +12,7 @@ from bench.cost.effort import left, progress, speed
 from bench.cost.estimate import duration
 from bench.launch.codes import Ending
 from bench.machine.stages import sentence
-from bench.planning import plan
+from bench.planning.cells import every_cell
 from bench.planning.labels import label
 from bench.runfolder import lease
 from bench.runfolder.submission import Submission
@@ -86,7 +86,7 @@ class Follow:
     def cells(self, index: int, ids: list[str]) -> None:
         """With ``--verbose``, the cells that a worker has begun."""
         if ids and ids != self.at.get(index) and log.isEnabledFor(logging.DEBUG):
-            known = {cell.id: cell for cell in plan.every_cell(self.submission.grid)}
+            known = {cell.id: cell for cell in every_cell(self.submission.grid)}
             for cell in ids:
                 text = f"{self.prefix(index)}cell {cell}: {label(known[cell], self.submission.grid)}"
                 self.display.say(text, logging.DEBUG)

@@ -17,6 +17,7 @@ from bench.launch.activity import Doing
 from bench.launch.base import Submitted
 from bench.metrics.base import registry
 from bench.planning import plan, sense, shares
+from bench.planning.cells import datasets_of, plugins_of
 from bench.planning.labels import place
 from bench.planning.plan import Plan
 from bench.runfolder import cell_folder, store
@@ -76,13 +77,13 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:
         registry.check(metric.partition("@")[0])
-    for dataset in plan.datasets_of(planned.grid):
+    for dataset in datasets_of(planned.grid):
         if text_behind(dataset.partition(":")[0], ("dataset",)):
             data.registry.check(dataset)
     for name in solvers.texts(s.solver for s in planned.grid.evaluation.settings):
         solvers.check(name)
     learned = [p for p in planned.cells if text_behind(p.cell.formulation)]
-    trained = [p for p in (*planned.parents, *planned.cells) if plan.plugins_of(p.cell.training)]
+    trained = [p for p in (*planned.parents, *planned.cells) if plugins_of(p.cell.training)]
     if learned or trained:
         from bench.worker import provenance  # imports torch
 

@@ -20,6 +20,7 @@ from bench.config.identity import full, restore
 from bench.driver import manifest, seed_by_seed
 from bench.machine.stages import Stages
 from bench.planning import plan
+from bench.planning.cells import expand
 from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit, Plan
 from bench.runfolder.submission import Submission
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
     """The race on the seeds of which a run folder has cells, at least one. Raises :class:`UserError` for a single
     formulation."""
-    if len(plan.expand(grid)) < 2:
+    if len(expand(grid)) < 2:
         raise UserError("--until decided needs at least 2 formulations to compare")
     return plan.make(seed_by_seed.begun(grid, out), out, recorded(grid, out, decision))
 

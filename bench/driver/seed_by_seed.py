@@ -27,6 +27,7 @@ from bench.driver.here import run_here
 from bench.driver.wait import follow_others
 from bench.machine.stages import Stages
 from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.planning.plan import BUSY, ENDED, Plan
 from bench.runfolder.submission import Submission
 from flowbench._core.terminal import many
@@ -86,7 +87,7 @@ def begun(grid: Grid, out: Path) -> Grid:
 
 def cells_of_seed(grid: Grid, seed: int) -> list[Cell]:
     """The cells of one seed."""
-    return plan.cells_of(replace(grid, seeds=1, first_seed=seed))
+    return cells_of(replace(grid, seeds=1, first_seed=seed))
 
 
 def finished(planned: Plan) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cached_property
 
 from bench.config.experiment import Cell
-from bench.planning.plan import every_cell
+from bench.planning.cells import every_cell
 from bench.runfolder import lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission

@@ -11,19 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import formulations
-from bench import data, objectives, optimisers, solvers
-from bench.config.experiment import Cell, Grid, Init, Model, Training
+from bench import data, solvers
+from bench.config.experiment import Cell, Grid
 from bench.config.identity import full
 from bench.config.limits import divides
-from bench.config.presets import HEADLINE
 from bench.encoders import extractors
-from bench.models.base import canonical, version_of
+from bench.models.base import version_of
+from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
-from flowbench._core.plugin import behind
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
 """``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
@@ -174,19 +172,6 @@ def companions(folder: Path) -> list[str]:
     return []
 
 
-def expand(grid: Grid) -> tuple[str, ...]:
-    """Canonical names of the grid's formulations, crossed with its samplers. Raises :class:`UserError` for unknown ones."""
-    chosen: list[str] = []
-    for pattern in grid.formulations:
-        if pattern == "headline":
-            chosen += HEADLINE
-        elif pattern in formulations.SUITES:
-            chosen += formulations.names(pattern)
-        else:
-            chosen += formulations.match([pattern])
-    return tuple(formulations.cross(chosen, grid.samplers) if grid.samplers else dict.fromkeys(chosen))
-
-
 def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``, whoever works on
     them.
@@ -211,83 +196,11 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     return Plan(grid, out, tuple(looked(cell) for cell in cells), course=course, parents=parents)
 
 
-def check_stages(grid: Grid) -> None:
-    """Raises :class:`UserError` for stages on datasets that need other networks."""
-    last = data.get(grid.datasets[0]).shape(grid.images.resolution)
-    for stage in grid.earlier:
-        if stage.dataset and (shape := data.get(stage.dataset).shape(grid.images.resolution)) != last:
-            raise UserError(
-                f"--stage dataset={grid.datasets[0]}: its inputs are {list(last)}, and a network for the {list(shape)} of "
-                f"{stage.dataset} cannot read them: choose a dataset of the same sizes"
-            )
-
-
 def one_more_seed(planned: Plan) -> Plan:
     """The same plan with one more seed."""
     grid = replace(planned.grid, seeds=planned.grid.seeds + 1)
     made = make(grid, planned.out, planned.course)
     return replace(planned, grid=grid, cells=made.cells, parents=made.parents)
-
-
-def cells_of(grid: Grid) -> list[Cell]:
-    """The cells of a grid's last stage in a fixed order."""
-    names, earlier = expand(grid), [canonical_recipe(stage.training) for stage in grid.earlier]
-
-    def parent(name: str, dataset: str, seed: int, model: Model) -> Init | None:
-        init = None
-        for stage, training in zip(grid.earlier, earlier, strict=True):
-            place = stage.dataset or dataset
-            cell = Cell(name, place, seed, model, stage.images, training, grid.text, init)
-            init = Init(cell, stage.weights)
-        return init
-
-    return [
-        Cell(name, dataset, seed, model, grid.images, training, grid.text, parent(name, dataset, seed, model))
-        for dataset in grid.datasets
-        for seed in grid.every_seed
-        for model in models_of(grid)
-        for training in trainings_of(grid)
-        for name in names
-    ]
-
-
-def parents_of(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells of earlier stages that ``cells`` build on, each once and before those that build on it."""
-    found = {cell.id: cell for each in cells for cell in each.ancestors}
-    return sorted(found.values(), key=lambda cell: len(cell.ancestors))
-
-
-def every_cell(grid: Grid) -> list[Cell]:
-    """The cells of all stages of a grid, each after its parent."""
-    last = cells_of(grid)
-    return [*parents_of(last), *last]
-
-
-def datasets_of(grid: Grid) -> list[str]:
-    """The datasets of all stages."""
-    return list(dict.fromkeys([*grid.datasets, *(s.dataset for s in grid.earlier if s.dataset)]))
-
-
-def models_of(grid: Grid) -> list[Model]:
-    """The grid's networks, each by its canonical name. Raises :class:`UserError` for an unknown one."""
-    return [replace(model, architecture=canonical(model.architecture)) for model in grid.models]
-
-
-def trainings_of(grid: Grid) -> list[Training]:
-    """The grid's recipes, each with the canonical names of its optimiser and its objective. Raises :class:`UserError` for an
-    unknown one, and for an option that the optimiser ignores."""
-    return [canonical_recipe(training) for training in grid.trainings]
-
-
-def canonical_recipe(training: Training) -> Training:
-    """A recipe with canonical names. Raises :class:`UserError`."""
-    return objectives.canonical(optimisers.canonical(training))
-
-
-def plugins_of(recipe: Training) -> list[str]:
-    """The plugin files behind a recipe's optimiser and its objective."""
-    parts = (recipe.optimiser, "optimiser"), (recipe.objective, "objective")
-    return [file for name, kind in parts if (file := behind(name, (kind,)))]
 
 
 class Looker:

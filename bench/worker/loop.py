@@ -29,6 +29,7 @@ from bench.machine.stages import Stages
 from bench.machine.threads import Threads
 from bench.models.shape import Shape
 from bench.planning import plan
+from bench.planning.cells import every_cell
 from bench.planning.labels import label, place
 from bench.planning.plan import Planned
 from bench.runfolder import lease
@@ -195,7 +196,7 @@ class Worker:
         share = set(self.submission.shares[self.index].cells)
         grid = self.submission.grid
         look = plan.Looker(self.submission.out, grid)
-        found = [look(cell) for cell in plan.every_cell(grid) if cell.id in share]
+        found = [look(cell) for cell in every_cell(grid) if cell.id in share]
         for p in found:
             if p.damage:
                 say(f"{label(p.cell, grid)} is run again: {p.damage}")

@@ -17,7 +17,7 @@ from bench.config.identity import full
 from bench.launch.base import Job, write_jobs
 from bench.launch.slurm import queue
 from bench.models.base import version_of
-from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.runfolder import cell_folder, store
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
@@ -49,7 +49,7 @@ def begin(
     out: Path, name: str, shares: Sequence[Sequence[int]], executor: str = "slurm", grid: Grid = GRID
 ) -> Submission:
     """A submission of this process, called ``name``, whose shares have the plan's cells of these numbers."""
-    ids = [cell.id for cell in plan.cells_of(grid)]
+    ids = [cell.id for cell in cells_of(grid)]
     out.mkdir(exist_ok=True)
     held = tuple(Share(tuple(ids[i] for i in share)) for share in shares)
     execution = Execution(executor)
@@ -93,7 +93,7 @@ def silenced(submission: Submission, index: int, seconds: float) -> None:
 
 def put(out: Path, number: int, state: str, grid: Grid = GRID) -> Path:
     """The folder of the plan's cell of this number, in a state of its own files."""
-    cell = plan.cells_of(grid)[number]
+    cell = cells_of(grid)[number]
     folder = out / "cells" / cell.id
     atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": version_of("mmdit")})
     if state == "stale":

@@ -20,8 +20,8 @@ from bench.config.settings import FIELDS, Setting
 from bench.driver import manifest
 from bench.models import Plain, register
 from bench.objectives.flow import Flow
-from bench.planning import plan
 from bench.planning.amounts import by_cell
+from bench.planning.cells import cells_of
 from flowbench._core.errors import UserError
 
 GOLDEN = {
@@ -134,7 +134,7 @@ def test_every_field_of_a_grid_changes_its_cells_or_how_they_are_measured(name: 
     """And the plan of a run folder gives it back."""
 
     def made(grid: Grid) -> tuple[list[str], str]:
-        return [cell.id for cell in plan.cells_of(grid)], grid.evaluation.id
+        return [cell.id for cell in cells_of(grid)], grid.evaluation.id
 
     usual = Grid(("rf",))
     changed = replace(usual, **{name: CHANGED_GRID[name]})

@@ -22,6 +22,7 @@ from bench.config.identity import full
 from bench.config.presets import PRESETS
 from bench.driver import manifest
 from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.planning.plan import Chosen, Plan, Planned
 from flowbench._core.errors import UserError
 from formulations import load_plugin
@@ -51,7 +52,7 @@ COMMANDS = [
 
 def planned(grid: Grid) -> Plan:
     """The plan of a grid whose paths need not be there."""
-    cells = tuple(Planned(cell, NOWHERE / cell.id, "missing") for cell in plan.cells_of(grid))
+    cells = tuple(Planned(cell, NOWHERE / cell.id, "missing") for cell in cells_of(grid))
     return Plan(grid, NOWHERE, cells)
 
 
@@ -61,7 +62,7 @@ def written(folder: Path, text: str) -> str:
 
 
 def ids(grid: Grid) -> list[str]:
-    return [*(cell.id for cell in plan.cells_of(grid)), grid.evaluation.id]
+    return [*(cell.id for cell in cells_of(grid)), grid.evaluation.id]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -14,6 +14,7 @@ from bench import grid
 from bench.config.experiment import Grid, Training
 from bench.driver import confirm, manifest, report
 from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.planning.labels import names
 from bench.planning.plan import Plan
 from bench.runfolder import submission as submissions
@@ -52,7 +53,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
 
 def finished(out: Path, made: Grid = BASE) -> Plan:
     """A run folder in which every cell of a grid is finished."""
-    for number in range(len(plan.cells_of(made))):
+    for number in range(len(cells_of(made))):
         put(out, number, "diverged" if number == 1 else "done", made)
     planned = plan.make(made, out)
     manifest.write(planned, ["a", "command"])
@@ -113,7 +114,7 @@ def test_what_is_not_finished_comes_first(tmp_path: Path, group: Group) -> None:
     assert confirm.before(finished(tmp_path)) is None
     asked = group("rf")
     for state, number in (("trained", 3), ("stale", 4)):
-        folder = tmp_path / "cells" / plan.cells_of(BASE)[number].id
+        folder = tmp_path / "cells" / cells_of(BASE)[number].id
         for file in folder.rglob("*.json"):
             file.unlink()
         put(tmp_path, number, state)
@@ -217,7 +218,7 @@ def test_it_is_submitted_to_slurm(
     (made,) = submissions.all_of(out)
     assert made.grid == confirm.plan(plan.make(BASE, out), 2).grid
     assert sorted(c for share in made.shares for c in share.cells) == sorted(
-        c.id for c in plan.cells_of(made.grid)
+        c.id for c in cells_of(made.grid)
     )
     assert grid.main([*command, "--status"]) == 0
     assert "4 cells in" in (said := capsys.readouterr().out)

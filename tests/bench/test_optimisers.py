@@ -18,8 +18,8 @@ from bench.models.shape import Shape
 from bench.optimisers import Method
 from bench.optimisers.conformance import small_model
 from bench.optimisers.muon import orthogonalised
-from bench.planning import plan
 from bench.planning.amounts import Amounts
+from bench.planning.cells import cells_of
 from flowbench._core.errors import UserError
 
 from .conftest import TINY
@@ -231,9 +231,9 @@ def test_a_probe_sees_an_edit_and_not_the_rounding() -> None:
 def test_names_are_canonical_in_cells_and_part_of_their_identity() -> None:
     def ids(optimiser: str) -> set[str]:
         grid = replace(TINY, training=replace(TINY.training, optimiser=optimiser))
-        return {cell.id for cell in plan.cells_of(grid)}
+        return {cell.id for cell in cells_of(grid)}
 
-    assert ids("adamw") == {cell.id for cell in plan.cells_of(TINY)}
+    assert ids("adamw") == {cell.id for cell in cells_of(TINY)}
     assert ids("muon") == ids("muon( .95 )") == ids("muon(0.950)")
     assert not ids("muon") & ids("muon(0.9)")
     assert not ids("muon") & ids("adamw")
@@ -250,7 +250,7 @@ def test_names_are_canonical_in_cells_and_part_of_their_identity() -> None:
 )
 def test_mistakes_in_a_name_are_one_sentence(name: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        plan.cells_of(replace(TINY, training=replace(TINY.training, optimiser=name)))
+        cells_of(replace(TINY, training=replace(TINY.training, optimiser=name)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -267,7 +267,7 @@ def plain() -> Any:
 
 def test_an_option_that_the_optimiser_ignores_is_refused(plain: str) -> None:
     def cells(**changes: Any) -> list[Any]:
-        return plan.cells_of(replace(TINY, training=replace(TINY.training, optimiser=plain, **changes)))
+        return cells_of(replace(TINY, training=replace(TINY.training, optimiser=plain, **changes)))
 
     assert cells(weight_decay=0.1)
     with pytest.raises(

@@ -14,6 +14,7 @@ from bench.config.experiment import Cell, Evaluation, Grid, Training
 from bench.config.identity import full
 from bench.models.base import version_of
 from bench.planning import plan
+from bench.planning.cells import expand
 from bench.runfolder import store
 from bench.runfolder.cell_folder import retry
 from flowbench._core import atomic
@@ -44,7 +45,7 @@ def test_a_grid_is_the_cross_product_in_a_fixed_order(tmp_path: Path) -> None:
 
 def test_samplers_cross_every_formulation() -> None:
     grid = Grid(formulations=("rf/cosmap", "v/cos", "edm(0,1)"), samplers=("lognorm(0,1)", "uniform"))
-    assert plan.expand(grid) == (
+    assert expand(grid) == (
         "rf/lognorm(0.00,1.00)",
         "rf",
         "v/cos/lognorm(0.00,1.00)",
@@ -55,17 +56,17 @@ def test_samplers_cross_every_formulation() -> None:
 
 
 def test_suites_globs_and_names() -> None:
-    assert len(plan.expand(Grid(formulations=("paper",)))) == 61
-    assert len(plan.expand(Grid(formulations=("published",)))) == 17
-    assert plan.expand(Grid(formulations=("*/cos", "rf", "edm/cos"))) == ("eps/cos", "v/cos", "edm/cos", "rf")
-    assert plan.expand(Grid(formulations=("rf", "rf/lognorm( 0 , 1 )", "rf/lognorm(0.0,1.00)"))) == (
+    assert len(expand(Grid(formulations=("paper",)))) == 61
+    assert len(expand(Grid(formulations=("published",)))) == 17
+    assert expand(Grid(formulations=("*/cos", "rf", "edm/cos"))) == ("eps/cos", "v/cos", "edm/cos", "rf")
+    assert expand(Grid(formulations=("rf", "rf/lognorm( 0 , 1 )", "rf/lognorm(0.0,1.00)"))) == (
         "rf",
         "rf/lognorm(0.00,1.00)",
     )
     with pytest.raises(UserError, match="did you mean 'cosmap'"):
-        plan.expand(Grid(formulations=("rf/cosmop",)))
+        expand(Grid(formulations=("rf/cosmop",)))
     with pytest.raises(UserError, match="cosmap"):
-        plan.expand(Grid(formulations=("rf",), samplers=("cosmop",)))
+        expand(Grid(formulations=("rf",), samplers=("cosmop",)))
 
 
 def test_states(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bench.driver.wait import followers
 from bench.launch import activity
 from bench.planning import plan, shares
 from bench.planning.amounts import by_cell
+from bench.planning.cells import cells_of
 from bench.planning.plan import Plan
 from flowbench._core.errors import UserError
 
@@ -35,8 +36,8 @@ def test_the_text_of_stages_gives_them_back() -> None:
 
 
 def test_cells_build_on_their_formulation_and_seed() -> None:
-    cells = plan.cells_of(TWO)
-    assert len(cells) == len(plan.cells_of(GRID))
+    cells = cells_of(TWO)
+    assert len(cells) == len(cells_of(GRID))
     for cell in cells:
         assert cell.init
         assert cell.init.weights == "raw"
@@ -49,7 +50,7 @@ def test_cells_build_on_their_formulation_and_seed() -> None:
         assert middle.init.weights == "ema"
         assert restore(Cell, full(cell)) == cell
     roots = {cell.ancestors[0].id for cell in cells}
-    assert roots == {cell.id for cell in plan.cells_of(GRID)}, "a first stage is the plain training"
+    assert roots == {cell.id for cell in cells_of(GRID)}, "a first stage is the plain training"
 
 
 def test_a_parent_is_part_of_the_identity_and_of_the_recipe() -> None:

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from bench.config.experiment import Grid, Training
 from bench.launch.base import Job, write_jobs
 from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.planning.labels import names
 from bench.planning.plan import Plan
 from bench.status import situation, status
@@ -104,7 +105,7 @@ def test_the_next_morning(
     atomic.write_text(log, "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.\n")
     code, said = shown(out, capsys)
     assert code == 1
-    ids = [cell.id for cell in plan.cells_of(GRID)]
+    ids = [cell.id for cell in cells_of(GRID)]
     assert said == (
         "8 cells in run: 1 failed, 3 running, 2 queued, 1 stale, 1 missing\n"
         "  stale: begun, and no worker has it\n"

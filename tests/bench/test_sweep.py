@@ -21,6 +21,7 @@ from bench.driver import describe, report
 from bench.machine.threads import Threads
 from bench.planning import plan, shares
 from bench.planning.amounts import Amounts, by_cell
+from bench.planning.cells import cells_of
 from bench.planning.labels import label, names, place
 from bench.planning.plan import Plan, Planned
 from bench.training import tuning
@@ -39,7 +40,7 @@ NOWHERE = Path("/nonexistent")
 
 
 def test_every_depth_is_crossed_with_every_budget_in_a_fixed_order() -> None:
-    cells = plan.cells_of(SWEEP)
+    cells = cells_of(SWEEP)
     assert [(c.seed, c.model.depth, c.training.steps, c.formulation) for c in cells] == [
         (s, d, b, f) for s in (0, 1) for d in (1, 2) for b in (6, 12) for f in ("rf", "v/cos")
     ]
@@ -51,7 +52,7 @@ def test_a_cell_of_a_sweep_is_that_of_a_grid_of_its_size(depth: int, steps: int)
     """Whoever goes from one to the other trains nothing again."""
     swept = Grid(formulations=("rf",), depths=(depth, depth + 1), budgets=(steps, steps + 1))
     alone = Grid(formulations=("rf",), model=Model(depth=depth), training=Training(steps=steps))
-    assert plan.cells_of(swept)[0].id == plan.cells_of(alone)[0].id
+    assert cells_of(swept)[0].id == cells_of(alone)[0].id
 
 
 def test_a_single_value_is_no_sweep_and_repeats_are_dropped() -> None:
@@ -79,12 +80,12 @@ def test_the_scaling_preset_spans_two_decades_of_compute() -> None:
     made = preset("scaling")
     assert (len(made.depths) >= 5, len(made.budgets), made.training.decay) == (True, 3, 0.0)
     assert [model.sizes for model in made.models] == [(64 * d, d) for d in made.depths], "the study's rule"
-    spent = [by_cell(made)(cell).steps for cell in plan.cells_of(made)]
+    spent = [by_cell(made)(cell).steps for cell in cells_of(made)]
     assert max(spent) / min(spent) > 100
 
 
 def planned(made: Grid = SWEEP) -> Plan:
-    cells = tuple(Planned(cell, NOWHERE / cell.id, "missing") for cell in plan.cells_of(made))
+    cells = tuple(Planned(cell, NOWHERE / cell.id, "missing") for cell in cells_of(made))
     return Plan(made, NOWHERE, cells)
 
 
@@ -107,7 +108,7 @@ def test_the_longest_cells_begin_first_where_several_workers_share_them() -> Non
 
 def test_amounts_are_those_of_each_cell() -> None:
     look = by_cell(SWEEP)
-    for cell in plan.cells_of(SWEEP):
+    for cell in cells_of(SWEEP):
         alone = Amounts(replace(TINY, model=cell.model, training=cell.training), "shapes")
         assert look(cell).shape == alone.shape
         assert (look(cell).training, look(cell).weight_files) == (alone.training, alone.weight_files)

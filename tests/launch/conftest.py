@@ -18,7 +18,7 @@ from bench.config.experiment import Evaluation, Grid, Images, Model, Training
 from bench.config.settings import Setting
 from bench.launch import activity, snapshot
 from bench.launch.supervisor import Supervisor
-from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.runfolder import store
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
@@ -62,7 +62,7 @@ def submission(
 ) -> Submission:
     """A submission that is written: one share for all cells, or those that are given; ``code`` saves the snapshot."""
     store.prepare(out, 0o700)
-    shares = shares or [Share(tuple(cell.id for cell in plan.cells_of(grid)))]
+    shares = shares or [Share(tuple(cell.id for cell in cells_of(grid)))]
     digest, names = snapshot.take(out, plugins) if code is None else (code, ())
     chosen = Execution(device="cpu", compile="off", **execution)
     made = submissions.new(out, grid, chosen, shares, digest, names, ["a", "command"])

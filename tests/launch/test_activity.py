@@ -19,6 +19,7 @@ from bench.launch.activity import Doing
 from bench.launch.base import Seen
 from bench.launch.slurm import queue
 from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Share, Submission
@@ -204,7 +205,7 @@ def test_a_share_that_slurm_was_never_given_is_gone(submit: Submit) -> None:
 
 
 def test_cells_that_somebody_has_are_not_run_by_others(submit: Submit, tiny: Grid, tmp_path: Path) -> None:
-    cells = [cell.id for cell in plan.cells_of(tiny)]
+    cells = [cell.id for cell in cells_of(tiny)]
     planned = plan.make(tiny, tmp_path / "run")
     made = submit(shares=[Share((cells[0],)), Share((cells[1],))], code="none")
     assert activity.overlay(planned, activity.survey(made.out)).counts() == {"queued": 2}

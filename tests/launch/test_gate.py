@@ -10,7 +10,7 @@ import pytest
 from bench.config.experiment import Cell, Grid
 from bench.launch import supervisor
 from bench.launch.gate import Gate
-from bench.planning import plan
+from bench.planning.cells import cells_of
 from bench.runfolder.submission import Share, Submission
 from flowbench._core import atomic
 
@@ -21,7 +21,7 @@ Found = tuple[Submission, dict[tuple[str, int], Cell]]
 def found(submit: Callable[..., Submission], tiny: Grid) -> Found:
     """A submission with a canary of RF, and its cells by formulation and seed."""
     grid = replace(tiny, seeds=5)
-    cells = {(c.formulation.partition("/")[0], c.seed): c for c in plan.cells_of(grid)}
+    cells = {(c.formulation.partition("/")[0], c.seed): c for c in cells_of(grid)}
     rest = tuple(c.id for key, c in cells.items() if key != ("rf", 0))
     made = submit(grid=grid, shares=[Share((cells["rf", 0].id,), canary=True), Share(rest)], code="none")
     return made, cells

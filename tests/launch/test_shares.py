@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config.experiment import Grid
-from bench.planning import plan, shares
+from bench.planning import shares
+from bench.planning.cells import cells_of
 from bench.planning.plan import BUSY, ENDED, Plan, Planned, State
 
 GRID = Grid(formulations=("rf", "eps/linear", "v/cos"), datasets=("shapes", "digits"), seeds=3)
-CELLS = plan.cells_of(GRID)
+CELLS = cells_of(GRID)
 
 
 def planned(states: list[State]) -> Plan:
@@ -76,6 +77,6 @@ def test_a_worker_for_yardsticks_alone_has_no_cells() -> None:
 
 def test_two_slots_share_one_group_evenly() -> None:
     small = replace(GRID, datasets=("shapes",), seeds=1, formulations=("rf", "eps/linear", "v/cos"))
-    cells = [Planned(c, Path("/nonexistent") / c.id, "missing") for c in plan.cells_of(small)]
+    cells = [Planned(c, Path("/nonexistent") / c.id, "missing") for c in cells_of(small)]
     divided = shares.divide(Plan(small, Path("/nonexistent"), tuple(cells)), 2, None, False)
     assert sorted(map(len, divided)) == [1, 2]

@@ -42,6 +42,8 @@ class TrainedRun:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    __str__ = __fspath__
+
     def __getitem__(self, formulation: str) -> Trained:
         """The model of a formulation, in any spelling of its numbers.
 

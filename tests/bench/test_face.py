@@ -71,6 +71,7 @@ def test_a_run_has_its_formulations(run: fb.TrainedRun) -> None:
     assert "eps/linear" in run
     assert "rf" not in run
     assert Path(run) == run.path
+    assert str(run) == str(run.path)
     assert run["rf/lognorm(0, 1)"].cell.formulation == "rf/lognorm(0.00,1.00)"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
 from analysis.comparisons.paired import comparable_metrics
-from analysis.results import labels, options, run
+from analysis.results import options, run, spellings
 from analysis.tables import output
 from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import names
@@ -74,7 +74,7 @@ def compared(
     every = baseline.against(results, against, (), metrics[0], margin)
     chosen = list(every.rivals) if only is None else [*only]
     for i, rival in enumerate(chosen):
-        chosen[i] = rival if rival in every.rivals else labels.canonical(rival)
+        chosen[i] = rival if rival in every.rivals else spellings.canonical(rival)
         if chosen[i] not in every.rivals:
             raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(every.rivals)}")
     pairs = (results.formulations(rival, every.baseline) for rival in chosen)

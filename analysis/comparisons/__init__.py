@@ -1,1 +1,3 @@
-"""Comparisons with a baseline, and races, that hold at every look."""
+"""Formulations against a baseline and races of all, valid at every look: `paired` differences, `baseline` and its verdicts,
+`race` of a run; `comparison` writes tables, `decided` and `race` sentences.
+"""

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.comparisons.paired import Lost, Measured, comparable_metrics, measured
-from analysis.results import labels
+from analysis.results import spellings
 from analysis.results.schema import Results
 from analysis.stats import sequential
 from analysis.stats.sequential import LEVEL
@@ -257,7 +257,7 @@ def _best_first(found: Measured, names: list[str]) -> tuple[str, ...]:
 
 
 def _known(baseline: str, names: Sequence[str]) -> str:
-    name = baseline if baseline in names else labels.canonical(baseline)
+    name = baseline if baseline in names else spellings.canonical(baseline)
     if name not in names:
         raise UserError(f"the baseline {baseline!r} is not in the table; {nearest(baseline, names)}")
     if len(names) == 1:

@@ -107,7 +107,7 @@ class Versus:
         opposite = int((self.pairs["difference"] > 0).sum())
         counted = f"{opposite} of {len(self.pairs)} pairs are in the other order here"
         if self.pairs["p"].isna().all():
-            return [f"{counted}; without seeds nothing tells which of them by more than noise"]
+            return [f"{counted}; with one seed it is unknown which of them by more than noise"]
         found = self.disagreements
         if found.empty:
             return [

@@ -57,7 +57,7 @@ def group(out: Path) -> tuple[tuple[str, ...], str]:
     found = rank(run.read(out))
     if found.facts.seeds < 2:
         raise UserError(
-            "--confirm needs at least 2 seeds of every dataset to know which formulations cannot be told from the best: "
+            "--confirm needs at least 2 seeds of every dataset to find the formulations that are tied with the best: "
             "run the grid with --seeds 2 or more first"
         )
     if len(found.names) < 2:

@@ -105,9 +105,7 @@ def _table(found: Effects, factor: Factor, response: Response, title: str, lines
 
 def _notes(found: Effects) -> list[str]:
     if not found.variance > 0:
-        return [
-            f"effect: the same in all {seed_count(found.counts)}, so nothing tells how much a seed matters"
-        ]
+        return [f"effect: the same in all {seed_count(found.counts)}, so the noise of seeds is unknown"]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
         for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)

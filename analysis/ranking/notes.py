@@ -138,10 +138,10 @@ def uncertainty_lines(found: RankingResult) -> list[str]:
     facts, unknown = found.facts, []
     for reason in dict.fromkeys(facts.unknown.values()):
         what = [facts.label(r) for r, why in facts.unknown.items() if why == reason]
-        unknown.append(f"no interval of {names(what)}: {reason}, so nothing tells how much a seed matters")
+        unknown.append(f"no interval of {names(what)}: {reason}, so the noise of seeds is unknown")
     if facts.most_seeds < 2:
         lines = [
-            "resolution: one seed: nothing can be told apart by the noise of seeds, which only several seeds show"
+            "resolution: one seed: the noise of seeds is unknown, so that no difference can be compared with it"
         ]
         if any(found.columns[m].low is not None for m in ("clip", "fid")):
             lines.append(
@@ -183,7 +183,7 @@ def resolution_line(r: Resolution, name: str) -> str:
     """One response: its noise, what could have been separated, and what the observed lead would need."""
     seeds = seed_count({"fewest": r.fewest, "most": r.seeds})
     if not r.sigma > 0:
-        return f"resolution, {name}: the same in all {seeds}, so nothing tells how much a seed matters"
+        return f"resolution, {name}: the same in all {seeds}, so the noise of seeds is unknown"
     if r.separated:
         more = "separated"
     elif r.beyond_seeds:

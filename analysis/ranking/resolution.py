@@ -14,6 +14,20 @@ from analysis.stats.two_way import TwoWay
 
 
 @dataclass(frozen=True)
+class Response:
+    """What is compared; ``log``: its noise grows with its level, so the model is of the mean's logarithm."""
+
+    name: str
+    log: bool
+    higher_is_better: bool
+
+    @property
+    def column(self) -> str:
+        """Its column in a ranking."""
+        return "rank_all" if self.name == "rank" else self.name
+
+
+@dataclass(frozen=True)
 class Resolution:
     """One response, in its own unit or, if ``log``, in natural logarithms.
 
@@ -52,43 +66,34 @@ class Resolution:
 
 
 def resolution(
-    model: TwoWay,
-    response: str,
-    log: bool,
-    higher_is_better: bool,
-    counts: Mapping[str, int],
-    fixed: FixedDraw | None = None,
+    model: TwoWay, response: Response, counts: Mapping[str, int], fixed: FixedDraw | None = None
 ) -> Resolution:
     """The resolution of a fitted response with two formulations or more, over ``counts`` seeds of the datasets."""
-    means = model.means if higher_is_better else -model.means
+    rising, names = response.higher_is_better, model.names
+    means = model.means if rising else -model.means
     best, second = np.argsort(-means, kind="stable")[:2]
-    separated, draw = not bool(not_separable(model, higher_is_better, log)[second]), None
+    separated, draw = not bool(not_separable(model, rising, response.log)[second]), None
     if fixed is not None and not separated:
-        deviation = fixed.deviation(response, log, model.names[best], model.names[second])
-        draw = None if deviation is None else critical(len(model.names), math.inf) * deviation
+        deviation = fixed.deviation(response.name, response.log, names[best], names[second])
+        draw = None if deviation is None else critical(len(names), math.inf) * deviation
     lead, variance = float(means[best] - means[second]), float(model.variance)
+    datasets = float(model.df) / (len(names) - 1) / (model.replicates - 1)  # as far as they add to the noise
+    within = draw is not None and lead <= draw
     low, high = model.correlation_interval()
     return Resolution(
-        response,
-        log,
-        len(model.names),
-        max(counts.values()),
-        min(counts.values()),
-        variance**0.5,
-        float(model.correlation),
-        float(low),
-        float(high),
-        float(model.df),
-        float(gap(model)),
-        lead,
-        separated,
-        draw,
-        None
-        if draw is not None and lead <= draw
-        else seeds_needed(lead, variance, len(model.names), datasets=_datasets(model)),
+        response=response.name,
+        log=response.log,
+        formulations=len(names),
+        seeds=max(counts.values()),
+        fewest=min(counts.values()),
+        sigma=variance**0.5,
+        correlation=float(model.correlation),
+        correlation_low=float(low),
+        correlation_high=float(high),
+        df=float(model.df),
+        gap=float(gap(model)),
+        lead=lead,
+        separated=separated,
+        draw=draw,
+        seeds_needed=None if within else seeds_needed(lead, variance, len(names), datasets=datasets),
     )
-
-
-def _datasets(model: TwoWay) -> float:
-    """The number of datasets, as far as they contribute to the noise: degrees of freedom for each further seed."""
-    return float(model.df) / (len(model.names) - 1) / (model.replicates - 1)

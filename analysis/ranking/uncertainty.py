@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking.fixed_draw import FixedDraw
-from analysis.ranking.resolution import Resolution, resolution
+from analysis.ranking.resolution import Resolution, Response, resolution
 from analysis.ranking.result import RANK, Ends, Estimate
 from analysis.ranking.wide import Wide
 from analysis.results import declared
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = lazy("pandas")
-
-
-@dataclass(frozen=True)
-class Response:
-    """What is compared; ``log``: its noise grows with its level, so the model is of the mean's logarithm."""
-
-    name: str
-    log: bool
-    higher_is_better: bool
-
-    @property
-    def column(self) -> str:
-        """Its column in a ranking."""
-        return RANK if self.name == "rank" else self.name
 
 
 def responses(table: Wide) -> tuple[Response, ...]:
@@ -90,8 +76,7 @@ def of(table: Wide, draws: int = DRAWS, *, fixed: FixedDraw | None = None) -> Un
             modelled.table.to_numpy(), list(blocks.table.index), blocks.seeds, blocks.datasets, blocks.weights
         )
         if len(blocks.table) > 1:
-            about = response.name, response.log, response.higher_is_better, blocks.counts
-            resolutions.append(resolution(model, *about, fixed))
+            resolutions.append(resolution(model, response, blocks.counts, fixed))
     firm = None if "rank" in unknown else _stability(table, draws)
     return Uncertainty(responses(table), models, tuple(resolutions), firm, tuple(sorted(left)), unknown)
 

@@ -16,7 +16,7 @@ NOISE = 0.1
 """Within this share of the loss of an untrained network a loss is not separable from it: that is noise of a short run."""
 NOTHING = (
     f"no formulation's validation loss is more than {NOISE:.0%} below that of an untrained network, so that the order "
-    f"tells nothing: train for longer, or with a smaller --lr where the loss rose."
+    f"means nothing: train for longer, or with a smaller --lr where the loss rose."
 ).replace("%", " %")
 """The answer where `nothing_learned`."""
 SHOWN = 4

@@ -22,8 +22,8 @@ State = Literal["decided", "undecided", "one seed", "not trained"]
 """Whichever leads, a comparison of networks that are ``not trained`` is none."""
 Cause = Literal["tied", "draw", "level", "no noise", "unknown", "incomplete"]
 """Why it is undecided: others are statistically tied with the leader; and even with any number of seeds would be, by the
-fixed draw of captions and noise; all means are equal at the top; no seed differs from another, so that nothing tells
-how much a seed matters; that is unknown for another reason; or the leader lacks entries that a comparison needs."""
+fixed draw of captions and noise; all means are equal at the top; no seed differs from another, so that the noise of
+seeds is unknown; that is unknown for another reason; or the leader lacks entries that a comparison needs."""
 
 SEEDS_TO_BEGIN = 3
 """Seeds that are advised after a run of one, which cannot forecast anything."""
@@ -161,7 +161,7 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
         return f"{lead}; {advice(found.forecast, code)} would show how firm that is."
     if found.cause == "unknown":
         more = "" if found.forecast is None else f"; {advice(found.forecast, code)} would show that"
-        return f"{lead}; how firm that is cannot be told ({found.reason}){more}."
+        return f"{lead}; the noise of seeds is unknown ({found.reason}){more}."
     if found.cause == "incomplete":
         return f"{lead}, but too few entries are complete in two seeds for a comparison."
     if found.cause == "no noise":

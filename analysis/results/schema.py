@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import columns, labels, manifest
+from analysis.results import manifest, spellings
 from bench.config import settings
 from bench.config.settings import ControlSetting, TimeGrid
 from bench.metrics import catalogue
@@ -130,7 +130,7 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     """
     declared = {m.name: m for m in (catalogue.columns() if metrics is None else metrics)}
     there = Columns(tuple(declared))
-    out = columns.recognised(frame, there.known, where)
+    out = spellings.recognised(frame, there.known, where)
     missing = [column for column in REQUIRED if column not in out.columns]
     if missing:
         found = ", ".join(map(str, out.columns[:20]))
@@ -140,9 +140,9 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
         raise UserError(f"{where} has no rows: nothing was measured yet")
     for column in ("formulation", "dataset", "weights"):
         out[column] = _text(out, column, where)
-    out["formulation"] = out["formulation"].map(labels.canonical)
+    out["formulation"] = out["formulation"].map(spellings.canonical)
     for column in ("formulation", "dataset", "weights"):
-        labels.warn_of_lookalikes(out[column], column, where)
+        spellings.warn_of_lookalikes(out[column], column, where)
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
     out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
@@ -224,7 +224,7 @@ def _absent(values: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_numeric_dtype(values):
         return values.isna()
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip().str.lower()
-    return text.isin(columns.ABSENT)
+    return text.isin(spellings.ABSENT)
 
 
 def _fail(column: str, bad: pd.Series[Any], values: pd.Series[Any], where: str, wanted: str) -> None:

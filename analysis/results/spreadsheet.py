@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.results.columns import fold
+from analysis.results.spellings import fold
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

@@ -1,1 +1,1 @@
-"""Tables, and the formats in which they are written."""
+"""Tables to be shown: `table.Table`, written by `output` as text (`layout`), Markdown and LaTeX (`markup`), CSV and JSON."""

@@ -12,8 +12,8 @@ import pytest
 
 from analysis.rank import main
 from analysis.results import schema
-from analysis.results.labels import canonical
 from analysis.results.run import read
+from analysis.results.spellings import canonical
 from bench.metrics import catalogue
 from flowbench._core.errors import Notice, UserError
 

@@ -55,7 +55,7 @@ def test_without_noise_nothing_is_sure(tmp_path: Path) -> None:
     (table,) = (t for t in crossed.tables(read(write(tmp_path, noise=0.0))) if t.name == "clip_base")
     assert table.frame[["low", "high"]].isna().all(axis=None)
     assert not table.frame["tied"].any()
-    assert table.notes[-1] == "effect: the same in all 3 seeds, so nothing tells how much a seed matters"
+    assert table.notes[-1] == "effect: the same in all 3 seeds, so the noise of seeds is unknown"
 
 
 def test_an_unnamed_sampler_is_no_uniform_one(tmp_path: Path) -> None:

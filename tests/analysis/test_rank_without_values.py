@@ -62,7 +62,7 @@ def test_seeds_that_are_all_alike_give_no_interval() -> None:
         assert estimate.tied is not None
         assert estimate.tied.isna().all()
     told = write([ranking_table(found)])
-    assert "resolution, rank: the same in all 3 seeds, so nothing tells how much a seed matters" in told
+    assert "resolution, rank: the same in all 3 seeds, so the noise of seeds is unknown" in told
     assert "\u00b10" not in told
 
 
@@ -78,6 +78,6 @@ def test_without_an_interval_the_reason_is_said() -> None:
     ):
         found = rank(part)
         assert found.frame()[columns].isna().all(axis=None)
-        told = f"no interval of rank, CLIP, FID: {why}, so nothing tells how much a seed matters"
+        told = f"no interval of rank, CLIP, FID: {why}, so the noise of seeds is unknown"
         assert told in write([ranking_table(found)])
     assert "no interval" not in write([ranking_table(rank(frame))])

@@ -56,7 +56,7 @@ NOTES = """\
 * what diverged, failed or is missing ranks last in its settings; means are over the rest
 CLIP: clip[tinyclip-1a2b3c4d,native32,n=256]
 FID: fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]
-resolution: one seed: nothing can be told apart by the noise of seeds, which only several seeds show"""
+resolution: one seed: the noise of seeds is unknown, so that no difference can be compared with it"""
 
 
 TABLE = """\

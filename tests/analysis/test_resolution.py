@@ -1,15 +1,14 @@
-"""What a run could have told apart, worked by hand."""
+"""What a run can separate, worked by hand."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from analysis.ranking.notes import resolution_line
-from analysis.ranking.resolution import resolution
+from analysis.ranking.resolution import Response, resolution
 from analysis.stats.best import critical, not_separable, seeds_needed
 from analysis.stats.two_way import fit
 
@@ -22,7 +21,7 @@ NOISE = np.array(
 def test_worked_by_hand() -> None:
     y = np.array([[10.0], [13.0], [12.4]]) + NOISE + np.array([4.0, 0.0, -4.0])
     model = fit(y, ["a", "b", "c"], [0, 1, 2])
-    found = resolution(model, "clip", False, higher_is_better=True, counts=THREE)
+    found = resolution(model, Response("clip", False, True), THREE)
     assert (found.response, found.log, found.formulations, found.seeds, found.df) == ("clip", False, 3, 3, 4)
     assert found.sigma == pytest.approx(math.sqrt(1.5))
     # Seeds differ by the variance 16, of which 1.5 / 3 is noise.
@@ -31,15 +30,15 @@ def test_worked_by_hand() -> None:
     assert found.lead == pytest.approx(0.6)
     # d(3, 62) = 1.95, and 1.95 sqrt(2 * 1.5 / 32) = 0.597 <= 0.6.
     assert found.seeds_needed == seeds_needed(0.6, 1.5, 3) == 32
-    turned = resolution(model, "fid", True, higher_is_better=False, counts=THREE)
+    turned = resolution(model, Response("fid", True, False), THREE)
     assert turned.lead == pytest.approx(2.4)
     assert turned.log
 
 
 def test_large_ratios_are_written_without_an_exponent() -> None:
     model = fit(np.array([[0.0], [3.0]]) + 0.01 * NOISE[:2], ["a", "b"], [0, 1, 2])
-    found = resolution(model, "val_loss", True, higher_is_better=False, counts=THREE)
-    assert "; runner-up 1,900 % behind: separated" in resolution_line(asdict(found), "FID")
+    found = resolution(model, Response("val_loss", True, False), THREE)
+    assert "; runner-up 1,900 % behind: separated" in resolution_line(found, "FID")
 
 
 @pytest.mark.parametrize(
@@ -54,17 +53,17 @@ def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, t
     y[:2] = [[lead + 4.0, lead - 4.0, lead], [0.0, 4.0, -4.0]]
     y[2:] -= 50.0
     model = fit(y, [""] * 12, [0, 1, 2])
-    found = resolution(model, "clip", False, higher_is_better=True, counts=THREE)
+    found = resolution(model, Response("clip", False, True), THREE)
     assert found.lead == pytest.approx(lead)
     assert found.seeds_needed is not None
     assert found.seeds_needed <= 3  # at the pooled noise
     assert not_separable(model, True)[1]
     assert not found.separated
-    assert resolution_line(asdict(found), "FID").endswith(told)
+    assert resolution_line(found, "FID").endswith(told)
 
 
 def test_a_lead_of_the_gap_needs_the_seeds_that_there_are() -> None:
     gap = critical(3, 4) * math.sqrt(2 * 1.5 / 3)
     for lead, needed in ((1.001 * gap, 3), (0.999 * gap, 4), (0.0, None)):
         model = fit(np.array([[0.0], [-lead], [-9.0]]) + NOISE, ["a", "b", "c"], [0, 1, 2])
-        assert resolution(model, "clip", False, higher_is_better=True, counts=THREE).seeds_needed == needed
+        assert resolution(model, Response("clip", False, True), THREE).seeds_needed == needed

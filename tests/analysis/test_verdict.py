@@ -86,7 +86,7 @@ def test_one_seed_of_one_dataset_is_not_one_seed(tmp_path: Path) -> None:
     assert found is not None
     assert (found.state, found.cause, found.fewest, found.seeds) == ("undecided", "unknown", 1, 3)
     told = terminal(found)
-    assert "how firm that is cannot be told (one seed of digits)" in told
+    assert "the noise of seeds is unknown (one seed of digits)" in told
     assert told.endswith("--seeds 3` would show that.")
 
 

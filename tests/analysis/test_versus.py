@@ -136,7 +136,7 @@ def test_one_seed_has_no_intervals_and_no_disagreements_and_says_so() -> None:
     found = swapped()
     assert (found.tau.low, found.rho.high) == (None, None)
     assert found.disagreements.empty
-    assert any("1 of 6 pairs" in line and "without seeds" in line for line in found.lines())
+    assert any("1 of 6 pairs" in line and "with one seed" in line for line in found.lines())
 
 
 def test_a_pair_disagrees_if_the_order_is_another_and_holm_rejects() -> None:

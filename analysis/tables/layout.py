@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,14 +130,7 @@ def styled(line: str, style: str, screen: Screen) -> str:
 
 def _parts(word: str, room: int) -> list[str]:
     """A word, or if it is too long what it is made of: names and numbers with the mark that ends them."""
-    if width(word) <= room:
-        return [word]
-    parts = [""]
-    for letter in word:
-        parts[-1] += letter
-        if letter in ",;/[(":
-            parts.append("")
-    return [part for part in parts if part]
+    return [word] if width(word) <= room else re.findall(r"[^,;/\[(]*[,;/\[(]|[^,;/\[(]+", word)
 
 
 def _fits(cells: pd.DataFrame, screen: Screen) -> bool:

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import sdf, shapes
 from bench.metrics.base import Drawn, Measure, Measured, Metric, register
 from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import torch
+
+    from bench.data import sdf, shapes
+else:
+    sdf, shapes = lazy("bench.data.sdf"), lazy("bench.data.shapes")  # readers of results need none
 
 Array = NDArray[np.float32]
 Bools = NDArray[np.bool_]

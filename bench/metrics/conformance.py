@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.config.seeds import seed_for
-from bench.data import load
 from bench.encoders.extractors import extractor, features
 from bench.metrics.base import Drawn, Measure, Measured, Metric, Reference, get
 from flowbench._core.errors import UserError
@@ -18,8 +17,10 @@ from flowbench._core.registry import blame
 
 if TYPE_CHECKING:
     import torch
+
+    from bench import data as data_sets
 else:
-    torch = lazy("torch")
+    torch, data_sets = lazy("torch"), lazy("bench.data")
 
 DATASETS = ("shapes", "digits")
 """Of three channels and of one."""
@@ -60,7 +61,7 @@ def check(name: str) -> list[str]:
 
 def examples(dataset: str) -> tuple[Drawn, Drawn]:
     """Real training images of a dataset, and uniform noise with the same captions."""
-    data, model = load(dataset, train=IMAGES, validation=HELD), extractor("tinyclip")
+    data, model = data_sets.load(dataset, train=IMAGES, validation=HELD), extractor("tinyclip")
     reference = Reference(data, model, features(model, data.validation.reference))
     captions = data.train.captions[:IMAGES]
     shape = data.train.reference.shape

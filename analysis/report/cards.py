@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from analysis.ranking.wide import Wide
 from analysis.report import sparklines
 from analysis.report.failures import Cell, Failures
+from analysis.report.page_table import Ranking, Row
 from analysis.report.pictures import Sheet
 from analysis.report.sparklines import Drawing
-from analysis.report.table import Ranking, Row
 from analysis.results import cells, declared, schema
 from analysis.results.run import Run
 from analysis.tables.table import margin

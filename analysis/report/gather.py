@@ -15,10 +15,10 @@ from analysis.report.cards import Card, cards
 from analysis.report.embedded import Figure, figures
 from analysis.report.failures import Failures, failures
 from analysis.report.findings import Verdict
+from analysis.report.page_table import Ranking, table
 from analysis.report.phrases import name
 from analysis.report.pictures import Gallery, gallery
 from analysis.report.provenance import Provenance, provenance
-from analysis.report.table import Ranking, table
 from analysis.results import schema
 from analysis.results.run import Run
 from analysis.tables.table import Table

@@ -12,7 +12,7 @@ from analysis import rank
 from analysis.published import families
 from analysis.ranking.render import ranking_table
 from analysis.ranking.result import RankingResult
-from analysis.report import table as report_table
+from analysis.report import page_table
 from analysis.tables import output
 
 from . import rankings
@@ -43,7 +43,7 @@ def test_a_number_and_its_margin_stand_apart_until_they_are_written() -> None:
     ranked = rankings.rank(measured())
     made = ranking_table(ranked)
     heading = dict(zip(made.keys, made.cells.columns, strict=True))["val_loss"]
-    page = report_table.table(ranked)
+    page = page_table.table(ranked)
     place = [column.key for column in page.columns].index("val_loss")
     for i, row in ranked.frame().iterrows():
         number, margin = made.cells[heading][i], made.margins[heading][i]
@@ -62,7 +62,7 @@ def test_an_interval_that_is_far_from_symmetric_shows_both_ends(noise: float, en
     row = ranked.frame().iloc[0]
     number = made.cells["FID"][0]
     whole = f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]"
-    text, page = made.texts()["FID"][0], report_table.table(ranked)
+    text, page = made.texts()["FID"][0], page_table.table(ranked)
     place = [column.key for column in page.columns].index("fid")
     assert (page.rows[0].entries[place].margin == whole) == ends
     assert (text == f"{number} {whole}") == ends

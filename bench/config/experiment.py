@@ -70,8 +70,8 @@ class Training:
     """The recipe: an optimiser with linear warm-up, float32 EMA, caption dropout, validation at eight noise levels.
 
     ``objective`` is what is minimised (:mod:`bench.objectives`).
-    ``ema`` is the time constant of the EMA as a share of the run: the study's is 1e4 steps, of a length that it does
-    not state; its scaling runs have 5e5. ``decay`` is the share at the end of the run over which the learning rate falls
+    ``ema`` is the time constant of the EMA as a fraction of the run: the study's is 1e4 steps, of a length that it does
+    not state; its scaling runs have 5e5. ``decay`` is the fraction at the end of the run over which the learning rate falls
     linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
     study, ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.train.scale`).
     """
@@ -104,14 +104,14 @@ class Training:
         if self.validation_images < 8 or self.validation_images % 8:
             closest = max(8, round(self.validation_images / 8) * 8)
             raise UserError(
-                f"--validation-batch {self.validation_images} must be a positive multiple of 8, one share for each "
+                f"--validation-batch {self.validation_images} must be a positive multiple of 8, one part for each "
                 f"noise level: the nearest is {closest}"
             )
         choice(self, "precision", ("float32", "bf16"))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            told = " ".join(f"{beta:g}" for beta in self.betas)
+            given = " ".join(f"{beta:g}" for beta in self.betas)
             raise UserError(
-                f"--betas {told}: must be two numbers in [0, 1), the nearest usual ones are 0.9 0.999"
+                f"--betas {given}: must be two numbers in [0, 1), the nearest usual ones are 0.9 0.999"
             )
         _ = self.clip
 

@@ -97,8 +97,8 @@ class ControlSetting(Setting):
     @property
     def kind(self) -> str:
         """Its weights in words, and how is sampled where that is not the study's way."""
-        told = f"{'EMA' if self.weights == 'ema' else self.weights} weights"
-        return f"{told}, {self.method}" if self.method else told
+        kind = f"{'EMA' if self.weights == 'ema' else self.weights} weights"
+        return f"{kind}, {self.method}" if self.method else kind
 
     def __str__(self) -> str:
         return f"{self.kind}, {self.steps} sampling step{'s' * (self.steps != 1)}, guidance {self.cfg:g}"

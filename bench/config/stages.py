@@ -1,4 +1,4 @@
-"""Stages of training: one that follows another is told by what changes, ``dataset=digits,steps=200,lr=1e-4``. No torch.
+"""Stages of training: one that follows another is given by what changes, ``dataset=digits,steps=200,lr=1e-4``. No torch.
 
 The keys are options of an experiment that a stage can change: those of its training, its dataset, how many images of it,
 and the ``weights`` of the stage before that it begins with. All else is the same in every stage.
@@ -33,7 +33,7 @@ KEYS = ("dataset", "weights", *(name for _, part in PARTS for name in part))
 
 
 def follow(grid: Grid, text: str) -> Grid:
-    """The grid with one more stage, which changes what ``text`` says. Raises :class:`UserError`."""
+    """The grid with one more stage, which changes what ``text`` names. Raises :class:`UserError`."""
     given = pairs(text)
     dataset = given.get("dataset", "")
     if dataset and len(grid.datasets) > 1:

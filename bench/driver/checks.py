@@ -24,7 +24,7 @@ from flowbench._core.errors import UserError
 def check(
     divided: Sequence[Sequence[Planned]], grid: Grid, out: Path, execution: Execution, launcher: Launcher
 ) -> Memory | None:
-    """Check weights, disk and memory for the cells of all workers; returns what is known of the memory.
+    """Check weights, disk and memory for the cells of all workers; returns the memory as far as it can be estimated.
 
     Raises :class:`UserError` for what is not there.
     """
@@ -39,7 +39,7 @@ def check(
 
 
 def check_pictures(grid: Grid) -> None:
-    """Raises :class:`UserError` if a user's own pictures cannot be used, or an encoder does not know their words."""
+    """Raises :class:`UserError` if a user's own pictures cannot be used, or an encoder has no vector for their words."""
     for dataset in datasets_of(grid):
         captions = data.get(dataset).captions(dataset, grid.images)
         for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):

@@ -1,7 +1,7 @@
-"""``--confirm K``: the formulations that cannot be told from the best, once more on K seeds that chose nothing.
+"""``--confirm K``: re-run the formulations statistically tied with the best on K new seeds.
 
-Whoever leads among many looks better than it is: it was chosen for its numbers, luck included. Fresh seeds know nothing of
-that choice. They begin where no ordinary seed can be, at :data:`bench.config.experiment.MOST_SEEDS`, and have a plan of
+The best of many looks better than it is: it was chosen for its numbers, luck included. Fresh seeds are independent of that
+choice. They begin where no ordinary seed can be, at :data:`bench.config.experiment.MOST_SEEDS`, and have a plan of
 their own in ``DIR/confirm.json``. Which formulations were chosen stays what it was, whether more seeds are asked for later
 or not, until the grid that they were chosen from is another one.
 """
@@ -37,14 +37,14 @@ def check(grid: Grid, seeds: int) -> None:
         )
     if grid.seeds < 2:
         raise UserError(
-            "--confirm needs at least 2 seeds to know which formulations cannot be told from the best: add --seeds 2 or more"
+            "--confirm needs at least 2 seeds to find the formulations tied with the best: add --seeds 2 or more"
         )
     if len(expand(grid)) < 2:
         raise UserError("--confirm needs at least 2 formulations to compare")
 
 
 def before(planned: Plan) -> str | None:
-    """Why the plan itself comes before its confirmation: cells are not finished, or the run folder was last told of
+    """Why the plan itself comes before its confirmation: cells are not finished, or the run folder describes
     another plan, from which the analysis would choose. None if nothing does."""
     left = sum(p.state not in ENDED for p in planned.cells)
     if left:
@@ -66,7 +66,7 @@ def plan(planned: Plan, seeds: int) -> Plan:
 
 
 def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:
-    """The formulations that cannot be told from the best by what the run folder holds, and why them."""
+    """The formulations statistically tied with the best by what the run folder holds, and why them."""
     from analysis.ranking import confirm  # imports pandas
 
     names, why = confirm.group(planned.out)
@@ -80,8 +80,8 @@ def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
         return None
     try:
         found = atomic.read_object(file)
-        names, told = found["grid"]["formulations"], found["chosen"]
-        chosen = Chosen(told["why"], tuple(told["seeds"]), tuple(told["among"]))
+        names, kept = found["grid"]["formulations"], found["chosen"]
+        chosen = Chosen(kept["why"], tuple(kept["seeds"]), tuple(kept["among"]))
         grid = bound(found["grid"])
     except (KeyError, TypeError, AttributeError):
         raise atomic.Damaged(
@@ -93,7 +93,7 @@ def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
 
 
 def discard_other(planned: Plan) -> bool:
-    """Remove the confirmation of a grid that is trained or measured otherwise, which says nothing about this one; its cells
+    """Remove the confirmation of a grid that is trained or measured otherwise, which does not confirm this one; its cells
     stay. Returns whether there was one."""
     file = planned.out / "confirm.json"
     if not file.exists():

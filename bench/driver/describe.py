@@ -97,17 +97,17 @@ def open_end(planned: Plan, args: Arguments) -> list[str]:
 
 
 def busy(planned: Plan) -> bool:
-    """Whether some worker has cells, or will have."""
+    """Whether a worker has cells, or will have."""
     return any(p.state in plan.BUSY for p in planned.cells)
 
 
 def axes(grid: Grid) -> str:
-    """``3 seeds``, with those of a confirmation told, and how many depths and budgets there are if several."""
+    """``3 seeds``, those of a confirmation by number, and how many depths and budgets there are if several."""
     first, last = grid.every_seed[0], grid.every_seed[-1]
-    told = many(grid.seeds, "seed") + f" ({first} to {last})" * bool(first)
+    text = many(grid.seeds, "seed") + f" ({first} to {last})" * bool(first)
     for values, what in ((grid.depths, "depths"), (grid.budgets, "budgets")):
-        told += f" x {len(values)} {what}" * bool(values)
-    return told
+        text += f" x {len(values)} {what}" * bool(values)
+    return text
 
 
 def sizes(models: Sequence[Model]) -> str:
@@ -117,7 +117,7 @@ def sizes(models: Sequence[Model]) -> str:
 
 
 def listed(values: Sequence[int]) -> str:
-    """``1, 2, 3``; a value that all share is told once."""
+    """``1, 2, 3``; a value that all share stands once."""
     return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
 
@@ -136,5 +136,5 @@ def workers(divided: Sequence[Sequence[plan.Planned]], args: Arguments) -> str:
     """How the cells would be handed out."""
     sizes = sorted({len(part) for part in divided}) or [0]
     cells_each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    told = f"{many(len(divided), 'worker')} of {cells_each} cells"
-    return f"executor: {args.launcher.name}, {args.launcher.describe(args.execution, len(divided), told)}"
+    split = f"{many(len(divided), 'worker')} of {cells_each} cells"
+    return f"executor: {args.launcher.name}, {args.launcher.describe(args.execution, len(divided), split)}"

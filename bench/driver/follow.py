@@ -1,4 +1,4 @@
-"""Shows what local workers say and do: the lines of their logs, and how far they are by their heartbeats."""
+"""Shows what local workers print and do: the lines of their logs, and how far they are by their heartbeats."""
 
 from __future__ import annotations
 

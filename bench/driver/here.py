@@ -97,8 +97,8 @@ def run_shares(planned: Plan, submission: Submission, new: bool, until: float | 
     for (ending, _), alike in ended.items():
         trace = submissions.error_file(submission.folder, alike[0])
         where = f" (see {short(trace)})" if ending == "broken" and trace.exists() else ""
-        told = left_by(planned, submission, ending, alike) + failures[alike[0]].message
-        log.error("%s%s", told, where)
+        text = left_by(planned, submission, ending, alike) + failures[alike[0]].message
+        log.error("%s%s", text, where)
     return planned
 
 

@@ -4,7 +4,7 @@
     DIR/confirm.json   of its confirmation on fresh seeds, with why its formulations were chosen (:mod:`planning.confirm`)
     DIR/config.toml    the experiment of the last command as options (:mod:`bench.cli.config_file`)
 
-Whoever reads a run folder needs nothing else to know its cells. No torch, but for formulations of plugins that import it.
+A reader of a run folder needs nothing else to find its cells. No torch, but for formulations of plugins that import it.
 """
 
 from __future__ import annotations

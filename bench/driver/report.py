@@ -110,8 +110,8 @@ def tables(
         for name in TABLES:  # those of an earlier command must not stand for this one
             (planned.out / name).unlink(missing_ok=True)
         counts = planned.counts()
-        told = ", ".join(f"{n} {state}" for state, n in counts.items())
-        print(f"no ranking: of {len(planned.cells)} cells {told}", file=sys.stderr)
+        states = ", ".join(f"{n} {state}" for state, n in counts.items())
+        print(f"no ranking: of {len(planned.cells)} cells {states}", file=sys.stderr)
         return 1, None
     kept = yardsticks.kept(planned.out, planned.grid)
     atomic.write_json(planned.out / "yardsticks.json", kept)
@@ -131,7 +131,7 @@ def tables(
 
 
 def analyse(planned: Plan) -> Ranked | None:
-    """Rank what the run folder holds, or tell how it scales; write what that leaves there, and print it, with all
+    """Rank what the run folder holds, or show how it scales; write what that leaves there, and print it, with all
     formulations against a baseline if there is one."""
     from analysis import scaling
     from analysis.comparisons import baseline, comparison

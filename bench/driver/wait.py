@@ -29,7 +29,7 @@ SUBMISSIONS = 3
 
 
 def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
-    """Nothing to submit: report, or say who has what is left."""
+    """Nothing to submit: report, or print which workers have the rest."""
     if any(p.state in plan.BUSY for p in planned.cells):
         if args.wait:
             return see_through(planned, args, argv)

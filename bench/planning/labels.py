@@ -20,20 +20,20 @@ def block(
     reason = textwrap.shorten(why, 400, placeholder=" ...")
     lines = wrapped(f"{many(len(cells), 'cell')} {word}" + f": {reason}" * bool(reason))
     lines += [f"  {names(cells, planned, width() - 2)}"]
-    told = textwrap.dedent("\n".join(story)).splitlines()
-    return lines + [cropped(f"  | {line}") for line in told] + [f"  {short(file)}" for file in files]
+    text = textwrap.dedent("\n".join(story)).splitlines()
+    return lines + [cropped(f"  | {line}") for line in text] + [f"  {short(file)}" for file in files]
 
 
 def names(cells: Sequence[Planned], planned: Plan, room: int) -> str:
     """As many names as fit, ``and 212 more``."""
-    told = ""
+    text = ""
     for i, p in enumerate(cells):
         name = label(p.cell, planned.grid)
         more = f" and {len(cells) - i} more"
-        if told and cell_len(told + name + more) + 2 > room:
-            return told + more
-        told += f", {name}" if told else name
-    return told
+        if text and cell_len(text + name + more) + 2 > room:
+            return text + more
+        text += f", {name}" if text else name
+    return text
 
 
 def label(cell: Cell, grid: Grid) -> str:

@@ -109,8 +109,17 @@ class Plan:
         return dict(Counter(p.state for p in self.cells))
 
     def ready(self) -> list[Planned]:
-        """The cells that are to be run, each after its parent: neither finished nor some worker's."""
-        return [p for p in (*self.parents, *self.cells) if p.state not in (*ENDED, *BUSY)]
+        """The cells that are to be run, each after its parent: neither finished nor a worker's, and a parent only if a cell
+        that is to be trained begins with its weights."""
+        found, wanted = list[Planned](), set[str]()
+        for p in reversed((*self.parents, *self.cells)):
+            if p.state in ENDED or (p.parent and p.cell.id not in wanted):
+                continue
+            if p.cell.init and p.state != "trained":
+                wanted.add(p.cell.init.cell.id)
+            if p.state not in BUSY:
+                found.append(p)
+        return found[::-1]
 
     def groups(self) -> list[tuple[Planned, ...]]:
         """The cells that are to be run by their kind: those that can share a graph."""
@@ -147,7 +156,7 @@ def even(group: Sequence[Planned], size: int) -> list[tuple[Planned, ...]]:
 
 
 def together(groups: Sequence[tuple[Planned, ...]]) -> list[tuple[Planned, ...]]:
-    """The groups with those cells apart that began in a pack of their own: so they go on together, bit for bit.
+    """The groups with those cells apart that began in a pack of their own: so they continue together, bit for bit.
 
     A cell that has no checkpoint belongs to such a pack only if the pack died while it wrote its first.
     """
@@ -173,8 +182,7 @@ def companions(folder: Path) -> list[str]:
 
 
 def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
-    """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``, whoever works on
-    them.
+    """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``.
 
     Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
     """
@@ -253,7 +261,7 @@ class Looker:
         status = atomic.read_object(folder / "status.json")
         state = status.get("state")
         if state not in ("trained", "diverged", "failed"):
-            raise atomic.Damaged(f"{folder / 'status.json'} cannot be read (it tells no state)")
+            raise atomic.Damaged(f"{folder / 'status.json'} cannot be read (it holds no state)")
         if state == "diverged":
             return "diverged"
         weights = all((folder / name).exists() for name in store.WEIGHTS)

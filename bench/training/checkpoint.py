@@ -1,6 +1,6 @@
 """Training that can be interrupted: every member's state in a file of its own cell, two generations of it.
 
-A member's state is its rows of everything that training changes, so that cells which trained together can go on together,
+A member's state is its rows of everything that training changes, so that cells which trained together continue together,
 and each of them alone. All cells of a pack are written before any older file is deleted: whenever a worker dies there
 is a step that all of them have. A resumed training is the uninterrupted one, bit for bit on a CPU.
 """
@@ -79,9 +79,9 @@ class Keeper:
         seconds: between checkpoints; more if writing them takes more than :data:`SHARE` of the time.
         stop: asked after every step; a reason makes the keeper save and raise :class:`Stopped`.
         guard: called before anything is written; raises if these cells are no longer ours.
-        say: is told what was found damaged, and what could not be written.
-        pack: the ids of the cells that train together, noted so that they go on together.
-        threads: turns the threads that a checkpoint was written with into those to go on with.
+        say: takes sentences on what was found damaged, and on what could not be written.
+        pack: the ids of the cells that train together, noted so that they continue together.
+        threads: turns the threads that a checkpoint was written with into those to continue with.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The seven scalars of every member as tensors ``[E, ...]``: all that training and sampling know of a formulation."""
+"""The seven scalars of every member as tensors ``[E, ...]``: all that training and sampling use of a formulation."""
 
 from __future__ import annotations
 

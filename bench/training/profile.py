@@ -1,4 +1,4 @@
-"""A formulation told to the readers of a run folder: its formula in words, and where it trains, as short curves."""
+"""A formulation for the readers of a run folder: its formula in words, and where it trains, as short curves."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def profile(formulation: Formulation) -> dict[str, Any]:
     averages over the training. They are left out where they are not finite, as for a weight of 0 everywhere.
     """
     in_words = f"times {law(formulation)}"
-    told = {"formula": f"{formulation.formula}; {in_words}" if formulation.formula else in_words}
+    kept = {"formula": f"{formulation.formula}; {in_words}" if formulation.formula else in_words}
     switch = formulation.law.switch
     phases = [(switch[0], 0.0), (1 - switch[0], 1.0)] if switch else [(1.0, 0.0)]
     clock = (np.arange(POINTS) + 0.5) / POINTS
     values = np.sum([length * at(clock, formulation, progress) for length, progress in phases], axis=0)
     if not np.isfinite(values).all():
-        return told
-    return told | {
+        return kept
+    return kept | {
         name: [float(f"{value:.6g}") for value in curve]
         for name, curve in zip(("clock", "density", "budget"), (clock, *values), strict=True)
     }

@@ -25,7 +25,7 @@ from bench.models.flat import Flat, swapped
 from bench.models.network import Network
 from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
-from bench.objectives import State as Known
+from bench.objectives import State as Facts
 from bench.training.batches import LEVELS, Batches, chunk, moved
 from bench.training.checkpoint import Keeper, State
 from bench.training.coefficients import predict, validation_coefficients
@@ -82,15 +82,15 @@ class Trainer:
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
         """Forward, backward, scaling of gradients, the optimiser, EMA; every tensor that persists is written in place."""
-        losses = self.objective.loss(self.predict, batch, c, self.known(index)).mean(1)
+        losses = self.objective.loss(self.predict, batch, c, self.facts(index)).mean(1)
         losses.sum().backward()
         self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
         self.optimiser.step(lr)
         self.ema.lerp_(self.flat.weights, fresh)
 
-    def known(self, step: int | Tensor) -> Known:
+    def facts(self, step: int | Tensor) -> Facts:
         """What the objective may use after so many steps."""
-        return Known(step, *self.frozen)
+        return Facts(step, *self.frozen)
 
     def _frozen(self, word: Frozen, shape: Shape, compiled: bool) -> Predict:
         """A second network on other weights, which it reads where they are."""
@@ -173,7 +173,7 @@ class Replay:
 
 
 def schedule(index: int, recipe: Training) -> tuple[float, float]:
-    """Learning rate of a step, and the share of the new weights in the EMA."""
+    """Learning rate of a step, and the fraction of the new weights in the EMA."""
     return recipe.lr * rate(index, recipe), 1 - ema_decay(index, recipe)
 
 
@@ -245,13 +245,13 @@ def train(
 def validate(trainer: Trainer, batch: Batch, c: Coeffs, step: int = 0) -> tuple[Tensor, Tensor]:
     """The objective's and the common loss ``[E, 8]`` per noise level of the EMA weights on the validation batch."""
     native, shared = [], []
-    network, known = predictor(trainer.model, trainer.recipe), trainer.known(step)
+    network, facts = predictor(trainer.model, trainer.recipe), trainer.facts(step)
     with swapped(trainer.flat, trainer.ema):
         at_once = chunk(batch.x.device, trainer.model.members)
         for rows in torch.arange(len(batch.x), device=batch.x.device).split(at_once):
             part, k = Batch(*(v[rows] for v in batch)), Coeffs(*(v[:, rows] for v in c))
             out = network(mix(part.x, part.noise, k), k, part.tokens, part.pooled)
-            native.append(trainer.objective.validation_loss(out, network, part, k, known))
+            native.append(trainer.objective.validation_loss(out, network, part, k, facts))
             shared.append(loss(out, part.x, part.noise, common(k)))
     by_level = (-1, len(LEVELS))
     means = [torch.cat(parts, 1).unflatten(1, by_level).mean(1) for parts in (native, shared)]
@@ -273,7 +273,7 @@ def scale(grads: Tensor, recipe: Training) -> Tensor:
 
 
 def rate(step: int, recipe: Training) -> float:
-    """Learning rate as a share of its peak: linear warm-up, then flat, then linear to zero over the last ``decay``."""
+    """Learning rate as a fraction of its peak: linear warm-up, then flat, then linear to zero over the last ``decay``."""
     up = min(1.0, (step + 1) / max(recipe.warmup, 1))
     if not recipe.decay:
         return up

@@ -41,7 +41,7 @@ Choice = Literal["auto", "on", "off"]
 SHORT = 1_000
 """Steps below which a training is too short to time packs for it."""
 FEW = 200
-"""Steps below which a training is too short to time threads for it, or to tell how long a step takes."""
+"""Steps below which a training is too short to time threads for it, or to show how long a step takes."""
 CLEARLY = 1.1
 """Half as many members are chosen where they train so many times as much in a second."""
 PATIENCE = 10.0
@@ -53,7 +53,7 @@ GAIN = 1.05
 AGREES = 2.0
 """Factor by which steps of a training, with its validations and checkpoints, may differ from those that were timed."""
 MEMORY_SHARE = 0.4
-"""The share of free memory that a pack may be expected to need: it is timed beside one of half the size."""
+"""The fraction of free memory that a pack may be expected to need: it is timed next to one of half the size."""
 
 
 @dataclass(frozen=True)

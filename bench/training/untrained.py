@@ -1,4 +1,4 @@
-"""The validation loss of a network before its first step, beside which that of a trained one is read."""
+"""The validation loss of a network before its first step, with which that of a trained one is compared."""
 
 from __future__ import annotations
 

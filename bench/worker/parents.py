@@ -18,11 +18,11 @@ from flowbench._core import atomic
 
 
 def trained(cells: Sequence[Planned], grid: Grid, control: Control) -> list[Planned]:
-    """Those of some cells that have no parent, or a trained one. A cell whose parent failed or diverged fails, one whose
-    parent is not finished, such as another worker's, is left for the next command."""
+    """Those of some cells that need no parent, or have a trained one. A cell whose parent failed or diverged fails; one
+    whose parent is not finished, such as another worker's, is left for the next command."""
     found = []
     for p in cells:
-        if not p.cell.init:
+        if not p.cell.init or p.state == "trained":
             found.append(p)
             continue
         parent = Looker(p.folder.parents[1], grid)(p.cell.init.cell)

@@ -98,7 +98,7 @@ def test_frozen_networks_are_the_start_and_the_average_at_every_step(setup: Setu
     batch, c = feed.at(4)
     assert not torch.equal(trainer.ema, trainer.flat.weights)
     asked = mix(batch.x, batch.noise, c), c, batch.tokens, batch.pooled
-    state = trainer.known(4)
+    state = trainer.facts(4)
     for network, weights in ((state.start, begun), (state.ema, trainer.ema)):
         found = network(*asked)
         assert not found.requires_grad

@@ -91,6 +91,21 @@ def test_a_parent_is_trained_and_not_measured(tmp_path: Path) -> None:
     assert all(look(p.cell).generation for p in made.cells)
 
 
+def test_a_parent_is_trained_for_a_cell_that_is_not() -> None:
+    made = plan.make(follow(follow(GRID, "steps=6"), "steps=5"), Path("nowhere"))
+    first, second = made.parents[: len(made.cells)], made.parents[len(made.cells) :]
+
+    def ready(middle: plan.State, last: plan.State) -> list[int]:
+        parents = (*first, *(replace(p, state=middle) for p in second))
+        cells = tuple(replace(p, state=last) for p in made.cells)
+        return sorted({len(p.cell.ancestors) for p in replace(made, parents=parents, cells=cells).ready()})
+
+    assert ready("missing", "missing") == [0, 1, 2]
+    assert ready("done", "missing") == [2]
+    assert ready("missing", "trained") == [2]
+    assert ready("missing", "done") == ready("missing", "diverged") == []
+
+
 def states(made: Plan) -> list[list[str]]:
     return [[p.state for p in part] for part in (made.parents, made.cells)]
 

@@ -123,7 +123,7 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
     made = planned(replace(SWEEP, seeds=1))
     asked: list[tuple[int, int]] = []
 
-    def from_timing(work: list[tuple[Amounts, int]], device: str, usual: float) -> tuple[list[Rates], str]:
+    def from_timing(work: list[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str]:
         asked.extend((amounts.shape.depth, members) for amounts, members in work)
         return [
             Rates(1e6 * amounts.shape.depth, *[1e7 * amounts.shape.depth] * 3) for amounts, _ in work

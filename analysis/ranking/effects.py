@@ -110,17 +110,8 @@ def effects(blocks: Blocks) -> Effects | None:
     factors = [
         Factor(str(names[a]), levels[a], means.mean(axis=1 - a), noise * len(levels[a]), df) for a in (0, 1)
     ]
-    shares, f, p = _interaction(means, variance, model.replicates, df)
-    return Effects(
-        factors=(factors[0], factors[1]),
-        counts=counts,
-        variance=variance,
-        df=df,
-        shares=shares,
-        f=f,
-        p=p,
-        left_out=(first_out, second_out),
-    )
+    tested = _interaction(means, variance, model.replicates, df)
+    return Effects((factors[0], factors[1]), counts, variance, df, *tested, (first_out, second_out))
 
 
 def _interaction(

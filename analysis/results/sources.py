@@ -82,7 +82,6 @@ class Folder:
         self.path = path
 
     def text(self, cell: str, name: str) -> str:
-        """See `Source`."""
         try:
             return (self.path / "cells" / cell / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -102,7 +101,6 @@ class Folder:
         return found
 
     def samples(self, cell: str, evaluation: str, metric: str) -> dict[str, NDArray[np.float64]]:
-        """See `Source`."""
         found: dict[str, NDArray[np.float64]] = {}
         with (
             suppress(*unreadable()),
@@ -115,7 +113,6 @@ class Folder:
         return found
 
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
-        """See `Source`."""
         file = self.path / "cells" / cell / f"images-{sampling}" / f"{setting}.safetensors"
         if not file.exists():
             return None
@@ -138,7 +135,6 @@ class Folder:
         return None
 
     def commits(self) -> set[tuple[str, str]]:
-        """See `Source`."""
         kept = [atomic.known_object(file) for file in self.path.glob("submissions/*/submission.json")]
         return {(str(k["code"]), str(k["commit"])) for k in kept if k.get("code") and k.get("commit")}
 
@@ -164,11 +160,9 @@ class Archive:
         self.path = path
 
     def text(self, cell: str, name: str) -> str:
-        """See `Source`."""
         return self._texts.get((cell, name), "")
 
     def validations(self, cell: str) -> list[dict[str, float]]:
-        """See `Source`."""
         return self._logs.get(cell, [])
 
     def samples(self, cell: str, evaluation: str, metric: str) -> dict[str, NDArray[np.float64]]:
@@ -181,12 +175,10 @@ class Archive:
         return _stacked(kept[row] for row in takewhile(kept.__contains__, rows))
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
-        """See `Source`."""
         kept = self._pictures.get((dataset, caption), {})
         return _stacked(kept[row] for row in sorted(kept)[:most])
 
     def commits(self) -> set[tuple[str, str]]:
-        """See `Source`."""
         return {
             (str(code), str(commit))
             for code, commit in atomic.known_object(self.path / PROVENANCE).get("commits", [])

@@ -52,11 +52,11 @@ def check_unchanged(grid: Grid, out: Path) -> None:
     from bench.worker import provenance  # imports torch
 
     now: dict[str, dict[str, str]] = {}
-    for dataset, folder in provenance.planned_cells(out):
+    for dataset, folder in provenance.planned_cells(out, grid.images):
         known = data.registry.find(dataset.partition(":")[0])
         if known and not data.get(dataset).fixed and dataset not in now and provenance.trained(folder):
             now[dataset] = {"data": data.load(dataset, **asdict(grid.images)).digest}
-    if other := provenance.trained_on_others(out, now):
+    if other := provenance.trained_on_others(out, now, grid.images):
         raise provenance.changed(out, other)
 
 

@@ -125,7 +125,7 @@ class Worker:
             self.heart.note("loading images and captions")
             ready, faults = self.make_ready(needed, device)
             last = {dataset: made for (dataset, images), made in ready.items() if images == grid.images}
-            check_inputs(self.submission.out, last)
+            check_inputs(self.submission.out, last, grid.images)
             lent = self.heart.lease
             taken = [p for p in cells if lent.take(p.folder)]
             if len(taken) < len(cells):

@@ -14,7 +14,8 @@ import torch
 
 import formulations
 from bench import objectives, optimisers
-from bench.config.experiment import Cell, Grid
+from bench.config.experiment import Cell, Grid, Images
+from bench.config.identity import full
 from bench.machine.device import device_name, versions
 from bench.models.base import version_of
 from bench.planning.plan import Planned
@@ -64,17 +65,17 @@ INPUTS = {"data": "the images or captions", "text_encoder": "the text encoder"}
 """Of what :func:`inputs` keeps, what a command can find changed before anything is trained."""
 
 
-def check_inputs(out: Path, ready: Mapping[str, Setup]) -> None:
+def check_inputs(out: Path, ready: Mapping[str, Setup], images: Images) -> None:
     """Raises :class:`Changed` if cells of the plans in a run folder were trained on other data or with another text encoder
     than there are now: results of both could never be ranked together.
 
     Marks such cells, so that ``--retry all`` trains them again; and those no more for which it holds no longer.
     """
     other = trained_on_others(
-        out, {d: {"data": s.data.digest, "text_encoder": s.text_name} for d, s in ready.items()}
+        out, {d: {"data": s.data.digest, "text_encoder": s.text_name} for d, s in ready.items()}, images
     )
     folders = set(chain.from_iterable(other.values()))
-    for dataset, folder in planned_cells(out):
+    for dataset, folder in planned_cells(out, images):
         if dataset in ready and folder not in folders and trained(folder):
             (folder / CHANGED).unlink(missing_ok=True)
     if other:
@@ -88,10 +89,10 @@ Others = dict[tuple[str, str], list[Path]]
 """The folders of trained cells by their dataset and what it has changed, in words."""
 
 
-def trained_on_others(out: Path, now: Mapping[str, Mapping[str, str]]) -> Others:
+def trained_on_others(out: Path, now: Mapping[str, Mapping[str, str]], images: Images) -> Others:
     """What was trained on other :data:`INPUTS` than datasets have ``now``; one that is not given is as it was."""
     other: Others = {}
-    for dataset, folder in planned_cells(out):
+    for dataset, folder in planned_cells(out, images):
         if dataset not in now or not trained(folder):
             continue
         kept = lease.read(folder / "config.json")
@@ -113,11 +114,16 @@ def changed(out: Path, other: Others) -> Changed:
     )
 
 
-def planned_cells(out: Path) -> Iterator[tuple[str, Path]]:
-    """The cells of the plans in a run folder, each with its dataset."""
+def planned_cells(out: Path, images: Images) -> Iterator[tuple[str, Path]]:
+    """The cells of the plans in a run folder, each with its dataset; not those that were trained on images of another size
+    or on more or fewer of them, such as those of another stage."""
+    made = full(images)
     for name in ("grid.json", "confirm.json"):
         for cell in lease.read(out / name).get("cells", []):
-            yield cell["dataset"], out / "cells" / cell["cell"]
+            folder = out / "cells" / cell["cell"]
+            kept = lease.read(folder / "config.json").get("cell")
+            if not isinstance(kept, dict) or kept.get("images", made) == made:
+                yield cell["dataset"], folder
 
 
 def trained(folder: Path) -> bool:

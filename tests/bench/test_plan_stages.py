@@ -17,6 +17,8 @@ from bench.planning import plan, shares
 from bench.planning.amounts import by_cell
 from bench.planning.cells import cells_of
 from bench.planning.plan import Plan
+from bench.worker import provenance
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .conftest import TINY
@@ -104,6 +106,17 @@ def test_a_parent_is_trained_for_a_cell_that_is_not() -> None:
     assert ready("done", "missing") == [2]
     assert ready("missing", "trained") == [2]
     assert ready("missing", "done") == ready("missing", "diverged") == []
+
+
+def test_data_are_compared_with_those_of_cells_that_have_as_many(tmp_path: Path) -> None:
+    """Fewer images of a data set are no change of it."""
+    cells = {name: {"cell": name, "dataset": "mine"} for name in ("few", "many", "new")}
+    atomic.write_json(tmp_path / "grid.json", {"cells": list(cells.values())})
+    for name, count in (("few", 48), ("many", 96)):
+        cell = Cell("rf", "mine", images=replace(GRID.images, train=count))
+        atomic.write_json(tmp_path / "cells" / name / "config.json", {"cell": full(cell)})
+    found = provenance.planned_cells(tmp_path, GRID.images)
+    assert [(dataset, folder.name) for dataset, folder in found] == [("mine", "many"), ("mine", "new")]
 
 
 def states(made: Plan) -> list[list[str]]:

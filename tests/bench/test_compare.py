@@ -14,6 +14,7 @@ from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.report import gather
 from analysis.results import run
+from analysis.results.schema import Results
 from bench import compare, grid
 from bench.driver import here, seed_by_seed
 from bench.driver.verdicts import FILE
@@ -135,8 +136,8 @@ def judged(verdicts: dict[str, str]) -> Comparisons:
 def test_it_stops_when_every_comparison_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
-    def against(frame: Any, *given: Any) -> Comparisons:
-        looks.append(frame["seed"].nunique())
+    def against(read: Results, *given: Any) -> Comparisons:
+        looks.append(read.frame["seed"].nunique())
         return judged({"v/cos": "better", "eps/cos": "worse" if looks[-1] > 2 else "undecided"})
 
     monkeypatch.setattr(baseline, "against", against)

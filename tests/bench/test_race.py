@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Beaten, Race
 from analysis.results import run
+from analysis.results.schema import Results
 from bench import grid as command_line
 from bench.cli.parser import parse
 from bench.driver import manifest, race
@@ -86,8 +86,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """After 2 seeds rf beats eps/cos, after 4 v/cos; returns the seeds at each look."""
     looks: list[int] = []
 
-    def survivors(frame: Any, metric: str = "fid", margin: float | None = None) -> Race:
-        rows = frame[frame["status"] == "done"]
+    def survivors(read: Results, metric: str = "fid", margin: float | None = None) -> Race:
+        rows = read.frame[read.frame["status"] == "done"]
         seeds = rows.groupby("formulation")["seed"].nunique()
         looks.append(int(seeds.max()))
         out = {

@@ -120,7 +120,15 @@ def test_a_folder_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_every_option_says_who_reads_it() -> None:
-    options = {action.dest for action in parser()._actions} - {"help", "version", "parts", "tiny", "json"}
+    options = {action.dest for action in parser()._actions} - {
+        "help",
+        "version",
+        "parts",
+        "tiny",
+        "json",
+        "quiet",
+        "verbose",
+    }
     assert options == set(OPTIONS)
     assert {part for readers in OPTIONS.values() for part in readers} == set(PARTS)
 

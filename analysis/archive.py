@@ -44,7 +44,7 @@ RANKING, TABLES, VERSUS, REPORT, FIGURES = (
     "figures",
 )
 KNOWN = (
-    *("grid.json", "confirm.json", "yardsticks.json", "timings.json", "ideal.json", "results.parquet"),
+    *("grid.json", "confirm.json", "real-scores.json", "timings.json", "ideal.json", "results.parquet"),
     *(sources.CELLS, sources.CURVES, sources.SAMPLES, sources.PICTURES, sources.PROVENANCE),
     *(RANKING, TABLES, VERSUS, REPORT),
 )
@@ -246,10 +246,10 @@ def _draw(kept: Run, ranked: RankingResult | None, out: Path) -> None:
 
         drawn = charts.draw(scaling.report(kept))
     else:
-        from analysis.report import gather, page
+        from analysis.report import contents, page
 
         drawn, _ = plots.draw(kept, ranked)
-        page.write(gather.gather(kept), out / REPORT)
+        page.write(contents.read(kept), out / REPORT)
     for figure in drawn:
         figure.figure.set_facecolor("white")  # legible on a dark page, too
         kind = "png" if figure.name == "samples" else "svg"  # pixels, which an SVG would smooth

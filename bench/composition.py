@@ -13,7 +13,7 @@ from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 
-def yardsticks(world: shapes.World, resolution: int, count: int) -> dict[str, dict[str, float]]:
+def real_scores(world: shapes.World, resolution: int, count: int) -> dict[str, dict[str, float]]:
     """Mean accuracy per part on real images, on :func:`~bench.metrics.composition.squares`, on captions shuffled by one
     place, and on uniform noise."""
     what = shapes.scenes(np.arange(count), world)
@@ -45,7 +45,7 @@ def command(argv: Sequence[str] | None) -> int:
     print(f"{'dataset':>8} {'images':>8} {'px':>4} " + " ".join(f"{part:>10}" for part in PARTS))
     for world in shapes.WORLDS.values():
         for resolution in options.resolution:
-            for name, scores in yardsticks(world, resolution, options.count).items():
+            for name, scores in real_scores(world, resolution, options.count).items():
                 values = (f"{scores[part]:.4f}" if part in scores else "" for part in PARTS)
                 print(f"{world.name:>8} {name:>8} {resolution:>4} " + " ".join(f"{v:>10}" for v in values))
     return 0

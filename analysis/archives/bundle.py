@@ -20,7 +20,7 @@ from analysis.ranking import ideal
 from analysis.results import collect, manifest, timings
 from analysis.results.manifest import Manifest, PlannedCell
 from analysis.results.private import without_paths
-from analysis.results.run import YARDSTICKS, Run
+from analysis.results.run import REAL_SCORES, Run
 from analysis.results.sources import (
     CELLS,
     CURVE,
@@ -102,7 +102,7 @@ def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
 
 def _plans(run: Run, out: Path) -> None:
     """The plans, and the JSON files next to them."""
-    for name in (*manifest.FILES.values(), YARDSTICKS, timings.TIMINGS, ideal.FILE):
+    for name in (*manifest.FILES.values(), REAL_SCORES, timings.TIMINGS, ideal.FILE):
         if (run.path / name).is_file():
             write_object(out / name, atomic.known_object(run.path / name))
 

@@ -15,7 +15,7 @@ from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal
 from analysis.results import collect, manifest, run, timings
 from analysis.results.manifest import PlannedCell
-from analysis.results.run import YARDSTICKS, Run
+from analysis.results.run import REAL_SCORES, Run
 from analysis.results.sources import PROVENANCE, Archive
 from bench.config.settings import CONTROL
 from flowbench._core import atomic
@@ -79,7 +79,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     if len(parts) > 1:
         documents = {GRID: joint_plan.document([part.document(GRID) for part in parts], taken)}
     documents[CONFIRM] = confirmed[0].document(CONFIRM) if confirmed else {}
-    documents[YARDSTICKS] = joint_plan.real_images({part.name: part.document(YARDSTICKS) for part in parts})
+    documents[REAL_SCORES] = joint_plan.real_images({part.name: part.document(REAL_SCORES) for part in parts})
     documents[timings.TIMINGS] = _sum([part.document(timings.TIMINGS) for part in used])
     documents[ideal.FILE] = next(filter(None, (part.document(ideal.FILE) for part in parts)), {})
     for name, document in documents.items():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import untrained, yardsticks
+from analysis.ranking import real_rows, untrained
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
@@ -80,8 +80,8 @@ def notes(found: RankingResult, shown: Sequence[str] | None = None) -> list[str]
         )
     if "ideal_5" in found.columns:
         lines.append(
-            "ideal FID at 5: what 5 steps and the guidance leave to a perfect network, one that has the training images by"
-            " heart, beside the FID measured in the same settings"
+            "ideal FID at 5: what 5 steps and the guidance leave to a perfect network, one that has memorised the training"
+            " images, next to the FID measured in the same settings"
         )
         known = int(found.value("ideal_5").notna().sum())
         if known < len(found.names):
@@ -95,12 +95,12 @@ def notes(found: RankingResult, shown: Sequence[str] | None = None) -> list[str]
             where = [d for d in recipes if recipes[d] == name]
             suffix = f" ({', '.join(where)})" if len(set(recipes.values())) > 1 else ""
             lines.append(f"{facts.label(metric)}: {name}{suffix}")
-    return [*lines, *data_lines(facts), *yardsticks.left_out(facts), *uncertainty_lines(found)]
+    return [*lines, *data_lines(facts), *real_rows.left_out(facts), *uncertainty_lines(found)]
 
 
 def data_lines(facts: Facts) -> list[str]:
     """Distances from too few images, and captions that were cut."""
-    lines, references = [], yardsticks.of_recipe(facts)
+    lines, references = [], real_rows.of_recipe(facts)
     for dataset, name in sorted(facts.recipes.get("fid", {}).items()):
         parts, known = schema.recipe(name), references.get(dataset, {})
         least = max(LEAST_IMAGES, int(known.get("dimensions", 0)) + 1)
@@ -111,7 +111,7 @@ def data_lines(facts: Facts) -> list[str]:
                 f"FID of {dataset} is from {' and '.join(few)} only:"
                 f" below {least} of each its value is mostly their number's"
             )
-    for dataset, given in sorted(facts.yardsticks.items()):
+    for dataset, given in sorted(facts.real_scores.items()):
         if given.get("captions_cut"):
             lines.append(
                 f"{count(given['captions_cut'], 'caption')} of {dataset} cut: longer than the text encoder reads"

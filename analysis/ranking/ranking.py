@@ -145,7 +145,7 @@ def _facts(
         seed_counts=table.seed_counts,
         objectives=table.objectives,
         recipes={metric: names for metric, names in recipes.items() if names},
-        yardsticks={d: dict(v) for d, v in found.yardsticks.items() if d in datasets},
+        real_scores={d: dict(v) for d, v in found.real_scores.items() if d in datasets},
         provisional=provisional,
         untrained=untrained.found(rows),
         nothing_learned=untrained.nothing_learned(rows),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import yardsticks
+from analysis.ranking import real_rows
 from analysis.ranking.confirm import Confirmation
 from analysis.ranking.notes import headings, notes, uneven
 from analysis.ranking.result import RANK, STATES, Estimate, RankingResult
@@ -34,7 +34,7 @@ def ranking_table(ranking: RankingResult, shown: Sequence[str] | None = None) ->
     Formulations that lack entries are marked ``*``, and so is a mean over less than that of others. Marks are those of the
     whole ranking (`_compared`), whichever rows are shown. Real images and shuffled captions are rows of their own.
     """
-    rows, titles = yardsticks.rows(ranking.facts), headings(ranking.facts)
+    rows, titles = real_rows.rows(ranking.facts), headings(ranking.facts)
     frame = ranking.frame()
     kept = frame["formulation"].isin(ranking.names if shown is None else shown).to_numpy()
     incomplete = ranking.lost.to_numpy()

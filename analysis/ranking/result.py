@@ -88,7 +88,7 @@ class Facts:
     seed_counts: Mapping[str, int]
     objectives: tuple[str, ...]
     recipes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    yardsticks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    real_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provisional: Provisional | None = None
     untrained: tuple[Untrained, ...] = ()
     nothing_learned: bool = False

@@ -43,9 +43,9 @@ def command(argv: Sequence[str] | None) -> int:
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {str(out.parent)!r}")
     found = run.read(args.results, args.where)
-    from analysis.report import gather, page
+    from analysis.report import contents, page
 
-    page.write(gather.gather(found, args.where), out)
+    page.write(contents.read(found, args.where), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

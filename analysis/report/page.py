@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from analysis.report.gather import Report
+from analysis.report.contents import Report
 from analysis.report.phrases import BEGIN, END
 from analysis.results.private import without_paths
 from flowbench._core import atomic

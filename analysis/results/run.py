@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-YARDSTICKS = "yardsticks.json"
+REAL_SCORES = "real-scores.json"
 REFERENCES = {
     "real images": "real",
     "decoded images": "decoded",
@@ -94,7 +94,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
     found = Run(
         checked.frame,
         checked.metrics,
-        _yardsticks(path / YARDSTICKS) if path.is_dir() else {},
+        _real_scores(path / REAL_SCORES) if path.is_dir() else {},
         damaged,
         path=path,
         manifests=tuple(manifests),
@@ -122,7 +122,7 @@ def _load(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _yardsticks(path: Path) -> dict[str, Any]:
+def _real_scores(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
@@ -130,7 +130,7 @@ def _yardsticks(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{str(path)!r} is not valid JSON ({error})") from error
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
-        raise UserError(f"{str(path)!r} is no table of yardsticks by dataset")
+        raise UserError(f"{str(path)!r} is no table of scores by dataset")
     ends = tuple(f"_{end}" for end in REFERENCES.values())
     for dataset, values in read.items():
         for key, value in values.items():

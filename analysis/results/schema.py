@@ -66,13 +66,13 @@ class Results:
     """Checked rows of a results table (`check`), and what their run declares.
 
     * ``metrics``: by name, in the order in which they are shown
-    * ``yardsticks``: by dataset, what real images score (`analysis.results.yardsticks`)
+    * ``real_scores``: by dataset, what real images score (`analysis.results.real_scores`)
     * ``damaged``: sentences about files that cannot be read; ``where``: the conditions that chose the rows
     """
 
     frame: pd.DataFrame
     metrics: Mapping[str, Metric]
-    yardsticks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    real_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
 

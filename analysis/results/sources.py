@@ -126,7 +126,7 @@ class Folder:
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
         """See `Source`; they lie with the measurements of real images."""
         name = f"{sha256(dataset.encode()).hexdigest()[:12]}.safetensors"
-        for file in sorted(self.path.glob(f"yardsticks/*/{name}")):
+        for file in sorted(self.path.glob(f"real-scores/*/{name}")):
             with suppress(*unreadable(), KeyError, TypeError, IndexError), opened(file) as kept:
                 captions = json.loads(kept.metadata()["about"])["captions"]
                 rows = [i for i, found in enumerate(captions) if found == caption][:most]

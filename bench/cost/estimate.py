@@ -1,6 +1,6 @@
 """What a plan will cost: device-hours and disk, estimated before it is launched. No torch.
 
-Operations are counted by formula (:mod:`bench.planning.amounts`), and divided by the rates of a device
+Operations are counted by formula (:mod:`bench.planning.requirements`), and divided by the rates of a device
 (:mod:`bench.cost.price`).
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from bench.config.experiment import Grid, Model
 from bench.cost.price import Rates, names, rates
-from bench.planning.amounts import Amounts, Look, by_cell, text
 from bench.planning.plan import Planned
+from bench.planning.requirements import Look, Requirements, by_cell, text
 from bench.runfolder import store
 
 START = 6.0
@@ -63,8 +63,8 @@ def estimate(
 
 def lasting_bytes(planned: Planned, look: Look) -> int:
     """Bytes that the unfinished work of a cell leaves."""
-    amounts = look(planned.cell)
-    return amounts.evaluation_files + (0 if planned.state == "trained" else amounts.weight_files)
+    requirements = look(planned.cell)
+    return requirements.evaluation_files + (0 if planned.state == "trained" else requirements.weight_files)
 
 
 def describe(estimate: Estimate) -> str:
@@ -100,20 +100,20 @@ def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Ra
     """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells."""
     total = START
     for cell in {p.cell.dataset: p.cell for p in share}.values():
-        amounts, rate = look(cell), rates[cell.model]
-        total += amounts.reference / rate.extraction + amounts.encoding / rate.encoding
+        requirements, rate = look(cell), rates[cell.model]
+        total += requirements.reference / rate.extraction + requirements.encoding / rate.encoding
     for p in share:
-        amounts, rate = look(p.cell), rates[p.cell.model]
+        requirements, rate = look(p.cell), rates[p.cell.model]
         if p.state != "trained":
             steps = p.cell.training.steps
             done = min(steps, max(store.checkpoint_steps(p.folder), default=0))
-            total += (1 - done / steps) * amounts.training / rate.training
-        total += generation_left(p, amounts) / rate.evaluation + amounts.metrics / rate.extraction
+            total += (1 - done / steps) * requirements.training / rate.training
+        total += generation_left(p, requirements) / rate.evaluation + requirements.metrics / rate.extraction
     return total
 
 
-def generation_left(planned: Planned, amounts: Amounts) -> float:
+def generation_left(planned: Planned, requirements: Requirements) -> float:
     """Operations of generating the images of a cell that are not there yet."""
-    folder = planned.folder / f"images-{amounts.grid.evaluation.sampling}"
+    folder = planned.folder / f"images-{requirements.grid.evaluation.sampling}"
     there = names(folder) if planned.state == "trained" else ()
-    return sum(o for name, o in amounts.generation.items() if f"{name}.safetensors" not in there)
+    return sum(o for name, o in requirements.generation.items() if f"{name}.safetensors" not in there)

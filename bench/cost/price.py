@@ -21,9 +21,9 @@ from typing import Any
 
 from bench.config.experiment import Cell, Grid, Model
 from bench.machine import cores
-from bench.planning.amounts import SMALL, Amounts, Look
 from bench.planning.cells import plugins_of, trainings_of
 from bench.planning.plan import Planned, kind
+from bench.planning.requirements import SMALL, Look, Requirements
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -91,7 +91,7 @@ def rates(
 
 def largest(
     todo: Sequence[Sequence[Planned]], model: Model, look: Look, pack: int | None
-) -> tuple[Amounts, int]:
+) -> tuple[Requirements, int]:
     """What a cell of a size takes, and how many such cells train in one graph at most."""
     groups = Counter((i, kind(p)) for i, share in enumerate(todo) for p in share if p.cell.model == model)
     (share, most), count = groups.most_common(1)[0]
@@ -146,17 +146,17 @@ def finished(cells: Sequence[Planned], model: Model, grid: Grid) -> Iterator[tup
                 yield root / name, cell
 
 
-def measured(folder: Path, amounts: Amounts) -> tuple[str, float, float | None] | None:
+def measured(folder: Path, requirements: Requirements) -> tuple[str, float, float | None] | None:
     """A cell's device, and its rates of training and, if it has been measured, of evaluation."""
     with suppress(atomic.Damaged):
         training = atomic.read_object(folder / "status.json").get("training") or {}
         if seconds := each(training):
             rate = None
             with suppress(atomic.Damaged):
-                result = atomic.read_object(folder / amounts.grid.evaluation.id / "result.json")
+                result = atomic.read_object(folder / requirements.grid.evaluation.id / "result.json")
                 if spent := each(result.get("measuring") or {}):
-                    rate = (sum(amounts.generation.values()) + amounts.metrics) / spent
-            return str(training.get("device", "this device")), amounts.training / seconds, rate
+                    rate = (sum(requirements.generation.values()) + requirements.metrics) / spent
+            return str(training.get("device", "this device")), requirements.training / seconds, rate
     return None
 
 
@@ -170,15 +170,16 @@ def small(spec: str) -> bool:
     return spec.partition(":")[0] == SMALL
 
 
-def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str]:
+def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[list[Rates], str]:
     """Rates by steps and samples of each size with at most so many members, and how they were found.
 
     Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free. Raises
     :class:`Untimed`.
     """
-    amounts = work[0][0]
+    requirements = work[0][0]
     extractor, text = (
-        None if small(spec) else spec for spec in (amounts.grid.evaluation.extractor, amounts.grid.text)
+        None if small(spec) else spec
+        for spec in (requirements.grid.evaluation.extractor, requirements.grid.text)
     )
     given = {
         "models": [
@@ -186,7 +187,7 @@ def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[
             for one, members in work
         ],
         "plugins": sorted({file for each, _ in work for file in plugins_of(each.grid.training)}),
-        "resolution": amounts.grid.images.resolution,
+        "resolution": requirements.grid.images.resolution,
         "extractor": extractor,
         "text": text,
     }
@@ -196,8 +197,8 @@ def from_timing(work: Sequence[tuple[Amounts, int]], device: str) -> tuple[list[
         Rates(
             rate["training"],
             rate["evaluation"],
-            amounts.extraction / image if image else rate["evaluation"],
-            amounts.encoding_of_one / caption if caption else rate["evaluation"],
+            requirements.extraction / image if image else rate["evaluation"],
+            requirements.encoding_of_one / caption if caption else rate["evaluation"],
         )
         for rate in answer["rates"]
     ]

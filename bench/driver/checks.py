@@ -14,9 +14,9 @@ from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
 from bench.launch.base import Launcher
-from bench.planning.amounts import by_cell
 from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
+from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError
 

@@ -9,10 +9,10 @@ from bench.config.experiment import Grid, Model
 from bench.cost import estimate, price
 from bench.driver import checks
 from bench.driver.hand_out import check_beforehand, divided_cells
-from bench.launch import activity
+from bench.launch import activities
 from bench.planning import plan, sense
-from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan
+from bench.planning.requirements import by_cell
 from bench.status import status
 from flowbench._core.terminal import many
 
@@ -23,7 +23,7 @@ def describe(planned: Plan, args: Arguments) -> str:
     Raises :class:`UserError` for what would stop the run.
     """
     there = planned.out.is_dir()
-    planned = activity.overlay(planned, activity.survey(planned.out)) if there else planned
+    planned = activities.overlay(planned, activities.survey(planned.out)) if there else planned
     divided = divided_cells(planned, args)
     grid, recipe, evaluation, execution = (
         planned.grid,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench.cost.effort import left, progress, speed
 from bench.cost.estimate import duration
+from bench.cost.workload import left, progress, speed
 from bench.launch.codes import Ending
 from bench.machine.stages import sentence
 from bench.planning.cells import every_cell

@@ -12,8 +12,8 @@ from pathlib import Path
 from bench import data, solvers
 from bench.cli.parser import Arguments
 from bench.driver import checks, confirm, manifest
-from bench.launch import activity, base, snapshot
-from bench.launch.activity import Doing
+from bench.launch import activities, base, snapshot
+from bench.launch.activities import Activity
 from bench.launch.base import Submitted
 from bench.metrics.base import registry
 from bench.planning import plan, sense, shares
@@ -23,7 +23,7 @@ from bench.planning.plan import Plan
 from bench.runfolder import cell_folder, store
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import MODES, Submission
-from bench.worker import yardsticks
+from bench.worker import real_scores
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import text_behind
 from flowbench._core.terminal import many
@@ -47,10 +47,10 @@ def hand_out(
             f"change it with chmod -R g+rX or a+rX, or name another --out"
         )
     with store.lock(planned.out):
-        doings = recovered(planned.out)
-        if not any(doing.active for doing in doings):
+        found_activities = recovered(planned.out)
+        if not any(activity.active for activity in found_activities):
             cell_folder.sweep(planned.out)
-        planned = prepare(activity.overlay(looked(planned), doings), args)
+        planned = prepare(activities.overlay(looked(planned), found_activities), args)
         manifest.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
             log.info("the confirmation of another configuration is no longer shown")
@@ -91,18 +91,18 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
         provenance.check_recipes(trained)
 
 
-def recovered(out: Path) -> list[Doing]:
+def recovered(out: Path) -> list[Activity]:
     """What is going on in a folder; submissions whose command died while it submitted are put in order first."""
     for submission in submissions.all_of(out):
         if not submission.closed:
             base.of(submission).recover(submission)
-    until = time.monotonic() + 2 * activity.FADING_SECONDS
-    doings = activity.survey(out)
-    while any(doing.fading for doing in doings) and time.monotonic() < until:
+    until = time.monotonic() + 2 * activities.FADING_SECONDS
+    found_activities = activities.survey(out)
+    while any(activity.fading for activity in found_activities) and time.monotonic() < until:
         time.sleep(0.5)  # it is about to save and end
-        doings = activity.survey(out)
-    activity.close(doings)
-    return doings
+        found_activities = activities.survey(out)
+    activities.close(found_activities)
+    return found_activities
 
 
 def prepare(planned: Plan, args: Arguments) -> Plan:
@@ -117,7 +117,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     for p, file in damaged:
         which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
         log.info("%s is measured again: %s cannot be read", which, file)
-    look = plan.Looker(planned.out, planned.grid)
+    look = plan.StateReader(planned.out, planned.grid)
     outdated = [p for p in planned.cells if p.state == "trained" and look.outdated(p.folder)]
     for p in outdated:
         (p.folder / look.measured / "result.json").unlink()
@@ -137,7 +137,7 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         ]
     for p in again:
         if (p.folder / cell_folder.CHANGED).exists():
-            yardsticks.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
+            real_scores.file(planned.out, planned.grid, p.cell.dataset).unlink(missing_ok=True)
         cell_folder.retry(p.folder, args.retry or "failed")
     changed = {p.folder for p in [*again, *(p for p, _ in damaged)]}
     return planned.mapped(lambda p: look(p.cell) if p.folder in changed else p)
@@ -190,7 +190,7 @@ def divided_cells(planned: Plan, args: Arguments) -> list[list[plan.Planned]]:
     execution = args.execution
     divided = shares.divide(planned, args.launcher.slots(execution), execution.pack, args.canary)
     busy = any(p.state in plan.BUSY for p in planned.cells)
-    if not divided and not busy and yardsticks.lacking(planned.out, planned.grid):
+    if not divided and not busy and real_scores.lacking(planned.out, planned.grid):
         return [[]]
     return divided
 
@@ -227,5 +227,5 @@ def remove_unused(out: Path) -> None:
 
 def looked(planned: Plan, again: bool = True) -> Plan:
     """The plan with its cells as they are now; ``again`` looks also at those that were finished."""
-    look = plan.Looker(planned.out, planned.grid)
+    look = plan.StateReader(planned.out, planned.grid)
     return planned.mapped(lambda p: look(p.cell) if again or p.state not in plan.ENDED else p)

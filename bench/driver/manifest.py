@@ -20,8 +20,8 @@ from bench.cli.parser import GRID
 from bench.config.experiment import Cell, Evaluation, Model, Training
 from bench.config.identity import full
 from bench.metrics.catalogue import columns
-from bench.planning.amounts import Look, by_cell
 from bench.planning.plan import Plan, formulations_of
+from bench.planning.requirements import Look, by_cell
 from flowbench._core import atomic
 from formulations.specs import read
 

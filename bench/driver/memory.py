@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bench.config.experiment import Grid
 from bench.cost.estimate import size
 from bench.launch.base import PROCESS, Given, Launcher
-from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned, kind
+from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Execution
 from flowbench._core.errors import UserError
 
@@ -52,13 +52,13 @@ def needed(
     if not graphs:
         return None
     together, cell = max(graphs, key=lambda graph: graph[0] * look(graph[1]).training_bytes)
-    amounts, given = look(cell), launcher.memory(execution)
+    requirements, given = look(cell), launcher.memory(execution)
     what = f"--pack {together}" if together > 1 else f"--depth {cell.model.depth}"
-    takes = together * amounts.training_bytes
+    takes = together * requirements.training_bytes
     return Memory(
         f"{what}: a training step with --batch {cell.training.batch}",
         takes + PROCESS if given.process else takes,
-        together * amounts.parameter_bytes if given.gpu else takes,
+        together * requirements.parameter_bytes if given.gpu else takes,
         given,
     )
 

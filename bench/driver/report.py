@@ -16,7 +16,7 @@ from bench.planning.plan import ENDED, Plan, Planned
 from bench.runfolder import lease
 from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
-from bench.worker import yardsticks
+from bench.worker import real_scores
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import fitted, many, short
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.ranking.result import RankingResult
     from analysis.results.run import Run
 
-TABLES = ("results.parquet", "ranking.csv", "samples.png", "yardsticks.json")
+TABLES = ("results.parquet", "ranking.csv", "samples.png", "real-scores.json")
 """What a report leaves in the run folder."""
 
 
@@ -113,8 +113,8 @@ def tables(
         states = ", ".join(f"{n} {state}" for state, n in counts.items())
         print(f"no ranking: of {len(planned.cells)} cells {states}", file=sys.stderr)
         return 1, None
-    kept = yardsticks.kept(planned.out, planned.grid)
-    atomic.write_json(planned.out / "yardsticks.json", kept)
+    kept = real_scores.kept(planned.out, planned.grid)
+    atomic.write_json(planned.out / "real-scores.json", kept)
     found = (make or analyse)(planned)
     others = len(os.listdir(planned.out / "cells")) - len({p.cell.id for p in (*begun.parents, *begun.cells)})
     if begun.grid.seeds > planned.grid.seeds:

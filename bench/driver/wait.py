@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from bench.cli.parser import GRID, Arguments
 from bench.driver.hand_out import alone, hand_out, looked
-from bench.launch import activity, base
-from bench.launch.activity import Doing
+from bench.launch import activities, base
+from bench.launch.activities import Activity
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import lease
@@ -88,11 +88,11 @@ def wait(planned: Plan) -> tuple[Plan, int, int]:
         while True:
             planned = looked(planned, again=False)
             try:
-                doings = activity.survey(planned.out)
+                found_activities = activities.survey(planned.out)
             except UserError as error:  # such as that Slurm does not answer for a while
                 counts, busy = str(error), True
             else:
-                now = activity.overlay(planned, doings)
+                now = activities.overlay(planned, found_activities)
                 counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
             if counts != told:
                 told, pause = counts, PAUSES[0]
@@ -101,28 +101,32 @@ def wait(planned: Plan) -> tuple[Plan, int, int]:
                 break
             time.sleep(pause)
             pause = min(1.5 * pause, PAUSES[1])
-    return planned, len(lost_cells(planned, doings)), len(followers(planned, doings))
+    return planned, len(lost_cells(planned, found_activities)), len(followers(planned, found_activities))
 
 
-def followers(planned: Plan, doings: Sequence[Doing]) -> list[str]:
+def followers(planned: Plan, found_activities: Sequence[Activity]) -> list[str]:
     """The ids of cells that waited for parents of other submissions, which have ended now."""
     ended = {p.cell.id for p in planned.parents if p.state in plan.ENDED}
-    had = {cell for doing in doings for cell in doing.cells}
+    had = {cell for activity in found_activities for cell in activity.cells}
     ready = {p.cell.id for p in planned.ready() if {c.id for c in p.cell.ancestors} & ended}
     return sorted(ready - had)
 
 
-def lost_cells(planned: Plan, doings: Sequence[Doing]) -> list[str]:
+def lost_cells(planned: Plan, found_activities: Sequence[Activity]) -> list[str]:
     """The ids of cells that were not cancelled and whose workers ended by no fault of the cells."""
     left = {p.cell.id for p in planned.ready()}
-    newest = {cell: doing for doing in doings for cell in doing.cells if cell in left}
-    ended = {doing.name: doing for doing in newest.values() if doing.ending in ("lost", "saved", "fenced")}
-    said = activity.explain(ended.values())
+    newest = {cell: activity for activity in found_activities for cell in activity.cells if cell in left}
+    ended = {
+        activity.name: activity
+        for activity in newest.values()
+        if activity.ending in ("lost", "saved", "fenced")
+    }
+    said = activities.explain(ended.values())
     gone = set()
-    for name, doing in ended.items():
-        begun = lease.state(doing.submission, doing.index) != {}
+    for name, activity in ended.items():
+        begun = lease.state(activity.submission, activity.index) != {}
         # what was saved was asked to; without accounting it is not known whether by a user
-        known = said.get(name, "CANCELLED" if doing.ending == "saved" else "")
-        if begun and not doing.submission.cancelled and not known.startswith("CANCELLED"):
+        known = said.get(name, "CANCELLED" if activity.ending == "saved" else "")
+        if begun and not activity.submission.cancelled and not known.startswith("CANCELLED"):
             gone.add(name)
-    return [cell for cell, doing in newest.items() if doing.name in gone]
+    return [cell for cell, activity in newest.items() if activity.name in gone]

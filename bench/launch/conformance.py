@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.config.experiment import Grid
-from bench.launch import activity, base, snapshot
-from bench.launch.activity import Doing
+from bench.launch import activities, base, snapshot
+from bench.launch.activities import Activity
 from bench.launch.base import Launcher
 from bench.launch.supervisor import last_lines
 from bench.planning import plan
@@ -96,12 +96,14 @@ def submitted(planned: plan.Plan, execution: Execution) -> Submission:
     return made
 
 
-def wait(launcher: Launcher, submission: Submission, index: int, there: Callable[[Doing], bool]) -> Doing:
+def wait(
+    launcher: Launcher, submission: Submission, index: int, there: Callable[[Activity], bool]
+) -> Activity:
     """A share once it is ``there``. Raises :class:`UserError` if it does not get there."""
     until = time.monotonic() + PATIENCE
     while True:
         (seen,) = launcher.survey([submission])
-        found = activity.of_submission(submission, seen)[index]
+        found = activities.of_submission(submission, seen)[index]
         if there(found):
             return found
         if not found.active or time.monotonic() > until:

@@ -196,7 +196,7 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     for setting in grid.evaluation.settings:
         setting.check()
     check_stages(grid)
-    looked = Looker(out, grid)
+    looked = StateReader(out, grid)
     cells = cells_of(grid)
     if course:
         cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
@@ -211,7 +211,7 @@ def one_more_seed(planned: Plan) -> Plan:
     return replace(planned, grid=grid, cells=made.cells, parents=made.parents)
 
 
-class Looker:
+class StateReader:
     """Finds the states of a grid's cells from their folders; lists the run folder once."""
 
     def __init__(self, out: Path, grid: Grid) -> None:

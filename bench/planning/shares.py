@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.config.experiment import Grid
-from bench.planning.amounts import by_cell
 from bench.planning.plan import Plan, Planned, even, grouped, together
+from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Share
 
 
@@ -48,8 +48,10 @@ def longest_first(
     def operations(group: tuple[Planned, ...]) -> float:
         each = 0.0
         for p in chains[group[0].cell.id]:
-            amounts = look(p.cell)
-            each += sum(amounts.generation.values()) + (0 if p.state == "trained" else amounts.training)
+            requirements = look(p.cell)
+            each += sum(requirements.generation.values()) + (
+                0 if p.state == "trained" else requirements.training
+            )
         return len(group) * each
 
     return sorted(groups, key=operations, reverse=True)

@@ -12,11 +12,11 @@
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
-    DIR/yardsticks/RECIPE/            the same measurements of real images, a file for each dataset
+    DIR/real-scores/RECIPE/            the same measurements of real images, a file for each dataset
     DIR/submissions/ID/               the work that was handed to workers (:mod:`bench.runfolder.submission`)
     DIR/code/DIGEST/                  the code that they run
     DIR/.lock                         held by a command while it plans and submits
-    DIR/results.parquet, ranking.csv, samples.png, yardsticks.json, timings.json
+    DIR/results.parquet, ranking.csv, samples.png, real-scores.json, timings.json
 
 Each file has one writer, and is written under another name, synced, and renamed; ``results.parquet`` is made from the cells
 by readers of the folder (:mod:`analysis.results.collect`). Files of tensors carry the sha256 of their content.

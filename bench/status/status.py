@@ -18,16 +18,16 @@ from rich.live import Live
 from rich.text import Text
 
 from bench.launch import base
-from bench.launch.activity import Doing
+from bench.launch.activities import Activity
 from bench.launch.supervisor import last_lines
 from bench.planning.labels import block, names
 from bench.planning.plan import Plan, Planned, State
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
-from bench.status import situation
+from bench.status import plan_state
+from bench.status.plan_state import PlanState
 from bench.status.running import running
-from bench.status.situation import Situation
 from flowbench._core import atomic
 from flowbench._core.terminal import many, short, width, wrapped
 
@@ -57,7 +57,7 @@ def counts(planned: Plan) -> str:
 
 def show(planned: Plan) -> int:
     """Print the status once; returns the exit code."""
-    now = situation.look(planned, {})
+    now = plan_state.look(planned, {})
     Console().print(styled(describe(now, "--status")), soft_wrap=True)
     return now.code
 
@@ -75,7 +75,7 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
         if live:
             live.start()
         while True:
-            now = situation.look(planned, ended)
+            now = plan_state.look(planned, ended)
             planned = now.plan
             text = styled(describe(now, "--watch"))
             if live:
@@ -94,10 +94,12 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
             live.stop()
 
 
-def gist(now: Situation) -> object:
+def gist(now: PlanState) -> object:
     """All that changes when something has happened, but not with every step."""
-    doings = [(d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.doings]
-    return [p.state for p in now.plan.cells], doings, now.trouble
+    found_activities = [
+        (d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.found_activities
+    ]
+    return [p.state for p in now.plan.cells], found_activities, now.trouble
 
 
 def styled(text: str) -> Text:
@@ -108,7 +110,7 @@ def styled(text: str) -> Text:
     return found
 
 
-def describe(now: Situation, option: str) -> str:
+def describe(now: PlanState, option: str) -> str:
     """The whole status; ``option`` is the user's, ``--status`` or ``--watch``."""
     planned, found = now.plan, now.plan.counts()
     notes = [f"  {state}: {note}" for state, note in NOTES.items() if state in found]
@@ -128,23 +130,25 @@ def describe(now: Situation, option: str) -> str:
     return "\n".join(parts)
 
 
-def queued(now: Situation) -> list[str]:
+def queued(now: PlanState) -> list[str]:
     """The number of cells that wait, and for what."""
-    groups: dict[str, list[Doing]] = {}
-    for doing in now.doings:
-        if doing.state == "queued" and now.unfinished(doing):
-            groups.setdefault(doing.reason, []).append(doing)
+    groups: dict[str, list[Activity]] = {}
+    for activity in now.found_activities:
+        if activity.state == "queued" and now.unfinished(activity):
+            groups.setdefault(activity.reason, []).append(activity)
     lines = []
-    for reason, doings in sorted(groups.items(), key=lambda item: -len(item[1])):
-        waiting = many(sum(len(now.unfinished(d)) for d in doings), "cell")
-        amount = f"{waiting} queued, {many(len(doings), 'worker')}"
-        why = (reason if reason != "None" else "") or ("" if doings[0].job else "waits for a free slot")
-        hint = hinted(doings[0], reason)
+    for reason, found_activities in sorted(groups.items(), key=lambda item: -len(item[1])):
+        waiting = many(sum(len(now.unfinished(d)) for d in found_activities), "cell")
+        amount = f"{waiting} queued, {many(len(found_activities), 'worker')}"
+        why = (reason if reason != "None" else "") or (
+            "" if found_activities[0].job else "waits for a free slot"
+        )
+        hint = hinted(found_activities[0], reason)
         lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint))
     return lines
 
 
-def failed(now: Situation) -> list[str]:
+def failed(now: PlanState) -> list[str]:
     """Failed cells by cause: the error, the cells, where it was raised, and where to read more."""
     causes: dict[str, list[tuple[Planned, str]]] = {}
     for p in now.plan.cells:
@@ -167,9 +171,9 @@ def failed(now: Situation) -> list[str]:
     return lines
 
 
-def left(now: Situation) -> list[str]:
+def left(now: PlanState) -> list[str]:
     """Cells that a worker left behind, by how it ended."""
-    groups: dict[tuple[str, str], list[tuple[Planned, Doing, str]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Planned, Activity, str]]] = {}
     for p, d in now.left:
         word, why = ending(d, now.ended.get(d.name, ""))
         if word:
@@ -177,10 +181,10 @@ def left(now: Situation) -> list[str]:
     lines = []
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     for (word, _), group in ordered[:CAUSES]:
-        _, doing, why = group[0]
-        log = log_of(doing) if word in ("lost", "killed", "not written") else None
+        _, activity, why = group[0]
+        log = log_of(activity) if word in ("lost", "killed", "not written") else None
         if word == "broken":
-            log = submissions.error_file(doing.submission.folder, doing.index)
+            log = submissions.error_file(activity.submission.folder, activity.index)
         story = [line for line in last_lines(log, TAIL).splitlines() if line.strip()] if log else []
         lines += block(word, [p for p, *_ in group], why, now.plan, story, [log] if log else [])
     if rest := ordered[CAUSES:]:
@@ -190,30 +194,30 @@ def left(now: Situation) -> list[str]:
     return lines
 
 
-def ending(doing: Doing, reported: str) -> tuple[str, str]:
+def ending(activity: Activity, reported: str) -> tuple[str, str]:
     """A word and a reason for how a worker left cells behind, ``reported`` by its launcher; no word for an ordinary end."""
-    if doing.submission.cancelled:
+    if activity.submission.cancelled:
         return "cancelled", ""
-    if doing.ending == "saved":
-        return "stopped and saved", ", ".join(filter(None, [doing.reason, reported]))
-    if doing.ending in ("held", "unwritable"):
-        return {"held": "held back", "unwritable": "not written"}[doing.ending], doing.reason
-    hint = hinted(doing, reported)
+    if activity.ending == "saved":
+        return "stopped and saved", ", ".join(filter(None, [activity.reason, reported]))
+    if activity.ending in ("held", "unwritable"):
+        return {"held": "held back", "unwritable": "not written"}[activity.ending], activity.reason
+    hint = hinted(activity, reported)
     reported += f" ({hint})" * bool(hint)
-    return (doing.ending, reported or doing.reason) if doing.ending in situation.BAD else ("", "")
+    return (activity.ending, reported or activity.reason) if activity.ending in plan_state.BAD else ("", "")
 
 
-def diverged(now: Situation) -> list[str]:
+def diverged(now: PlanState) -> list[str]:
     """One line of names."""
     cells = [p for p in now.plan.cells if p.state == "diverged"]
     start = f"{many(len(cells), 'cell')} diverged: "
     return [start + names(cells, now.plan, width() - len(start))] if cells else []
 
 
-def what_next(now: Situation, option: str) -> str:
+def what_next(now: PlanState, option: str) -> str:
     """The next command, if any."""
     ready = len(now.plan.ready())
-    if not now.doings and ready == len(now.plan.cells):
+    if not now.found_activities and ready == len(now.plan.cells):
         return f"nothing has been submitted: without {option} the same command begins"
     if "failed" in now.plan.counts():
         others = f" and {many(ready, 'other')}" if ready else ""
@@ -223,12 +227,12 @@ def what_next(now: Situation, option: str) -> str:
     return "" if now.busy else f"next: without {option} the same command ranks them"
 
 
-def log_of(doing: Doing) -> Path | None:
+def log_of(activity: Activity) -> Path | None:
     """The log of a worker, or else of its task."""
-    submission = doing.submission
-    outside = base.of(submission).outputs(submission, doing.index, doing.job)
+    submission = activity.submission
+    outside = base.of(submission).outputs(submission, activity.index, activity.job)
     with suppress(OSError):  # a folder of the launcher's may be its owner's only
-        found = (submission.log_file(doing.index), *outside)
+        found = (submission.log_file(activity.index), *outside)
         return next((file for file in found if file.exists() and file.stat().st_size), None)
     return None
 
@@ -246,7 +250,9 @@ def innermost(file: Path, error: str, out: Path) -> list[str]:
     return lines[-FRAMES:]
 
 
-def hinted(doing: Doing, reason: str) -> str:
+def hinted(activity: Activity, reason: str) -> str:
     """Advice on a reason of its launcher."""
-    hints = base.of(doing.submission).hints
-    return next((h for start, h in hints.items() if reason.startswith(start)), "").replace("JOB", doing.job)
+    hints = base.of(activity.submission).hints
+    return next((h for start, h in hints.items() if reason.startswith(start)), "").replace(
+        "JOB", activity.job
+    )

@@ -71,13 +71,13 @@ class State:
         self.trainer.optimiser.resume(step)
 
 
-class Keeper:
+class Checkpointer:
     """Saves the state of a pack when it is time, and finds it again.
 
     Args:
         folders: the cells' folders, in the order of the members.
         seconds: between checkpoints; more if writing them takes more than :data:`SHARE` of the time.
-        stop: asked after every step; a reason makes the keeper save and raise :class:`Stopped`.
+        stop: asked after every step; a reason makes the checkpointer save and raise :class:`Stopped`.
         guard: called before anything is written; raises if these cells are no longer ours.
         say: takes sentences on what was found damaged, and on what could not be written.
         pack: the ids of the cells that train together, noted so that they continue together.

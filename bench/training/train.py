@@ -27,7 +27,7 @@ from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
 from bench.training.batches import LEVELS, Batches, chunk, moved
-from bench.training.checkpoint import Keeper, State
+from bench.training.checkpoint import Checkpointer, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
 from bench.training.members import Best, Health
@@ -201,22 +201,26 @@ def train(
     progress: Callable[[int], None] = lambda step: None,
     compiled: bool = False,
     stages: Stages | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     start: Start = None,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
-    ``keeper`` finds a state to continue from, and saves it now and then. Raises :class:`UserError` for a ``start`` of
+    ``checkpointer`` finds a state to continue from, and saves it now and then. Raises :class:`UserError` for a ``start`` of
     another network.
     """
-    device, stages, keeper = batches.device, stages or Stages(), keeper or Keeper((), math.inf)
+    device, stages, checkpointer = (
+        batches.device,
+        stages or Stages(),
+        checkpointer or Checkpointer((), math.inf),
+    )
     with stages("train"):
         trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled, start)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])
-        first = keeper.load(state)
+        first = checkpointer.load(state)
         for member, lines in enumerate(state.lines):
             record(member, lines)
 
@@ -228,14 +232,14 @@ def train(
                     native, shared = validate(trainer, validation[0], held, step + 1)
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
-                    found = lines_of(step + 1, keeper.elapsed(), trainer.health, native, shared)
+                    found = lines_of(step + 1, checkpointer.elapsed(), trainer.health, native, shared)
                     for member, (lines, line) in enumerate(zip(state.lines, found, strict=True)):
                         lines.append(line)
                         record(member, lines)
             progress(step + 1)
             if step + 1 < recipe.steps:
                 with stages("store"):
-                    keeper(step + 1, state)
+                    checkpointer(step + 1, state)
     finally:
         trainer.release()
     return Trained(trainer.flat, best, trainer.health)

@@ -19,7 +19,7 @@ import torch
 
 import formulations
 from bench.config.experiment import Cell, Images
-from bench.cost import effort
+from bench.cost import workload
 from bench.launch import supervisor
 from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
 from bench.launch.gate import Gate
@@ -37,9 +37,9 @@ from bench.runfolder import submission as submissions
 from bench.runfolder.cell_folder import fail
 from bench.runfolder.failure import Failure
 from bench.training import checkpoint, tuning
-from bench.worker import pack, parents, setup, yardsticks
+from bench.worker import pack, parents, real_scores, setup
 from bench.worker.control import Bench, Control
-from bench.worker.heart import Heart
+from bench.worker.heartbeat import Heartbeat
 from bench.worker.provenance import check_formulations, check_inputs, check_recipes
 from bench.worker.setup import Setup
 from flowbench import STARTED
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         submission = submissions.read(args.submission)
-        with Heart(lease.Lease(submission, args.index, args.token), stages) as heart:
-            return Worker(submission, args.index, heart, stages, args.alone).run()
+        with Heartbeat(lease.Lease(submission, args.index, args.token), stages) as heartbeat:
+            return Worker(submission, args.index, heartbeat, stages, args.alone).run()
     except UserError as error:
         unfit = isinstance(error, NoDevice) and "SLURM_JOB_ID" in os.environ
         return ended(UNFIT if unfit else REFUSED, error)
@@ -103,7 +103,7 @@ class Worker:
 
     submission: submissions.Submission
     index: int
-    heart: Heart
+    heartbeat: Heartbeat
     stages: Stages
     alone: bool
 
@@ -111,7 +111,7 @@ class Worker:
         """Bring every cell to its end; returns the exit code."""
         keep_freed_memory()
         execution, grid = self.submission.execution, self.submission.grid
-        with self.heart.may_stop():
+        with self.heartbeat.may_stop():
             device = pick_device(execution.device)
             tuning.check(execution.compile, device)
             fast_products(device)
@@ -120,13 +120,13 @@ class Worker:
             cells = self.cells()
             check_formulations(grid, cells)
             check_recipes(cells)
-            lacking = yardsticks.lacking(self.submission.out, grid) if self.index == 0 else []
+            lacking = real_scores.lacking(self.submission.out, grid) if self.index == 0 else []
             needed = dict.fromkeys([*map(source, cells), *((dataset, grid.images) for dataset in lacking)])
-            self.heart.note("loading images and captions")
+            self.heartbeat.note("loading images and captions")
             ready, faults = self.make_ready(needed, device)
             last = {dataset: made for (dataset, images), made in ready.items() if images == grid.images}
             check_inputs(self.submission.out, last, grid.images)
-            lent = self.heart.lease
+            lent = self.heartbeat.lease
             taken = [p for p in cells if lent.take(p.folder)]
             if len(taken) < len(cells):
                 say(f"{many(len(cells) - len(taken), 'cell')} left to the worker that is there already")
@@ -137,7 +137,7 @@ class Worker:
                     if fault := faults.get(source(p)):
                         fail(p.folder, fault.failure, fault.trace, grid.evaluation.id)
                 groups = self.groups([p for p in taken if source(p) in ready])
-                self.heart.note("timing steps")
+                self.heartbeat.note("timing steps")
                 threads = Threads(device, say)
                 if threads.cores:
                     say(f"{many(threads.usable(), 'thread')} on {threads.cores}")
@@ -172,7 +172,7 @@ class Worker:
                 made = setup.make(dataset, replace(grid, images=images), device)
                 if self.index == 0 and images == grid.images:
                     with self.stages("metrics"):
-                        yardsticks.save(out, grid, {dataset: made})
+                        real_scores.save(out, grid, {dataset: made})
             except atomic.Unwritable:
                 raise
             except Exception as error:
@@ -195,7 +195,7 @@ class Worker:
         """The share's cells that are not finished."""
         share = set(self.submission.shares[self.index].cells)
         grid = self.submission.grid
-        look = plan.Looker(self.submission.out, grid)
+        look = plan.StateReader(self.submission.out, grid)
         found = [look(cell) for cell in every_cell(grid) if cell.id in share]
         for p in found:
             if p.damage:
@@ -204,13 +204,13 @@ class Worker:
 
     def looked(self, cells: Sequence[Planned]) -> list[Planned]:
         """The cells as they are now."""
-        look = plan.Looker(self.submission.out, self.submission.grid)
+        look = plan.StateReader(self.submission.out, self.submission.grid)
         return [look(p.cell) for p in cells]
 
     def release(self) -> None:
         """Give the share's cells back; also those that an earlier worker of it had when it was killed."""
         for cell in self.submission.shares[self.index].cells:
-            self.heart.lease.release(self.submission.out / "cells" / cell)
+            self.heartbeat.lease.release(self.submission.out / "cells" / cell)
 
     def groups(self, cells: Sequence[Planned]) -> list[tuple[Planned, ...]]:
         """Cells that can share a graph; those that began together stay together."""
@@ -260,8 +260,8 @@ class Worker:
         """Run pack after pack; returns why cells were held back, if any were."""
         gate, held, grid = Gate(self.submission), 0, self.submission.grid
         control = Control(
-            stop=self.heart.stop,
-            guard=self.heart.lease.guard,
+            stop=self.heartbeat.stop,
+            guard=self.heartbeat.lease.guard,
             say=say,
             failed=lambda cell, cause: supervisor.failed(self.submission, cell, cause),
             holds=gate.holds,
@@ -273,7 +273,7 @@ class Worker:
         )
 
         def watch(stage: str, text: str, share: float, count: int = 0, unit: str = "") -> None:
-            self.heart.report(stage, text, share, count, unit, threads.count())
+            self.heartbeat.report(stage, text, share, count, unit, threads.count())
             threads.look()
 
         todo = [
@@ -281,7 +281,7 @@ class Worker:
             for group, how in zip(groups, chosen, strict=True)
             for part in plan.even(group, how.pack)
         ]
-        efforts = effort.of_packs([part for part, _ in todo], grid)
+        workloads = workload.of_packs([part for part, _ in todo], grid)
         for i, (cells, how) in enumerate(todo):
             bench = Bench(device, watch, self.stages, how.compiled, control)
             free = [p for p in cells if not gate.holds(p.cell)]
@@ -293,7 +293,7 @@ class Worker:
                 say(f"pack {i + 1} of {len(todo)}: {where}, {many(len(free), 'formulation')} on {device}")
                 there = max(checkpoint.common_steps([p.folder for p in free]), default=0)
                 ids = [p.cell.id for p in free]
-                self.heart.begin(i, efforts, ids, there / first.training.steps)
+                self.heartbeat.begin(i, workloads, ids, there / first.training.steps)
                 threads.begin(how.threads)
                 try:
                     pack.run(free, ready[source(free[0])], grid.evaluation, bench)

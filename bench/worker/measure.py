@@ -1,4 +1,4 @@
-"""What is measured of generated images, and of real images as yardsticks for it."""
+"""Measurements of generated images, and the same of real images for comparison."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure(
     return Measured(values, per_sample)
 
 
-def yardsticks(setup: Setup) -> dict[str, Any]:
+def real_scores(setup: Setup) -> dict[str, Any]:
     """Real images instead of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
     Training images against the validation reference, with their own captions and with captions that belong to others; where

@@ -149,7 +149,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
 
     ids = [p.cell.id for p in pack]
     live = tracked(pack, control, max(checkpoint.common_steps(folders), default=0))
-    keeper = checkpoint.Keeper(
+    checkpointer = checkpoint.Checkpointer(
         folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids, control.threads
     )
     for folder in folders:
@@ -166,10 +166,10 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             progress,
             bench.compiled,
             bench.stages,
-            keeper,
+            checkpointer,
             parents.weights(pack),
         )
-    facts = {"seconds": round(keeper.elapsed(), 1), **provenance(bench.device, len(pack))}
+    facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
         facts |= {"compiled": bench.compiled, "code": control.code, **control.cores()}

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.config.experiment import Grid
-from bench.planning.plan import Looker, Planned
+from bench.planning.plan import Planned, StateReader
 from bench.runfolder import cell_folder, lease
 from bench.runfolder.cell_folder import Changed
 from bench.runfolder.failure import Failure, digest
@@ -25,7 +25,7 @@ def trained(cells: Sequence[Planned], grid: Grid, control: Control) -> list[Plan
         if not p.cell.init or p.state == "trained":
             found.append(p)
             continue
-        parent = Looker(p.folder.parents[1], grid)(p.cell.init.cell)
+        parent = StateReader(p.folder.parents[1], grid)(p.cell.init.cell)
         if parent.state == "done":
             found.append(p)
         elif parent.state in ("failed", "diverged"):

@@ -27,9 +27,9 @@ def results(frame: pd.DataFrame, **about: Any) -> Results:
     return replace(schema.check(frame), **about)
 
 
-def rank(frame: pd.DataFrame, by: str | None = None, yardsticks: Any = None) -> RankingResult:
+def rank(frame: pd.DataFrame, by: str | None = None, real_scores: Any = None) -> RankingResult:
     """The ranking of a frame."""
-    return rankings.rank(results(frame, yardsticks=yardsticks or {}), by)
+    return rankings.rank(results(frame, real_scores=real_scores or {}), by)
 
 
 def frame_of(frame: pd.DataFrame, by: str | None = None) -> pd.DataFrame:

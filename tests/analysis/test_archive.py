@@ -15,7 +15,7 @@ from analysis import archive, plots, rank
 from analysis.archives import bundle
 from analysis.plots import files
 from analysis.ranking import ranking
-from analysis.report import gather, page
+from analysis.report import contents, page
 from analysis.results import run, sources, synthetic
 from bench.grid import check_folder
 from flowbench._core.errors import UserError
@@ -122,7 +122,7 @@ def test_the_same_figures(pair: tuple[Path, Path]) -> None:
 def test_the_same_page(pair: tuple[Path, Path], tmp_path: Path) -> None:
     pages = []
     for i, folder in enumerate(pair):
-        page.write(gather.gather(run.read(folder)), tmp_path / f"{i}.html")
+        page.write(contents.read(run.read(folder)), tmp_path / f"{i}.html")
         pages.append((tmp_path / f"{i}.html").read_text().replace("…/quick</code>", "quick</code>"))
     assert pages[0] == pages[1]
     assert "abc" in pages[1]

@@ -36,7 +36,7 @@ def made(folder: Path, first: int, last: int, names: Sequence[str] = NAMES, **op
     change(folder / "grid.json", cells=lambda cells: [cell for cell in cells if cell["seed"] >= first])
     change(folder / "grid.json", grid=lambda grid: grid | {"seeds": last + 1 - first, "first_seed": first})
     (folder / "timings.json").write_text(json.dumps({"train": 60.0 * (last + 1 - first), "total": 50.0}))
-    (folder / "yardsticks.json").write_text(json.dumps({"x": {"fid_real": 1.5}, "y": {"fid_real": 2.5}}))
+    (folder / "real-scores.json").write_text(json.dumps({"x": {"fid_real": 1.5}, "y": {"fid_real": 2.5}}))
     return folder
 
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_one(runs: dict[str, Path], tmp_path: Path) -> None:
     refused(r"evaluation\.weights is \['ema'\] and \['raw'\]", made(tmp_path / "raw", 2, 3, weights=("raw",)))
     refused(r"evaluation\.samples is 8 and 9", made(tmp_path / "samples", 2, 3, samples=9))
     other = made(tmp_path / "real", 2, 3)
-    (other / "yardsticks.json").write_text(json.dumps({"x": {"fid_real": 1.6}}))
+    (other / "real-scores.json").write_text(json.dumps({"x": {"fid_real": 1.6}}))
     refused(r"real images of x: fid_real is 1\.5 and 1\.6", other)
     other = made(tmp_path / "twice", 0, 1)
     file = min(other.glob(f"cells/*/{synthetic.EVALUATION}/result.json"))

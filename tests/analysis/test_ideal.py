@@ -81,5 +81,5 @@ def test_the_command_shows_which_part_of_the_fid_it_is(
         printed = capsys.readouterr().out
         assert "ideal FID at 5" in printed
         assert f"17.25 of {rf['fid_5']:.2f}" in printed
-        assert "one that has the training images by heart" in printed
+        assert "one that has memorised the training images" in printed
         assert "ideal FID at 5 is known of" not in printed

@@ -104,7 +104,7 @@ def test_where_even_two_columns_are_too_wide_rows_become_paragraphs(table: Table
 
 def test_references_without_an_entry_on_a_narrow_screen_are_left_out() -> None:
     known = {"shapes": {"clip_real": 97.0, "fid_real": 5.0, "clip_shuffled": 12.0}}
-    made = ranking_table(rank(results(), yardsticks=known))
+    made = ranking_table(rank(results(), real_scores=known))
     for width, there in ((200, [True, True]), (40, [False, False])):
         shown = output.write([made], screen=Screen(width))
         assert [word in shown for word in ("real images", "shuffled captions")] == there

@@ -11,7 +11,7 @@ import pytest
 from analysis.comparisons import baseline, race
 from analysis.rank import tables_of
 from analysis.ranking import ranking
-from analysis.report import gather, page
+from analysis.report import contents, page
 from analysis.results import run, synthetic
 from analysis.results.synthetic import Truth
 from analysis.tables import output
@@ -133,7 +133,7 @@ def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
 def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run) -> None:
     names = [t.name for t in tables_of(decided, ranking.rank(decided))]
     assert names == ["ranking", "race"]
-    report = gather.gather(decided)
+    report = contents.read(decided)
     assert report.summary is not None
     assert report.summary.state == "decided"
     html = page.html(report)
@@ -152,12 +152,12 @@ def test_a_comparison_that_stopped_by_results_says_so_on_its_page(tmp_path: Path
     kept = json.loads(file.read_text())
     kept |= {"against": {"baseline": "best", "decision": {"metric": "fid", "margin": None}}}
     file.write_text(json.dumps(kept))
-    report = gather.gather(run.read(of))
+    report = contents.read(run.read(of))
     assert report.against is not None
     assert report.summary is not None
     assert "is worse than" not in report.summary.sentence, "a grid's own verdict is the ranking's"
     file.write_text(json.dumps(kept | {"program": "bench.compare"}))
-    report = gather.gather(run.read(of))
+    report = contents.read(run.read(of))
     assert report.summary is not None
     told = "poor\ue001 is worse than \ue000best\ue001 by FID"
     assert told in report.summary.sentence

@@ -1,4 +1,4 @@
-"""What a reader sees: golden text of every format, yardsticks, marks and notes."""
+"""What a reader sees: golden text of every format, scores of real images, marks and notes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .rankings import rank
 
 CLIP = "clip[tinyclip-1a2b3c4d,native32,n=256]"
 FID = "fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]"
-YARDSTICKS = {
+REAL_SCORES = {
     "shapes": {"clip_real": 33.1, "clip_shuffled": 12.0, "fid_real": 0.5, "n": 256, "clip_name": CLIP}
 }
 
@@ -48,7 +48,7 @@ def results() -> pd.DataFrame:
 
 @pytest.fixture
 def ranking() -> RankingResult:
-    return rank(results(), yardsticks=YARDSTICKS)
+    return rank(results(), real_scores=REAL_SCORES)
 
 
 NOTES = """\
@@ -128,7 +128,7 @@ def test_json_holds_frame_and_notes_and_no_nan(ranking: RankingResult) -> None:
     assert whole["ranking"][0]["rank_50"] is None
     assert whole["ranking"][1]["failed"] == 1
     assert whole["notes"]["recipes"]["fid"] == {"shapes": FID}
-    assert whole["notes"]["yardsticks"] == YARDSTICKS
+    assert whole["notes"]["real_scores"] == REAL_SCORES
     assert whole["notes"]["seeds"] == 1
 
 
@@ -145,12 +145,12 @@ def test_long_and_odd_names_stay_whole() -> None:
     )
 
 
-def test_yardsticks_of_several_datasets_and_of_another_recipe() -> None:
+def test_real_scores_of_several_datasets_and_of_another_recipe() -> None:
     frame = pd.concat(
         [results(), results().assign(dataset="digits", fid_name=FID.replace("shapes", "digits"))]
     )
     given = {"shapes": {"clip_real": 30.0, "fid_real": 1.0}, "digits": {"clip_real": 20.0, "fid_real": 2.0}}
-    text = render(rank(frame, yardsticks=given))
+    text = render(rank(frame, real_scores=given))
     cells = {
         line[:20].strip(): line[20:].split() for line in text.splitlines() if line.startswith("real images")
     }
@@ -161,10 +161,10 @@ def test_yardsticks_of_several_datasets_and_of_another_recipe() -> None:
     }
     assert "FID: " + FID + " (shapes)" in text
     other = {"shapes": {"clip_real": 30.0, "clip_name": CLIP.replace("256", "64")}}
-    text = render(rank(results(), yardsticks=other))
-    assert "the yardsticks of shapes were measured by another recipe and are left out" in text
+    text = render(rank(results(), real_scores=other))
+    assert "the scores of real images of shapes were measured by another recipe and are left out" in text
     assert "real images" not in text
-    assert "real images" not in render(rank(results(), yardsticks={"digits": {"clip_real": 3.0}}))
+    assert "real images" not in render(rank(results(), real_scores={"digits": {"clip_real": 3.0}}))
 
 
 def test_several_seeds_print_their_resolution() -> None:
@@ -207,10 +207,10 @@ def test_unknown_format(ranking: RankingResult) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_command_prints_what_the_functions_give(format: str, tmp_path: Path, capsys) -> None:
     results().to_parquet(tmp_path / "results.parquet")
-    (tmp_path / "yardsticks.json").write_text(json.dumps(YARDSTICKS))
+    (tmp_path / "real-scores.json").write_text(json.dumps(REAL_SCORES))
     assert main([str(tmp_path), "--format", format]) == 0
     out, err = capsys.readouterr()
-    assert out == render(rank(results(), yardsticks=YARDSTICKS), format) + "\n"
+    assert out == render(rank(results(), real_scores=REAL_SCORES), format) + "\n"
     assert err == ""
 
 
@@ -239,13 +239,13 @@ def test_a_distance_from_few_images_is_remarked(
 ) -> None:
     name = f"fid[x-1a,native32,ref=shapes-9f-{references},n={n}]"
     known = {"dimensions": dimensions} if dimensions else {}
-    ranking = rank(results().assign(fid_name=name), yardsticks={"shapes": {"fid_name": name, **known}})
+    ranking = rank(results().assign(fid_name=name), real_scores={"shapes": {"fid_name": name, **known}})
     found = [line for line in notes(ranking) if line.startswith("FID of")]
     assert [line.partition(" its value")[0] for line in found] == ([says] if says else [])
 
 
 def test_cut_captions_are_told() -> None:
-    ranking = rank(results(), yardsticks={"shapes": {"captions_cut": 12}})
+    ranking = rank(results(), real_scores={"shapes": {"captions_cut": 12}})
     assert "12 captions of shapes cut: longer than the text encoder reads" in notes(ranking)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from analysis.ranking import ranking
-from analysis.report import embedded, gather, page
+from analysis.report import contents, embedded, page
 from analysis.report.__main__ import main
 from analysis.results import run, synthetic
 from flowbench._core.errors import UserError
@@ -30,11 +30,11 @@ def folder(out: Path, names: tuple[str, ...] = NAMES, **more: object) -> Path:
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take a second or two, and have their own tests."""
     monkeypatch.setattr(embedded, "figures", lambda run, ranking: ((), {"plane": "left out here"}))
-    monkeypatch.setattr(gather, "figures", embedded.figures)
+    monkeypatch.setattr(contents, "figures", embedded.figures)
 
 
 def text_of(path: Path) -> str:
-    return page.html(gather.gather(run.read(path)))
+    return page.html(contents.read(run.read(path)))
 
 
 class Page(HTMLParser):
@@ -246,11 +246,11 @@ def test_a_confirmation_comes_first(tmp_path: Path, no_figures: None) -> None:
 def test_mixed_recipes_are_refused_as_the_ranking_refuses_them(tmp_path: Path, no_figures: None) -> None:
     found = run.read(folder(tmp_path, sizes=((2, 100), (4, 100))))
     with pytest.raises(UserError, match="mixes 2 recipes") as refused:
-        gather.gather(found)
+        contents.read(found)
     with pytest.raises(UserError) as expected:
         ranking.rank(found)
     assert str(refused.value) == str(expected.value)
-    one = page.html(gather.gather(run.read(tmp_path, ["model.depth=4"])))
+    one = page.html(contents.read(run.read(tmp_path, ["model.depth=4"])))
     assert "model.depth" in one
 
 

@@ -30,7 +30,7 @@ def test_csv_parquet_and_run_folder_read_alike(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEADER + ROWS)
     (tmp_path / "bom.csv").write_text("\ufeff" + HEADER.replace(",", ", ") + "\n" + ROWS)
     frame().to_parquet(tmp_path / "results.parquet")
-    (tmp_path / "yardsticks.json").write_text(json.dumps({"shapes": {"clip_real": 31.0, "n": 256}}))
+    (tmp_path / "real-scores.json").write_text(json.dumps({"shapes": {"clip_real": 31.0, "n": 256}}))
     first = read(tmp_path / "a.csv").frame
     assert first["seed"].tolist() == [0, 0]
     assert first["status"].tolist() == ["done", "done"]
@@ -38,7 +38,7 @@ def test_csv_parquet_and_run_folder_read_alike(tmp_path: Path) -> None:
     for path in (tmp_path / "bom.csv", tmp_path / "results.parquet", tmp_path):
         other = read(path).frame
         pd.testing.assert_frame_equal(other, first, check_dtype=False)
-    assert read(tmp_path).yardsticks["shapes"]["clip_real"] == 31.0
+    assert read(tmp_path).real_scores["shapes"]["clip_real"] == 31.0
 
 
 def test_empty_fields_are_missing_values_only_where_they_may_be(tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_bad_paths_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     good.write_bytes(whole)
     for text, sentence in (
         ("{", "is not valid JSON"),
-        ("[]", "is no table of yardsticks by dataset"),
+        ("[]", "is no table of scores by dataset"),
         ('{"shapes": {"clip_real": "x"}}', "clip_real of 'shapes' is 'x', not a number"),
     ):
-        (tmp_path / "yardsticks.json").write_text(text)
+        (tmp_path / "real-scores.json").write_text(text)
         assert sentence in said(tmp_path)
 
 

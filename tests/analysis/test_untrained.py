@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis.ranking import ranking, untrained, verdict
-from analysis.report import gather, page
+from analysis.report import contents, page
 from analysis.results import run
 
 NAMES = ("rf", "v/cos", "eps/linear")
@@ -36,7 +36,7 @@ def told(frame: pd.DataFrame, folder: Path) -> tuple[str, str]:
     about = run.read(folder / "results.csv")
     found = verdict.answer(ranking.rank(about), about)
     assert found is not None
-    text = page.html(gather.gather(about)).partition('<section id="ranking"')[0].partition("</style>")[2]
+    text = page.html(contents.read(about)).partition('<section id="ranking"')[0].partition("</style>")[2]
     return verdict.terminal(found), " ".join(unescape(re.sub(r"<[^>]+>", "", text)).split())
 
 

@@ -14,7 +14,7 @@ import torch
 from bench.config.experiment import Grid, Model
 from bench.runfolder import store
 from bench.training.batches import Batches, validation_batch
-from bench.training.checkpoint import Keeper, State
+from bench.training.checkpoint import Checkpointer, State
 from bench.training.train import train
 from bench.worker.setup import Setup
 from formulations import Formulation, get
@@ -28,8 +28,8 @@ class Killed(BaseException):
     """Nothing is saved."""
 
 
-class Watched(Keeper):
-    """A keeper that saves after every ``every`` steps, is asked to stop or killed at given steps, and keeps the state."""
+class Watched(Checkpointer):
+    """Saves after every ``every`` steps, is asked to stop or killed at given steps, and keeps the state."""
 
     def __init__(
         self, folders: Sequence[Path], every: int = 1, stops: Sequence[int] = (), kills: Sequence[int] = ()
@@ -66,7 +66,11 @@ def diverging(formulation: Formulation, step: int) -> Formulation:
 
 
 def run(
-    setup: Setup, grid: Grid, members: Sequence[Formulation], keeper: Keeper, model: Model | None = None
+    setup: Setup,
+    grid: Grid,
+    members: Sequence[Formulation],
+    checkpointer: Checkpointer,
+    model: Model | None = None,
 ) -> None:
     recipe = replace(grid.training, steps=STEPS, validations=3)
     train(
@@ -76,15 +80,17 @@ def run(
         Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU),
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
         0,
-        keeper=keeper,
+        checkpointer=checkpointer,
     )
 
 
-def everything(keeper: Watched) -> dict[str, Any]:
+def everything(checkpointer: Watched) -> dict[str, Any]:
     """All that training has made, as bytes; and the lines of metrics without the only thing that may differ."""
-    rows = {name: row.numpy().tobytes() for name, row in keeper.state.rows().items()}
-    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in m] for m in keeper.state.lines]
-    assert all(line["seconds"] > 0 for member in keeper.state.lines for line in member)
+    rows = {name: row.numpy().tobytes() for name, row in checkpointer.state.rows().items()}
+    lines = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in m] for m in checkpointer.state.lines
+    ]
+    assert all(line["seconds"] > 0 for member in checkpointer.state.lines for line in member)
     return rows | {"lines": lines}
 
 
@@ -94,9 +100,9 @@ def folders(root: Path, count: int = 2) -> list[Path]:
 
 def undisturbed(setup: Setup, grid: Grid, root: Path) -> dict[str, Any]:
     """What RF and EPS become in a training that nothing disturbs."""
-    keeper = Watched(folders(root), every=STEPS + 1)
-    run(setup, grid, [RF, EPS], keeper)
-    return everything(keeper)
+    checkpointer = Watched(folders(root), every=STEPS + 1)
+    run(setup, grid, [RF, EPS], checkpointer)
+    return everything(checkpointer)
 
 
 def killed(setup: Setup, grid: Grid, root: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from bench.cost import estimate
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool
 from bench.launch.supervisor import Supervisor
-from bench.planning.amounts import Amounts
+from bench.planning.requirements import Requirements
 from bench.training import tuning
 from bench.worker import loop as worker
 from bench.worker.setup import Setup, make
@@ -144,8 +144,8 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker starts at once, and has nothing to load."""
     monkeypatch.setattr(estimate, "START", 0.0)
-    monkeypatch.setattr(Amounts, "reference", 0.0)
-    monkeypatch.setattr(Amounts, "encoding", 0.0)
+    monkeypatch.setattr(Requirements, "reference", 0.0)
+    monkeypatch.setattr(Requirements, "encoding", 0.0)
 
 
 @pytest.fixture

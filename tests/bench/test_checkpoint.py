@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.config.experiment import Grid
 from bench.runfolder import store
 from bench.training import checkpoint
-from bench.training.checkpoint import Keeper, State, Stopped
+from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from formulations import Formulation
@@ -73,14 +73,14 @@ def test_an_interrupted_training_is_the_uninterrupted_one(
     run(setup, grid, members, undisturbed)
     assert [store.checkpoint_steps(folder) for folder in places] == [[]] * len(members)
     for stopped, step in ends:
-        keeper = Watched(places, every, stops=[step] * stopped, kills=[step] * (not stopped))
+        checkpointer = Watched(places, every, stops=[step] * stopped, kills=[step] * (not stopped))
         try:
-            run(setup, grid, members, keeper)
+            run(setup, grid, members, checkpointer)
         except (Stopped, Killed):
-            kept = step if stopped else max(keeper.first, (step - 1) // every * every)
+            kept = step if stopped else max(checkpointer.first, (step - 1) // every * every)
             assert max(checkpoint.common_steps(places), default=0) == kept
         else:
-            assert keeper.first >= step
+            assert checkpointer.first >= step
     last = Watched(places, every)
     run(setup, grid, members, last)
     assert everything(last) == everything(undisturbed)
@@ -117,11 +117,11 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
 def test_a_cell_of_a_pack_can_go_on_alone(
     setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any]
 ) -> None:
-    keeper = Watched(begun[1:], every=STEPS)
-    run(setup, grid, [EPS], keeper)
-    assert keeper.first == 5
+    checkpointer = Watched(begun[1:], every=STEPS)
+    run(setup, grid, [EPS], checkpointer)
+    assert checkpointer.first == 5
     together = torch.frombuffer(bytearray(whole["weights"]), dtype=torch.float32).view(2, -1)[1]
-    assert torch.allclose(keeper.state.trainer.flat.weights[0], together, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(checkpointer.state.trainer.flat.weights[0], together, rtol=1e-4, atol=1e-5)
 
 
 def test_a_full_disk_stops_no_training(
@@ -130,8 +130,8 @@ def test_a_full_disk_stops_no_training(
     """It is said, and the last whole checkpoint stays; once there is space they are written again."""
     with mounted(tmp_path / "disk", 16_000) as disk:
         places = folders(disk)
-        keeper = Watched(places)
-        real, spaces = keeper.guard, iter(range(STEPS))
+        checkpointer = Watched(places)
+        real, spaces = checkpointer.guard, iter(range(STEPS))
 
         def guard() -> None:
             real()
@@ -141,23 +141,25 @@ def test_a_full_disk_stops_no_training(
             elif turn == 5:
                 (disk / "filler").unlink()
 
-        keeper.guard = guard
-        run(setup, grid, [RF, EPS], keeper)
-        assert len(keeper.said) == 3
-        for step, text in zip((3, 4, 5), keeper.said, strict=True):
+        checkpointer.guard = guard
+        run(setup, grid, [RF, EPS], checkpointer)
+        assert len(checkpointer.said) == 3
+        for step, text in zip((3, 4, 5), checkpointer.said, strict=True):
             assert text.startswith(f"no checkpoint at step {step}, the last one is of step 2 ({places[0]}")
             assert text.endswith("No space left on device)")
         assert [store.checkpoint_steps(folder) for folder in places] == [[7, 6]] * 2
         assert not [p for folder in places for p in folder.iterdir() if p.name.startswith(".")]
-        assert everything(keeper) == whole
+        assert everything(checkpointer) == whole
 
 
 def test_no_more_than_two_generations_are_kept_and_none_after_the_end(
     setup: Setup, grid: Grid, tmp_path: Path
 ) -> None:
-    keeper, found = Watched(folders(tmp_path)), []
-    keeper.guard = lambda: found.append([store.checkpoint_steps(folder) for folder in folders(tmp_path)])
-    run(setup, grid, [RF, EPS], keeper)
+    checkpointer, found = Watched(folders(tmp_path)), []
+    checkpointer.guard = lambda: found.append(
+        [store.checkpoint_steps(folder) for folder in folders(tmp_path)]
+    )
+    run(setup, grid, [RF, EPS], checkpointer)
     assert found == [[[]] * 2, [[1]] * 2, *([[step, step - 1]] * 2 for step in range(2, STEPS - 1))]
     for folder in folders(tmp_path):
         checkpoint.clear(folder)
@@ -168,21 +170,21 @@ def test_checkpoints_are_written_when_it_is_time(monkeypatch: pytest.MonkeyPatch
     """Every ten seconds; after a slow one so late that writing takes 2 % of the time. Asked to stop: at once."""
     now, saved = [0.0], []
 
-    class Slow(Keeper):
+    class Slow(Checkpointer):
         def save(self, step: int, state: State) -> None:
             saved.append(step)
             now[0] += 0.1 if step < 50 else 1.0
 
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
     reasons: list[str | None] = [None]
-    keeper = Slow((), 10.0, lambda: reasons[0])
+    checkpointer = Slow((), 10.0, lambda: reasons[0])
     state: Any = None
     for step in range(1, 130):
         now[0] = max(now[0], float(step))
-        keeper(step, state)
+        checkpointer(step, state)
     assert saved == [10, 21, 32, 43, 54, 105]
     reasons[0] = "SIGTERM"
     with pytest.raises(Stopped, match="SIGTERM: stopped after step 130"):
-        keeper(130, state)
+        checkpointer(130, state)
     assert saved[-1] == 130
-    assert keeper.elapsed() == pytest.approx(now[0])
+    assert checkpointer.elapsed() == pytest.approx(now[0])

@@ -76,11 +76,11 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
 ) -> None:
     file = store.checkpoint_file(begun[member], 5)
     file.write_bytes(damage(bytearray(file.read_bytes())))
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper)
-    assert keeper.said[0].startswith(f"the checkpoint of step 5 is not used: {file} cannot be read")
-    assert keeper.said[1:] == ["continuing at step 3"]
-    assert everything(keeper) == whole
+    checkpointer = Watched(begun, every=STEPS)
+    run(setup, grid, [RF, EPS], checkpointer)
+    assert checkpointer.said[0].startswith(f"the checkpoint of step 5 is not used: {file} cannot be read")
+    assert checkpointer.said[1:] == ["continuing at step 3"]
+    assert everything(checkpointer) == whole
 
 
 def test_a_checkpoint_under_another_step_s_name_is_not_used(
@@ -88,13 +88,13 @@ def test_a_checkpoint_under_another_step_s_name_is_not_used(
 ) -> None:
     for folder in begun:
         store.checkpoint_file(folder, 5).rename(store.checkpoint_file(folder, 6))
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper)
-    assert keeper.said == [
+    checkpointer = Watched(begun, every=STEPS)
+    run(setup, grid, [RF, EPS], checkpointer)
+    assert checkpointer.said == [
         "the checkpoint of step 6 is not used: it is of another step",
         "continuing at step 3",
     ]
-    assert everything(keeper) == whole
+    assert everything(checkpointer) == whole
 
 
 def test_with_both_generations_damaged_it_begins_anew_and_its_new_checkpoints_are_kept(
@@ -103,14 +103,14 @@ def test_with_both_generations_damaged_it_begins_anew_and_its_new_checkpoints_ar
     """Those of the old training are of later steps, and must not be taken for the newest."""
     for file in begun[1].glob("checkpoint-*"):
         file.write_bytes(file.read_bytes()[:-1])
-    keeper = Watched(begun, kills=[3])
+    checkpointer = Watched(begun, kills=[3])
     with pytest.raises(Killed):
-        run(setup, grid, [RF, EPS], keeper)
-    assert [text.partition(" is not used")[0] for text in keeper.said] == [
+        run(setup, grid, [RF, EPS], checkpointer)
+    assert [text.partition(" is not used")[0] for text in checkpointer.said] == [
         "the checkpoint of step 5",
         "the checkpoint of step 3",
     ]
-    assert keeper.first == 0
+    assert checkpointer.first == 0
     assert [store.checkpoint_steps(folder) for folder in begun] == [[2, 1]] * 2
     last = Watched(begun)
     run(setup, grid, [RF, EPS], last)
@@ -119,10 +119,10 @@ def test_with_both_generations_damaged_it_begins_anew_and_its_new_checkpoints_ar
 
 
 def test_another_model_s_checkpoint_is_not_used(setup: Setup, grid: Grid, begun: list[Path]) -> None:
-    keeper = Watched(begun, every=STEPS)
-    run(setup, grid, [RF, EPS], keeper, replace(grid.model, width=64))
-    assert [text.partition(": ")[2] for text in keeper.said] == ["it is of another model"] * 2
-    assert keeper.first == 0
+    checkpointer = Watched(begun, every=STEPS)
+    run(setup, grid, [RF, EPS], checkpointer, replace(grid.model, width=64))
+    assert [text.partition(": ")[2] for text in checkpointer.said] == ["it is of another model"] * 2
+    assert checkpointer.first == 0
 
 
 @settings(max_examples=150)

@@ -12,7 +12,7 @@ import pytest
 import flowbench
 from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Comparison, Comparisons
-from analysis.report import gather
+from analysis.report import contents
 from analysis.results import run
 from analysis.results.schema import Results
 from bench import compare, grid
@@ -59,7 +59,7 @@ def test_a_copy_under_another_name_is_not_found_different(
     written = {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/result.json")}
     assert compare.main(argv) == 0
     assert {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/result.json")} == written
-    report = gather.gather(run.read(out))
+    report = contents.read(run.read(out))
     assert report.summary is not None
     assert (report.summary.state, report.against is not None) == ("decided", True)
     assert "have the same FID" in report.summary.sentence

@@ -20,8 +20,8 @@ from bench.config.settings import FIELDS, Setting
 from bench.driver import manifest
 from bench.models import Plain, register
 from bench.objectives.flow import Flow
-from bench.planning.amounts import by_cell
 from bench.planning.cells import cells_of
+from bench.planning.requirements import by_cell
 from flowbench._core.errors import UserError
 
 GOLDEN = {

@@ -19,7 +19,7 @@ from bench import data, draw, grid, plugins
 from bench.data import Builder, Dataset, Picked, Scale, Split, build, register
 from bench.data.base import registry
 from bench.data.conformance import check
-from bench.planning.amounts import Amounts
+from bench.planning.requirements import Requirements
 from bench.worker.setup import make
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -63,7 +63,7 @@ def test_it_is_checked_trained_ranked_shown_and_drawn_from(
     for kept in out.glob("cells/*/images-*/*.safetensors"):
         assert atomic.read_tensors(kept)[0]["images"].shape == (12, 3, 16, 16), "decoded"
     assert list(out.glob("cells/*/images-*/*.safetensors"))
-    assert "fid_real" in (out / "yardsticks.json").read_text()
+    assert "fid_real" in (out / "real-scores.json").read_text()
     capsys.readouterr()
     assert rank.main([str(out)]) == 0
     ranking = capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_plans_and_cells_agree_on_inputs_that_are_no_pixels(tmp_path: Path) -> N
     small = replace(TINY, datasets=("haar:digits",))
     made = make("haar:digits", small, CPU)
     side = small.images.resolution
-    assert made.shape(small.model) == Amounts(small, "haar:digits").shape
+    assert made.shape(small.model) == Requirements(small, "haar:digits").shape
     assert made.data.train.shape == (4, side // 2, side // 2)
     rows = np.arange(len(made.data.validation))
     assert np.array_equal(

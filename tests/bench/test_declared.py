@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from analysis.ranking import ranking, render
-from analysis.report import page
-from analysis.report.gather import gather
+from analysis.report import contents, page
 from analysis.results import run, synthetic
 from analysis.tables import output
 from bench.config.experiment import Evaluation, Grid
@@ -117,7 +116,7 @@ def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> 
     table = render.ranking_table(ranked)
     assert table.cells["light"].iloc[0] == "0.75"
     assert "light" in table.optional
-    shown = page.html(gather(found))
+    shown = page.html(contents.read(found))
     assert "mean of all pixels; higher is better" in shown
     assert ">light" in shown
 

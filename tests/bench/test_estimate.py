@@ -11,7 +11,7 @@ import pytest
 
 from bench.cost import estimate as module
 from bench.cost.estimate import describe, estimate
-from bench.planning.amounts import Amounts
+from bench.planning.requirements import Requirements
 from bench.runfolder import store
 
 from .conftest import TINY
@@ -30,17 +30,19 @@ def test_half_the_cells_take_half_the_hours_and_half_the_disk(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("no_start")
 def test_trained_cells_take_no_training_and_images_that_are_there_no_generation(tmp_path: Path) -> None:
-    amounts, rate = Amounts(TINY, "shapes"), 1e12 * 3600
+    requirements, rate = Requirements(TINY, "shapes"), 1e12 * 3600
     trained = planned(tmp_path, 0, "trained")
-    measuring = sum(amounts.generation.values()) + amounts.metrics
+    measuring = sum(requirements.generation.values()) + requirements.metrics
     assert hours([trained], tflops=1.0) == pytest.approx(measuring / rate)
-    assert hours([planned(tmp_path, 1)], tflops=1.0) == pytest.approx((measuring + amounts.training) / rate)
-    assert estimate([trained], [[trained]], TINY, False).peak_bytes == amounts.evaluation_files
+    assert hours([planned(tmp_path, 1)], tflops=1.0) == pytest.approx(
+        (measuring + requirements.training) / rate
+    )
+    assert estimate([trained], [[trained]], TINY, False).peak_bytes == requirements.evaluation_files
     for control in TINY.evaluation.controls:
         path = store.images_file(trained.folder, TINY.evaluation.sampling, control.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert hours([trained], tflops=1.0) == pytest.approx(amounts.metrics / rate)
+    assert hours([trained], tflops=1.0) == pytest.approx(requirements.metrics / rate)
     assert estimate([trained], [[replace(trained, state="done")]], TINY).how == "nothing is left to run"
 
 
@@ -51,7 +53,7 @@ def test_a_checkpoint_leaves_only_the_rest_of_the_steps(tmp_path: Path) -> None:
     for step in (6, 9):
         (begun.folder / f"checkpoint-{step:08}.safetensors").touch()
     saved = hours([fresh], tflops=1.0) - hours([begun], tflops=1.0)
-    assert saved == pytest.approx(Amounts(TINY, "shapes").training * 9 / 12 / rate)
+    assert saved == pytest.approx(Requirements(TINY, "shapes").training * 9 / 12 / rate)
 
 
 def test_every_worker_has_to_start(tmp_path: Path) -> None:

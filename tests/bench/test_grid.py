@@ -41,8 +41,8 @@ def test_what_a_run_leaves(finished: Path) -> None:
         "results.parquet",
         "ranking.csv",
         "samples.png",
-        "yardsticks.json",
-        "yardsticks",
+        "real-scores.json",
+        "real_scores",
         "timings.json",
     }
     cells = sorted((finished / "cells").iterdir())
@@ -147,11 +147,11 @@ def test_every_setting_has_its_images(finished: Path) -> None:
         )
 
 
-def test_yardsticks_order(finished: Path) -> None:
-    yardsticks = json.loads((finished / "yardsticks.json").read_text())["shapes"]
-    assert yardsticks["clip_real"] > yardsticks["clip_shuffled"] + 30
-    assert yardsticks["composition_real"] == 1.0
-    assert yardsticks["fid_real"] > 0
+def test_real_scores_order(finished: Path) -> None:
+    real_scores = json.loads((finished / "real-scores.json").read_text())["shapes"]
+    assert real_scores["clip_real"] > real_scores["clip_shuffled"] + 30
+    assert real_scores["composition_real"] == 1.0
+    assert real_scores["fid_real"] > 0
 
 
 def test_the_same_command_does_nothing_more(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,9 +208,9 @@ def test_another_evaluation_measures_again_without_training(finished: Path) -> N
     assert grid.main([*SMALL, "--samples", "16", "--out", str(finished)]) == 0
     assert written(finished, "ema.safetensors") == weights
     assert pd.read_parquet(finished / "results.parquet")["fid_name"].str.contains("n=16").all()
-    assert json.loads((finished / "yardsticks.json").read_text())["shapes"]["n"] == 16
+    assert json.loads((finished / "real-scores.json").read_text())["shapes"]["n"] == 16
     assert grid.main([*SMALL, "--out", str(finished)]) == 0
-    assert json.loads((finished / "yardsticks.json").read_text())["shapes"]["n"] == 12
+    assert json.loads((finished / "real-scores.json").read_text())["shapes"]["n"] == 12
 
 
 @pytest.mark.usefixtures("here")

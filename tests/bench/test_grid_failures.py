@@ -158,7 +158,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
     assert grid.main(command) == 0
     before = pd.read_parquet(out / "results.parquet")
     cell, other = (out / "cells").iterdir()
-    (yardsticks,) = (out / "yardsticks").glob("*/*.json")
+    (real_scores,) = (out / "real_scores").glob("*/*.json")
     (result,), (second,) = (each.glob("*/result.json") for each in (cell, other))
     picture, lost = (next(each.glob("images-*/*")) for each in (cell, other))
 
@@ -171,7 +171,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
         assert "real images" in printed.out
         return printed.err
 
-    yardsticks.write_text('{"shap')
+    real_scores.write_text('{"shap')
     result.write_text("[]")
     second.write_text("{}")
     weights, said = written(out, "ema.safetensors"), again()

@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     assert grid.main([*LONG, "--out", str(whole)]) == 0
     same = [
         path.relative_to(whole)
-        for pattern in ("cells/*/*.safetensors", "cells/*/*/*.safetensors", "yardsticks/*/*")
+        for pattern in ("cells/*/*.safetensors", "cells/*/*/*.safetensors", "real-scores/*/*")
         for path in whole.glob(pattern)
     ]
     assert len(same) == 2 * (2 + 4 + 1) + 2

@@ -16,7 +16,7 @@ from bench import grid, plugins
 from bench.optimisers import get, registry
 from bench.runfolder import store
 from bench.training import checkpoint
-from bench.training.checkpoint import Keeper, State, Stopped
+from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.worker import loop as worker
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -108,13 +108,13 @@ def test_an_interrupted_training_needs_the_same_text(
     out, whole, text = tmp_path / "run", tmp_path / "whole", lion.read_text()
     assert grid.main(options(lion, whole)) == 0
 
-    def stops(self: Keeper, step: int, state: State) -> None:
+    def stops(self: Checkpointer, step: int, state: State) -> None:
         if step == 5:
             self.save(step, state)
             raise Stopped("asked: stopped after step 5")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Keeper, "__call__", stops)
+        patch.setattr(checkpoint.Checkpointer, "__call__", stops)
         assert grid.main(options(lion, out)) != 0
     cells = sorted((out / "cells").iterdir())
     assert [store.checkpoint_steps(cell) for cell in cells] == [[5], [5]]

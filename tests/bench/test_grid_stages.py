@@ -17,7 +17,7 @@ from bench.config.experiment import Cell
 from bench.drawing import choose, trained
 from bench.runfolder import store
 from bench.training import checkpoint
-from bench.training.checkpoint import Keeper, State, Stopped
+from bench.training.checkpoint import Checkpointer, State, Stopped
 from flowbench._core import atomic
 from flowbench._core.plugin import load_plugin
 
@@ -111,13 +111,13 @@ def test_a_second_stage_trains_ranks_and_continues_where_it_was_interrupted(
 
     for stop in (5, 3):  # in the first stage, and then in the second
 
-        def stops(self: Keeper, step: int, state: State, stop: int = stop) -> None:
+        def stops(self: Checkpointer, step: int, state: State, stop: int = stop) -> None:
             if step == stop:
                 self.save(step, state)
                 raise Stopped(f"asked: stopped after step {step}")
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint.Keeper, "__call__", stops)
+            patch.setattr(checkpoint.Checkpointer, "__call__", stops)
             assert grid.main([*options, "--out", str(out)]) != 0
     assert grid.main([*options, "--out", str(out)]) == 0
     for mine, other in zip(stages_of(out), (first, second), strict=True):

@@ -107,7 +107,7 @@ def test_it_is_cancelled_and_continued(
 def test_what_is_killed_is_lost(
     tmp_path: Path, executor: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.launch.activity.FADING_SECONDS", 0.5)
+    monkeypatch.setattr("bench.launch.activities.FADING_SECONDS", 0.5)
     number = begun(tmp_path / "run", executor)
     os.kill(number, signal.SIGKILL)
     until(lambda: not alive(number))

@@ -18,8 +18,8 @@ from bench.driver import manifest
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.planning import plan
-from bench.planning.amounts import by_cell
 from bench.planning.plan import Chosen
+from bench.planning.requirements import by_cell
 from flowbench._core import atomic
 from formulations import Formulation, register
 from formulations.targets import velocity

@@ -1,4 +1,4 @@
-"""Datasets made ready, images measured, yardsticks set."""
+"""Datasets made ready, generated and real images measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from bench import grid as command
 from bench.config.experiment import Evaluation, Grid, Images
 from bench.data import shapes
-from bench.worker.measure import measure, yardsticks
+from bench.worker.measure import measure, real_scores
 from bench.worker.setup import Setup, choose, make
 from flowbench._core.errors import UserError
 
@@ -74,8 +74,8 @@ def test_path_lengths_are_averaged(setup: Setup) -> None:
     assert "path_length" not in measure(images, setup).values
 
 
-def test_yardsticks(setup: Setup) -> None:
-    found = yardsticks(setup)
+def test_real_scores(setup: Setup) -> None:
+    found = real_scores(setup)
     assert found["n"] == 12
     assert found["clip_real"] > 90 > 20 > found["clip_shuffled"]
     assert found["fid_name"].startswith("fid[tinyclip-")
@@ -85,7 +85,7 @@ def test_yardsticks(setup: Setup) -> None:
     drawn = np.mean(["square" in caption for caption in shapes.scenes(np.arange(12)).captions()])
     assert found["composition_shapes_squares"] == pytest.approx(drawn), "right where a square is asked for"
     assert found["composition_shapes_real"] == 1
-    assert found == yardsticks(setup)
+    assert found == real_scores(setup)
 
 
 def test_the_chosen_captions_are_a_prefix_whatever_n(setup: Setup) -> None:
@@ -97,7 +97,7 @@ def test_the_chosen_captions_are_a_prefix_whatever_n(setup: Setup) -> None:
 def test_a_gray_dataset(grid: Grid) -> None:
     made = make("digits", replace(grid, images=Images(train=200, validation=40)), CPU)
     assert made.shape(grid.model).channels == 1
-    assert yardsticks(made)["clip_real"] > 80
+    assert real_scores(made)["clip_real"] > 80
     assert "composition" not in measure(torch.from_numpy(made.data.train.reference[:12]), made).values
 
 

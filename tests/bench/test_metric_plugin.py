@@ -78,7 +78,7 @@ def test_the_metric_of_the_page_is_measured_on_a_finished_run_without_training_o
     assert report([str(out)]) == 0
     page = (out / "report.html").read_text()
     assert "share that lies among held-out images; higher is better" in page
-    assert "precision_real" in (out / "yardsticks.json").read_text()
+    assert "precision_real" in (out / "real-scores.json").read_text()
 
     assert grid.main(command) == 0
     assert "precision" not in columns(out)

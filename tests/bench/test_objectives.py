@@ -18,7 +18,7 @@ from bench import grid as command
 from bench import objectives, plugins
 from bench.config.experiment import Grid, Training
 from bench.objectives import Batch, Objective, Predict, State
-from bench.planning.amounts import Amounts
+from bench.planning.requirements import Requirements
 from bench.training.batches import Batches, validation_batch
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
@@ -143,8 +143,8 @@ def test_validation_is_by_the_objective_and_by_the_common_loss(setup: Setup, gri
 
 def test_costs_count_passes_and_networks() -> None:
     objectives.register("anchored")(Anchored)
-    usual = Amounts(TINY, "shapes")
-    other = Amounts(replace(TINY, training=replace(TINY.training, objective="anchored")), "shapes")
+    usual = Requirements(TINY, "shapes")
+    other = Requirements(replace(TINY, training=replace(TINY.training, objective="anchored")), "shapes")
     assert other.steps == pytest.approx(5 / 3 * usual.steps)
     assert other.copies == usual.copies + 1, "the average is there anyway"
 

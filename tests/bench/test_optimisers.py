@@ -18,8 +18,8 @@ from bench.models.shape import Shape
 from bench.optimisers import Method
 from bench.optimisers.conformance import small_model
 from bench.optimisers.muon import orthogonalised
-from bench.planning.amounts import Amounts
 from bench.planning.cells import cells_of
+from bench.planning.requirements import Requirements
 from flowbench._core.errors import UserError
 
 from .conftest import TINY
@@ -285,10 +285,10 @@ def test_an_option_that_the_optimiser_ignores_is_refused(plain: str) -> None:
 
 
 def test_estimates_of_memory_and_disk_follow_the_declaration(plain: str) -> None:
-    def amounts(optimiser: str) -> Amounts:
-        return Amounts(replace(TINY, training=replace(TINY.training, optimiser=optimiser)), "shapes")
+    def requirements(optimiser: str) -> Requirements:
+        return Requirements(replace(TINY, training=replace(TINY.training, optimiser=optimiser)), "shapes")
 
-    usual, less = amounts("adamw"), amounts(plain)
+    usual, less = requirements("adamw"), requirements(plain)
     count = usual.shape.parameters()
     assert usual.training_bytes - less.training_bytes == pytest.approx(4 * 1.5 * count)
     assert usual.parameter_bytes == 36 * count

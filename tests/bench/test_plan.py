@@ -157,9 +157,9 @@ def test_a_cell_of_another_network_is_an_error(tmp_path: Path) -> None:
     for kept in ({"cell": full(cell)}, {"cell": full(cell), "architecture": "mmdit-1"}):
         atomic.write_json(file, kept)
         with pytest.raises(UserError, match="trained with another version of the network"):
-            plan.Looker(tmp_path, grid)(cell)
+            plan.StateReader(tmp_path, grid)(cell)
     atomic.write_json(file, {"cell": full(cell), "architecture": version_of("mmdit")})
-    assert plan.Looker(tmp_path, grid)(cell).state == "missing"
+    assert plan.StateReader(tmp_path, grid)(cell).state == "missing"
 
 
 def test_foreign_and_truncated_files_are_named_and_the_cell_is_run_again(tmp_path: Path) -> None:

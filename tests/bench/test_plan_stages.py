@@ -12,11 +12,11 @@ from bench.config.experiment import Cell, Grid, Images, Init, Training
 from bench.config.identity import full, restore
 from bench.config.stages import first, follow, texts
 from bench.driver.wait import followers
-from bench.launch import activity
+from bench.launch import activities
 from bench.planning import plan, shares
-from bench.planning.amounts import by_cell
 from bench.planning.cells import cells_of
 from bench.planning.plan import Plan
+from bench.planning.requirements import by_cell
 from bench.worker import provenance
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -127,13 +127,13 @@ def test_a_cell_waits_for_a_parent_that_another_command_trains(tmp_path: Path) -
     grid = follow(replace(GRID, formulations=("rf", "v/cos"), seeds=1), "steps=6")
     submission = begin(tmp_path / "run", "1", [[0]], executor="slurm", grid=first(grid))
     made = plan.make(grid, tmp_path / "run")
-    doing = activity.Doing(submission, 0, "queued")
-    now = activity.overlay(made, [doing])
+    activity = activities.Activity(submission, 0, "queued")
+    now = activities.overlay(made, [activity])
     assert states(now) == [["queued", "missing"], ["queued", "missing"]]
     assert [[p.cell.formulation for p in chain] for chain in now.chains()] == [["v/cos", "v/cos"]]
     over = replace(made, parents=(replace(made.parents[0], state="done"), made.parents[1]))
-    assert followers(over, [doing]) == [over.cells[0].cell.id]
-    assert followers(made, [doing]) == []
+    assert followers(over, [activity]) == [over.cells[0].cell.id]
+    assert followers(made, [activity]) == []
 
 
 @pytest.mark.parametrize(

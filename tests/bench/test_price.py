@@ -12,9 +12,9 @@ from bench.cost import estimate as whole
 from bench.cost import price as module
 from bench.cost.estimate import estimate
 from bench.cost.price import Rates
-from bench.planning import amounts as by_formula
-from bench.planning.amounts import Amounts
+from bench.planning import requirements as by_formula
 from bench.planning.plan import Planned
+from bench.planning.requirements import Requirements
 from flowbench._core.errors import UserError
 
 from .conftest import TINY
@@ -59,9 +59,9 @@ def test_another_evaluation_still_knows_the_training(tmp_path: Path) -> None:
     cells = [planned(tmp_path, 0, "trained"), planned(tmp_path, 1)]
     finish(cells[0], {"seconds": 10.0, "pack": 1})
     found = estimate(cells, [cells[1:]], TINY, False)
-    amounts = Amounts(TINY, "shapes")
-    operations = amounts.training + sum(amounts.generation.values()) + amounts.metrics
-    assert found.device_hours * 3600 == pytest.approx(10 * operations / amounts.training)
+    requirements = Requirements(TINY, "shapes")
+    operations = requirements.training + sum(requirements.generation.values()) + requirements.metrics
+    assert found.device_hours * 3600 == pytest.approx(10 * operations / requirements.training)
     assert "by its operations" in found.how
 
 
@@ -130,7 +130,7 @@ def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(module, "ask", ask)
     monkeypatch.setattr(whole, "START", 0.0)
-    monkeypatch.setattr(Amounts, "encoding", 0.0)
+    monkeypatch.setattr(Requirements, "encoding", 0.0)
     small = estimate([p], [[p]], TINY, True).device_hours * 3600
     large = estimate([p], [[p]], LARGE, True).device_hours * 3600
     assert [given["extractor"] for given in asked] == [None, "inception:somewhere"]
@@ -144,9 +144,9 @@ def test_a_large_extractor_that_was_never_timed_has_the_rate_of_large_networks(t
     """Finished cells tell how fast the generator is, and nothing of Inception."""
     cells = [planned(tmp_path, 0, "trained", LARGE), planned(tmp_path, 1, grid=LARGE)]
     finish(cells[0], {"seconds": 100.0, "pack": 1})
-    amounts = Amounts(LARGE, "shapes")
-    generating = sum(amounts.generation.values()) * 100.0 / amounts.training
-    measuring = amounts.metrics / (module.TFLOPS * 1e12)
+    requirements = Requirements(LARGE, "shapes")
+    generating = sum(requirements.generation.values()) * 100.0 / requirements.training
+    measuring = requirements.metrics / (module.TFLOPS * 1e12)
     assert hours(cells, cells[1:], LARGE) * 3600 == pytest.approx(100.0 + generating + measuring)
 
 

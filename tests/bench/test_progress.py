@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.cost.effort import left, speed
+from bench.cost.workload import left, speed
 from bench.status import progress
 from bench.status.progress import Display, Now, clock
 from flowbench._core import logs

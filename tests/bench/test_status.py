@@ -17,7 +17,7 @@ from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.labels import names
 from bench.planning.plan import Plan
-from bench.status import situation, status
+from bench.status import plan_state, status
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import table, wrapped
@@ -326,6 +326,6 @@ def test_every_state_has_a_place_in_the_line(out: Path) -> None:
 def test_a_cell_of_two_submissions_belongs_to_who_is_at_it(out: Path) -> None:
     supervised(begin(out, "1", [[0]], "local"), 0, "running")
     supervised(begin(out, "2", [[0]], "local"), 0, "refused", "no")
-    now = situation.look(plan.make(GRID, out), {})
+    now = plan_state.look(plan.make(GRID, out), {})
     assert now.newest[now.plan.cells[0].folder.name].submission.id == "1"
     assert not now.left

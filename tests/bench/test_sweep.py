@@ -15,18 +15,18 @@ from bench.cli.parser import parse
 from bench.config.experiment import Cell, Grid, Images, Model, Training
 from bench.config.identity import full, restore
 from bench.config.presets import preset
-from bench.cost import effort, estimate, price
+from bench.cost import estimate, price, workload
 from bench.cost.price import Rates
 from bench.driver import describe, report
 from bench.machine.threads import Threads
 from bench.planning import plan, shares
-from bench.planning.amounts import Amounts, by_cell
 from bench.planning.cells import cells_of
 from bench.planning.labels import label, names, place
 from bench.planning.plan import Plan, Planned
+from bench.planning.requirements import Requirements, by_cell
 from bench.training import tuning
 from bench.worker import loop as worker
-from bench.worker import yardsticks
+from bench.worker import real_scores
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -109,7 +109,7 @@ def test_the_longest_cells_begin_first_where_several_workers_share_them() -> Non
 def test_amounts_are_those_of_each_cell() -> None:
     look = by_cell(SWEEP)
     for cell in cells_of(SWEEP):
-        alone = Amounts(replace(TINY, model=cell.model, training=cell.training), "shapes")
+        alone = Requirements(replace(TINY, model=cell.model, training=cell.training), "shapes")
         assert look(cell).shape == alone.shape
         assert (look(cell).training, look(cell).weight_files) == (alone.training, alone.weight_files)
 
@@ -118,15 +118,16 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "START", 0.0)
-    monkeypatch.setattr(Amounts, "reference", 0.0)
-    monkeypatch.setattr(Amounts, "encoding", 0.0)
+    monkeypatch.setattr(Requirements, "reference", 0.0)
+    monkeypatch.setattr(Requirements, "encoding", 0.0)
     made = planned(replace(SWEEP, seeds=1))
     asked: list[tuple[int, int]] = []
 
-    def from_timing(work: list[tuple[Amounts, int]], device: str) -> tuple[list[Rates], str]:
-        asked.extend((amounts.shape.depth, members) for amounts, members in work)
+    def from_timing(work: list[tuple[Requirements, int]], device: str) -> tuple[list[Rates], str]:
+        asked.extend((requirements.shape.depth, members) for requirements, members in work)
         return [
-            Rates(1e6 * amounts.shape.depth, *[1e7 * amounts.shape.depth] * 3) for amounts, _ in work
+            Rates(1e6 * requirements.shape.depth, *[1e7 * requirements.shape.depth] * 3)
+            for requirements, _ in work
         ], "timed"
 
     monkeypatch.setattr(price, "from_timing", from_timing)
@@ -186,28 +187,30 @@ def test_cells_are_called_by_all_in_which_they_differ() -> None:
     assert label(Cell("rf", "shapes", 1000), replace(TINY, first_seed=1000)) == "rf seed 1000"
 
 
-def test_yardsticks_are_those_of_the_data_and_the_evaluation(tmp_path: Path) -> None:
-    usual = yardsticks.file(tmp_path, TINY, "shapes")
+def test_real_scores_are_those_of_the_data_and_the_evaluation(tmp_path: Path) -> None:
+    usual = real_scores.file(tmp_path, TINY, "shapes")
     for same in (SWEEP, replace(TINY, first_seed=1000), replace(TINY, training=Training(steps=9))):
-        assert yardsticks.file(tmp_path, same, "shapes") == usual
+        assert real_scores.file(tmp_path, same, "shapes") == usual
     for other in (Images(train=97, validation=48), Images(train=96, validation=49)):
-        assert yardsticks.file(tmp_path, replace(TINY, images=other), "shapes") != usual
+        assert real_scores.file(tmp_path, replace(TINY, images=other), "shapes") != usual
     odd = Grid(model=Model(patch=5), images=Images(resolution=15))
-    assert yardsticks.file(tmp_path, odd, "shapes").parent != usual.parent
+    assert real_scores.file(tmp_path, odd, "shapes").parent != usual.parent
 
 
 def test_a_pack_counts_by_its_operations() -> None:
     made = planned(replace(SWEEP, seeds=1))
     packs = [group[:1] for group in made.groups()]
-    found, look = effort.of_packs(packs, made.grid), by_cell(made.grid)
+    found, look = workload.of_packs(packs, made.grid), by_cell(made.grid)
     assert sum(each.training for each in found) == pytest.approx(1)
     assert sum(each.evaluation for each in found) == pytest.approx(1)
     ratio = look(packs[3][0].cell).training / look(packs[0][0].cell).training
     assert found[3].training / found[0].training == pytest.approx(ratio)
     trained = [[replace(packs[0][0], state="trained")], packs[1]]
-    assert [each.training for each in effort.of_packs(trained, made.grid)] == [0, 1]
+    assert [each.training for each in workload.of_packs(trained, made.grid)] == [0, 1]
     measured = [[replace(p, state="trained") for p in pack] for pack in packs]
-    assert [each.training for each in effort.of_packs(measured, made.grid)] == [0.25] * 4, "nothing to train"
+    assert [each.training for each in workload.of_packs(measured, made.grid)] == [0.25] * 4, (
+        "nothing to train"
+    )
 
 
 def test_each_size_is_tuned_by_its_own_steps(
@@ -233,7 +236,7 @@ class Ready:
     """Stands for a dataset made ready."""
 
     def shape(self, model: Model) -> object:
-        return Amounts(replace(TINY, model=model), "shapes").shape
+        return Requirements(replace(TINY, model=model), "shapes").shape
 
 
 @pytest.fixture
@@ -283,7 +286,7 @@ def test_a_sweep_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             for name, value in atomic.read_tensors(cell / "ema.safetensors")[0].items()
         }
     (beat,) = (atomic.read_object(file) for file in out.glob("submissions/*/beat-0000.json"))
-    assert (beat["packs"], beat["resumed"], effort.progress(beat)) == (4, 0.0, pytest.approx(1.0))
+    assert (beat["packs"], beat["resumed"], workload.progress(beat)) == (4, 0.0, pytest.approx(1.0))
     assert all(
         p.state == "done"
         for p in plan.make(parse([*small, "--depths", "1", "2", "--budgets", "6", "12"]).grid, out).cells

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analysis.report import gather, page
+from analysis.report import contents, page
 from analysis.results import run, synthetic
 
 from .screens import WIDE, Opener
@@ -53,7 +53,7 @@ def write(folder: Path, **more: object) -> Path:
         status=lambda f, d, s: fate.get((f, s)),
         **more,  # type: ignore[arg-type]
     )
-    page.write(gather.gather(run.read(out)), out / "report.html")
+    page.write(contents.read(run.read(out)), out / "report.html")
     return out / "report.html"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.report import gather, page
+from analysis.report import contents, page
 from analysis.results import run, synthetic
 
 from .screens import PHONE, WIDE, Opener, shown
@@ -53,7 +53,7 @@ def test_options_of_a_command_are_not_broken(browser: Browser, tmp_path: Path) -
     (out / "grid.json").write_text(
         json.dumps(plan | {"command": ["--validation-images=48", "--seeds", "1"] * 4})
     )
-    page.write(gather.gather(run.read(out)), out / "report.html")
+    page.write(contents.read(run.read(out)), out / "report.html")
     with browser.new_context(viewport=PHONE) as context:  # type: ignore[arg-type]
         opened = context.new_page()
         opened.goto((out / "report.html").as_uri())
@@ -82,7 +82,7 @@ def test_a_phone_shows_rank_clip_and_fid(visit: Opener) -> None:
 
 def test_a_very_long_name_leaves_room_for_the_numbers(browser: Browser, tmp_path: Path) -> None:
     out = synthetic.write(tmp_path, synthetic.truth(("x" * 200, "rf")), samples=8)
-    page.write(gather.gather(run.read(out)), out / "report.html")
+    page.write(contents.read(run.read(out)), out / "report.html")
     with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
         opened = context.new_page()
         opened.goto((out / "report.html").as_uri())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.ranking import ranking
-from analysis.report import gather
+from analysis.report import contents
 from analysis.report import page as pages
 from analysis.results import run, synthetic
 
@@ -116,7 +116,7 @@ def test_a_family_with_two_blanks_can_be_chosen(browser: Browser, tmp_path: Path
     out = synthetic.write(
         tmp_path, synthetic.truth(("a  b(1)", "a  b(2)", "rf")), samples=4, weights=("ema",)
     )
-    pages.write(gather.gather(run.read(out)), out / "report.html")
+    pages.write(contents.read(run.read(out)), out / "report.html")
     with browser.new_context() as context:
         page = context.new_page()
         page.goto((out / "report.html").as_uri())

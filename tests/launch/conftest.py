@@ -16,7 +16,7 @@ import pytest
 from bench import grid as command_line
 from bench.config.experiment import Evaluation, Grid, Images, Model, Training
 from bench.config.settings import Setting
-from bench.launch import activity, snapshot
+from bench.launch import activities, snapshot
 from bench.launch.supervisor import Supervisor
 from bench.planning.cells import cells_of
 from bench.runfolder import store
@@ -156,7 +156,7 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Lets the commands of a run folder be processes that have ended, and their workers have been silent for a while."""
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     process.wait()
-    monkeypatch.setattr(activity, "FADING_SECONDS", 0.2)
+    monkeypatch.setattr(activities, "FADING_SECONDS", 0.2)
 
     def make(out: Path) -> None:
         for file in out.glob("submissions/*/submission.json"):

@@ -1,4 +1,4 @@
-"""What a share is doing, told from its files, the process table, and what squeue lists."""
+"""What a share is activity, told from its files, the process table, and what squeue lists."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bench.config.experiment import Grid
-from bench.launch import activity, local
-from bench.launch.activity import Doing
+from bench.launch import activities, local
+from bench.launch.activities import Activity
 from bench.launch.base import Seen
 from bench.launch.slurm import queue
 from bench.planning import plan
@@ -71,9 +71,9 @@ def beats(made: Submission, ago: float = 0.0, **more: Any) -> None:
     atomic.write_json(made.beat_file(0), {"token": "mine", "stage": "train", **stamp, **more})
 
 
-def seen(made: Submission) -> Doing:
+def seen(made: Submission) -> Activity:
     """The first share of a local submission."""
-    return activity.of_submission(made, local.Local().states(made))[0]
+    return activities.of_submission(made, local.Local().states(made))[0]
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_worker_whose_command_is_gone_fades(made: Submission, dead: int) -> No
     beats(made, over=True)
     assert (seen(made).state, seen(made).ending) == ("gone", "lost")
     writes(made, ago=100)
-    beats(made, ago=activity.FADING_SECONDS + 1)
+    beats(made, ago=activities.FADING_SECONDS + 1)
     assert (seen(made).state, seen(made).ending) == ("gone", "lost")
 
 
@@ -189,7 +189,7 @@ def test_a_share_that_slurm_has(
     made = submit(shares=[Share(("a",))], code="none", executor="slurm")
     if state:
         writes(made, state, ago)
-    (found,) = activity.of_submission(made, {0: listed or Seen("gone", job="77")})
+    (found,) = activities.of_submission(made, {0: listed or Seen("gone", job="77")})
     assert (found.state, found.ending, found.fading) == expected
     assert found.job == "77"
     if listed and found.state == "queued":
@@ -200,7 +200,7 @@ def test_a_share_that_slurm_has(
 
 def test_a_share_that_slurm_was_never_given_is_gone(submit: Submit) -> None:
     made = submit(shares=[Share(("a",))], code="none", executor="slurm")
-    (found,) = activity.of_submission(made, {})
+    (found,) = activities.of_submission(made, {})
     assert (found.state, found.ending, found.active) == ("gone", "", False)
 
 
@@ -208,13 +208,13 @@ def test_cells_that_somebody_has_are_not_run_by_others(submit: Submit, tiny: Gri
     cells = [cell.id for cell in cells_of(tiny)]
     planned = plan.make(tiny, tmp_path / "run")
     made = submit(shares=[Share((cells[0],)), Share((cells[1],))], code="none")
-    assert activity.overlay(planned, activity.survey(made.out)).counts() == {"queued": 2}
+    assert activities.overlay(planned, activities.survey(made.out)).counts() == {"queued": 2}
     writes(made)
-    both = activity.overlay(planned, activity.survey(made.out))
+    both = activities.overlay(planned, activities.survey(made.out))
     assert both.counts() == {"running": 1, "queued": 1}
     assert both.ready() == []
     done = replace(planned, cells=tuple(replace(p, state="done") for p in planned.cells))
-    assert activity.overlay(done, activity.survey(made.out)).counts() == {"done": 2}
+    assert activities.overlay(done, activities.survey(made.out)).counts() == {"done": 2}
 
 
 def test_a_submission_of_which_nothing_is_active_is_closed(submit: Submit, living: int, dead: int) -> None:
@@ -224,10 +224,10 @@ def test_a_submission_of_which_nothing_is_active_is_closed(submit: Submit, livin
     writes(gone, ago=100)
     worker = lease.Lease(gone, 0, "mine")
     worker.check()
-    activity.close(activity.survey(lives.out))
+    activities.close(activities.survey(lives.out))
     assert (gone.folder / "closed").exists()
     assert not (lives.folder / "closed").exists()
-    assert {d.submission.id for d in activity.survey(lives.out)} == {lives.id}
-    assert {d.submission.id for d in activity.survey(lives.out, closed=True)} == {lives.id, gone.id}
+    assert {d.submission.id for d in activities.survey(lives.out)} == {lives.id}
+    assert {d.submission.id for d in activities.survey(lives.out, closed=True)} == {lives.id, gone.id}
     with pytest.raises(lease.Fenced):
         worker.check()

@@ -118,9 +118,9 @@ def last_byte(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("damage", "suffix"), [(cut, "json"), (last_byte, "safetensors")])
-def test_yardsticks(damage: Damage, suffix: str, finished: Path, whole: dict[str, Any]) -> None:
+def test_real_scores(damage: Damage, suffix: str, finished: Path, whole: dict[str, Any]) -> None:
     """They are made again without a word: nothing is lost."""
-    (file,) = finished.glob(f"yardsticks/*/*.{suffix}")
+    (file,) = finished.glob(f"real-scores/*/*.{suffix}")
     before = file.read_bytes()
     file.write_bytes(damage(before))
     assert grid.main([*COMMAND, "--out", str(finished)]) == 0

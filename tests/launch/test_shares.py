@@ -68,7 +68,7 @@ def test_a_canary_is_the_first_cell_of_each_formulation_with_several() -> None:
     assert shares.canaries(only) == []
 
 
-def test_a_worker_for_yardsticks_alone_has_no_cells() -> None:
+def test_a_worker_for_real_scores_alone_has_no_cells() -> None:
     made = planned(["done"] * len(CELLS))
     assert shares.divide(made, 1, None, False) == []
     (share,) = shares.as_shares([[]], made, False)

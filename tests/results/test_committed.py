@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from analysis import archive, fill, leaderboard
-from analysis.report import gather
+from analysis.report import contents
 from analysis.results import run, sources
 from bench import keep
 from bench.drawing import trained, write
@@ -47,7 +47,7 @@ def test_how_to_make_it_again_is_known(folder: Path) -> None:
 def test_a_page_can_be_made() -> None:
     for folder in ARCHIVES:
         if (folder / archive.REPORT).exists():
-            made = gather.gather(run.read(folder))
+            made = contents.read(run.read(folder))
             assert made.ranking is not None
             assert made.provenance.facts
             return

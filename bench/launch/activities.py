@@ -1,4 +1,4 @@
-"""What the workers of a run folder are doing, from their files and from their launchers. No torch.
+"""What the workers of a run folder are activity, from their files and from their launchers. No torch.
 
 The folder decides; a silent worker is called silent, and taken for gone only if its launcher does not list it either.
 """
@@ -24,7 +24,7 @@ FADING_SECONDS = 3 * lease.BEAT_SECONDS
 
 
 @dataclass(frozen=True)
-class Doing:
+class Activity:
     """One share: queued, running, or gone, with how it ended and why; ``cause`` is equal for reasons that are alike."""
 
     submission: Submission
@@ -56,7 +56,7 @@ class Doing:
         return self.state != "gone"
 
 
-def survey(out: Path, closed: bool = False) -> list[Doing]:
+def survey(out: Path, closed: bool = False) -> list[Activity]:
     """Every share of the submissions that are not closed (or of all), oldest first.
 
     Raises :class:`UserError` if a launcher must ask elsewhere and gets no answer.
@@ -70,7 +70,7 @@ def survey(out: Path, closed: bool = False) -> list[Doing]:
     for group in by_launcher.values():
         seen |= zip((s.id for s in group), base.of(group[0]).survey(group), strict=True)
     chosen = [submission for submission in found if closed or submission.id in seen]
-    return [doing for s in chosen for doing in of_submission(s, seen.get(s.id, gone(s)))]
+    return [activity for s in chosen for activity in of_submission(s, seen.get(s.id, gone(s)))]
 
 
 def gone(submission: Submission) -> dict[int, Seen]:
@@ -78,39 +78,41 @@ def gone(submission: Submission) -> dict[int, Seen]:
     return {share: Seen("gone", job=job) for share, job in base.of(submission).jobs(submission).items()}
 
 
-def of_submission(submission: Submission, seen: Mapping[int, Seen]) -> list[Doing]:
+def of_submission(submission: Submission, seen: Mapping[int, Seen]) -> list[Activity]:
     """Every share of a submission, by its files and by what its launcher lists of the shares that it took."""
     lost = base.of(submission).lost
     return [share(submission, index, seen.get(index), lost) for index in range(len(submission.shares))]
 
 
-def share(submission: Submission, index: int, seen: Seen | None, lost: str) -> Doing:
+def share(submission: Submission, index: int, seen: Seen | None, lost: str) -> Activity:
     """A share by its files and by what its launcher lists, None if it was never taken; ``lost`` is the reason without any
     other."""
     kept = lease.state(submission, index)
     failure = Failure.read(kept.get("error")) or Failure("", "", "")
-    doing = Doing(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause)
+    activity = Activity(submission, index, "gone", kept.get("state", ""), failure.message, failure.cause)
     if seen is None:
-        return doing
-    doing = replace(doing, job=seen.job)
+        return activity
+    activity = replace(activity, job=seen.job)
     if seen.state == "queued":
-        return replace(doing, state="queued", reason=seen.reason)
+        return replace(activity, state="queued", reason=seen.reason)
     runs = seen.state == "running"
-    if doing.ending not in ("", "running", "saved") or (doing.ending == "saved" and not runs):
-        return doing
-    if runs or doing.ending:
+    if activity.ending not in ("", "running", "saved") or (activity.ending == "saved" and not runs):
+        return activity
+    if runs or activity.ending:
         silent, beat = lease.silence(submission.folder, index), lease.read(submission.beat_file(index))
         if runs or (silent <= FADING_SECONDS and not beat.get("over")):
-            return replace(doing, state="running", node=seen.node, silent=silent, beat=beat, fading=not runs)
-    return replace(doing, ending="lost", reason=lost)
+            return replace(
+                activity, state="running", node=seen.node, silent=silent, beat=beat, fading=not runs
+            )
+    return replace(activity, ending="lost", reason=lost)
 
 
-def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
-    """How the jobs of shares ended, as far as their launchers can tell, by :attr:`Doing.name`."""
+def explain(found_activities: Iterable[Activity]) -> dict[tuple[str, str], str]:
+    """How the jobs of shares ended, as far as their launchers can tell, by :attr:`Activity.name`."""
     asked: dict[str, dict[str, Submission]] = {}
-    for doing in doings:
-        if doing.job:
-            asked.setdefault(doing.name[0], {})[doing.job] = doing.submission
+    for activity in found_activities:
+        if activity.job:
+            asked.setdefault(activity.name[0], {})[activity.job] = activity.submission
     return {
         (name, job): ending
         for name, jobs in asked.items()
@@ -118,11 +120,14 @@ def explain(doings: Iterable[Doing]) -> dict[tuple[str, str], str]:
     }
 
 
-def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
+def overlay(plan: Plan, found_activities: Iterable[Activity]) -> Plan:
     """The plan with the cells of active shares as ``running`` and ``queued``. A cell whose parent is in one is queued, too,
     until that has ended."""
     busy: dict[str, State] = {
-        cell: doing.state for doing in doings if doing.state != "gone" for cell in doing.cells
+        cell: activity.state
+        for activity in found_activities
+        if activity.state != "gone"
+        for cell in activity.cells
     }
 
     def now(p: Planned) -> Planned:
@@ -135,14 +140,17 @@ def overlay(plan: Plan, doings: Iterable[Doing]) -> Plan:
     return plan.mapped(now)
 
 
-def close(doings: Sequence[Doing]) -> None:
+def close(found_activities: Sequence[Activity]) -> None:
     """Mark the submissions without any active share, so that they are not looked at again.
 
     A share that was lost is marked, too: should its worker live after all, it finds that, and stops.
     """
-    for doing in doings:
-        if doing.ending == "lost" and lease.state(doing.submission, doing.index).get("state") == "running":
-            lease.revoke(doing.submission, doing.index, doing.reason)
-    active = {doing.submission.folder for doing in doings if doing.active}
-    for folder in {doing.submission.folder for doing in doings} - active:
+    for activity in found_activities:
+        if (
+            activity.ending == "lost"
+            and lease.state(activity.submission, activity.index).get("state") == "running"
+        ):
+            lease.revoke(activity.submission, activity.index, activity.reason)
+    active = {activity.submission.folder for activity in found_activities if activity.active}
+    for folder in {activity.submission.folder for activity in found_activities} - active:
         atomic.write_text(folder / "closed", "")

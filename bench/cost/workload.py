@@ -1,7 +1,7 @@
 """How far a worker is: the fraction of its work that is done, where packs differ in size and length. No torch.
 
-Training and evaluation are the two halves of its work: each is counted in operations (:mod:`bench.planning.amounts`), as a
-fraction of the operations of all its packs.
+Training and evaluation are the two halves of its work: each is counted in operations
+(:mod:`bench.planning.requirements`), as a fraction of the operations of all its packs.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any, NamedTuple
 
 from bench.config.experiment import Grid
 from bench.cost.estimate import duration
-from bench.planning.amounts import by_cell
 from bench.planning.plan import Planned
+from bench.planning.requirements import by_cell
 
 
-class Effort(NamedTuple):
+class Workload(NamedTuple):
     """Fractions of a worker's training and of its evaluation, each between 0 and 1."""
 
     training: float
     evaluation: float
 
 
-def of_packs(packs: Sequence[Sequence[Planned]], grid: Grid) -> list[Effort]:
-    """The effort of each pack; they add up to 1. Where nothing is trained, packs count alike."""
+def of_packs(packs: Sequence[Sequence[Planned]], grid: Grid) -> list[Workload]:
+    """The workload of each pack; they add up to 1. Where nothing is trained, packs count alike."""
     look = by_cell(grid)
     training = [sum(look(p.cell).training for p in pack if p.state != "trained") for pack in packs]
     evaluation = [sum(sum(look(p.cell).generation.values()) for p in pack) for pack in packs]
-    return [Effort(*both) for both in zip(normalised(training), normalised(evaluation), strict=True)]
+    return [Workload(*both) for both in zip(normalised(training), normalised(evaluation), strict=True)]
 
 
 def normalised(values: Sequence[float]) -> list[float]:
@@ -36,11 +36,11 @@ def normalised(values: Sequence[float]) -> list[float]:
     return [value / total if total else 1 / len(values) for value in values]
 
 
-def done(beat: Mapping[str, Any]) -> Effort:
-    """The finished part by a worker's heartbeat (:class:`worker.heart.Heart`): the packs before, and a part of the present
-    one. The first half of a pack's ``share`` is its training."""
-    share, before, part = beat["share"], Effort(*beat["before"]), Effort(*beat["part"])
-    return Effort(
+def done(beat: Mapping[str, Any]) -> Workload:
+    """The finished part by a worker's heartbeat (:class:`worker.heartbeat.Heartbeat`): the packs before, and a part of
+    the present one. The first half of a pack's ``share`` is its training."""
+    share, before, part = beat["share"], Workload(*beat["before"]), Workload(*beat["part"])
+    return Workload(
         before.training + part.training * min(1.0, 2 * share),
         before.evaluation + part.evaluation * max(0.0, 2 * share - 1),
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.launch import activity, base
-from bench.launch.activity import Doing
+from bench.launch import activities, base
+from bench.launch.activities import Activity
 from bench.launch.base import Seen
 from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan, Planned
@@ -25,13 +25,13 @@ BAD = ("lost", "killed", "broken", "refused", "unwritable", "held", "unfit", "fe
 
 
 @dataclass(frozen=True)
-class Situation:
+class PlanState:
     """``newest`` is the present or last worker of each cell; ``trouble`` why a launcher did not answer, if so; ``ended`` how
-    jobs ended, by :attr:`Doing.name`."""
+    jobs ended, by :attr:`Activity.name`."""
 
     plan: Plan
-    doings: tuple[Doing, ...]
-    newest: dict[str, Doing]
+    found_activities: tuple[Activity, ...]
+    newest: dict[str, Activity]
     trouble: str | None
     ended: dict[tuple[str, str], str]
 
@@ -41,15 +41,15 @@ class Situation:
         return {p.folder.name: p for p in self.plan.cells}
 
     @cached_property
-    def left(self) -> list[tuple[Planned, Doing]]:
+    def left(self) -> list[tuple[Planned, Activity]]:
         """The unfinished cells that no worker has, each with its last one."""
         had = [(p, self.newest.get(p.folder.name)) for p in self.plan.ready()]
         # a share that was never taken has no job, and lost nothing
         return [(p, d) for p, d in had if d and (d.job or d.ending != "lost")]
 
-    def unfinished(self, doing: Doing) -> list[Planned]:
+    def unfinished(self, activity: Activity) -> list[Planned]:
         """The plan's cells that a worker still has to finish."""
-        return [p for c in doing.cells if (p := self.cells.get(c)) and p.state not in ENDED]
+        return [p for c in activity.cells if (p := self.cells.get(c)) and p.state not in ENDED]
 
     @property
     def busy(self) -> bool:
@@ -63,42 +63,44 @@ class Situation:
         return int(bad or any(p.state == "failed" for p in self.plan.cells))
 
 
-def look(planned: Plan, ended: dict[tuple[str, str], str]) -> Situation:
+def look(planned: Plan, ended: dict[tuple[str, str], str]) -> PlanState:
     """The present state, after the plan's last one. ``ended`` keeps how each job ended."""
-    doings, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
-    newest = newest_of(doings)
-    looker = plan.Looker(planned.out, planned.grid)
+    found_activities, trouble = survey(
+        planned.out
+    )  # before the cells: one that ends meanwhile is finished, not left
+    newest = newest_of(found_activities)
+    looker = plan.StateReader(planned.out, planned.grid)
 
     def again(p: Planned) -> Planned:
-        doing = newest.get(p.folder.name)  # only its worker changes a cell
-        same = p.state in ENDED and not doing.active if doing else p.state not in BUSY
+        activity = newest.get(p.folder.name)  # only its worker changes a cell
+        same = p.state in ENDED and not activity.active if activity else p.state not in BUSY
         return p if same else looker(p.cell)
 
-    now = activity.overlay(planned.mapped(again), doings)
-    found = Situation(now, tuple(doings), newest, trouble, ended)
+    now = activities.overlay(planned.mapped(again), found_activities)
+    found = PlanState(now, tuple(found_activities), newest, trouble, ended)
     gone = {d.name: d for _, d in found.left if d.job and d.ending in ("lost", "killed", "saved")}
     if asked := [d for name, d in gone.items() if name not in ended and not trouble]:
-        ended.update({d.name: "" for d in asked} | activity.explain(asked))
+        ended.update({d.name: "" for d in asked} | activities.explain(asked))
     return found
 
 
-def newest_of(doings: Iterable[Doing]) -> dict[str, Doing]:
+def newest_of(found_activities: Iterable[Activity]) -> dict[str, Activity]:
     """The present or last worker of each cell, by the cell's id."""
-    found: dict[str, Doing] = {}
-    for doing in doings:
-        for cell in doing.cells:
-            if doing.active or not (cell in found and found[cell].active):
-                found[cell] = doing
+    found: dict[str, Activity] = {}
+    for activity in found_activities:
+        for cell in activity.cells:
+            if activity.active or not (cell in found and found[cell].active):
+                found[cell] = activity
     return found
 
 
-def survey(out: Path) -> tuple[list[Doing], str | None]:
+def survey(out: Path) -> tuple[list[Activity], str | None]:
     """Every share of every submission; and why a launcher did not answer, if so: then by files alone."""
     try:
-        return activity.survey(out, closed=True), None
+        return activities.survey(out, closed=True), None
     except UserError as error:
         every = submissions.all_of(out)  # raises again what is no launcher's
-        return [d for s in every for d in activity.of_submission(s, by_files(s))], str(error)
+        return [d for s in every for d in activities.of_submission(s, by_files(s))], str(error)
 
 
 def by_files(submission: Submission) -> Mapping[int, Seen]:
@@ -106,7 +108,7 @@ def by_files(submission: Submission) -> Mapping[int, Seen]:
     launcher = base.of(submission)
     if launcher.drives:
         return launcher.states(submission)
-    found, why = activity.gone(submission), f"{launcher.title} does not answer"
+    found, why = activities.gone(submission), f"{launcher.title} does not answer"
     for index, seen in found.items():
         ending = lease.state(submission, index).get("state", "")
         if not submission.closed and ending in ("", "saved", "running"):

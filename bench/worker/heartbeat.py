@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from bench.cost.effort import Effort
+from bench.cost.workload import Workload
 from bench.launch.codes import FENCED, SAVED
 from bench.machine.stages import Stages
 from bench.runfolder import lease
@@ -25,7 +25,7 @@ PATIENCE = 300.0
 """Seconds that a worker may take to save and end when no command waits for it any more."""
 
 
-class Heart:
+class Heartbeat:
     """Beats while it is entered. :meth:`stop` gives the reason to stop, once there is one."""
 
     def __init__(self, held: lease.Lease, stages: Stages) -> None:
@@ -38,12 +38,12 @@ class Heart:
         self.now: dict[str, Any] = {"token": held.token, "stage": "start", "share": 0.0}
         self.now |= {"text": "preparing the device"}
         self.now |= {"pack": 0, "packs": 1, "cells": []}
-        self.now |= {"before": Effort(0.0, 0.0), "part": Effort(1.0, 1.0), "resumed": 0.0}
+        self.now |= {"before": Workload(0.0, 0.0), "part": Workload(1.0, 1.0), "resumed": 0.0}
         self.counts: deque[tuple[float, int]] = deque()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._beats, daemon=True)
 
-    def __enter__(self) -> Heart:
+    def __enter__(self) -> Heartbeat:
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
             signal.signal(number, self._hear)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
@@ -58,14 +58,14 @@ class Heart:
         self.now["over"] = True
         self._beat()
 
-    def begin(self, number: int, packs: Sequence[Effort], cells: Sequence[str], trained: float) -> None:
-        """The pack that is worked on next, counted from 0, of those that take so much effort.
+    def begin(self, number: int, packs: Sequence[Workload], cells: Sequence[str], trained: float) -> None:
+        """The pack that is worked on next, counted from 0, of those that take so much workload.
 
         ``trained`` is the share of its training that is there already, from before this worker.
         """
-        before = (sum(effort[half] for effort in packs[:number]) for half in (0, 1))
+        before = (sum(workload[half] for workload in packs[:number]) for half in (0, 1))
         self.now |= {"pack": number, "packs": len(packs), "cells": list(cells), "share": 0.0}
-        self.now |= {"before": Effort(*before), "part": packs[number]}
+        self.now |= {"before": Workload(*before), "part": packs[number]}
         self.now["resumed"] += trained * packs[number].training
         self._beat()
 

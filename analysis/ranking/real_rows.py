@@ -14,7 +14,7 @@ from analysis.results.run import REFERENCES
 def of_recipe(facts: Facts) -> dict[str, Mapping[str, Any]]:
     """The references by dataset, of those that were measured as the table was, as far as both name their recipe."""
     found = {}
-    for dataset, given in facts.yardsticks.items():
+    for dataset, given in facts.real_scores.items():
         pairs = [(given.get(f"{m}_name"), facts.recipes.get(m, {}).get(dataset)) for m in ("clip", "fid")]
         if all(a is None or b is None or a == b for a, b in pairs):
             found[dataset] = given
@@ -46,7 +46,9 @@ def rows(facts: Facts) -> list[dict[str, Any]]:
 
 def left_out(facts: Facts) -> list[str]:
     """A line about references that another recipe measured, if there are such."""
-    other = [dataset for dataset in facts.yardsticks if dataset not in of_recipe(facts)]
+    other = [dataset for dataset in facts.real_scores if dataset not in of_recipe(facts)]
     if not other:
         return []
-    return [f"the yardsticks of {', '.join(other)} were measured by another recipe and are left out"]
+    return [
+        f"the scores of real images of {', '.join(other)} were measured by another recipe and are left out"
+    ]

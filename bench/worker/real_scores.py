@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that yardsticks depend on besides the dataset."""
+    """All that the scores of real images depend on besides the dataset."""
 
     images: Images = field(default_factory=Images)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -30,7 +30,7 @@ def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
 
     for dataset in lacking(out, grid):
         if dataset in ready:
-            found = {"dataset": dataset, **measure.yardsticks(ready[dataset])}
+            found = {"dataset": dataset, **measure.real_scores(ready[dataset])}
             where = file(out, grid, dataset)
             images, captions = measure.real_images(ready[dataset])
             atomic.write_tensors(images_file(where), {"images": images}, {"captions": captions})
@@ -38,7 +38,7 @@ def save(out: Path, grid: Grid, ready: Mapping[str, Setup]) -> None:
 
 
 def lacking(out: Path, grid: Grid) -> list[str]:
-    """The grid's datasets that have no yardsticks yet, or whose images to be shown are damaged."""
+    """The grid's datasets whose real images are not measured yet, or whose images to be shown are damaged."""
     there = kept(out, grid)
     return [
         dataset
@@ -57,7 +57,7 @@ def readable(images: Path) -> bool:
 
 
 def kept(out: Path, grid: Grid) -> dict[str, Any]:
-    """The yardsticks that are there, by dataset; an unreadable file counts as none, for it is cheap to make again."""
+    """The scores on file, by dataset; an unreadable file counts as none, for it is cheap to make again."""
     found = {}
     for dataset in grid.datasets:
         try:
@@ -71,7 +71,7 @@ def kept(out: Path, grid: Grid) -> dict[str, Any]:
 def file(out: Path, grid: Grid, dataset: str) -> Path:
     """Where a dataset's are kept for the grid's images and evaluation."""
     recipe = identity(Recipe(grid.images, grid.evaluation))
-    return out / "yardsticks" / recipe / f"{hashlib.sha256(dataset.encode()).hexdigest()[:12]}.json"
+    return out / "real-scores" / recipe / f"{hashlib.sha256(dataset.encode()).hexdigest()[:12]}.json"
 
 
 def images_file(numbers: Path) -> Path:

@@ -62,7 +62,7 @@ def text(spec: str) -> Text:
 
 
 @dataclass(frozen=True)
-class Amounts:
+class Requirements:
     """The operations (a multiplication and an addition are two) and bytes of a cell of a dataset with the grid's model and
     training. :func:`by_cell` gives those of a grid of several sizes."""
 
@@ -177,16 +177,16 @@ class Amounts:
         return self.shape.parameter_bytes(self.copies)
 
 
-Look = Callable[[Cell], Amounts]
+Look = Callable[[Cell], Requirements]
 
 
 def by_cell(grid: Grid) -> Look:
-    """The amounts of each cell of a grid, computed once for every dataset, model, training and stage."""
+    """The requirements of each cell of a grid, computed once for every dataset, model, training and stage."""
 
     @cache
-    def found(dataset: str, model: Model, images: Images, training: Training, measured: bool) -> Amounts:
+    def found(dataset: str, model: Model, images: Images, training: Training, measured: bool) -> Requirements:
         changed = replace(grid, model=model, images=images, training=training, depths=(), budgets=())
-        return Amounts(changed, dataset, measured)
+        return Requirements(changed, dataset, measured)
 
     last = len(grid.earlier)
     return lambda cell: found(

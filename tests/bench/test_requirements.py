@@ -13,8 +13,8 @@ from bench.config.settings import Setting
 from bench.cost.estimate import estimate
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.planning import amounts as by_formula
-from bench.planning.amounts import Amounts
+from bench.planning import requirements as by_formula
+from bench.planning.requirements import Requirements
 from bench.runfolder import store
 from bench.worker.measure import measure
 from bench.worker.setup import Setup
@@ -29,7 +29,7 @@ def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup
     from bench.worker.setup import make
 
     made = setup if dataset == "shapes" else make(dataset, TINY, setup.captions.tokens.device)
-    assert Amounts(TINY, dataset).shape == made.shape(TINY.model)
+    assert Requirements(TINY, dataset).shape == made.shape(TINY.model)
 
 
 def test_sizes_of_clip_are_read_from_its_folder(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_the_sizes_of_files_are_those_of_real_ones(
         images=Images(resolution),
         evaluation=Evaluation((Setting(4, 1.0), Setting(2, 5.0)), samples=samples),
     )
-    amounts = Amounts(grid, "shapes")
-    weights = Flat(MMDiT(amounts.shape, 1))
+    requirements = Requirements(grid, "shapes")
+    weights = Flat(MMDiT(requirements.shape, 1))
     atomic.write_tensors(tmp_path / "ema.safetensors", weights.member(weights.weights[0]))
     pictures = torch.zeros(12, 3, resolution, resolution, dtype=torch.uint8)
     parts = [*measure(pictures, setup, path_length=torch.zeros(12)).per_sample, "fid"]
@@ -69,13 +69,15 @@ def test_the_sizes_of_files_are_those_of_real_ones(
     atomic.write_tensors(tmp_path / "per_sample.safetensors", values)
     left = 2 * (tmp_path / "ema.safetensors").stat().st_size
     notes = by_formula.NOTES + by_formula.LINE * TINY.training.validations
-    assert amounts.weight_files - notes == pytest.approx(left, rel=0.05)
+    assert requirements.weight_files - notes == pytest.approx(left, rel=0.05)
     evaluated = images + (tmp_path / "per_sample.safetensors").stat().st_size
-    assert amounts.evaluation_files == pytest.approx(evaluated, rel=0.05)
+    assert requirements.evaluation_files == pytest.approx(evaluated, rel=0.05)
     six = {
         f"{i}/{name}": each
         for i in range(6)
         for name, each in load_file(tmp_path / "ema.safetensors").items()
     }
     save_file(six, tmp_path / "checkpoint")
-    assert amounts.checkpoint_files == pytest.approx(2 * (tmp_path / "checkpoint").stat().st_size, rel=0.1)
+    assert requirements.checkpoint_files == pytest.approx(
+        2 * (tmp_path / "checkpoint").stat().st_size, rel=0.1
+    )

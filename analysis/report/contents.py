@@ -57,7 +57,7 @@ class Report:
     seeds: int = 0
 
 
-def gather(run: Run, where: Sequence[str] = ()) -> Report:
+def read(run: Run, where: Sequence[str] = ()) -> Report:
     """Everything about a run. If nothing of it can be ranked, the report has only that reason and the failures.
 
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed

@@ -49,7 +49,7 @@ KNOWN = (
     *(RANKING, TABLES, VERSUS, REPORT),
 )
 """Names of files of an archive."""
-BESIDE = ("README.md", "submission.json", "plugin.py", "log.txt", "ideal.png")
+COMPANIONS = ("README.md", "submission.json", "plugin.py", "log.txt", "ideal.png")
 """Files that may stand next to them, and are left as they are."""
 
 
@@ -187,7 +187,7 @@ def _check(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{str(out)!r} is a file: name a folder")
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    foreign = sorted(there - {*KNOWN, FIGURES, *BESIDE})
+    foreign = sorted(there - {*KNOWN, FIGURES, *COMPANIONS})
     folders = [out / name for name in sorted(there & {*KNOWN}) if (out / name).is_dir()]
     folders += [path for path in (out / FIGURES).glob("*") if path.is_dir()]
     if "grid.json" in there and sources.CELLS not in there:

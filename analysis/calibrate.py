@@ -41,13 +41,13 @@ LEGEND = (
     " noisiest formulation (in position of the truly best) and of the mean of the others",
     "error: of the mean at 3 seeds by chance; verdict: LOW if the worst is below 92 %, HIGH if the mean is above 98 %",
     "level: mean of a formulation; difference: of two, paired; main effect: of two bases, over crossed samplers",
-    "best: the group that cannot be told from the best contains the best, all being equal (Hsu, family-wise)",
+    "best: the group tied with the best contains the best, all being equal (Hsu, family-wise)",
     f"unequal noise: its deviation differs from formulation to formulation, with {simulate.UNEQUAL:g} in the logarithm",
     "position: place in the ranking over 12 settings, on average over formulations; win rate: over two datasets",
     "spread: deviation of the true effects, or difference of the two formulations, in units of the noise of one seed",
     "one 3x, one 5x: one formulation is 3 or 5 times as noisy as all others; unknown which, so the intervals of all are wide"
     " enough for it, and HIGH where all are alike",
-    "LOW in position: of many formulations that differ by less than noise, none knows that it is the best; whether one"
+    "LOW in position: of many formulations that differ by less than noise, the best is not known as such; whether one"
     " may be is for the marks to say, not for the place",
     "HIGH in position and win rate is the price of whole numbers: their intervals cannot end between two places or two wins,"
     " and are conservative by construction",

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if a cell failed, 2 for a user's mistake, 130 if interrupted."""
-    interrupted = "interrupted: the same command again does only what is missing, from the last checkpoints"
+    interrupted = "interrupted: the same command again runs only unfinished cells, from the last checkpoints"
     return outcome(lambda: command(argv), interrupted)
 
 

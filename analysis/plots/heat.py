@@ -35,7 +35,7 @@ FAMILIES = {"rf/lognorm": ("m", "s"), "edm": ("Pm", "Ps")}
 
 
 def draw(subject: Subject) -> Drawn:
-    """A panel for each family of which at least a 2 x 2 part of the grid is there; one scale of colours."""
+    """A panel for each family with at least a 2 x 2 part of its grid; one scale of colours."""
     ranks = subject.ranking.value("rank_all").astype(float)
     ranks = ranks[np.isfinite(ranks) & ~ranks.index.isin(list(subject.dead))]
     found = {family: cells(ranks, family) for family in FAMILIES}

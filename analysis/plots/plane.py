@@ -37,9 +37,9 @@ def draw(subject: Subject) -> Drawn:
     if not parts:
         raise Undrawable(f"no formulation has both a CLIP score and FID at {setting}")
     shown = Shown(subject, parts)
-    figure, lost = _figure(shown, beside=True)
+    figure, lost = _figure(shown, alongside=True)
     if any(label.text in shown.lit for label in lost):
-        figure, lost = _figure(shown, beside=False)
+        figure, lost = _figure(shown, alongside=False)
     most = max(len(front_lines(part.table.to_numpy())) for part in parts)
     caption = sentences(
         f"CLIP score against FID of {shown.named()} at {setting};",
@@ -57,20 +57,20 @@ def draw(subject: Subject) -> Drawn:
     return Drawn("plane", f"Metric plane at {setting}", caption, figure)
 
 
-def _figure(shown: Shown, beside: bool) -> tuple[Figure, list[Label]]:
+def _figure(shown: Shown, alongside: bool) -> tuple[Figure, list[Label]]:
     """The figure with names next to their points or in a legend, and the labels for which there is no room."""
     width = shown.subject.width
-    below = 0.1 if beside else legends.legend_height(width, len(shown.lit))
+    below = 0.1 if alongside else legends.legend_height(width, len(shown.lit))
     figure, panels = lines.grid(len(shown.parts), width, (2.9, 3.9), below)
     for panel, part in zip(panels, shown.parts, strict=True):
         _panel(panel, part, shown.lit)
     lines.titles(panels, shown.datasets)
-    if not beside:
+    if not alongside:
         legends.legend(figure, shown.lit, lines=False)
     style.settle(figure)
     lost = []
     for panel, part in zip(panels, shown.parts, strict=True):
-        lost += _labels(panel, part, shown.lit, beside)
+        lost += _labels(panel, part, shown.lit, alongside)
     return figure, lost
 
 

@@ -45,7 +45,7 @@ def draw(subject: Subject) -> Drawn:
     figure = style.figure(subject.width, max(ROW * len(rows), 0.4) + 0.45)
     ratios = [4, 1] if shares else [1]
     panels = figure.subplots(1, len(ratios), squeeze=False, sharey=True, width_ratios=ratios)[0]
-    _positions(panels[0], rows, widths.beside(subject.width))
+    _positions(panels[0], rows, widths.alongside(subject.width))
     if shares:
         _shares(panels[1], rows)
     partly = _partly(rows)

@@ -109,7 +109,7 @@ def _sheet(
     """Names, captions and numbers of steps around one image of all pictures, whose pixels are whole pixels of the PNG."""
     from matplotlib.figure import Figure
 
-    names = [widths.shown(name, widths.beside(width)) for name in rows]
+    names = [widths.shown(name, widths.alongside(width)) for name in rows]
     label = max(legends.text_width(name, TEXT) for name in (*names, "sampling steps")) / 72 + 0.12
     room = (width - label - 0.04) * files.DPI
     sheet, left, (tall, side) = mosaic(list(rows.values()), room)

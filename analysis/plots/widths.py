@@ -15,7 +15,7 @@ SHORTER = 26
 """The same where names stand next to a figure that is a column wide."""
 
 
-def beside(width: float) -> int:
+def alongside(width: float) -> int:
     """Characters of the names that stand next to a figure of a width in inches."""
     return SHORTER if width <= COLUMN else LONGEST
 

@@ -134,7 +134,7 @@ class Versus:
             "position": ("position here", str),
         }
         optional = ("position here", "rank here", "rank in the paper")
-        title = "Beside arXiv 2403.03206, table 1"
+        title = "Compared with arXiv 2403.03206, table 1"
         about = {
             "kendall": asdict(self.tau),
             "spearman": asdict(self.rho),

@@ -22,7 +22,7 @@ def parser() -> Parser:
     made = options.parser("report", DESCRIPTION, EPILOG)
     made.add_argument("results", type=Path, help="a run folder, or a .parquet or .csv file without its cells")
     made.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or beside the table"
+        "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or in that of the table"
     )
     options.add_where(made)
     return made

@@ -37,9 +37,9 @@ def _verdict(found: Confirmation) -> Iterator[str]:
     alike = [n for n in names if n != leader and fresh.columns["rank_all"].not_separable[n]]
     apart = int(fresh.tied.notna().sum()) - 1
     if alike:
-        yield f"On these seeds {listed(alike)} cannot be told from it ({SURE})."
+        yield f"On these seeds {listed(alike)} cannot be separated from it ({SURE})."
     elif apart > 0:
-        yield f"On these seeds it is told apart from {others(apart)} ({SURE})."
+        yield f"On these seeds it is separated from {others(apart)} ({SURE})."
 
 
 def _pending(found: Confirmation) -> Iterator[str]:

@@ -103,7 +103,7 @@ def missing(provisional: Provisional | None) -> Iterator[str]:
     if provisional.formulations:
         several = len(provisional.formulations) > 1
         yield (
-            f"It leaves out {listed(provisional.formulations)}, whose cells are still to come, as nobody may profit by "
+            f"It leaves out {listed(provisional.formulations)}, whose cells are still to come, so that none profits from "
             f"{'their' if several else 'its'} absence."
         )
 
@@ -118,13 +118,13 @@ def _lead(ranking: RankingResult) -> list[str]:
         f"{listed(level)} {'leads' if len(level) == 1 else 'share the lead'} with mean front {ranks[0]:.2f}"
     )
     if facts.most_seeds < 2:
-        return [f"{leads}, by one seed: whether another seed would keep that order cannot be told."]
+        return [f"{leads}, by one seed: whether another seed would keep that order is unknown."]
     tied = ranking.tied
     if tied.isna().all() and any(r.response == "rank" for r in facts.resolution):
         return [f"{leads}, in every seed alike: there is no noise to judge that by.", *_place(ranking)]
     if tied.isna().all():
         why = facts.unknown.get("rank", "no two formulations have every entry of two seeds")
-        return [f"{leads}. How sure that is cannot be told: {why}."]
+        return [f"{leads}. How sure that is remains unknown: {why}."]
     known = ranking.columns[RANK].not_separable
     alike = [n for n in names if known[n] and n not in level]
     apart = int((~tied).fillna(False)[~tied.index.isin(level)].sum())
@@ -135,9 +135,9 @@ def _lead(ranking: RankingResult) -> list[str]:
 def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
     """The rest of a sentence: which are ``alike``, and how many others are separated from the ``leaders``."""
     if alike and not apart and len(alike) > MANY:
-        return f"; none of the {len(alike)} others can be told from {leaders} at {seeds} ({SURE})."
+        return f"; none of the {len(alike)} others can be separated from {leaders} at {seeds} ({SURE})."
     if alike:
-        return f"; {listed(alike)} cannot be told from {leaders} at {seeds} ({SURE})."
+        return f"; {listed(alike)} cannot be separated from {leaders} at {seeds} ({SURE})."
     if apart:
         return f", and {seeds} tell {leaders} apart from {others(apart)} ({SURE})."
     return "."
@@ -192,9 +192,7 @@ def _point(r: Resolution, ranking: RankingResult, pair: Pair) -> str:
         many = "more than 1,000" if needed is None else f"about {max(needed, r.seeds + 1):,}"
         sentence += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
     if leader not in (ahead, second) and (tied := _tied(column, leader)) is not None:
-        sentence += (
-            f" {name(leader)} {'cannot be told from the best' if tied else 'is worse than the best'} here."
-        )
+        sentence += f" {name(leader)} {'cannot be separated from the best' if tied else 'is worse than the best'} here."
     return sentence
 
 
@@ -253,5 +251,5 @@ def _of_order(ranking: RankingResult, open_: bool) -> Iterator[str]:
     if facts.seeds > 1 and tied.sum() > 1 and open_ and not facts.provisional:
         yield (
             f"Who leads among {len(ranking.names)} looks better than it is. The same command with --confirm 3 runs those "
-            f"that cannot be told apart once more, on fresh seeds."
+            f"that cannot be separated once more, on fresh seeds."
         )

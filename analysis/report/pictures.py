@@ -101,7 +101,7 @@ def gallery(run: Run, order: Sequence[str]) -> Gallery:
     Of every dataset the settings with most and with fewest steps are shown.
     """
     if not run.manifests:
-        return Gallery(why="There are no pictures: the run's cells are not beside its table.")
+        return Gallery(why="There are no pictures: the run's cells are not in the folder of its table.")
     album = _Album(run)
     captions = {dataset: cells.captions(run, dataset) for dataset in run.frame["dataset"].unique()}
     shapes = {s: shape for s in settings(run) if captions[s.dataset] and (shape := album.shape(order, s))}

@@ -1,4 +1,4 @@
-"""Tables of which the truth is known, drawn from the model of `analysis.stats.two_way`."""
+"""Tables with known truth, drawn from the model of `analysis.stats.two_way`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ true means are as likely as the measured table allows, with seeds that scatter a
 
 The position intervals cover the true position in 95 % or more of the cases, on average over the formulations; more for few
 formulations, as there are few positions to end at. Those of the truly best and worst of many formulations that differ by
-less than the noise cover less: no method knows that the extreme ones are extreme. ``python -m analysis.calibrate``.
+less than the noise cover less: no method corrects for the choice of the extreme ones. ``python -m analysis.calibrate``.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ examples:
   python -m bench.grid --preset paper --seeds 3 --confirm 5      is the best one still the best on five new seeds?
   python -m bench.grid --until decided                    seed after seed until one is the best
   python -m bench.grid --preset scaling --seeds 3                loss against size and compute
-The same command again does only what is missing. Two formulations or a few: python -m bench.compare A B
+The same command again runs only unfinished cells. Two formulations or a few: python -m bench.compare A B
 """
 LOOKS = ("dry-run", "status", "watch", "cancel")
 """What a command can do instead of running."""

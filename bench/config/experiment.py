@@ -2,7 +2,7 @@
 
 A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe, from scratch or from the weights of another
 cell, its parent, of which it is then a later *stage*. Its id is a hash of the canonical
-JSON of those of its fields that differ from the defaults; the full configuration lies beside the results, so that a
+JSON of those of its fields that differ from the defaults; the full configuration lies with the results, so that a
 default that changes later is noticed (:mod:`bench.runfolder.store`). How a cell was packed, compiled or launched is
 no part of it.
 """
@@ -257,7 +257,7 @@ class Stage:
 class Grid:
     """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed.
 
-    ``depths`` and ``budgets`` (training steps) stand in the place of ``model.depth`` and ``training.steps`` and are crossed
+    ``depths`` and ``budgets`` (training steps) replace ``model.depth`` and ``training.steps`` and are crossed
     with all the rest; repeats are dropped, and a single one becomes the model's depth or the training's steps. Seeds are
     ``first_seed .. first_seed + seeds - 1``. Datasets, images and training are those of the last stage, ``earlier`` has the
     stages before it (:mod:`bench.config.stages`).

@@ -14,7 +14,7 @@ HEADLINE = (
     "v/cos",
     "edm(-1.20,1.20)",
 )
-"""Six formulations whose names everybody knows: the study's winner and its family, and what came before."""
+"""Six well-known formulations: the study's winner and its family, and what came before."""
 
 PRESETS: dict[str, Grid] = {
     "smoke": Grid(

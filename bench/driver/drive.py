@@ -1,4 +1,4 @@
-"""What a command does with its plan: submits what is missing, sees it through or leaves it to its launcher, reports."""
+"""Carry out a plan: submit unfinished cells, wait for them or leave them to the launcher, report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowbench._core.terminal import many
 
 
 def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> int:
-    """Submit what is missing, and see it through if it runs here or if asked to. Returns the exit code."""
+    """Submit unfinished cells, and wait for them if they run here or if asked to. Returns the exit code."""
     stages = Stages(started)
     check_beforehand(planned, args)
     args.launcher.reach()

@@ -82,11 +82,11 @@ class UntilDecided:
             return True
         before = planned.course.exits
         self.course = replace(planned.course, exits=exits(before, raced.race.out, seeds))
-        told = f"{many(seeds, 'seed')}: {said(raced.race, before)}"
+        line = f"{many(seeds, 'seed')}: {said(raced.race, before)}"
         if raced.needed:
             more = f" ({verdict.duration(seconds * (raced.needed - seeds))} more)" if seconds else ""
-            told += f"; {raced.needed} seeds{more} would decide at the present means and noise"
-        print(fitted(told), flush=True)
+            line += f"; {raced.needed} seeds{more} would decide at the present means and noise"
+        print(fitted(line), flush=True)
         return raced.race.settled
 
     def further(self, planned: Plan) -> Plan:

@@ -78,7 +78,7 @@ class ByTime:
 
 
 def begun(grid: Grid, out: Path) -> Grid:
-    """The grid with the seeds of which a run folder has cells, at least one: those that the next command continues."""
+    """The grid with the seeds that have cells in a run folder, at least one: those that the next command continues."""
     folder = out / "cells"
     there = set(os.listdir(folder)) if folder.is_dir() else set()
     further = takewhile(lambda s: any(c.id in there for c in cells_of_seed(grid, s)), grid.every_seed[1:])
@@ -142,8 +142,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         left = started + limit - time.perf_counter()
         if decided or seeds == args.grid.seeds or left < max(slowest, 1.0):
             break
-        told = f", {left:.0f} s left" if left < float("inf") else ""
-        log.info("%s finished%s: one more", many(seeds, "seed"), told)
+        left_text = f", {left:.0f} s left" if left < float("inf") else ""
+        log.info("%s finished%s: one more", many(seeds, "seed"), left_text)
         args = replace(args, retry=None)  # what diverged again stays so
         planned = rule.further(planned)
     shown = trimmed(planned)

@@ -48,8 +48,8 @@ class UntilVerdict:
             title = f"{table.title} after {many(planned.grid.seeds, 'seed')}"
             print()
             output.show([replace(table, notes=(), title=title)])
-            if told := decided.progress(found, seconds):
-                print(fitted(told), flush=True)
+            if line := decided.progress(found, seconds):
+                print(fitted(line), flush=True)
         return enough
 
     def further(self, planned: Plan) -> Plan:

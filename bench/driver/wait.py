@@ -55,9 +55,9 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
             name = submission.execution.executor
             before, now = (sorted(base.take(words)[0].get(name, [])) for words in (submission.command, argv))
             if now and before != now:
-                told = " ".join(f"--{name}.{key}={value}" for key, value in before) or "none"
+                shown = " ".join(f"--{name}.{key}={value}" for key, value in before) or "none"
                 raise UserError(
-                    f"nothing was submitted: {status.counts(planned)} with other --{name}.* options ({told}): "
+                    f"nothing was submitted: {status.counts(planned)} with other --{name}.* options ({shown}): "
                     f"--cancel them first, or leave the options as they were"
                 )
             return
@@ -83,7 +83,7 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
 def wait(planned: Plan) -> tuple[Plan, int, int]:
     """Until no worker has any of the plan's cells; returns them, how many were lost by no fault of their own, and how many
     waited for parents that have ended."""
-    told, pause = "", PAUSES[0]
+    shown, pause = "", PAUSES[0]
     with Display() as display:
         while True:
             planned = looked(planned, again=False)
@@ -94,8 +94,8 @@ def wait(planned: Plan) -> tuple[Plan, int, int]:
             else:
                 now = activities.overlay(planned, found_activities)
                 counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
-            if counts != told:
-                told, pause = counts, PAUSES[0]
+            if counts != shown:
+                shown, pause = counts, PAUSES[0]
                 display.say(counts)
             if not busy:
                 break

@@ -102,7 +102,7 @@ def compositional_accuracy(
 
     Returns:
         float32 ``[N]`` of 0 and 1 for each of :func:`parts_of`: all objects' colours (and no other), shapes and
-        sizes (objects are told apart by colour, so a swapped shape is wrong), the relation of two, the background,
+        sizes (objects are identified by colour, so a swapped shape is wrong), the relation of two, the background,
         and ``all``. A part is 0 if an object that it speaks of is absent.
 
     Raises:

@@ -66,7 +66,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class Stream(nn.Module):
     """One stream's half of a block: the linear layers and norms of image or of text.
 
-    The text stream of the last block only supplies keys and values (``last``): its output is read by nobody.
+    The text stream of the last block only supplies keys and values (``last``): its output is not used.
     """
 
     def __init__(self, members: int, width: int, heads: int, last: bool = False) -> None:

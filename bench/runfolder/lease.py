@@ -88,7 +88,7 @@ class Lease:
 
 def revoke(submission: Submission, index: int, reason: str) -> None:
     """Take a share from a worker that counts as gone."""
-    lost = {"token": "nobody", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
+    lost = {"token": "lost", "state": "lost", "error": asdict(Failure("Lost", reason, "lost"))}
     atomic.write_json(submission.state_file(index), state(submission, index) | lost)
 
 

@@ -58,8 +58,8 @@ def _tables(solver: Solver) -> str:
                 depths.add((count, solver(f, times).image.shape[1]))
     if len(depths) > len(COUNTS):
         raise _fail(solver, "the number of evaluations that a state combines depends on the formulation")
-    told = ", ".join(f"{solver.evaluations(count)} of {count}" for count in COUNTS)
-    return f"tables: finite, from where the grid begins; evaluations by steps: {told}"
+    counts_text = ", ".join(f"{solver.evaluations(count)} of {count}" for count in COUNTS)
+    return f"tables: finite, from where the grid begins; evaluations by steps: {counts_text}"
 
 
 def _end(solver: Solver) -> str:

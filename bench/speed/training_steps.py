@@ -189,7 +189,7 @@ def threads(scope: Scope) -> Iterator[Row]:
         timed = pair(several, one, scope.turns, warmups=1)
         return timed.row(what, f"1 thread, {steps} steps", f"{count} members, {size}")
 
-    places = {"alone": False, "one busy process beside": True}
+    places = {"alone": False, "with one busy process": True}
     with start(1, WAITING["passive"]) as one:
         for how, environment in WAITING.items():
             with start(most, environment) as several:

@@ -69,12 +69,12 @@ def look(planned: Plan, ended: dict[tuple[str, str], str]) -> PlanState:
         planned.out
     )  # before the cells: one that ends meanwhile is finished, not left
     newest = newest_of(found_activities)
-    looker = plan.StateReader(planned.out, planned.grid)
+    reader = plan.StateReader(planned.out, planned.grid)
 
     def again(p: Planned) -> Planned:
         activity = newest.get(p.folder.name)  # only its worker changes a cell
         same = p.state in ENDED and not activity.active if activity else p.state not in BUSY
-        return p if same else looker(p.cell)
+        return p if same else reader(p.cell)
 
     now = activities.overlay(planned.mapped(again), found_activities)
     found = PlanState(now, tuple(found_activities), newest, trouble, ended)

@@ -125,7 +125,7 @@ def predictor(network: Callable[..., Tensor], recipe: Training) -> Predict:
 
 
 SHAPES = 64
-"""Kinds of blocks of which compiled code is kept: packs of several sizes, datasets with captions of several lengths."""
+"""Most kinds of blocks with compiled code kept: packs of several sizes, datasets with captions of several lengths."""
 
 
 def compiled_blocks(model: Network) -> Callable[..., Tensor]:

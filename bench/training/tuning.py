@@ -2,7 +2,7 @@
 
 Neither changes a result beyond float rounding. What was measured is kept (:mod:`bench.machine.kept_timings`), so that the
 same command
-decides the same way again, and compiled code is kept beside it.
+decides the same way again, and compiled code is kept with it.
 """
 
 from __future__ import annotations

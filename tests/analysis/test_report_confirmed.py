@@ -26,9 +26,9 @@ def test_fresh_seeds_come_first_where_they_confirm() -> None:
     assert plain(made.lead)[:3] == [
         "Confirmed on fresh seeds (1000 to 1002): rf/lognorm(0.00,1.00) leads again, with mean front 1.20 among the 3 that "
         "were run again.",
-        "On these seeds eps/linear cannot be told from it (Hsu, family-wise 95 %).",
+        "On these seeds eps/linear cannot be separated from it (Hsu, family-wise 95 %).",
         "On the seeds that chose them, rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and "
-        "rf/mode(1.29) cannot be told from it at 3 seeds (Hsu, family-wise 95 %).",
+        "rf/mode(1.29) cannot be separated from it at 3 seeds (Hsu, family-wise 95 %).",
     ]
     assert "--confirm" not in str(made)
 
@@ -39,7 +39,7 @@ def test_fresh_seeds_are_believed_where_they_do_not_confirm() -> None:
         "Not confirmed: on fresh seeds (1000 to 1002) eps/linear leads with mean front 1.20 among the 3 that were run "
         "again. "
         "rf/lognorm(0.00,1.00), which led on the seeds that chose them, has 1.80. Believe the fresh seeds.",
-        "On these seeds it is told apart from both others (Hsu, family-wise 95 %).",
+        "On these seeds it is separated from both others (Hsu, family-wise 95 %).",
         "Of the confirmation 1 cell is still to come.",
     ]
 

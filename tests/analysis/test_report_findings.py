@@ -22,22 +22,22 @@ AGAIN = (
 
 def test_a_few_that_cannot_be_told_from_the_leader_are_named() -> None:
     assert lead(ranking()) == [
-        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and rf/mode(1.29) cannot be told "
-        "from it at 3 seeds (Hsu, family-wise 95 %).",
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and rf/mode(1.29) cannot be "
+        "separated from it at 3 seeds (Hsu, family-wise 95 %).",
         AGAIN,
     ]
 
 
 def test_of_many_the_first_is_named() -> None:
     assert lead(ranking(tied=(True, True, True, True, True, False)))[0] == (
-        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear and 3 others cannot be told from it at 3 seeds "
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear and 3 others cannot be separated from it at 3 seeds "
         "(Hsu, family-wise 95 %)."
     )
 
 
 def test_none_can_be_told_from_the_leader() -> None:
     assert lead(ranking(tied=(True,) * 6))[0] == (
-        "rf/lognorm(0.00,1.00) leads with mean front 1.28; none of the 5 others can be told from it at 3 seeds "
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28; none of the 5 others can be separated from it at 3 seeds "
         "(Hsu, family-wise 95 %)."
     )
 
@@ -57,8 +57,8 @@ def test_a_leader_apart_from_all_others() -> None:
 def test_equal_fronts_share_the_lead() -> None:
     found = lead(ranking(ranks=(1.5, 1.5, 2.0, 2.5, 3.0, 3.5), tied=(True, True, True, *(False,) * 3)))[0]
     assert found == (
-        "rf/lognorm(0.00,1.00) and eps/linear share the lead with mean front 1.50; edm(-1.20,1.20) cannot be told from them "
-        "at 3 seeds (Hsu, family-wise 95 %)."
+        "rf/lognorm(0.00,1.00) and eps/linear share the lead with mean front 1.50; edm(-1.20,1.20) cannot be separated "
+        "from them at 3 seeds (Hsu, family-wise 95 %)."
     )
 
 
@@ -74,7 +74,7 @@ def test_who_lacks_entries_is_not_counted_as_told_apart() -> None:
 
 def test_nothing_is_known_without_two_complete_seeds() -> None:
     assert lead(ranking(tied=(None,) * 6)) == [
-        "rf/lognorm(0.00,1.00) leads with mean front 1.28. How sure that is cannot be told: no two formulations have every "
+        "rf/lognorm(0.00,1.00) leads with mean front 1.28. How sure that is remains unknown: no two formulations have every "
         "entry of two seeds."
     ]
 
@@ -99,7 +99,7 @@ def test_one_seed_tells_nothing_of_other_seeds() -> None:
     made = findings.verdict(found, {})
     assert plain(made.lead) == [
         "rf/lognorm(0.00,1.00) leads with mean front 1.28, by one seed: whether another seed would keep that order "
-        "cannot be told."
+        "is unknown."
     ]
     assert [p.partition(" by more")[0] for p in plain(made.points)] == [
         "In CLIP score 4 of 5 others are behind rf/lognorm(0.00,1.00)",
@@ -159,7 +159,7 @@ def test_a_lead_without_any_noise() -> None:
 def test_another_may_lead_in_a_metric() -> None:
     found = points(TWO_TIED, resolution("clip", 1.0, 2.0, 9), clip=(SIX[1], SIX[2]))
     assert found[0].startswith("In CLIP score eps/linear leads by 1.0 (43.90, edm(-1.20,1.20) 40.72)")
-    assert found[0].endswith("rf/lognorm(0.00,1.00) cannot be told from the best here.")
+    assert found[0].endswith("rf/lognorm(0.00,1.00) cannot be separated from the best here.")
     level = points(TWO_TIED, resolution("rank", 0.0, 2.0, None), rank=(SIX[1], SIX[0]))
     assert level == ["In mean front eps/linear and rf/lognorm(0.00,1.00) are level at 2.33."]
 
@@ -174,7 +174,7 @@ def test_a_running_grid_says_first_what_is_missing() -> None:
     assert plain(made.missing) == [
         "Provisional: 12 of 18 cells are done.",
         "The ranking leaves out seed 2 on shapes, which not all formulations have finished.",
-        "It leaves out v/cos, whose cells are still to come, as nobody may profit by its absence.",
+        "It leaves out v/cos, whose cells are still to come, so that none profits from its absence.",
     ]
     assert "--confirm" not in str(made)
 

@@ -47,10 +47,10 @@ def hand_out(
             f"change it with chmod -R g+rX or a+rX, or name another --out"
         )
     with store.lock(planned.out):
-        found_activities = recovered(planned.out)
-        if not any(activity.active for activity in found_activities):
+        surveyed = recovered(planned.out)
+        if not any(activity.active for activity in surveyed):
             cell_folder.sweep(planned.out)
-        planned = prepare(activities.overlay(looked(planned), found_activities), args)
+        planned = prepare(activities.overlay(looked(planned), surveyed), args)
         manifest.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
             log.info("the confirmation of another configuration is no longer shown")
@@ -97,12 +97,12 @@ def recovered(out: Path) -> list[Activity]:
         if not submission.closed:
             base.of(submission).recover(submission)
     until = time.monotonic() + 2 * activities.FADING_SECONDS
-    found_activities = activities.survey(out)
-    while any(activity.fading for activity in found_activities) and time.monotonic() < until:
+    surveyed = activities.survey(out)
+    while any(activity.fading for activity in surveyed) and time.monotonic() < until:
         time.sleep(0.5)  # it is about to save and end
-        found_activities = activities.survey(out)
-    activities.close(found_activities)
-    return found_activities
+        surveyed = activities.survey(out)
+    activities.close(surveyed)
+    return surveyed
 
 
 def prepare(planned: Plan, args: Arguments) -> Plan:

@@ -88,11 +88,11 @@ def wait(planned: Plan) -> tuple[Plan, int, int]:
         while True:
             planned = looked(planned, again=False)
             try:
-                found_activities = activities.survey(planned.out)
+                surveyed = activities.survey(planned.out)
             except UserError as error:  # such as that Slurm does not answer for a while
                 counts, busy = str(error), True
             else:
-                now = activities.overlay(planned, found_activities)
+                now = activities.overlay(planned, surveyed)
                 counts, busy = status.counts(now), any(p.state in plan.BUSY for p in now.cells)
             if counts != shown:
                 shown, pause = counts, PAUSES[0]
@@ -101,21 +101,21 @@ def wait(planned: Plan) -> tuple[Plan, int, int]:
                 break
             time.sleep(pause)
             pause = min(1.5 * pause, PAUSES[1])
-    return planned, len(lost_cells(planned, found_activities)), len(followers(planned, found_activities))
+    return planned, len(lost_cells(planned, surveyed)), len(followers(planned, surveyed))
 
 
-def followers(planned: Plan, found_activities: Sequence[Activity]) -> list[str]:
+def followers(planned: Plan, surveyed: Sequence[Activity]) -> list[str]:
     """The ids of cells that waited for parents of other submissions, which have ended now."""
     ended = {p.cell.id for p in planned.parents if p.state in plan.ENDED}
-    had = {cell for activity in found_activities for cell in activity.cells}
+    had = {cell for activity in surveyed for cell in activity.cells}
     ready = {p.cell.id for p in planned.ready() if {c.id for c in p.cell.ancestors} & ended}
     return sorted(ready - had)
 
 
-def lost_cells(planned: Plan, found_activities: Sequence[Activity]) -> list[str]:
+def lost_cells(planned: Plan, surveyed: Sequence[Activity]) -> list[str]:
     """The ids of cells that were not cancelled and whose workers ended by no fault of the cells."""
     left = {p.cell.id for p in planned.ready()}
-    newest = {cell: activity for activity in found_activities for cell in activity.cells if cell in left}
+    newest = {cell: activity for activity in surveyed for cell in activity.cells if cell in left}
     ended = {
         activity.name: activity
         for activity in newest.values()

@@ -107,10 +107,10 @@ def share(submission: Submission, index: int, seen: Seen | None, lost: str) -> A
     return replace(activity, ending="lost", reason=lost)
 
 
-def explain(found_activities: Iterable[Activity]) -> dict[tuple[str, str], str]:
+def explain(surveyed: Iterable[Activity]) -> dict[tuple[str, str], str]:
     """How the jobs of shares ended, as far as their launchers can tell, by :attr:`Activity.name`."""
     asked: dict[str, dict[str, Submission]] = {}
-    for activity in found_activities:
+    for activity in surveyed:
         if activity.job:
             asked.setdefault(activity.name[0], {})[activity.job] = activity.submission
     return {
@@ -120,14 +120,11 @@ def explain(found_activities: Iterable[Activity]) -> dict[tuple[str, str], str]:
     }
 
 
-def overlay(plan: Plan, found_activities: Iterable[Activity]) -> Plan:
+def overlay(plan: Plan, surveyed: Iterable[Activity]) -> Plan:
     """The plan with the cells of active shares as ``running`` and ``queued``. A cell whose parent is in one is queued, too,
     until that has ended."""
     busy: dict[str, State] = {
-        cell: activity.state
-        for activity in found_activities
-        if activity.state != "gone"
-        for cell in activity.cells
+        cell: activity.state for activity in surveyed if activity.state != "gone" for cell in activity.cells
     }
 
     def now(p: Planned) -> Planned:
@@ -140,17 +137,17 @@ def overlay(plan: Plan, found_activities: Iterable[Activity]) -> Plan:
     return plan.mapped(now)
 
 
-def close(found_activities: Sequence[Activity]) -> None:
+def close(surveyed: Sequence[Activity]) -> None:
     """Mark the submissions without any active share, so that they are not looked at again.
 
     A share that was lost is marked, too: should its worker live after all, it finds that, and stops.
     """
-    for activity in found_activities:
+    for activity in surveyed:
         if (
             activity.ending == "lost"
             and lease.state(activity.submission, activity.index).get("state") == "running"
         ):
             lease.revoke(activity.submission, activity.index, activity.reason)
-    active = {activity.submission.folder for activity in found_activities if activity.active}
-    for folder in {activity.submission.folder for activity in found_activities} - active:
+    active = {activity.submission.folder for activity in surveyed if activity.active}
+    for folder in {activity.submission.folder for activity in surveyed} - active:
         atomic.write_text(folder / "closed", "")

@@ -30,7 +30,7 @@ class PlanState:
     jobs ended, by :attr:`Activity.name`."""
 
     plan: Plan
-    found_activities: tuple[Activity, ...]
+    surveyed: tuple[Activity, ...]
     newest: dict[str, Activity]
     trouble: str | None
     ended: dict[tuple[str, str], str]
@@ -65,10 +65,8 @@ class PlanState:
 
 def look(planned: Plan, ended: dict[tuple[str, str], str]) -> PlanState:
     """The present state, after the plan's last one. ``ended`` keeps how each job ended."""
-    found_activities, trouble = survey(
-        planned.out
-    )  # before the cells: one that ends meanwhile is finished, not left
-    newest = newest_of(found_activities)
+    surveyed, trouble = survey(planned.out)  # before the cells: one that ends meanwhile is finished, not left
+    newest = newest_of(surveyed)
     reader = plan.StateReader(planned.out, planned.grid)
 
     def again(p: Planned) -> Planned:
@@ -76,18 +74,18 @@ def look(planned: Plan, ended: dict[tuple[str, str], str]) -> PlanState:
         same = p.state in ENDED and not activity.active if activity else p.state not in BUSY
         return p if same else reader(p.cell)
 
-    now = activities.overlay(planned.mapped(again), found_activities)
-    found = PlanState(now, tuple(found_activities), newest, trouble, ended)
+    now = activities.overlay(planned.mapped(again), surveyed)
+    found = PlanState(now, tuple(surveyed), newest, trouble, ended)
     gone = {d.name: d for _, d in found.left if d.job and d.ending in ("lost", "killed", "saved")}
     if asked := [d for name, d in gone.items() if name not in ended and not trouble]:
         ended.update({d.name: "" for d in asked} | activities.explain(asked))
     return found
 
 
-def newest_of(found_activities: Iterable[Activity]) -> dict[str, Activity]:
+def newest_of(surveyed: Iterable[Activity]) -> dict[str, Activity]:
     """The present or last worker of each cell, by the cell's id."""
     found: dict[str, Activity] = {}
-    for activity in found_activities:
+    for activity in surveyed:
         for cell in activity.cells:
             if activity.active or not (cell in found and found[cell].active):
                 found[cell] = activity

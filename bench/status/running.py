@@ -18,8 +18,8 @@ WORKERS = 12
 
 def running(now: PlanState) -> list[str]:
     """A line for each worker; of many, for the silent ones and the slowest."""
-    found_activities = [d for d in now.found_activities if d.state == "running"]
-    here = [d for d in found_activities if not d.cells or any(c in now.cells for c in d.cells)]
+    surveyed = [d for d in now.surveyed if d.state == "running"]
+    here = [d for d in surveyed if not d.cells or any(c in now.cells for c in d.cells)]
     lines = []
     if here:
         if len(here) > WORKERS:
@@ -30,7 +30,7 @@ def running(now: PlanState) -> list[str]:
         if rest := here[WORKERS:]:
             low, high = progress(rest[0].beat), max(progress(d.beat) for d in rest)
             lines += [f"  and {many(len(rest), 'worker')} more, {low:.0%} to {high:.0%}"]
-    if elsewhere := len(found_activities) - len(here):
+    if elsewhere := len(surveyed) - len(here):
         lines += [f"{many(elsewhere, 'worker')} at cells of other configurations in this folder"]
     return lines
 

@@ -96,10 +96,8 @@ def watch(planned: Plan, seconds: float = 5.0) -> int:
 
 def gist(now: PlanState) -> object:
     """All that changes when something has happened, but not with every step."""
-    found_activities = [
-        (d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.found_activities
-    ]
-    return [p.state for p in now.plan.cells], found_activities, now.trouble
+    surveyed = [(d.state, d.ending, d.reason, d.silent > lease.SILENT_SECONDS) for d in now.surveyed]
+    return [p.state for p in now.plan.cells], surveyed, now.trouble
 
 
 def styled(text: str) -> Text:
@@ -133,17 +131,15 @@ def describe(now: PlanState, option: str) -> str:
 def queued(now: PlanState) -> list[str]:
     """The number of cells that wait, and for what."""
     groups: dict[str, list[Activity]] = {}
-    for activity in now.found_activities:
+    for activity in now.surveyed:
         if activity.state == "queued" and now.unfinished(activity):
             groups.setdefault(activity.reason, []).append(activity)
     lines = []
-    for reason, found_activities in sorted(groups.items(), key=lambda item: -len(item[1])):
-        waiting = many(sum(len(now.unfinished(d)) for d in found_activities), "cell")
-        amount = f"{waiting} queued, {many(len(found_activities), 'worker')}"
-        why = (reason if reason != "None" else "") or (
-            "" if found_activities[0].job else "waits for a free slot"
-        )
-        hint = hinted(found_activities[0], reason)
+    for reason, surveyed in sorted(groups.items(), key=lambda item: -len(item[1])):
+        waiting = many(sum(len(now.unfinished(d)) for d in surveyed), "cell")
+        amount = f"{waiting} queued, {many(len(surveyed), 'worker')}"
+        why = (reason if reason != "None" else "") or ("" if surveyed[0].job else "waits for a free slot")
+        hint = hinted(surveyed[0], reason)
         lines += wrapped(amount + f": {why}" * bool(why) + f" ({hint})" * bool(hint))
     return lines
 
@@ -217,7 +213,7 @@ def diverged(now: PlanState) -> list[str]:
 def what_next(now: PlanState, option: str) -> str:
     """The next command, if any."""
     ready = len(now.plan.ready())
-    if not now.found_activities and ready == len(now.plan.cells):
+    if not now.surveyed and ready == len(now.plan.cells):
         return f"nothing has been submitted: without {option} the same command begins"
     if "failed" in now.plan.counts():
         others = f" and {many(ready, 'other')}" if ready else ""

@@ -9,7 +9,7 @@ loss and metric) are drawn from their posterior law instead,
 (empirical Bayes, Gelman et al. 2014, section 5.4). Where noise is large that may claim too much agreement; Fisher's basic
 interval, ``2 z(y) - z(draws)`` with z = artanh, claims too little there. Their hull holds the true correlation in 90 % or
 more of simulated tables also where a seed's noise is 0.7 of the runs' spread (percentiles of draws: a few percent), and the
-measured one is at an end of it in less than a tenth: ``tests/analysis/test_scaling_correlation.py`` simulates both.
+measured one is at an end of it in less than a tenth: ``tests/analysis/scaling/test_scaling_correlation.py`` simulates both.
 """
 
 from __future__ import annotations

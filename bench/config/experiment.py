@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, shared
+from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, marked, shared
 from bench.config.limits import choice, divides, positive, within
 from bench.config.settings import ControlSetting, Setting, Weights
 from flowbench._core.errors import UserError
@@ -145,7 +145,7 @@ class Evaluation:
     samples: int = 1_000
     start: float | Literal["native"] = "native"
     extractor: str = field(default="tinyclip", metadata=MEASURES)
-    metrics: tuple[str, ...] = field(default=(), metadata=COLUMN)
+    metrics: tuple[str, ...] = field(default=(), metadata=COLUMN | LATER)
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -178,7 +178,7 @@ class Evaluation:
     @property
     def sampling(self) -> str:
         """Hash of what the images depend on; another extractor measures the same images."""
-        usual: dict[str, Any] = {f.name: f.default for f in fields(self) if f.metadata in (COLUMN, MEASURES)}
+        usual: dict[str, Any] = {f.name: f.default for f in fields(self) if marked(f, COLUMN, MEASURES)}
         return identity(replace(self, **usual))
 
     @property

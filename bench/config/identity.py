@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, TypeVar, get_args, get_type_hints
 
 T = TypeVar("T")
@@ -19,6 +19,11 @@ LATER = {"later": True}
 a field costs what is there already nothing."""
 MEASURES = {"measures": True}
 """Marks fields that change what is measured of images, and not the images."""
+
+
+def marked(of: Field[Any], *marks: Mapping[str, bool]) -> bool:
+    """Whether a field has one of these marks; it may have several."""
+    return any(mark.items() <= of.metadata.items() for mark in marks)
 
 
 def identity(config: Any) -> str:
@@ -63,14 +68,14 @@ def _on_file(value: Any) -> Any:
     if not hasattr(value, "__dataclass_fields__"):
         return value
     held = {f.name: getattr(value, f.name) for f in fields(value)}
-    younger = {f.name for f in fields(value) if f.metadata == LATER and held[f.name] == _default(f)}
+    younger = {f.name for f in fields(value) if marked(f, LATER) and held[f.name] == _default(f)}
     return {name: _on_file(part) for name, part in held.items() if name not in younger}
 
 
 def shared(config: Any) -> dict[str, Any]:
     """:func:`full` without the fields that are columns of the results table."""
     kept = full(config)
-    return {f.name: kept[f.name] for f in fields(config) if f.metadata != COLUMN and f.name in kept}
+    return {f.name: kept[f.name] for f in fields(config) if not marked(f, COLUMN) and f.name in kept}
 
 
 def restore(kind: type[T], kept: Mapping[str, Any]) -> T:

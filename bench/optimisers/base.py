@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bench.config.experiment import Training
-from bench.config.identity import OPTIMISER
+from bench.config.identity import OPTIMISER, marked
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.registry import Registry
 
@@ -58,7 +58,7 @@ class Method:
             raise UserError(f"an optimiser cannot use {unknown[0]!r}; {nearest(unknown[0], OPTIONS)}")
 
 
-OPTIONS = tuple(f.name for f in fields(Training) if f.metadata == OPTIMISER)
+OPTIONS = tuple(f.name for f in fields(Training) if marked(f, OPTIMISER))
 """The fields of a recipe that an optimiser may use or not; its schedule of ``lr`` serves all."""
 
 registry: Registry[Method] = Registry("optimiser")

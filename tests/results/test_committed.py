@@ -15,6 +15,8 @@ from analysis import archive, fill, leaderboard
 from analysis.report import contents
 from analysis.results import run, sources
 from bench import keep
+from bench.config.experiment import Grid
+from bench.config.identity import full, restore
 from bench.drawing import trained, write
 
 ROOT = Path(__file__).resolve().parents[2] / "results"
@@ -42,6 +44,13 @@ def test_how_to_make_it_again_is_known(folder: Path) -> None:
         assert kept[fact], fact
     assert kept["wall_seconds"] > 0
     assert not any(word.startswith("/") for command in kept["command"] for word in command.split())
+
+
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_archives_can_grow(folder: Path) -> None:
+    """Configurations on file are those that a run of today would have: fields younger than the archive are left out."""
+    kept = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
+    assert full(restore(Grid, kept["grid"])) == kept["grid"]
 
 
 def test_a_page_can_be_made() -> None:

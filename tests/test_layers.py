@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -52,6 +53,7 @@ FLOORS = (
     "flowbench",
 )
 """Rooms from the ground up. A folder within a room belongs to it."""
+REFERENCE = re.compile(r":(?:mod|func|class|data|meth):`([a-z_]+(?:\.\w+)+)`")
 
 
 def modules() -> dict[str, Path]:
@@ -119,6 +121,21 @@ def test_only_commands_lie_beside_the_rooms() -> None:
     commands = {command.module for command in COMMANDS.values()}
     loose = {n for n, f in modules().items() if f.parent in (ROOT / "bench", ROOT / "analysis")}
     assert loose - commands == {"bench", "analysis"}
+
+
+def test_references_in_docstrings_exist() -> None:
+    known, stale = modules(), []
+    for name, file in known.items():
+        for whole in REFERENCE.findall(file.read_text(encoding="utf-8")):
+            parts = whole.split(".")
+            module = next(
+                (".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), ""
+            )
+            rest = parts[module.count(".") + 1 :] if module else parts
+            text = known[module].read_text(encoding="utf-8") if module else ""
+            if not all(re.search(rf"\b{part}\b", text) for part in rest[:1]):
+                stale.append(f"{name}: {whole}")
+    assert stale == []
 
 
 def test_every_room_says_what_lives_there() -> None:

@@ -1,4 +1,4 @@
-"""The results table: its columns, and checking them. `analysis.read` reads it from folders and files.
+"""The results table: its columns, and checking them. `analysis.results.run.read` reads it from folders and files.
 
 One row per formulation, dataset, seed and control setting. Required are the first seven; further columns are kept and
 not read.

@@ -1,4 +1,4 @@
-"""Options that say what an experiment is: each sets a field of :class:`config.experiment.Grid` or of one of its parts."""
+"""Options of an experiment: each sets a field of :class:`bench.config.experiment.Grid` or of one of its parts."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What an experiment is: frozen dataclasses, their presets, and the identity of a cell.
+"""What an experiment is, as frozen dataclasses; :mod:`bench.config.identity` makes the ids of cells.
 
 A *cell* is one training: a formulation, a dataset, a model, a seed and a recipe, from scratch or from the weights of another
-cell, its parent, of which it is then a later *stage*. Its id is a hash of the canonical
-JSON of those of its fields that differ from the defaults; the full configuration lies with the results, so that a
-default that changes later is noticed (:mod:`bench.runfolder.store`). How a cell was packed, compiled or launched is
-no part of it.
+cell, its parent: it is then a later *stage*. Its id is a hash of the canonical JSON of those of its fields that differ from
+the defaults; the full configuration lies with the results, so that a default that changes later is noticed
+(:mod:`bench.runfolder.store`). How a cell was packed, compiled or launched is no part of it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def normalised(values: Sequence[float]) -> list[float]:
 
 
 def done(beat: Mapping[str, Any]) -> Workload:
-    """The finished part by a worker's heartbeat (:class:`worker.heartbeat.Heartbeat`): the packs before, and a part of
+    """The finished part by a worker's heartbeat (:class:`bench.worker.heartbeat.Heartbeat`): the packs before, and a part of
     the present one. The first half of a pack's ``share`` is its training."""
     share, before, part = beat["share"], Workload(*beat["before"]), Workload(*beat["part"])
     return Workload(

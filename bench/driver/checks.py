@@ -47,8 +47,8 @@ def check_pictures(grid: Grid) -> None:
 
 
 def check_unchanged(grid: Grid, out: Path) -> None:
-    """Raises :class:`runfolder.cell_folder.Changed` if a user's own pictures are others than those on which cells in ``out``
-    were trained. They are decoded for that, as the run would, where such cells are."""
+    """Raises :class:`bench.runfolder.cell_folder.Changed` if a user's own pictures are others than those on
+    which cells in ``out`` were trained. They are decoded for that, as the run would, where such cells are."""
     from bench.worker import provenance  # imports torch
 
     now: dict[str, dict[str, str]] = {}

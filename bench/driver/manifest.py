@@ -1,7 +1,7 @@
 """The plan of a command as a file of its run folder: what the cells are, and all that must be equal where they are compared.
 
     DIR/grid.json      of the last command; of a race, only the cells of formulations that were not out by then
-    DIR/confirm.json   of its confirmation on fresh seeds, with why its formulations were chosen (:mod:`planning.confirm`)
+    DIR/confirm.json   of its confirmation on fresh seeds, and why these formulations (:mod:`bench.driver.confirm`)
     DIR/config.toml    the experiment of the last command as options (:mod:`bench.cli.config_file`)
 
 A reader of a run folder needs nothing else to find its cells. No torch, but for formulations of plugins that import it.

@@ -1,4 +1,4 @@
-"""Trains `tinyclip`: the recipe, the batches and the loss (the command is in ``tinyclip_cli``)."""
+"""Trains `tinyclip`: the recipe, the batches and the loss (the command is :mod:`bench.tinyclip`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workers of a run folder are activity, from their files and from their launchers. No torch.
+"""The activity of a run folder's workers, from their files and from their launchers. No torch.
 
 The folder decides; a silent worker is called silent, and taken for gone only if its launcher does not list it either.
 """

@@ -92,7 +92,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is about; ``chosen`` is there if it is a confirmation (:mod:`planning.confirm`), ``course`` if it is
+    """The cells of a command; ``chosen`` is set for a confirmation (:mod:`bench.driver.confirm`), ``course`` for
     a race: then formulations that are out have no cells in later seeds."""
 
     grid: Grid

@@ -1,6 +1,6 @@
-"""Files that appear whole, and the folder of a run: the only place where the state of an experiment lives.
+"""The folder of a run: the only place where the state of an experiment lives.
 
-    DIR/grid.json                     the plan of the last command: configuration, recipes, cells (:mod:`planning.manifest`)
+    DIR/grid.json                     the last command's plan: configuration, recipes, cells (:mod:`bench.driver.manifest`)
     DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.driver.confirm`)
     DIR/config.toml                   the experiment of the last command as options (:mod:`bench.cli.config_file`)
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused
@@ -12,7 +12,7 @@
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
-    DIR/real-scores/RECIPE/            the same measurements of real images, a file for each dataset
+    DIR/real-scores/RECIPE/           the same measurements of real images, a file for each dataset
     DIR/submissions/ID/               the work that was handed to workers (:mod:`bench.runfolder.submission`)
     DIR/code/DIGEST/                  the code that they run
     DIR/.lock                         held by a command while it plans and submits

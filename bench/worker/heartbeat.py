@@ -59,7 +59,7 @@ class Heartbeat:
         self._beat()
 
     def begin(self, number: int, packs: Sequence[Workload], cells: Sequence[str], trained: float) -> None:
-        """The pack that is worked on next, counted from 0, of those that take so much workload.
+        """Note the pack that comes next, counted from 0, of those with these workloads.
 
         ``trained`` is the share of its training that is there already, from before this worker.
         """

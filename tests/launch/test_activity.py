@@ -1,4 +1,4 @@
-"""What a share is activity, told from its files, the process table, and what squeue lists."""
+"""The activity of a share, from its files, the process table, and squeue's list."""
 
 from __future__ import annotations
 

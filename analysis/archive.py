@@ -222,7 +222,7 @@ def _finished(found: Run) -> set[tuple[str, str, int]]:
 
 def _provenance(kept: Run, ranked: RankingResult | None) -> None:
     """Write where the numbers come from, as the page shows it, with the times as numbers."""
-    from analysis.report.provenance import provenance
+    from analysis.report.page_provenance import provenance
 
     made = provenance(kept, {} if ranked is None else ranked.facts.recipes)
     facts = {heading.lower().replace(" ", "_"): list(values) for heading, values in made.facts}

@@ -23,8 +23,8 @@ from analysis.results import options, run
 from analysis.results.run import Run
 from analysis.results.schema import Results
 from analysis.scaling.noise import interval
-from analysis.scaling.report import report
 from analysis.scaling.runs import is_scaling
+from analysis.scaling.scaling_tables import report
 from analysis.stats import sequential
 from analysis.tables import output
 from analysis.tables import table as tables

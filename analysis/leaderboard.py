@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import flowbench
-from analysis.archives import submission
-from analysis.archives.submission import TRACKS, Submission, Track
+from analysis.archives import leaderboard_entry
+from analysis.archives.leaderboard_entry import TRACKS, Submission, Track
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
 from analysis.results import options, run
@@ -84,8 +84,8 @@ def render(results: Path) -> str:
 
     Raises `UserError` for the first submission that breaks a rule, and for one whose track has no reference yet.
     """
-    folders = sorted(file.parent for file in results.glob(f"{FOLDER}/*/{submission.ABOUT}"))
-    submissions = {folder: submission.read(folder) for folder in folders}
+    folders = sorted(file.parent for file in results.glob(f"{FOLDER}/*/{leaderboard_entry.ABOUT}"))
+    submissions = {folder: leaderboard_entry.read(folder) for folder in folders}
     return "\n".join(
         section(results, name, {f: made for f, made in submissions.items() if made.track == name})
         for name in TRACKS
@@ -109,7 +109,7 @@ def section(results: Path, name: str, submissions: dict[Path, Submission]) -> st
         if name != track.baseline
     ]
     for folder, made in submissions.items():
-        pairs.append((submission.checked(folder, made, reference), f"{FOLDER}/{folder.name}", made))
+        pairs.append((leaderboard_entry.checked(folder, made, reference), f"{FOLDER}/{folder.name}", made))
     entries = [Entry(_against(pair, track), home, by) for pair, home, by in pairs]
     lines = [title, _about(ranked, track), "", *_table(sorted(entries, key=lambda e: e.order))]
     return "\n".join(lines) + "\n"
@@ -143,7 +143,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         files = {"results": each.folder}
         if made:
             files |= {"plugin": f"{each.folder}/{made.plugin}"} if made.plugin else {}
-            files["log"] = f"{each.folder}/{submission.LOG}"
+            files["log"] = f"{each.folder}/{leaderboard_entry.LOG}"
         cells = [
             f"`{primary.formulation}`",
             *(comparison.difference(row) for row in each.found.rows),

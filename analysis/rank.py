@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.comparisons import baseline, comparison, race
+from analysis.comparisons import baseline, comparison, race_outcome
 from analysis.published import families, versus
-from analysis.ranking import confirm, crossed, ideal, ranking, render
+from analysis.ranking import confirmation, crossed, ideal_columns, ranking, render
 from analysis.ranking.result import RankingResult
 from analysis.results import options, run, schema
 from analysis.results.run import Run
@@ -33,8 +33,8 @@ PRIMARY = "fid"
 def tables_of(found: Run, ranked: RankingResult, shown: Sequence[str] | None = None) -> list[Table]:
     """The ranking, or those of its rows that are ``shown``, the race that the run was, and the confirmation of its best, if
     there are any."""
-    confirmed, raced = confirm.confirmation(found), race.of_run(found)
-    below = [race.table(raced)] if raced else []
+    confirmed, raced = confirmation.confirmation(found), race_outcome.of_run(found)
+    below = [race_outcome.table(raced)] if raced else []
     below += [render.confirmation_table(confirmed)] if confirmed else []
     return [render.ranking_table(ranked, shown), *below]
 
@@ -98,7 +98,7 @@ def _tables(found: Run, args: argparse.Namespace) -> list[Table]:
     ranked = ranking.rank(found, args.by)
     if args.versus_paper:
         return [versus.beside_paper(ranked)]
-    ranked = ideal.add(ranked, found) if args.ideal else ranked
+    ranked = ideal_columns.add(ranked, found) if args.ideal else ranked
     kept = (families.best_of_each(ranked) if args.families else list(ranked.names))[: args.top]
     made = tables_of(found, ranked, kept)
     if args.baseline is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import formulations
 from bench import solvers
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.drawing import Trained, choose, is_kept, trained, write
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError

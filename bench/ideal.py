@@ -28,7 +28,7 @@ from torch import Tensor
 
 from bench import data, solvers
 from bench.config.experiment import Evaluation, Grid, Images
-from bench.config.settings import Setting, TimeGrid
+from bench.config.sampling_settings import Setting, TimeGrid
 from bench.encoders.extractors import features
 from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
@@ -46,7 +46,7 @@ from formulations import Formulation, get, load_plugin
 log = logging.getLogger(__name__)
 
 FILE = "ideal.json"
-"""In a run folder; :mod:`analysis.ranking.ideal` reads it."""
+"""In a run folder; :mod:`analysis.ranking.ideal_columns` reads it."""
 STEPS = (5, 10, 25, 50)
 GRIDS: tuple[TimeGrid, ...] = ("native", "clock")
 METHODS = tuple((solver, grid) for grid in GRIDS for solver in ("euler", "ddim"))

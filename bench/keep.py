@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import formulations
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.drawing import Trained, choose, trained, write
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from analysis.results.manifest import Manifest
+    from analysis.results.manifest_reader import Manifest
     from bench.metrics.base import Metric
 
 MOST = 1_500_000

@@ -1,4 +1,4 @@
-"""The public face: ``import flowbench as fb``, then ``fb.train``, ``load``, ``rank``, ``compare`` (:mod:`flowbench.face`)
+"""The public face: ``import flowbench as fb``, then ``fb.train``, ``load``, ``rank``, ``compare`` (:mod:`flowbench.api`)
 and ``fb.formulations``, each imported when it is first used.
 
 Looks, before anything else is imported, whether flowbench can run here at all: each of its packages imports this first.
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import formulations as formulations
     from flowbench._core.errors import UserError as UserError
-    from flowbench.face import TrainedRun as TrainedRun
-    from flowbench.face import compare as compare
-    from flowbench.face import load as load
-    from flowbench.face import rank as rank
-    from flowbench.face import sheet as sheet
-    from flowbench.face import train as train
+    from flowbench.api import TrainedRun as TrainedRun
+    from flowbench.api import compare as compare
+    from flowbench.api import load as load
+    from flowbench.api import rank as rank
+    from flowbench.api import sheet as sheet
+    from flowbench.api import train as train
 
     __version__: str
 
-PUBLIC = dict.fromkeys(("train", "load", "rank", "compare", "sheet", "TrainedRun"), "flowbench.face")
+PUBLIC = dict.fromkeys(("train", "load", "rank", "compare", "sheet", "TrainedRun"), "flowbench.api")
 PUBLIC.update(UserError="flowbench._core.errors", formulations="")
 """What is public, and the module that has it; a package stands for itself."""
 

@@ -2,7 +2,7 @@
 
 import flowbench  # noqa: F401  (looks whether it can run here)
 from flowbench._core.plugin import load_plugin
-from samplers import logsnr, modifiers, more, study  # noqa: F401  (importing registers the names)
+from samplers import extra, logsnr, modifiers, paper  # noqa: F401  (importing registers the names)
 from samplers.base import get, register
 from samplers.catalogue import names
 from samplers.sampler import Sampler

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from flowbench._core.lazy import lazy
 from samplers.base import register
+from samplers.paper import positive
 from samplers.sampler import Quantile, Sampler
-from samplers.study import positive
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowbench._core.errors import UserError
 from samplers.base import register
+from samplers.paper import positive
 from samplers.sampler import Sampler, bisect
-from samplers.study import positive
 
 if TYPE_CHECKING:
     from torch import Tensor

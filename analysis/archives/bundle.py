@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import ideal
-from analysis.results import collect, manifest, timings
-from analysis.results.manifest import Manifest, PlannedCell
+from analysis.ranking import ideal_columns
+from analysis.results import collect, manifest_reader, timings
+from analysis.results.manifest_reader import Manifest, PlannedCell
 from analysis.results.private import without_paths
 from analysis.results.run import REAL_SCORES, Run
 from analysis.results.sources import (
@@ -102,7 +102,7 @@ def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
 
 def _plans(run: Run, out: Path) -> None:
     """The plans, and the JSON files next to them."""
-    for name in (*manifest.FILES.values(), REAL_SCORES, timings.TIMINGS, ideal.FILE):
+    for name in (*manifest_reader.FILES.values(), REAL_SCORES, timings.TIMINGS, ideal_columns.FILE):
         if (run.path / name).is_file():
             write_object(out / name, atomic.known_object(run.path / name))
 
@@ -241,14 +241,14 @@ def _look(run: Run) -> None:
     """Ask for the pictures of the sample sheet, of the page and of its cards, the more important first."""
     from analysis import plots
     from analysis.ranking import ranking
-    from analysis.report import pictures
+    from analysis.report import gallery
 
     try:
         ranked = ranking.rank(run)
     except UserError:  # nothing that one ranking could show
         return
     plots.draw(run, ranked, ["samples"])
-    pictures.gallery(run, ranked.names)
+    gallery.gallery(run, ranked.names)
 
 
 def write_table(frame: pd.DataFrame, file: Path) -> None:

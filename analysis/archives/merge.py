@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.archives import bundle, joint_plan
-from analysis.ranking import ideal
-from analysis.results import collect, manifest, run, timings
-from analysis.results.manifest import PlannedCell
+from analysis.ranking import ideal_columns
+from analysis.results import collect, manifest_reader, run, timings
+from analysis.results.manifest_reader import PlannedCell
 from analysis.results.run import REAL_SCORES, Run
 from analysis.results.sources import PROVENANCE, Archive
-from bench.config.settings import CONTROL
+from bench.config.sampling_settings import CONTROL
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-GRID, CONFIRM = manifest.FILES["rank"], manifest.FILES["confirm"]
+GRID, CONFIRM = manifest_reader.FILES["rank"], manifest_reader.FILES["confirm"]
 LEVELS = {"pending": 0, "failed": 1, "diverged": 2, "done": 2}
 """How far a cell came; numbers of those of the highest level are final."""
 
@@ -81,11 +81,13 @@ def write(parts: Sequence[Part], out: Path) -> None:
     documents[CONFIRM] = confirmed[0].document(CONFIRM) if confirmed else {}
     documents[REAL_SCORES] = joint_plan.real_images({part.name: part.document(REAL_SCORES) for part in parts})
     documents[timings.TIMINGS] = _sum([part.document(timings.TIMINGS) for part in used])
-    documents[ideal.FILE] = next(filter(None, (part.document(ideal.FILE) for part in parts)), {})
+    documents[ideal_columns.FILE] = next(
+        filter(None, (part.document(ideal_columns.FILE) for part in parts)), {}
+    )
     for name, document in documents.items():
         if document:
             bundle.write_object(out / name, document)
-    plans = tuple(manifest.read(out))
+    plans = tuple(manifest_reader.read(out))
     frames = [part.frame[part.frame["cell"].isin(ids)] for part, ids in zip(parts, taken, strict=True) if ids]
     frame = collect.in_order(pd.concat(frames, ignore_index=True), plans)
     bundle.write_table(frame, out / collect.RESULTS)

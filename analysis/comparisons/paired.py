@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.results import schema
 from analysis.results.schema import Results
 from analysis.stats.two_way import ROUNDING
-from bench.config import settings
+from bench.config import sampling_settings
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
@@ -170,7 +170,7 @@ def _coded(values: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
 
 def _means(rows: pd.DataFrame, metric: Metric, *place: NDArray[np.int64]) -> Array:
     """The metric's mean over settings by ``place``; NaN where one that the dataset has elsewhere is absent."""
-    setting = rows.groupby(list(settings.CONTROL), observed=True).ngroup().to_numpy()
+    setting = rows.groupby(list(sampling_settings.CONTROL), observed=True).ngroup().to_numpy()
     column = rows[metric.name].to_numpy(dtype=np.float64)
     usable = (rows["status"] == "done").to_numpy() & np.isfinite(column)
     every = np.full((*(p.max() + 1 for p in place), setting.max() + 1), np.nan)

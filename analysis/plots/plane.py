@@ -14,7 +14,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import Part, Shown, Subject, Undrawable, usual
 from analysis.stats.pareto import fronts
 from analysis.tables.wording import count
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED
 

@@ -15,7 +15,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject, ladders
 from analysis.results import cells
 from analysis.tables.wording import count
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ from analysis.plots import lines, scales
 from analysis.plots.captions import INTERVALS, sentences
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Part, Shown, Subject, Undrawable, ladders
-from analysis.ranking import ideal
-from bench.config.settings import ControlSetting
+from analysis.ranking import ideal_columns
+from bench.config.sampling_settings import ControlSetting
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -95,9 +95,9 @@ def _ideal(
     subject: Subject, setting: ControlSetting, tables: Mapping[str, pd.DataFrame], lit: Sequence[str]
 ) -> tuple[dict[str, pd.DataFrame], str]:
     """By dataset the FID ``[F, steps]`` that the steps leave to a perfect network of the highlighted formulations, and a
-    sentence about it; nothing if it was not computed (`analysis.ranking.ideal`)."""
+    sentence about it; nothing if it was not computed (`analysis.ranking.ideal_columns`)."""
     try:
-        left = ideal.left(subject.run)
+        left = ideal_columns.left(subject.run)
     except UserError as error:
         return {}, f"No perfect network is shown: {error}."
     if left is None:

@@ -19,7 +19,7 @@ from analysis.results import cells, schema, sources
 from analysis.results.run import Run
 from analysis.stats import two_way as stats
 from analysis.tables.wording import count
-from bench.config.settings import CONTROL, ControlSetting
+from bench.config.sampling_settings import CONTROL, ControlSetting
 from bench.metrics.base import Metric
 from flowbench._core.lazy import lazy
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.ranking import uncertainty, wide
+from analysis.ranking import score_matrix, uncertainty
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.effects import Effects, Factor, effects
 from analysis.ranking.notes import provisional_lines
@@ -56,7 +56,7 @@ def tables(run: Run) -> list[Table]:
         lines.append(f"without a named base and sampler, left out: {names(unnamed)}")
     made: list[Table] = []
     if len(parts):
-        table = wide.make(rows[rows["formulation"].isin(parts.index)], run.metrics)
+        table = score_matrix.make(rows[rows["formulation"].isin(parts.index)], run.metrics)
         index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
         for response in uncertainty.responses(table):
             blocks = table.blocks(response.name)

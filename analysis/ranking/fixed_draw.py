@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking.wide import Array, Wide
+from analysis.ranking.score_matrix import Array, Wide
 from analysis.results import cells, schema
 from analysis.results.run import Run
 from analysis.stats.pareto import fronts

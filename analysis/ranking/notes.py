@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import real_rows, untrained
+from analysis.ranking import real_rows, untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
@@ -89,7 +89,7 @@ def notes(found: RankingResult, shown: Sequence[str] | None = None) -> list[str]
                 f"ideal FID at 5 is known of {known} of {count(len(found.names), 'formulation')}:"
                 " the others lack it in some setting, or have no FID at 5 steps"
             )
-    lines += untrained.lines(facts.untrained)
+    lines += untrained_rows.lines(facts.untrained)
     for metric, recipes in facts.recipes.items():
         for name in sorted(set(recipes.values())):
             where = [d for d in recipes if recipes[d] == name]

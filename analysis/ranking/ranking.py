@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking import per_sample, uncertainty, untrained, wide
+from analysis.ranking import per_sample, score_matrix, uncertainty, untrained_rows
 from analysis.ranking.fixed_draw import FixedDraw
 from analysis.ranking.pending import Provisional, settled
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
+from analysis.ranking.score_matrix import Wide
 from analysis.ranking.uncertainty import Uncertainty
-from analysis.ranking.wide import Wide
 from analysis.results import declared, schema
 from analysis.results.run import Run
 from analysis.results.schema import Results
-from bench.config import settings
+from bench.config import sampling_settings
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -45,7 +45,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
       are `analysis.ranking.uncertainty`'s.
     * ``position`` from 1, with its interval
     * ``rank_5``, ``rank_50``: over the settings with 5 steps, and over those with 50 steps and the guidance of the 5-step
-      settings (`analysis.ranking.wide.Wide.many`). NaN where there is no such setting.
+      settings (`analysis.ranking.score_matrix.Wide.many`). NaN where there is no such setting.
     * with ``by``, also ``rank[steps=5]`` and so on for every value of that column
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone
     * ``clip``, ``fid``, ``val_loss`` and so on, of every metric that is declared: means over the settings, or
@@ -63,7 +63,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")
     schema.comparable(results)
     rows, provisional = settled(results.frame)
-    table = wide.make(rows, found.metrics)
+    table = score_matrix.make(rows, found.metrics)
     _check(table, rows)
     columns, counts = _points(table, by)
     fixed = FixedDraw(found, table) if isinstance(found, Run) else None
@@ -108,7 +108,7 @@ def _points(table: Wide, by: str | None) -> tuple[dict[str, Estimate], pd.DataFr
             found[f"rank[{by}={text}]"] = column(table.means("rank", np.asarray(table.settings[by] == value)))
     for metric in declared.COMPARED:
         if metric in table.values and np.isfinite(table.values[metric]).any():
-            alone = wide.ranked(table.values, [table.metrics[metric]])
+            alone = score_matrix.ranked(table.values, [table.metrics[metric]])
             found[f"rank_{metric}"] = column(np.nanmean(alone, axis=0))
     for name, declaration in table.metrics.items():
         if declaration.ranked and name in table.values:
@@ -133,7 +133,7 @@ def _facts(
     }
     counted = (~np.isnan(table.fronts)).any(axis=1)
     datasets = tuple(sorted(map(str, table.settings["dataset"].unique())))
-    samplers = table.settings[list(settings.FIELDS)].drop_duplicates()
+    samplers = table.settings[list(sampling_settings.FIELDS)].drop_duplicates()
     return Facts(
         formulations=len(table.names),
         metrics=tuple(table.metrics.values()),
@@ -141,14 +141,14 @@ def _facts(
         uncounted=int((~counted).sum()),
         datasets=datasets,
         weights=tuple(sorted(map(str, table.settings["weights"].unique()))),
-        samplers=tuple(sorted(settings.Setting(*row) for row in samplers.to_numpy())),
+        samplers=tuple(sorted(sampling_settings.Setting(*row) for row in samplers.to_numpy())),
         seed_counts=table.seed_counts,
         objectives=table.objectives,
         recipes={metric: names for metric, names in recipes.items() if names},
         real_scores={d: dict(v) for d, v in found.real_scores.items() if d in datasets},
         provisional=provisional,
-        untrained=untrained.found(rows),
-        nothing_learned=untrained.nothing_learned(rows),
+        untrained=untrained_rows.found(rows),
+        nothing_learned=untrained_rows.nothing_learned(rows),
         resolution=known.resolutions,
         agreement=None if known.stability is None else float(known.stability.agreement),
         without_interval=known.left_out,

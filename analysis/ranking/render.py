@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking import real_rows
-from analysis.ranking.confirm import Confirmation
+from analysis.ranking.confirmation import Confirmation
 from analysis.ranking.notes import headings, notes, uneven
 from analysis.ranking.result import RANK, STATES, Estimate, RankingResult
 from analysis.results import declared

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analysis.ranking.fixed_draw import FixedDraw
 from analysis.ranking.resolution import Resolution, Response, resolution
 from analysis.ranking.result import RANK, Ends, Estimate
-from analysis.ranking.wide import Wide
+from analysis.ranking.score_matrix import Wide
 from analysis.results import declared
 from analysis.results.schema import CONTROL
 from analysis.stats import best, wins

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.ranking import untrained
+from analysis.ranking import untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import RANK, RankingResult
 from analysis.results import timings
@@ -152,7 +152,7 @@ def terminal(found: Answer) -> str:
 def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]) -> str:
     """The answer as one sentence that follows its state; ``name`` and ``code`` set apart formulations and a command."""
     if found.state == "not trained":
-        return untrained.NOTHING
+        return untrained_rows.NOTHING
     if found.state == "decided":
         sure = f"({seed_count({'fewest': found.fewest, 'most': found.seeds})}, family-wise 95 %)"
         return f"{name(found.leaders[0])} is better than {others(found.formulations - 1)} {sure}."

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ranking.wide import Wide
+from analysis.ranking.score_matrix import Wide
 from analysis.report import sparklines
 from analysis.report.failures import Cell, Failures
+from analysis.report.gallery import Sheet
 from analysis.report.page_table import Ranking, Row
-from analysis.report.pictures import Sheet
 from analysis.report.sparklines import Drawing
 from analysis.results import cells, declared, schema
 from analysis.results.run import Run
 from analysis.tables.table import margin
 from analysis.tables.wording import count
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

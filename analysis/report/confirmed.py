@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.ranking.confirm import Confirmation
+from analysis.ranking.confirmation import Confirmation
 from analysis.report.phrases import SURE, listed, name, span
 from analysis.tables.wording import count, others
 

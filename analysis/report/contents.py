@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.comparisons import comparison, decided, race
-from analysis.ranking import confirm, pending, ranking, render, wide
+from analysis.comparisons import comparison, decided, race_outcome
+from analysis.ranking import confirmation, pending, ranking, render, score_matrix
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import Facts
 from analysis.ranking.verdict import answer, worded
@@ -15,10 +15,10 @@ from analysis.report.cards import Card, cards
 from analysis.report.embedded import Figure, figures
 from analysis.report.failures import Failures, failures
 from analysis.report.findings import Verdict
+from analysis.report.gallery import Gallery, gallery
+from analysis.report.page_provenance import Provenance, provenance
 from analysis.report.page_table import Ranking, table
 from analysis.report.phrases import name
-from analysis.report.pictures import Gallery, gallery
-from analysis.report.provenance import Provenance, provenance
 from analysis.results import schema
 from analysis.results.run import Run
 from analysis.tables.table import Table
@@ -72,17 +72,21 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
         found = ranking.rank(run)
     except UserError as error:
         return _unranked(run, str(error), failed, where)
-    fresh = confirm.confirmation(run)
+    fresh = confirmation.confirmation(run)
     settled, _ = pending.settled(results.frame)
-    arrays = wide.make(settled, run.metrics)
+    arrays = score_matrix.make(settled, run.metrics)
     shown = table(found)
     pictures = gallery(run, [row.formulation for row in shown.rows])
     drawn, reasons = figures(run, found)
-    origin, raced, against = provenance(run, found.facts.recipes), race.of_run(run), decided.of_run(run)
+    origin, raced, against = (
+        provenance(run, found.facts.recipes),
+        race_outcome.of_run(run),
+        decided.of_run(run),
+    )
     stopped: findings.Stopped | None = None
     if raced:
         stopped, state = "race", "decided" if raced.race.decided else "undecided"
-        summary: Summary | None = Summary(state, race.worded(raced, name, name))
+        summary: Summary | None = Summary(state, race_outcome.worded(raced, name, name))
     elif against and against[1].program == decided.COMPARE:
         stopped = "comparison"
         summary = Summary(decided.state(against[0]), decided.worded(*against, name, name))
@@ -97,7 +101,7 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
         provenance=origin,
         summary=summary,
         ranking=shown,
-        race=race.table(raced) if raced else None,
+        race=race_outcome.table(raced) if raced else None,
         against=comparison.table(against[0]) if against else None,
         confirmation=render.confirmation_table(fresh) if fresh else None,
         figures=drawn,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.ranking.blocks import seed_count
-from analysis.ranking.confirm import Confirmation
+from analysis.ranking.confirmation import Confirmation
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.results.run import Run
 from analysis.results.sources import CURVE, Pixels, json_of
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

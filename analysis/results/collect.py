@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.results.declared import COMPARED
-from analysis.results.manifest import Manifest, PlannedCell
+from analysis.results.manifest_reader import Manifest, PlannedCell
 from bench.runfolder import measured
 from flowbench._core import atomic
 from flowbench._core.lazy import lazy

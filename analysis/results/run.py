@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.results import collect, manifest, schema, sources, spreadsheet
-from analysis.results.manifest import Manifest, PlannedCell
+from analysis.results import collect, manifest_reader, schema, sources, spreadsheet
+from analysis.results.manifest_reader import Manifest, PlannedCell
 from analysis.results.schema import Results
 from analysis.results.sources import Source
 from analysis.results.where import choose
@@ -76,7 +76,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         raise UserError(
             f"there is no {str(path)!r}: {near or 'name a run folder, a .parquet or a .csv file'}"
         )
-    manifests = manifest.read(path) if path.is_dir() else []
+    manifests = manifest_reader.read(path) if path.is_dir() else []
     damaged: tuple[str, ...] = ()
     if not path.is_dir():
         frame = _load(path)

@@ -7,7 +7,7 @@ not read.
 - ``dataset``: name of the training and validation data
 - ``weights``: ``ema`` or ``raw``
 - ``steps``, ``cfg``: solver steps and guidance scale
-- ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.settings`)
+- ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.sampling_settings`)
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
 - every other metric that is declared (`bench.metrics.base`), with its standard error ``NAME_stderr``, and
@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import manifest, spellings
-from bench.config import settings
-from bench.config.settings import ControlSetting, TimeGrid
+from analysis.results import manifest_reader, spellings
+from bench.config import sampling_settings
+from bench.config.sampling_settings import ControlSetting, TimeGrid
 from bench.metrics import catalogue
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError, nearest
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-REQUIRED = ("formulation", "dataset", "weights", *settings.NEEDED, "clip", "fid")
-CONTROL = ("dataset", *settings.CONTROL)
+REQUIRED = ("formulation", "dataset", "weights", *sampling_settings.NEEDED, "clip", "fid")
+CONTROL = ("dataset", *sampling_settings.CONTROL)
 """A control setting of the study."""
-SETTING = ("dataset", "seed", *settings.CONTROL)
+SETTING = ("dataset", "seed", *sampling_settings.CONTROL)
 KEY = ("formulation", *SETTING)
 COUNTS = ("untrained_loss", "parameters", "train_flops", "best_step")
 STATUSES = ("done", "diverged", "failed", "missing", "pending")
@@ -122,8 +122,8 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     declares, by default those shipped.
 
     Names of columns are read without case and blanks, also from the index; guidance scales are rounded to
-    `bench.config.settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns (`Notice`) of
-    columns that are nearly known ones, of numbers that no metric declares, and of labels that look alike.
+    `bench.config.sampling_settings.DIGITS` digits, and numbers in our formulations' names have one spelling. Warns
+    (`Notice`) of columns that are nearly known ones, of numbers that no metric declares, and of labels that look alike.
 
     Raises `UserError` for missing columns, no rows, values of a wrong kind, duplicate rows and an unknown status, naming
     the column and the row (counted from 1 without the header).
@@ -146,7 +146,7 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     out["seed"] = _integers(out, "seed", where, lowest=0) if "seed" in out else 0
     out["steps"] = _integers(out, "steps", where, lowest=1)
     out["cfg"] = _numbers(out, "cfg", where, needed=True).map(_rounded)
-    out["solver"] = _words(out, "solver", settings.Setting.solver)  # of plugins too
+    out["solver"] = _words(out, "solver", sampling_settings.Setting.solver)  # of plugins too
     wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
     _fail("solver", wrong, out["solver"], where, "the name of a solver")
     out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
@@ -166,8 +166,8 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
 
 def controls(frame: pd.DataFrame) -> list[ControlSetting]:
     """The control setting of each row of a checked table, without its dataset."""
-    rows = zip(*(frame[name].tolist() for name in settings.CONTROL), strict=True)
-    return [ControlSetting(**dict(zip(settings.CONTROL, row, strict=True))) for row in rows]
+    rows = zip(*(frame[name].tolist() for name in sampling_settings.CONTROL), strict=True)
+    return [ControlSetting(**dict(zip(sampling_settings.CONTROL, row, strict=True))) for row in rows]
 
 
 def comparable(found: Results, where: str = "the table") -> None:
@@ -177,7 +177,7 @@ def comparable(found: Results, where: str = "the table") -> None:
     if "recipe" in frame:
         recipes = [str(r) for r in frame["recipe"].dropna().unique()]
         if len(recipes) > 1:
-            parts = manifest.differing(recipes)
+            parts = manifest_reader.differing(recipes)
             apart = "; ".join(
                 f"{name} {' and '.join(map(str, values[:6]))}" for name, values in parts.items()
             )
@@ -263,7 +263,7 @@ def _integers(frame: pd.DataFrame, column: str, where: str, lowest: int) -> pd.S
 
 def _rounded(value: float) -> float:
     """A number that identifies rows: what differs beyond these digits is rounding."""
-    return float(f"{value:.{settings.DIGITS}g}")
+    return float(f"{value:.{sampling_settings.DIGITS}g}")
 
 
 def _recipes(values: pd.Series[Any], where: str) -> pd.Series[Any]:

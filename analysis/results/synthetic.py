@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config.settings import ControlSetting, Setting
+from bench.config.sampling_settings import ControlSetting, Setting
 from bench.metrics.catalogue import columns
 
 STUDY = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))

@@ -38,7 +38,7 @@ def command(argv: Sequence[str] | None) -> int:
         raise UserError("--width is that of the figures: name a folder for them with --out")
     width = widths.inches(args.width)
     from analysis.results import run
-    from analysis.scaling.report import report
+    from analysis.scaling.scaling_tables import report
 
     found = report(run.read(args.results, args.where))
     output.show(found.tables(), args.format)

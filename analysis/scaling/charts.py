@@ -11,7 +11,7 @@ from analysis.plots import scales, style, widths
 from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
 from analysis.scaling.numbers import power, span
-from analysis.scaling.report import Scaling
+from analysis.scaling.scaling_tables import Scaling
 from analysis.stats.association import Array
 from analysis.tables.wording import count
 from formulations.colours import INK, MARKERS, MUTED

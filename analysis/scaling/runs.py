@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import manifest, schema
+from analysis.results import manifest_reader, schema
 from analysis.results.run import Run
 from analysis.results.schema import Results
 from analysis.stats.association import Array
@@ -69,7 +69,7 @@ def is_scaling(found: Run) -> bool:
     """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
     frame = found.phase("rank").frame
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
-    return len(recipes) > 1 and manifest.differing(recipes).keys() <= set(SIZE)
+    return len(recipes) > 1 and manifest_reader.differing(recipes).keys() <= set(SIZE)
 
 
 def collect(found: Run) -> Runs:
@@ -125,7 +125,7 @@ def _check(results: Results, where: str) -> None:
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
-    parts = {name: values for name, values in manifest.differing(recipes).items() if name not in SIZE}
+    parts = {name: values for name, values in manifest_reader.differing(recipes).items() if name not in SIZE}
     if parts:
         fields = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
         name, values = next(iter(parts.items()))
@@ -134,13 +134,13 @@ def _check(results: Results, where: str) -> None:
             f"choose with --where {name}={values[0]}"
         )
     schema.comparable(replace(results, frame=frame.drop(columns="recipe")), where)
-    for name in (name for name in SIZE if name not in manifest.flat(recipes[0])):
+    for name in (name for name in SIZE if name not in manifest_reader.flat(recipes[0])):
         raise UserError(f"the recipes of {where} have no {name}: name a run folder of bench.grid")
 
 
 def _sized(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with ``depth`` and ``training_steps`` of their recipes."""
-    sizes = {recipe: manifest.flat(str(recipe)) for recipe in frame["recipe"].unique()}
+    sizes = {recipe: manifest_reader.flat(str(recipe)) for recipe in frame["recipe"].unique()}
     columns = {
         name: frame["recipe"].map({recipe: int(fields[field]) for recipe, fields in sizes.items()})
         for name, field in zip(KEY, SIZE, strict=True)

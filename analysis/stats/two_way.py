@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.moderation import moderate
+from analysis.stats.variance_shrinkage import moderate
 
 CONFIDENCE = 0.95
 LEAST, WIDEST = 0.93, 3.6
@@ -59,7 +59,7 @@ class TwoWay:
       ``(F - 1)(S - 1)`` for one dataset; NaN and 0 if ``F = 1``
     * ``shared`` ``[...]``: the variance over blocks of the mean over formulations, with ``shared_df``
     * ``own`` ``[..., F]``: each formulation's variance of ``e`` by itself, with ``own_df`` ``[...]``
-    * ``moderated`` ``[..., F]``: the same drawn towards that of the others (`analysis.stats.moderation`), with
+    * ``moderated`` ``[..., F]``: the same drawn towards that of the others (`analysis.stats.variance_shrinkage`), with
     ``moderated_df``
       ``[...]`` degrees of freedom; ``prior_df`` ``[...]`` is infinite where all formulations are equally noisy
     """

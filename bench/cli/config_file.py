@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.cli.fields import GROUPS, PLUGIN, PRESET, STAGE, SWEEPS, Option
 from bench.config import stages
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.planning.plan import Plan, formulations_of
 from flowbench._core.errors import UserError, nearest
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import solvers
-from bench.config import settings, stages
+from bench.config import sampling_settings, stages
 from bench.config.experiment import Grid
 from bench.config.presets import PRESETS, USUAL
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from flowbench._core.command import FLOAT, INT, number
 from flowbench._core.errors import UserError
 
@@ -24,7 +24,7 @@ AUTO = object()
 def setting(text: str) -> Setting:
     """A sampler setting, as argparse wants it."""
     try:
-        return settings.parse(text)
+        return sampling_settings.parse(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -136,7 +136,7 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
     },
     ("evaluation", "evaluation"): {
         "settings": (
-            settings.FORM,
+            sampling_settings.FORM,
             f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
             f"plugin's, grid native (each path's own) or clock",
         ),

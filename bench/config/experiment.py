@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, marked, shared
 from bench.config.limits import choice, divides, positive, within
-from bench.config.settings import ControlSetting, Setting, Weights
+from bench.config.sampling_settings import ControlSetting, Setting, Weights
 from flowbench._core.errors import UserError
 
 STUDY_SETTINGS = tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.config.experiment import Evaluation, Grid, Images, Model, Training
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from flowbench._core.errors import UserError, nearest
 
 HEADLINE = (

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from bench.config.experiment import Grid, Images, Stage, Training
 from bench.config.limits import flag
-from bench.config.settings import Weights
+from bench.config.sampling_settings import Weights
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import split_top
 

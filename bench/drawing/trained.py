@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import formulations
 from bench import data as datasets
 from bench.config.experiment import Cell
-from bench.config.settings import Setting, TimeGrid, Weights
+from bench.config.sampling_settings import Setting, TimeGrid, Weights
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError, nearest, nearest_path

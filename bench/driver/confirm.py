@@ -67,9 +67,9 @@ def plan(planned: Plan, seeds: int) -> Plan:
 
 def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:
     """The formulations statistically tied with the best by what the run folder holds, and why them."""
-    from analysis.ranking import confirm  # imports pandas
+    from analysis.ranking import confirmation  # imports pandas
 
-    names, why = confirm.group(planned.out)
+    names, why = confirmation.group(planned.out)
     return names, Chosen(why, tuple(planned.grid.every_seed), formulations_of(planned))
 
 

@@ -10,7 +10,7 @@ from bench.cost import estimate, price
 from bench.driver import checks
 from bench.driver.hand_out import check_beforehand, divided_cells
 from bench.launch import activities
-from bench.planning import plan, sense
+from bench.planning import config_warnings, plan
 from bench.planning.plan import Plan
 from bench.planning.requirements import by_cell
 from bench.status import status
@@ -61,7 +61,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         workers(divided, args),
         *([f"memory: {'it may not fit: ' * memory.doubtful}{memory}"] if memory else []),
         f"cost: {estimate.describe(cost) if divided or not busy(planned) else 'nothing is left to submit'}",
-        *(f"warning: {sentence}" for sentence in sense.warnings(grid)),
+        *(f"warning: {sentence}" for sentence in config_warnings.warnings(grid)),
         "formulations:",
         *(f"  {name}" for name in names),
     ]

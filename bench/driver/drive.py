@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bench.cli.parser import Arguments
 from bench.driver.hand_out import alone, check_beforehand, hand_out, recovered
-from bench.driver.here import run_here
+from bench.driver.run_local import run_here
 from bench.driver.wait import follow_others, see_through
 from bench.launch import base
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.planning.plan import Plan
 from bench.runfolder import store
 from flowbench._core import atomic
@@ -32,11 +32,11 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float) -> 
         if args.wait:
             return see_through(planned, args, argv)
         return 0 if len(args.launcher.jobs(submission)) == len(submission.shares) else 1
-    from bench.driver import report  # imports pandas
+    from bench.driver import run_summary  # imports pandas
 
     planned, submission = run_here(planned, submission, new, args, argv)
     with alone(planned, args, argv):
-        return report.report(planned, stages, [submission])
+        return run_summary.report(planned, stages, [submission])
 
 
 def cancel(out: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from bench.cost.estimate import duration
 from bench.cost.workload import left, progress, speed
 from bench.launch.codes import Ending
-from bench.machine.stages import sentence
+from bench.machine.stage_timer import sentence
 from bench.planning.cells import every_cell
 from bench.planning.labels import label
 from bench.runfolder import lease

@@ -16,7 +16,7 @@ from bench.launch import activities, base, snapshot
 from bench.launch.activities import Activity
 from bench.launch.base import Submitted
 from bench.metrics.base import registry
-from bench.planning import plan, sense, shares
+from bench.planning import config_warnings, plan, shares
 from bench.planning.cells import datasets_of, plugins_of
 from bench.planning.labels import place
 from bench.planning.plan import Plan
@@ -111,9 +111,9 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
         if p.damage:
             which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
             log.info("%s is run again: %s", which, p.damage)
-    from bench.driver import report  # imports pandas
+    from bench.driver import run_summary  # imports pandas
 
-    damaged = report.set_aside(planned)
+    damaged = run_summary.set_aside(planned)
     for p, file in damaged:
         which = f"{p.cell.formulation} on {place(p.cell, planned.grid)}"
         log.info("%s is measured again: %s cannot be read", which, file)
@@ -153,7 +153,7 @@ def submit(
     memory = checks.check(divided, planned.grid, planned.out, args.execution, args.launcher)
     if memory and memory.doubtful:
         log.warning("it may not fit: %s", memory)
-    for sentence in sense.warnings(planned.grid):
+    for sentence in config_warnings.warnings(planned.grid):
         log.warning("%s", sentence)
     if earlier:
         snapshot.verify(earlier)

@@ -18,7 +18,7 @@ from bench.cli.parser import Arguments
 from bench.config.experiment import Grid
 from bench.config.identity import full, restore
 from bench.driver import manifest, seed_by_seed
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.cells import expand
 from bench.planning.decision import Decision
@@ -72,12 +72,12 @@ class UntilDecided:
 
     def look(self, planned: Plan, seconds: float) -> bool:
         """Whether the race is decided, or cannot be; the formulations that are beaten are out."""
-        from analysis.comparisons import race
+        from analysis.comparisons import race_outcome
         from analysis.ranking import verdict  # imports pandas
         from analysis.results import run
 
         assert planned.course
-        raced, seeds = race.of_run(run.read(planned.out)), planned.grid.seeds
+        raced, seeds = race_outcome.of_run(run.read(planned.out)), planned.grid.seeds
         if raced is None:  # no cell has a value, as the report says
             return True
         before = planned.course.exits
@@ -97,11 +97,11 @@ class UntilDecided:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank all formulations on the seeds that all have, and show the race."""
-        from bench.driver import report
+        from bench.driver import run_summary
 
         shown = replace(shown, course=self.course or shown.course)
         manifest.write(shown, self.argv, self.args.program, self.args.plugins)
-        return report.report(shown, stages, submissions, begun)
+        return run_summary.report(shown, stages, submissions, begun)
 
 
 def said(found: Race, before: Sequence[Exit]) -> str:

@@ -23,9 +23,9 @@ from typing import Protocol
 from bench.cli.parser import Arguments
 from bench.config.experiment import Cell, Grid
 from bench.driver.hand_out import alone, check_beforehand, hand_out
-from bench.driver.here import run_here
+from bench.driver.run_local import run_here
 from bench.driver.wait import follow_others
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.plan import BUSY, ENDED, Plan
@@ -72,9 +72,9 @@ class ByTime:
         self, shown: Plan, begun: Plan, stages: Stages | None, submissions: Sequence[Submission]
     ) -> int:
         """Rank the finished seeds."""
-        from bench.driver import report  # imports pandas
+        from bench.driver import run_summary  # imports pandas
 
-        return report.report(shown, stages, submissions, begun)
+        return run_summary.report(shown, stages, submissions, begun)
 
 
 def begun(grid: Grid, out: Path) -> Grid:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.parser import Arguments
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder.submission import Submission
@@ -19,7 +19,7 @@ from flowbench._core.terminal import fitted, many, short
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
     from analysis.results.run import Run
-    from bench.driver.report import Ranked
+    from bench.driver.run_summary import Ranked
 
 FILE = "comparison.json"
 """In the run folder: the numbers and the verdict of the last look, and the command."""
@@ -62,10 +62,10 @@ class UntilVerdict:
         """The table with its notes, the verdict, and what was written."""
         from analysis.comparisons import comparison
         from analysis.tables import output
-        from bench.driver import report
+        from bench.driver import run_summary
 
-        code, ranked = report.tables(shown, begun, self.ranked)
-        spent = report.write_timings(shown.out, stages, submissions)
+        code, ranked = run_summary.tables(shown, begun, self.ranked)
+        spent = run_summary.write_timings(shown.out, stages, submissions)
         if not ranked:
             (shown.out / FILE).unlink(missing_ok=True)  # of an earlier look
             return code
@@ -73,7 +73,7 @@ class UntilVerdict:
         print()
         output.show([comparison.table(found)])
         print(fitted(f"\n{self.verdict(found, ranked.run)}"))
-        there = [name for name in (FILE, *report.TABLES) if (shown.out / name).exists()]
+        there = [name for name in (FILE, *run_summary.TABLES) if (shown.out / name).exists()]
         print(
             fitted(
                 f"\n{many(len(shown.cells), 'cell')}{spent}. In {shown.out}:\n  {'  '.join(there)}  cells/"
@@ -85,10 +85,10 @@ class UntilVerdict:
     def ranked(self, shown: Plan) -> Ranked | None:
         """The ranking is written, and not printed."""
         from analysis.results import run
-        from bench.driver import report
+        from bench.driver import run_summary
 
         try:
-            return report.rank(run.read(shown.out))
+            return run_summary.rank(run.read(shown.out))
         except UserError as error:
             print(f"no table: {error}", file=sys.stderr)
             return None

@@ -40,11 +40,11 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         log.info("nothing to submit: %s", status.counts(planned))
         log.info("--status shows more, --wait waits for them")
         return 0
-    from bench.driver import report  # imports pandas
+    from bench.driver import run_summary  # imports pandas
 
     log.info("nothing to run: %s", status.counts(planned))
     with alone(planned, args, argv):
-        return report.report(planned, None)
+        return run_summary.report(planned, None)
 
 
 def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
 
 def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     """Until no worker has any of the plan's cells; what was lost on the way is submitted again. Then report."""
-    from bench.driver import report  # imports pandas
+    from bench.driver import run_summary  # imports pandas
 
     for tries in range(SUBMISSIONS + 1):
         planned, lost, following = wait(planned)
@@ -77,7 +77,7 @@ def see_through(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
             log.info("%s submitted, as their parents are trained", many(following, "cell"))
         planned, _ = hand_out(planned, replace(args, retry=None), argv)
     with alone(planned, args, argv):
-        return report.report(planned, None)
+        return run_summary.report(planned, None)
 
 
 def wait(planned: Plan) -> tuple[Plan, int, int]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.encoders.pixels import rgb, weights_digest
+from bench.encoders.preprocessing import rgb, weights_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

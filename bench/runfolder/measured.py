@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config.settings import CONTROL, ControlSetting
+from bench.config.sampling_settings import CONTROL, ControlSetting
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 

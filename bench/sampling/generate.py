@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from bench import solvers
+from bench.config.sampling_settings import Setting
 from bench.config.seeds import seed_for
-from bench.config.settings import Setting
 from bench.encoders.text import Captions
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from formulations import Formulation
 
 

@@ -16,7 +16,7 @@ import torch
 from bench.config.presets import PRESETS
 from bench.launch import snapshot
 from bench.machine.device import device_name, keep_freed_memory, versions
-from bench.machine.products import fast_products
+from bench.machine.matmul import fast_products
 from bench.speed.sizes import SIZES, TINY, Scope
 from bench.speed.timing import HEADING, Row
 from flowbench._core import atomic

@@ -16,7 +16,7 @@ import torch
 
 from bench.machine.clock import synchronise
 from bench.machine.device import keep_freed_memory
-from bench.machine.products import fast_products
+from bench.machine.matmul import fast_products
 from bench.speed.sizes import Size, our_step
 from flowbench._core.errors import UserError
 

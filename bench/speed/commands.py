@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.machine.stages import STAGES
+from bench.machine.stage_timer import STAGES
 from bench.speed.sizes import Scope
 from bench.speed.timing import Row
 from flowbench._core import atomic

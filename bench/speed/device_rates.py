@@ -23,7 +23,7 @@ from bench.encoders.extractors import extractor
 from bench.machine.clock import Timed, alternate, seconds, timed
 from bench.machine.device import device_name, keep_freed_memory, pick_device, versions
 from bench.machine.kept_timings import Timings
-from bench.machine.products import fast_products
+from bench.machine.matmul import fast_products
 from bench.machine.threads import Threads
 from bench.models.flat import Flat
 from bench.models.shape import Shape

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.config.experiment import Evaluation, Images
 from bench.config.presets import HEADLINE, preset
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.data import shapes
 from bench.encoders.extractors import extractor, features
 from bench.metrics.frechet import Moments, frechet

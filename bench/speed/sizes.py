@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config.experiment import Training
-from bench.machine.products import autocast
+from bench.machine.matmul import autocast
 from bench.models.shape import Shape
 from bench.training.train import Trainer
 from bench.training.tuning import inputs

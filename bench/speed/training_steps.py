@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from bench.machine import cores
-from bench.machine.products import default_products
+from bench.machine.matmul import default_products
 from bench.speed.children import children
 from bench.speed.peers import PEERS, parameters
 from bench.speed.sizes import SIZES, TINY, Scope, Size, our_step, peer_step
@@ -37,7 +37,7 @@ def step(scope: Scope) -> Iterator[Row]:
     """A step of our MM-DiT with one member against each peer's, at each size, eager and compiled.
 
     Width, depth, heads, tokens, batch and precision are equal. On a CPU ours multiplies as the harness does
-    (:mod:`bench.machine.products`); the peers do so too, and in another line as torch does by itself.
+    (:mod:`bench.machine.matmul`); the peers do so too, and in another line as torch does by itself.
     """
     for size in scope.fitting():
         for how in modes(scope.compiled):

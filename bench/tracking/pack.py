@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.config.experiment import Cell
 from bench.config.identity import full
-from bench.config.settings import CONTROL
+from bench.config.sampling_settings import CONTROL
 from bench.tracking.base import About, Log, get
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bench.machine.products import autocast
+from bench.machine.matmul import autocast
 from bench.training.batches import Batches, moved
 from formulations import Coeffs, Formulation
 

@@ -20,7 +20,7 @@ from bench import objectives, optimisers
 from bench.config.experiment import Training
 from bench.config.seeds import seed_for
 from bench.machine.graph import Graph
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
 from bench.models.shape import Shape

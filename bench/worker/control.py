@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from bench.config.experiment import Cell
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 
 
 class Watcher(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.cost.workload import Workload
 from bench.launch.codes import FENCED, SAVED
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.runfolder import lease
 from bench.training.checkpoint import Stopped
 from flowbench._core import atomic

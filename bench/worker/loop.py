@@ -22,10 +22,10 @@ from bench.config.experiment import Cell, Images
 from bench.cost import workload
 from bench.launch import supervisor
 from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
-from bench.launch.gate import Gate
+from bench.launch.failure_gate import Gate
 from bench.machine.device import DeviceLost, NoDevice, keep_freed_memory, pick_device
-from bench.machine.products import fast_products
-from bench.machine.stages import Stages
+from bench.machine.matmul import fast_products
+from bench.machine.stage_timer import Stages
 from bench.machine.threads import Threads
 from bench.models.shape import Shape
 from bench.planning import plan

@@ -23,8 +23,8 @@ import formulations
 from bench import solvers
 from bench.config.experiment import Evaluation
 from bench.config.identity import full
+from bench.config.sampling_settings import ControlSetting
 from bench.config.seeds import seed_for
-from bench.config.settings import ControlSetting
 from bench.machine.device import check_device
 from bench.planning.plan import Planned
 from bench.runfolder import cell_folder, store
@@ -34,13 +34,13 @@ from bench.sampling.generate import Sampled
 from bench.tracking import Tracked
 from bench.training import checkpoint
 from bench.training.batches import Batches, validation_batch
-from bench.training.profile import profile
+from bench.training.loss_profile import profile
 from bench.training.train import Trained, finite, train
 from bench.training.untrained import untrained_losses
 from bench.worker import parents
 from bench.worker.control import Bench, Control
+from bench.worker.generated_images import Lost, Pictures
 from bench.worker.measure import measure
-from bench.worker.pictures import Lost, Pictures
 from bench.worker.provenance import inputs, provenance, verify, verify_unfinished
 from bench.worker.setup import Setup
 from flowbench._core import atomic

@@ -17,7 +17,7 @@ import formulations
 from analysis import plots
 from analysis.plots import style
 from analysis.plots.style import Drawn
-from analysis.ranking import ideal, ranking
+from analysis.ranking import ideal_columns, ranking
 from analysis.ranking.result import RankingResult
 from analysis.results import run, synthetic
 from analysis.results.run import Run
@@ -36,11 +36,11 @@ def perfect(about: Run) -> dict[tuple[str, int], float]:
     """Writes what the steps of a run leave to a perfect network: made up, the same for all formulations of a family.
     Returns it by formulation and steps."""
     frame = about.frame
-    keys = frame[list(ideal.SETTING)].drop_duplicates().to_dict("records")
+    keys = frame[list(ideal_columns.SETTING)].drop_duplicates().to_dict("records")
     left = [
         {**key, "fid": len(key["formulation"].split("/")[0]) + 100 / key["steps"], "kid": 0.1} for key in keys
     ]
-    (about.path / ideal.FILE).write_text(json.dumps({"left": left}))
+    (about.path / ideal_columns.FILE).write_text(json.dumps({"left": left}))
     return {(row["formulation"], row["steps"]): row["fid"] for row in left}
 
 

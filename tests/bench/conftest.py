@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.cost import estimate
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool

@@ -16,7 +16,7 @@ from analysis.report import contents
 from analysis.results import run
 from analysis.results.schema import Results
 from bench import compare, grid
-from bench.driver import here, seed_by_seed
+from bench.driver import run_local, seed_by_seed
 from bench.driver.verdicts import FILE
 from bench.launch import snapshot
 from bench.metrics.catalogue import columns
@@ -89,13 +89,13 @@ def test_a_plugin_edited_while_seeds_train_changes_no_seed(
     plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, text = tmp_path / "run", plugin.read_text()
-    before = here.run_shares
+    before = run_local.run_shares
 
     def shares(*given: Any) -> Any:
         plugin.write_text(text.replace("t**k", "t ** (k + 1)"))
         return before(*given)
 
-    monkeypatch.setattr(here, "run_shares", shares)
+    monkeypatch.setattr(run_local, "run_shares", shares)
     argv = [f"{plugin}:late", "rf", *TINY, "--out", str(out)]
     assert compare.main([*argv, "--seeds", "2"]) == 0
     assert seeds(out) == {"my/late(2.00)": 2, "rf": 2}
@@ -156,7 +156,7 @@ def test_another_command_in_the_folder_changes_no_result(
 ) -> None:
     """While cells train, another command has put its plan into the folder."""
     out = tmp_path / "run"
-    before = here.run_shares
+    before = run_local.run_shares
 
     def shares(*given: Any) -> Any:
         done = before(*given)
@@ -165,7 +165,7 @@ def test_another_command_in_the_folder_changes_no_result(
         (out / "grid.json").write_text(json.dumps(plan))
         return done
 
-    monkeypatch.setattr(here, "run_shares", shares)
+    monkeypatch.setattr(run_local, "run_shares", shares)
     names = ["v/cos", "rf"] if command is compare.main else ["--formulations", "v/cos", "rf"]
     assert command([*names, *TINY, "--out", str(out), "--seeds", "2"]) == 0
     printed = capsys.readouterr()
@@ -179,7 +179,7 @@ def test_another_command_in_the_folder_changes_no_result(
 def test_a_formulation_that_fails_does_not_end_the_others_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, before = tmp_path / "run", here.run_shares
+    out, before = tmp_path / "run", run_local.run_shares
 
     def shares(planned: Plan, *given: Any) -> Plan:
         for p in planned.cells:
@@ -187,7 +187,7 @@ def test_a_formulation_that_fails_does_not_end_the_others_comparison(
                 (p.folder / "ema.safetensors").mkdir(parents=True, exist_ok=True)
         return before(planned, *given)
 
-    monkeypatch.setattr(here, "run_shares", shares)
+    monkeypatch.setattr(run_local, "run_shares", shares)
     assert compare.main(["v/cos", "eps/cos", "rf", *TINY, "--out", str(out), "--seeds", "2"]) == 1
     assert seeds(out) == {"v/cos": 2, "eps/cos": 2, "rf": 2}
     printed = capsys.readouterr()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench import draw, drawing, grid
 from bench.cli.parser import parse
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.data import load
 from bench.sampling.generate import start_noise
 from bench.worker import pictures as kept

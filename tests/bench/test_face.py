@@ -21,10 +21,10 @@ import flowbench as fb
 from analysis import rank
 from bench import draw
 from bench.cli.parser import parse
-from bench.driver import here
+from bench.driver import run_local
 from bench.planning import plan
-from flowbench import face
-from flowbench.face import words
+from flowbench import api
+from flowbench.api import words
 
 from .conftest import run_here
 from .runs import SMALL
@@ -152,7 +152,7 @@ def test_mistakes_are_one_sentence(run: fb.TrainedRun, mistake: Any, words: str)
 def test_the_first_study_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer steps, and on fewer images."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(face, "train", partial(fb.train, **TINY | {"seeds": 2}))
+    monkeypatch.setattr(api, "train", partial(fb.train, **TINY | {"seeds": 2}))
     text = (Path(fb.ROOT) / "examples" / "first_study.py").read_text(encoding="utf-8")
     text = text.replace("steps=STEPS, seeds=SEEDS, ", "")
     made: dict[str, Any] = {}
@@ -179,7 +179,7 @@ def test_a_run_may_be_started_from_any_thread(tmp_path: Path) -> None:
         def stop(self, reason: str) -> None: ...
 
     def enter() -> Any:
-        with here.stopped_by_signals(Pool()):  # type: ignore[arg-type]
+        with run_local.stopped_by_signals(Pool()):  # type: ignore[arg-type]
             return signal.getsignal(signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
@@ -197,8 +197,8 @@ def test_options_of_python_are_those_of_the_command() -> None:
 
 
 def test_it_is_imported_when_it_is_used() -> None:
-    assert all(getattr(fb, name) is getattr(face, name) for name in face.__all__)
-    assert {*face.__all__, "UserError", "formulations"} == fb.PUBLIC.keys() <= set(dir(fb))
+    assert all(getattr(fb, name) is getattr(api, name) for name in api.__all__)
+    assert {*api.__all__, "UserError", "formulations"} == fb.PUBLIC.keys() <= set(dir(fb))
     assert fb.formulations.get("rf").name == "rf"
     assert fb.__version__ == metadata.version("flowbench")
     with pytest.raises(AttributeError, match="no attribute 'campare'; did you mean 'compare'"):

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from bench import grid
-from bench.driver.report import TABLES
-from bench.machine.stages import STAGES
+from bench.driver.run_summary import TABLES
+from bench.machine.stage_timer import STAGES
 from bench.runfolder import store
-from bench.training.profile import profile
+from bench.training.loss_profile import profile
 from formulations import get
 
 from .runs import SMALL, files, metrics, written
@@ -86,7 +86,7 @@ def test_where_the_time_went_is_written_and_said(
 ) -> None:
     """Stages of half a second and more are said; here every clock reading is one second after the last."""
     seconds = itertools.count(grid.STARTED)
-    monkeypatch.setattr("bench.machine.stages.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("bench.machine.stage_timer.time.perf_counter", lambda: float(next(seconds)))
     out = tmp_path / "run"
     assert grid.main([*SMALL, "--pack", "auto", "--compile", "auto", "--out", str(out)]) == 0
     printed = capsys.readouterr()

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from bench import ideal
 from bench.config.experiment import Images
-from bench.config.settings import Setting, parse
+from bench.config.sampling_settings import Setting, parse
 from bench.data import get as dataset
 from bench.sampling.times import begun
 from flowbench._core.errors import UserError

@@ -15,7 +15,7 @@ import pytest
 
 from bench import grid as command_line
 from bench.config.experiment import Evaluation, Grid, Images, Model, Training
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.launch import activities, snapshot
 from bench.launch.supervisor import Supervisor
 from bench.planning.cells import cells_of

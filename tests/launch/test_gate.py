@@ -9,7 +9,7 @@ import pytest
 
 from bench.config.experiment import Cell, Grid
 from bench.launch import supervisor
-from bench.launch.gate import Gate
+from bench.launch.failure_gate import Gate
 from bench.planning.cells import cells_of
 from bench.runfolder.submission import Share, Submission
 from flowbench._core import atomic

@@ -11,7 +11,7 @@ import pytest
 from bench.config.experiment import Evaluation, Grid
 from bench.config.identity import full, restore
 from bench.config.presets import PRESETS
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.runfolder import submission as submissions
 from bench.runfolder.submission import Execution, Share, Submission
 from flowbench._core import atomic

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from bench.encoders.extractors import Extractor, extractor
-from bench.encoders.pixels import rgb, weights_digest
+from bench.encoders.preprocessing import rgb, weights_digest
 from bench.metrics.clip_score import clip_scores
 from flowbench._core.errors import UserError
 

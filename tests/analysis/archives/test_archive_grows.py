@@ -13,7 +13,7 @@ import pytest
 
 from analysis import archive
 from analysis.archives import bundle, joint_plan
-from analysis.results import manifest, run, sources, synthetic
+from analysis.results import manifest_reader, run, sources, synthetic
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos", "rf/lognorm(0.00,1.00)")
@@ -116,7 +116,7 @@ def test_commands_and_code_of_all(runs: dict[str, Path], tmp_path: Path) -> None
     assert kept["seeds"] == ["0, 1, 2, 3"]
     archived(out, out)
     assert json.loads((out / sources.PROVENANCE).read_text()) == kept
-    (plan,) = manifest.read(out)
+    (plan,) = manifest_reader.read(out)
     assert plan.command == ("--out", "early")
     assert (plan.grid["first_seed"], plan.grid["seeds"]) == (0, 4)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.comparisons import baseline, race
+from analysis.comparisons import baseline, race_outcome
 from analysis.rank import tables_of
 from analysis.ranking import ranking
 from analysis.report import contents, page
@@ -58,7 +58,7 @@ def test_comparisons_use_every_seed_that_both_have(decided: run.Run) -> None:
 
 
 def test_standings_name_what_beat_each_that_is_out(decided: run.Run) -> None:
-    found = race.of_run(decided)
+    found = race_outcome.of_run(decided)
     assert found is not None
     assert [(s.formulation, s.seeds, s.out) for s in found.standings] == [
         ("best", LATE, False),
@@ -70,19 +70,19 @@ def test_standings_name_what_beat_each_that_is_out(decided: run.Run) -> None:
         assert standing.rival == found.race.out[standing.formulation].by
         assert standing.against is not None
         assert (standing.against.verdict, standing.against.n) == ("worse", standing.seeds)
-    told = race.terminal(found)
+    told = race_outcome.terminal(found)
     assert told.startswith(
         "Decided: best is the best by FID; both others are beaten (95 % at every look, 9 seeds)"
     )
 
 
 def test_an_undecided_race_asks_for_the_seeds_that_it_needs(tmp_path: Path) -> None:
-    found = race.of_run(raced(tmp_path, quality=(0.0, 0.0, -4.0)))
+    found = race_outcome.of_run(raced(tmp_path, quality=(0.0, 0.0, -4.0)))
     assert found is not None
     assert not found.race.decided
     assert found.needed is not None
     assert found.needed > LATE
-    told = race.terminal(found)
+    told = race_outcome.terminal(found)
     assert told.startswith("Undecided between ")
     assert f"`python -m bench.grid --until decided --seeds {found.needed}`" in told
     assert "1 formulation beaten" in told
@@ -92,21 +92,21 @@ def test_an_undecided_race_asks_for_the_seeds_that_it_needs(tmp_path: Path) -> N
 def test_equivalent_ones_end_a_race(tmp_path: Path) -> None:
     of = raced(tmp_path, quality=(0.0, 0.0, -4.0))
     plan = replace(of.manifests[0], race={"decision": {"metric": "fid", "margin": 50.0}, "exits": []})
-    found = race.of_run(replace(of, manifests=(plan,)))
+    found = race_outcome.of_run(replace(of, manifests=(plan,)))
     assert found is not None
-    assert "are equivalent by FID within ±50 %" in race.terminal(found)
+    assert "are equivalent by FID within ±50 %" in race_outcome.terminal(found)
 
 
 def test_what_diverged_is_out_and_not_called_beaten(tmp_path: Path) -> None:
-    found = race.of_run(
+    found = race_outcome.of_run(
         raced(
             tmp_path, status=lambda name, dataset, seed: "diverged" if (name, seed) == ("poor", 1) else None
         )
     )
     assert found is not None
     assert found.race.out["poor"].by is None
-    assert "out: seeds without a value" in output.write([race.table(found)])
-    undecided = race.of_run(
+    assert "out: seeds without a value" in output.write([race_outcome.table(found)])
+    undecided = race_outcome.of_run(
         raced(
             tmp_path,
             quality=(0.0, 0.0, -4.0),
@@ -114,20 +114,20 @@ def test_what_diverged_is_out_and_not_called_beaten(tmp_path: Path) -> None:
         )
     )
     assert undecided is not None
-    told = race.terminal(undecided)
+    told = race_outcome.terminal(undecided)
     assert "1 formulation out with seeds without a value" in told
     assert "beaten" not in told
 
 
 def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
     lost = dict(zip(NAMES, range(3), strict=True))
-    found = race.of_run(
+    found = race_outcome.of_run(
         raced(tmp_path, status=lambda name, _, seed: "failed" if lost[name] == seed else None)
     )
     assert found is not None
     assert (found.race.decided, found.race.settled) == (False, True)
-    assert "each has seeds without a value, so that none can be compared" in race.terminal(found)
-    assert "nan" not in output.write([race.table(found)])
+    assert "each has seeds without a value, so that none can be compared" in race_outcome.terminal(found)
+    assert "nan" not in output.write([race_outcome.table(found)])
 
 
 def test_it_is_printed_below_the_ranking_and_shown_on_the_page(decided: run.Run) -> None:
@@ -169,5 +169,5 @@ def test_a_comparison_that_stopped_by_results_says_so_on_its_page(tmp_path: Path
 def test_a_run_without_a_race_has_none(tmp_path: Path) -> None:
     synthetic.write(tmp_path, Truth(NAMES, (1.0, 0.0, -1.0)), settings=((5, 5.0),), weights=("ema",))
     found = run.read(tmp_path)
-    assert race.of_run(found) is None
+    assert race_outcome.of_run(found) is None
     assert [t.name for t in tables_of(found, ranking.rank(found))] == ["ranking"]

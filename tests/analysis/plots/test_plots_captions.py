@@ -13,7 +13,7 @@ from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
 from analysis.plots.subject import usual
 from analysis.results.run import Run
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from flowbench._core.errors import UserError
 
 from ..plotted import FEW, HAND, folder, hand, one, ranked, table

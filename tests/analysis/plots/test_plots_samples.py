@@ -17,7 +17,7 @@ from analysis.plots import files
 from analysis.plots.style import Drawn
 from analysis.results import cells, run
 from analysis.results.run import Run
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 
 from ..plotted import FEW, one, ranked
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.rank import main
-from analysis.ranking import confirm, ranking, render
+from analysis.ranking import confirmation, ranking, render
 from analysis.results import synthetic
 from analysis.results.run import read
 from analysis.tables import output
@@ -25,7 +25,7 @@ def write(folder: Path, **options: object) -> Path:
 
 
 def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
-    names, why = confirm.group(write(tmp_path))
+    names, why = confirmation.group(write(tmp_path))
     found = ranking.rank(read(tmp_path))
     alike = found.columns["rank_all"].not_separable
     assert set(names) == set(alike.index[alike])
@@ -36,7 +36,7 @@ def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
 
 def test_ranks_that_never_vary_leave_the_leader_and_its_runner_up(tmp_path: Path) -> None:
     truth = synthetic.Truth(("rf", "v/cos", "edm"), (9.0, 0.0, -9.0), noise=0.1)
-    names, why = confirm.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
+    names, why = confirmation.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
     assert names == ("rf", "v/cos")
     assert why == "the best by mean front index and its runner-up, without any difference over 2 seeds"
 
@@ -48,8 +48,8 @@ def test_a_clear_leader_is_run_again_beside_its_runner_up(
     fronts = found.columns["rank_all"]
     leads = pd.Series(fronts.value.index == found.names[0], index=fronts.value.index, dtype="boolean")
     alone = replace(found, columns={**found.columns, "rank_all": replace(fronts, tied=leads)})
-    monkeypatch.setattr(confirm, "rank", lambda run: alone)
-    names, why = confirm.group(tmp_path)
+    monkeypatch.setattr(confirmation, "rank", lambda run: alone)
+    names, why = confirmation.group(tmp_path)
     assert names == found.names[:2]
     assert why == "the best by mean front index, separable from all others over 3 seeds, and its runner-up"
 
@@ -57,18 +57,18 @@ def test_a_clear_leader_is_run_again_beside_its_runner_up(
 def test_one_formulation_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     truth = synthetic.Truth(("rf",), (1.0,), noise=0.1)
     with pytest.raises(UserError, match="--confirm needs at least 2 formulations"):
-        confirm.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
+        confirmation.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
 
 
 def test_one_seed_tells_no_group(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--confirm needs at least 2 seeds"):
-        confirm.group(write(tmp_path, seeds=1))
+        confirmation.group(write(tmp_path, seeds=1))
 
 
 def test_no_confirmation(tmp_path: Path) -> None:
-    assert confirm.confirmation(read(write(tmp_path))) is None
+    assert confirmation.confirmation(read(write(tmp_path))) is None
     write(tmp_path, first_seed=1000, status=lambda *_: "pending")
-    assert confirm.confirmation(read(tmp_path)) is None
+    assert confirmation.confirmation(read(tmp_path)) is None
 
 
 def test_both_are_shown_and_the_ranking_is_not_changed(
@@ -79,7 +79,7 @@ def test_both_are_shown_and_the_ranking_is_not_changed(
     write(tmp_path, first_seed=1000, seeds=2)
     run = read(tmp_path)
     assert ranking.rank(run).frame().equals(before)
-    found = confirm.confirmation(run)
+    found = confirmation.confirmation(run)
     assert found is not None
     assert found.seeds == (1000, 1001)
     assert found.pending == 0
@@ -100,7 +100,7 @@ def test_both_are_shown_and_the_ranking_is_not_changed(
 def test_an_unfinished_confirmation_says_so(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, first_seed=1000, seeds=2, status=lambda f, d, s: "pending" if s == 1001 else None)
-    found = confirm.confirmation(read(tmp_path))
+    found = confirmation.confirmation(read(tmp_path))
     assert found is not None
     assert found.pending == 4
     assert found.seeds == (1000,)
@@ -111,7 +111,7 @@ def test_a_formulation_that_is_not_run_again_yet_has_no_part_in_either_rank(tmp_
     write(tmp_path)
     leader = ranking.rank(read(tmp_path)).names[0]
     write(tmp_path, first_seed=1000, status=lambda f, d, s: "pending" if f == leader else None)
-    found = confirm.confirmation(read(tmp_path))
+    found = confirmation.confirmation(read(tmp_path))
     assert found is not None
     assert found.first.names[0] == leader
     assert leader not in set(found.table["formulation"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis.ranking import ranking, verdict, wide
+from analysis.ranking import ranking, score_matrix, verdict
 from analysis.ranking.fixed_draw import DRAWS, FixedDraw
 from analysis.ranking.notes import notes
 from analysis.ranking.pending import settled
@@ -48,7 +48,7 @@ def sampled(folder: Path, **metrics: Values) -> Run:
 
 
 def fixed(of: Run) -> FixedDraw:
-    return FixedDraw(of, wide.make(settled(of.frame)[0], of.metrics))
+    return FixedDraw(of, score_matrix.make(settled(of.frame)[0], of.metrics))
 
 
 def noise(*parts: object) -> np.ndarray:

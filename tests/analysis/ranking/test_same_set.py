@@ -16,7 +16,7 @@ from analysis.ranking import uncertainty
 from analysis.ranking.notes import headings, notes
 from analysis.ranking.render import ranking_table
 from analysis.ranking.result import RankingResult
-from analysis.ranking.wide import Wide, make
+from analysis.ranking.score_matrix import Wide, make
 from analysis.report import findings
 from analysis.stats import stability
 from flowbench._core.errors import UserError

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking import ranking, untrained, verdict
+from analysis.ranking import ranking, untrained_rows, verdict
 from analysis.report import contents, page
 from analysis.results import run
 
@@ -46,7 +46,7 @@ def test_who_leads_among_untrained_networks_is_not_said(
     losses: tuple[float, float, float], seeds: int, tmp_path: Path
 ) -> None:
     answer, above = told(results(losses, seeds), tmp_path)
-    sentence = untrained.NOTHING
+    sentence = untrained_rows.NOTHING
     assert "more than 10 % below that of an untrained network" in sentence
     assert answer == f"Not trained: {sentence}"
     assert f"not trained {sentence}" in above

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.ranking.confirm import Confirmation
+from analysis.ranking.confirmation import Confirmation
 from analysis.report import findings
 from analysis.report.confirmed import confirmed
 

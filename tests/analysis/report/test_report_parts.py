@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
-from analysis.report import failures, pictures, provenance, sparklines
+from analysis.report import failures, gallery, page_provenance, sparklines
 from analysis.report.cards import anchors
 from analysis.results import cells, run, synthetic
 from analysis.results.private import without_paths
@@ -78,25 +78,25 @@ def test_anchors_are_unique_and_tell_negative_numbers() -> None:
 def test_pictures_keep_within_their_budget(
     formulations: int, settings: int, channels: int, edge: int
 ) -> None:
-    sheet, card, size = pictures.plan(formulations, settings, channels, edge)
-    shown = min(formulations, pictures.SHEET) * sheet + formulations * card
+    sheet, card, size = gallery.plan(formulations, settings, channels, edge)
+    shown = min(formulations, gallery.SHEET) * sheet + formulations * card
     bytes_each = (channels * size**2 + 260) * 4 / 3
     assert size <= edge
-    assert 0 <= card <= pictures.CARD_CAPTIONS
-    assert sheet >= pictures.FEWEST_CAPTIONS
-    assert settings * shown * bytes_each <= pictures.BUDGET or (card == 0 and size < 2 * pictures.SMALLEST)
+    assert 0 <= card <= gallery.CARD_CAPTIONS
+    assert sheet >= gallery.FEWEST_CAPTIONS
+    assert settings * shown * bytes_each <= gallery.BUDGET or (card == 0 and size < 2 * gallery.SMALLEST)
 
 
 def test_few_small_pictures_are_shown_as_they_are() -> None:
-    assert pictures.plan(6, 2, 3, 16) == (pictures.MOST_CAPTIONS, pictures.CARD_CAPTIONS, 16)
-    assert pictures.plan(61, 2, 3, 256)[2] < 64
+    assert gallery.plan(6, 2, 3, 16) == (gallery.MOST_CAPTIONS, gallery.CARD_CAPTIONS, 16)
+    assert gallery.plan(61, 2, 3, 256)[2] < 64
 
 
 def test_a_picture_survives_its_data_uri() -> None:
     rng = np.random.default_rng(0)
     for channels in (1, 3):
         image = rng.integers(0, 256, (channels, 5, 7), dtype=np.uint8)
-        kind, _, data = pictures.uri(image).partition(",")
+        kind, _, data = gallery.uri(image).partition(",")
         assert kind == "data:image/png;base64"
         back = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
         assert (back.reshape(5, 7, channels).transpose(2, 0, 1) == image).all()
@@ -104,22 +104,22 @@ def test_a_picture_survives_its_data_uri() -> None:
 
 def test_shrinking_takes_means_of_blocks() -> None:
     image = np.array([[0, 2, 10, 10], [4, 6, 10, 10], [1, 1, 9, 9], [1, 1, 9, 9]], dtype=np.uint8)
-    assert pictures.shrunk(image[None, None], 2).tolist() == [[[[3, 10], [1, 9]]]]
-    assert pictures.shrunk(image[None, None], 4) is not None
-    assert (pictures.shrunk(image[None, None], 4)[0, 0] == image).all()
+    assert gallery.shrunk(image[None, None], 2).tolist() == [[[[3, 10], [1, 9]]]]
+    assert gallery.shrunk(image[None, None], 4) is not None
+    assert (gallery.shrunk(image[None, None], 4)[0, 0] == image).all()
 
 
 def test_the_settings_with_most_and_fewest_steps_are_shown(tmp_path: Path) -> None:
     found = run.read(folder(tmp_path, weights=("raw", "ema"), pictures=2, seeds=2))
-    assert [(s.weights, s.steps, s.cfg, s.seed) for s in pictures.settings(found)] == [
+    assert [(s.weights, s.steps, s.cfg, s.seed) for s in gallery.settings(found)] == [
         ("ema", 50, 5.0, 0),
         ("ema", 5, 5.0, 0),
     ]
-    made = pictures.gallery(found, NAMES)
+    made = gallery.gallery(found, NAMES)
     assert [strip.formulation for strip in made.sheets[0].strips] == list(NAMES)
-    expected = cells.pictures(found, "rf", "synthetic", 0, pictures.settings(found)[0], [1])
+    expected = cells.pictures(found, "rf", "synthetic", 0, gallery.settings(found)[0], [1])
     assert expected is not None
-    assert made.sheets[0].strips[0].pictures[1].uri == pictures.uri(expected[0])
+    assert made.sheets[0].strips[0].pictures[1].uri == gallery.uri(expected[0])
     assert made.sheets[0].strips[0].pictures[1].caption == "a green circle"
     assert len(made.cards["v/cos"]) == 2
 
@@ -132,13 +132,13 @@ def test_the_sheets_begin_with_real_images(tmp_path: Path) -> None:
     file = tmp_path / "real_scores" / "r" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)
     save_file({"images": real}, file, metadata={"about": json.dumps({"captions": [captions[0]] * 2})})
-    made = pictures.gallery(found, NAMES)
+    made = gallery.gallery(found, NAMES)
     assert made.real
     first = made.sheets[0].strips[0]
     assert first.real
     assert [strip.formulation for strip in made.sheets[0].strips[1:]] == list(NAMES)
     shown = [p.uri if p else None for p in first.pictures]
-    left = [pictures.uri(image) for image in real]
+    left = [gallery.uri(image) for image in real]
     for caption, picture in zip(made.sheets[0].captions, shown, strict=True):
         wanted = left.pop(0) if caption == captions[0] and left else None
         assert picture == wanted
@@ -149,7 +149,7 @@ def test_the_seed_that_most_have_finished_is_shown(tmp_path: Path) -> None:
     out = folder(
         tmp_path, pictures=1, seeds=2, status=lambda f, d, s: "diverged" if f != "rf" and s == 0 else None
     )
-    assert {s.seed for s in pictures.settings(run.read(out))} == {1}
+    assert {s.seed for s in gallery.settings(run.read(out))} == {1}
 
 
 def test_a_budget_is_drawn_against_the_even_one() -> None:
@@ -253,7 +253,7 @@ def test_device_time_is_shared_by_a_pack(tmp_path: Path) -> None:
         kept = json.loads(file.read_text())
         kept["training"] |= {"seconds": 600.0, "pack": 3, "torch": "2.9", "code": "abc"}
         file.write_text(json.dumps(kept))
-    facts = dict(provenance.provenance(run.read(out), {}).facts)
+    facts = dict(page_provenance.provenance(run.read(out), {}).facts)
     assert facts["Device time"] == ("training 10.0 min", "measuring 3.0 min")  # 3 x 600 / 3; 3 x 60
     assert facts["Code"] == ("abc", "synthetic")  # trained, measured
     assert facts["Command"] == ("python -m bench.grid --synthetic",)
@@ -267,7 +267,7 @@ def test_several_versions_of_the_code_are_a_warning(tmp_path: Path) -> None:
     kept = json.loads(file.read_text())
     kept["training"]["code"] = "other"
     file.write_text(json.dumps(kept))
-    made = provenance.provenance(run.read(out), {})
+    made = page_provenance.provenance(run.read(out), {})
     assert made.warnings == ("The cells were made by 2 versions of the code: other, synthetic.",)
 
 
@@ -280,11 +280,11 @@ def test_the_commit_is_told_of_the_code_that_trained(tmp_path: Path) -> None:
     ):
         (out / "submissions" / name).mkdir(parents=True)
         (out / "submissions" / name / "submission.json").write_text(json.dumps(kept))
-    assert dict(provenance.provenance(run.read(out), {}).facts)["Commit"] == ("1234abc",)
+    assert dict(page_provenance.provenance(run.read(out), {}).facts)["Commit"] == ("1234abc",)
 
 
 def test_recipes_are_told_in_full(tmp_path: Path) -> None:
-    made = provenance.provenance(run.read(folder(tmp_path)), {})
+    made = page_provenance.provenance(run.read(folder(tmp_path)), {})
     (recipe,) = made.recipes
     assert dict(recipe.fields)["training.steps"] == "20000"
     assert dict(recipe.fields)["evaluation.extractor"] == '"synthetic"'
@@ -295,4 +295,4 @@ def test_recipes_are_told_in_full(tmp_path: Path) -> None:
     ("seconds", "told"), [(42, "42 s"), (192, "3.2 min"), (18_360, "5.1 h"), (1_036_800, "12.0 days")]
 )
 def test_durations(seconds: float, told: str) -> None:
-    assert provenance.duration(seconds) == told
+    assert page_provenance.duration(seconds) == told

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import digamma, polygamma
 from scipy.stats import f as f_distribution
 
-from analysis.stats.moderation import inverse_trigamma, moderate
+from analysis.stats.variance_shrinkage import inverse_trigamma, moderate
 
 
 @settings(max_examples=100, deadline=None)

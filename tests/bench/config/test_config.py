@@ -16,7 +16,7 @@ from bench import objectives
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Init, Model, Stage, Training
 from bench.config.identity import canonical, full, identity, non_default, restore
 from bench.config.presets import PRESETS, preset
-from bench.config.settings import FIELDS, Setting
+from bench.config.sampling_settings import FIELDS, Setting
 from bench.driver import manifest
 from bench.models import Plain, register
 from bench.objectives.flow import Flow

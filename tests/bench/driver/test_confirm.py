@@ -12,7 +12,7 @@ import pytest
 
 from bench import grid
 from bench.config.experiment import Grid, Training
-from bench.driver import confirm, manifest, report
+from bench.driver import confirm, manifest, run_summary
 from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.labels import names
@@ -42,10 +42,10 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
             asked.append(out)
             return formulations, WHY
 
-        module = ModuleType("analysis.ranking.confirm")
+        module = ModuleType("analysis.ranking.confirmation")
         module.group = found  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "analysis.ranking.confirm", module)
-        monkeypatch.setattr("analysis.ranking.confirm", module, raising=False)
+        monkeypatch.setitem(sys.modules, "analysis.ranking.confirmation", module)
+        monkeypatch.setattr("analysis.ranking.confirmation", module, raising=False)
         return asked
 
     return use
@@ -247,7 +247,7 @@ def test_a_confirmation_from_end_to_end(
     tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reported: list[Plan] = []
-    monkeypatch.setattr(report, "report", lambda planned, *given: reported.append(planned) or 0)
+    monkeypatch.setattr(run_summary, "report", lambda planned, *given: reported.append(planned) or 0)
     group("eps/linear")
     command = [
         *SMALL,

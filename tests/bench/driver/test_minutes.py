@@ -16,10 +16,10 @@ from bench import grid as command_line
 from bench.cli.parser import parse
 from bench.config.experiment import MOST_SEEDS
 from bench.driver import here as local_run
-from bench.driver import report, seed_by_seed
+from bench.driver import run_summary, seed_by_seed
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool
-from bench.machine import stages
+from bench.machine import stage_timer
 from bench.planning import plan
 from bench.planning.plan import Plan
 from flowbench._core.errors import UserError
@@ -45,9 +45,9 @@ def seeds(here: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[flo
     """Runs the command where every seed takes given seconds; returns the time at which each was to be cut off."""
     timer, usual = Timer(), local_run.run_shares
     monkeypatch.setattr(seed_by_seed, "time", timer)
-    monkeypatch.setattr(stages, "time", timer)
+    monkeypatch.setattr(stage_timer, "time", timer)
     monkeypatch.setattr(
-        report, "timings", lambda command, workers: command.report()
+        run_summary, "timings", lambda command, workers: command.report()
     )  # workers have real clocks
 
     def command(argv: list[str], *seconds: float) -> list[float | None]:

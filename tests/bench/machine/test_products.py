@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.machine import products
-from bench.machine.products import EXACT, autocast, default_products, fast_products
+from bench.machine import matmul
+from bench.machine.matmul import EXACT, autocast, default_products, fast_products
 
 CPU = torch.device("cpu")
 
@@ -64,7 +64,7 @@ def test_rounding_products_are_put_back(worst: float, fast: bool, monkeypatch: p
         seen.append(torch.get_float32_matmul_precision())
         yield from (0.0, worst, 0.0)
 
-    monkeypatch.setattr(products, "errors", errors)
+    monkeypatch.setattr(matmul, "errors", errors)
     assert fast_products(CPU) is fast
     assert seen == ["medium"], "the probe must see what it is about"
     assert torch.get_float32_matmul_precision() == ("medium" if fast else "highest")
@@ -73,9 +73,9 @@ def test_rounding_products_are_put_back(worst: float, fast: bool, monkeypatch: p
 def test_the_probe_finds_a_product_that_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a processor with AMX does it: operands rounded to bf16, sums in float32."""
     real = torch.bmm
-    assert max(products.errors()) < EXACT
+    assert max(matmul.errors()) < EXACT
     monkeypatch.setattr(torch, "bmm", lambda x, w: real(x.bfloat16().float(), w.bfloat16().float()))
-    assert max(products.errors()) > 100 * EXACT
+    assert max(matmul.errors()) > 100 * EXACT
 
 
 def test_other_devices_are_left_alone() -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from bench.machine.stages import STAGES, Stages, sentence
+from bench.machine.stage_timer import STAGES, Stages, sentence
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("bench.machine.stages.time.perf_counter", made)
+    monkeypatch.setattr("bench.machine.stage_timer.time.perf_counter", made)
     return made
 
 

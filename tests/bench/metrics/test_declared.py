@@ -17,7 +17,7 @@ from analysis.report import contents, page
 from analysis.results import run, synthetic
 from analysis.tables import output
 from bench.config.experiment import Evaluation, Grid
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from bench.driver import manifest
 from bench.metrics import base, catalogue
 from bench.metrics.base import Metric

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.machine.products import fast_products
+from bench.machine.matmul import fast_products
 from bench.models.flat import Flat, swapped
 from bench.models.mmdit import (
     Block,

@@ -15,11 +15,11 @@ from bench import grid
 from bench.cli.parser import parse
 from bench.config.experiment import Evaluation, Grid, Images, Training
 from bench.config.presets import PRESETS, preset
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.cost import price
 from bench.driver import checks
 from bench.encoders import extractors
-from bench.planning import plan, sense
+from bench.planning import config_warnings, plan
 from bench.worker import setup
 from flowbench._core.errors import UserError
 
@@ -174,7 +174,7 @@ CONTRADICTIONS: list[tuple[Grid, str]] = [
 
 @pytest.mark.parametrize(("contradiction", "begins"), CONTRADICTIONS)
 def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
-    (said,) = sense.warnings(contradiction)
+    (said,) = config_warnings.warnings(contradiction)
     assert said.startswith(begins)
 
 
@@ -189,12 +189,12 @@ def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
     ],
 )
 def test_sense_is_told_nothing(sensible: Grid) -> None:
-    assert not list(sense.warnings(sensible))
+    assert not list(config_warnings.warnings(sensible))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_contradicts_itself(name: str) -> None:
-    assert not list(sense.warnings(preset(name)))
+    assert not list(config_warnings.warnings(preset(name)))
 
 
 @pytest.mark.parametrize("look", [[], ["--dry-run"]])

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from bench.config.experiment import Evaluation, Images
-from bench.config.settings import Setting
+from bench.config.sampling_settings import Setting
 from bench.cost.estimate import estimate
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT

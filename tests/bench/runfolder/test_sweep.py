@@ -17,7 +17,7 @@ from bench.config.identity import full, restore
 from bench.config.presets import preset
 from bench.cost import estimate, price, workload
 from bench.cost.price import Rates
-from bench.driver import describe, report
+from bench.driver import describe, run_summary
 from bench.machine.threads import Threads
 from bench.planning import plan, shares
 from bench.planning.cells import cells_of
@@ -244,7 +244,7 @@ def submit_tuned(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> tuple[worker.Worker, list[tuple[object, ...]]]:
     """A worker, and what its tuning is asked: depth, longest training, and its groups."""
-    from bench.machine.stages import Stages
+    from bench.machine.stage_timer import Stages
     from bench.runfolder import submission as submissions
     from bench.runfolder.submission import Execution, Share
 
@@ -262,7 +262,7 @@ def submit_tuned(
 @pytest.mark.usefixtures("here")
 def test_a_sweep_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells are the same, number for number, as those of a grid of one size and budget."""
-    monkeypatch.setattr(report, "report", lambda *given: 0)
+    monkeypatch.setattr(run_summary, "report", lambda *given: 0)
     out, alone = tmp_path / "sweep", tmp_path / "alone"
     small = [*SMALL, "--weights", "ema", "--settings", "2:1"]
     at = small.index("--steps")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.config.experiment import Grid
-from bench.config.settings import Setting, TimeGrid, parse
+from bench.config.sampling_settings import Setting, TimeGrid, parse
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise

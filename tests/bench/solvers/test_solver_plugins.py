@@ -12,7 +12,7 @@ import pytest
 
 import flowbench
 from bench import grid, plugins, solvers
-from bench.config.settings import parse
+from bench.config.sampling_settings import parse
 from flowbench._core.errors import UserError
 from flowbench._core.registry import KINDS
 

@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from bench import solvers
-from bench.config.settings import FIELDS, ControlSetting, Setting, parse
+from bench.config.sampling_settings import FIELDS, ControlSetting, Setting, parse
 from bench.sampling.times import begun, times
 from flowbench._core.errors import UserError
 from formulations import Formulation, get

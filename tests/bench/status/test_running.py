@@ -11,7 +11,7 @@ from bench.config.experiment import Grid
 from bench.cost import workload
 from bench.cost.workload import progress
 from bench.launch.activities import Activity
-from bench.machine.stages import Stages
+from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.labels import names
 from bench.runfolder.lease import Lease

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.config.experiment import Cell
-from bench.training.profile import POINTS, profile
+from bench.training.loss_profile import POINTS, profile
 from bench.worker.provenance import inputs, verify, verify_unfinished
 from bench.worker.setup import Setup
 from flowbench._core import atomic

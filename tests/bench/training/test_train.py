@@ -12,7 +12,7 @@ import torch
 
 from bench.config.experiment import Grid, Training
 from bench.data import Split
-from bench.machine.products import fast_products
+from bench.machine.matmul import fast_products
 from bench.training.batches import Batches, validation_batch
 from bench.training.coefficients import coefficients, validation_coefficients
 from bench.training.members import Best, Health

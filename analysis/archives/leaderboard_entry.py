@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.results import run, schema, sources
-from analysis.results.manifest import differing
+from analysis.results.manifest_reader import differing
 from analysis.results.run import Run
 from analysis.results.schema import Results
-from bench.config.settings import CONTROL
+from bench.config.sampling_settings import CONTROL
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
 from flowbench._core.lazy import lazy

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from analysis.results import schema
-from analysis.results.manifest import PlannedCell, flat
+from analysis.results.manifest_reader import PlannedCell, flat
 from analysis.results.run import Run
 from analysis.results.sources import json_of
 from flowbench._core.lazy import lazy

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.driver import results
-from bench.machine.stages import Stages, sentence
+from bench.machine.stage_timer import Stages, sentence
 from bench.planning.plan import ENDED, Plan, Planned
 from bench.runfolder import lease
 from bench.runfolder.failure import Failure
@@ -78,13 +78,13 @@ def write_timings(out: Path, stages: Stages | None, submissions: Sequence[Submis
 
 def print_answer(found: Ranked) -> None:
     """Whether the run, or the race that it was, decides which formulation is best; nothing where there is only one."""
-    from analysis.comparisons import race
+    from analysis.comparisons import race_outcome
     from analysis.ranking import verdict
 
-    raced = race.of_run(found.run)
+    raced = race_outcome.of_run(found.run)
     answer = None if raced else verdict.answer(found.ranking, found.run)
     if raced or answer:
-        text = race.terminal(raced) if raced else verdict.terminal(answer) if answer else ""
+        text = race_outcome.terminal(raced) if raced else verdict.terminal(answer) if answer else ""
         print(f"\n{fitted(text)}", flush=True)
 
 

@@ -16,7 +16,7 @@ import torch
 
 from bench import solvers
 from bench.config.experiment import Evaluation
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from bench.models.flat import Flat
 from bench.models.network import Network
 from bench.planning.plan import Planned

@@ -17,7 +17,7 @@ from analysis.results import cells, schema
 from analysis.results.run import Run
 from analysis.results.sources import Pixels
 from analysis.tables.wording import count
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.identity import canonical
-from bench.config.settings import ControlSetting
+from bench.config.sampling_settings import ControlSetting
 from bench.metrics.base import Metric
 from flowbench._core.errors import UserError
 

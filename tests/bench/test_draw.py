@@ -15,7 +15,7 @@ from bench.cli.parser import parse
 from bench.config.sampling_settings import Setting
 from bench.data import load
 from bench.sampling.generate import start_noise
-from bench.worker import pictures as kept
+from bench.worker import generated_images as kept
 from bench.worker.setup import choose
 
 from .conftest import run_here

@@ -15,7 +15,7 @@ import pytest
 from bench import grid as command_line
 from bench.cli.parser import parse
 from bench.config.experiment import MOST_SEEDS
-from bench.driver import here as local_run
+from bench.driver import run_local as local_run
 from bench.driver import run_summary, seed_by_seed
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool

@@ -42,7 +42,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
         "ranking.csv",
         "samples.png",
         "real-scores.json",
-        "real_scores",
+        "real-scores",
         "timings.json",
     }
     cells = sorted((finished / "cells").iterdir())

@@ -158,7 +158,7 @@ def test_what_was_deleted_or_damaged_is_made_again(
     assert grid.main(command) == 0
     before = pd.read_parquet(out / "results.parquet")
     cell, other = (out / "cells").iterdir()
-    (real_scores,) = (out / "real_scores").glob("*/*.json")
+    (real_scores,) = (out / "real-scores").glob("*/*.json")
     (result,), (second,) = (each.glob("*/result.json") for each in (cell, other))
     picture, lost = (next(each.glob("images-*/*")) for each in (cell, other))
 

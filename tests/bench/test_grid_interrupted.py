@@ -50,7 +50,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
         wait_for(process, beyond(out, step))
         done = stopped(process, number)
         assert done.returncode == 130, done.stderr
-        assert done.stderr.splitlines()[-1].startswith("interrupted: the same command again does only")
+        assert done.stderr.splitlines()[-1].startswith("interrupted: the same command again runs only")
         assert (state(out)["state"], state(out)["error"]["message"]) == ("saved", number.name)
         assert not list(out.glob("cells/*/lease.json"))
         assert not list(out.glob("cells/*/status.json"))

@@ -74,7 +74,7 @@ def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> N
     about = run.read(tmp_path / "run")
     captions = cells.captions(about, "synthetic")
     kept = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
-    file = about.path / "real_scores" / "recipe" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
+    file = about.path / "real-scores" / "recipe" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)
     told = {"about": json.dumps({"captions": [captions[0], captions[0], captions[1]]})}
     save_file({"images": kept}, file, metadata=told)

@@ -227,7 +227,7 @@ def test_a_bare_table(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("\n".join(lines))
     found = words(tmp_path / "table.csv")
     assert "rf leads with mean front 1.00, by one seed" in found
-    assert "There are no pictures: the run's cells are not beside its table." in found
+    assert "There are no pictures: the run's cells are not in the folder of its table." in found
     assert "None: every cell was trained and measured." in found
 
 

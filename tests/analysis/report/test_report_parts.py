@@ -129,7 +129,7 @@ def test_the_sheets_begin_with_real_images(tmp_path: Path) -> None:
     found = run.read(folder(tmp_path, pictures=3))
     captions = cells.captions(found, "synthetic")
     real = np.arange(2 * 3 * 16 * 16).astype(np.uint8).reshape(2, 3, 16, 16)
-    file = tmp_path / "real_scores" / "r" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
+    file = tmp_path / "real-scores" / "r" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)
     save_file({"images": real}, file, metadata={"about": json.dumps({"captions": [captions[0]] * 2})})
     made = gallery.gallery(found, NAMES)

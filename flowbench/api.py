@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench import compare as comparing
 from bench import grid
 from bench.cli import parser
-from bench.drawing import Trained, choose, sheet, trained
+from bench.drawing import Trained, canonical, choose, sheet, trained
 from flowbench._core import logs
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -64,7 +64,7 @@ class TrainedRun:
         return len(self.names)
 
     def __contains__(self, formulation: object) -> bool:
-        return formulation in self.names
+        return isinstance(formulation, str) and canonical(formulation) in self.names
 
 
 def train(formulations: str | Sequence[str] = (), *, out: Place | None = None, **options: Any) -> TrainedRun:
@@ -117,7 +117,7 @@ def load(
     return TrainedRun(path, dataset, cell)
 
 
-def rank(run: Place, *, where: Sequence[str] = (), by: str | None = None) -> pd.DataFrame:
+def rank(run: Place, *, where: str | Sequence[str] = (), by: str | None = None) -> pd.DataFrame:
     """Rank the formulations of a run: the numbers of ``python -m analysis.rank``, a row each, the best first.
 
     Args:
@@ -131,7 +131,8 @@ def rank(run: Place, *, where: Sequence[str] = (), by: str | None = None) -> pd.
     from analysis.ranking import ranking
     from analysis.results import run as results
 
-    return ranking.rank(results.read(Path(run), where), by).frame()
+    conditions = [where] if isinstance(where, str) else where
+    return ranking.rank(results.read(Path(run), conditions), by).frame()
 
 
 def compare(*formulations: str, **options: Any) -> Comparisons:

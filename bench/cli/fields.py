@@ -221,7 +221,7 @@ def add_experiment(made: argparse.ArgumentParser, without: Collection[str] = ())
             many = {"nargs": "+"} if o.several else {}
             group.add_argument(f"--{o.name}", type=o.type, metavar=o.metavar, help=o.help, **many)  # type: ignore[arg-type]
     made.add_argument_group("stages").add_argument(
-        f"--{STAGE.name}", nargs="+", metavar=STAGE.metavar, help=STAGE.help
+        f"--{STAGE.name}", nargs="+", action="extend", metavar=STAGE.metavar, help=STAGE.help
     )
 
 

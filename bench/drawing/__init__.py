@@ -2,6 +2,6 @@
 the public face. Importing needs no torch."""
 
 from bench.drawing.sheet import sheet, write
-from bench.drawing.trained import Trained, choose, draw, is_kept, noise, trained
+from bench.drawing.trained import Trained, canonical, choose, draw, is_kept, noise, trained
 
-__all__ = ["Trained", "choose", "draw", "is_kept", "noise", "sheet", "trained", "write"]
+__all__ = ["Trained", "canonical", "choose", "draw", "is_kept", "noise", "sheet", "trained", "write"]

@@ -93,36 +93,41 @@ def trained(run: Path) -> list[Trained]:
     return sorted(found, key=lambda t: (t.cell.formulation, t.cell.dataset, t.cell.seed))
 
 
+def canonical(name: str) -> str:
+    """A formulation's canonical name, or the name with canonical numbers if it is of a plugin that is not loaded."""
+    try:
+        return formulations.get(name).name
+    except UserError:
+        return numbers_in_glob(name)
+
+
 def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str | None) -> Trained:
     """The cell to draw from, of several stages of training the last. Raises :class:`UserError` for none, naming the nearest,
     and for several that differ in more than their seed, naming the option that chooses."""
     names = sorted({t.cell.formulation for t in cells})
-    try:
-        canonical = formulations.get(name).name
-    except UserError:  # of a plugin, perhaps, which is loaded later
-        canonical = numbers_in_glob(name)
-    if canonical not in names:
-        raise UserError(f"no cell of {name!r} is trained in this run; {nearest(canonical, names)}")
-    fit = [t for t in cells if t.cell.formulation == canonical]
+    if (known := canonical(name)) not in names:
+        raise UserError(f"no cell of {name!r} is trained in this run; {nearest(known, names)}")
+    fit = [t for t in cells if t.cell.formulation == known]
+    if cell is None:
+        before = {parent.id for t in fit for parent in t.cell.ancestors}
+        fit = [t for t in fit if t.cell.id not in before]
     there = sorted({t.cell.dataset for t in fit})
     if dataset is not None and dataset not in there:
         raise UserError(f"--dataset {dataset!r}: {nearest(dataset, there)}")
     if dataset is None and len(there) > 1 and cell is None:
-        raise UserError(f"{canonical} is trained on {', '.join(there)}: choose one with --dataset")
+        raise UserError(f"{known} is trained on {', '.join(there)}: choose one with --dataset")
     fit = [t for t in fit if dataset in (None, t.cell.dataset)]
     ids = [t.cell.id for t in fit]
     if cell is not None:
         if cell not in ids:
-            raise UserError(f"--cell {cell!r} is none of {canonical}'s; {nearest(cell, ids)}")
+            raise UserError(f"--cell {cell!r} is none of {known}'s; {nearest(cell, ids)}")
         return fit[ids.index(cell)]
     first = [t for t in fit if t.cell.seed == fit[0].cell.seed]
-    before = {cell.id for t in first for cell in t.cell.ancestors}
-    first = [t for t in first if t.cell.id not in before]
     if len(first) > 1:
         sizes = ", ".join(
             f"{t.cell.id} (depth {t.cell.model.depth}, {t.cell.training.steps} steps)" for t in first
         )
-        raise UserError(f"{len(first)} cells of {canonical} fit: choose one with --cell: {sizes}")
+        raise UserError(f"{len(first)} cells of {known} fit: choose one with --cell: {sizes}")
     return first[0]
 
 

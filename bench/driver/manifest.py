@@ -78,7 +78,7 @@ def recipe(cell: Cell, evaluation: Evaluation, look: Look) -> dict[str, Any]:
     return {
         "recipe": cell.recipe | {"evaluation": evaluation.recipe},
         "parameters": look(cell).shape.parameters(),
-        "train_flops": look(cell).steps,
+        "train_flops": sum(look(each).steps for each in (*cell.ancestors, cell)),
     }
 
 

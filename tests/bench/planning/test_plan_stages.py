@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.parser import parse
 from bench.config.experiment import Cell, Grid, Images, Init, Training
 from bench.config.identity import full, restore
 from bench.config.stages import first, follow, texts
+from bench.driver.manifest import recipe
 from bench.driver.wait import followers
 from bench.launch import activities
 from bench.planning import plan, shares
@@ -166,3 +168,19 @@ def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no objective is called 'flaw'"):
         plan.make(follow(GRID, "objective=flaw"), tmp_path)
     assert follow(GRID, "train-images=7").images == replace(GRID.images, train=7) != Images()
+
+
+def test_stages_of_two_options_follow_each_other(tmp_path: Path) -> None:
+    once = parse(["--preset", "smoke", "--stage", "steps=2", "lr=1e-4", "--out", str(tmp_path)]).grid
+    assert (
+        parse(["--preset", "smoke", "--stage", "steps=2", "--stage", "lr=1e-4", "--out", str(tmp_path)]).grid
+        == once
+    )
+    assert len(once.earlier) == 2
+
+
+def test_the_operations_of_a_training_are_those_of_all_its_stages() -> None:
+    (cell, *_), look = cells_of(follow(GRID, "steps=6")), by_cell(GRID)
+    parts = [look(each).steps for each in (*cell.ancestors, cell)]
+    assert len(parts) == 2
+    assert recipe(cell, GRID.evaluation, look)["train_flops"] == sum(parts)

@@ -72,6 +72,8 @@ def test_a_run_has_its_formulations(run: fb.TrainedRun) -> None:
     assert "rf" not in run
     assert Path(run) == run.path
     assert str(run) == str(run.path)
+    assert "rf/lognorm(0,1)" in run, "in any spelling"
+    assert "rf/lognorm(7,1)" not in run
     assert run["rf/lognorm(0, 1)"].cell.formulation == "rf/lognorm(0.00,1.00)"
 
 

@@ -34,7 +34,7 @@ from formulations.from_file import Named, named
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("bench.compare")
 
 PROGRAM = "bench.compare"
 EPILOG = """\

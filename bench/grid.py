@@ -26,7 +26,7 @@ from flowbench import STARTED
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError, nearest
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("bench.grid")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,7 +43,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.terminal import many, markdown
 from formulations import Formulation, get, load_plugin
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("bench.ideal")
 
 FILE = "ideal.json"
 """In a run folder; :mod:`analysis.ranking.ideal_columns` reads it."""

@@ -27,7 +27,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.terminal import markdown
 from formulations import get
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("bench.recipes")
 
 SEED = 900
 """For choosing a recipe: no preset's seeds come so far."""

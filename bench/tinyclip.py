@@ -24,7 +24,7 @@ from bench.encoders.tokenizer import Tokenizer
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("bench.tinyclip")
 
 COMMAND = "python -m bench.tinyclip"
 NUMBERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from bench import grid, plugins
 from flowbench._core import logs
 from flowbench._core.command import outcome
+from flowbench.console import COMMANDS
 
 from ..runs import SMALL, cell_of
 
@@ -65,3 +67,18 @@ def test_a_command_forgets_the_level_of_the_one_before(capsys: pytest.CaptureFix
     assert plugins.main(["--quiet"]) == 0
     assert outcome(lambda: logging.getLogger("bench").info("shown") or 0) == 0
     assert capsys.readouterr().err == "shown\n"
+
+
+def test_commands_log_by_their_own_name_also_as_main_modules() -> None:
+    """``python -m bench.grid`` is ``__main__``, whose logger is none of the packages'."""
+    for command in COMMANDS.values():
+        spec = importlib.util.find_spec(command.module)
+        assert spec is not None
+        main = (
+            importlib.util.find_spec(f"{command.module}.__main__")
+            if spec.submodule_search_locations
+            else spec
+        )
+        assert main is not None
+        assert main.origin is not None
+        assert "getLogger(__name__)" not in Path(main.origin).read_text(), command.module

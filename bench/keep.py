@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import formulations
+from bench.config.experiment import Cell, Model, Training
 from bench.config.sampling_settings import Setting
 from bench.drawing import Trained, choose, trained, write
 from flowbench._core import atomic
@@ -180,7 +181,10 @@ def card(
     """The text of ``README.md``: what the model is, what it scores, and how it was made and is drawn from."""
     from analysis.archives.bundle import relative
 
-    cell, training = chosen.cell, chosen.cell.training
+    cell, usual = chosen.cell, Training()
+    network = "MM-DiT" if cell.model.architecture == Model().architecture else f"`{cell.model.architecture}`"
+    trainings = [trained_by(each, bool(cell.init)) for each in (*cell.ancestors, cell)]
+    of_objective = "" if cell.training.objective == usual.objective else " of its objective"
     recipe = manifest.recipes[next(c.recipe for c in manifest.cells if c.id == cell.id)]
     place = shlex.quote(relative(str(out)))
     plugged = f" --plugin {place}/plugin.py" if plugin else ""
@@ -200,10 +204,10 @@ def card(
         "|:--|:--|",
         f"| formulation | `{cell.formulation}` |",
         f"| data | {cell.dataset}, {cell.images.resolution} x {cell.images.resolution} pixels: {DATA[cell.dataset]} |",
-        f"| network | MM-DiT, depth {cell.model.depth}, width {cell.model.sizes[0]}, patch {cell.model.patch}, "
+        f"| network | {network}, depth {cell.model.depth}, width {cell.model.sizes[0]}, patch {cell.model.patch}, "
         f"{recipe.parameters:,} parameters |",
-        f"| training | {training.steps:,} steps of {training.batch}, learning rate {training.lr:g}, seed {cell.seed} |",
-        f"| weights | EMA, of the step with the smallest validation loss, in {precision} |",
+        f"| training | {'; then '.join(trainings)}, seed {cell.seed} |",
+        f"| weights | EMA, of the step with the smallest validation loss{of_objective}, in {precision} |",
         f"| cell | `{cell.id}` of `python -m bench.grid {relative(shlex.join(manifest.command))}` |",
         f"| validation loss | {rows['val_loss'].iloc[0]:.4f} |",
         "",
@@ -216,6 +220,18 @@ def card(
         "Scores are of the training's own evaluation, in single precision. Others than those of these names do not compare.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def trained_by(cell: Cell, staged: bool) -> str:
+    """A training in words: steps, rate, its data if it is one of several stages, and what differs from the usual."""
+    training, usual = cell.training, Training()
+    parts = [f"{training.steps:,} steps of {training.batch}", f"learning rate {training.lr:g}"]
+    if staged:
+        parts.append(f"at most {cell.images.train:,} images of {cell.dataset}")
+    for name in ("optimiser", "objective"):
+        if (value := getattr(training, name)) != getattr(usual, name):
+            parts.append(f"{name} `{value}`")
+    return ", ".join(parts)
 
 
 def scores(rows: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:

@@ -69,7 +69,7 @@ def is_scaling(found: Run) -> bool:
     """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
     frame = found.phase("rank").frame
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
-    return len(recipes) > 1 and manifest_reader.differing(recipes).keys() <= set(SIZE)
+    return len(recipes) > 1 and all(map(_is_size, manifest_reader.differing(recipes)))
 
 
 def collect(found: Run) -> Runs:
@@ -109,6 +109,11 @@ def collect(found: Run) -> Runs:
     return Runs(formulation, dataset, seeds, table, values, done, tuple(_left_out(frame)))
 
 
+def _is_size(name: str) -> bool:
+    """Whether a field of recipes may differ: the size, which earlier stages of training share."""
+    return name in SIZE or name.endswith("init.cell.model.depth")
+
+
 def _check(results: Results, where: str) -> None:
     """Raise `UserError` unless all rows may stand in one scaling experiment."""
     frame = results.frame
@@ -125,7 +130,9 @@ def _check(results: Results, where: str) -> None:
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
-    parts = {name: values for name, values in manifest_reader.differing(recipes).items() if name not in SIZE}
+    parts = {
+        name: values for name, values in manifest_reader.differing(recipes).items() if not _is_size(name)
+    }
     if parts:
         fields = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
         name, values = next(iter(parts.items()))

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -62,11 +63,21 @@ class Trained:
             UserError: a caption that the text encoder cannot read, a value that cannot be sampled with, weights that the
                 cell does not have, or data, an encoder or a formulation that have changed since it was trained.
         """
+        for name, value, kind in (
+            ("n", n, Integral),
+            ("steps", steps, Integral),
+            ("seed", seed, Integral),
+            ("cfg", cfg, Real),
+        ):
+            if not isinstance(value, kind):
+                raise UserError(f"--{name} {value!r}: a {'whole ' * (kind is Integral)}number is wanted")
         setting = Setting(steps, cfg, solver, grid)
         setting.check()
         if weights not in get_args(Weights):
             raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
         each = [captions] if isinstance(captions, str) else list(captions)
+        if wrong := [caption for caption in each if not isinstance(caption, str)]:
+            raise UserError(f"the caption {wrong[0]!r} is no text")
         every = [caption for caption in each for _ in range(n)]
         if not each or not 1 <= len(every) <= MOST:
             raise UserError(f"--n {n}: choose 1 to {MOST} images, of {len(each)} captions together")

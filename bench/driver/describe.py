@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.cli.parser import Arguments
 from bench.config.experiment import Grid, Model
+from bench.config.stages import texts
 from bench.cost import estimate, price
 from bench.driver import checks
 from bench.driver.hand_out import check_beforehand, divided_cells
@@ -70,15 +71,17 @@ def describe(planned: Plan, args: Arguments) -> str:
 
 def before(planned: Plan) -> list[str]:
     """The stages before the last one, and how many of their cells are trained."""
-    lines = []
+    lines, changes = [], ["", *(f", which changes {text}" for text in texts(planned.grid))]
     for i, stage in enumerate(planned.grid.earlier):
         cells = [p for p in planned.parents if len(p.cell.ancestors) == i]
         trained, recipe = sum(p.state in plan.ENDED for p in cells), stage.training
         place = f" on {stage.dataset}" if stage.dataset else ""
         lines.append(
-            f"stage {i + 1}: {recipe.steps} steps of {recipe.batch}{place}, lr {recipe.lr:g}, {trained} of "
+            f"stage {i + 1}{changes[i]}: {recipe.steps} steps of {recipe.batch}{place}, lr {recipe.lr:g}, {trained} of "
             f"{many(len(cells), 'cell')} trained; the next stage begins with their {stage.weights} weights"
         )
+    if lines:
+        lines.append(f"stage {len(lines) + 1}{changes[-1]}: the last one, described above and ranked")
     return lines
 
 

@@ -140,6 +140,9 @@ def test_what_is_trained_is_not_trained_again(run: fb.TrainedRun) -> None:
         (lambda run: fb.load(run)["eps/linear"].sample(CAPTION, solver="eulr"), "did you mean 'euler'"),
         (lambda run: fb.load(run)["eps/linear"].sample([CAPTION] * 99, n=9), "choose 1 to"),
         (lambda run: fb.load(run)["eps/linear"].sample([]), "choose 1 to"),
+        (lambda run: fb.load(run)["eps/linear"].sample(CAPTION, steps=2.5), "a whole number is wanted"),
+        (lambda run: fb.load(run)["eps/linear"].sample(CAPTION, seed="x"), "a whole number is wanted"),
+        (lambda run: fb.load(run)["eps/linear"].sample([7]), "no text"),
         (lambda run: fb.rank(run, by="step"), "steps"),
     ],
 )

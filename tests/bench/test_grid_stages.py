@@ -12,7 +12,7 @@ import torch
 
 import formulations
 from analysis.report import __main__ as page
-from bench import grid, objectives
+from bench import grid, keep, objectives
 from bench.config.experiment import Cell
 from bench.drawing import choose, trained
 from bench.runfolder import store
@@ -105,6 +105,14 @@ def test_a_second_stage_trains_ranks_and_continues_where_it_was_interrupted(
     assert set(pd.read_parquet(whole / "results.parquet")["status"]) == {"done"}
     assert {choose(trained(whole), name, None, None).folder for name in second} == set(second.values())
     assert page.main([str(whole)]) == 0
+    assert keep.main([str(whole), "eps/linear", str(tmp_path / "kept"), "--plugin", str(near)]) == 0
+    card = (tmp_path / "kept" / "README.md").read_text()
+    assert "12 steps of" in card
+    assert "6 steps of" in card
+    assert "objective `near(0.50)`" in card or "objective `near(0.5)`" in card
+    capsys.readouterr()
+    assert grid.main([*options, "--out", str(whole), "--dry-run"]) == 0
+    assert "stage 2, which changes steps=6" in capsys.readouterr().out
     before = files(whole)
     assert grid.main(["--config", str(whole / "config.toml"), "--device", "cpu", "--out", str(whole)]) == 0
     assert files(whole) == before, "the file of the run repeats it, and nothing is left to do"
@@ -144,12 +152,17 @@ def test_a_stage_whose_parent_diverged_fails_and_names_the_cause(
     out = tmp_path / "run"
     options = [*SMALL, "--lr", "1e30", "--stage", "steps=2,lr=1e-3", "--out", str(out)]
     assert grid.main(options) == 1
-    assert "that diverged at step " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "that diverged at step " in error
+    assert "--retry all" in error
+    assert "--retry failed" not in error, "the parent would diverge no less"
     first, second = stages_of(out)
     assert not second, "nothing of them was begun"
     states = [json.loads(file.read_text()) for file in out.glob("cells/*/status.json")]
     assert sorted(status["state"] for status in states) == ["diverged", "diverged", "failed", "failed"]
-    assert len({status["error"]["cause"] for status in states if "error" in status}) == 1
+    assert len({status["error"]["cause"] for status in states if "error" in status}) == 2, (
+        "each names its parent"
+    )
     for status in states:
         if "error" in status:
             assert any(cell.name in status["error"]["message"] for cell in first.values())

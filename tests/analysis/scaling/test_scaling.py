@@ -168,6 +168,15 @@ def test_a_size_of_which_every_seed_diverged_has_no_row(tmp_path: Path) -> None:
     assert "left out, diverged: depth 2 x 500 steps, seed 0, depth 2 x 500 steps, seed 1" in notes(found)
 
 
+def test_sizes_of_earlier_stages_are_those_of_the_last(tmp_path: Path) -> None:
+    write(tmp_path / "staged", sizes=[(1, 500), (2, 500)])
+    plan = json.loads((tmp_path / "staged/grid.json").read_text())
+    for each in plan["recipes"]:
+        each["recipe"]["init"] = {"weights": "ema", "cell": {"model": dict(each["recipe"]["model"])}}
+    (tmp_path / "staged/grid.json").write_text(json.dumps(plan))
+    assert scaling.is_scaling(run.read(tmp_path / "staged"))
+
+
 def test_which_runs_are_scaling_experiments(tmp_path: Path, whole: Path) -> None:
     assert scaling.is_scaling(run.read(whole))
     assert not scaling.is_scaling(run.read(write(tmp_path / "one", sizes=[(1, 500)])))

@@ -1,8 +1,7 @@
 """How many members train in one graph, and whether their model is compiled: measured on this machine, never guessed.
 
 Neither changes a result beyond float rounding. What was measured is kept (:mod:`bench.machine.kept_timings`), so that the
-same command
-decides the same way again, and compiled code is kept with it.
+same command decides the same way again, and compiled code is kept with it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from bench import grid
 from bench.cli import parser
 from bench.drawing import Trained, canonical, choose, sheet, trained
 from flowbench._core import logs
+from flowbench._core.arguments import checked
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
 
@@ -44,6 +45,7 @@ class TrainedRun:
 
     __str__ = __fspath__
 
+    @checked
     def __getitem__(self, formulation: str) -> Trained:
         """The model of a formulation, in any spelling of its numbers.
 
@@ -67,6 +69,7 @@ class TrainedRun:
         return isinstance(formulation, str) and canonical(formulation) in self.names
 
 
+@checked
 def train(formulations: str | Sequence[str] = (), *, out: Place | None = None, **options: Any) -> TrainedRun:
     """Train formulations, measure and rank them as ``python -m bench.grid`` does, and print the same.
 
@@ -96,6 +99,7 @@ def train(formulations: str | Sequence[str] = (), *, out: Place | None = None, *
     return TrainedRun(args.out)
 
 
+@checked
 def load(
     run: Place, *, dataset: str | None = None, cell: str | None = None, plugin: Place | Sequence[Place] = ()
 ) -> TrainedRun:
@@ -117,6 +121,7 @@ def load(
     return TrainedRun(path, dataset, cell)
 
 
+@checked
 def rank(run: Place, *, where: str | Sequence[str] = (), by: str | None = None) -> pd.DataFrame:
     """Rank the formulations of a run: the numbers of ``python -m analysis.rank``, a row each, the best first.
 
@@ -135,6 +140,7 @@ def rank(run: Place, *, where: str | Sequence[str] = (), by: str | None = None) 
     return ranking.rank(results.read(Path(run), conditions), by).frame()
 
 
+@checked
 def compare(*formulations: str, **options: Any) -> Comparisons:
     """Compare formulations as ``python -m bench.compare`` does, and print the same; returns the numbers.
 

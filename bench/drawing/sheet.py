@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowbench._core import atomic
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +19,18 @@ SIDE = 128
 
 
 def sheet(images: NDArray[np.uint8]) -> Image:
-    """Put images ``[n, H, W, 3]`` side by side, in rows of about a square, enlarged by a whole number without smoothing."""
+    """Put images ``[n, H, W, 3]`` side by side, in rows of about a square, enlarged by a whole number without smoothing.
+
+    Raises:
+        UserError: anything else than such images, at least one.
+    """
     import numpy as np
     from PIL import Image
 
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[3:] != (3,) or not images.size:
+        found = f"{images.dtype} {list(images.shape)}"
+        raise UserError(f"sheet(images): uint8 [n, H, W, 3] is wanted, as a model draws them, not {found}")
     count, height, width, _ = images.shape
     columns = min(count, max(8, math.ceil(math.sqrt(count))))
     rows, scale = math.ceil(count / columns), max(1, SIDE // width)

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,6 +15,7 @@ from bench.config.experiment import Cell
 from bench.config.sampling_settings import Setting, TimeGrid, Weights
 from bench.runfolder import store
 from flowbench._core import atomic
+from flowbench._core.arguments import checked
 from flowbench._core.errors import UserError, nearest, nearest_path
 from flowbench._core.grammar import numbers_in_glob
 
@@ -35,6 +35,7 @@ class Trained:
     cell: Cell
     folder: Path
 
+    @checked
     def sample(
         self,
         captions: str | Sequence[str],
@@ -60,24 +61,15 @@ class Trained:
             weights: ``ema`` or ``raw``.
 
         Raises:
-            UserError: a caption that the text encoder cannot read, a value that cannot be sampled with, weights that the
-                cell does not have, or data, an encoder or a formulation that have changed since it was trained.
+            UserError: an argument of another type, a caption that the text encoder cannot read, a value that cannot be
+                sampled with, weights that the cell does not have, or data, an encoder or a formulation that have changed
+                since it was trained.
         """
-        for name, value, kind in (
-            ("n", n, Integral),
-            ("steps", steps, Integral),
-            ("seed", seed, Integral),
-            ("cfg", cfg, Real),
-        ):
-            if not isinstance(value, kind):
-                raise UserError(f"--{name} {value!r}: a {'whole ' * (kind is Integral)}number is wanted")
         setting = Setting(steps, cfg, solver, grid)
         setting.check()
         if weights not in get_args(Weights):
             raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
         each = [captions] if isinstance(captions, str) else list(captions)
-        if wrong := [caption for caption in each if not isinstance(caption, str)]:
-            raise UserError(f"the caption {wrong[0]!r} is no text")
         every = [caption for caption in each for _ in range(n)]
         if not each or not 1 <= len(every) <= MOST:
             raise UserError(f"--n {n}: choose 1 to {MOST} images, of {len(each)} captions together")

@@ -24,7 +24,7 @@ from bench.cli.parser import Arguments
 from bench.config.experiment import Cell, Grid
 from bench.driver.hand_out import alone, check_beforehand, hand_out
 from bench.driver.run_local import run_here
-from bench.driver.wait import follow_others
+from bench.driver.wait import follow_others, untracked
 from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.cells import cells_of
@@ -146,6 +146,8 @@ def run(planned: Plan, args: Arguments, argv: Sequence[str], started: float, rul
         log.info("%s finished%s: one more", many(seeds, "seed"), left_text)
         args = replace(args, retry=None)  # what diverged again stays so
         planned = rule.further(planned)
+    if not submissions:
+        untracked(args)
     shown = trimmed(planned)
     with alone(shown, args, argv):
         return rule.report(shown, planned, stages if submissions else None, submissions)

@@ -43,8 +43,17 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
     from bench.driver import run_summary  # imports pandas
 
     log.info("nothing to run: %s", status.counts(planned))
+    untracked(args)
     with alone(planned, args, argv):
         return run_summary.report(planned, None)
+
+
+def untracked(args: Arguments) -> None:
+    """Log that a command which ran nothing has tracked nothing, if it was to."""
+    if args.execution.track:
+        log.info(
+            "--track %s: no cell was left to train or measure, so nothing is tracked", args.execution.track
+        )
 
 
 def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ def lines(cell: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("here")
 def test_a_run_a_cell_has_its_losses_and_metrics_and_changes_no_number(
-    memory: list[Memory], tmp_path: Path
+    memory: list[Memory], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for out, more in (("plain", []), ("tracked", ["--track", "memory"])):
         assert grid.main([*ARGV, *more, "--out", str(tmp_path / out)]) == 0
@@ -81,6 +81,12 @@ def test_a_run_a_cell_has_its_losses_and_metrics_and_changes_no_number(
         for setting, measured in atomic.read_object(result)["settings"].items():
             assert values[f"fid/{setting}"] == measured["fid"]
             assert f"steps/{setting}" not in values
+    logs = len(memory)
+    for limit in ([], ["--minutes", "1", "--seeds", "1"]):
+        capsys.readouterr()
+        assert grid.main([*ARGV, *limit, "--track", "memory", "--out", str(tmp_path / "tracked")]) == 0
+        assert "nothing is tracked" in capsys.readouterr().err
+    assert len(memory) == logs
 
 
 def test_a_training_that_continues_adds_to_its_log(memory: list[Memory], tmp_path: Path) -> None:

@@ -73,11 +73,11 @@ def compared(
     there = [m for m in metrics[1:] if m in results.frame and results.frame[m].notna().any()]
     every = baseline.against(results, against, (), metrics[0], margin)
     chosen = list(every.rivals) if only is None else [*only]
-    for i, rival in enumerate(chosen):
-        chosen[i] = rival if rival in every.rivals else spellings.canonical(rival)
-        if chosen[i] not in every.rivals:
+    named = [spellings.known(rival, every.rivals) for rival in chosen]
+    for rival, name in zip(chosen, named, strict=True):
+        if name is None:
             raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(every.rivals)}")
-    pairs = (results.formulations(rival, every.baseline) for rival in chosen)
+    pairs = (results.formulations(name, every.baseline) for name in named if name)
     return [baseline.against(pair, every.baseline, there, metrics[0], margin) for pair in pairs]
 
 

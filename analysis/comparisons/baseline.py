@@ -257,8 +257,8 @@ def _best_first(found: Measured, names: list[str]) -> tuple[str, ...]:
 
 
 def _known(baseline: str, names: Sequence[str]) -> str:
-    name = baseline if baseline in names else spellings.canonical(baseline)
-    if name not in names:
+    name = spellings.known(baseline, names)
+    if name is None:
         raise UserError(f"the baseline {baseline!r} is not in the table; {nearest(baseline, names)}")
     if len(names) == 1:
         raise UserError(f"{baseline!r} is the only formulation of the table: it has no rival")

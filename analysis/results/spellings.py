@@ -91,6 +91,12 @@ def canonical(name: str) -> str:
     return numbers_in_glob(name) if OURS.match(name) else name
 
 
+def known(name: str, names: Iterable[str]) -> str | None:
+    """The one of some names that ``name`` is, in any spelling of its numbers; None if it is none."""
+    spelt = {numbers_in_glob(each): each for each in names}
+    return name if name in spelt.values() else spelt.get(numbers_in_glob(name))
+
+
 def appearance(label: str) -> str:
     """What a reader may take two labels for: without case, blanks and ways to encode a letter."""
     return re.sub(r"\s+", "", unicodedata.normalize("NFKC", label).casefold())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from analysis.results import manifest_reader
 from analysis.results.schema import KEY, Results
 from flowbench._core.errors import UserError, nearest
+from flowbench._core.grammar import numbers_in_glob
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def choose(found: Chosen, conditions: Iterable[str], where: str = "the table") -
     """The rows that meet all ``conditions``, each ``NAME=VALUE``; `Results.where` keeps these.
 
     A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
-    of text may be a glob: ``formulation=rf/*``.
+    of text may be a glob: ``formulation=rf/*``. Numbers in it may have any spelling: ``formulation=rf/lognorm(0,1)``.
 
     Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
     """
@@ -38,6 +39,9 @@ def choose(found: Chosen, conditions: Iterable[str], where: str = "the table") -
             raise UserError(f"--where {condition!r} is not NAME=VALUE, for example steps=50")
         values = _values(found.frame, name).loc[frame.index]
         kept = values.map(lambda value, wanted=wanted: _meets(value, wanted))
+        if not kept.any():  # in another spelling of its numbers
+            spelt = numbers_in_glob(wanted)
+            kept = values.map(lambda value, spelt=spelt: _meets(_spelt(value), spelt))
         if not kept.any():
             among = "" if frame is found.frame else " among those of the conditions before"
             raise UserError(
@@ -67,6 +71,10 @@ def _instead(values: pd.Series[Any], wanted: str) -> str:
     if all(isinstance(v, str) for v in there):
         return nearest(wanted, there)
     return "known: " + ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(there, key=str))
+
+
+def _spelt(value: Any) -> Any:
+    return numbers_in_glob(value) if isinstance(value, str) else value
 
 
 def _meets(value: Any, wanted: str) -> bool:

@@ -42,6 +42,25 @@ def test_rows_of_a_value(sweep: Path, condition: str, count: int) -> None:
     assert len(read(sweep, [condition]).frame) == count
 
 
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ("formulation=rf/lognorm(0, 1)", [0]),
+        ("formulation=*/lognorm(0,1)", [0, 1]),
+        ("formulation=rf/mode(1.290)", [2]),
+        ("training.objective=huber(0.1)", [1, 2]),
+        ("training.objective=huber(.100)", [1, 2]),
+    ],
+)
+def test_numbers_in_text_have_any_spelling(wanted: str, kept: list[int]) -> None:
+    names = ["rf/lognorm(0.00,1.00)", "my/lognorm(0.00,1.00)", "rf/mode(1.29)"]
+    recipes = [f'{{"training":{{"objective":"{o}"}}}}' for o in ("flow", "huber(0.10)", "huber(0.10)")]
+    frame = pd.DataFrame({"formulation": names, "recipe": recipes, "seed": range(3)})
+    assert list(choose(Results(frame, {}), [wanted]).frame["seed"]) == kept
+    with pytest.raises(UserError, match=r"did you mean 'huber\(0.10\)'"):
+        choose(Results(frame, {}), ["training.objective=huber(0.2)"])
+
+
 def test_conditions_add_up_and_are_kept(sweep: Path) -> None:
     conditions = ["model.depth=2", "training.steps=1000", "steps=5"]
     some = read(sweep, conditions)

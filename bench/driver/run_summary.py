@@ -14,7 +14,7 @@ from bench.driver import results
 from bench.machine.stage_timer import Stages, sentence
 from bench.planning.plan import ENDED, Plan, Planned
 from bench.runfolder import lease
-from bench.runfolder.failure import DIVERGED_PARENT, Failure
+from bench.runfolder.failure import Failure
 from bench.runfolder.submission import Submission
 from bench.worker import real_scores
 from flowbench._core import atomic
@@ -181,22 +181,21 @@ def samples(found: Run, ranked: RankingResult, path: Path) -> None:
 def tell_failures(planned: Plan) -> None:
     """A line for each cause for which cells have no result, and how to run them again."""
     causes: dict[str, list[tuple[Planned, str]]] = {}
-    kinds = set()
+    stuck = planned.stuck()
     for p in planned.cells:
         if p.state == "failed":
             failure = Failure.read(atomic.read_object(p.folder / "status.json").get("error"))
             failure = failure or Failure("", "the cause is not known", "")
             causes.setdefault(failure.cause, []).append((p, failure.message))
-            kinds.add(failure.kind)
     for group in causes.values():
         first, message = group[0]
         others = f" and {many(len(group) - 1, 'other cell')}" if len(group) > 1 else ""
         print(f"failed: {place_of(first)}{others}: {message}", file=sys.stderr)
-    if kinds - {DIVERGED_PARENT}:
+    if any(p.state == "failed" and p.folder.name not in stuck for p in planned.cells):
         print("the same command with '--retry failed' runs failed cells again", file=sys.stderr)
-    if DIVERGED_PARENT in kinds:
+    if stuck:
         print("'--retry all' trains diverged cells, and what follows them, again", file=sys.stderr)
-    left = [p for p in planned.cells if p.state not in ENDED]
+    left = [p for p in planned.cells if p.state not in ENDED and p.folder.name not in stuck]
     if left:
         them = "them" if len(left) > 1 else "it"
         print(f"{many(len(left), 'cell')} not finished: the same command runs {them}", file=sys.stderr)

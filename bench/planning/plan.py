@@ -121,6 +121,15 @@ class Plan:
                 found.append(p)
         return found[::-1]
 
+    def stuck(self) -> set[str]:
+        """The ids of the cells without weights that build on one that diverged: only ``--retry all`` trains these."""
+        diverged = {p.folder.name for p in self.parents if p.state == "diverged"}
+        return {
+            p.folder.name
+            for p in (*self.parents, *self.cells)
+            if p.state in ("failed", "missing", "stale") and diverged & {c.id for c in p.cell.ancestors}
+        }
+
     def groups(self) -> list[tuple[Planned, ...]]:
         """The cells that are to be run by their kind: those that can share a graph."""
         return grouped(self.ready())

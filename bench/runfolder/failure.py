@@ -10,9 +10,6 @@ from typing import Any
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
-DIVERGED_PARENT = "DivergedParent"
-"""The kind of failure of a cell whose parent diverged: to train such a cell again does not help."""
-
 
 @dataclass(frozen=True)
 class Failure:

@@ -21,7 +21,7 @@ from bench.launch import base
 from bench.launch.activities import Activity
 from bench.launch.supervisor import last_lines
 from bench.planning.labels import block, names
-from bench.planning.plan import Plan, Planned, State
+from bench.planning.plan import ENDED, Plan, Planned, State
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
 from bench.runfolder.failure import Failure
@@ -212,14 +212,20 @@ def diverged(now: PlanState) -> list[str]:
 
 def what_next(now: PlanState, option: str) -> str:
     """The next command, if any."""
-    ready = len(now.plan.ready())
-    if not now.surveyed and ready == len(now.plan.cells):
+    every = (*now.plan.parents, *now.plan.cells)
+    if not now.surveyed and not any(p.state in ENDED for p in every):
         return f"nothing has been submitted: without {option} the same command begins"
-    if "failed" in now.plan.counts():
-        others = f" and {many(ready, 'other')}" if ready else ""
-        return f"next: '--retry failed' instead of {option} runs the failed cells{others}"
+    stuck = now.plan.stuck()
+    ready = [p for p in now.plan.ready() if p.folder.name not in stuck]
+    again = f"trains diverged cells, and {many(len(stuck), 'cell')} after them, again"
+    more = f"; '--retry all' {again}" if stuck else ""
+    if any(p.state == "failed" and p.folder.name not in stuck for p in now.plan.cells):
+        others = f" and {many(len(ready), 'other')}" if ready else ""
+        return f"next: '--retry failed' instead of {option} runs the failed cells{others}{more}"
     if ready:
-        return f"next: without {option} the same command continues with {many(ready, 'cell')}"
+        return f"next: without {option} the same command continues with {many(len(ready), 'cell')}{more}"
+    if stuck:
+        return f"next: '--retry all' instead of {option} {again}"
     return "" if now.busy else f"next: without {option} the same command ranks them"
 
 

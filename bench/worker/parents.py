@@ -12,7 +12,7 @@ from bench.config.experiment import Grid
 from bench.planning.plan import Planned, StateReader
 from bench.runfolder import cell_folder, lease
 from bench.runfolder.cell_folder import Changed
-from bench.runfolder.failure import DIVERGED_PARENT, Failure, digest
+from bench.runfolder.failure import Failure, digest
 from bench.worker.control import Control
 from flowbench._core import atomic
 
@@ -47,7 +47,7 @@ def because_of(parent: Planned) -> Failure:
     cell = parent.cell
     which = f"{cell.formulation} on {cell.dataset}, seed {cell.seed}, {cell.training.steps} steps"
     message = f"it follows a training ({which}; cell {cell.id}) that {why}"
-    return Failure("Parent" if cause else DIVERGED_PARENT, message, digest("Parent", cell.id))
+    return Failure("Parent", message, digest("Parent", cell.id))
 
 
 def weights_file(p: Planned) -> Path | None:

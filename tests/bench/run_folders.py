@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.config.experiment import Grid, Training
+from bench.config.experiment import Cell, Grid, Training
 from bench.config.identity import full
 from bench.launch.base import Job, write_jobs
 from bench.launch.slurm import queue
@@ -91,11 +91,16 @@ def silenced(submission: Submission, index: int, seconds: float) -> None:
             os.utime(file, (time.time() - seconds,) * 2)
 
 
+def about(cell: Cell) -> dict[str, Any]:
+    """What a cell's configuration file holds."""
+    return {"cell": full(cell), "architecture": version_of("mmdit")}
+
+
 def put(out: Path, number: int, state: str, grid: Grid = GRID) -> Path:
     """The folder of the plan's cell of this number, in a state of its own files."""
     cell = cells_of(grid)[number]
     folder = out / "cells" / cell.id
-    atomic.write_json(folder / "config.json", {"cell": full(cell), "architecture": version_of("mmdit")})
+    atomic.write_json(folder / "config.json", about(cell))
     if state == "stale":
         atomic.write_json(folder / "lease.json", {})
     elif state in ("done", "trained"):
@@ -109,7 +114,7 @@ def put(out: Path, number: int, state: str, grid: Grid = GRID) -> Path:
     return folder
 
 
-def fail(out: Path, number: int, error: str, where: str, cause: str) -> None:
+def fail(out: Path, number: int, error: str, where: str, cause: str, grid: Grid = GRID) -> None:
     """A cell that failed as a pack fails it."""
     trace = (
         "Traceback (most recent call last):\n"
@@ -120,4 +125,6 @@ def fail(out: Path, number: int, error: str, where: str, cause: str) -> None:
         "           ~~^~~\n"
         f"{error}\n"
     )
-    cell_folder.fail(put(out, number, "failed"), Failure(error.partition(":")[0], error, cause), trace, "any")
+    cell_folder.fail(
+        put(out, number, "failed", grid), Failure(error.partition(":")[0], error, cause), trace, "any"
+    )

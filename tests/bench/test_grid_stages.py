@@ -169,3 +169,8 @@ def test_a_stage_whose_parent_diverged_fails_and_names_the_cause(
     before = files(out)
     assert grid.main(options) == 1
     assert files(out) == before
+    capsys.readouterr()
+    assert grid.main([*options, "--status"]) == 1
+    said = capsys.readouterr().out
+    assert "'--retry all'" in said
+    assert "--retry failed" not in said

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from bench.config import stages
 from bench.config.experiment import Grid, Training
 from bench.launch.base import Job, write_jobs
 from bench.planning import plan
@@ -22,7 +23,7 @@ from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import table, wrapped
 
-from ..run_folders import GRID, Slurm, begin, fail, put, silenced, supervised
+from ..run_folders import GRID, Slurm, about, begin, fail, put, silenced, supervised
 
 
 @pytest.fixture(autouse=True)
@@ -305,6 +306,27 @@ def test_failures_by_cause(out: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ]
     long = lines.index("1 cell failed: OSError: " + "very very very very very very very very very very very")
     assert lines[long + 5].endswith(" ...")
+
+
+def test_what_follows_a_diverged_cell_is_run_by_retry_all_only(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also two stages later, and where it is not marked as failed yet."""
+    grid = stages.follow(stages.follow(GRID, "steps=200"), "steps=100")
+    first = [cell for cell in cells_of(stages.first(grid)) if cell.formulation == "rf"]
+    for cell in first:
+        atomic.write_json(out / "cells" / cell.id / "status.json", {"state": "diverged"})
+        atomic.write_json(out / "cells" / cell.id / "config.json", about(cell))
+    _, said = shown(out, capsys, replace(grid, formulations=("rf",)))
+    assert "next: '--retry all' instead of --status trains diverged cells, and 4 cells" in said
+    begin(out, "1", [[0]], "local", grid)
+    put(out, 0, "failed", grid)
+    _, said = shown(out, capsys, replace(grid, formulations=("rf",)))
+    assert "--retry failed" not in said
+    fail(out, 2, "RuntimeError: no", "my.py", "ab12", grid)
+    _, said = shown(out, capsys, grid)
+    assert "'--retry failed' instead of --status runs the failed cells and" in said
+    assert "'--retry all'" in said
 
 
 def test_without_torch_and_pandas(out: Path) -> None:

@@ -16,8 +16,8 @@ from analysis.published import versus
 from analysis.rank import tables_of
 from analysis.ranking import ranking
 from analysis.ranking.result import RankingResult
-from analysis.results import options, run, sources
-from analysis.results.run import Run
+from analysis.runs import options, run, sources
+from analysis.runs.run import Run
 from analysis.tables import output
 from analysis.tables.table import Table
 from flowbench._core import atomic

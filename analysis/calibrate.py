@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.ranking.blocks import Blocks
 from analysis.ranking.effects import effects
-from analysis.results import options
+from analysis.runs import options
 from analysis.stats import optional_stopping, simulate
 from analysis.stats.best import not_separable
 from analysis.stats.pareto import fronts

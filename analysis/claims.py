@@ -19,11 +19,11 @@ import numpy as np
 
 from analysis.comparisons import baseline
 from analysis.comparisons.paired import measured
-from analysis.results import options, run
-from analysis.results.run import Run
-from analysis.results.schema import Results
+from analysis.runs import options, run
+from analysis.runs.run import Run
+from analysis.runs.schema import Results
 from analysis.scaling.noise import interval
-from analysis.scaling.runs import is_scaling
+from analysis.scaling.scaling_runs import is_scaling
 from analysis.scaling.scaling_tables import report
 from analysis.stats import sequential
 from analysis.tables import output

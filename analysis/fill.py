@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flowbench
-from analysis.results import options
+from analysis.runs import options
 from flowbench._core import atomic
 from flowbench._core.command import entry
 from flowbench._core.errors import UserError

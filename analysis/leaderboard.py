@@ -13,8 +13,8 @@ from analysis.archives import leaderboard_entry
 from analysis.archives.leaderboard_entry import TRACKS, Submission, Track
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
-from analysis.results import options, run
-from analysis.results.schema import Results
+from analysis.runs import options, run
+from analysis.runs.schema import Results
 from analysis.tables.markup import markdown_escape
 from analysis.tables.wording import count
 from flowbench._core import atomic

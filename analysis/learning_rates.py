@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.results import manifest_reader, options, run
+from analysis.runs import manifest_reader, options, run
 from analysis.tables import output
 from analysis.tables import table as tables
 from flowbench._core.command import entry

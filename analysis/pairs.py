@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparisons
 from analysis.comparisons.paired import comparable_metrics
-from analysis.results import options, run, spellings
+from analysis.runs import options, run, spellings
 from analysis.tables import output
 from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import names

@@ -11,8 +11,8 @@ from analysis.comparisons import baseline, comparison, race_outcome
 from analysis.published import families, versus
 from analysis.ranking import confirmation, crossed, ideal_columns, ranking, render
 from analysis.ranking.result import RankingResult
-from analysis.results import options, run, schema
-from analysis.results.run import Run
+from analysis.runs import options, run, schema
+from analysis.runs.run import Run
 from analysis.tables import output
 from analysis.tables.table import Table
 from flowbench._core.command import FLOAT, INT, Parser, entry

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from analysis.results import options, synthetic
+from analysis.runs import options, synthetic
 from flowbench._core.command import INT, outcome
 from flowbench._core.errors import UserError, nearest
 
@@ -100,7 +100,7 @@ def timed(what: str, arguments: Sequence[str], repeat: int, before: Callable[[],
 
 def loaded(what: str, folder: Path, repeat: int, before: Callable[[], None] = lambda: None) -> Row:
     """Time reading a folder, with Python's start and the imports."""
-    code = "import sys; from analysis.results import run; print(len(run.read(sys.argv[1]).frame))"
+    code = "import sys; from analysis.runs import run; print(len(run.read(sys.argv[1]).frame))"
     return _row(what, [sys.executable, "-c", code, str(folder)], repeat, before)
 
 

@@ -21,7 +21,7 @@ from bench.cli.parser import Arguments, grid_of
 from bench.driver import seed_by_seed
 from bench.driver.verdicts import UntilVerdict
 from bench.grid import check_folders, with_metrics
-from bench.launch import base
+from bench.launch import launchers
 from bench.planning import decision, plan
 from bench.planning.decision import add_decision, decision_of
 from bench.planning.plan import Against
@@ -103,7 +103,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         )
     for file in args.plugin:
         load_plugin(file)
-    launcher = base.get(base.DEFAULT)
+    launcher = launchers.get(launchers.DEFAULT)
     execution, decided = execution_of(args, launcher), decision_of(args)
     compared, baseline = formulations_of(names, args.baseline)
     files = [n.file for n in (*compared, baseline) if n.file]

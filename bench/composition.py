@@ -1,4 +1,4 @@
-"""``python -m bench.composition``: the ceiling and the floors of :mod:`bench.metrics.composition`."""
+"""``python -m bench.composition``: the ceiling and the floors of :mod:`bench.metrics.compositional_accuracy`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from bench.config.seeds import seed_for
 from bench.data import shapes
-from bench.metrics.composition import PARTS, compositional_accuracy, squares
+from bench.metrics.compositional_accuracy import PARTS, compositional_accuracy, squares
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 
 def real_scores(world: shapes.World, resolution: int, count: int) -> dict[str, dict[str, float]]:
-    """Mean accuracy per part on real images, on :func:`~bench.metrics.composition.squares`, on captions shuffled by one
-    place, and on uniform noise."""
+    """Mean accuracy per part on real images, on :func:`~bench.metrics.compositional_accuracy.squares`, on captions shuffled
+    by one place, and on uniform noise."""
     what = shapes.scenes(np.arange(count), world)
     real = shapes.render(what, resolution)
     noise = np.random.default_rng(seed_for("composition noise")).integers(0, 256, real.shape, np.uint8)

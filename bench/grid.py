@@ -16,7 +16,7 @@ from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
 from bench.driver.describe import describe
 from bench.machine import writable_folders
-from bench.metrics import catalogue
+from bench.metrics import run_metrics
 from bench.planning import decision, plan
 from bench.planning.cells import expand
 from bench.planning.plan import Plan
@@ -118,7 +118,9 @@ def with_metrics(grid: Grid) -> Grid:
     """A grid with its datasets by their canonical names, that is measured also by what plugins register."""
     datasets = tuple(map(data.canonical, grid.datasets))
     earlier = tuple(replace(s, dataset=s.dataset and data.canonical(s.dataset)) for s in grid.earlier)
-    return replace(grid, datasets=datasets, earlier=earlier, evaluation=catalogue.with_added(grid.evaluation))
+    return replace(
+        grid, datasets=datasets, earlier=earlier, evaluation=run_metrics.with_added(grid.evaluation)
+    )
 
 
 def check_folders(args: cli.Arguments) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from analysis.results.manifest_reader import Manifest
-    from bench.metrics.base import Metric
+    from analysis.runs.manifest_reader import Manifest
+    from bench.metrics.metric import Metric
 
 MOST = 1_500_000
 """Bytes of the weights; in half precision where single precision has more."""
@@ -152,7 +152,7 @@ def fitting(weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], 
 
 def measured(run: Path, cell: str) -> tuple[pd.DataFrame, Manifest]:
     """The rows of a cell in the results, and the plan that it is of. Raises :class:`UserError` if it has none."""
-    from analysis.results import run as runs
+    from analysis.runs import run as runs
 
     found = runs.read(run)
     rows = found.frame[(found.frame["cell"] == cell) & (found.frame["status"] == "done")]

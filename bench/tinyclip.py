@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench.encoders import tinyclip, tinyclip_eval
+from bench.encoders import tinyclip_encoder, tinyclip_eval
 from bench.encoders.extractors import features
 from bench.encoders.tinyclip_header import SHIPPED
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
@@ -94,7 +94,7 @@ def writable(path: Path) -> Path:
     return path
 
 
-def held_out(clip: tinyclip.TinyCLIP, sources: list[list[Source]]) -> dict[str, dict[str, float]]:
+def held_out(clip: tinyclip_encoder.TinyCLIP, sources: list[list[Source]]) -> dict[str, dict[str, float]]:
     """The held-out numbers of every data set at every resolution."""
     numbers = {}
     for source in (source for row in sources for source in row):
@@ -144,15 +144,15 @@ def make(recipe: Recipe, out: Path) -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    tinyclip.save(out, model, tokenizer, made)
-    measured = tinyclip.load(out)  # the numbers are those of the float16 weights that users load
-    tinyclip.save(out, measured.model, tokenizer, {**made, "held out": held_out(measured, sources)})
+    tinyclip_encoder.save(out, model, tokenizer, made)
+    measured = tinyclip_encoder.load(out)  # the numbers are those of the float16 weights that users load
+    tinyclip_encoder.save(out, measured.model, tokenizer, {**made, "held out": held_out(measured, sources)})
     describe(out)
 
 
 def describe(path: Path) -> None:
     """Print the recipe and the held-out numbers of a weights file."""
-    clip = tinyclip.load(path)
+    clip = tinyclip_encoder.load(path)
     recipe = dict(clip.recipe)
     measured: dict[str, dict[str, float]] = recipe.pop("held out", {})
     print(f"{clip.name}  {path}  {path.stat().st_size / 1e6:.2f} MB")

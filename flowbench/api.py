@@ -134,7 +134,7 @@ def rank(run: Place, *, where: str | Sequence[str] = (), by: str | None = None) 
         UserError: no such run, or nothing to rank in it.
     """
     from analysis.ranking import ranking
-    from analysis.results import run as results
+    from analysis.runs import run as results
 
     conditions = [where] if isinstance(where, str) else where
     return ranking.rank(results.read(Path(run), conditions), by).frame()

@@ -8,12 +8,12 @@ import flowbench  # noqa: F401  (looks whether it can run here)
 from flowbench._core.plugin import load_plugin
 from formulations.algebra import common, log_snr, loss, mix, split
 from formulations.catalogue import SUITES, bases, match, names
-from formulations.conformance import check
+from formulations.check_formulation import check
 from formulations.crossing import cross
 from formulations.formulation import Coeffs, Formulation, Point
-from formulations.registry import register, registry
+from formulations.formulation_registry import register, registry
 from formulations.specs import get
-from samplers.base import registry as sampler_registry
+from samplers.sampler_registry import registry as sampler_registry
 
 __all__ = [
     "SUITES",

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
-from formulations import listing
+from formulations import printout
 from formulations.catalogue import match, names
-from formulations.conformance import check
-from formulations.registry import registry
+from formulations.check_formulation import check
+from formulations.formulation_registry import registry
 from formulations.specs import get
-from samplers.base import registry as sampler_registry
+from samplers.sampler_registry import registry as sampler_registry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def _show(args: list[str]) -> int:
     parser = Parser(
         prog="python -m formulations",
         description="Shows flow formulations: formula, coefficients, share of the training per noise level.",
-        epilog=listing.examples(listing.columns()),
+        epilog=printout.examples(printout.columns()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -52,14 +52,14 @@ def _show(args: list[str]) -> int:
     if not given.spec:
         if given.plot:
             raise UserError("--plot needs at least one formulation, e.g. 'rf/lognorm(0,1)'")
-        print(listing.overview(listing.columns()))
+        print(printout.overview(printout.columns()))
         return 0
     if given.plot:
         from formulations.plot import checked
 
         checked(given.plot)
     chosen = [get(name) for name in match(given.spec, "all")]
-    print("\n\n".join(listing.describe(f, listing.columns()) for f in chosen))
+    print("\n\n".join(printout.describe(f, printout.columns()) for f in chosen))
     if given.plot:
         from formulations.plot import save
 
@@ -96,7 +96,7 @@ def _check(args: list[str]) -> int:
     for spec in given.spec:
         chosen.update(dict.fromkeys(_of_file(spec) if spec.endswith(".py") else match([spec], "all")))
     for name in chosen:
-        print(listing.checked(name, check(get(name)), listing.columns()))
+        print(printout.checked(name, check(get(name)), printout.columns()))
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.plugin import load_plugin, text_behind
-from formulations.registry import registry
+from formulations.formulation_registry import registry
 from formulations.specs import get
 
 FORM = re.compile(r"(?P<file>.*?\.py)(?::(?P<name>.*))?", re.DOTALL)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowbench._core.lazy import lazy
 from formulations.formulation import EDGE_U, Formulation
-from samplers.base import registry
+from samplers.sampler_registry import registry
 
 if TYPE_CHECKING:
     import torch

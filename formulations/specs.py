@@ -17,11 +17,11 @@ import samplers
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, number, parse, split_top
 from formulations.formulation import Formulation, Scalar, ones
+from formulations.formulation_registry import ALIASES, made_by_plugin, registry, taken
 from formulations.paths import PATHS, Path
-from formulations.registry import ALIASES, made_by_plugin, registry, taken
 from formulations.targets import TARGETS, karras_input, quarter_log_sigma
 from formulations.weights import SPACES, WEIGHTS, eps_space, product, v_space, x_space
-from samplers.base import registry as sampler_registry
+from samplers.sampler_registry import registry as sampler_registry
 
 
 @dataclass(frozen=True)

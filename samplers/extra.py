@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
-from samplers.base import register
-from samplers.paper import logit_normal, positive
 from samplers.sampler import Sampler, bisect
+from samplers.sampler_registry import register
+from samplers.study import logit_normal, positive
 
 if TYPE_CHECKING:
     import torch

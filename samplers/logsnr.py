@@ -10,9 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 from flowbench._core.lazy import lazy
-from samplers.base import register
-from samplers.paper import positive
 from samplers.sampler import Quantile, Sampler
+from samplers.sampler_registry import register
+from samplers.study import positive
 
 if TYPE_CHECKING:
     import torch

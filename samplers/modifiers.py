@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowbench._core.errors import UserError
-from samplers.base import register
-from samplers.paper import positive
 from samplers.sampler import Sampler, bisect
+from samplers.sampler_registry import register
+from samplers.study import positive
 
 if TYPE_CHECKING:
     from torch import Tensor

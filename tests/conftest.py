@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import formulations.specs
-import samplers.base
+import samplers.sampler_registry
 from bench.machine import cores
 from bench.machine.device import processor
 from flowbench._core import plugin
@@ -52,7 +52,7 @@ def clean_registries() -> Iterator[None]:
         KINDS[kind].entries.update(entries)
     plugin._done.clear()
     plugin._done.update(done)
-    samplers.base.get.cache_clear()
+    samplers.sampler_registry.get.cache_clear()
     formulations.specs.get.cache_clear()
 
 

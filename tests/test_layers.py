@@ -27,7 +27,7 @@ FLOORS = (
     "bench/objectives",
     "bench/encoders",
     "bench/metrics",
-    "analysis/results",
+    "analysis/runs",
     "analysis/tables",
     "analysis/stats",
     "analysis/ranking",

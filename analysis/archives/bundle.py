@@ -1,6 +1,6 @@
 """The data files of an archived run (`analysis.archive`), made from a run folder: small, and without paths of the machine.
 
-Of the cells it has what `analysis.results.sources.Archive` reads, and the pictures that the sample sheet and the
+Of the cells it has what `analysis.runs.sources.Archive` reads, and the pictures that the sample sheet and the
 page ask for.
 """
 
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking import ideal_columns
-from analysis.results import collect, manifest_reader, timings
-from analysis.results.manifest_reader import Manifest, PlannedCell
-from analysis.results.private import without_paths
-from analysis.results.run import REAL_SCORES, Run
-from analysis.results.sources import (
+from analysis.runs import collect, manifest_reader, timings
+from analysis.runs.manifest_reader import Manifest, PlannedCell
+from analysis.runs.private import without_paths
+from analysis.runs.run import REAL_SCORES, Run
+from analysis.runs.sources import (
     CELLS,
     CURVE,
     CURVES,
@@ -211,11 +211,11 @@ class Recorder:
         self._size = 0
 
     def pictures(self, cell: str, sampling: str, setting: str, rows: Sequence[int]) -> Pixels | None:
-        """See `analysis.results.sources.Source`."""
+        """See `analysis.runs.sources.Source`."""
         return self._noted(cell, setting, rows, self._source.pictures(cell, sampling, setting, rows))
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
-        """See `analysis.results.sources.Source`."""
+        """See `analysis.runs.sources.Source`."""
         found = self._source.real_images(dataset, caption, most)
         return self._noted(relative(dataset), caption, range(most), found)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import pairwise, zip_longest
 from typing import Any
 
-from analysis.results.manifest_reader import Manifest, differing
+from analysis.runs.manifest_reader import Manifest, differing
 from flowbench._core.errors import UserError
 
 SEEDS = ("seeds", "first_seed")

@@ -15,10 +15,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.results import run, schema, sources
-from analysis.results.manifest_reader import differing
-from analysis.results.run import Run
-from analysis.results.schema import Results
+from analysis.runs import run, schema, sources
+from analysis.runs.manifest_reader import differing
+from analysis.runs.run import Run
+from analysis.runs.schema import Results
 from bench.config.sampling_settings import CONTROL
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -165,7 +165,7 @@ def _conforms(folder: Path, made: Submission, found: Run, name: str) -> None:
     import numpy as np
 
     import formulations
-    from formulations.conformance import probe
+    from formulations.check_formulation import probe
 
     if made.plugin:
         formulations.load_plugin(folder / made.plugin)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal_columns
-from analysis.results import collect, manifest_reader, run, timings
-from analysis.results.manifest_reader import PlannedCell
-from analysis.results.run import REAL_SCORES, Run
-from analysis.results.sources import PROVENANCE, Archive
+from analysis.runs import collect, manifest_reader, run, timings
+from analysis.runs.manifest_reader import PlannedCell
+from analysis.runs.run import REAL_SCORES, Run
+from analysis.runs.sources import PROVENANCE, Archive
 from bench.config.sampling_settings import CONTROL
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -147,7 +147,7 @@ class Merged(Archive):
         self._cells = {cell.id for part in parts for plan in part.run.manifests for cell in plan.cells}
 
     def commits(self) -> set[tuple[str, str]]:
-        """See `analysis.results.sources.Source`."""
+        """See `analysis.runs.sources.Source`."""
         return {commit for part, ids in self._parts if ids for commit in part.commits()}
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:

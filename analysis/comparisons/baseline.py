@@ -15,11 +15,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.comparisons.paired import Lost, Measured, comparable_metrics, measured
-from analysis.results import spellings
-from analysis.results.schema import Results
+from analysis.runs import spellings
+from analysis.runs.schema import Results
 from analysis.stats import sequential
 from analysis.stats.sequential import LEVEL
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.errors import UserError, nearest
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]

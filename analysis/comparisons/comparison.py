@@ -10,7 +10,7 @@ from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import count, names
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Literal
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.ranking import verdict
-from analysis.results import timings
-from analysis.results.run import Run
+from analysis.runs import timings
+from analysis.runs.run import Run
 from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.wording import count
 from flowbench._core.errors import UserError

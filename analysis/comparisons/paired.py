@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results import schema
-from analysis.results.schema import Results
+from analysis.runs import schema
+from analysis.runs.schema import Results
 from analysis.stats.two_way import ROUNDING
 from bench.config import sampling_settings
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -114,7 +114,7 @@ def measured(results: Results, name: str) -> Measured:
     A value is the mean over all control settings in which the dataset has any value of the metric; a metric of trainings has
     one value. A seed in which no formulation has a value is not counted, nor is a dataset in which none has one. The
     scale is logarithmic where the metric declares so and all values are positive. Raises `UserError` as
-    `analysis.results.schema.comparable`, for a metric that the table does not declare, that has no better end or no
+    `analysis.runs.schema.comparable`, for a metric that the table does not declare, that has no better end or no
     values, and for
     a table of a confirmation only.
     """

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparison, Race
 from analysis.ranking import verdict
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import count, others
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

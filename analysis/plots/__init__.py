@@ -15,7 +15,7 @@ from flowbench._core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from analysis.ranking.result import RankingResult
-    from analysis.results.run import Run
+    from analysis.runs.run import Run
 
 __all__ = ["FIGURES", "FORMATS", "Drawn", "draw"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.plots import FIGURES, FORMATS, draw, widths
 from analysis.plots.files import write
-from analysis.results import options
+from analysis.runs import options
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError, nearest
 
@@ -32,7 +32,7 @@ def command(argv: Sequence[str] | None) -> int:
             raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
     width = widths.inches(args.width)
     from analysis.ranking import ranking
-    from analysis.results import run
+    from analysis.runs import run
 
     about = run.read(args.results, args.where)
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"

@@ -13,7 +13,7 @@ from analysis.plots import files, legends, widths
 from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject, ladders
-from analysis.results import cells
+from analysis.runs import cell_contents
 from analysis.tables.wording import count
 from bench.config.sampling_settings import ControlSetting
 
@@ -35,7 +35,7 @@ def draw(subject: Subject) -> Drawn:
     settings = _settings(subject)
     most = 2 * widths.across(subject.width) - (len(settings) > 3)
     for dataset, seed in itertools.product(subject.datasets, subject.seeds):
-        every = cells.captions(subject.run, dataset)
+        every = cell_contents.captions(subject.run, dataset)
         wanted = [every.index(caption) for caption in dict.fromkeys(every)][:most]
         shown, lost = _of_all(subject, dataset, seed, settings, wanted)
         if shown:
@@ -66,7 +66,9 @@ def _of_all(
     shown: dict[str, Pixels] = {}
     lost: dict[str, str] = {}
     for name in subject.order:
-        found = (cells.pictures(subject.run, name, dataset, seed, setting, wanted) for setting in settings)
+        found = (
+            cell_contents.pictures(subject.run, name, dataset, seed, setting, wanted) for setting in settings
+        )
         there = list(itertools.takewhile(lambda images: images is not None and len(images), found))
         if len(there) == len(settings):
             shown[name] = np.stack([_colours(images) for images in there if images is not None], axis=1)

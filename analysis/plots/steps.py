@@ -11,7 +11,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import Part, Shown, Subject, Undrawable, ladders
 from analysis.ranking import ideal_columns
 from bench.config.sampling_settings import ControlSetting
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED, colour

@@ -15,12 +15,12 @@ from analysis.plots.captions import left_out, merged
 from analysis.ranking.blocks import seeds_by_dataset
 from analysis.ranking.pending import settled
 from analysis.ranking.result import RankingResult
-from analysis.results import cells, schema, sources
-from analysis.results.run import Run
+from analysis.runs import cell_contents, schema, sources
+from analysis.runs.run import Run
 from analysis.stats import two_way as stats
 from analysis.tables.wording import count
 from bench.config.sampling_settings import CONTROL, ControlSetting
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ class Subject:
 
     @cached_property
     def validations(self) -> pd.DataFrame:
-        """`analysis.results.cells.curves` of the trainings that are ranked."""
+        """`analysis.runs.cell_contents.curves` of the trainings that are ranked."""
         key = ["formulation", "dataset", "seed"]
-        return cells.curves(self.run).merge(self.rows[key].drop_duplicates(), on=key)
+        return cell_contents.curves(self.run).merge(self.rows[key].drop_duplicates(), on=key)
 
     @cached_property
     def dead(self) -> dict[str, str]:

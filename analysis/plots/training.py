@@ -10,8 +10,8 @@ from analysis.plots import lines, scales, style
 from analysis.plots.captions import merged, sentences
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Part, Shown, Subject, Undrawable
-from analysis.results.cells import Profile, evaluated, profiles
-from analysis.results.sources import LEVELS
+from analysis.runs.cell_contents import Profile, evaluated, profiles
+from analysis.runs.sources import LEVELS
 from analysis.tables.wording import count
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.results.private import without_paths
+from analysis.runs.private import without_paths
 from flowbench._core.command import Parser
 from flowbench._core.errors import UserError, nearest
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.published import paper
+from analysis.published import paper_tables
 from analysis.ranking.notes import provisional_lines
 from analysis.ranking.result import RANK, RankingResult
 from analysis.stats import true_order
@@ -99,7 +99,7 @@ class Versus:
             *([TRUE] if self.tau.true is not None else []),
             f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
             *self._about_pairs(),
-            f"ranks count fronts among {paper.FORMULATIONS} formulations there and {self.formulations} here: "
+            f"ranks count fronts among {paper_tables.FORMULATIONS} formulations there and {self.formulations} here: "
             f"compare orders, not values; the paper's have no intervals (one seed)",
         ]
 
@@ -160,7 +160,7 @@ def versus(
     front, NaN where it has none. Both are None where there is one seed.
     Raises `UserError` if fewer than three formulations are shared.
     """
-    published, positions = paper.published(), pd.Series(range(1, len(ranks) + 1), index=ranks.index)
+    published, positions = paper_tables.published(), pd.Series(range(1, len(ranks) + 1), index=ranks.index)
     ranks = ranks.dropna()
     both = [name for name in published.index if name in ranks.index]
     if len(both) < 3:

@@ -15,10 +15,10 @@ from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import settled
 from analysis.ranking.ranking import rank
 from analysis.ranking.result import RANK, RankingResult
-from analysis.results import run
-from analysis.results.declared import COMPARED
-from analysis.results.run import Run
-from analysis.results.schema import Results
+from analysis.runs import run
+from analysis.runs.declared import COMPARED
+from analysis.runs.run import Run
+from analysis.runs.schema import Results
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

@@ -14,8 +14,8 @@ from analysis.ranking.effects import Effects, Factor, effects
 from analysis.ranking.notes import provisional_lines
 from analysis.ranking.pending import settled
 from analysis.ranking.resolution import Response
-from analysis.results import schema
-from analysis.results.run import Run
+from analysis.runs import schema
+from analysis.runs.run import Run
 from analysis.tables.table import TIED, Table, fixed, simple
 from analysis.tables.wording import names
 from flowbench._core.errors import UserError

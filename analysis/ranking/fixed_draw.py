@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking.score_matrix import Array, Wide
-from analysis.results import cells, schema
-from analysis.results.run import Run
+from analysis.runs import cell_contents, schema
+from analysis.runs.run import Run
 from analysis.stats.pareto import fronts
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class FixedDraw:
     def _redrawn(self, metric: str) -> Array | None:
         """A metric ``[B, N, F]`` of redrawn captions; None where a value has no samples."""
         table = self.table
-        kept, controls = cells.per_sample(self.run, metric), schema.controls(table.settings)
+        kept, controls = cell_contents.per_sample(self.run, metric), schema.controls(table.settings)
         drawn = np.full((DRAWS, *table.values[metric].shape), np.nan)
         rng = np.random.default_rng(SEED)
         for dataset, of_dataset in table.settings.reset_index(drop=True).groupby("dataset", observed=True):

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.ranking.pending import settled
 from analysis.ranking.result import Estimate, RankingResult
 from analysis.ranking.score_matrix import FEW
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

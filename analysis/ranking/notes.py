@@ -13,7 +13,7 @@ from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import Estimate, Facts, RankingResult
-from analysis.results import declared, schema
+from analysis.runs import declared, schema
 from analysis.tables.table import LACKING, TIED
 from analysis.tables.wording import count, names
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from analysis.ranking.fixed_draw import SEED, redrawn
 from analysis.ranking.result import Ends, Estimate
-from analysis.results import cells, schema
-from analysis.results.run import Run
+from analysis.runs import cell_contents, schema
+from analysis.runs.run import Run
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _averaged(run: Run, rows: pd.DataFrame, metric: str) -> dict[str, dict[str, 
     sums: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     names = [control.name for control in schema.controls(rows)]
     shown = set(zip(rows["formulation"], rows["dataset"], rows["seed"], names, strict=True))
-    for (formulation, dataset, seed, setting), values in cells.per_sample(run, metric).items():
+    for (formulation, dataset, seed, setting), values in cell_contents.per_sample(run, metric).items():
         if (formulation, dataset, seed, setting) in shown:
             sums.setdefault((formulation, dataset), []).append(values)
     found: dict[str, dict[str, NDArray[np.float64]]] = {}

@@ -18,9 +18,9 @@ from analysis.ranking.pending import Provisional, settled
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.ranking.score_matrix import Wide
 from analysis.ranking.uncertainty import Uncertainty
-from analysis.results import declared, schema
-from analysis.results.run import Run
-from analysis.results.schema import Results
+from analysis.runs import declared, schema
+from analysis.runs.run import Run
+from analysis.runs.schema import Results
 from bench.config import sampling_settings
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
@@ -54,7 +54,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
 
     Formulations of equal ``rank_all`` are in the order of their names. A metric without any value in the table (CLIP of an
     extractor that reads no text) is left out of the sorting, and the notes name it. Raises `UserError` as
-    `analysis.results.schema.comparable` does, for an unknown ``by``, and if there is nothing to rank.
+    `analysis.runs.schema.comparable` does, for an unknown ``by``, and if there is nothing to rank.
     """
     if by is not None and by not in GROUPS:
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.ranking.result import Facts
-from analysis.results.run import REFERENCES
+from analysis.runs.run import REFERENCES
 
 
 def of_recipe(facts: Facts) -> dict[str, Mapping[str, Any]]:

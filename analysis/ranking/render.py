@@ -12,7 +12,7 @@ from analysis.ranking import real_rows
 from analysis.ranking.confirmation import Confirmation
 from analysis.ranking.notes import headings, notes, uneven
 from analysis.ranking.result import RANK, STATES, Estimate, RankingResult
-from analysis.results import declared
+from analysis.runs import declared
 from analysis.tables.table import LACKING, Table, fixed, jsonable, simple
 from flowbench._core.lazy import lazy
 

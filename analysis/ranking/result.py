@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from analysis.ranking.pending import Provisional
 from analysis.ranking.resolution import Resolution
 from analysis.ranking.untrained_rows import Untrained
-from analysis.results.declared import COMPARED
+from analysis.runs.declared import COMPARED
 from analysis.stats.two_way import TwoWay
 from bench.config.sampling_settings import Setting
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking.blocks import Blocks, seeds_by_dataset, why_unknown
-from analysis.results.schema import SETTING
+from analysis.runs.schema import SETTING
 from analysis.stats.pareto import fronts
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from analysis.ranking.fixed_draw import FixedDraw
 from analysis.ranking.resolution import Resolution, Response, resolution
 from analysis.ranking.result import RANK, Ends, Estimate
 from analysis.ranking.score_matrix import Wide
-from analysis.results import declared
-from analysis.results.schema import CONTROL
+from analysis.runs import declared
+from analysis.runs.schema import CONTROL
 from analysis.stats import best, wins
 from analysis.stats import two_way as stats
 from analysis.stats.stability import DRAWS, Stability, stability

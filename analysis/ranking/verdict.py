@@ -14,8 +14,8 @@ from typing import Literal
 from analysis.ranking import untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import RANK, RankingResult
-from analysis.results import timings
-from analysis.results.run import Run
+from analysis.runs import timings
+from analysis.runs.run import Run
 from analysis.tables.wording import count, others
 
 State = Literal["decided", "undecided", "one seed", "not trained"]

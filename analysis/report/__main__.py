@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.results import options, run
+from analysis.runs import options, run
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 

@@ -17,8 +17,8 @@ from analysis.report.failures import Cell, Failures
 from analysis.report.gallery import Sheet
 from analysis.report.page_table import Ranking, Row
 from analysis.report.sparklines import Drawing
-from analysis.results import cells, declared, schema
-from analysis.results.run import Run
+from analysis.runs import cell_contents, declared, schema
+from analysis.runs.run import Run
 from analysis.tables.table import margin
 from analysis.tables.wording import count
 from bench.config.sampling_settings import ControlSetting
@@ -62,7 +62,7 @@ def cards(
     failures: Failures,
 ) -> tuple[Card, ...]:
     """A card for each row of the table, in its order; ``rows`` are what was ranked, and ``arrays`` are made of them."""
-    measured, profiles, losses = _measured(arrays), cells.profiles(run), sparklines.losses(run, rows)
+    measured, profiles, losses = _measured(arrays), cell_contents.profiles(run), sparklines.losses(run, rows)
     leader = table.rows[0].formulation
     ids = anchors([row.formulation for row in table.rows])
     made = []

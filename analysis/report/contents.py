@@ -19,8 +19,8 @@ from analysis.report.gallery import Gallery, gallery
 from analysis.report.page_provenance import Provenance, provenance
 from analysis.report.page_table import Ranking, table
 from analysis.report.phrases import name
-from analysis.results import schema
-from analysis.results.run import Run
+from analysis.runs import schema
+from analysis.runs.run import Run
 from analysis.tables.table import Table
 from analysis.tables.wording import count
 from flowbench._core.errors import UserError
@@ -61,7 +61,7 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
     """Everything about a run. If nothing of it can be ranked, the report has only that reason and the failures.
 
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
-    (`analysis.results.schema.comparable`), and if all rows belong to a confirmation.
+    (`analysis.runs.schema.comparable`), and if all rows belong to a confirmation.
     """
     results = run.phase("rank")
     if results.frame.empty:

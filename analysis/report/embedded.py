@@ -10,7 +10,7 @@ from markupsafe import Markup
 from analysis import plots
 from analysis.plots import files, style, widths
 from analysis.ranking.result import RankingResult
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from formulations import colours
 
 TALL = 1.6

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis.results import schema
-from analysis.results.run import Run
-from analysis.results.sources import json_of
+from analysis.runs import schema
+from analysis.runs.run import Run
+from analysis.runs.sources import json_of
 
 LINES = 6
 """Of a traceback."""

@@ -13,9 +13,9 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.plots.samples import averaged
-from analysis.results import cells, schema
-from analysis.results.run import Run
-from analysis.results.sources import Pixels
+from analysis.runs import cell_contents, schema
+from analysis.runs.run import Run
+from analysis.runs.sources import Pixels
 from analysis.tables.wording import count
 from bench.config.sampling_settings import ControlSetting
 from flowbench._core.errors import UserError
@@ -103,7 +103,7 @@ def gallery(run: Run, order: Sequence[str]) -> Gallery:
     if not run.manifests:
         return Gallery(why="There are no pictures: the run's cells are not in the folder of its table.")
     album = _Album(run)
-    captions = {dataset: cells.captions(run, dataset) for dataset in run.frame["dataset"].unique()}
+    captions = {dataset: cell_contents.captions(run, dataset) for dataset in run.frame["dataset"].unique()}
     shapes = {s: shape for s in settings(run) if captions[s.dataset] and (shape := album.shape(order, s))}
     if not shapes:
         return Gallery(why="There are no pictures: no cell keeps any.", damaged=tuple(album.damaged))
@@ -167,7 +167,7 @@ class _Album:
         if not rows:
             return None
         try:
-            return cells.pictures(self.run, name, s.dataset, s.seed, s, rows)
+            return cell_contents.pictures(self.run, name, s.dataset, s.seed, s, rows)
         except UserError as error:
             self.damaged[str(error)] = None
             return None

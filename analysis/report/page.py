@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from analysis.report.contents import Report
 from analysis.report.phrases import BEGIN, END
-from analysis.results.private import without_paths
+from analysis.runs.private import without_paths
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 

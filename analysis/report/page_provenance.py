@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from analysis.results import schema
-from analysis.results.manifest_reader import PlannedCell, flat
-from analysis.results.run import Run
-from analysis.results.sources import json_of
+from analysis.runs import schema
+from analysis.runs.manifest_reader import PlannedCell, flat
+from analysis.runs.run import Run
+from analysis.runs.sources import json_of
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

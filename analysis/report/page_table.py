@@ -13,9 +13,9 @@ from markupsafe import Markup
 from analysis.published import families
 from analysis.ranking import render
 from analysis.ranking.result import STATES, RankingResult
-from analysis.results.private import without_paths
+from analysis.runs.private import without_paths
 from analysis.tables import output
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 
 EXPLAINED = {
     "rank_all": "mean index of the Pareto front on CLIP and FID over all control settings; 1 is best",

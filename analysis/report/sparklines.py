@@ -14,8 +14,8 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.report.phrases import rounded
-from analysis.results import cells, sources
-from analysis.results.run import Run
+from analysis.runs import cell_contents, sources
+from analysis.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Losses:
     high: float
 
 
-def budget(name: str, profile: cells.Profile) -> Drawing | None:
+def budget(name: str, profile: cell_contents.Profile) -> Drawing | None:
     """The training budget over the clock, which integrates to 1, and the even one; None if it is not finite."""
     clock, spent = profile.clock, profile.budget
     if clock.shape != spent.shape or not len(clock) or not np.isfinite([clock, spent]).all():
@@ -60,12 +60,12 @@ def budget(name: str, profile: cells.Profile) -> Drawing | None:
 
 def losses(run: Run, rows: pd.DataFrame) -> Losses | None:
     """The validations of the cells that are ranked, those of the table's ``rows``; None if there are none."""
-    frame = cells.curves(run)
+    frame = cell_contents.curves(run)
     levels = [f"level_{i}" for i in range(len(sources.LEVELS))]
     frame = frame.dropna(subset=levels)
     if frame.empty:
         return None
-    found = cells.evaluated(frame[frame["cell"].isin(rows["cell"])], rows)
+    found = cell_contents.evaluated(frame[frame["cell"].isin(rows["cell"])], rows)
     means = found.groupby("formulation")[levels].mean()
     there = means.to_numpy()
     there = there[np.isfinite(there) & (there > 0)]

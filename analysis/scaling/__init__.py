@@ -3,7 +3,7 @@
 `report` analyses a run folder that has one formulation at several depths and numbers of training steps.
 """
 
-from analysis.scaling.runs import is_scaling
+from analysis.scaling.scaling_runs import is_scaling
 from analysis.scaling.scaling_tables import Scaling, report
 
 __all__ = ["Scaling", "is_scaling", "report"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.plots import widths
-from analysis.results import options
+from analysis.runs import options
 from analysis.tables import output
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
@@ -37,7 +37,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.width is not None and args.out is None:
         raise UserError("--width is that of the figures: name a folder for them with --out")
     width = widths.inches(args.width)
-    from analysis.results import run
+    from analysis.runs import run
     from analysis.scaling.scaling_tables import report
 
     found = report(run.read(args.results, args.where))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.published import paper
-from analysis.results import schema
-from analysis.scaling.runs import Runs
+from analysis.published import paper_tables
+from analysis.runs import schema
+from analysis.scaling.scaling_runs import Runs
 from analysis.stats import two_way as stats
 from flowbench._core.lazy import lazy
 
@@ -92,4 +92,4 @@ def _intervals(values: pd.DataFrame) -> Any:
 def _papers() -> pd.DataFrame:
     """The paper's table 6 in our columns."""
     names = {f"clip_drop_{k}": f"drop_{k}" for k in (5, 10, 20)}
-    return paper.table(6).rename(columns=names).assign(source="arXiv 2403.03206", reference=50)
+    return paper_tables.table(6).rename(columns=names).assign(source="arXiv 2403.03206", reference=50)

@@ -13,7 +13,7 @@ from analysis.scaling import law
 from analysis.scaling.frontier import on_frontier
 from analysis.scaling.law import Law
 from analysis.scaling.noise import Means, interval
-from analysis.scaling.runs import Runs
+from analysis.scaling.scaling_runs import Runs
 from analysis.stats.association import Array
 from analysis.tables.wording import count
 from flowbench._core.lazy import lazy

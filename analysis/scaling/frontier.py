@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.scaling.noise import Means
-from analysis.scaling.runs import Runs
+from analysis.scaling.scaling_runs import Runs
 from analysis.stats.association import Array
 from flowbench._core.lazy import lazy
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.results import declared
-from analysis.results.run import Run
+from analysis.runs import declared
+from analysis.runs.run import Run
 from analysis.scaling import correlation, efficiency, fits, frontier
 from analysis.scaling.fits import Frontier
 from analysis.scaling.noise import Means, means
 from analysis.scaling.numbers import number, power, span
-from analysis.scaling.runs import Runs, collect
+from analysis.scaling.scaling_runs import Runs, collect
 from analysis.tables.table import Table, fixed
 from analysis.tables.wording import count
-from bench.metrics.base import Metric
+from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class Scaling:
     """``runs`` are what is analysed and ``means`` their metrics over seeds, on the scale of the noise model.
 
     ``table``: one row for each run with ``depth``, ``steps``, ``parameters``, ``train_flops``, ``seeds``, each metric of
-    `analysis.scaling.runs.METRICS` with ``_low`` and ``_high``, and ``frontier``: whether its loss is the lowest at its
-    compute. ``laws`` is `analysis.scaling.fits.table`, ``optimal`` `analysis.scaling.frontier.optimal`, ``correlations`` and
-    ``efficiency`` the ``table`` of their modules.
+    `analysis.scaling.scaling_runs.METRICS` with ``_low`` and ``_high``, and ``frontier``: whether its loss is the lowest at
+    its compute. ``laws`` is `analysis.scaling.fits.table`, ``optimal`` `analysis.scaling.frontier.optimal`, ``correlations``
+    and ``efficiency`` the ``table`` of their modules.
     """
 
     runs: Runs
@@ -66,7 +66,7 @@ class Scaling:
 
 
 def report(run: Run) -> Scaling:
-    """Analyse the scaling of a run folder. Raises `UserError` as `analysis.scaling.runs.collect` does."""
+    """Analyse the scaling of a run folder. Raises `UserError` as `analysis.scaling.scaling_runs.collect` does."""
     runs = collect(run)
     metrics = run.metrics
     found = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})

@@ -7,7 +7,7 @@ from dataclasses import fields
 from math import inf
 
 from bench import tracking
-from bench.launch.base import Launcher
+from bench.launch.launchers import Launcher
 from bench.runfolder.submission import MODES, Execution
 from flowbench._core.command import FLOAT, INT, number
 from flowbench._core.errors import UserError

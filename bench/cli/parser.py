@@ -13,8 +13,8 @@ from bench.cli.execution import add_workers, execution_of
 from bench.cli.fields import add_experiment, add_start, override
 from bench.config.experiment import MOST_SEEDS, Grid
 from bench.config.presets import MINUTES, preset
-from bench.launch import base
-from bench.launch.base import DEFAULT, Launcher
+from bench.launch import launchers
+from bench.launch.launchers import DEFAULT, Launcher
 from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder.cell_folder import Retry
@@ -158,7 +158,7 @@ def parser() -> Parser:
 def parse(argv: Sequence[str] | None) -> Arguments:
     """The command line. Raises :class:`UserError`."""
     made = parser()
-    pairs, rest = base.take(sys.argv[1:] if argv is None else argv)
+    pairs, rest = launchers.take(sys.argv[1:] if argv is None else argv)
     config_file.set_defaults(made, rest)
     args = made.parse(rest)
     look = [name for name in LOOKS if getattr(args, name.replace("-", "_"))]
@@ -168,13 +168,13 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     for file in args.plugin:
         load_plugin(file)
     files = name_those_of_files(args)
-    launcher = base.get(args.executor, pairs.pop(args.executor, None))
+    launcher = launchers.get(args.executor, pairs.pop(args.executor, None))
     execution = execution_of(args, launcher)
     minutes, decision = minutes_of(args, launcher), decision_of(args)
     grid = grid_of(args, open_ended=minutes is not None or bool(args.until))
     for name, given in pairs.items():
         option = f"--{name}.{given[0][0]}"
-        made.check_unknown([] if base.registry.find(name) else [option])
+        made.check_unknown([] if launchers.registry.find(name) else [option])
         raise UserError(f"{option} needs --executor {name}")
     return Arguments(
         grid,

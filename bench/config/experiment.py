@@ -25,7 +25,7 @@ STUDY_SETTINGS = tuple(
 @dataclass(frozen=True)
 class Model:
     """The network and its size: ``width`` defaults to 64 depth and ``heads`` to depth, as in the study; ``architecture`` is
-    its name with options (:mod:`bench.models.base`)."""
+    its name with options (:mod:`bench.models.architecture`)."""
 
     depth: int = 4
     width: int | None = None
@@ -135,8 +135,8 @@ class Evaluation:
     """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
 
     ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
-    ``metrics`` are those beyond the shipped ones as ``NAME@DIGEST`` (:mod:`bench.metrics.catalogue`): columns of the table,
-    whose values name their own recipe, so that runs that share the others' recipe are compared with and without them.
+    ``metrics`` are those beyond the shipped ones as ``NAME@DIGEST`` (:mod:`bench.metrics.run_metrics`): columns of the
+    table, whose values name their own recipe, so that runs that share the others' recipe are compared with and without them.
     """
 
     settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 COLUMN = {"column": True}
 """Marks fields that are columns of the results table: rows differ in them. All others are the recipe that rows share."""
 OPTIMISER = {"optimiser": True}
-"""Marks fields that some optimisers read and others do not (:data:`bench.optimisers.base.OPTIONS`)."""
+"""Marks fields that some optimisers read and others do not (:data:`bench.optimisers.optimiser.OPTIONS`)."""
 LATER = {"later": True}
 """Marks fields that are younger than results: configurations on file leave them out while they have their defaults, so that
 a field costs what is there already nothing."""

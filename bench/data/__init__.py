@@ -1,13 +1,13 @@
 """Captioned images to learn: one file a dataset, in a registry that plugins add to.
 
-`dataset` is the contract of a loaded dataset, `base` that of one before it is loaded, with the registry and :func:`load`;
-`conformance` is what every dataset must pass. `shapes` (drawn by `sdf`) and `digits` need no files; `images` reads a user's
-own from the forms in `sources`. Importing registers the names; it needs no torch.
+`dataset` is the contract of a loaded dataset, `builder` that of one before it is loaded, with the registry and
+:func:`load`; `check_dataset` is what every dataset must pass. `shapes` (drawn by `sdf`) and `digits` need no files;
+`images` reads a user's own from the forms in `sources`. Importing registers the names; it needs no torch.
 """
 
 from bench.data import digits, images, shapes  # noqa: F401
-from bench.data.base import Builder, canonical, get, load, register, registry
-from bench.data.conformance import check
+from bench.data.builder import Builder, canonical, get, load, register, registry
+from bench.data.check_dataset import check
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, hash_split
 
 __all__ = [

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.experiment import Images
-from bench.data.base import Builder, register
+from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Split, build, hash_split
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

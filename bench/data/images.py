@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.experiment import Images
-from bench.data.base import Builder, register
+from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.config.experiment import Images
 from bench.config.seeds import seed_for
 from bench.data import sdf
-from bench.data.base import Builder, register
+from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Split, build, in_validation
 from flowbench._core.errors import UserError, nearest
 

@@ -13,7 +13,7 @@ from bench.config.experiment import Grid
 from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
 from bench.encoders import extractors
-from bench.launch.base import Launcher
+from bench.launch.launchers import Launcher
 from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
 from bench.planning.requirements import by_cell

@@ -9,7 +9,7 @@ from bench.cli.parser import Arguments
 from bench.driver.hand_out import alone, check_beforehand, hand_out, recovered
 from bench.driver.run_local import run_here
 from bench.driver.wait import follow_others, see_through
-from bench.launch import base
+from bench.launch import launchers
 from bench.machine.stage_timer import Stages
 from bench.planning.plan import Plan
 from bench.runfolder import store
@@ -47,7 +47,7 @@ def cancel(out: Path) -> int:
         active = {d.submission.folder: d.submission for d in recovered(out) if d.active}
         for submission in active.values():
             atomic.write_text(submission.folder / "cancelled", "")
-            base.of(submission).cancel(submission)
+            launchers.of(submission).cancel(submission)
     cancelled = f"{many(len(active), 'submission')} cancelled, cells keep their checkpoints"
     print(f"{cancelled if active else 'nothing is at work'} in {out}")
     return 0

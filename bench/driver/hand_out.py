@@ -12,10 +12,10 @@ from pathlib import Path
 from bench import data, solvers
 from bench.cli.parser import Arguments
 from bench.driver import checks, confirm, manifest
-from bench.launch import activities, base, snapshot
+from bench.launch import activities, launchers, snapshot
 from bench.launch.activities import Activity
-from bench.launch.base import Submitted
-from bench.metrics.base import registry
+from bench.launch.launchers import Submitted
+from bench.metrics.metric import registry
 from bench.planning import config_warnings, plan, shares
 from bench.planning.cells import datasets_of, plugins_of
 from bench.planning.labels import place
@@ -95,7 +95,7 @@ def recovered(out: Path) -> list[Activity]:
     """What is going on in a folder; submissions whose command died while it submitted are put in order first."""
     for submission in submissions.all_of(out):
         if not submission.closed:
-            base.of(submission).recover(submission)
+            launchers.of(submission).recover(submission)
     until = time.monotonic() + 2 * activities.FADING_SECONDS
     surveyed = activities.survey(out)
     while any(activity.fading for activity in surveyed) and time.monotonic() < until:

@@ -19,7 +19,7 @@ from bench.cli import config_file
 from bench.cli.parser import GRID
 from bench.config.experiment import Cell, Evaluation, Model, Training
 from bench.config.identity import full
-from bench.metrics.catalogue import columns
+from bench.metrics.run_metrics import columns
 from bench.planning.plan import Plan, formulations_of
 from bench.planning.requirements import Look, by_cell
 from flowbench._core import atomic

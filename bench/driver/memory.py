@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.config.experiment import Grid
 from bench.cost.estimate import size
-from bench.launch.base import PROCESS, Given, Launcher
+from bench.launch.launchers import PROCESS, Given, Launcher
 from bench.planning.plan import Planned, kind
 from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Execution

@@ -74,7 +74,7 @@ class UntilDecided:
         """Whether the race is decided, or cannot be; the formulations that are beaten are out."""
         from analysis.comparisons import race_outcome
         from analysis.ranking import verdict  # imports pandas
-        from analysis.results import run
+        from analysis.runs import run
 
         assert planned.course
         raced, seeds = race_outcome.of_run(run.read(planned.out)), planned.grid.seeds

@@ -14,7 +14,7 @@ from typing import Any
 from bench.cli.parser import Arguments
 from bench.driver.follow import Follow
 from bench.driver.hand_out import discard, hand_out, looked
-from bench.launch import base
+from bench.launch import launchers
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool
 from bench.planning import plan
@@ -62,7 +62,7 @@ def run_here(
 def run_shares(planned: Plan, submission: Submission, new: bool, until: float | None = None) -> Plan:
     """Run the shares; returns the plan as it is then. After a signal every worker saves; a second one waits
     for nothing. At ``until`` (by ``time.perf_counter``) they save, too."""
-    pool = base.of(submission).pool(submission)
+    pool = launchers.of(submission).pool(submission)
     over = False
 
     def watch() -> None:

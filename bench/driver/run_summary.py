@@ -23,7 +23,7 @@ from flowbench._core.terminal import fitted, many, short
 
 if TYPE_CHECKING:
     from analysis.ranking.result import RankingResult
-    from analysis.results.run import Run
+    from analysis.runs.run import Run
 
 TABLES = ("results.parquet", "ranking.csv", "samples.png", "real-scores.json")
 """What a report leaves in the run folder."""
@@ -136,7 +136,7 @@ def analyse(planned: Plan) -> Ranked | None:
     from analysis import scaling
     from analysis.comparisons import baseline, comparison
     from analysis.rank import tables_of
-    from analysis.results import run
+    from analysis.runs import run
     from analysis.tables import output
 
     found, made = run.read(planned.out), None

@@ -18,7 +18,7 @@ from flowbench._core.terminal import fitted, many, short
 
 if TYPE_CHECKING:
     from analysis.comparisons.baseline import Comparisons
-    from analysis.results.run import Run
+    from analysis.runs.run import Run
     from bench.driver.run_summary import Ranked
 
 FILE = "comparison.json"
@@ -84,7 +84,7 @@ class UntilVerdict:
 
     def ranked(self, shown: Plan) -> Ranked | None:
         """The ranking is written, and not printed."""
-        from analysis.results import run
+        from analysis.runs import run
         from bench.driver import run_summary
 
         try:
@@ -96,7 +96,7 @@ class UntilVerdict:
     def compared(self, planned: Plan) -> tuple[Run, Comparisons]:
         """The numbers of a plan's finished seeds, which are also written."""
         from analysis.comparisons import baseline
-        from analysis.results import run
+        from analysis.runs import run
 
         assert planned.against
         what, read = planned.against.decision, run.read(planned.out)
@@ -122,7 +122,7 @@ class UntilVerdict:
     def verdict(self, found: Comparisons, read: Run) -> str:
         """One sentence."""
         from analysis.comparisons import decided
-        from analysis.results import timings
+        from analysis.runs import timings
 
         each = self.seconds or timings.seconds_per_seed(read)
         return decided.terminal(found, decided.Command(self.args.program, self.argv, each))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bench.cli.parser import GRID, Arguments
 from bench.driver.hand_out import alone, hand_out, looked
-from bench.launch import activities, base
+from bench.launch import activities, launchers
 from bench.launch.activities import Activity
 from bench.planning import plan
 from bench.planning.plan import Plan
@@ -62,7 +62,9 @@ def refuse_other_options(planned: Plan, argv: Sequence[str]) -> None:
     for submission in reversed(submissions.all_of(planned.out)):
         if left & {cell for share in submission.shares for cell in share.cells}:
             name = submission.execution.executor
-            before, now = (sorted(base.take(words)[0].get(name, [])) for words in (submission.command, argv))
+            before, now = (
+                sorted(launchers.take(words)[0].get(name, [])) for words in (submission.command, argv)
+            )
             if now and before != now:
                 shown = " ".join(f"--{name}.{key}={value}" for key, value in before) or "none"
                 raise UserError(

@@ -87,9 +87,9 @@ def check_words(spec: str, captions: Sequence[str], dataset: str) -> None:
     """Raise `UserError` if the encoder that ``spec`` names has learned too few of the words of a data set."""
     kind, where = _parts(spec)
     if kind == "tinyclip" and captions:
-        from bench.encoders import tinyclip
+        from bench.encoders import tinyclip_encoder
 
-        tinyclip.load(where or None).require_vocabulary(captions, dataset)
+        tinyclip_encoder.load(where or None).require_vocabulary(captions, dataset)
 
 
 def _named(kind: str, where: str) -> str:
@@ -120,9 +120,9 @@ def extractor(spec: str, device: str = "cpu") -> Extractor:
     """
     kind, where = _parts(spec)
     if kind == "tinyclip":
-        from bench.encoders import tinyclip
+        from bench.encoders import tinyclip_encoder
 
-        loaded: Extractor = tinyclip.load(where or None, device)
+        loaded: Extractor = tinyclip_encoder.load(where or None, device)
         return loaded
     if kind == "inception":
         from bench.encoders import inception

@@ -2,7 +2,8 @@
 
 import flowbench  # noqa: F401  (looks whether it can run here)
 from bench.launch import local  # noqa: F401  (importing registers the names)
-from bench.launch.base import (
+from bench.launch.check_launcher import check
+from bench.launch.launchers import (
     Given,
     Job,
     Launcher,
@@ -14,8 +15,7 @@ from bench.launch.base import (
     share_command,
     write_jobs,
 )
-from bench.launch.conformance import check
-from bench.launch.slurm import launcher  # noqa: F401
+from bench.launch.slurm import slurm_launcher  # noqa: F401
 
 registry.check = check
 

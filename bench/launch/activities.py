@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.launch import base
-from bench.launch.base import Seen
+from bench.launch import launchers
+from bench.launch.launchers import Seen
 from bench.planning.plan import ENDED, Plan, Planned, State
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
@@ -68,19 +68,19 @@ def survey(out: Path, closed: bool = False) -> list[Activity]:
             by_launcher.setdefault(submission.execution.executor, []).append(submission)
     seen: dict[str, Mapping[int, Seen]] = {}
     for group in by_launcher.values():
-        seen |= zip((s.id for s in group), base.of(group[0]).survey(group), strict=True)
+        seen |= zip((s.id for s in group), launchers.of(group[0]).survey(group), strict=True)
     chosen = [submission for submission in found if closed or submission.id in seen]
     return [activity for s in chosen for activity in of_submission(s, seen.get(s.id, gone(s)))]
 
 
 def gone(submission: Submission) -> dict[int, Seen]:
     """The shares that a launcher took, as all gone."""
-    return {share: Seen("gone", job=job) for share, job in base.of(submission).jobs(submission).items()}
+    return {share: Seen("gone", job=job) for share, job in launchers.of(submission).jobs(submission).items()}
 
 
 def of_submission(submission: Submission, seen: Mapping[int, Seen]) -> list[Activity]:
     """Every share of a submission, by its files and by what its launcher lists of the shares that it took."""
-    lost = base.of(submission).lost
+    lost = launchers.of(submission).lost
     return [share(submission, index, seen.get(index), lost) for index in range(len(submission.shares))]
 
 
@@ -116,7 +116,7 @@ def explain(surveyed: Iterable[Activity]) -> dict[tuple[str, str], str]:
     return {
         (name, job): ending
         for name, jobs in asked.items()
-        for job, ending in base.of(next(iter(jobs.values()))).explain(sorted(jobs)).items()
+        for job, ending in launchers.of(next(iter(jobs.values()))).explain(sorted(jobs)).items()
     }
 
 

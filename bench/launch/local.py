@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from glob import glob
 
-from bench.launch.base import Given, Launcher, Seen, Submitted, register
+from bench.launch.launchers import Given, Launcher, Seen, Submitted, register
 from bench.launch.pool import Environment, Pool
 from bench.machine import cgroup, cores
 from bench.runfolder import lease

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics.base import Drawn, Measure, Measured, Metric, register
 from bench.metrics.features import Rows, as_rows
+from bench.metrics.metric import Drawn, Measure, Measured, Metric, register
 
 
 @register("clip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics.base import Drawn, Measure, Measured, Metric, Reference, register
+from bench.metrics.metric import Drawn, Measure, Measured, Metric, Reference, register
 
 if TYPE_CHECKING:
     from torch import Tensor

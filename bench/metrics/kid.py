@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics.base import Drawn, Measure, Measured, Metric, Reference, register
 from bench.metrics.features import Rows, as_rows
+from bench.metrics.metric import Drawn, Measure, Measured, Metric, Reference, register
 
 
 @register("kid")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.metrics.base import Measure, Reference
+from bench.metrics.metric import Measure, Reference
 
 
 def full_name(measure: Measure, reference: Reference, n: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.metrics.base import Drawn, Measure, Measured, Metric, register
+from bench.metrics.metric import Drawn, Measure, Measured, Metric, register
 
 
 @register("path_length")

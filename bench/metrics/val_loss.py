@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.metrics.base import Measure, Metric, register
+from bench.metrics.metric import Measure, Metric, register
 
 
 @register("val_loss")

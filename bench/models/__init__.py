@@ -1,10 +1,10 @@
-"""Networks: contract and registry (`base`), sizes (`shape`), MM-DiT, and any plain module as E members (`stacked`).
+"""Networks: contract and registry (`architecture`), sizes (`shape`), MM-DiT, and any plain module as E members (`stacked`).
 
 Importing registers the names; it needs no torch.
 """
 
 from bench.models import mmdit_size  # noqa: F401
-from bench.models.base import Architecture, get, register, registry
+from bench.models.architecture import Architecture, get, register, registry
 from bench.models.plain import Plain
 from bench.models.shape import Shape
 
@@ -12,7 +12,7 @@ __all__ = ["Architecture", "Plain", "Shape", "get", "register"]
 
 
 def _check(name: str) -> list[str]:
-    from bench.models.conformance import check  # imports torch
+    from bench.models.check_architecture import check  # imports torch
 
     return check(name)
 

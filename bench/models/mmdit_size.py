@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.models.base import Architecture, register
+from bench.models.architecture import Architecture, register
 
 if TYPE_CHECKING:
     from bench.models.network import Network

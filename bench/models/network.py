@@ -1,4 +1,4 @@
-"""The base class of networks; the contract is in :mod:`bench.models.base`."""
+"""The base class of networks; the contract is in :mod:`bench.models.architecture`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bench.models.base import Architecture
+from bench.models.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import nn

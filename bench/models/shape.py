@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.models.base import Architecture, get
+from bench.models.architecture import Architecture, get
 
 if TYPE_CHECKING:
     from bench.config.experiment import Model
@@ -57,7 +57,7 @@ class Shape:
         return get(self.architecture)
 
     def build(self, members: int = 1) -> Network:
-        """``members`` networks in one (:class:`bench.models.base.Architecture.build`)."""
+        """``members`` networks in one (:class:`bench.models.architecture.Architecture.build`)."""
         return self.kind.build(self, members)
 
     def parameters(self) -> int:

@@ -4,7 +4,8 @@ Importing needs no torch. A plugin adds one with ``@register("mine")`` on a func
 """
 
 from bench.objectives import flow  # noqa: F401  (importing registers the names)
-from bench.objectives.base import (
+from bench.objectives.check_objective import check, probe
+from bench.objectives.objective import (
     FROZEN,
     Batch,
     Frozen,
@@ -17,7 +18,6 @@ from bench.objectives.base import (
     registry,
     undeclared,
 )
-from bench.objectives.conformance import check, probe
 
 __all__ = [
     "FROZEN",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.objectives.base import Batch, Objective, Predict, State, register
+from bench.objectives.objective import Batch, Objective, Predict, State, register
 from formulations import Coeffs, loss, mix
 
 if TYPE_CHECKING:

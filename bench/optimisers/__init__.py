@@ -4,8 +4,8 @@ Importing needs no torch. A plugin adds one with ``@register("mine")`` on a func
 """
 
 from bench.optimisers import adamw, muon  # noqa: F401  (importing registers the names)
-from bench.optimisers.base import Method, Optimiser, canonical, get, register, registry
-from bench.optimisers.conformance import check, probe, same
+from bench.optimisers.check_optimiser import check, probe, same
+from bench.optimisers.optimiser import Method, Optimiser, canonical, get, register, registry
 
 __all__ = ["Method", "Optimiser", "canonical", "check", "get", "probe", "register", "registry", "same"]
 

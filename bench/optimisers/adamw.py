@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.config.experiment import Training
-from bench.optimisers.base import Method, register
+from bench.optimisers.optimiser import Method, register
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

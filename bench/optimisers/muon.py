@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.config.experiment import Training
 from bench.optimisers.adamw import AdamW
-from bench.optimisers.base import Method, register
+from bench.optimisers.optimiser import Method, register
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

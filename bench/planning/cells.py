@@ -9,7 +9,7 @@ import formulations
 from bench import data, objectives, optimisers
 from bench.config.experiment import Cell, Grid, Init, Model, Training
 from bench.config.presets import HEADLINE
-from bench.models.base import canonical
+from bench.models.architecture import canonical
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import behind
 

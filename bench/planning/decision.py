@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from bench.config.experiment import Grid
 from bench.data.shapes import WORLDS
-from bench.metrics.catalogue import columns
-from bench.metrics.composition import parts_of
+from bench.metrics.compositional_accuracy import parts_of
+from bench.metrics.run_metrics import columns
 from flowbench._core.command import FLOAT
 from flowbench._core.errors import UserError, nearest
 

@@ -16,7 +16,7 @@ from bench.config.experiment import Cell, Grid
 from bench.config.identity import full
 from bench.config.limits import divides
 from bench.encoders import extractors
-from bench.models.base import version_of
+from bench.models.architecture import version_of
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store

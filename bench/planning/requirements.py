@@ -14,8 +14,8 @@ from bench.config.experiment import Cell, Grid, Images, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
 from bench.encoders.tinyclip_header import SHIPPED, read_header
-from bench.metrics.catalogue import columns
-from bench.metrics.composition import PARTS, parts_of
+from bench.metrics.compositional_accuracy import PARTS, parts_of
+from bench.metrics.run_metrics import columns
 from bench.models.shape import Shape
 
 LARGE = (77, 2, 768, 768)

@@ -19,7 +19,7 @@
     DIR/results.parquet, ranking.csv, samples.png, real-scores.json, timings.json
 
 Each file has one writer, and is written under another name, synced, and renamed; ``results.parquet`` is made from the cells
-by readers of the folder (:mod:`analysis.results.collect`). Files of tensors carry the sha256 of their content.
+by readers of the folder (:mod:`analysis.runs.collect`). Files of tensors carry the sha256 of their content.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Imports no torch until a table is made, so that settings and plans can ask for n
 """
 
 from bench.solvers import ab2, ddim, euler, heun  # noqa: F401  (importing registers the names)
-from bench.solvers.base import Solver, Steps, follow, get, register, registry, texts
-from bench.solvers.conformance import check
+from bench.solvers.check_solver import check
+from bench.solvers.solver import Solver, Steps, follow, get, register, registry, texts
 
 __all__ = ["Solver", "Steps", "check", "follow", "get", "register", "registry", "texts"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.solvers.base import Steps, register
 from bench.solvers.ode import course
+from bench.solvers.solver import Steps, register
 from flowbench._core.lazy import lazy
 from formulations import Formulation
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.launch import activities, base
+from bench.launch import activities, launchers
 from bench.launch.activities import Activity
-from bench.launch.base import Seen
+from bench.launch.launchers import Seen
 from bench.planning import plan
 from bench.planning.plan import BUSY, ENDED, Plan, Planned
 from bench.runfolder import lease
@@ -103,7 +103,7 @@ def survey(out: Path) -> tuple[list[Activity], str | None]:
 
 def by_files(submission: Submission) -> Mapping[int, Seen]:
     """Where shares are by their files: presumably the unfinished ones run or wait."""
-    launcher = base.of(submission)
+    launcher = launchers.of(submission)
     if launcher.drives:
         return launcher.states(submission)
     found, why = activities.gone(submission), f"{launcher.title} does not answer"

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.launch import base
+from bench.launch import launchers
 from bench.launch.activities import Activity
 from bench.launch.supervisor import last_lines
 from bench.planning.labels import block, names
@@ -232,7 +232,7 @@ def what_next(now: PlanState, option: str) -> str:
 def log_of(activity: Activity) -> Path | None:
     """The log of a worker, or else of its task."""
     submission = activity.submission
-    outside = base.of(submission).outputs(submission, activity.index, activity.job)
+    outside = launchers.of(submission).outputs(submission, activity.index, activity.job)
     with suppress(OSError):  # a folder of the launcher's may be its owner's only
         found = (submission.log_file(activity.index), *outside)
         return next((file for file in found if file.exists() and file.stat().st_size), None)
@@ -254,7 +254,7 @@ def innermost(file: Path, error: str, out: Path) -> list[str]:
 
 def hinted(activity: Activity, reason: str) -> str:
     """Advice on a reason of its launcher."""
-    hints = base.of(activity.submission).hints
+    hints = launchers.of(activity.submission).hints
     return next((h for start, h in hints.items() if reason.startswith(start)), "").replace(
         "JOB", activity.job
     )

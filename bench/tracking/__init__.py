@@ -5,9 +5,9 @@ one with ``@register("mine")`` on a function that returns a ``Tracker``.
 """
 
 from bench.tracking import tensorboard, trackio, wandb  # noqa: F401  (importing registers the names)
-from bench.tracking.base import About, Log, Tracker, get, register, registry
-from bench.tracking.conformance import check
-from bench.tracking.pack import Tracked
+from bench.tracking.check_tracker import check
+from bench.tracking.pack_logs import Tracked
+from bench.tracking.tracker import About, Log, Tracker, get, register, registry
 
 __all__ = ["About", "Log", "Tracked", "Tracker", "check", "get", "register", "registry"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
-from bench.tracking.base import About, Log, Tracker, register
+from bench.tracking.tracker import About, Log, Tracker, register
 
 
 class Events:

@@ -27,7 +27,7 @@ from bench.data.images import cache_folder
 from bench.machine.clock import Timed, alternate, seconds
 from bench.machine.device import device_name, free_memory, versions
 from bench.machine.kept_timings import Timings
-from bench.models.base import version_of
+from bench.models.architecture import version_of
 from bench.models.shape import Shape
 from bench.objectives import Batch
 from bench.training.coefficients import stack

@@ -12,8 +12,8 @@ from torch import Tensor
 from bench.config.seeds import seed_for
 from bench.data import shapes
 from bench.encoders.extractors import features
-from bench.metrics.base import Drawn, Measured
-from bench.metrics.composition import squares
+from bench.metrics.compositional_accuracy import squares
+from bench.metrics.metric import Drawn, Measured
 from bench.worker.setup import Setup
 
 

@@ -17,7 +17,7 @@ from bench import objectives, optimisers
 from bench.config.experiment import Cell, Grid, Images
 from bench.config.identity import full
 from bench.machine.device import device_name, versions
-from bench.models.base import version_of
+from bench.models.architecture import version_of
 from bench.planning.plan import Planned
 from bench.runfolder import lease, store
 from bench.runfolder.cell_folder import CHANGED, Changed
@@ -28,7 +28,7 @@ from flowbench._core import atomic
 from flowbench._core.plugin import text_behind
 from flowbench._core.terminal import many, short
 from formulations import Formulation
-from formulations.conformance import probe
+from formulations.check_formulation import probe
 
 
 def inputs(setup: Setup, cell: Cell) -> dict[str, Any]:

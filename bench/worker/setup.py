@@ -14,9 +14,9 @@ from bench.config.seeds import seed_for
 from bench.data import Dataset, load
 from bench.encoders.extractors import Extractor, extractor, features
 from bench.encoders.text import Captions, TextEncoder, encode
-from bench.metrics.base import Measure, Reference
-from bench.metrics.catalogue import measures
+from bench.metrics.metric import Measure, Reference
 from bench.metrics.names import full_names
+from bench.metrics.run_metrics import measures
 from bench.models import Shape
 from flowbench._core.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 from analysis import plots
 from analysis.plots import files
 from analysis.plots.style import Drawn
-from analysis.results.run import Run
+from analysis.runs.run import Run
 
 from .plotted import FEW, STUDY, folder, ranked
 

@@ -19,8 +19,8 @@ from analysis.plots import style
 from analysis.plots.style import Drawn
 from analysis.ranking import ideal_columns, ranking
 from analysis.ranking.result import RankingResult
-from analysis.results import run, synthetic
-from analysis.results.run import Run
+from analysis.runs import run, synthetic
+from analysis.runs.run import Run
 
 FEW = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "eps/linear", "v/cos", "edm(-1.20,1.20)")
 STUDY = tuple(formulations.names("paper"))

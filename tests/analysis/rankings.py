@@ -15,9 +15,9 @@ from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import Ends, Estimate, Facts, RankingResult
 from analysis.report import findings
 from analysis.report.phrases import BEGIN, END
-from analysis.results import schema
-from analysis.results.schema import Results
-from bench.metrics.catalogue import columns
+from analysis.runs import schema
+from analysis.runs.schema import Results
+from bench.metrics.run_metrics import columns
 
 SIX = ["rf/lognorm(0.00,1.00)", "eps/linear", "edm(-1.20,1.20)", "rf/mode(1.29)", "rf", "v/cos"]
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis import claims
-from analysis.results import run, schema, sources, synthetic
-from analysis.results.run import Run
+from analysis.runs import run, schema, sources, synthetic
+from analysis.runs.run import Run
 from flowbench._core.errors import UserError
 
 COLUMNS = ("formulation", "dataset", "seed", "weights", "steps", "cfg", "clip", "fid", "status")

@@ -12,9 +12,9 @@ import pytest
 
 import formulations
 from analysis import archive, leaderboard
-from analysis.results import synthetic
+from analysis.runs import synthetic
 from bench.worker import provenance
-from formulations.registry import registry
+from formulations.formulation_registry import registry
 
 BASELINE = "rf/lognorm(0.00,1.00)"
 NAMES = (BASELINE, "rf", "eps/linear")

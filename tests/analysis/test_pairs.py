@@ -10,7 +10,7 @@ import pytest
 
 from analysis import fill, pairs
 from analysis.comparisons.baseline import against
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 
 NAMES = ("rf", "eps/linear", "v/cos")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.results.run import read
+from analysis.runs.run import read
 from flowbench._core.errors import UserError
 
 from . import rankings

@@ -23,7 +23,7 @@ from bench.planning.requirements import Requirements
 from bench.training import tuning
 from bench.worker import loop as worker
 from bench.worker.setup import Setup, make
-from formulations.registry import registry
+from formulations.formulation_registry import registry
 
 from .comparisons import PLUGIN
 from .tables import Stub, Table, Using

@@ -14,9 +14,9 @@ import pytest
 
 from bench.config.experiment import Cell, Grid, Training
 from bench.config.identity import full
-from bench.launch.base import Job, write_jobs
+from bench.launch.launchers import Job, write_jobs
 from bench.launch.slurm import queue
-from bench.models.base import version_of
+from bench.models.architecture import version_of
 from bench.planning.cells import cells_of
 from bench.runfolder import cell_folder, store
 from bench.runfolder import submission as submissions

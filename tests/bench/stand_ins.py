@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.config.presets import preset
-from bench.launch.base import Submitted, take
+from bench.launch.launchers import Submitted, take
 from bench.launch.slurm import executor as slurm
 from bench.launch.slurm import slurm_options
 from bench.runfolder import submission as submissions

@@ -13,13 +13,13 @@ import flowbench
 from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.report import contents
-from analysis.results import run
-from analysis.results.schema import Results
+from analysis.runs import run
+from analysis.runs.schema import Results
 from bench import compare, grid
 from bench.driver import run_local, seed_by_seed
 from bench.driver.verdicts import FILE
 from bench.launch import snapshot
-from bench.metrics.catalogue import columns
+from bench.metrics.run_metrics import columns
 from bench.planning.plan import Plan
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin

@@ -17,8 +17,8 @@ from analysis import rank
 from analysis.report.__main__ import main as report
 from bench import data, draw, grid, plugins
 from bench.data import Builder, Dataset, Picked, Scale, Split, build, register
-from bench.data.base import registry
-from bench.data.conformance import check
+from bench.data.builder import registry
+from bench.data.check_dataset import check
 from bench.planning.requirements import Requirements
 from bench.worker.setup import make
 from flowbench._core import atomic
@@ -140,7 +140,7 @@ class Faulty(Builder):
         self.fault, self.loads = fault, 0
         self.words = 1 if fault == "words" else 2
 
-    def load(self, name: str, images: data.base.Images) -> Dataset:
+    def load(self, name: str, images: data.builder.Images) -> Dataset:
         self.loads += 1
         return build(
             name, (self.side(images.train, 0), self.side(images.validation, 1)), decoder=self.decoder

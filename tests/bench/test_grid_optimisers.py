@@ -11,7 +11,7 @@ import pytest
 
 import flowbench
 from analysis import rank
-from analysis.results import schema
+from analysis.runs import schema
 from bench import grid, plugins
 from bench.optimisers import get, registry
 from bench.runfolder import store

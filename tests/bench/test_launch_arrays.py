@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch.base import Seen, read_jobs, write_jobs
+from bench.launch.launchers import Seen, read_jobs, write_jobs
 from bench.launch.slurm import arrays, queue
 from flowbench._core.errors import UserError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from submitit import SlurmExecutor
 
 from bench import grid
-from bench.launch.base import take
+from bench.launch.launchers import take
 from bench.launch.slurm import slurm_options
 from bench.launch.slurm.sbatch import parameters
 from bench.launch.slurm.slurm_options import SlurmOptions, parse

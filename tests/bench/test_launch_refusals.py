@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch.base import Job, read_jobs
+from bench.launch.launchers import Job, read_jobs
 from bench.launch.slurm import executor as slurm
 from flowbench._core.errors import UserError
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from submitit.core.utils import DelayedSubmission
 
-from bench.launch.base import Job, Submitted, read_jobs
+from bench.launch.launchers import Job, Submitted, read_jobs
 from bench.runfolder import shield
 
 from .stand_ins import Cluster, flag, install, make, submit

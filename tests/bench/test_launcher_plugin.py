@@ -178,7 +178,7 @@ def test_a_launcher_that_breaks_the_contract_fails_the_check(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.launch.conformance.PATIENCE", 15.0)
+    monkeypatch.setattr("bench.launch.check_launcher.PATIENCE", 15.0)
     file = tmp_path / "broken.py"
     file.write_text(plugin.read_text().replace(old, new).replace("detached", "broken"))
     assert plugins.main(["check", str(file)]) == 2

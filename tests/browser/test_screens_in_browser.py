@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analysis.report import contents, page
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 
 from .screens import PHONE, WIDE, Opener, shown
 

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.ranking import ranking
 from analysis.report import contents
 from analysis.report import page as pages
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 
 from .screens import Opener, shown
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import formulations
-from formulations import conformance
-from formulations.registry import registry
+from formulations import check_formulation
+from formulations.formulation_registry import registry
 
 EXAMPLES = [Path(__file__).parents[2] / "examples" / name for name in ("half.py", "late.py")]
 
@@ -21,7 +21,7 @@ def test_an_example_registers_formulations_that_pass_the_check(file: Path) -> No
     added = [name for name in formulations.names("registered") if name.split("(")[0] not in before]
     assert added
     for name in added:
-        assert conformance.check(formulations.get(name))
+        assert check_formulation.check(formulations.get(name))
 
 
 def test_half_is_the_same_noise_level_for_data_of_half_the_deviation() -> None:

@@ -240,7 +240,7 @@ def test_the_docs_page_names_everything() -> None:
     from formulations.paths import PATHS
     from formulations.targets import TARGETS
     from formulations.weights import WEIGHTS
-    from samplers.base import registry
+    from samplers.sampler_registry import registry
 
     text = README.read_text()
     for word in (*PATHS, *TARGETS, *registry.entries):

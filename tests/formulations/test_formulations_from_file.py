@@ -9,9 +9,9 @@ import pytest
 
 import formulations
 from flowbench._core.errors import UserError
+from formulations.formulation_registry import registry
 from formulations.from_file import named
-from formulations.registry import registry
-from samplers.base import registry as samplers_registry
+from samplers.sampler_registry import registry as samplers_registry
 
 ONE = """
 from formulations import Formulation, register

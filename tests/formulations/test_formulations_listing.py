@@ -17,7 +17,7 @@ import pytest
 
 import formulations
 from flowbench._core.readable import width, wrapped
-from formulations import get, listing
+from formulations import get, printout
 from formulations.__main__ import main
 
 ROOT = Path(formulations.__file__).parents[1]
@@ -61,15 +61,15 @@ def test_the_overview_on_a_terminal_and_in_a_pipe() -> None:
 def test_nothing_is_cut(room: int) -> None:
     curriculum = get("rf/curriculum(cosmap,.5)")
     for shown, wide in (
-        (listing.overview(room), listing.overview(listing.WIDE)),
-        (listing.describe(curriculum, room), listing.describe(curriculum, listing.WIDE)),
+        (printout.overview(room), printout.overview(printout.WIDE)),
+        (printout.describe(curriculum, room), printout.describe(curriculum, printout.WIDE)),
     ):
         assert max(map(len, shown.splitlines())) <= room
         assert set(words(shown)) == set(words(wide))
 
 
 def test_every_number_stands_below_its_heading() -> None:
-    wide, narrow = (listing.describe(get("edm"), room).splitlines() for room in (110, 40))
+    wide, narrow = (printout.describe(get("edm"), room).splitlines() for room in (110, 40))
     (head,) = (i for i, line in enumerate(wide) if line.split()[:3] == ["u", "t", "clock"])
     whole = [line.split() for line in wide[head : head + 6]]
     heads = [i for i, line in enumerate(narrow) if line.split()[:1] == ["u"]]

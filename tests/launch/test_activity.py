@@ -16,7 +16,7 @@ import pytest
 from bench.config.experiment import Grid
 from bench.launch import activities, local
 from bench.launch.activities import Activity
-from bench.launch.base import Seen
+from bench.launch.launchers import Seen
 from bench.launch.slurm import queue
 from bench.planning import plan
 from bench.planning.cells import cells_of

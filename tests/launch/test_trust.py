@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.results import synthetic
+from analysis.runs import synthetic
 from bench.runfolder import store, trust
 from flowbench._core import atomic
 from flowbench._core.errors import UserError

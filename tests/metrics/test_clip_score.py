@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.metrics.base import get
-from bench.metrics.catalogue import measures
 from bench.metrics.clip_score import clip_scores
+from bench.metrics.metric import get
 from bench.metrics.names import full_name, full_names
+from bench.metrics.run_metrics import measures
 
 
 def test_cosine_times_100_without_clamp_and_free_of_scale() -> None:

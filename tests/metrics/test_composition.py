@@ -8,7 +8,7 @@ import torch
 
 from bench import composition
 from bench.data import shapes
-from bench.metrics.composition import PARTS, compositional_accuracy
+from bench.metrics.compositional_accuracy import PARTS, compositional_accuracy
 from flowbench._core.errors import UserError
 
 COUNT = 600

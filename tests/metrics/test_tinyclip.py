@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.data import Split, load, shapes
-from bench.encoders import tinyclip
+from bench.encoders import tinyclip_encoder
 from bench.encoders.extractors import Extractor, extractor
 from bench.encoders.tinyclip_eval import classification, preference, retrieval, shapes_twins
 from bench.encoders.tinyclip_model import bicubic
@@ -26,8 +26,8 @@ CAPTION = "a small red circle left of a large blue square on white"
 
 
 @cache
-def shipped() -> tinyclip.TinyCLIP:
-    return tinyclip.load()
+def shipped() -> tinyclip_encoder.TinyCLIP:
+    return tinyclip_encoder.load()
 
 
 @cache
@@ -39,7 +39,7 @@ def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
 
 
 def test_the_file_is_small_and_tells_how_it_was_made() -> None:
-    assert tinyclip.SHIPPED.stat().st_size < 3_000_000
+    assert tinyclip_encoder.SHIPPED.stat().st_size < 3_000_000
     recipe = shipped().recipe
     assert recipe["command"].endswith(".tinyclip")
     assert [fact["spec"] for fact in recipe["data"]] == ["shapes", "scenes", "digits"] * 3
@@ -172,7 +172,7 @@ def test_it_is_the_default_extractor_under_a_name_of_its_weights(tmp_path: Path)
     assert clip.has_text
     assert clip.name == shipped().name
     copy = tmp_path / "copy.safetensors"
-    shutil.copy(tinyclip.SHIPPED, copy)
+    shutil.copy(tinyclip_encoder.SHIPPED, copy)
     assert extractor(f"tinyclip:{copy}").name == clip.name
 
 
@@ -180,25 +180,25 @@ def test_loading_leaves_the_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    tinyclip.load()
+    tinyclip_encoder.load()
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_files_that_are_no_tinyclip_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     with pytest.raises(UserError, match="no tinyclip weights at"):
-        tinyclip.load(path)
+        tinyclip_encoder.load(path)
     path.write_bytes(b"not safetensors at all")
     with pytest.raises(UserError, match="no readable safetensors"):
-        tinyclip.load(path)
+        tinyclip_encoder.load(path)
     save_file({"x": torch.zeros(2)}, path)
     with pytest.raises(UserError, match="holds no tinyclip"):
-        tinyclip.load(path)
-    header = {**tinyclip.read_header(tinyclip.SHIPPED), "format": 99}
+        tinyclip_encoder.load(path)
+    header = {**tinyclip_encoder.read_header(tinyclip_encoder.SHIPPED), "format": 99}
     save_file({"x": torch.zeros(2)}, path, metadata={"tinyclip": json.dumps(header)})
     with pytest.raises(UserError, match="format 99"):
-        tinyclip.load(path)
-    header["format"] = tinyclip.FORMAT
+        tinyclip_encoder.load(path)
+    header["format"] = tinyclip_encoder.FORMAT
     save_file({"x": torch.zeros(2)}, path, metadata={"tinyclip": json.dumps(header)})
     with pytest.raises(UserError, match="damaged"):
-        tinyclip.load(path)
+        tinyclip_encoder.load(path)

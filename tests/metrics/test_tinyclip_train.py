@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.encoders import tinyclip
+from bench.encoders import tinyclip_encoder
 from bench.encoders.tinyclip_train import Batches, Recipe, augment, contrastive_loss, distinct, load_sources
 from bench.tinyclip import command_of, main, parser, recipe_of
 
@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_writes_a_loadable_file(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = tinyclip.load(trained)
+    clip = tinyclip_encoder.load(trained)
     assert clip.recipe["steps"] == 30
     assert clip.recipe["command"] == (
         "python -m bench.tinyclip --resolution 16 --train 120 --validation 40 --steps 30 --batch 16"

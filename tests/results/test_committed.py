@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis import archive, fill, leaderboard
 from analysis.report import contents
-from analysis.results import run, sources
+from analysis.runs import run, sources
 from bench import keep
 from bench.config.experiment import Grid
 from bench.config.identity import full, restore

@@ -65,7 +65,7 @@ def test_listed_names_are_canonical(name: str) -> None:
 
 
 def test_the_study_has_39_samplers() -> None:
-    from samplers.catalogue import STUDY
+    from samplers.listed_samplers import STUDY
 
     assert len(STUDY) == len(set(STUDY)) == 1 + 30 + 8 + 1
 
@@ -130,7 +130,7 @@ def test_importing_and_listing_names_needs_no_torch() -> None:
 
 
 def test_mode_limit() -> None:
-    from samplers.paper import MODE_MAX
+    from samplers.study import MODE_MAX
 
     assert math.isclose(MODE_MAX, 1.7519384, abs_tol=1e-7)
     assert samplers.get(f"mode({MODE_MAX!r})").name.startswith("mode(1.7519")

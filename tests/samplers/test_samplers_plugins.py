@@ -12,7 +12,7 @@ import torch
 
 import formulations
 import samplers
-import samplers.base
+import samplers.sampler_registry
 from flowbench._core import registry
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import changed
@@ -162,7 +162,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> li
         return [Point("pack", action)] if group == "flowbench.samplers" else []
 
     monkeypatch.setattr(registry, "entry_points", entry_points)
-    monkeypatch.setattr(samplers.base.registry, "_loaded", False)
+    monkeypatch.setattr(samplers.sampler_registry.registry, "_loaded", False)
     return asked
 
 

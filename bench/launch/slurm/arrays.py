@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.launch.base import Job, read_jobs, write_jobs
+from bench.launch.launchers import Job, read_jobs, write_jobs
 from bench.launch.slurm import queue
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic

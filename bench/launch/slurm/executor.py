@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from bench.launch.base import Job, Submitted, write_jobs
+from bench.launch.launchers import Job, Submitted, write_jobs
 from bench.launch.slurm import queue
 from bench.launch.slurm.arrays import strays
 from bench.launch.slurm.sbatch import call, fresh_folder, parameters

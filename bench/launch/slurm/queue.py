@@ -10,7 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.launch.base import Seen
+from bench.launch.launchers import Seen
 from flowbench._core.errors import UserError
 
 PATIENCE = 15.0

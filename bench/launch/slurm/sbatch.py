@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.launch.base import shielded
+from bench.launch.launchers import shielded
 from bench.launch.slurm.arrays import name
 from bench.launch.supervisor import ISOLATED
 from bench.runfolder.submission import Submission

@@ -16,7 +16,7 @@ from analysis.archives import bundle
 from analysis.plots import files
 from analysis.ranking import ranking
 from analysis.report import contents, page
-from analysis.results import run, sources, synthetic
+from analysis.runs import run, sources, synthetic
 from bench.grid import check_folder
 from flowbench._core.errors import UserError
 

@@ -13,7 +13,7 @@ import pytest
 
 from analysis import archive
 from analysis.archives import bundle, joint_plan
-from analysis.results import manifest_reader, run, sources, synthetic
+from analysis.runs import manifest_reader, run, sources, synthetic
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos", "rf/lognorm(0.00,1.00)")

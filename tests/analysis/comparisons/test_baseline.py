@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis.comparisons.baseline import Beaten, against, survivors
-from analysis.results import schema
-from analysis.results.schema import Results
+from analysis.runs import schema
+from analysis.runs.schema import Results
 from analysis.stats import sequential
 from flowbench._core.errors import UserError
 

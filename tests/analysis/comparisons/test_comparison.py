@@ -13,11 +13,11 @@ from analysis.comparisons import comparison
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.comparisons.paired import Lost
 from analysis.rank import main
-from analysis.results import synthetic
-from analysis.results.run import read
+from analysis.runs import synthetic
+from analysis.runs.run import read
 from analysis.tables import output
 from analysis.tables.layout import Screen
-from bench.metrics.catalogue import columns
+from bench.metrics.run_metrics import columns
 
 DECLARED = {metric.name: metric for metric in columns()}
 

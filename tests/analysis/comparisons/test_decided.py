@@ -14,8 +14,8 @@ from analysis.comparisons import decided
 from analysis.comparisons.baseline import Comparison, Comparisons, against
 from analysis.comparisons.decided import Command
 from analysis.comparisons.paired import Lost
-from analysis.results import schema
-from bench.metrics.catalogue import columns
+from analysis.runs import schema
+from bench.metrics.run_metrics import columns
 
 ROW = Comparison("A", "fid", True, 6, -12.0, -20.0, -4.0, 99.0, 0.99, "better", 6)
 COMMAND = Command(

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.comparisons import paired
 from analysis.comparisons.paired import Lost, Measured
-from analysis.results import schema
+from analysis.runs import schema
 from flowbench._core.errors import UserError
 
 from ..rankings import results

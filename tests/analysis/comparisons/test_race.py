@@ -12,8 +12,8 @@ from analysis.comparisons import baseline, race_outcome
 from analysis.rank import tables_of
 from analysis.ranking import ranking
 from analysis.report import contents, page
-from analysis.results import run, synthetic
-from analysis.results.synthetic import Truth
+from analysis.runs import run, synthetic
+from analysis.runs.synthetic import Truth
 from analysis.tables import output
 
 NAMES, EARLY, LATE = ("best", "close", "poor"), 6, 9

@@ -12,7 +12,7 @@ from analysis.plots import files
 from analysis.plots.steps import ladder
 from analysis.plots.style import Drawn
 from analysis.plots.subject import usual
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from bench.config.sampling_settings import ControlSetting
 from flowbench._core.errors import UserError
 

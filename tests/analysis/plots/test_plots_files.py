@@ -12,7 +12,7 @@ from PIL import Image
 from analysis import plots
 from analysis.plots import captions, files, scales, style
 from analysis.plots.style import Drawn
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from formulations import colours
 
 from ..plotted import FEW, ranked, written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.plots.style import Drawn
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from formulations import colours
 
 from ..plotted import FEW, lines, ranked

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from analysis.plots.plane import front_lines
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject, usual
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from analysis.stats import two_way as stats
 from analysis.stats.pareto import fronts
 

@@ -16,7 +16,7 @@ from analysis import plots
 from analysis.plots import heat
 from analysis.plots.style import Drawn
 from analysis.ranking.result import RankingResult
-from analysis.results.run import Run
+from analysis.runs.run import Run
 
 from ..plotted import folder, hand, lines, one, ranked, with_frame
 

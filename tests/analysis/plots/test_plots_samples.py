@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from analysis.plots import files
 from analysis.plots.style import Drawn
-from analysis.results import cells, run
-from analysis.results.run import Run
+from analysis.runs import cell_contents, run
+from analysis.runs.run import Run
 from bench.config.sampling_settings import ControlSetting
 
 from ..plotted import FEW, one, ranked
@@ -33,7 +33,7 @@ def test_samples_are_the_pictures(few: Run, drawn: dict[str, Drawn]) -> None:
         for c, caption in enumerate((0, 1, 2)):
             for s, steps in enumerate((5, 10, 25, 50)):
                 setting = ControlSetting(steps, 5.0, weights="ema")
-                pictures = cells.pictures(few, name, "synthetic", 0, setting, [caption])
+                pictures = cell_contents.pictures(few, name, "synthetic", 0, setting, [caption])
                 assert pictures is not None
                 left = boxes[4 * c + s]
                 shown = sheet[row * 17 : row * 17 + 16, left : left + 16, :3]
@@ -72,7 +72,7 @@ def test_large_pictures_are_averaged_to_a_page(tmp_path: Path) -> None:
 def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> None:
     shutil.copytree(few.path, tmp_path / "run")
     about = run.read(tmp_path / "run")
-    captions = cells.captions(about, "synthetic")
+    captions = cell_contents.captions(about, "synthetic")
     kept = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
     file = about.path / "real-scores" / "recipe" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject
-from analysis.results import cells
-from analysis.results.run import Run
+from analysis.runs import cell_contents
+from analysis.runs.run import Run
 from formulations import colours
 
 from ..plotted import FEW, ranked, with_frame
@@ -18,7 +18,7 @@ def _rgb(colour: str) -> list[float]:
 
 
 def test_levels_are_relative_to_the_best_there(few: Run, drawn: dict[str, Drawn]) -> None:
-    curves = cells.curves(few)
+    curves = cell_contents.curves(few)
     last = (
         curves[curves["step"] == curves["step"].max()]
         .groupby("formulation")[[f"level_{i}" for i in range(8)]]
@@ -36,7 +36,7 @@ def test_levels_are_those_of_the_evaluated_checkpoint(few: Run) -> None:
     frame = few.frame.copy()
     frame["best_step"] = 4000
     early = Subject(with_frame(few, frame), ranked(few))
-    curves = cells.curves(few)
+    curves = cell_contents.curves(few)
     wanted = curves[curves["step"] == 4000].groupby("formulation")["level_0"].mean()
     from analysis.plots.training import losses
 
@@ -47,7 +47,7 @@ def test_levels_are_those_of_the_evaluated_checkpoint(few: Run) -> None:
 
 def test_budget_and_error(few: Run, drawn: dict[str, Drawn]) -> None:
     left, right = drawn["budget"].figure.axes
-    profile = cells.profiles(few)["rf"]
+    profile = cell_contents.profiles(few)["rf"]
     (budget,) = (line for line in left.get_lines() if line.get_label() == "rf")
     assert np.array_equal(budget.get_ydata(), profile.budget)
     assert np.array_equal(budget.get_xdata(), profile.clock)
@@ -56,7 +56,7 @@ def test_budget_and_error(few: Run, drawn: dict[str, Drawn]) -> None:
 
 
 def test_curves_are_means_over_seeds(few: Run, drawn: dict[str, Drawn]) -> None:
-    curves = cells.curves(few)
+    curves = cell_contents.curves(few)
     (panel,) = drawn["curves"].figure.axes
     for name in FEW:
         groups = curves[curves["formulation"] == name].groupby("step")["val_loss"]

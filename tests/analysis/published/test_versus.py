@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
-from analysis.published import paper
+from analysis.published import paper_tables
 from analysis.published.versus import RANDOM, Versus, holm, versus
 from analysis.stats import true_order
 from analysis.stats.association import kendall, pearson, spearman
@@ -62,7 +62,7 @@ def test_the_coefficients_are_scipys_with_ties_too(ranks: list[int], seed: int) 
 
 @pytest.mark.parametrize("count", [3, 6, 8, 12])
 def test_chance_is_the_exact_distribution_of_kendalls_tau(count: int) -> None:
-    there = paper.published().iloc[:count]
+    there = paper_tables.published().iloc[:count]
     ours = pd.Series(np.random.default_rng(3).normal(size=count) + 0.2 * np.arange(count), there.index)
     found = versus(ranking(ours.to_dict()))
     exact = kendalltau(ours, there, method="exact", alternative="greater").pvalue
@@ -79,7 +79,7 @@ def test_the_smallest_p_value_with_ties_of_ours_is_shared_by_several_orders() ->
 @pytest.mark.parametrize("agreement", [0.0, 0.5, 0.9])
 def test_the_interval_holds_the_correlation_of_the_true_order(agreement: float) -> None:
     """Simulated: true means that go with the paper's order so far, and three noisy seeds of each."""
-    rng, published, held = np.random.default_rng(2), paper.published(), []
+    rng, published, held = np.random.default_rng(2), paper_tables.published(), []
     line = norm.ppf((np.arange(16) + 0.5) / 16)
     errors: list[tuple[float, float]] = []
     for i in range(80):
@@ -102,7 +102,7 @@ def test_the_interval_holds_the_correlation_of_the_true_order(agreement: float) 
 
 def test_noise_is_taken_out_of_the_correlation() -> None:
     """The published instance: an order at the end of the interval around it."""
-    names, rng = list(paper.published().index), np.random.default_rng(0)
+    names, rng = list(paper_tables.published().index), np.random.default_rng(0)
     true = np.arange(1.0, 17) / 3
     model = fit(true[:, None] + 1.5 * rng.normal(size=(16, 2)), names, range(2))
     found = versus(ranking(dict(zip(names, model.means, strict=True))), model)
@@ -118,7 +118,7 @@ def test_noise_is_taken_out_of_the_correlation() -> None:
 
 
 def test_the_clearest_disagreements_are_written_out_and_all_are_in_json() -> None:
-    names = list(paper.published().index)
+    names = list(paper_tables.published().index)
     order = {frozenset(pair): i for i, pair in enumerate(itertools.combinations(names, 2))}
     reverse = dict(zip(names, np.arange(16.0, 0, -1), strict=True))
     found = versus(ranking(reverse), p_value=lambda f, g: 1e-9 * order[frozenset((f, g))])
@@ -170,7 +170,7 @@ def test_holm_by_hand_and_with_a_pair_that_has_no_test() -> None:
 
 @pytest.mark.long
 def test_equal_formulations_disagree_with_the_paper_in_at_most_one_grid_of_twenty() -> None:
-    rng, names, wrong = np.random.default_rng(1), list(paper.published().index[:6]), 0
+    rng, names, wrong = np.random.default_rng(1), list(paper_tables.published().index[:6]), 0
     for _ in range(400):
         ranks = dict(zip(names, rng.normal(size=6), strict=True))
         deviation = np.sqrt(2)

@@ -10,8 +10,8 @@ import pytest
 
 from analysis.rank import main
 from analysis.ranking import confirmation, ranking, render
-from analysis.results import synthetic
-from analysis.results.run import read
+from analysis.runs import synthetic
+from analysis.runs.run import read
 from analysis.tables import output
 from analysis.tables.layout import Screen
 from flowbench._core.errors import UserError

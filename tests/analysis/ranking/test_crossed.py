@@ -11,7 +11,7 @@ import pytest
 
 from analysis.rank import main
 from analysis.ranking import crossed
-from analysis.results.run import read
+from analysis.runs.run import read
 from flowbench._core.errors import UserError
 
 

@@ -14,8 +14,8 @@ from analysis.ranking import ranking, score_matrix, verdict
 from analysis.ranking.fixed_draw import DRAWS, FixedDraw
 from analysis.ranking.notes import notes
 from analysis.ranking.pending import settled
-from analysis.results import run, synthetic
-from analysis.results.run import Run
+from analysis.runs import run, synthetic
+from analysis.runs.run import Run
 
 NAMES, SAMPLES = ("rf", "eps/linear", "v/cos"), 400
 WIDTH = 3 / np.sqrt(2 * DRAWS)

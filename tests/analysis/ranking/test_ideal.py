@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ranking import ideal_columns, ranking
 from analysis.ranking.notes import notes
-from analysis.results.run import Run
+from analysis.runs.run import Run
 from flowbench._core.errors import UserError
 
 from ..plotted import folder

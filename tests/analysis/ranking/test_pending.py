@@ -9,8 +9,8 @@ import pytest
 from analysis.rank import main
 from analysis.ranking import ranking
 from analysis.ranking.pending import settled
-from analysis.results import synthetic
-from analysis.results.run import read
+from analysis.runs import synthetic
+from analysis.runs.run import read
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos")

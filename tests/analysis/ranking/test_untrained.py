@@ -12,7 +12,7 @@ import pytest
 
 from analysis.ranking import ranking, untrained_rows, verdict
 from analysis.report import contents, page
-from analysis.results import run
+from analysis.runs import run
 
 NAMES = ("rf", "v/cos", "eps/linear")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from analysis.ranking import ranking as rankings
 from analysis.ranking import verdict
 from analysis.ranking.verdict import Answer, Forecast, terminal
-from analysis.results import run, synthetic, timings
+from analysis.runs import run, synthetic, timings
 
 from ..rankings import SIX, provisional, ranking, resolution
 

@@ -15,7 +15,7 @@ import pytest
 from analysis.ranking import ranking
 from analysis.report import contents, embedded, page
 from analysis.report.__main__ import main
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos")

@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from analysis.report import failures, gallery, page_provenance, sparklines
 from analysis.report.cards import anchors
-from analysis.results import cells, run, synthetic
-from analysis.results.private import without_paths
+from analysis.runs import cell_contents, run, synthetic
+from analysis.runs.private import without_paths
 
 NAMES = ("rf", "eps/linear", "v/cos")
 
@@ -117,7 +117,7 @@ def test_the_settings_with_most_and_fewest_steps_are_shown(tmp_path: Path) -> No
     ]
     made = gallery.gallery(found, NAMES)
     assert [strip.formulation for strip in made.sheets[0].strips] == list(NAMES)
-    expected = cells.pictures(found, "rf", "synthetic", 0, gallery.settings(found)[0], [1])
+    expected = cell_contents.pictures(found, "rf", "synthetic", 0, gallery.settings(found)[0], [1])
     assert expected is not None
     assert made.sheets[0].strips[0].pictures[1].uri == gallery.uri(expected[0])
     assert made.sheets[0].strips[0].pictures[1].caption == "a green circle"
@@ -127,7 +127,7 @@ def test_the_settings_with_most_and_fewest_steps_are_shown(tmp_path: Path) -> No
 def test_the_sheets_begin_with_real_images(tmp_path: Path) -> None:
     """One for each caption that has one: the second time a caption stands there it has another image, if there is one."""
     found = run.read(folder(tmp_path, pictures=3))
-    captions = cells.captions(found, "synthetic")
+    captions = cell_contents.captions(found, "synthetic")
     real = np.arange(2 * 3 * 16 * 16).astype(np.uint8).reshape(2, 3, 16, 16)
     file = tmp_path / "real-scores" / "r" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_the_seed_that_most_have_finished_is_shown(tmp_path: Path) -> None:
 
 def test_a_budget_is_drawn_against_the_even_one() -> None:
     clock = np.linspace(0, 1, 65)
-    profile = cells.Profile("f", clock, np.full(65, 2.0))
+    profile = cell_contents.Profile("f", clock, np.full(65, 2.0))
     drawn = sparklines.budget('<"rf">', profile)
     assert drawn is not None
     assert 'aria-label="Training budget of &lt;&#34;rf&#34;&gt;' in drawn.svg
@@ -168,12 +168,12 @@ def test_a_budget_is_drawn_against_the_even_one() -> None:
     assert own == [pytest.approx(sparklines.HEIGHT - sparklines.MARGIN - inside * 2 / top, abs=0.1)] * len(
         own
     )
-    assert sparklines.budget("rf", cells.Profile("f", clock, np.full(65, np.nan))) is None
+    assert sparklines.budget("rf", cell_contents.Profile("f", clock, np.full(65, np.nan))) is None
 
 
 def test_losses_are_those_of_the_evaluated_checkpoint(tmp_path: Path) -> None:
     found = run.read(folder(tmp_path, seeds=2))
-    frame = cells.curves(found)
+    frame = cell_contents.curves(found)
     early = sparklines.losses(found, found.frame.assign(best_step=4000))
     assert early is not None
     assert early.by_formulation["rf"][3] == pytest.approx(

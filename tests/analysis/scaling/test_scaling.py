@@ -13,8 +13,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr, t
 
 from analysis import scaling
-from analysis.published import paper
-from analysis.results import run, synthetic
+from analysis.published import paper_tables
+from analysis.runs import run, synthetic
 from flowbench._core.errors import UserError
 
 SIZES = [(depth, steps) for depth in (1, 2, 3) for steps in (500, 4000)]
@@ -104,7 +104,7 @@ def test_sampling_efficiency_is_the_share_of_clip_that_is_lost_beside_the_papers
         assert row[f"drop_{steps}"] == pytest.approx(drop.mean())
         assert row[f"drop_{steps}_low"] < drop.mean() < row[f"drop_{steps}_high"]
     assert list(ours["path_length"]) == [189.0, 188.0, 187.0]
-    printed = paper.table(6)
+    printed = paper_tables.table(6)
     assert list(papers["drop_20"]) == list(printed["clip_drop_20"])
     assert list(papers["path_length"]) == list(printed["path_length"])
 

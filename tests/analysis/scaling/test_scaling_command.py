@@ -17,7 +17,7 @@ import pytest
 from analysis import scaling
 from analysis.plots import files
 from analysis.plots.widths import COLUMN, PAGE, WIDTHS
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 from analysis.scaling import charts, numbers
 from analysis.scaling.__main__ import main
 from analysis.tables import output

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.scaling import fits, frontier, noise
-from analysis.scaling.runs import Runs
+from analysis.scaling.scaling_runs import Runs
 
 Array = NDArray[np.float64]
 DEPTH = np.array([1, 1, 1, 2, 2])

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.scaling import fits, noise
-from analysis.scaling.runs import Runs
+from analysis.scaling.scaling_runs import Runs
 from analysis.stats import two_way as stats
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from analysis.results import schema
+from analysis.runs import schema
 from bench import objectives
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Init, Model, Stage, Training
 from bench.config.identity import canonical, full, identity, non_default, restore

@@ -168,7 +168,7 @@ def test_a_confirmation_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_analysis_reads_it(tmp_path: Path) -> None:
-    from analysis.results import manifest_reader as reader
+    from analysis.runs import manifest_reader as reader
 
     planned = made(TINY, tmp_path)
     manifest.write(planned, ["a", "command"])

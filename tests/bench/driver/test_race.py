@@ -10,8 +10,8 @@ import pytest
 
 from analysis.comparisons import baseline
 from analysis.comparisons.baseline import Beaten, Race
-from analysis.results import run
-from analysis.results.schema import Results
+from analysis.runs import run
+from analysis.runs.schema import Results
 from bench import grid as command_line
 from bench.cli.parser import parse
 from bench.driver import manifest, race

@@ -14,13 +14,13 @@ import torch
 
 from analysis.ranking import ranking, render
 from analysis.report import contents, page
-from analysis.results import run, synthetic
+from analysis.runs import run, synthetic
 from analysis.tables import output
 from bench.config.experiment import Evaluation, Grid
 from bench.config.sampling_settings import ControlSetting
 from bench.driver import manifest
-from bench.metrics import base, catalogue
-from bench.metrics.base import Metric
+from bench.metrics import metric, run_metrics
+from bench.metrics.metric import Metric
 from bench.planning import plan
 from bench.sampling.generate import Sampled
 from bench.worker.measure import measure
@@ -48,7 +48,7 @@ def evaluation(grid: Grid, tmp_path: Path) -> Evaluation:
     file = tmp_path / "brightness.py"
     file.write_text(PLUGIN)
     load_plugin(file)
-    return catalogue.with_added(grid.evaluation)
+    return run_metrics.with_added(grid.evaluation)
 
 
 def folder(out: Path) -> Path:
@@ -70,7 +70,7 @@ def test_a_metric_that_is_added_is_measured_and_declared_by_the_run(
 ) -> None:
     images = torch.full((12, 3, 16, 16), 51, dtype=torch.uint8)
     kept = Found()
-    made = replace(setup, measures=catalogue.measures(evaluation.metrics))
+    made = replace(setup, measures=run_metrics.measures(evaluation.metrics))
     take(kept, ControlSetting(5, 5.0, weights="ema"), Sampled(images, torch.zeros(12)), made)
     values = next(iter(kept.settings.values()))
     assert values["brightness"] == pytest.approx(0.2)
@@ -90,22 +90,22 @@ def test_a_metric_that_is_not_there_or_has_changed_is_one_sentence(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="'sharpness' is not registered: name its file with --plugin"):
-        catalogue.columns(["sharpness@12345678"])
+        run_metrics.columns(["sharpness@12345678"])
     file = tmp_path / "brightness.py"
     file.write_text(PLUGIN + "\n")
     load_plugin(file)
     with pytest.raises(UserError, match="registers the metric 'brightness' has changed"):
-        catalogue.columns(evaluation.metrics)
-    assert catalogue.with_added(evaluation).id != evaluation.id
+        run_metrics.columns(evaluation.metrics)
+    assert run_metrics.with_added(evaluation).id != evaluation.id
 
 
 @pytest.mark.usefixtures("evaluation")
 def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> None:
     out = folder(tmp_path / "run")
     plan_of_run = json.loads((out / "grid.json").read_text())
-    plan_of_run["metrics"].append(asdict(base.get("brightness").columns[0]))
+    plan_of_run["metrics"].append(asdict(metric.get("brightness").columns[0]))
     (out / "grid.json").write_text(json.dumps(plan_of_run))
-    base.registry.entries.pop("brightness")  # what follows knows of it by the run alone
+    metric.registry.entries.pop("brightness")  # what follows knows of it by the run alone
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
         found = run.read(out)
@@ -127,21 +127,21 @@ def test_all_that_is_measured_is_declared_as_it_is(dataset: str, absent: set[str
     setup = make(dataset, grid, torch.device("cpu"))
     images = torch.from_numpy(setup.data.train.reference[:12])
     found = measure(images, setup, path_length=torch.zeros(12))
-    named = {m.name for m in catalogue.columns()}
+    named = {m.name for m in run_metrics.columns()}
     assert {name.removesuffix("_stderr") for name in found.values} == named - {"val_loss"} - absent
-    assert {*found.per_sample, "fid"} == {m.name for m in catalogue.columns() if m.per_sample} - absent
+    assert {*found.per_sample, "fid"} == {m.name for m in run_metrics.columns() if m.per_sample} - absent
 
 
 @pytest.mark.parametrize("part", ["name", "label"])
 def test_no_two_metrics_have_one_name(part: str) -> None:
-    found = [getattr(metric, part) for metric in catalogue.columns()]
+    found = [getattr(column, part) for column in run_metrics.columns()]
     assert len(set(found)) == len(found)
 
 
 def test_a_declaration_is_read_as_it_was_written() -> None:
-    for metric in catalogue.columns():
-        kept: Any = json.loads(json.dumps(asdict(metric)))
-        assert Metric.read(kept | {"of a later version": 1}) == metric
+    for column in run_metrics.columns():
+        kept: Any = json.loads(json.dumps(asdict(column)))
+        assert Metric.read(kept | {"of a later version": 1}) == column
 
 
 def test_numbers_that_no_metric_declares_are_named(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pytest
 import flowbench
 from analysis import rank
 from analysis.report.__main__ import main as report
-from analysis.results import run as results
-from analysis.results import schema
+from analysis.runs import run as results
+from analysis.runs import schema
 from bench import grid
-from bench.metrics import base
+from bench.metrics import metric
 from bench.plugins import main as plugins
 from bench.worker import loop
 from flowbench._core import plugin as loaded
@@ -41,7 +41,7 @@ def plugin(tmp_path: Path) -> Path:
 def forget(file: Path) -> None:
     """Nothing is known of a plugin any more, as in another command."""
     for name in loaded._done.pop(str(file), ()):
-        base.registry.entries.pop(name)
+        metric.registry.entries.pop(name)
 
 
 def columns(out: Path) -> dict[str, dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_the_metric_of_the_page_is_measured_on_a_finished_run_without_training_o
     assert [trainings(cell) for cell in (out / "cells").iterdir()] == [1, 1]
     assert columns(out)["precision"]["higher_is_better"] is True
     capsys.readouterr()
-    assert "precision" not in base.registry.entries, "what follows knows of it by the run alone"
+    assert "precision" not in metric.registry.entries, "what follows knows of it by the run alone"
     both = results.read(out).frame
     assert both["precision"].between(0, 1).all()
     assert both["precision_name"].nunique() == 1

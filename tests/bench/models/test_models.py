@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.models import Plain, Shape, get, register
-from bench.models.base import canonical, registry
+from bench.models.architecture import canonical, registry
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.models.stacked import Stacked

@@ -16,7 +16,7 @@ from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.models.shape import Shape
 from bench.optimisers import Method
-from bench.optimisers.conformance import small_model
+from bench.optimisers.check_optimiser import small_model
 from bench.optimisers.muon import orthogonalised
 from bench.planning.cells import cells_of
 from bench.planning.requirements import Requirements

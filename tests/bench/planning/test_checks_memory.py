@@ -9,7 +9,7 @@ import pytest
 
 from bench import grid
 from bench.launch import local
-from bench.launch.slurm.launcher import by_slurm
+from bench.launch.slurm.slurm_launcher import by_slurm
 from bench.launch.slurm.slurm_options import parse
 from bench.machine import cgroup
 from flowbench._core.errors import UserError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.config.experiment import Cell, Evaluation, Grid, Training
 from bench.config.identity import full
-from bench.models.base import version_of
+from bench.models.architecture import version_of
 from bench.planning import plan
 from bench.planning.cells import expand
 from bench.runfolder import store

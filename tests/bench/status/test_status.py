@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from bench.config import stages
 from bench.config.experiment import Grid, Training
-from bench.launch.base import Job, write_jobs
+from bench.launch.launchers import Job, write_jobs
 from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.labels import names

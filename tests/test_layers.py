@@ -1,9 +1,11 @@
-"""The house: every room imports only those below it, nothing imports in a circle, and only commands lie loose."""
+"""The house: every room imports only those below it, nothing imports in a circle, only commands lie loose, and no module has
+the name of another."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -121,6 +123,11 @@ def test_only_commands_lie_beside_the_rooms() -> None:
     commands = {command.module for command in COMMANDS.values()}
     loose = {n for n, f in modules().items() if f.parent in (ROOT / "bench", ROOT / "analysis")}
     assert loose - commands == {"bench", "analysis"}
+
+
+def test_no_two_modules_have_the_same_name() -> None:
+    found = Counter(file.stem for file in modules().values() if not file.stem.startswith("__"))
+    assert [name for name, count in found.items() if count > 1] == []
 
 
 def test_references_in_docstrings_exist() -> None:

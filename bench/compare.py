@@ -28,7 +28,7 @@ from bench.planning.plan import Against
 from flowbench import STARTED
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
-from formulations import load_plugin
+from flowbench._core.plugin import each_once, load_plugin
 from formulations.from_file import Named, named
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(
         grid,
         args.out.absolute(),
-        tuple(dict.fromkeys([*args.plugin, *files])),
+        each_once([*args.plugin, *files]),
         execution,
         launcher,
         retry=args.retry,

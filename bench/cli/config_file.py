@@ -6,14 +6,16 @@
     steps = 2000
 
 Keys are ``preset``, ``plugin`` and the options of :data:`bench.cli.fields.GROUPS`, without tables; a value is what stands
-behind the option, a list where that takes several. Paths are those of the command line. The preset is the base, the file
-has precedence over it, and the command line over both.
+behind the option, a list where that takes several. The preset is the base, the file has precedence over it, and the command
+line over both. Relative paths start where the command runs, or from the key ``directory``: a run's own file has there where
+its command ran, so that it works from everywhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +31,10 @@ from flowbench._core.errors import UserError, nearest
 NAME = "config.toml"
 """Of the file in a run folder."""
 HEADER = "# The experiment of the last command in this folder: python -m bench.grid --config FILE --out DIR repeats it.\n"
+DIRECTORY = "directory"
+"""The key of the folder that relative paths start from."""
+SPECS = ("datasets", "text", "extractor")
+"""Options whose values may have a path behind a colon."""
 WIDTH = 110
 """Characters of a line; a longer list has a line for each item."""
 
@@ -63,6 +69,7 @@ def read(file: Path, known: Mapping[str, Option]) -> dict[str, Any]:
         raise UserError(f"--config {file}: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"--config {file} is not TOML: {error}") from None
+    directory = Path(str(kept.pop(DIRECTORY, Path.cwd())))
     for key, value in kept.items():
         if isinstance(value, dict):
             raise UserError(
@@ -71,9 +78,38 @@ def read(file: Path, known: Mapping[str, Option]) -> dict[str, Any]:
         if key not in known:
             raise UserError(f"--config {file}: unknown key {key!r}: {nearest(key, known)}")
     try:
+        if directory != Path.cwd():
+            kept = {key: placed(key, value, directory) for key, value in kept.items()}
         return {known[key].dest: parsed(known[key], value) for key, value in kept.items()}
     except argparse.ArgumentTypeError as error:
         raise UserError(f"--config {file}: {error}") from None
+
+
+def placed(key: str, value: Any, directory: Path) -> Any:
+    """A value with the relative paths in it absolute, below ``directory``.
+
+    Only for another folder than the present one: ids of cells are of the words that name their data and encoders, so a
+    command in the same place must read the same words.
+    """
+    if isinstance(value, list):
+        return [placed(key, item, directory) for item in value]
+    if key == PLUGIN.name:
+        return below(directory, str(value))
+    if key == STAGE.name:
+        pairs = stages.pairs(str(value))
+        return ",".join(
+            f"{k}={placed('datasets', v, directory) if k == 'dataset' else v}" for k, v in pairs.items()
+        )
+    if key in SPECS and isinstance(value, str):
+        name, colon, path = value.partition(":")
+        return f"{name}{colon}{below(directory, path)}" if path else value
+    return value
+
+
+def below(directory: Path, path: str) -> str:
+    """A relative path below a directory, if it is there or a pattern; else the text, which may be no path."""
+    there = directory / path
+    return str(there) if there.exists() or re.search(r"[*?{\[]", path) else path
 
 
 def parsed(option: Option, value: Any) -> Any:
@@ -96,7 +132,8 @@ def text(planned: Plan, plugins: Sequence[Path]) -> str:
     Of a race these are those of all formulations on all seeds.
     """
     grid = replace(stages.first(planned.grid), formulations=formulations_of(planned), samplers=())
-    written = HEADER + (line(PLUGIN.name, [str(file) for file in plugins]) if plugins else "")
+    written = HEADER + line(DIRECTORY, str(Path.cwd()))
+    written += line(PLUGIN.name, [str(file) for file in plugins]) if plugins else ""
     swept = {single for several, single in SWEEPS.items() if getattr(grid, several)}
     for title, part, options in GROUPS:
         values = {o.name: plain(getattr(getattr(grid, part) if part else grid, o.target)) for o in options}

@@ -21,7 +21,7 @@ from bench.runfolder.cell_folder import Retry
 from bench.runfolder.submission import Execution, Readers
 from flowbench._core.command import FLOAT, INT, Parser
 from flowbench._core.errors import UserError
-from flowbench._core.plugin import load_plugin
+from flowbench._core.plugin import each_once, load_plugin
 from formulations.from_file import FORM, Named, named
 
 EPILOG = """\
@@ -179,7 +179,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     return Arguments(
         grid,
         (args.out or Path("runs") / args.preset).absolute(),
-        tuple(dict.fromkeys([*args.plugin, *files])),
+        each_once([*args.plugin, *files]),
         execution,
         launcher,
         look[0] if look else None,

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -67,6 +67,11 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     _digests.pop(str(file), None)  # the one loaded last is the last
     _digests[str(file)] = digest
     return _done[str(file)]
+
+
+def each_once(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Plugin files without those that are there already under another name."""
+    return tuple({path.expanduser().resolve(): path for path in paths}.values())
 
 
 def added_by(path: str | Path) -> dict[str, tuple[str, ...]]:

@@ -89,6 +89,33 @@ def test_a_dataset_of_pictures_keeps_its_path(tmp_path: Path) -> None:
     assert again.grid.datasets == ("digits", "shapes", f"images:{folder}")
 
 
+def test_its_paths_are_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And from the same one they are spelt as they were, so that its cells are the same."""
+    for name in ("there/pictures", "there/more", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+        (tmp_path / name / "a.txt").write_text("a picture")
+    monkeypatch.chdir(tmp_path / "there")
+    for name in ("my.py", "my.safetensors"):
+        Path(name).touch()
+    options = ["--plugin", "my.py", "--datasets", "images:pictures", "--text", "tinyclip:my.safetensors"]
+    more = ["--extractor", "clip:openai/clip", "--stage", "dataset=images:more,steps=3"]
+    made = parse(["--preset", "smoke", *options, *more])
+    argv = ["--config", written(tmp_path, config_file.text(planned(made.grid), made.plugins)), "--out", "x"]
+    again = parse(argv)
+    assert (ids(again.grid), again.plugins) == (ids(made.grid), made.plugins)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there, found = tmp_path / "there", parse([*argv, "--plugin", "../there/my.py"])
+    assert [file.resolve() for file in found.plugins] == [there / "my.py"]
+    assert found.grid.datasets == (f"images:{there / 'more'}",)
+    assert found.grid.earlier[0].dataset == f"images:{there / 'pictures'}"
+    assert (found.grid.text, found.grid.evaluation.extractor) == (
+        f"tinyclip:{there / 'my.safetensors'}",
+        "clip:openai/clip",
+    )
+    plan.make(found.grid, tmp_path / "x")
+
+
 def test_every_field_of_an_experiment_is_in_the_file(tmp_path: Path) -> None:
     grid = parse(EVERYTHING.split()).grid
     text = config_file.text(planned(grid), [])

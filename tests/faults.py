@@ -7,7 +7,7 @@ from pathlib import Path
 HEAD = """# Faults
 
 What `python -m bench.grid` does when something goes wrong. Made by
-`pytest tests/slurm tests/launch --long --faults tests/faults.md` on {machine}.
+`pytest tests/slurm tests/bench/launch --long --faults tests/faults.md` on {machine}.
 Each row is a test that ends with all cells done, and with results identical to those of an undisturbed local run, bit for
 bit. *Noticed* and *training again* are seconds after the fault; they contain Slurm's own delays (test cluster: a node is
 given up after 20 s, a requeued job waits 6 s; by default 300 s and 121 s).

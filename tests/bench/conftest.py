@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,15 @@ import torch
 from bench.config.experiment import Cell, Evaluation, Grid, Images, Model, Training
 from bench.config.sampling_settings import Setting
 from bench.cost import estimate
+from bench.launch import snapshot
 from bench.launch.codes import Ending
 from bench.launch.pool import Pool
 from bench.launch.supervisor import Supervisor
+from bench.planning.cells import cells_of
 from bench.planning.requirements import Requirements
+from bench.runfolder import store
+from bench.runfolder import submission as submissions
+from bench.runfolder.submission import Execution, Share, Submission
 from bench.training import tuning
 from bench.worker import loop as worker
 from bench.worker.setup import Setup, make
@@ -69,6 +75,46 @@ def setup() -> Setup:
 @pytest.fixture
 def cell() -> Cell:
     return Cell("rf", "shapes", 0, TINY.model, TINY.images, TINY.training)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Grid:
+    """Fewer formulations, images and steps, for what is submitted."""
+    return Grid(
+        formulations=("rf/lognorm(0,1)", "eps/linear"),
+        model=Model(depth=1, width=32, heads=2, patch=4),
+        images=Images(resolution=16, train=32, validation=16),
+        training=Training(steps=4, batch=8, warmup=2, lr=3e-3, validations=2, validation_images=16),
+        evaluation=Evaluation(settings=(Setting(2, 1.0),), samples=4, weights=("ema",)),
+    )
+
+
+def submission(
+    out: Path,
+    grid: Grid,
+    shares: Sequence[Share] | None = None,
+    plugins: Sequence[Path] = (),
+    code: str | None = None,
+    **execution: Any,
+) -> Submission:
+    """A submission that is written: one share for all cells, or those that are given; ``code`` saves the snapshot."""
+    store.prepare(out, 0o700)
+    shares = shares or [Share(tuple(cell.id for cell in cells_of(grid)))]
+    digest, names = snapshot.take(out, plugins) if code is None else (code, ())
+    chosen = Execution(device="cpu", compile="off", **execution)
+    made = submissions.new(out, grid, chosen, shares, digest, names, ["a", "command"])
+    submissions.write(made)
+    return made
+
+
+@pytest.fixture
+def submit(tiny: Grid, tmp_path: Path) -> Callable[..., Submission]:
+    """Writes a submission in the test's folder."""
+
+    def make(grid: Grid = tiny, **given: Any) -> Submission:
+        return submission(tmp_path / "run", grid, **given)
+
+    return make
 
 
 @pytest.fixture

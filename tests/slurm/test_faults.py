@@ -16,7 +16,7 @@ import pytest
 
 from ..faults import Faults
 from .cluster import Cluster
-from .runs import Run, differences, processes, until, workers
+from .cluster_runs import Run, differences, processes, until, workers
 
 LONG = ("--steps", "1500")
 """Some seconds of training: long enough to be disturbed."""

@@ -10,7 +10,7 @@ from bench.launch.launchers import Seen, read_jobs, write_jobs
 from bench.launch.slurm import arrays, queue
 from flowbench._core.errors import UserError
 
-from .stand_ins import Cluster, install, make, submit
+from ...stand_ins import Cluster, install, make, submit
 
 
 @pytest.fixture

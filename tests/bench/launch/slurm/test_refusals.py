@@ -10,7 +10,7 @@ from bench.launch.launchers import Job, read_jobs
 from bench.launch.slurm import executor as slurm
 from flowbench._core.errors import UserError
 
-from .stand_ins import Cluster, install, left_behind, make, refusal, submit
+from ...stand_ins import Cluster, install, left_behind, make, refusal, submit
 
 UNREACHABLE = "Unable to contact slurm controller (connect failure)"
 

@@ -26,8 +26,8 @@ from bench.planning import plan
 from flowbench import api
 from flowbench.api import words
 
-from .conftest import run_here
-from .runs import SMALL
+from ..bench.conftest import run_here
+from ..bench.runs import SMALL
 
 CAPTION = "a photo of the digit seven"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .. import users
-from ..users import ME
+from ... import users
+from ...users import ME
 
 CLOSED = "/proc/closed"
 """A folder that nobody can make."""

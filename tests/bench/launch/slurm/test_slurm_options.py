@@ -17,7 +17,7 @@ from bench.launch.slurm.sbatch import parameters
 from bench.launch.slurm.slurm_options import SlurmOptions, parse
 from flowbench._core.errors import UserError
 
-from .stand_ins import make
+from ...stand_ins import make
 
 HELP = """
   -A, --account=name          charge job to specified account

@@ -1,4 +1,4 @@
-"""A tiny grid, submissions and commands of it, and workers that can be killed anywhere."""
+"""Commands of a tiny grid, and workers that can be killed anywhere."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import grid as command_line
-from bench.config.experiment import Evaluation, Grid, Images, Model, Training
-from bench.config.sampling_settings import Setting
-from bench.launch import activities, snapshot
+from bench.launch import activities
 from bench.launch.supervisor import Supervisor
-from bench.planning.cells import cells_of
-from bench.runfolder import store
-from bench.runfolder import submission as submissions
-from bench.runfolder.submission import Execution, Share, Submission
 from bench.training import feed
 from flowbench._core import atomic
 
@@ -39,45 +33,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for long in this process: neither between the deaths of a worker nor between looks."""
     real = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))
-
-
-@pytest.fixture(scope="session")
-def tiny() -> Grid:
-    return Grid(
-        formulations=("rf/lognorm(0,1)", "eps/linear"),
-        model=Model(depth=1, width=32, heads=2, patch=4),
-        images=Images(resolution=16, train=32, validation=16),
-        training=Training(steps=4, batch=8, warmup=2, lr=3e-3, validations=2, validation_images=16),
-        evaluation=Evaluation(settings=(Setting(2, 1.0),), samples=4, weights=("ema",)),
-    )
-
-
-def submission(
-    out: Path,
-    grid: Grid,
-    shares: Sequence[Share] | None = None,
-    plugins: Sequence[Path] = (),
-    code: str | None = None,
-    **execution: Any,
-) -> Submission:
-    """A submission that is written: one share for all cells, or those that are given; ``code`` saves the snapshot."""
-    store.prepare(out, 0o700)
-    shares = shares or [Share(tuple(cell.id for cell in cells_of(grid)))]
-    digest, names = snapshot.take(out, plugins) if code is None else (code, ())
-    chosen = Execution(device="cpu", compile="off", **execution)
-    made = submissions.new(out, grid, chosen, shares, digest, names, ["a", "command"])
-    submissions.write(made)
-    return made
-
-
-@pytest.fixture
-def submit(tiny: Grid, tmp_path: Path) -> Callable[..., Submission]:
-    """Writes a submission in the test's folder."""
-
-    def make(grid: Grid = tiny, **given: Any) -> Submission:
-        return submission(tmp_path / "run", grid, **given)
-
-    return make
 
 
 @pytest.fixture(scope="session")

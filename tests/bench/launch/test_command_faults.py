@@ -16,7 +16,7 @@ from bench import grid
 from bench.runfolder import lease
 from flowbench._core import atomic
 
-from ..faults import Faults
+from ...faults import Faults
 from .commands import DRAWN, PLUGIN, command, ended, forget, sentences
 from .conftest import Ends, Whole
 from .forks import told

@@ -18,7 +18,7 @@ from submitit.core.utils import DelayedSubmission
 from bench.launch.launchers import Job, Submitted, read_jobs
 from bench.runfolder import shield
 
-from .stand_ins import Cluster, flag, install, make, submit
+from ...stand_ins import Cluster, flag, install, make, submit
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from bench import draw, grid, ideal
 from flowbench._core import atomic
 
-from ..bench.runs import SMALL, cell_of
+from ..runs import SMALL, cell_of
 from .commands import forget
 from .conftest import Ends
 

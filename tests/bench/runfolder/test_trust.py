@@ -15,8 +15,8 @@ from bench.runfolder import store, trust
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
-from .. import users
-from ..users import ME, OTHER
+from ... import users
+from ...users import ME, OTHER
 
 SMOKE = ["-m", "bench.grid", "--preset", "smoke", "--device", "cpu", "--out"]
 

@@ -12,8 +12,8 @@ import pytest
 from bench import grid
 from bench.runfolder import store
 
-from ..disks import fill, mounted, read_only
-from ..faults import Faults
+from ...disks import fill, mounted, read_only
+from ...faults import Faults
 from .commands import DRAWN, STEPS, command, ended, sentences
 from .conftest import Ends, Whole
 from .forks import told

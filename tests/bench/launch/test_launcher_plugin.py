@@ -16,10 +16,15 @@ import flowbench
 from bench import grid, plugins
 from bench.runfolder import lease
 
-from .runs import SMALL, run
+from ..runs import SMALL, run
 
 PAGE = Path(flowbench.ROOT) / "docs" / "plugins.md"
 LONG = [*SMALL, "--steps", "1000000", "--validations", "2"]
+
+
+@pytest.fixture
+def no_pauses() -> None:
+    """Pauses are as long as they are: the jobs are processes that need them."""
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_a_writer_that_is_killed_in_the_middle_is_swept_away(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.getrlimit(resource.RLIMIT_FSIZE)[1]}))
         atomic.write_tensors(Path({str(tmp_path)!r}) / "x.safetensors", {{"x": torch.zeros(100_000)}})
     """
-    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -signal.SIGXFSZ
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left

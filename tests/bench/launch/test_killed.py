@@ -39,7 +39,7 @@ FURTHER = [
 @pytest.fixture(scope="module")
 def whole(workers: Forks, tiny: Grid, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What an undisturbed worker leaves."""
-    from .conftest import submission
+    from ..conftest import submission
 
     made = submission(tmp_path_factory.mktemp("whole") / "run", tiny, **OFTEN)
     assert workers.run(made)[0] == SETTLED

@@ -25,8 +25,8 @@ from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
 
-from .conftest import CPU, TINY
-from .runs import SMALL
+from ..conftest import CPU, TINY
+from ..runs import SMALL
 
 PAGE = (
     (Path(flowbench.ROOT) / "docs" / "plugins.md")

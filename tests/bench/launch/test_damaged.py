@@ -15,7 +15,7 @@ import pytest
 from bench import grid
 from flowbench._core import atomic
 
-from ..faults import Faults
+from ...faults import Faults
 from .conftest import Ends
 from .forks import told
 

@@ -272,7 +272,7 @@ def test_tinyclip_is_loaded_by_its_own_module(monkeypatch) -> None:
     calls: list[tuple[str | None, str]] = []
     stand_in = SimpleNamespace(load=lambda path, device: calls.append((path, device)) or "model")
     monkeypatch.setitem(sys.modules, "bench.encoders.tinyclip_encoder", stand_in)
-    monkeypatch.setattr(sys.modules["bench.encoders"], "tinyclip", stand_in, raising=False)
+    monkeypatch.setattr(sys.modules["bench.encoders"], "tinyclip_encoder", stand_in, raising=False)
     assert extractor("tinyclip") == extractor("tinyclip:some/folder", "cuda") == "model"
     assert calls == [(None, "cpu"), ("some/folder", "cuda")]
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.comparisons.paired import Lost, Measured, comparable_metrics, measured
-from analysis.runs import spellings
+from analysis.runs import spellings, training_stages
 from analysis.runs.schema import Results
 from analysis.stats import sequential
 from analysis.stats.sequential import LEVEL
@@ -82,6 +82,8 @@ class Comparisons:
     level: float
     metrics: dict[str, Metric]
     rows: tuple[Comparison, ...]
+    stages: tuple[str, ...] = ()
+    """How results of several stages of training were trained (`analysis.runs.training_stages`)."""
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -167,7 +169,9 @@ def against(
     estimates = [sign * row.estimate for row in rows[0]]
     order = sorted(range(len(rivals)), key=lambda i: (math.isnan(estimates[i]), estimates[i]))
     flat = tuple(row[i] for row in rows for i in order)
-    return Comparisons(baseline, primary, margin, level, {m.metric.name: m.metric for m in all_of}, flat)
+    shown = {m.metric.name: m.metric for m in all_of}
+    stages = training_stages.described(results.frame)
+    return Comparisons(baseline, primary, margin, level, shown, flat, stages)
 
 
 def survivors(

@@ -75,7 +75,7 @@ def _notes(found: Comparisons) -> list[str]:
     ]
     if found.margin is not None:
         notes.append(f"equivalent: the whole interval of {label} is within {margin(found)}")
-    return notes
+    return [*notes, *found.stages]
 
 
 def margin(found: Comparisons) -> str:

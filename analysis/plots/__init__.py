@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.plots import heat, plane, ranks, samples, steps, training
+from analysis.plots.captions import sentences
 from analysis.plots.files import FORMATS
 from analysis.plots.style import Drawn, boxes, styled
 from analysis.plots.subject import Subject, Undrawable
@@ -62,5 +63,7 @@ def draw(
             except Undrawable as reason:
                 why[name] = str(reason)
             else:
-                drawn.append(replace(figure, caption=figure.caption + boxes(figure.figure)))
+                caption = figure.caption + boxes(figure.figure)
+                stages = [f"{line[0].upper()}{line[1:]}." for line in ranking.facts.stages]
+                drawn.append(replace(figure, caption=sentences(caption, *stages)))
     return drawn, why

@@ -203,7 +203,8 @@ def beside_paper(ranking: RankingResult) -> Table:
     """`versus` as a table, with notes on what is provisional."""
     model, facts = ranking.models.get("rank"), ranking.facts
     made = versus(ranking.value(RANK), model, partial(p_value, model) if model else None).table()
-    return replace(made, notes=[*provisional_lines(facts.provisional, facts.damaged), *made.notes])
+    above = *provisional_lines(facts.provisional, facts.damaged), *facts.stages
+    return replace(made, notes=[*above, *made.notes])
 
 
 def _association(

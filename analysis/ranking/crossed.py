@@ -14,7 +14,7 @@ from analysis.ranking.effects import Effects, Factor, effects
 from analysis.ranking.notes import provisional_lines
 from analysis.ranking.pending import settled
 from analysis.ranking.resolution import Response
-from analysis.runs import schema
+from analysis.runs import schema, training_stages
 from analysis.runs.run import Run
 from analysis.tables.table import TIED, Table, fixed, simple
 from analysis.tables.wording import names
@@ -51,7 +51,7 @@ def tables(run: Run) -> list[Table]:
             f"--effects: {twice.index[0]} and {twice.index[1]} both are {base!r} with {sampler!r}"
         )
     unnamed = sorted(set(rows["formulation"]) - set(parts.index))
-    lines = provisional_lines(provisional, run.damaged)
+    lines = [*provisional_lines(provisional, run.damaged), *training_stages.described(rows)]
     if unnamed:
         lines.append(f"without a named base and sampler, left out: {names(unnamed)}")
     made: list[Table] = []

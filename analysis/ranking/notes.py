@@ -60,6 +60,7 @@ def notes(found: RankingResult, shown: Sequence[str] | None = None) -> list[str]
         f" {', '.join(facts.weights)} weights; steps:cfg {', '.join(s.key for s in facts.samplers)};"
         f" {seed_count(facts.seed_counts)}; {_samples(facts)}",
     ]
+    lines += facts.stages
     if len(kept) < len(found.names):
         lines.append(
             f"{len(kept)} of {len(found.names)} ranked formulations; marks are those of the whole ranking"

@@ -18,7 +18,7 @@ from analysis.ranking.pending import Provisional, settled
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.ranking.score_matrix import Wide
 from analysis.ranking.uncertainty import Uncertainty
-from analysis.runs import declared, schema
+from analysis.runs import declared, schema, training_stages
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from bench.config import sampling_settings
@@ -155,4 +155,5 @@ def _facts(
         unknown=known.unknown,
         where=found.where,
         damaged=found.damaged,
+        stages=training_stages.described(rows),
     )

@@ -74,6 +74,7 @@ class Facts:
 
     * ``settings`` that count, and ``uncounted`` ones, in which no formulation has all ``objectives``
     * ``recipes``: full names of metrics by metric and dataset
+    * ``stages``: how results of several stages of training were trained (`analysis.runs.training_stages`)
     * ``unknown``: of the responses whose noise is unknown, why; ``without_interval``: formulations that lack entries
     * ``agreement``: mean Kendall correlation of the order with orders that are as likely to be the true one
     """
@@ -98,6 +99,7 @@ class Facts:
     unknown: Mapping[str, str] = field(default_factory=dict)
     where: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.runs import manifest_reader, schema
+from analysis.runs import manifest_reader, schema, training_stages
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from analysis.stats.association import Array
@@ -34,7 +34,7 @@ class Runs:
     """R runs in the order of depth and steps. ``table`` has ``depth``, ``steps``, ``parameters`` and ``train_flops``;
     ``values[metric]`` is ``[R, S]``, NaN where a training is not finished, for what was measured of `METRICS`: means over
     the control settings. ``rows`` are the finished rows of the results table, with ``depth`` and ``training_steps``.
-    ``notes`` are sentences about what is left out."""
+    ``notes`` are sentences about stages of training and what is left out."""
 
     formulation: str
     dataset: str
@@ -106,7 +106,15 @@ def collect(found: Run) -> Runs:
     means = done.groupby([*KEY, "seed"])[there].mean().unstack("seed")
     values = {m: means[m].reindex(columns=list(seeds)).to_numpy(dtype=np.float64) for m in there}
     formulation, dataset = (str(frame[column].iloc[0]) for column in ("formulation", "dataset"))
-    return Runs(formulation, dataset, seeds, table, values, done, tuple(_left_out(frame)))
+    return Runs(
+        formulation,
+        dataset,
+        seeds,
+        table,
+        values,
+        done,
+        (*training_stages.described(done), *_left_out(frame)),
+    )
 
 
 def _is_size(name: str) -> bool:

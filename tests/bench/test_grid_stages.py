@@ -90,7 +90,9 @@ def test_a_second_stage_trains_ranks_and_continues_where_it_was_interrupted(
     options = [*SMALL, "--plugin", str(near), *STAGE]
     assert grid.main([*options, "--out", str(whole)]) == 0
     assert (whole / "ranking.csv").read_text().count("\n") == 3
-    assert "other configurations" not in capsys.readouterr().out, "parents are part of the plan"
+    said = capsys.readouterr().out
+    assert "other configurations" not in said, "parents are part of the plan"
+    assert "trained in 2 stages: 12 steps, then from its ema weights steps=6," in said
     first, second = stages_of(whole)
     assert first.keys() == second.keys() == {"rf/lognorm(0.00,1.00)", "eps/linear"}
     for name, cell in second.items():
@@ -105,6 +107,9 @@ def test_a_second_stage_trains_ranks_and_continues_where_it_was_interrupted(
     assert set(pd.read_parquet(whole / "results.parquet")["status"]) == {"done"}
     assert {choose(trained(whole), name, None, None).folder for name in second} == set(second.values())
     assert page.main([str(whole)]) == 0
+    html = (whole / "report.html").read_text()
+    assert "trained in 2 stages: 12 steps" in html
+    assert "Trained in 2 stages: 12 steps" in html, "also figures"
     assert keep.main([str(whole), "eps/linear", str(tmp_path / "kept"), "--plugin", str(near)]) == 0
     card = (tmp_path / "kept" / "README.md").read_text()
     assert "12 steps of" in card

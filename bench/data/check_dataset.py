@@ -27,8 +27,9 @@ CLOSE = 16.0
 def check(name: str) -> list[str]:
     """Load a few images of the dataset and check them; returns one line per passed check.
 
-    Checked: shapes and types as declared, a caption for each image, rows in any order and number, that decoded inputs are
-    the reference or close to it, with leading axes as well, and that another load gives the same.
+    Checked: shapes and types as declared, a caption for each image, rows in any order and number, that validation is no
+    copy of training, that decoded inputs are the reference or close to it, with leading axes as well, and that another load
+    gives the same.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin name file and line.
@@ -41,6 +42,7 @@ def check(name: str) -> list[str]:
             _shapes(builder, data, sizes["resolution"]),
             _captions(builder, data),
             _rows(data),
+            _apart(data),
             _decoded(data),
             _again(data, load(name, **sizes)),
         ]
@@ -89,6 +91,20 @@ def _rows(data: Dataset) -> str:
             if not same or not torch.equal(split.batch(rows), inputs[torch.from_numpy(rows)]):
                 raise UserError(f"its {side} images or inputs depend on which rows are read together")
     return "rows: the same in any order and number, finite"
+
+
+def _apart(data: Dataset) -> str:
+    train, validation = (
+        [image.tobytes() for image in split.reference[np.arange(len(split))]]
+        for split in (data.train, data.validation)
+    )
+    new = sum(image not in train for image in validation)
+    if not new:
+        raise UserError(
+            f"each of its {len(validation)} validation images is a training image, too: hold images out, else overfitting"
+            " passes for learning"
+        )
+    return f"apart: {new} of {len(validation)} validation images are none of training's {len(train)}"
 
 
 def _decoded(data: Dataset) -> str:

@@ -143,7 +143,9 @@ class Faulty(Builder):
     def load(self, name: str, images: data.builder.Images) -> Dataset:
         self.loads += 1
         return build(
-            name, (self.side(images.train, 0), self.side(images.validation, 1)), decoder=self.decoder
+            name,
+            (self.side(images.train, 0), self.side(images.validation, int(self.fault != "copy"))),
+            decoder=self.decoder,
         )
 
     @property
@@ -184,6 +186,7 @@ class Turned(np.ndarray):
         ("captions", "caption is empty"),
         ("words", "captions of 1 words at most, and has one of 2"),
         ("rows", "depend on which rows are read together"),
+        ("copy", "each of its 16 validation images is a training image, too"),
         ("blur", "gray levels"),
         ("shape", r"not uint8 \[16, 1, 16, 16\]"),
         ("random", "draw nothing at random"),

@@ -173,7 +173,7 @@ def tables(found: Run) -> dict[str, str]:
     ranked = ranking.rank(found)
     made = {RANKING: output.csv(ranked.frame()), TABLES: _markdown(tables_of(found, ranked))}
     try:
-        return made | {VERSUS: _markdown([versus.beside_paper(ranked)])}
+        return made | {VERSUS: _markdown([versus.with_paper(ranked)])}
     except UserError:  # too few formulations of the paper's
         return made
 

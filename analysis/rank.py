@@ -97,7 +97,7 @@ def _tables(found: Run, args: argparse.Namespace) -> list[Table]:
         return crossed.tables(found)
     ranked = ranking.rank(found, args.by)
     if args.versus_paper:
-        return [versus.beside_paper(ranked)]
+        return [versus.with_paper(ranked)]
     ranked = ideal_columns.add(ranked, found) if args.ideal else ranked
     kept = (families.best_of_each(ranked) if args.families else list(ranked.names))[: args.top]
     made = tables_of(found, ranked, kept)

@@ -39,7 +39,7 @@ DATA = {
     "shapes": "rendered by flowbench from its own code, no pictures of others",
     "scenes": "rendered by flowbench from its own code, no pictures of others",
 }
-"""The data sets that anybody has, and their licences."""
+"""The data sets that come with flowbench, and their licences."""
 INPUTS = ("cell", "data", "text_encoder", "architecture", "coefficients", "plugin")
 """Entries of a cell's ``config.json`` that drawing needs."""
 

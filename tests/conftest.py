@@ -1,4 +1,4 @@
-"""Tests may register names; every test leaves the registries as it found them. The user's cache is nobody's business.
+"""Tests may register names; every test leaves the registries as it found them. The user's cache is left alone.
 
 Tests run in as many processes as there are cores (``-n 0``: in this one, for a debugger), each with one thread.
 """
@@ -58,8 +58,8 @@ def clean_registries() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that are marked long")
-    told = "write what the fault tests measured (one process: -n 0)"
-    parser.addoption("--faults", type=Path, metavar="FILE", help=told)
+    faults = "write what the fault tests measured (one process: -n 0)"
+    parser.addoption("--faults", type=Path, metavar="FILE", help=faults)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

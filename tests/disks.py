@@ -26,7 +26,7 @@ def mounted(folder: Path, kibibytes: int) -> Iterator[Path]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Whoever opens a file in a folder finds that nothing can be written; what is open stays so, as it keeps it mounted."""
+    """A process that opens a file in a folder finds it read-only; what is open stays so, as it keeps it mounted."""
     for options in (("--bind", str(folder)), ("-o", "remount,bind,ro")):
         done = run("mount", *options, str(folder))
         if done.returncode:

@@ -23,7 +23,7 @@ ROOT = Path(flowbench.ROOT)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("[a-z]*/README.md")),
 ]
 SHOWN = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "plugins.md"]
 """Pages whose commands are run here; those of the others have tests of their own."""

@@ -119,7 +119,7 @@ def test_imports_point_downwards() -> None:
     assert upward == []
 
 
-def test_only_commands_lie_beside_the_rooms() -> None:
+def test_only_commands_lie_next_to_the_rooms() -> None:
     commands = {command.module for command in COMMANDS.values()}
     loose = {n for n, f in modules().items() if f.parent in (ROOT / "bench", ROOT / "analysis")}
     assert loose - commands == {"bench", "analysis"}

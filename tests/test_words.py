@@ -1,4 +1,4 @@
-"""Prose in plain English: words that this project once used in senses of its own stay out of code and pages."""
+"""Prose in plain English: words that this project once used in senses of its own stay out of code, tests and pages."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ import pytest
 import flowbench
 
 ROOT = Path(flowbench.ROOT)
-PACKAGES = ("analysis", "bench", "flowbench", "formulations", "samplers")
+FOLDERS = (*flowbench.PACKAGES, "flowbench", "examples", "tests")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("[a-z]*/README.md")),
+    *sorted((ROOT / "analysis").rglob("*.html")),
 ]
-SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+SOURCES = [
+    file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")) if file != Path(__file__)
+]
 
-PEOPLE = ("nobody", "somebody", "whoever", "whom", "is at it")
+PEOPLE = ("nobody", "somebody", "anybody", "whoever", "whom", "is at it")
 """Processes and files are no persons."""
 SPEECH = ("told", "knows")
 """Data do not speak, and do not know."""
-IDIOMS = ("beside", "that which", "what is missing", "at its end", "goes on", "in the place of")
+IDIOMS = ("beside", "that which", "of which", "what is missing", "at its end", "goes? on", "in the place of")
 """Headless relatives, and words for next to, the end, continues, instead of."""
 NAMES = ("heart", "Looker", "Keeper", "Doing", "situation", "amounts", "effort")
 """Names that had synonyms in the field: heartbeat, checkpointer, activity, requirements, workload."""
-ODD = re.compile(rf"\b({'|'.join((*PEOPLE, *SPEECH, *IDIOMS, *NAMES))})\b", re.IGNORECASE)
+WORDS = "|".join(word.replace(" ", "[ _]") for word in (*PEOPLE, *SPEECH, *IDIOMS, *NAMES))
+ODD = re.compile(rf"(?<![^\W_])({WORDS})(?![^\W_])", re.IGNORECASE)
+"""In names, too, whose words are separated by underscores."""
 
 
 @pytest.mark.parametrize("file", [*PAGES, *SOURCES], ids=lambda file: str(file.relative_to(ROOT)))

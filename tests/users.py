@@ -25,7 +25,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Python as another user, with our packages and nothing else of this user's environment; without ``shm`` where
     ``/dev/shm`` cannot be written. Skips the test where that cannot be done."""
-    who = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *READS]
+    switch = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *READS]
     hide = [
         "unshare",
         "--mount",
@@ -42,7 +42,7 @@ def run(
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(
-        [*([] if shm else hide), *who, sys.executable, *argv],
+        [*([] if shm else hide), *switch, sys.executable, *argv],
         cwd=cwd,
         env=kept | usual | environment,
         capture_output=True,

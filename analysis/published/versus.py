@@ -199,7 +199,7 @@ def versus(
     )
 
 
-def beside_paper(ranking: RankingResult) -> Table:
+def with_paper(ranking: RankingResult) -> Table:
     """`versus` as a table, with notes on what is provisional."""
     model, facts = ranking.models.get("rank"), ranking.facts
     made = versus(ranking.value(RANK), model, partial(p_value, model) if model else None).table()

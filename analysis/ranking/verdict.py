@@ -130,7 +130,7 @@ def forecast(seeds: int, there: int, run: Run | None, unequal: bool = False, par
 
 
 def without(options: Sequence[str], left_out: Sequence[str]) -> list[str]:
-    """The options of a command without some, each of which has one value."""
+    """The options of a command without some that have one value each."""
     kept, words = [], iter(options)
     for word in words:
         if word in left_out:

@@ -77,7 +77,7 @@ def _sentence(text: str) -> Markup:
 
 
 def _code(text: str) -> Markup:
-    """A name or a command, no option of which is broken after its hyphens."""
+    """A name or a command, whose options are not broken after their hyphens."""
     parts = re.split(r"(?<!\S)(-[\w.-]+)", without_paths(text))
     option = Markup('<span class="option">{}</span>')
     return Markup("<code>{}</code>").format(

@@ -105,7 +105,7 @@ def quality(found: Scaling, width: float) -> Drawn:
 
 
 def _panels(number: int, across: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels of a height in inches, of which so many stand ``across`` a width."""
+    """A figure of panels of a height in inches, so many ``across`` a width."""
     rows, columns = -(-number // across), min(number, across)
     figure = style.figure(width * columns / across, height * rows)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)

@@ -63,8 +63,8 @@ def table(found: dict[str, Means]) -> pd.DataFrame:
 
 
 def true_ends(measure: Measure, measured: Array, drawn: Array) -> tuple[float, float]:
-    """The ends of the 95 % interval of a coefficient between the true means, of which ``measured`` ``[R, 2]`` are noisy
-    values, as noisy as ``drawn`` ``[B, R, 2]`` about them."""
+    """The ends of the 95 % interval of a coefficient between the true means; ``measured`` ``[R, 2]`` are noisy
+    values of these, as noisy as ``drawn`` ``[B, R, 2]`` about them."""
     true, top = true_means(measured, drawn), 1 - (3 * len(measured)) ** -2.0
     z, again = (np.arctanh(np.clip(measure(y[..., 0], y[..., 1]), -top, top)) for y in (measured, drawn))
     ends = *interval(measure(true[..., 0], true[..., 1])), *interval(np.tanh(2 * z - again))

@@ -79,7 +79,7 @@ def interval(draws: Array | None) -> tuple[float, float]:
 def _draw(
     model: stats.TwoWay, luck: Array, variance: Array, rows: list[int], rng: np.random.Generator, draws: int
 ) -> Array:
-    """Deviations ``[B, K, R]`` for runs whose means have the ``variance`` ``[K, R]``, of which ``rows`` are in the model;
+    """Deviations ``[B, K, R]`` for runs whose means have the ``variance`` ``[K, R]``; ``rows`` of them are in the model;
     ``luck`` ``[K, S]`` is that of its seeds."""
     responses, runs = variance.shape
     seeds = len(model.seeds)

@@ -16,7 +16,7 @@ def pearson(a: Array, b: Array) -> Array:
 
 
 def spearman(a: Array, b: Array) -> Array:
-    """Spearman's rho: Pearson's r of ranks, of which equal values share the mean."""
+    """Spearman's rho: Pearson's r of ranks; equal values share their mean rank."""
     from scipy.stats import rankdata
 
     return pearson(rankdata(a, axis=-1), rankdata(b, axis=-1))

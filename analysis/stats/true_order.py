@@ -1,7 +1,7 @@
 """How well the true order of formulations agrees with a given one: rank correlations without the dilution by noise.
 
-The order that a run measures is noisy, so it agrees less with any other order than the true one does. The true means ``m_f``
-of which ``y_f`` were measured with variances ``k v_f`` are therefore drawn from their posterior law under
+The order that a run measures is noisy, so it agrees less with any other order than the true one does. The true means
+``m_f``, measured as ``y_f`` with variances ``k v_f``, are therefore drawn from their posterior law under
 
     y_f ~ N(m_f, k v_f),    m_f ~ N(b_0 + b_1 x_f, t^2),    1 / k ~ chi^2_df / df
 

@@ -24,7 +24,7 @@ LACKING = "*"
 class Table:
     """``frame`` holds exact values; ``cells`` what is shown of them, as text under headings, with rows of references
     (real images) after the ``len(best)`` rows proper; ``keys`` names the columns of ``cells``, by their columns of the frame
-    where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, of which :func:`margin` makes text, have
+    where they have one. ``best``, ``tied``, ``lacking`` and ``margins``, made text by :func:`margin`, have
     the columns of ``cells``. ``optional`` columns are left out, in this order, where a terminal is too narrow; ``about`` is
     what JSON has besides the rows."""
 

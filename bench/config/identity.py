@@ -79,7 +79,7 @@ def shared(config: Any) -> dict[str, Any]:
 
 
 def restore(kind: type[T], kept: Mapping[str, Any]) -> T:
-    """The dataclass of which :func:`full` made ``kept``. Raises TypeError for fields that it does not have."""
+    """The dataclass that :func:`full` made ``kept`` from. Raises TypeError for fields that it does not have."""
     types = get_type_hints(kind)
     return kind(**{name: _restored(types.get(name), value) for name, value in kept.items()})
 

@@ -58,7 +58,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """The shortest text of which :func:`parse` makes the setting: ``50:2.5``, ``5:5:ddim:clock``."""
+        """The shortest text that :func:`parse` makes the setting from: ``50:2.5``, ``5:5:ddim:clock``."""
         parts = [str(self.steps), f"{self.cfg:.{DIGITS}g}", self.solver, self.grid]
         while len(parts) > 2 and parts[-1] == USUAL[len(parts) - 1]:
             parts.pop()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
-    """The race on the seeds of which a run folder has cells, at least one. Raises :class:`UserError` for a single
+    """The race on the seeds whose cells a run folder has, at least one. Raises :class:`UserError` for a single
     formulation."""
     if len(expand(grid)) < 2:
         raise UserError("--until decided needs at least 2 formulations to compare")

@@ -35,7 +35,7 @@ else:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """The table of a solver for one formulation and one grid of times: N evaluations, of which the newest K count."""
+    """The table of a solver for one formulation and one grid of times: N evaluations; the newest K count."""
 
     times: Tensor
     """``[N]``: the native time of each evaluation; the first is where the grid begins, none lies above it, none at 0."""

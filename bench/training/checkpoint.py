@@ -184,7 +184,7 @@ class Stopped(BaseException):
 
 
 def common_steps(folders: Sequence[Path]) -> list[int]:
-    """The steps of which all these cells have checkpoints, the newest first."""
+    """The steps at which all these cells have checkpoints, the newest first."""
     found = [set(store.checkpoint_steps(folder)) for folder in folders]
     return sorted(set.intersection(*found), reverse=True) if found else []
 

@@ -170,7 +170,7 @@ class Tuner:
         values = eager.seconds, compiled.seconds, first
         return Compiled(*self.timings.remember(key, values, max(eager.spread, compiled.spread)))
 
-    def knows_compiled(self, members: int) -> bool:
+    def has_compiled(self, members: int) -> bool:
         """Whether compiled steps have been measured before, and their code is still in the cache."""
         return (
             bool(self.timings.recall(f"compiled-{members}", 3))
@@ -223,7 +223,7 @@ class Tuner:
 
     def compile(self, members: int, steps: int) -> tuple[bool, str]:
         """Whether to compile a training of ``steps`` steps in all, and why."""
-        if not self.knows_compiled(members):
+        if not self.has_compiled(members):
             lasts = steps * self.eager(members)
             if lasts < PATIENCE * EXPECTED.get(self.device.type, EXPECTED["cpu"]):
                 return False, f"{lasts:.0f} s of eager steps are too few for compiling to pay"

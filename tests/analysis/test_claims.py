@@ -1,4 +1,4 @@
-"""The study's claims, judged on tables of which the answer is known."""
+"""The study's claims, judged on tables with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The leaderboard shows who kept the rules of a track, and refuses the others in one sentence."""
+"""The leaderboard shows the entries that keep the rules of a track, and refuses the others in one sentence."""
 
 from __future__ import annotations
 

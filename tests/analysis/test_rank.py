@@ -186,12 +186,12 @@ def test_diverged_failed_missing_and_not_finite_rank_last_and_are_counted() -> N
     assert found.loc["rf/mode(1.00)", "fid"] == 10.0
 
 
-def test_all_diverged_ranks_nobody() -> None:
+def test_nothing_is_ranked_if_all_diverged() -> None:
     with pytest.raises(UserError, match="nothing to rank"):
         rank(study(formulations=3).assign(status="diverged", clip=None, fid=None))
 
 
-def test_a_setting_without_any_value_ranks_nobody_in_it() -> None:
+def test_nothing_is_ranked_in_a_setting_without_any_value() -> None:
     frame = study(formulations=3)
     fewer = frame[frame["steps"] != 5]
     frame.loc[frame["steps"] == 5, ["clip", "fid"]] = np.nan

@@ -1,6 +1,6 @@
 """Stands in for sbatch, squeue, scontrol, scancel and sacct where no Slurm is; run as a program: DIR NAME ARGUMENTS.
 
-What it knows lies in DIR: ``jobs.json`` (id -> name and number of tasks, 0 for a plain job), and what a test has put
+Its state lies in DIR: ``jobs.json`` (id -> name and number of tasks, 0 for a plain job), and what a test has put
 there: ``answers`` (one line for each call of sbatch: ``accept``, ``lose`` for accepted but timed out, ``mumble``, or the
 words of a refusal), ``limit`` (of tasks in the queue), ``array`` (MaxArraySize), ``down``, ``help``, ``sacct``.
 """

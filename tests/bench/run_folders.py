@@ -1,4 +1,4 @@
-"""Run folders in every state, written as the real code writes them, and a Slurm that answers what it is told to."""
+"""Run folders in every state, written as the real code writes them, and a Slurm that answers what a test sets."""
 
 from __future__ import annotations
 

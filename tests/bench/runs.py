@@ -75,7 +75,7 @@ def start(argv: list[str], **environment: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """The command at its end."""
+    """The finished command."""
     try:
         out, err = process.communicate(timeout=300)
     finally:

@@ -1,4 +1,4 @@
-"""Tables in the place of measurements, for the tests of tuning: nothing is timed."""
+"""Tables instead of measurements, for the tests of tuning: nothing is timed."""
 
 from __future__ import annotations
 

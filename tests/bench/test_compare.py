@@ -44,7 +44,7 @@ def test_a_copy_under_another_name_is_not_found_different(
     assert f"Undecided: my/copy and {RF} have the same FID in every seed (2 seeds" in said
     assert "4 seeds in all" in said
     assert seeds(out) == {"my/copy": 2, RF: 2}
-    assert compare.main(argv) == 0, "goes on where it was, and stops where it is decided"
+    assert compare.main(argv) == 0, "continues where it was, and stops where it is decided"
     said = capsys.readouterr().out
     assert f"Decided: my/copy and {RF} have the same FID in every seed (4 seeds" in said
     assert seeds(out) == {"my/copy": 4, RF: 4}

@@ -59,9 +59,9 @@ def pictures(run: Path, out: Path, *options: str) -> np.ndarray:
 
 def test_it_draws_and_repeats(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = pictures(trained, tmp_path / "a.png", "--n", "3")
-    told = capsys.readouterr().out
-    assert "3 of 'a photo of the digit seven' by eps/linear trained on digits, seed 0" in told
-    assert "ema weights, sampler setting 2:2.5" in told
+    printed = capsys.readouterr().out
+    assert "3 of 'a photo of the digit seven' by eps/linear trained on digits, seed 0" in printed
+    assert "ema weights, sampler setting 2:2.5" in printed
     assert first.shape == (128, 3 * 128 + 2 * 4, 3)
     blocks = first[:, :128].reshape(8, 16, 8, 16, 3)
     assert (blocks == blocks[:, :1, :, :1]).all(), "enlarged without smoothing"
@@ -133,10 +133,10 @@ def test_mistakes_are_one_sentence(
     trained: Path, argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert draw.main([str(trained), *argv]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert words in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert error.count("\n") == 1
 
 
 def test_numbers_in_the_name_of_a_plugins_formulation_have_any_spelling(trained: Path) -> None:
@@ -166,9 +166,9 @@ def test_a_damaged_cell_is_named(trained: Path, tmp_path: Path, capsys: pytest.C
     for content in ("{}", '{"cell": {"form": 1}}', '{"cell": 3}', '{"ce'):
         file.write_text(content)
         assert draw.main([str(tmp_path), "rf", CAPTION]) == 2
-        told = capsys.readouterr().err
-        assert told.startswith(f"error: {file} cannot be read (")
-        assert told.count("\n") == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {file} cannot be read (")
+        assert error.count("\n") == 1
 
 
 def test_a_folder_without_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

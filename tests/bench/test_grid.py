@@ -184,7 +184,7 @@ def test_where_all_is_done_nothing_is_submitted(
 
 
 @pytest.mark.usefixtures("here")
-def test_only_what_is_missing_is_run_and_a_pack_does_not_change_results(
+def test_only_missing_cells_are_run_and_a_pack_does_not_change_results(
     finished: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "grown"

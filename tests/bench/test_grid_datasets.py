@@ -1,4 +1,4 @@
-"""Datasets that cannot be made ready, or that have changed: told once, before anything is trained; the others go on."""
+"""Datasets that cannot be made ready, or that have changed: reported once, before training; the others are trained."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_dataset_that_cannot_be_used_fails_its_cells_and_no_others(
         breaks(patch, ZeroDivisionError("float division by zero"), "digits")
         assert grid.main(command) == 1
     said = capsys.readouterr().err
-    told = "failed: rf on digits, seed 0 and 1 other cell: ZeroDivisionError: float division by zero"
-    assert said.splitlines().count(told) == 1
+    line = "failed: rf on digits, seed 0 and 1 other cell: ZeroDivisionError: float division by zero"
+    assert said.splitlines().count(line) == 1
     assert "Traceback" not in said
     (log,) = out.glob("submissions/*/share-*.log")
     assert log.read_text().count("digits: making images and captions ready") == 1, "no restarts"
@@ -88,7 +88,7 @@ def test_a_measured_cell_stays_what_it_is_where_its_dataset_cannot_be_used_any_m
 
 
 @pytest.mark.usefixtures("here")
-def test_an_error_of_no_cell_is_told_once_with_its_log(
+def test_an_error_of_no_cell_is_reported_once_with_its_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*given: Any) -> None:
@@ -150,7 +150,7 @@ def digests(out: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("here")
-def test_images_that_changed_are_told_before_anything_is_trained(
+def test_images_that_changed_are_reported_before_anything_is_trained(
     tmp_path: Path, changes: Changes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -207,7 +207,7 @@ def test_images_that_changed_between_two_commands_with_minutes(
 def test_a_training_that_was_interrupted_before_the_images_changed(
     tmp_path: Path, changes: Changes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its checkpoint would go on with other images; without one it begins with those that are there."""
+    """Its checkpoint would be continued on other images; without one it begins with those that are there."""
     out = tmp_path / "run"
     command = [*TINY, "--checkpoint", "1e-9", "--out", str(out)]
 

@@ -75,7 +75,7 @@ def test_only_the_culprit_of_a_pack_fails(
 
 
 @pytest.mark.parametrize("what", ["failed", "all"])
-def test_a_failed_training_goes_on_or_starts_anew_as_asked(
+def test_a_failed_training_continues_or_starts_anew_as_asked(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fails at its second validation, with a checkpoint of the first step."""
@@ -116,8 +116,8 @@ def test_failed_measuring_does_not_train_again(
         patch.setattr(pack, "measure", broken)
         assert grid.main(command) == 1
     printed = capsys.readouterr().err
-    told = "on shapes, seed 0 and 1 other cell: OSError: disk full"
-    assert len([line for line in printed.splitlines() if line.endswith(told)]) == 1, "one line a cause"
+    cause = "on shapes, seed 0 and 1 other cell: OSError: disk full"
+    assert len([line for line in printed.splitlines() if line.endswith(cause)]) == 1, "one line a cause"
     weights = written(tmp_path / "run", "ema.safetensors")
     assert len(weights) == 2
     assert grid.main([*command, "--retry", "failed"]) == 0

@@ -85,8 +85,8 @@ def test_from_files_to_a_ranking(tmp_path: Path, here: None, capsys: pytest.Capt
     assert np.isfinite(frame[["clip", "fid", "kid"]].to_numpy(float)).all()
     logs = "".join(file.read_text() for file in run.rglob("*.log"))
     assert "the captions are made of the names of 4 folders" in logs
-    told = capsys.readouterr().out
-    assert "references only: below 100 of each" in told
+    printed = capsys.readouterr().out
+    assert "references only: below 100 of each" in printed
 
 
 def test_images_added_between_two_commands(

@@ -1,4 +1,4 @@
-"""The command is interrupted, and goes on; another one on the same folder does not work double."""
+"""The command is interrupted, and continues; another one on the same folder does not work double."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDLESS = [*SMALL, *OFTEN, "--steps", "1000000", "--compile", "off"]
 
 
 def steps(out: Path) -> list[int]:
-    """The newest step of which each cell has a checkpoint."""
+    """The newest step at which each cell has a checkpoint."""
     cells = list(out.glob("cells/*"))
     found = [[int(p.stem.partition("-")[2]) for p in cell.glob("checkpoint-*")] for cell in cells]
     return [max(each, default=0) for each in found]
@@ -40,7 +40,7 @@ def state(out: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     "numbers", [(signal.SIGINT,), pytest.param((signal.SIGTERM, signal.SIGINT), marks=pytest.mark.long)]
 )
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+def test_an_interrupted_run_continues_as_if_nothing_had_happened(
     numbers: tuple[signal.Signals, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C, once or after SIGTERM; what comes out is what an uninterrupted run leaves, bit for bit."""
@@ -101,7 +101,7 @@ def test_a_second_command_does_not_work_double(busy: Path, capsys: pytest.Captur
 
 @pytest.mark.long
 @pytest.mark.usefixtures("here")
-def test_another_grid_is_run_beside_it(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_grid_is_run_next_to_it(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert grid.main([*SMALL, "--formulations", "v/cos", "--out", str(busy)]) == 0
     assert "v/cos" in capsys.readouterr().out
     assert grid.main([*ENDLESS, "--out", str(busy)]) == 0

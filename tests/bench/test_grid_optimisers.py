@@ -29,7 +29,7 @@ SECTION = PAGE.partition("\n## Add an optimiser in five minutes\n")[2].partition
 
 @pytest.fixture
 def lion(tmp_path: Path) -> Path:
-    """The plugin of the page, of which nothing stays."""
+    """The plugin of the page, removed without a trace."""
     (text,) = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
     file = tmp_path / "lion.py"
     file.write_text(text)
@@ -78,7 +78,7 @@ def test_the_plugin_of_the_page_trains_and_is_ranked(
         schema.comparable(schema.Results(both, {}))
 
 
-def test_a_finished_cell_knows_its_optimiser(
+def test_a_finished_cell_keeps_its_optimiser(
     lion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, text = tmp_path / "run", lion.read_text()

@@ -63,7 +63,7 @@ def test_two_images_have_a_closed_form() -> None:
 @pytest.mark.parametrize("name", ["v/cos", "edm(-1.2,1.2)", "eps/ztlinear", "eps/ve"])
 @pytest.mark.parametrize("start", [80.0, 5.0])
 def test_all_paths_are_one_where_ddim_takes_one_grid(name: str, start: float) -> None:
-    """The posterior knows x_t / (a + b) and the clock only, so a path's own scale has no part in it."""
+    """The posterior depends on x_t / (a + b) and the clock only, so a path's own scale has no part in it."""
     same = parse("6:1:ddim:clock")
     known = ideal.sample(IMAGES, begun(get("rf"), start), same, NOISE)
     torch.testing.assert_close(
@@ -181,10 +181,10 @@ def test_mistakes_are_one_sentence_before_anything_is_computed(
     (tmp_path / "file").touch()
     (tmp_path / "grid.json").write_text("{}")
     assert ideal.main([word.format(tmp_path) for word in argv]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert words.format(tmp_path) in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words.format(tmp_path) in error
+    assert error.count("\n") == 1
 
 
 def test_datasets_have_the_size_of_their_originals() -> None:

@@ -41,7 +41,7 @@ def test_mistakes_are_one_sentence_before_anything_is_trained(
 ) -> None:
     monkeypatch.setattr(recipes, "train", lambda *given: pytest.fail("it began"))
     assert recipes.main([word.format(tmp_path) for word in argv]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert words in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert error.count("\n") == 1

@@ -65,7 +65,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(browser: Browser, report: Path) -> Iterator[Opener]:
-    """Opens the report; at the end, nothing may have been asked of anybody or complained about."""
+    """Opens the report; at the end, no request may have been sent and no error logged."""
     contexts, troubles, requests = [], [], []
 
     def opened(anchor: str = "", **options: Any) -> Page:

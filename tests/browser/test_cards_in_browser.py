@@ -31,7 +31,7 @@ def test_a_card_by_mouse(visit: Opener) -> None:
     assert "#" not in page.url
 
 
-def test_a_click_beside_a_card_closes_it_and_one_inside_does_not(visit: Opener) -> None:
+def test_a_click_outside_a_card_closes_it_and_one_inside_does_not(visit: Opener) -> None:
     page = visit()
     page.get_by_role("link", name="eps/linear").click()
     page.wait_for_selector("dialog[open]")

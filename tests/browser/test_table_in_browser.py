@@ -69,7 +69,7 @@ def test_absent_values_come_last_both_ways(visit: Opener) -> None:
     page.get_by_label("all columns").check()
     for _ in range(2):
         head(page, heading).click()
-        assert column(page, heading)[-1] == ""  # nobody beats the leader but the leader
+        assert column(page, heading)[-1] == ""  # nothing beats the leader
         assert "" not in column(page, heading)[:-1]
 
 

@@ -32,7 +32,7 @@ def run(folder: Path, *arguments: str, path: Path | str = flowbench.ROOT) -> sub
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_tells_its_version(command: str, tmp_path: Path) -> None:
+def test_every_command_prints_its_version(command: str, tmp_path: Path) -> None:
     done = run(tmp_path, "-m", command, "--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"flowbench {metadata.version('flowbench')}, Python 3.")

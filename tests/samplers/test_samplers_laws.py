@@ -82,7 +82,7 @@ def test_quantiles_follow_the_law(spec: str) -> None:
     """Kolmogorov-Smirnov distance of exact quantiles is 1 / (2 n), not a random number."""
     t = samplers.get(spec)(U).numpy()
     assert ((t >= 0) & (t <= 1)).all()
-    # tails of cauchy reach beyond what float64 tells from 0 and 1
+    # tails of cauchy reach beyond what float64 distinguishes from 0 and 1
     rounded = 5e-3 if spec.startswith("cauchy") else 0
     with np.errstate(divide="ignore"):
         distance = stats.kstest(t, lambda z: LAWS[spec](np.asarray(z))).statistic

@@ -119,8 +119,8 @@ def until(condition: Callable[[], T], seconds: float, what: str, run: Run | None
     """Wait for a condition and give what it gives."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        told = f"\n{run.logs()}" if run else ""
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}{told}"
+        logs = f"\n{run.logs()}" if run else ""
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}{logs}"
         time.sleep(0.02)
     return value
 

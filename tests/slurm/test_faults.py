@@ -75,7 +75,7 @@ def test_preemption_in_mid_training(
     cluster.run("sbatch", "-p", "gpu", "-N4", "--gpus-per-node=8", "-o", "none", "--wrap", "sleep 2")
     until(lambda: "stopped after step" in run.logs(), 60, "the workers save", run)
     noticed = time.monotonic()
-    until(lambda: "continuing at step" in run.logs(), 90, "they go on", run)
+    until(lambda: "continuing at step" in run.logs(), 90, "they continue", run)
     faults(
         2, "preempted in mid training", "`requeued: Slurm's warning`", noticed - hit, time.monotonic() - hit
     )
@@ -96,7 +96,7 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path, faults: Faults) -> Non
         cluster.run("scontrol", "update", f"jobid={task}", "EndTime=now+90")
     until(lambda: "stopped after step" in run.logs() or not run.tasks(), 60, "the workers save", run)
     noticed = time.monotonic()
-    until(lambda: "continuing at step" in run.logs() or not run.tasks(), 90, "they go on", run)
+    until(lambda: "continuing at step" in run.logs() or not run.tasks(), 90, "they continue", run)
     faults(
         3,
         "the time limit in mid training",
@@ -116,7 +116,7 @@ def test_requeued_by_hand(cluster: Cluster, tmp_path: Path, undisturbed: Run, fa
     hit = training(run)
     for task in run.tasks():
         cluster.run("scontrol", "requeue", task)
-    until(lambda: run.logs().count("continuing at step") >= 2, 90, "they go on", run)
+    until(lambda: run.logs().count("continuing at step") >= 2, 90, "they continue", run)
     faults(4, "`scontrol requeue`", "the log: continuing at step N", None, time.monotonic() - hit)
     run.finish()
     assert [state["restart"] for state in run.states()] == [1, 1]
@@ -200,14 +200,18 @@ def test_the_supervisor_is_killed(cluster: Cluster, tmp_path: Path, undisturbed:
     noticed = time.monotonic()
     run.finish()
     faults(
-        6, "whole tasks are killed", "`--status`: stale, lost; the same command goes on", noticed - hit, None
+        6,
+        "whole tasks are killed",
+        "`--status`: stale, lost; the same command continues",
+        noticed - hit,
+        None,
     )
     assert run.trainings() == [1, 1]
     assert not list(differences(run, undisturbed))
 
 
 def test_a_task_is_cancelled(cluster: Cluster, tmp_path: Path, undisturbed: Run, faults: Faults) -> None:
-    """7. `scancel` of one task: it saves and is not requeued; the same command goes on."""
+    """7. `scancel` of one task: it saves and is not requeued; the same command continues."""
     run = Run(tmp_path / "run", LONG, cluster)
     run.submit()
     hit = training(run)
@@ -217,7 +221,7 @@ def test_a_task_is_cancelled(cluster: Cluster, tmp_path: Path, undisturbed: Run,
     faults(
         7,
         "`scancel` of a task",
-        "`--status`: stale, CANCELLED; the same command goes on",
+        "`--status`: stale, CANCELLED; the same command continues",
         time.monotonic() - hit,
         None,
     )
@@ -237,15 +241,15 @@ def test_the_controller_is_restarted(
     run.submit()
     training(run)
     cluster.lab("stop", "slurmctld", "KILL")
-    told = run.command("--status")
-    assert "Traceback" not in told.stderr
+    status = run.command("--status")
+    assert "Traceback" not in status.stderr
     cluster.lab("start", "slurmctld")
     cluster.until(lambda: answers(cluster), 30, "slurmctld is back")
     run.finish()
     faults(
         8,
         "slurmctld is killed and started in mid run",
-        "`--status`: what the folder tells, and that Slurm does not answer",
+        "`--status`: what the folder shows, and that Slurm does not answer",
     )
     assert run.trainings() == [1, 1]
     assert not list(differences(run, undisturbed))

@@ -43,7 +43,7 @@ def test_array_tasks_are_listed_one_by_one(cluster: Cluster) -> None:
     assert cluster.jobs() == {}
 
 
-def test_until_tells_what_it_saw(cluster: Cluster) -> None:
+def test_until_reports_what_it_saw(cluster: Cluster) -> None:
     job = cluster.run("sbatch", "--parsable", "--hold", "-o", "none", "--wrap", "true").strip()
     with pytest.raises(
         AssertionError, match=rf"(?s)0.1 s: the job runs.*{job}.*node4.*slurmctld up.*slurmd-node1.log"

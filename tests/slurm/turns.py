@@ -19,7 +19,7 @@ from .cluster import Cluster
 class Turns:
     """This process's share in the cluster.
 
-    Two lock files lie beside its folder: `.turn` is held by the process whose test runs, `.users` (shared) by
+    Two lock files lie next to its folder: `.turn` is held by the process whose test runs, `.users` (shared) by
     every process that has used the cluster and has not left.
     """
 
@@ -52,7 +52,7 @@ class Turns:
         os.close(self._turn)
 
     def _prepare(self, knobs: dict[str, int | str]) -> None:
-        # what runs though nobody uses it was left behind, maybe by older scripts
+        # what runs though no test uses it was left behind, maybe by older scripts
         fresh = not self._joined and self._alone()
         if not self._joined:
             fcntl.flock(self._users, fcntl.LOCK_SH)

@@ -60,40 +60,42 @@ def test_verdicts(row: Comparison, margin: float | None, sentence: str) -> None:
 
 def test_an_undecided_comparison_names_the_command_with_minutes_for_the_seeds_it_needs() -> None:
     """Five seeds of 30 s, and a tenth more: 2.75 minutes."""
-    told = decided.terminal(found(open_row()), COMMAND)
-    assert told == (
+    shown = decided.terminal(found(open_row()), COMMAND)
+    assert shown == (
         "Undecided: A against C by FID, -12 % [-20, +4] (6 seeds; 95 % at every look); "
         "`python -m bench.compare my.py:late 'rf/lognorm(0,1)' --batch 8 --minutes 3` would probably decide "
         "(11 seeds in all, about 2 minutes more)."
     )
-    told = decided.terminal(found(open_row()), replace(COMMAND, seconds=None))
-    assert "--batch 8 --seeds 11` would probably decide (11 seeds in all)." in told
+    shown = decided.terminal(found(open_row()), replace(COMMAND, seconds=None))
+    assert "--batch 8 --seeds 11` would probably decide (11 seeds in all)." in shown
 
 
 @pytest.mark.parametrize("words", [("--config", "run/config.toml"), ("--config=run/config.toml",)])
 def test_an_advised_command_is_not_stopped_by_the_seeds_of_its_file(words: tuple[str, ...]) -> None:
     """``config.toml`` of a run folder has the number of seeds that were run."""
     command = replace(COMMAND, argv=words)
-    told = decided.terminal(found(open_row()), command)
-    assert f"`python -m bench.compare {' '.join(words)} --minutes 3 --seeds 11` would probably decide" in told
-    told = decided.terminal(found(open_row(None, n=1, low=-math.inf, high=math.inf)), command)
-    assert f"`python -m bench.compare {' '.join(words)} --seeds 4` trains more" in told
+    shown = decided.terminal(found(open_row()), command)
+    assert (
+        f"`python -m bench.compare {' '.join(words)} --minutes 3 --seeds 11` would probably decide" in shown
+    )
+    shown = decided.terminal(found(open_row(None, n=1, low=-math.inf, high=math.inf)), command)
+    assert f"`python -m bench.compare {' '.join(words)} --seeds 4` trains more" in shown
 
 
 def test_what_no_number_of_seeds_decides_is_said() -> None:
-    told = decided.terminal(found(open_row(), open_row(None, formulation="B")), COMMAND)
+    shown = decided.terminal(found(open_row(), open_row(None, formulation="B")), COMMAND)
     assert (
         "over 1,000 seeds would be needed, a --margin that matters or more --samples may decide sooner"
-        in told
+        in shown
     )
-    assert "`" not in told
+    assert "`" not in shown
 
 
 def test_one_seed_asks_for_another() -> None:
     none = {"n": 1, "low": -math.inf, "high": math.inf}
-    told = decided.terminal(found(open_row(None, **none)), COMMAND)
-    assert "(1 seed; 95 % at every look); two seeds at least show how much a seed matters" in told
-    assert "`python -m bench.compare my.py:late 'rf/lognorm(0,1)' --batch 8` trains more" in told
+    shown = decided.terminal(found(open_row(None, **none)), COMMAND)
+    assert "(1 seed; 95 % at every look); two seeds at least show how much a seed matters" in shown
+    assert "`python -m bench.compare my.py:late 'rf/lognorm(0,1)' --batch 8` trains more" in shown
 
 
 def test_one_formulation_under_two_names_ends_after_four_seeds_though_rounding_parts_them() -> None:

@@ -116,7 +116,7 @@ def test_lost_entries() -> None:
     assert len(found.differences("a", "b")) == 1  # of the seeds 0 and 3 that a has
 
 
-def test_a_seed_that_nobody_has_whole_is_not_counted() -> None:
+def test_a_seed_that_no_formulation_has_whole_is_not_counted() -> None:
     frame = study(seeds=4)
     frame.loc[(frame["seed"] == 2) & (frame["steps"] == 5), "fid"] = np.nan
     found = measured(frame, "fid")

@@ -1,4 +1,4 @@
-"""A run that was a race: the ranking is over the seeds that all have, and everything else is shown beside it."""
+"""A run that was a race: the ranking is over the seeds that all have, and everything else is shown next to it."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_standings_name_what_beat_each_that_is_out(decided: run.Run) -> None:
         assert standing.rival == found.race.out[standing.formulation].by
         assert standing.against is not None
         assert (standing.against.verdict, standing.against.n) == ("worse", standing.seeds)
-    told = race_outcome.terminal(found)
-    assert told.startswith(
+    shown = race_outcome.terminal(found)
+    assert shown.startswith(
         "Decided: best is the best by FID; both others are beaten (95 % at every look, 9 seeds)"
     )
 
@@ -82,11 +82,11 @@ def test_an_undecided_race_asks_for_the_seeds_that_it_needs(tmp_path: Path) -> N
     assert not found.race.decided
     assert found.needed is not None
     assert found.needed > LATE
-    told = race_outcome.terminal(found)
-    assert told.startswith("Undecided between ")
-    assert f"`python -m bench.grid --until decided --seeds {found.needed}`" in told
-    assert "1 formulation beaten" in told
-    assert "--minutes" not in told
+    shown = race_outcome.terminal(found)
+    assert shown.startswith("Undecided between ")
+    assert f"`python -m bench.grid --until decided --seeds {found.needed}`" in shown
+    assert "1 formulation beaten" in shown
+    assert "--minutes" not in shown
 
 
 def test_equivalent_ones_end_a_race(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_what_diverged_is_out_and_not_called_beaten(tmp_path: Path) -> None:
         )
     )
     assert undecided is not None
-    told = race_outcome.terminal(undecided)
-    assert "1 formulation out with seeds without a value" in told
-    assert "beaten" not in told
+    shown = race_outcome.terminal(undecided)
+    assert "1 formulation out with seeds without a value" in shown
+    assert "beaten" not in shown
 
 
 def test_a_race_that_none_can_win_any_more_ends(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_a_comparison_that_stopped_by_results_says_so_on_its_page(tmp_path: Path
     file.write_text(json.dumps(kept | {"program": "bench.compare"}))
     report = contents.read(run.read(of))
     assert report.summary is not None
-    told = "poor\ue001 is worse than \ue000best\ue001 by FID"
-    assert told in report.summary.sentence
+    sentence = "poor\ue001 is worse than \ue000best\ue001 by FID"
+    assert sentence in report.summary.sentence
     doubts = " ".join(report.verdict.doubts)
     assert "depended on what they showed" in doubts
     assert "--confirm" not in doubts, "which the command does not have"

@@ -51,7 +51,7 @@ def test_captions_say_what_is_shown(drawn: dict[str, Drawn]) -> None:
     assert "seed 0" in drawn["samples"].caption
 
 
-def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
+def test_letters_that_the_font_lacks_are_reported_once(tmp_path: Path) -> None:
     rows = [{"formulation": n, "fid": 9.0, "clip": c} for n, c in (("\u6d41/a", 30.0), ("rf", 31.0))]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -61,7 +61,7 @@ def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
     assert "boxes" not in one(hand(tmp_path / "u.csv"), "plane").caption
 
 
-def test_titles_tell_no_folders(tmp_path: Path) -> None:
+def test_titles_name_no_folders(tmp_path: Path) -> None:
     rows = [
         {"formulation": n, "fid": f, "clip": c, "dataset": d, "steps": s}
         for n, (f, c) in HAND.items()

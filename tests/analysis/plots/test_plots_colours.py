@@ -1,4 +1,4 @@
-"""The look of formulations: fixed by the name, told apart in colour, in grey and by the colour-blind, on white and black."""
+"""The look of formulations: fixed by the name, distinct in colour, in grey and by the colour-blind, on white and black."""
 
 from __future__ import annotations
 

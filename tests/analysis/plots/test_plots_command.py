@@ -65,7 +65,7 @@ def test_where(run: Path, tmp_path: Path) -> None:
     assert len({(tmp_path / str(i) / "plane.svg").read_bytes() for i in range(3)}) == 3
 
 
-def test_a_table_has_its_figures_beside_it(tmp_path: Path) -> None:
+def test_a_table_has_its_figures_next_to_it(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text(
         "formulation,dataset,weights,steps,cfg,clip,fid\nrf,x,ema,25,5,30,10\nv/cos,x,ema,25,5,31,11\n"

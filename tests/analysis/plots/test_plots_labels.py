@@ -194,7 +194,7 @@ def test_long_names_lose_their_middle() -> None:
 def test_crowded_names_go_to_a_legend(
     case: tuple[str, str], drawn: list[Drawn], texts: dict[str, list[Written]]
 ) -> None:
-    """Names stand beside the points where there is room for all, else in a legend, and never in both."""
+    """Names stand next to the points where there is room for all, else in a legend, and never in both."""
     (plane,) = (figure for figure in drawn if figure.name == "plane")
     assert len(plane.figure.legends) == (case[0] in ("study", "odd"))
     dots = [line for axes in plane.figure.axes for line in axes.get_lines() if line.get_marker() in SIZES]

@@ -1,4 +1,4 @@
-"""Figures name who and what they leave out."""
+"""Figures name the formulations and values that they leave out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from formulations import colours
 from ..plotted import FEW, HAND, folder, hand, lines, one, table
 
 
-def test_who_lacks_a_seed_is_left_out_and_named(half: Run) -> None:
+def test_a_formulation_that_lacks_a_seed_is_left_out_and_named(half: Run) -> None:
     """Its mean would be over other seeds than those of the rest."""
     for name in ("plane", "steps", "levels", "budget", "curves"):
         figure = one(half, name)
@@ -83,7 +83,7 @@ def test_a_dataset_without_logs_is_named(tmp_path: Path) -> None:
 
 
 def test_datasets_may_have_different_seeds(tmp_path: Path) -> None:
-    """While a grid is running; what is told of x must not be told of y."""
+    """While a grid is running; what holds for x must not be printed for y."""
 
     def status(name: str, dataset: str, seed: int) -> str | None:
         return "pending" if dataset == "y" and seed > 0 else None
@@ -102,7 +102,7 @@ def test_samples_are_of_the_first_dataset_and_seed_with_pictures(tmp_path: Path)
 
 
 def test_cells_to_come_are_not_drawn(tmp_path: Path) -> None:
-    """A seed that many have not finished takes no part, as in the ranking, nor does who has nothing in the others."""
+    """A seed that many have not finished takes no part, as in the ranking, nor does a formulation without any other."""
 
     def status(name: str, dataset: str, seed: int) -> str | None:
         return "pending" if (seed == 1 and name != "rf") or name == "v/cos" else None

@@ -49,9 +49,9 @@ def test_one_seed_has_no_order_to_draw(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "told"), [({0, 1}, "2 to 3 seeds"), ({0}, "(one seed of digits)"), ({5, 6, 7}, "3 seeds")]
+    ("kept", "seeds"), [({0, 1}, "2 to 3 seeds"), ({0}, "(one seed of digits)"), ({5, 6, 7}, "3 seeds")]
 )
-def test_the_number_of_seeds_is_that_of_each_dataset(kept: set[int], told: str, tmp_path: Path) -> None:
+def test_the_number_of_seeds_is_that_of_each_dataset(kept: set[int], seeds: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"datasets": ("shapes", "digits"), "settings": ((25, 5.0), (5, 5.0))}
     names = (
         "rf",
@@ -67,8 +67,8 @@ def test_the_number_of_seeds_is_that_of_each_dataset(kept: set[int], told: str, 
     about = with_frame(about, frame[chosen])
     drawn, why = plots.draw(about, ranked(about), ["ranks", "heat"])
     captions = {figure.name: figure.caption for figure in drawn} | why
-    assert told in captions["ranks"]
-    assert {0: "1 to 3 seeds"}.get(max(kept), told) in captions["heat"]
+    assert seeds in captions["ranks"]
+    assert {0: "1 to 3 seeds"}.get(max(kept), seeds) in captions["heat"]
 
 
 def test_no_order_is_drawn_where_nothing_is_separated(few: Run) -> None:
@@ -118,7 +118,7 @@ def test_a_grid_needs_two_by_two(grid: list[list[float]], square: bool) -> None:
 
 
 def test_a_grid_with_holes(tmp_path: Path) -> None:
-    """Cells that are not there are empty; who always diverged has none, though a rank, and is named."""
+    """Cells that are not there are empty; a formulation that always diverged has none, though a rank, and is named."""
     names = ("rf/lognorm(0.00,1.00)", "rf/lognorm(1.00,1.00)", "rf/lognorm(0.00,0.50)", "rf/lognorm(1.00,0.50)",
              "rf/lognorm(2.00,0.50)", "rf/lognorm(2.00,1.00)", "rf/lognorm(3.00,1.00)")  # fmt: skip
     about = folder(tmp_path, names, pictures=0, status=lambda n, d, s: "diverged" if n == names[5] else None)

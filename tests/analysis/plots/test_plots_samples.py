@@ -76,8 +76,8 @@ def test_the_sample_sheet_begins_with_real_images(few: Run, tmp_path: Path) -> N
     kept = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
     file = about.path / "real-scores" / "recipe" / f"{sha256(b'synthetic').hexdigest()[:12]}.safetensors"
     file.parent.mkdir(parents=True)
-    told = {"about": json.dumps({"captions": [captions[0], captions[0], captions[1]]})}
-    save_file({"images": kept}, file, metadata=told)
+    metadata = {"about": json.dumps({"captions": [captions[0], captions[0], captions[1]]})}
+    save_file({"images": kept}, file, metadata=metadata)
     found = about.source.real_images("synthetic", captions[0], 5)
     assert found is not None
     assert (found == kept[:2]).all()

@@ -1,4 +1,4 @@
-"""The winner's curse: who is run again, and how both results are told."""
+"""The winner's curse: the formulations that are run again, and how both results are shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(folder: Path, **options: object) -> Path:
     return synthetic.write(folder, TRUTH, **({"seeds": 3, "samples": 8} | options))
 
 
-def test_the_group_is_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
+def test_the_group_is_all_that_is_tied_with_the_best(tmp_path: Path) -> None:
     names, why = confirmation.group(write(tmp_path))
     found = ranking.rank(read(tmp_path))
     alike = found.columns["rank_all"].not_separable
@@ -41,7 +41,7 @@ def test_ranks_that_never_vary_leave_the_leader_and_its_runner_up(tmp_path: Path
     assert why == "the best by mean front index and its runner-up, without any difference over 2 seeds"
 
 
-def test_a_clear_leader_is_run_again_beside_its_runner_up(
+def test_a_clear_leader_is_run_again_with_its_runner_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = ranking.rank(read(write(tmp_path)))
@@ -60,7 +60,7 @@ def test_one_formulation_has_nothing_to_be_compared_with(tmp_path: Path) -> None
         confirmation.group(synthetic.write(tmp_path, truth, seeds=2, samples=8))
 
 
-def test_one_seed_tells_no_group(tmp_path: Path) -> None:
+def test_one_seed_gives_no_group(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--confirm needs at least 2 seeds"):
         confirmation.group(write(tmp_path, seeds=1))
 

@@ -72,7 +72,7 @@ def test_two_formulations_of_one_name_are_a_mistake(tmp_path: Path) -> None:
         crossed.tables(read(write(tmp_path, base="rf", sampler="u")))
 
 
-def test_what_is_pending_is_told(tmp_path: Path) -> None:
+def test_pending_cells_are_reported(tmp_path: Path) -> None:
     frame = pd.read_csv(write(tmp_path))
     more = frame[frame["seed"] == 2].assign(seed=3, status="pending")
     pd.concat([frame, more]).to_csv(tmp_path / "running.csv", index=False)
@@ -80,7 +80,9 @@ def test_what_is_pending_is_told(tmp_path: Path) -> None:
     assert notes[0].startswith("provisional: 12 of 16 cells are finished; left out: a seed 3")
 
 
-def test_csv_says_that_it_is_the_first_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_is_the_first_table_and_a_notice_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = str(write(tmp_path))
     assert main([file, "--effects", "--format", "csv"]) == 0
     out, err = capsys.readouterr()

@@ -118,4 +118,4 @@ def test_without_the_values_of_samples_it_is_said_that_seeds_may_not_do(folder: 
         line for line in notes(ranked) if "how much the one draw of captions and noise matters" in line
     ]
     assert [line.partition(":")[0] for line in unknown] == ["CLIP and FID"]
-    assert not set(unknown) & {*notes(ranking.rank(of))}, "its cells tell"
+    assert not set(unknown) & {*notes(ranking.rank(of))}, "its cells have it"

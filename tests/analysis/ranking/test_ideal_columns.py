@@ -1,4 +1,4 @@
-"""The column of the perfect network beside the 5-step one."""
+"""The column of the perfect network next to the 5-step one."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_both_parts_are_means_over_the_same_settings(tmp_path: Path) -> None:
     assert ranked["ideal_5"]["v/cos"] == pytest.approx((1 + 1 + 4) / 3)
     assert ranked["ideal_5"]["rf"] == pytest.approx((1 + 4) / 2)
     assert ranked.loc["eps/linear", ["fid_5", "ideal_5"]].isna().all()
-    (told,) = (line for line in notes(ideal_columns.add(ranking.rank(found), found)) if "known of" in line)
-    assert told.startswith("ideal FID at 5 is known of 2 of 3 formulations: ")
+    (note,) = (line for line in notes(ideal_columns.add(ranking.rank(found), found)) if "known of" in line)
+    assert note.startswith("ideal FID at 5 is known of 2 of 3 formulations: ")
     few = frame[frame["steps"] == 5].groupby("formulation")["fid"].mean()
     assert ranked["fid_5"]["rf"] == pytest.approx(few["rf"])
     write(found, lambda key: methods[key["solver"], key["grid"]] if key["steps"] == 50 else None)

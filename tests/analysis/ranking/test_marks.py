@@ -1,4 +1,4 @@
-"""What is bold and what is marked: by the whole ranking, and only where something is told apart."""
+"""What is bold and what is marked: by the whole ranking, and only where formulations are separated."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_trimming_changes_no_mark(top: int) -> None:
         pd.testing.assert_frame_equal(getattr(some, marks), getattr(every, marks).iloc[:top])
     pd.testing.assert_frame_equal(some.cells, every.cells.iloc[:top])
     assert bold(whole, shown).get("val loss", set()) == ({"eps/linear"} & set(shown))
-    told = f"{top} of 4 ranked formulations; marks are those of the whole ranking"
-    assert (told in some.notes) == (top < 4)
+    note = f"{top} of 4 ranked formulations; marks are those of the whole ranking"
+    assert (note in some.notes) == (top < 4)
 
 
 @pytest.mark.parametrize("format", ["table", "md", "latex"])
@@ -162,7 +162,7 @@ def test_a_mean_over_less_is_never_best_and_is_marked(metric: str, heading: str,
     assert any(note.startswith("* ") for note in made.notes)
 
 
-def test_what_nobody_has_is_lacking_nowhere() -> None:
+def test_a_value_that_no_formulation_has_is_lacking_nowhere() -> None:
     frame = measured()
     frame.loc[frame["seed"] == 2, "kid"] = np.nan
     assert not ranking_table(rankings.rank(frame)).lacking.any(axis=None)

@@ -65,7 +65,7 @@ def test_nothing_finished(tmp_path: Path) -> None:
         settled(frame)
 
 
-def test_the_order_beside_the_papers_is_said_to_be_provisional(
+def test_the_order_next_to_the_papers_is_marked_as_provisional(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(write(tmp_path, {("rf", 1), ("v/cos", 1)}))

@@ -1,4 +1,4 @@
-"""Rankings of tables in which values are not numbers, or nobody has any."""
+"""Rankings of tables in which values are not numbers, or are lacking everywhere."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def test_values_that_never_meet_are_nothing_to_rank() -> None:
         rank(frame)
 
 
-def test_settings_that_nobody_has_are_counted() -> None:
+def test_settings_without_values_are_counted() -> None:
     frame = table()
     frame.loc[frame["dataset"] == "b", "clip"] = np.nan
     found = rank(frame)
     only = rank(frame[frame["dataset"] == "a"])
     assert (found.value("rank_all") == only.value("rank_all")).all()
     assert (found.facts.settings, found.facts.uncounted) == (6, 6)
-    told = "6 more settings in which no formulation has CLIP and FID: not ranked"
-    assert told in write([ranking_table(found)])
+    note = "6 more settings in which no formulation has CLIP and FID: not ranked"
+    assert note in write([ranking_table(found)])
     assert "more setting" not in write([ranking_table(only)])
 
 
@@ -61,9 +61,9 @@ def test_seeds_that_are_all_alike_give_no_interval() -> None:
         assert estimate.low is None
         assert estimate.tied is not None
         assert estimate.tied.isna().all()
-    told = write([ranking_table(found)])
-    assert "resolution, rank: the same in all 3 seeds, so the noise of seeds is unknown" in told
-    assert "\u00b10" not in told
+    printed = write([ranking_table(found)])
+    assert "resolution, rank: the same in all 3 seeds, so the noise of seeds is unknown" in printed
+    assert "\u00b10" not in printed
 
 
 def test_without_an_interval_the_reason_is_said() -> None:
@@ -78,6 +78,6 @@ def test_without_an_interval_the_reason_is_said() -> None:
     ):
         found = rank(part)
         assert found.frame()[columns].isna().all(axis=None)
-        told = f"no interval of rank, CLIP, FID: {why}, so the noise of seeds is unknown"
-        assert told in write([ranking_table(found)])
+        note = f"no interval of rank, CLIP, FID: {why}, so the noise of seeds is unknown"
+        assert note in write([ranking_table(found)])
     assert "no interval" not in write([ranking_table(rank(frame))])

@@ -244,7 +244,7 @@ def test_a_distance_from_few_images_is_remarked(
     assert [line.partition(" its value")[0] for line in found] == ([says] if says else [])
 
 
-def test_cut_captions_are_told() -> None:
+def test_cut_captions_are_reported() -> None:
     ranking = rank(results(), real_scores={"shapes": {"captions_cut": 12}})
     assert "12 captions of shapes cut: longer than the text encoder reads" in notes(ranking)
 

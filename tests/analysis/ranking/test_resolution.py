@@ -24,7 +24,7 @@ def test_worked_by_hand() -> None:
     found = resolution(model, Response("clip", False, True), THREE)
     assert (found.response, found.log, found.formulations, found.seeds, found.df) == ("clip", False, 3, 3, 4)
     assert found.sigma == pytest.approx(math.sqrt(1.5))
-    # Seeds differ by the variance 16, of which 1.5 / 3 is noise.
+    # Seeds differ by the variance 16, and 1.5 / 3 of it is noise.
     assert found.correlation == pytest.approx(15.5 / 17)
     assert found.gap == pytest.approx(critical(3, 4) * math.sqrt(2 * 1.5 / 3))
     assert found.lead == pytest.approx(0.6)
@@ -42,13 +42,13 @@ def test_large_ratios_are_written_without_an_exponent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lead", "told"),
+    ("lead", "ending"),
     [
         (4.0, "behind: 4 seeds would separate it"),
         (6.0, "behind: not separated, as these two are noisier than most"),
     ],
 )
-def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, told: str) -> None:
+def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, ending: str) -> None:
     y = 0.1 * np.random.default_rng(0).normal(size=(12, 3))
     y[:2] = [[lead + 4.0, lead - 4.0, lead], [0.0, 4.0, -4.0]]
     y[2:] -= 50.0
@@ -59,7 +59,7 @@ def test_a_lead_of_two_noisy_formulations_is_not_called_separated(lead: float, t
     assert found.seeds_needed <= 3  # at the pooled noise
     assert not_separable(model, True)[1]
     assert not found.separated
-    assert resolution_line(found, "FID").endswith(told)
+    assert resolution_line(found, "FID").endswith(ending)
 
 
 def test_a_lead_of_the_gap_needs_the_seeds_that_there_are() -> None:

@@ -1,4 +1,4 @@
-"""An interval is of the number beside it: random tables with datasets of different seeds, lost rows and diverged cells."""
+"""An interval is of the number next to it: random tables with datasets of different seeds, lost rows and diverged cells."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
         return  # nothing to rank
     checked = results(frame)
     table, found = make(checked.frame, checked.metrics), ranked.frame()
-    intervals_contain_the_numbers_beside_them(found)
+    intervals_contain_their_numbers(found)
     the_best_of_a_column_may_be_the_best(found)
     blocks_have_the_printed_means(table)
     the_order_agrees_with_itself(ranked, uncertainty.of(table))
@@ -90,7 +90,7 @@ def test_what_is_printed_is_of_one_set(frame: pd.DataFrame) -> None:
         assert any("one seed" in line or "no interval" in line for line in notes(ranked))
 
 
-def intervals_contain_the_numbers_beside_them(found: pd.DataFrame) -> None:
+def intervals_contain_their_numbers(found: pd.DataFrame) -> None:
     for column, name in METRICS.items():
         if f"{name}_low" in found:
             there = found[f"{name}_low"].notna()
@@ -142,7 +142,7 @@ def the_order_agrees_with_itself(found: RankingResult, known: uncertainty.Uncert
 
 
 def marks_are_those_of_the_whole_ranking(ranked: RankingResult) -> None:
-    """Whatever is shown: bold only where something is told apart, never at one seed, never a mean over less."""
+    """Whatever is shown: bold only where formulations are separated, never at one seed, never a mean over less."""
     whole, found = ranking_table(ranked), ranked.frame()
     for heading in whole.best:
         best, lacking = whole.best[heading], whole.lacking[heading]

@@ -30,7 +30,7 @@ def results(losses: tuple[float, float, float], seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(dataset="shapes", weights="ema", cfg=5.0, untrained_loss=2.0)
 
 
-def told(frame: pd.DataFrame, folder: Path) -> tuple[str, str]:
+def answer_and_page(frame: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """The answer on the terminal, and the text of the page above its ranking."""
     frame.to_csv(folder / "results.csv", index=False)
     about = run.read(folder / "results.csv")
@@ -42,10 +42,10 @@ def told(frame: pd.DataFrame, folder: Path) -> tuple[str, str]:
 
 @pytest.mark.parametrize("losses", [(1.2, 1.3, 5.0), (0.95, 1.0, 1.0)])
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_who_leads_among_untrained_networks_is_not_said(
+def test_no_leader_is_named_among_untrained_networks(
     losses: tuple[float, float, float], seeds: int, tmp_path: Path
 ) -> None:
-    answer, above = told(results(losses, seeds), tmp_path)
+    answer, above = answer_and_page(results(losses, seeds), tmp_path)
     sentence = untrained_rows.NOTHING
     assert "more than 10 % below that of an untrained network" in sentence
     assert answer == f"Not trained: {sentence}"
@@ -58,11 +58,11 @@ def test_who_leads_among_untrained_networks_is_not_said(
 def test_one_trained_formulation_is_enough_for_a_comparison(
     losses: tuple[float, float, float], tmp_path: Path
 ) -> None:
-    answer, above = told(results(losses), tmp_path)
+    answer, above = answer_and_page(results(losses), tmp_path)
     assert answer == "Decided: rf is better than both others (3 seeds, family-wise 95 %)."
     assert "rf leads with mean front 1.00" in above
 
 
 def test_tables_of_others_need_not_know_untrained_networks(tmp_path: Path) -> None:
-    answer, _ = told(results((5.0, 5.0, 5.0)).drop(columns="untrained_loss"), tmp_path)
+    answer, _ = answer_and_page(results((5.0, 5.0, 5.0)).drop(columns="untrained_loss"), tmp_path)
     assert answer.startswith("Decided: rf")

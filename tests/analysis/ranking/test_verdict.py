@@ -85,9 +85,9 @@ def test_one_seed_of_one_dataset_is_not_one_seed(tmp_path: Path) -> None:
     found = verdict.answer(rankings.rank(about), about)
     assert found is not None
     assert (found.state, found.cause, found.fewest, found.seeds) == ("undecided", "unknown", 1, 3)
-    told = terminal(found)
-    assert "the noise of seeds is unknown (one seed of digits)" in told
-    assert told.endswith("--seeds 3` would show that.")
+    shown = terminal(found)
+    assert "the noise of seeds is unknown (one seed of digits)" in shown
+    assert shown.endswith("--seeds 3` would show that.")
 
 
 def test_equal_fronts_in_all_seeds_are_decided_by_the_metrics_of_the_fronts_or_not() -> None:

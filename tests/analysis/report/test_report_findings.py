@@ -20,7 +20,7 @@ AGAIN = (
 )
 
 
-def test_a_few_that_cannot_be_told_from_the_leader_are_named() -> None:
+def test_a_few_that_are_tied_with_the_leader_are_named() -> None:
     assert lead(ranking()) == [
         "rf/lognorm(0.00,1.00) leads with mean front 1.28; eps/linear, edm(-1.20,1.20) and rf/mode(1.29) cannot be "
         "separated from it at 3 seeds (Hsu, family-wise 95 %).",
@@ -35,7 +35,7 @@ def test_of_many_the_first_is_named() -> None:
     )
 
 
-def test_none_can_be_told_from_the_leader() -> None:
+def test_all_are_tied_with_the_leader() -> None:
     assert lead(ranking(tied=(True,) * 6))[0] == (
         "rf/lognorm(0.00,1.00) leads with mean front 1.28; none of the 5 others can be separated from it at 3 seeds "
         "(Hsu, family-wise 95 %)."
@@ -62,7 +62,7 @@ def test_equal_fronts_share_the_lead() -> None:
     )
 
 
-def test_who_lacks_entries_is_not_counted_as_told_apart() -> None:
+def test_a_formulation_that_lacks_entries_is_not_counted_as_separated() -> None:
     found = ranking(tied=(True, False, False, False, False, None), diverged=6, without_interval=("v/cos",))
     made = findings.verdict(found, {})
     assert "all 4 others" in plain(made.lead)[0]
@@ -90,7 +90,7 @@ def test_one_formulation_has_nothing_to_be_compared_with() -> None:
     assert lead(ranking(["rf"], (1.0,), (True,))) == ["Only rf is here: there is nothing to compare it with."]
 
 
-def test_one_seed_tells_nothing_of_other_seeds() -> None:
+def test_one_seed_shows_nothing_of_other_seeds() -> None:
     behind = {
         "clip": ([np.nan, -6, -9, -3, -2, -9], [np.nan, -3, -6, -1, 1, -2]),
         "fid": ([np.nan, 1, 1, -1, -1, 1], [np.nan, 4, 4, 4, 4, 4]),
@@ -133,7 +133,7 @@ def test_a_lead_that_the_seeds_cannot_separate() -> None:
     )
 
 
-def test_a_lead_that_the_seeds_separate_is_told_in_percent_where_logarithms_are_modelled() -> None:
+def test_a_lead_that_the_seeds_separate_is_given_in_percent_where_logarithms_are_modelled() -> None:
     apart = (True, *(False,) * 5)
     found = points(apart, resolution("fid", math.log(1.3), math.log(1.22), 2, log=True), fid=(SIX[0], SIX[2]))
     assert found == [
@@ -169,7 +169,7 @@ def test_seeds_that_are_needed_are_more_than_there_are() -> None:
     assert found[0].endswith("about 4 seeds would be needed.")
 
 
-def test_a_running_grid_says_first_what_is_missing() -> None:
+def test_a_running_grid_begins_with_what_is_pending() -> None:
     made = findings.verdict(ranking(provisional=provisional(("v/cos",), (("shapes", 2),))), {})
     assert plain(made.missing) == [
         "Provisional: 12 of 18 cells are done.",

@@ -146,7 +146,7 @@ def test_hostile_names_and_captions_stay_text(tmp_path: Path, monkeypatch: pytes
     assert names == set(HOSTILE)
 
 
-def test_the_page_tells_no_paths_of_the_machine(tmp_path: Path, no_figures: None) -> None:
+def test_the_page_has_no_paths_of_the_machine(tmp_path: Path, no_figures: None) -> None:
     out = folder(tmp_path / "run", status=lambda f, d, s: "failed" if f == "rf" and s == 1 else None)
     grid = out / "grid.json"
     grid.write_text(grid.read_text().replace('"--synthetic"', f'"--out", "{out}"'))
@@ -196,7 +196,7 @@ def test_a_running_grid(tmp_path: Path, no_figures: None) -> None:
     assert "3 still to come" in found
 
 
-def test_a_grid_of_which_nothing_can_be_ranked_yet(tmp_path: Path, no_figures: None) -> None:
+def test_a_grid_without_anything_to_rank_yet(tmp_path: Path, no_figures: None) -> None:
     found = words(folder(tmp_path, seeds=1, status=lambda f, d, s: "pending"))
     assert "0 of 3 cells are finished" in found
     assert "leads" not in found
@@ -269,7 +269,7 @@ def test_the_command_writes_the_file_whole(
     assert not list(tmp_path.glob(".x.html*"))
 
 
-def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None) -> None:
+def test_damaged_pictures_are_reported_and_left_out(tmp_path: Path, no_figures: None) -> None:
     out = folder(tmp_path)
     cells = (cell for _, cell in run.read(out).cells() if (cell.formulation, cell.seed) == ("rf", 0))
     home = out / "cells" / next(cells).id
@@ -280,7 +280,7 @@ def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (lambda out: ["nowhere"], "there is no 'nowhere'"),
         (lambda out: [str(out), "--out", str(out)], "is a folder: name a file"),
@@ -289,13 +289,13 @@ def test_damaged_pictures_are_told_and_left_out(tmp_path: Path, no_figures: None
         (lambda out: [str(out), "--outt", "x"], "unknown option '--outt': did you mean '--out'"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: Callable[[Path], list[str]], told: str
+def test_a_mistake_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: Callable[[Path], list[str]], message: str
 ) -> None:
     assert main(arguments(folder(tmp_path, seeds=1))) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
 
 

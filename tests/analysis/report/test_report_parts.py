@@ -55,7 +55,7 @@ def test_paths_of_the_machine_are_cut_down(text: str, shown: str) -> None:
     assert without_paths(shown) == shown
 
 
-def test_anchors_are_unique_and_tell_negative_numbers() -> None:
+def test_anchors_are_unique_and_keep_negative_numbers_apart() -> None:
     names = [
         "edm(-1.20,0.60)",
         "edm(1.20,0.60)",
@@ -240,7 +240,7 @@ def test_failures_are_grouped_by_cause(tmp_path: Path) -> None:
     assert not any("~" in line for line in made.causes[0].story)
     assert made.causes[1].story == ()
     assert made.diverged == (failures.Cell("rf", "synthetic", 1, 7),)
-    assert [told for told, _ in made.of("rf")] == ["E: in aa", "diverged at step 7"]
+    assert [error for error, _ in made.of("rf")] == ["E: in aa", "diverged at step 7"]
 
 
 def test_a_run_without_trouble_has_no_failures(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_several_versions_of_the_code_are_a_warning(tmp_path: Path) -> None:
     assert made.warnings == ("The cells were made by 2 versions of the code: other, synthetic.",)
 
 
-def test_the_commit_is_told_of_the_code_that_trained(tmp_path: Path) -> None:
+def test_the_commit_is_that_of_the_code_that_trained(tmp_path: Path) -> None:
     out = folder(tmp_path, seeds=1)
     for name, kept in (
         ("a", {"code": "synthetic", "commit": "1234abc"}),
@@ -283,7 +283,7 @@ def test_the_commit_is_told_of_the_code_that_trained(tmp_path: Path) -> None:
     assert dict(page_provenance.provenance(run.read(out), {}).facts)["Commit"] == ("1234abc",)
 
 
-def test_recipes_are_told_in_full(tmp_path: Path) -> None:
+def test_recipes_are_shown_in_full(tmp_path: Path) -> None:
     made = page_provenance.provenance(run.read(folder(tmp_path)), {})
     (recipe,) = made.recipes
     assert dict(recipe.fields)["training.steps"] == "20000"
@@ -292,7 +292,7 @@ def test_recipes_are_told_in_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(42, "42 s"), (192, "3.2 min"), (18_360, "5.1 h"), (1_036_800, "12.0 days")]
+    ("seconds", "text"), [(42, "42 s"), (192, "3.2 min"), (18_360, "5.1 h"), (1_036_800, "12.0 days")]
 )
-def test_durations(seconds: float, told: str) -> None:
-    assert page_provenance.duration(seconds) == told
+def test_durations(seconds: float, text: str) -> None:
+    assert page_provenance.duration(seconds) == text

@@ -93,7 +93,7 @@ def test_another_plan_is_collected_anew(tmp_path: Path) -> None:
     assert set(read(tmp_path).frame["steps"]) == {50}
 
 
-def test_a_confirmation_is_told_apart(tmp_path: Path) -> None:
+def test_a_confirmation_is_kept_apart(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, first_seed=1000)
     frame = read(tmp_path).frame
@@ -103,7 +103,7 @@ def test_a_confirmation_is_told_apart(tmp_path: Path) -> None:
     }
 
 
-def test_a_damaged_result_is_pending_and_told_until_it_is_mended(tmp_path: Path) -> None:
+def test_a_damaged_result_is_pending_and_reported_until_it_is_mended(tmp_path: Path) -> None:
     write(tmp_path)
     file = cell_of(tmp_path, "rf", 1) / synthetic.EVALUATION / "result.json"
     whole = file.read_text()
@@ -157,7 +157,7 @@ def test_a_damaged_table_is_made_again(tmp_path: Path) -> None:
     for left in (b"", b"PAR1", (tmp_path / "results.parquet").read_bytes()[:-9]):
         (tmp_path / "results.parquet").write_bytes(left)
         pd.testing.assert_frame_equal(read(tmp_path).frame, first)
-    first.to_parquet(tmp_path / "results.parquet")  # one without what is kept beside it
+    first.to_parquet(tmp_path / "results.parquet")  # one without what is kept next to it
     pd.testing.assert_frame_equal(read(tmp_path).frame, first)
 
 

@@ -161,9 +161,9 @@ def test_two_spellings_of_a_name_are_one_formulation() -> None:
 )
 def test_labels_that_look_alike_are_named(column: str, one: str, other: str) -> None:
     alike = frame(formulation=["a", "b", "c"]).assign(**{column: [one, other, "another"]})
-    with pytest.warns(Notice) as told:
+    with pytest.warns(Notice) as caught:
         check(alike)
-    (sentence,) = [str(w.message) for w in told]
+    (sentence,) = [str(w.message) for w in caught]
     assert sentence.startswith(f"the table: {column} ")
     assert sentence.endswith(" look alike, and are taken for 2")
     first, second = sentence.split(f"{column} ")[1].split(" look")[0].split(" and ")

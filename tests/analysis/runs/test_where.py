@@ -104,8 +104,8 @@ def test_a_table_without_recipes_has_no_fields_of_them() -> None:
 
 def test_different_recipes_are_never_mixed(sweep: Path) -> None:
     parts = r"\(model.depth 1 and 2; training.steps 500 and 1000\)"
-    told = rf"mixes 3 recipes.*{parts}.*--where model.depth=1 training.steps=500; analysis.scaling"
-    with pytest.raises(UserError, match=told):
+    message = rf"mixes 3 recipes.*{parts}.*--where model.depth=1 training.steps=500; analysis.scaling"
+    with pytest.raises(UserError, match=message):
         schema.comparable(read(sweep))
     schema.comparable(read(sweep, ["model.depth=1"]))
     with pytest.raises(UserError, match=r"mixes 2 recipes.*\(training.steps 500 and 1000\)"):
@@ -119,11 +119,11 @@ def test_differing_names_every_field() -> None:
 
 
 def test_formulations_that_are_ranked_among_themselves_are_said_to_be() -> None:
-    """Fewer rivals give other marks and intervals; of rows of one setting the first line tells."""
+    """Fewer rivals give other marks and intervals; rows of one setting are announced by the first line."""
     about = {"formulation": ["rf", "v/cos", "edm/rf"] * 2, "seed": [0] * 3 + [1] * 3, "steps": 5, "cfg": 5.0}
     made = {"dataset": "x", "weights": "ema", "clip": range(6), "fid": range(6, 0, -1)}
     made_up = schema.check(pd.DataFrame({**about, **made}))
-    told = "only formulation=[re]*, formulation=rf: ranked among themselves, as if there were no others"
-    assert told in notes(rank(choose(made_up, ["formulation=[re]*", "formulation=rf"])))
+    note = "only formulation=[re]*, formulation=rf: ranked among themselves, as if there were no others"
+    assert note in notes(rank(choose(made_up, ["formulation=[re]*", "formulation=rf"])))
     for whole in (made_up, choose(made_up, ["steps=5"])):
         assert not any("among themselves" in line for line in notes(rank(whole)))

@@ -1,4 +1,4 @@
-"""The scaling of whole run folders: what is read, refused, left out and told."""
+"""The scaling of whole run folders: what is read, refused, left out and reported."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_correlations_are_scipys_of_the_table(whole: Path) -> None:
     assert list(found.correlations["metric"]) == ["clip", "fid", "composition"]
 
 
-def test_sampling_efficiency_is_the_share_of_clip_that_is_lost_beside_the_papers(whole: Path) -> None:
+def test_sampling_efficiency_is_the_share_of_clip_that_is_lost_next_to_the_papers(whole: Path) -> None:
     frame, table = run.read(whole).frame, report(whole).efficiency
     ours, papers = table[table["source"] == "this run"], table[table["source"] != "this run"]
     assert list(ours["depth"]) == [1, 2, 3]
@@ -145,21 +145,21 @@ def test_one_seed_has_no_intervals_and_says_so(tmp_path: Path) -> None:
     assert found.laws["alpha"].notna().all()
 
 
-def test_what_diverged_is_left_out_and_named_and_what_waits_is_told(tmp_path: Path) -> None:
+def test_what_diverged_is_left_out_and_named_and_what_waits_is_counted(tmp_path: Path) -> None:
     write(tmp_path)
     change(tmp_path, (3, 4000), 0, {"state": "diverged", "diverged_at_step": 7})
     change(tmp_path, (1, 500), 1, None)
     found = report(tmp_path)
     assert list(found.table["seeds"]) == [2, 3, 3, 3, 3, 2]
-    told = notes(found)
-    assert "left out, diverged: depth 3 x 4000 steps, seed 0" in told
-    assert "provisional: 1 of 18 trainings not finished yet" in told
-    assert "no interval where a run lacks a seed" in told
+    shown = notes(found)
+    assert "left out, diverged: depth 3 x 4000 steps, seed 0" in shown
+    assert "provisional: 1 of 18 trainings not finished yet" in shown
+    assert "no interval where a run lacks a seed" in shown
     assert found.table["val_loss_low"].isna().tolist() == [True, False, False, False, False, True]
     assert found.laws["alpha_low"].notna().all()
 
 
-def test_a_size_of_which_every_seed_diverged_has_no_row(tmp_path: Path) -> None:
+def test_a_size_whose_seeds_all_diverged_has_no_row(tmp_path: Path) -> None:
     write(tmp_path)
     for seed in range(3):
         change(tmp_path, (2, 500), seed, {"state": "diverged", "diverged_at_step": 7})

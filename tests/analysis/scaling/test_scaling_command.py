@@ -57,11 +57,11 @@ def test_csv_is_the_runs_and_json_everything(folder: Path, capsys: pytest.Captur
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(row["val_loss"]) for row in rows] == list(found.table["val_loss"])
     assert main([str(folder), "--format", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     names = ["runs", "laws", "optimal", "correlations", "efficiency"]
-    assert list(told) == [f"scaling_{name}{end}" for name in names for end in ("", "_notes")]
-    assert told["scaling_laws"][0]["alpha_low"] == found.laws["alpha_low"].iloc[0]
-    assert told["scaling_laws"][1]["e"] is None
+    assert list(printed) == [f"scaling_{name}{end}" for name in names for end in ("", "_notes")]
+    assert printed["scaling_laws"][0]["alpha_low"] == found.laws["alpha_low"].iloc[0]
+    assert printed["scaling_laws"][1]["e"] is None
 
 
 @pytest.mark.parametrize(("format", "mark"), [("md", "| depth"), ("latex", r"\toprule")])
@@ -82,9 +82,9 @@ def test_figures_are_written_whole_with_their_captions(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(folder), "--out", str(tmp_path / "figures")]) == 0
-    told = capsys.readouterr().err.split()
+    paths = capsys.readouterr().err.split()
     names = ("scaling_compute", "scaling_sizes", "scaling_quality")
-    assert sorted(told) == sorted(
+    assert sorted(paths) == sorted(
         str(tmp_path / "figures" / f"{n}.{kind}") for n in names for kind in files.FORMATS
     )
     for name in names:

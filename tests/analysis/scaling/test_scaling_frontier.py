@@ -101,7 +101,7 @@ def test_depths_that_do_not_overlap_are_not_compared() -> None:
         ),
     ],
 )
-def test_a_doubtful_law_is_told(compute: list[float], losses: list[float], words: list[str]) -> None:
+def test_a_doubtful_law_is_marked(compute: list[float], losses: list[float], words: list[str]) -> None:
     runs = made(np.array(losses)[:, None], depth=np.arange(1, 6), compute=np.array(compute))
     found = fits.frontier(runs, loss_of(runs))
     assert len(found.warnings) == len(words)
@@ -111,7 +111,7 @@ def test_a_doubtful_law_is_told(compute: list[float], losses: list[float], words
     assert found.band(np.array([1e13])) is None
 
 
-def test_an_interval_that_ends_at_its_bound_is_told() -> None:
+def test_an_interval_that_ends_at_its_bound_is_marked() -> None:
     losses = np.array([4.0, 3.0, 2.3, 2.2, 1.9])[:, None] * np.exp(
         0.05 * np.random.default_rng(2).normal(size=(5, 3))
     )

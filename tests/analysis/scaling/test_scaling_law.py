@@ -99,6 +99,6 @@ def test_points_that_do_not_count_change_nothing() -> None:
     assert law.fit(x, spoilt, counted).alpha == pytest.approx(0.2, abs=1e-6)
 
 
-def test_a_loss_that_drops_at_once_is_told_by_the_end_of_the_range() -> None:
+def test_a_loss_that_drops_at_once_is_seen_by_the_end_of_the_range() -> None:
     x = np.array([1e12, 1e13, 1e14, 1e15])
     assert law.fit(x, np.log([2.0, 1.0, 1.0, 1.0])).at_bound == (False, True)

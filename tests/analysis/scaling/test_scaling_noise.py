@@ -64,7 +64,7 @@ def test_draws_spread_as_the_closed_intervals_do_and_share_the_luck_of_seeds() -
     assert low[quiet] == pytest.approx(found.low[quiet], abs=0.12 * (high - low).max())
     assert (low > found.low - 0.02 * (high - low)).all()
     residual = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-    apart = found.draws[:, 0] - found.draws[:, 1]  # of which the luck of seeds drops out
+    apart = found.draws[:, 0] - found.draws[:, 1]  # the luck of seeds drops out
     assert apart.var() == pytest.approx(2 * (residual**2).sum() / 20 / 5 * 20 / 18, rel=0.1)
 
 
@@ -87,7 +87,7 @@ def test_noise_that_is_zero_draws_the_means() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("decades", "share"), [(2.0, 0.0), (2.5, 0.5)])
 def test_the_interval_of_alpha_covers_the_truth_with_three_seeds(decades: float, share: float) -> None:
-    """0.3 % noise between seeds, of which all runs of a seed share a part; a run for each of eight depths."""
+    """0.3 % noise between seeds, a part of it common to all runs of a seed; a run for each of eight depths."""
     rng, alpha, covered, repeats = np.random.default_rng(int(decades * 10)), 0.25, 0, 250
     compute = np.geomspace(10 ** (14 - decades / 2), 10 ** (14 + decades / 2), 8)
     true = np.log(0.5 + 0.3 * (compute / 1e14) ** -alpha)[:, None]

@@ -106,7 +106,7 @@ def test_the_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["--simulations", "1"], "--simulations is 1"),
         (["--seed", "-1"], "--seed is -1"),
@@ -114,8 +114,8 @@ def test_the_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--simulation", "5"], "did you mean '--simulations'"),
     ],
 )
-def test_mistakes_are_one_sentence(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_sentence(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1

@@ -72,7 +72,7 @@ def test_formulations_far_apart_keep_their_places() -> None:
     assert found.agreement == 1
 
 
-def test_formulations_that_only_noise_tells_apart_can_have_every_place() -> None:
+def test_formulations_that_differ_by_noise_alone_can_have_every_place() -> None:
     noise = np.random.default_rng(3).normal(size=(4, 2, 3, 2))
     noise -= noise.mean(axis=2, keepdims=True)  # no measured effect at all
     found = stability(noise, names(noise), CLIP_FID, draws=2000)

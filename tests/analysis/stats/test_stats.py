@@ -36,7 +36,7 @@ def test_worked_by_hand() -> None:
     np.testing.assert_allclose(found.means, [2, 6])
     np.testing.assert_allclose(found.residuals, [[0.5, -0.5], [-0.5, 0.5]])
     assert (found.variance, found.df) == (1.0, 1)
-    # Seed means 2.5 and 5.5: variance 4.5 over seeds, of which 1 / 2 is noise.
+    # Seed means 2.5 and 5.5: variance 4.5 over seeds, and 1 / 2 of it is noise.
     assert found.shared == pytest.approx(4.5)
     assert found.seed_variance == pytest.approx(4.0)
     assert found.correlation == pytest.approx(4 / 5)

@@ -223,7 +223,7 @@ IDLE = {
 def test_an_option_that_would_do_nothing_is_refused(option: str) -> None:
     for look in LOOKING:
         args = parser().parse([*option.split(), f"--{look}"])
-        told = [
+        sentences = [
             sentence for sentence in conflicts.conflicts(args, look) if f"nothing with --{look}" in sentence
         ]
-        assert len(told) == (look in IDLE[option]), look
+        assert len(sentences) == (look in IDLE[option]), look

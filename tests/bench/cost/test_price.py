@@ -1,4 +1,4 @@
-"""How many operations a device does in a second: the sources, in their order, and what each one tells."""
+"""How many operations a device does in a second: the sources, in their order, and what each one gives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_stated_rate_beats_finished_cells_beat_timing_beats_the_usual_rate(tmp
 
 
 @pytest.mark.usefixtures("no_start")
-def test_finished_cells_tell_their_share_of_their_pack(tmp_path: Path) -> None:
+def test_finished_cells_count_by_their_share_of_their_pack(tmp_path: Path) -> None:
     cells = [planned(tmp_path, 0, "done"), planned(tmp_path, 1, "done"), planned(tmp_path, 2)]
     for p, seconds in zip(cells, (40.0, 20.0), strict=False):
         finish(p, {"seconds": seconds, "pack": 4}, {"seconds": 8, "pack": 4})
@@ -55,7 +55,7 @@ def test_finished_cells_tell_their_share_of_their_pack(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_start")
-def test_another_evaluation_still_knows_the_training(tmp_path: Path) -> None:
+def test_another_evaluation_still_has_the_training(tmp_path: Path) -> None:
     cells = [planned(tmp_path, 0, "trained"), planned(tmp_path, 1)]
     finish(cells[0], {"seconds": 10.0, "pack": 1})
     found = estimate(cells, [cells[1:]], TINY, False)
@@ -88,8 +88,8 @@ def several(folder: Path) -> list[Planned]:
 
 def test_another_seed_has_its_own_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"members": 2, "training": 1e8, "evaluation": 1e8}
-    told = {"device": "abacus", "rates": [one], "extraction": None, "encoding": None}
-    monkeypatch.setattr(module, "ask", lambda *given: told)
+    rates = {"device": "abacus", "rates": [one], "extraction": None, "encoding": None}
+    monkeypatch.setattr(module, "ask", lambda *given: rates)
     cells = several(tmp_path)[:3]
     found = estimate(cells, [cells], TINY, True, "cpu")
     assert found.how.startswith("from steps of 2 cells in one graph timed on abacus")
@@ -119,7 +119,7 @@ LARGE = replace(TINY, evaluation=replace(TINY.evaluation, extractor="inception:s
 
 
 def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inception is timed beside a tiny generator, whose operations take far longer each."""
+    """Inception is timed next to a tiny generator, whose operations take far longer each."""
     p, one = planned(tmp_path, 0, grid=LARGE), {"members": 1, "training": 1e8, "evaluation": 1e8}
     asked: list[dict[str, Any]] = []
 
@@ -141,7 +141,7 @@ def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.usefixtures("no_start")
 def test_a_large_extractor_that_was_never_timed_has_the_rate_of_large_networks(tmp_path: Path) -> None:
-    """Finished cells tell how fast the generator is, and nothing of Inception."""
+    """Finished cells show how fast the generator is, and nothing of Inception."""
     cells = [planned(tmp_path, 0, "trained", LARGE), planned(tmp_path, 1, grid=LARGE)]
     finish(cells[0], {"seconds": 100.0, "pack": 1})
     requirements = Requirements(LARGE, "shapes")

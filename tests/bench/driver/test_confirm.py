@@ -33,7 +33,7 @@ Group = Callable[..., list[Path]]
 
 @pytest.fixture
 def group(monkeypatch: pytest.MonkeyPatch) -> Group:
-    """Lets the analysis choose these formulations; returns of which folders it was asked."""
+    """Lets the analysis choose these formulations; returns the folders that it was asked about."""
 
     def use(*formulations: str) -> list[Path]:
         asked: list[Path] = []
@@ -130,9 +130,9 @@ def test_what_the_folder_does_not_describe_comes_first(tmp_path: Path, group: Gr
         replace(BASE, evaluation=replace(BASE.evaluation, samples=99)),
     ):
         manifest.write(plan.make(other, tmp_path), [])
-        told = confirm.before(planned)
-        assert told is not None
-        assert told.endswith("was about other cells or another evaluation")
+        obstacle = confirm.before(planned)
+        assert obstacle is not None
+        assert obstacle.endswith("was about other cells or another evaluation")
     (tmp_path / "grid.json").unlink()
     assert confirm.before(planned) is not None
     assert asked == []
@@ -155,7 +155,7 @@ def test_what_cannot_be_confirmed_is_said_before_anything_is_trained(
         confirm.check(replace(BASE, **change), seeds)  # type: ignore[arg-type]
 
 
-def test_a_confirmation_stands_beside_no_other_configuration(tmp_path: Path, group: Group) -> None:
+def test_a_confirmation_stands_next_to_no_other_configuration(tmp_path: Path, group: Group) -> None:
     """Another extractor or number of samples gives numbers that compare with none of its own."""
     planned, _ = finished(tmp_path), group("rf")
     assert not confirm.discard_other(planned), "there is none"
@@ -286,6 +286,6 @@ def test_a_confirmation_from_end_to_end(
     assert grid.main([*command, "--confirm", "2", "--status"]) == 0
     assert "2 cells in " in capsys.readouterr().out
     assert grid.main(command) == 0
-    assert atomic.read_object(tmp_path / "run" / "confirm.json") == kept, "beside its own grid"
+    assert atomic.read_object(tmp_path / "run" / "confirm.json") == kept, "next to its own grid"
     assert grid.main([*command, "--samples", "13"]) == 0
     assert not (tmp_path / "run" / "confirm.json").exists()

@@ -1,4 +1,4 @@
-"""The plan of a command as a file: what analysis reads and nothing else tells."""
+"""The plan of a command as a file: what analysis reads and no other file holds."""
 
 from __future__ import annotations
 
@@ -88,15 +88,15 @@ def test_a_recipe_for_each_dataset_and_size() -> None:
     found = manifest.manifest(planned, [])
     assert len(found["recipes"]) == 8
     assert len({json.dumps(r["recipe"], sort_keys=True) for r in found["recipes"]}) == 4
-    for told, p in zip(found["cells"], planned.cells, strict=True):
-        recipe = found["recipes"][told["recipe"]]
+    for listed, p in zip(found["cells"], planned.cells, strict=True):
+        recipe = found["recipes"][listed["recipe"]]
         kept = full(p.cell)
         assert {name: recipe["recipe"][name] for name in ("model", "images", "training", "text")} == {
             name: kept[name] for name in ("model", "images", "training", "text")
         }
-        assert told == {
+        assert listed == {
             "cell": p.cell.id, "formulation": p.cell.formulation, "dataset": p.cell.dataset, "seed": p.cell.seed,
-            "recipe": told["recipe"],
+            "recipe": listed["recipe"],
         }  # fmt: skip
     shapes, digits = found["recipes"][0], found["recipes"][4]
     assert shapes["recipe"] == digits["recipe"]

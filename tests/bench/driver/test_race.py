@@ -1,4 +1,4 @@
-"""``--until decided``: who is trained for how long, what the run folder records of it, and how the race goes on."""
+"""``--until decided``: which formulations are trained for how long, what the run folder records, how the race continues."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_plan_lists_no_cell_of_a_formulation_that_is_out(tmp_path: Path) -> 
     assert further.course == planned.course
 
 
-def test_only_the_same_race_goes_on_from_its_record(tmp_path: Path) -> None:
+def test_only_the_same_race_continues_from_its_record(tmp_path: Path) -> None:
     grid = parse(RACE).grid
     course = Course(Decision("fid", 2.0), (Exit("eps/cos", 2, "rf"),))
     store.prepare(tmp_path, 0o700)
@@ -121,7 +121,7 @@ def test_a_race_from_end_to_end(
     assert "8 cells in" in (status := capsys.readouterr().out)
     assert "8 done" in status
     del judged[:]
-    assert command_line.main(argv) == 0, "goes on to its end"
+    assert command_line.main(argv) == 0, "continues to the end"
     assert judged[:2] == [3, 4]
     assert cells(out) == RAN
     printed = capsys.readouterr()
@@ -143,9 +143,9 @@ def test_a_race_from_end_to_end(
     assert {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/result.json")} == before
     capsys.readouterr()
     assert command_line.main([*argv, "--dry-run", "--tflops", "1"]) == 0
-    told = capsys.readouterr().out
-    assert "10 cells: 3 formulations x 1 dataset x 4 seeds" in told
-    assert "race: eps/cos is out after 2 seeds, v/cos is out after 4 seeds" in told
+    printed = capsys.readouterr().out
+    assert "10 cells: 3 formulations x 1 dataset x 4 seeds" in printed
+    assert "race: eps/cos is out after 2 seeds, v/cos is out after 4 seeds" in printed
     assert command_line.main([a for a in argv if a not in ("--until", "decided")] + ["--seeds", "3"]) == 0
     assert cells(out) == RAN | {("eps/cos", 2)}, "a grid without a race has every cell"
     assert "race" not in json.loads((out / "grid.json").read_text())

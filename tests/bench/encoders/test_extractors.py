@@ -21,7 +21,7 @@ from bench.encoders.preprocessing import rgb, weights_digest
 from bench.metrics.clip_score import clip_scores
 from flowbench._core.errors import UserError
 
-CAPTIONS = ["a red square", "blue", "a very long caption that goes on and on past the end", "x y z"]
+CAPTIONS = ["a red square", "blue", "a very long caption that runs on and on past the end", "x y z"]
 
 
 def pictures(n: int, channels: int = 3, height: int = 20, width: int = 20) -> torch.Tensor:
@@ -115,7 +115,7 @@ def test_one_channel_is_repeated_to_three(clip: Extractor) -> None:
     torch.testing.assert_close(clip.image_features(grey), clip.image_features(grey.repeat(1, 3, 1, 1)))
 
 
-def test_clip_name_tells_weights_and_preprocessing(
+def test_clip_name_identifies_weights_and_preprocessing(
     clip: Extractor, clip_folder: Path, tmp_path: Path
 ) -> None:
     from transformers import CLIPModel, CLIPProcessor
@@ -228,11 +228,11 @@ def test_absent_or_foreign_weights_are_one_sentence(tmp_path: Path, clip_folder:
 
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     with pytest.raises(
-        UserError, match=r"no CLIP weights 'nobody/nothing'.*hf download NAME.*give clip:FOLDER"
+        UserError, match=r"no CLIP weights 'none/nothing'.*hf download NAME.*give clip:FOLDER"
     ):
-        extractor("clip:nobody/nothing")
+        extractor("clip:none/nothing")
     with pytest.raises(UserError, match="give torchmetrics:FOLDER"):
-        extractor("torchmetrics:nobody/nothing")
+        extractor("torchmetrics:none/nothing")
     with pytest.raises(UserError, match="holds no CLIP model that transformers can read"):
         extractor(f"clip:{tmp_path}")
     with pytest.raises(

@@ -38,7 +38,7 @@ def fresh(world: str, resolution: int) -> tuple[Split, Tensor]:
     return split, shipped().image_features(torch.from_numpy(split.reference))
 
 
-def test_the_file_is_small_and_tells_how_it_was_made() -> None:
+def test_the_file_is_small_and_records_how_it_was_made() -> None:
     assert tinyclip_encoder.SHIPPED.stat().st_size < 3_000_000
     recipe = shipped().recipe
     assert recipe["command"].endswith(".tinyclip")

@@ -40,7 +40,7 @@ def test_the_loss_is_its_definition() -> None:
 
 
 def test_pictures_of_one_caption_are_no_negatives() -> None:
-    """With one caption and no twins there is nothing to tell apart but pictures, uniformly."""
+    """With one caption and no twins there is nothing to distinguish but pictures, uniformly."""
     image = torch.eye(3)[[0, 0, 0]]
     loss = contrastive_loss(image, torch.eye(3)[:1], torch.zeros(3, dtype=torch.long), 5.0)
     assert float(loss) == pytest.approx(0.5 * np.log(3))
@@ -105,9 +105,9 @@ def test_the_command_writes_a_loadable_file(trained: Path, capsys: pytest.Captur
     }
     assert [p.name for p in trained.parent.iterdir()] == [trained.name]
     assert main(["--describe", str(trained)]) == 0
-    told = capsys.readouterr().out
-    assert clip.name in told
-    assert "accuracy among 10 captions" in told
+    printed = capsys.readouterr().out
+    assert clip.name in printed
+    assert "accuracy among 10 captions" in printed
 
 
 def test_the_same_command_writes_the_same_bytes(trained: Path, tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_the_recorded_command_asks_for_the_recipe() -> None:
         (["--describe", "{tmp}/none"], "no tinyclip weights at"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(
+def test_a_mistake_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([word.format(tmp=tmp_path) for word in arguments]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("error: ")
-    assert sentence in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,7 +153,7 @@ def test_every_caption_of_a_picture_is_trained_on(tmp_path: Path) -> None:
     """Each batch's captions belong to its pictures: here a picture's shade is the number in all its captions."""
     for i in range(40):
         Image.new("L", (8, 8), 6 * i).save(tmp_path / f"{i}.png")
-    lines = [f"{i}.png#{k}\tshade {i} told {k}\n" for i in range(40) for k in range(3)]
+    lines = [f"{i}.png#{k}\tshade {i} caption {k}\n" for i in range(40) for k in range(3)]
     (tmp_path / "captions.txt").write_text("".join(lines))
     recipe = replace(TINY, data=(f"images:{tmp_path}",), resolutions=(8,))
     sources, tokenizer = load_sources(recipe)

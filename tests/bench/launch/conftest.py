@@ -21,7 +21,7 @@ from flowbench._core import atomic
 
 from . import forks
 from .commands import PLUGIN, command, start, until
-from .forks import told
+from .forks import outcome
 
 Whole = Callable[..., dict[str, Any]]
 Ends = list[tuple[int, str]]
@@ -30,7 +30,7 @@ Ends = list[tuple[int, str]]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for long in this process: neither between the deaths of a worker nor between looks."""
+    """Pauses are short in this process: neither between the deaths of a worker nor between looks."""
     real = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))
 
@@ -59,7 +59,7 @@ def forked(workers: forks.Forks, monkeypatch: pytest.MonkeyPatch) -> Ends:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the plugin lies, and the files that tell it what to do."""
+    """Where the plugin lies, and the files that steer it."""
     (tmp_path / "mine.py").write_text(PLUGIN)
     monkeypatch.setattr(feed, "CHUNK", feed.CHUNK)  # which the plugin changes
     monkeypatch.setenv("FLOWBENCH_TEST", str(tmp_path))
@@ -82,7 +82,7 @@ def undisturbed(here: Path, forked: Ends, kept: dict[tuple[str, ...], dict[str, 
             assert command_line.main(command(here, here / "undisturbed", *formulations)) == 0
             (here / "memory").unlink()
             (here / "reached").unlink(missing_ok=True)
-            kept[formulations] = told(here / "undisturbed")
+            kept[formulations] = outcome(here / "undisturbed")
         return kept[formulations]
 
     return make

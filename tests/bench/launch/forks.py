@@ -99,8 +99,8 @@ def serve() -> None:
             become(json.loads(line), other)
         os.close(other)
         _, status = os.waitpid(child, 0)
-        with os.fdopen(counter) as told:
-            changes = len(told.read())
+        with os.fdopen(counter) as counted:
+            changes = len(counted.read())
         print(json.dumps([os.waitstatus_to_exitcode(status), changes]), flush=True)
 
 
@@ -130,7 +130,8 @@ def become(asked: dict[str, Any], counter: int) -> None:
         if asked["die"] and seen == abs(asked["die"]):
             if asked["die"] > 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # files end here, and so does who writes more
+            # files end here, and so does a process that writes more
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     sys.addaudithook(hook)
@@ -142,7 +143,7 @@ def become(asked: dict[str, Any], counter: int) -> None:
         os._exit(code)
 
 
-def told(folder: Path) -> dict[str, Any]:
+def outcome(folder: Path) -> dict[str, Any]:
     """What the cells of a run folder have come to: every byte of tensors, and all else but times and machines."""
     found: dict[str, Any] = {}
     for file in sorted((folder / "cells").rglob("*")):

@@ -204,7 +204,7 @@ def test_a_share_that_slurm_was_never_given_is_gone(submit: Submit) -> None:
     assert (found.state, found.ending, found.active) == ("gone", "", False)
 
 
-def test_cells_that_somebody_has_are_not_run_by_others(submit: Submit, tiny: Grid, tmp_path: Path) -> None:
+def test_cells_that_another_worker_has_are_not_run(submit: Submit, tiny: Grid, tmp_path: Path) -> None:
     cells = [cell.id for cell in cells_of(tiny)]
     planned = plan.make(tiny, tmp_path / "run")
     made = submit(shares=[Share((cells[0],)), Share((cells[1],))], code="none")
@@ -217,8 +217,8 @@ def test_cells_that_somebody_has_are_not_run_by_others(submit: Submit, tiny: Gri
     assert activities.overlay(done, activities.survey(made.out)).counts() == {"done": 2}
 
 
-def test_a_submission_of_which_nothing_is_active_is_closed(submit: Submit, living: int, dead: int) -> None:
-    """Nobody looks at it again; a worker of it that lives after all finds that it has lost its share."""
+def test_a_submission_without_active_shares_is_closed(submit: Submit, living: int, dead: int) -> None:
+    """It is never looked at again; a worker of it that lives after all finds that it has lost its share."""
     lives, gone = by(submit(shares=[Share(("a",))], code="none"), living), by(submit(code="none"), dead)
     writes(lives)
     writes(gone, ago=100)

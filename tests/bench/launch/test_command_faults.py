@@ -19,13 +19,13 @@ from flowbench._core import atomic
 from ...faults import Faults
 from .commands import DRAWN, PLUGIN, command, ended, forget, sentences
 from .conftest import Ends, Whole
-from .forks import told
+from .forks import outcome
 
 
 def test_15_a_cell_that_raises_one_that_diverges_and_one_that_runs_out_of_memory(
     here: Path, forked: Ends, undisturbed: Whole, faults: Faults, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All in one pack, beside one that has nothing: that one does not notice."""
+    """All in one pack, with one that has nothing: that one does not notice."""
     whole = undisturbed("my/held", "my/dies", "my/diverges")
     every = command(here, here / "run", "my/held", "my/raises", "my/dies", "my/diverges")
     hit = time.monotonic()
@@ -53,7 +53,7 @@ def test_15_a_cell_that_raises_one_that_diverges_and_one_that_runs_out_of_memory
     (here / "memory").touch()
     again = command(here, here / "run", "my/held", "my/dies", "my/diverges")
     assert grid.main([*again, "--retry", "failed"]) == 0
-    found = told(here / "run")
+    found = outcome(here / "run")
     assert {name: found[name] for name in whole} == whole
     sees = "`failed: ... ValueError: a bad day`, `failed: ... was killed by SIGKILL (out of memory?) 4 times at this cell`"
     what = "of four cells in a pack one raises, one diverges, one is killed for its memory"
@@ -69,7 +69,7 @@ def test_17_clocks_jump(
     faults: Faults,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """All files of a run at work look a day old, then as if they came from tomorrow: its worker is believed, and goes on."""
+    """All files of a run at work look a day old, then as if from tomorrow: its worker is believed, and continues."""
     whole = undisturbed("my/held")
     out = here / "run"
     process = held(out)
@@ -85,7 +85,7 @@ def test_17_clocks_jump(
     (here / "hold").unlink()
     code, said = ended(process)
     assert code == 0, said
-    assert told(out) == whole
+    assert outcome(out) == whole
     assert grid.main(command(here, out, "my/held")) == 0
     assert "nothing to run: 1 done" in capsys.readouterr().err
     faults(17, "clocks jump a day", "nothing: its worker is not taken for gone, nor twice started")
@@ -98,7 +98,7 @@ def test_18_a_plugin_is_edited_between_interruption_and_going_on(
     out, file = here / "run", here / "mine.py"
     forked.append((1, f"checkpoint-{DRAWN + 2:08}"))
     assert grid.main(command(here, out, "my/held")) == 1
-    before = told(out)
+    before = outcome(out)
     assert any(f"checkpoint-{DRAWN + 1:08}" in name for name in before)
     for edited, words in (
         (PLUGIN.replace("return 1 + at.t", "return 2 + at.t"), "'my/held' has changed since"),
@@ -112,14 +112,14 @@ def test_18_a_plugin_is_edited_between_interruption_and_going_on(
         noticed = time.monotonic() - hit
         assert len(sentences(said := capsys.readouterr().err)) == 1
         assert words in said
-        now = told(out)
+        now = outcome(out)
         lost = {Path(name).name for name, content in before.items() if now.get(name) != content}
         assert lost <= {"lease.json"}
     file.write_text(PLUGIN)
     forget()
     assert grid.main(command(here, out, "my/held")) == 0
     assert f"continuing at step {DRAWN + 1}" in capsys.readouterr().err
-    assert told(out) == whole
+    assert outcome(out) == whole
     sees = "`error: the plugin of NAME has changed since the training in DIR was interrupted: restore it, or ...`"
     faults(18, "a plugin is edited between interruption and going on", sees, noticed)
 
@@ -133,7 +133,7 @@ def test_the_command_is_killed_and_its_worker_saves(
     faults: Faults,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The worker notices at its next heartbeat that nobody waits for it."""
+    """The worker notices at its next heartbeat that no command waits for it."""
     whole = undisturbed("my/held")
     out = here / "run"
     process = held(out)
@@ -156,7 +156,7 @@ def test_the_command_is_killed_and_its_worker_saves(
     assert json.loads(file.with_name("share-0000.json").read_text())["state"] == "running"
     assert grid.main(command(here, out, "my/held")) == 0
     assert f"continuing at step {DRAWN + 1}" in capsys.readouterr().err
-    assert told(out) == whole
+    assert outcome(out) == whole
     sees = "its log: the command that started this worker is gone: stopped after step N"
     faults(
         6,

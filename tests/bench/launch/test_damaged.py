@@ -17,7 +17,7 @@ from flowbench._core import atomic
 
 from ...faults import Faults
 from .conftest import Ends
-from .forks import told
+from .forks import outcome
 
 COMMAND = [
     "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "32",
@@ -43,12 +43,12 @@ def finished(forked: Ends, runs: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def whole(finished: Path) -> dict[str, Any]:
-    return told(finished)
+    return outcome(finished)
 
 
 @pytest.fixture
 def killed(forked: Ends, runs: Path, tmp_path: Path, whole: dict[str, Any]) -> Callable[[int, str], Path]:
-    """A copy of a run that ended before a change of a file; the same command goes on."""
+    """A copy of a run that ended before a change of a file; the same command continues it."""
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     process.wait()
     gone = process.pid
@@ -109,7 +109,7 @@ def test_a_finished_cell(
     file = damaged(finished, pattern, damage)
     assert grid.main([*COMMAND, "--out", str(finished)]) == 0
     assert sentence.format(file=file) in capsys.readouterr().err
-    assert told(finished) == whole
+    assert outcome(finished) == whole
 
 
 def last_byte(content: bytes) -> bytes:
@@ -125,7 +125,7 @@ def test_real_scores(damage: Damage, suffix: str, finished: Path, whole: dict[st
     file.write_bytes(damage(before))
     assert grid.main([*COMMAND, "--out", str(finished)]) == 0
     assert file.read_bytes() == before
-    assert told(finished) == whole
+    assert outcome(finished) == whole
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_training(
     capsys.readouterr()
     assert grid.main([*COMMAND, "--out", str(out)]) == 0
     assert sentence.format(file=file) in capsys.readouterr().err
-    assert told(out) == whole
+    assert outcome(out) == whole
     if "checkpoint" in pattern:
         faults(
             14,
@@ -188,7 +188,7 @@ def test_a_measuring(
     capsys.readouterr()
     assert grid.main([*COMMAND, "--out", str(out)]) == 0
     assert sentence.format(file=file) in capsys.readouterr().err
-    assert told(out) == whole
+    assert outcome(out) == whole
 
 
 @pytest.mark.parametrize("damage", [noise])
@@ -198,7 +198,7 @@ def test_the_pictures_of_a_finished_cell(
     file = damaged(finished, "cells/*/images-*/*", damage)
     assert grid.main([*COMMAND, "--out", str(finished)]) == 0
     assert str(file) in capsys.readouterr().err
-    assert told(finished) == whole
+    assert outcome(finished) == whole
 
 
 @pytest.mark.parametrize("damage", [empty])
@@ -208,7 +208,7 @@ def test_a_submission_is_named_by_every_command(
     whole: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nobody knows what may run for it: it is for the user to say that nothing does."""
+    """It is unknown what may run for it: it is for the user to say that nothing does."""
     out = killed(1, "checkpoint-00000004")
     file = damaged(out, "submissions/*/submission.json", damage)
     for option in ((), ("--status",), ("--cancel",)):
@@ -219,4 +219,4 @@ def test_a_submission_is_named_by_every_command(
         assert error.count("\n") == 1
     file.unlink()
     assert grid.main([*COMMAND, "--out", str(out)]) == 0
-    assert told(out) == whole
+    assert outcome(out) == whole

@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written any more; the same command goes on once they can."""
+"""Disks that are full or cannot be written any more; the same command continues once they can."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ...disks import fill, mounted, read_only
 from ...faults import Faults
 from .commands import DRAWN, STEPS, command, ended, sentences
 from .conftest import Ends, Whole
-from .forks import told
+from .forks import outcome
 
 
 def test_13_the_disk_is_full_while_checkpoints_and_weights_are_written(
     here: Path, forked: Ends, undisturbed: Whole, faults: Faults, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Training goes on without checkpoints; the weights are what it stops at."""
+    """Training continues without checkpoints; the weights are what it stops at."""
     whole = undisturbed("my/held")
     with mounted(here / "disk", 24_000) as disk:
         out = disk / "run"
@@ -42,7 +42,7 @@ def test_13_the_disk_is_full_while_checkpoints_and_weights_are_written(
         (disk / "filler").unlink()
         assert grid.main(command(here, out, "my/held")) == 0
         assert f"continuing at step {DRAWN}" in capsys.readouterr().err
-        assert told(out) == whole
+        assert outcome(out) == whole
     faults(13, "the disk is full while it trains", "`no checkpoint at step N, the last one is of step M (FILE: No space "
            "left on device)`, at the end `error: FILE: ...`", 0.0, None)  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_13_the_disk_is_full_while_results_are_written(
         (disk / "filler").unlink()
         gone(out)
         assert grid.main(command(here, out, "my/held")) == 0
-        assert told(out) == whole
+        assert outcome(out) == whole
 
 
 @pytest.mark.long
@@ -104,5 +104,5 @@ def test_16_the_folder_becomes_read_only_in_mid_run(
         assert store.checkpoint_steps(cell) == kept
         assert grid.main([*command(here, out, "my/held"), "--status"]) == 0
     assert grid.main(command(here, out, "my/held")) == 0
-    assert told(out) == whole
+    assert outcome(out) == whole
     faults(16, "the run folder becomes read-only in mid run", "`error: FILE: Read-only file system`", noticed)

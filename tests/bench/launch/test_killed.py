@@ -1,4 +1,4 @@
-"""A worker that is killed anywhere goes on, and leaves what an undisturbed one leaves: every file, bit for bit."""
+"""A worker that is killed anywhere continues, and leaves what an undisturbed one leaves: every file, bit for bit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.config.experiment import Grid
 from bench.launch.codes import SETTLED
 from bench.runfolder.submission import Submission
 
-from .forks import Forks, told
+from .forks import Forks, outcome
 
 Submit = Callable[..., Submission]
 OFTEN = {"checkpoint": 1e-9, "pack": 2}
@@ -25,7 +25,7 @@ POINTS = [
     ("images-", 5),
     ("result.json", 4),
 ]
-"""Before which change of which files a worker is killed: in every stage, while it writes, renames and deletes."""
+"""The changes of files before which a worker is killed: in every stage, while it writes, renames and deletes."""
 FURTHER = [
     ("checkpoint-00000002", 1),
     ("raw.safetensors", 2),
@@ -43,7 +43,7 @@ def whole(workers: Forks, tiny: Grid, tmp_path_factory: pytest.TempPathFactory) 
 
     made = submission(tmp_path_factory.mktemp("whole") / "run", tiny, **OFTEN)
     assert workers.run(made)[0] == SETTLED
-    found = told(made.out)
+    found = outcome(made.out)
     assert len(found) == 2 * 8
     return found
 
@@ -57,7 +57,7 @@ def test_killed_at_every_stage(
     made = submit(**OFTEN)
     assert workers.run(made, number, name) == (-9, number)
     assert workers.run(made)[0] == SETTLED
-    assert told(made.out) == whole
+    assert outcome(made.out) == whole
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
@@ -68,7 +68,7 @@ def test_killed_again_and_again(seed: int, workers: Forks, submit: Submit, whole
         deaths += 1
         assert deaths < 20
     assert deaths >= 3
-    assert told(made.out) == whole
+    assert outcome(made.out) == whole
 
 
 def test_killed_while_it_measures_another_way(
@@ -77,10 +77,10 @@ def test_killed_while_it_measures_another_way(
     """The weights of the first evaluation stay as they are, and so do its results."""
     made = submit(**OFTEN)
     assert workers.run(made)[0] == SETTLED
-    before = told(made.out)
+    before = outcome(made.out)
     other = replace(tiny, evaluation=replace(tiny.evaluation, samples=6))
     second = submit(grid=other, **OFTEN)
     assert workers.run(second, 1, "per_sample")[0] == -9
     assert workers.run(second)[0] == SETTLED
-    assert before.items() <= told(made.out).items()
-    assert len(told(made.out)) == len(before) + 2 * 3
+    assert before.items() <= outcome(made.out).items()
+    assert len(outcome(made.out)) == len(before) + 2 * 3

@@ -19,7 +19,7 @@ from bench.runfolder import cell_folder
 from flowbench._core import atomic
 
 from .conftest import Ends
-from .forks import told
+from .forks import outcome
 
 COMMAND = [
     "--preset", "smoke", "--formulations", "rf/lognorm(0,1)", "eps/linear", "--train-images", "32", "--datasets", "shapes",
@@ -35,7 +35,7 @@ STAGES = (
 
 def everything(out: Path) -> dict[str, Any]:
     """Every file of a run folder by its name, with what it holds but times; of submissions only which files they have."""
-    found = told(out)
+    found = outcome(out)
     for file in sorted(path for path in out.rglob("*") if path.is_file()):
         name = file.relative_to(out).as_posix()
         place = name.partition("/")[0]

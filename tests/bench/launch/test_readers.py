@@ -1,4 +1,4 @@
-"""Who may read a run folder: its owner, unless asked otherwise; whatever the umask. And no secret is written into it."""
+"""Readers of a run folder: its owner, unless asked otherwise; whatever the umask. And no secret is written into it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def modes(out: Path, directories: bool) -> dict[str, int]:
 
 @pytest.mark.parametrize("mask", [0o000, 0o077])
 @pytest.mark.parametrize(("readers", "folder", "file"), [("me", 0o700, 0o600), ("all", 0o755, 0o644)])
-def test_everything_can_be_read_by_whom_it_was_said(
+def test_everything_can_be_read_by_the_readers_asked_for(
     readers: str,
     folder: int,
     file: int,

@@ -1,4 +1,4 @@
-"""How many workers run at once on this machine, and what each is told of its GPU or its cores."""
+"""How many workers run at once on this machine, and what each gets of GPUs or cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowbench._core.errors import UserError
 
 
 def threads(count: int) -> dict[str, str]:
-    """What a worker is told that may take fewer."""
+    """The environment of a worker that may take fewer."""
     return {"OMP_NUM_THREADS": str(count), "FLOWBENCH_THREADS": "auto"}
 
 
@@ -67,7 +67,7 @@ def test_cores_are_divided(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="--slots 5: there are 4 cores here, choose at most 4"):
         slots(Execution(slots=5))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert slots(Execution(slots=3)) == [{}] * 3, "what the user says stands"
+    assert slots(Execution(slots=3)) == [{}] * 3, "the user's number stands"
 
 
 def test_more_slots_than_cores_are_refused(cores: int) -> None:

@@ -17,7 +17,7 @@ from flowbench._core.errors import UserError
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small checkout that is copied in the place of ours."""
+    """A small checkout that is copied instead of ours."""
     root = tmp_path / "checkout"
     for package in snapshot.PACKAGES:
         (root / package).mkdir(parents=True)
@@ -150,8 +150,8 @@ def test_workers_import_the_copy_and_not_the_checkout(
 
 
 def git(folder: Path, *words: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
 
 
 def test_the_commit_is_that_of_the_packages_own_checkout(checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""A supervisor, and workers that do what a script tells them: die, wait, refuse. Real processes, which import nothing."""
+"""A supervisor, and workers that follow a script: die, wait, refuse. Real processes, which import nothing."""
 
 from __future__ import annotations
 
@@ -122,14 +122,16 @@ def test_half_written_files_are_no_progress(scripted: Scripted) -> None:
     assert starts(made) == ["", "", "--alone", "--alone", ""]
 
 
-def test_after_the_fourth_death_the_cell_at_hand_has_failed_and_the_others_go_on(scripted: Scripted) -> None:
+def test_after_the_fourth_death_the_cell_at_hand_has_failed_and_the_others_continue(
+    scripted: Scripted,
+) -> None:
     made = scripted(KILLED, KILLED, KILLED, KILLED | {"at": ["b"], "says": "its last words"}, {"exit": 10})
     assert Supervisor(made, 0, {}).run() == "failed"
     assert starts(made) == ["", "", "--alone", "--alone", ""]
     status = atomic.read_object(made.out / "cells" / "b" / "status.json")
     assert status["state"] == "failed"
-    told = "the worker was killed by SIGKILL (out of memory?) 4 times at this cell"
-    assert status["error"] == {"kind": "Killed", "message": told, "cause": "killed-9"}
+    message = "the worker was killed by SIGKILL (out of memory?) 4 times at this cell"
+    assert status["error"] == {"kind": "Killed", "message": message, "cause": "killed-9"}
     assert "its last words" in (made.out / "cells" / "b" / "error.txt").read_text()
     assert [p.name for p in (made.folder / "failures").iterdir()] == ["killed-9.b"]
     assert not (made.out / "cells" / "a").exists()
@@ -221,7 +223,7 @@ def test_an_older_restart_begins_nothing(scripted: Scripted) -> None:
 
 
 def test_a_newer_restart_takes_the_share_from_an_older_one(scripted: Scripted) -> None:
-    """Whose worker finds another token there; what it writes at its end changes nothing."""
+    """Whose worker finds another token there; what it writes last changes nothing."""
     made = scripted({"waits": codes.FENCED}, {"exit": 0})
     old = Supervisor(made, 0, {}, restart=0)
     thread, endings = in_thread(old)
@@ -261,7 +263,7 @@ def test_starts_longer_than_a_checkpoint_without_progress_end(scripted: Scripted
     assert found == ["saved", "saved", "saved", "refused"]
 
 
-def test_progress_between_starts_goes_on(scripted: Scripted) -> None:
+def test_progress_adds_up_between_starts(scripted: Scripted) -> None:
     made = scripted(
         *[{"exit": codes.SAVED}] * 2, {"exit": codes.SAVED, "finishes": ["a"]}, *[{"exit": 75}] * 2
     )

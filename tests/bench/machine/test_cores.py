@@ -21,7 +21,7 @@ SPIN = "while True: pass"
 
 
 def tree(root: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """A tree of control groups, and what the system says about the group of a process."""
+    """A tree of control groups, and the system's record of the group of a process."""
     for name, text in files.items():
         (root / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "fs" / name).write_text(text)
@@ -94,7 +94,7 @@ def test_a_thread_has_a_core_or_is_not_begun(found: Cores, usable: int) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[float]]:
-    """Four cores, of which two may be used; a file of the system's counts, and a clock that stands still."""
+    """Four cores, two of them to be used; a file of the system's counts, and a clock that stands still."""
     now = [100.0, 5.0]  # the time, and the seconds that this process has computed
     monkeypatch.setattr(cores, "affinity", lambda: {1, 2})
     monkeypatch.setattr(cores.cgroup, "cores", lambda: float("inf"))
@@ -119,7 +119,7 @@ def test_what_others_use_of_our_cores(machine: tuple[Path, list[float]]) -> None
     now[0] += 2
     now[1] += 1.5
     write(stat, 12, 12, 11, 12)
-    assert load.cores().free == pytest.approx(1.25), "three seconds of two, of which half were ours"
+    assert load.cores().free == pytest.approx(1.25), "three seconds of two, half of them ours"
     now[0] += 2
     write(stat, 12, 14, 13, 12)
     assert load.cores() == Cores(2, None, 0.0)
@@ -150,8 +150,8 @@ def test_affinity_and_a_busy_neighbour_are_seen_as_they_are() -> None:
 
 def test_several_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "most", lambda: 7)
-    told = [cores.environment(workers, {})["OMP_NUM_THREADS"] for workers in (1, 2, 3, 7, 9)]
-    assert told == ["7", "3", "2", "1", "1"]
+    threads = [cores.environment(workers, {})["OMP_NUM_THREADS"] for workers in (1, 2, 3, 7, 9)]
+    assert threads == ["7", "3", "2", "1", "1"]
     assert cores.environment(2, {"OMP_NUM_THREADS": "5"}) == {}, "the user's word"
 
 
@@ -199,7 +199,7 @@ def test_fewer_threads_once_others_take_the_cores_for_good(found: list[Cores]) -
     assert torch.get_num_threads() == 1
 
 
-def test_a_training_goes_on_with_its_threads_if_there_are_cores(found: list[Cores]) -> None:
+def test_a_training_keeps_its_threads_if_there_are_cores(found: list[Cores]) -> None:
     threads = Threads(CPU)
     assert (threads.as_before(2), threads.as_before(4)) == (2, 4)
     found[:] = [Cores(4, None, 1.0)]

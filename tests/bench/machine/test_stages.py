@@ -10,7 +10,7 @@ from bench.machine.stage_timer import STAGES, Stages, sentence
 
 
 class Clock:
-    """Stands still until it is told otherwise."""
+    """Stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_every_moment_counts_once(clock: Clock) -> None:
     spent = Stages()
-    clock.now += 1  # nobody's
+    clock.now += 1  # of no stage
     with spent("train"):
         clock.now += 2
         with spent("compile"):
@@ -37,7 +37,7 @@ def test_every_moment_counts_once(clock: Clock) -> None:
                 clock.now += 8
             clock.now += 16
         clock.now += 32
-    clock.now += 64  # nobody's
+    clock.now += 64  # of no stage
     with spent("train"):
         clock.now += 128
     assert spent.seconds == {

@@ -13,7 +13,7 @@ from ... import users
 from ...users import ME
 
 CLOSED = "/proc/closed"
-"""A folder that nobody can make."""
+"""A folder that cannot be made."""
 TINY = [
     "-m", "bench.grid", "--preset", "smoke", "--formulations", "rf", "--train-images", "32", "--validation-images", "16",
     "--steps", "4", "--batch", "8", "--validations", "2", "--validation-batch", "16", "--settings", "2:1", "--samples", "8",

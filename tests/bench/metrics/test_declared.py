@@ -1,4 +1,4 @@
-"""A metric is declared once, beside its computation: files, tables and the page know it from there."""
+"""A metric is declared once, next to its computation: files, tables and the page take it from there."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_it_stands_in_every_table_and_on_the_page_of_its_run(tmp_path: Path) -> 
     plan_of_run = json.loads((out / "grid.json").read_text())
     plan_of_run["metrics"].append(asdict(metric.get("brightness").columns[0]))
     (out / "grid.json").write_text(json.dumps(plan_of_run))
-    metric.registry.entries.pop("brightness")  # what follows knows of it by the run alone
+    metric.registry.entries.pop("brightness")  # what follows has it from the run alone
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
         found = run.read(out)

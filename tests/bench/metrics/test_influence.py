@@ -76,7 +76,7 @@ def test_one_dimension_by_hand() -> None:
 
 
 def spread(distances: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Foretold standard deviations over true ones, of draws ``[draws, ...]``."""
+    """Predicted standard deviations over true ones, of draws ``[draws, ...]``."""
     found: np.ndarray = np.sqrt(variances.mean(axis=0)) / distances.std(axis=0, ddof=1)
     return found
 

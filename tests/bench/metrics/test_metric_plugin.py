@@ -67,7 +67,7 @@ def test_the_metric_of_the_page_is_measured_on_a_finished_run_without_training_o
     assert [trainings(cell) for cell in (out / "cells").iterdir()] == [1, 1]
     assert columns(out)["precision"]["higher_is_better"] is True
     capsys.readouterr()
-    assert "precision" not in metric.registry.entries, "what follows knows of it by the run alone"
+    assert "precision" not in metric.registry.entries, "what follows has it from the run alone"
     both = results.read(out).frame
     assert both["precision"].between(0, 1).all()
     assert both["precision_name"].nunique() == 1

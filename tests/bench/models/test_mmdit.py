@@ -232,7 +232,7 @@ def test_patches_round_trip() -> None:
     assert torch.equal(patchify(x, 2)[0, 0, 1], x[0, 0, :, 0:2, 2:4].reshape(-1))
 
 
-def test_time_features_stay_float32_and_tell_near_times_apart() -> None:
+def test_time_features_stay_float32_and_separate_near_times() -> None:
     t = torch.tensor([0.9965, 0.9970], dtype=torch.bfloat16).float()
     features = time_features(torch.tensor([0.9965, 0.9970]))
     assert features.dtype == torch.float32

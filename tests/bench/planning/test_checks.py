@@ -25,7 +25,7 @@ from flowbench._core.errors import UserError
 
 from ..runs import SMALL, both
 
-ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-nobody", "inception:nowhere", "clip:..//x y"]
+ABSENT = ["clip:nowhere/at-all", "torchmetrics:openai/clip-of-none", "inception:nowhere", "clip:..//x y"]
 
 
 ASK = price.ask
@@ -173,7 +173,7 @@ CONTRADICTIONS: list[tuple[Grid, str]] = [
 
 
 @pytest.mark.parametrize(("contradiction", "begins"), CONTRADICTIONS)
-def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
+def test_contradictions_are_reported_once(contradiction: Grid, begins: str) -> None:
     (said,) = config_warnings.warnings(contradiction)
     assert said.startswith(begins)
 
@@ -188,7 +188,7 @@ def test_contradictions_are_told_once(contradiction: Grid, begins: str) -> None:
         made(lr=0.1),
     ],
 )
-def test_sense_is_told_nothing(sensible: Grid) -> None:
+def test_sense_gives_no_warning(sensible: Grid) -> None:
     assert not list(config_warnings.warnings(sensible))
 
 
@@ -198,7 +198,7 @@ def test_no_preset_contradicts_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("look", [[], ["--dry-run"]])
-def test_a_contradiction_is_told_before_the_run_and_in_its_dry_run(
+def test_a_contradiction_is_reported_before_the_run_and_in_its_dry_run(
     look: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -212,5 +212,5 @@ def test_a_contradiction_is_told_before_the_run_and_in_its_dry_run(
     monkeypatch.setattr("bench.cost.estimate.share_seconds", lambda *given: 1.0)
     arguments = [*SMALL, "--dropout", "0", "--settings", "2:5", "--out", str(tmp_path / "run"), *look]
     assert grid.main(arguments) == (0 if look else 2)
-    told = capsys.readouterr()
-    assert (told.out + told.err).count("warning: --dropout 0: ") == 1
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("warning: --dropout 0: ") == 1

@@ -34,7 +34,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Two GPUs of whose memory the driver's program says so much is free, in MiB."""
+    """Two GPUs, and how much of their memory the driver's program reports as free, in MiB."""
 
     def install(said: str) -> None:
         program = tmp_path / "nvidia-smi"
@@ -46,8 +46,8 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
     return install
 
 
-def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What a dry run says of the memory; the run warns alike, if at all."""
+def memory_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The line of a dry run on memory; the run warns alike, if at all."""
     assert grid.main([*SMALL, *arguments, "--dry-run", "--tflops", "1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("memory: ")]
     assert grid.main([*SMALL, *arguments]) == 2
@@ -61,7 +61,7 @@ def test_of_this_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = ["--device", "cpu", "--out", str(tmp_path / "run")]
-    assert ", and " in (line := told(out, capsys))
+    assert ", and " in (line := memory_line(out, capsys))
     assert line.endswith("of memory are free")
     monkeypatch.setattr(cgroup, "available_memory", lambda: 1e5)
     assert "--depth 1: a training step with --batch" in both([*out, "--pack", "1"], capsys)
@@ -81,9 +81,11 @@ def test_of_a_gpu(
     """What parameters take is a reason to refuse; activations, which some kernels do not keep, one to warn."""
     command = ["--device", "cuda", "--batch", "512", "--train-images", "600", "--out", str(tmp_path / "run")]
     gpu("30000\\n20000\\n")
-    assert told(command, capsys).endswith(f"MB, and {20000 * MIB / 1e9:.3g} GB of the GPU's memory are free")
+    assert memory_line(command, capsys).endswith(
+        f"MB, and {20000 * MIB / 1e9:.3g} GB of the GPU's memory are free"
+    )
     gpu("30000\\n8\\n")
-    assert told(command, capsys).startswith(
+    assert memory_line(command, capsys).startswith(
         "memory: it may not fit: --pack 2: a training step with --batch 512 "
     )
     assert local.gpu_memory("cuda:0") == 8 * MIB, "the program is asked for that one alone"
@@ -91,9 +93,9 @@ def test_of_a_gpu(
     assert both(command, capsys).endswith("0 kB of the GPU's memory are free: take less, or another GPU")
     for unknown in ("[N/A]\\n", ""):
         gpu(unknown)
-        assert told(command, capsys).endswith("; how much memory the GPU has is not known here")
+        assert memory_line(command, capsys).endswith("; how much memory the GPU has is not known here")
     (tmp_path / "nvidia-smi").unlink()
-    assert told(command, capsys).endswith("; how much memory the GPU has is not known here")
+    assert memory_line(command, capsys).endswith("; how much memory the GPU has is not known here")
 
 
 def test_of_a_node(
@@ -101,7 +103,9 @@ def test_of_a_node(
 ) -> None:
     install(tmp_path, monkeypatch)
     command = ["--executor", "slurm", "--device", "cuda", "--out", str(tmp_path / "run")]
-    assert told(command, capsys).endswith("; how much memory the cluster's GPUs have is not known here")
+    assert memory_line(command, capsys).endswith(
+        "; how much memory the cluster's GPUs have is not known here"
+    )
     said = both([*command, "--slurm.mem=300M"], capsys)
     assert (
         said
@@ -110,10 +114,12 @@ def test_of_a_node(
     command += ["--device", "cpu"]
     unknown = "; how much memory a node gives without --slurm.mem is not known here"
     for given in ([], ["--slurm.mem=0"]):
-        assert told([*command, *given], capsys).endswith(unknown)
+        assert memory_line([*command, *given], capsys).endswith(unknown)
     fits = ["--slurm.mem-per-cpu=1G", "--slurm.cpus-per-task=4"]
-    assert told([*command, *fits], capsys).endswith(", and 4.29 GB are asked for with --slurm.mem-per-cpu")
-    assert told([*command, "--slurm.mem=1G", "--pack", "999"], capsys).endswith(
+    assert memory_line([*command, *fits], capsys).endswith(
+        ", and 4.29 GB are asked for with --slurm.mem-per-cpu"
+    )
+    assert memory_line([*command, "--slurm.mem=1G", "--pack", "999"], capsys).endswith(
         "are asked for with --slurm.mem"
     )
     large = ["--batch", "20000", "--train-images", "20000"]

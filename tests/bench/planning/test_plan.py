@@ -129,7 +129,7 @@ def test_what_others_are_at_is_not_to_be_run(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
-def test_packs_cover_what_is_missing_once(size: int, seeds: int, datasets: int) -> None:
+def test_packs_cover_missing_cells_once(size: int, seeds: int, datasets: int) -> None:
     grid = Grid(formulations=("edm*",), datasets=("shapes", "digits")[:datasets], seeds=seeds)
     made = plan.make(grid, Path("nowhere"))
     packs = [pack for group in made.groups() for pack in plan.even(group, size)]
@@ -182,8 +182,8 @@ def test_differing_names_the_fields() -> None:
     assert plan.differing(a, b) == "seed, training.lr"
 
 
-def test_a_cell_goes_on_with_those_it_trained_with_last(tmp_path: Path) -> None:
-    """Also where an older pack names it: A went on alone after {A, B}, and must not be put beside B again."""
+def test_a_cell_continues_with_those_it_trained_with_last(tmp_path: Path) -> None:
+    """Also where an older pack names it: A continued alone after {A, B}, and must not be packed with B again."""
     import torch
 
     cells = plan.make(Grid(formulations=("rf", "eps/cos", "v/cos")), tmp_path).cells

@@ -1,4 +1,4 @@
-"""Stages in plans: their text, their cells, who trains which, and what waits for what."""
+"""Stages in plans: their text, their cells, the worker that trains each, and what waits for what."""
 
 from __future__ import annotations
 

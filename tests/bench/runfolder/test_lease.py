@@ -1,4 +1,4 @@
-"""Who may write: fences, leases, and whether a worker is believed to be alive, whatever the clock says."""
+"""The right to write: fences, leases, and whether a worker is believed to be alive, whatever the clock says."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_a_worker_is_fenced_when_its_share_names_another(made: Submission) -> No
         mine.check()
 
 
-def test_a_damaged_file_fences_nobody(made: Submission, tmp_path: Path) -> None:
-    """Only another's name does: a share that stopped for noise would not be run by anybody."""
+def test_a_damaged_file_fences_no_worker(made: Submission, tmp_path: Path) -> None:
+    """Only another's name does: a share that stopped for noise would not be run at all."""
     supervised(made, 0, "mine")
     mine = Lease(made, 0, "mine")
     assert mine.take(tmp_path)
@@ -132,7 +132,7 @@ def held_by(made: Submission, **state: Any) -> bool:
 def test_a_worker_of_this_machine_whose_supervisor_is_gone_holds_nothing(
     made: Submission, living: int, dead: int
 ) -> None:
-    """At once: nobody waits until its heartbeat is old."""
+    """At once, not when its heartbeat is old."""
     assert held_by(made, pid=living)
     assert not held_by(made, pid=dead)
     assert held_by(made, pid=dead, host="elsewhere"), "numbers of other machines' processes say nothing here"
@@ -142,7 +142,7 @@ def test_a_worker_of_this_machine_whose_supervisor_is_gone_holds_nothing(
 def test_a_worker_of_this_machine_is_believed_whatever_the_clock_says(
     seconds: float, made: Submission, living: int
 ) -> None:
-    """Its heartbeat carries a clock that nobody sets."""
+    """Its heartbeat carries a clock that cannot be set."""
     assert held_by(made, pid=living)
     atomic.write_json(made.beat_file(0), {"token": "other", **lease.stamp()})
     for file in (made.state_file(0), made.beat_file(0)):

@@ -1,4 +1,4 @@
-"""The command that starts a worker on Slurm: signals wait for it, and nothing runs from a folder of somebody else's."""
+"""The command that starts a worker on Slurm: signals wait for it, and nothing runs from another user's folder."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_code_that_others_can_write_is_run_only_if_they_are_trusted(
 
 
 @pytest.mark.parametrize("trusted", ["checked", "trusted"])
-def test_code_that_was_changed_is_refused_whoever_is_trusted(
+def test_code_that_was_changed_is_refused_whatever_users_are_trusted(
     trusted: str, shielded: Command, out: Path
 ) -> None:
     (file,) = out.glob("code/*/bench/it.py")

@@ -49,7 +49,7 @@ def test_every_depth_is_crossed_with_every_budget_in_a_fixed_order() -> None:
 
 @given(depth=st.integers(1, 9), steps=st.integers(1, 999))
 def test_a_cell_of_a_sweep_is_that_of_a_grid_of_its_size(depth: int, steps: int) -> None:
-    """Whoever goes from one to the other trains nothing again."""
+    """Nothing is trained again after a change from one to the other."""
     swept = Grid(formulations=("rf",), depths=(depth, depth + 1), budgets=(steps, steps + 1))
     alone = Grid(formulations=("rf",), model=Model(depth=depth), training=Training(steps=steps))
     assert cells_of(swept)[0].id == cells_of(alone)[0].id
@@ -106,7 +106,7 @@ def test_the_longest_cells_begin_first_where_several_workers_share_them() -> Non
     assert all_of_them == list(planned().cells)
 
 
-def test_amounts_are_those_of_each_cell() -> None:
+def test_requirements_are_those_of_each_cell() -> None:
     look = by_cell(SWEEP)
     for cell in cells_of(SWEEP):
         alone = Requirements(replace(TINY, model=cell.model, training=cell.training), "shapes")
@@ -154,7 +154,7 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
     assert known.how.endswith("; other sizes timed")
 
 
-def test_the_dry_run_tells_sizes_and_budgets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_lists_sizes_and_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     argv = [
         "--preset",
         "scaling",

@@ -102,7 +102,7 @@ WRITE = """if True:
 
 @pytest.mark.parametrize("mode", [0o777, 0o2775, 0o755, 0o700])
 def test_nothing_that_is_made_can_be_written_by_others(mode: int, machine: Path) -> None:
-    """Whatever the umask and the folder allow; whoever may read the folder may read all of it."""
+    """Whatever the umask and the folder allow; a user who may read the folder may read all of it."""
     out = machine / "me" / f"run-{mode:o}"
     out.mkdir()
     os.chown(out, ME, ME)
@@ -177,7 +177,7 @@ def test_a_log_and_a_mark_follow_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_file_that_runs_code_is_nobody_elses(tmp_path: Path) -> None:
+def test_a_file_that_runs_code_is_no_other_users(tmp_path: Path) -> None:
     file = tmp_path / "private" / "network.pt"
     file.parent.mkdir(mode=0o700)
     file.write_text("")

@@ -26,7 +26,7 @@ PRIOR_MEAN, PRIOR_STD = 0.7, 0.4
 
 
 def gaussian_optimum(path: Coeffs) -> Callable[..., Tensor]:
-    """The network that is optimal for data N(0.7, 0.4^2), in any formulation: it knows its step by counting."""
+    """The network that is optimal for data N(0.7, 0.4^2), in any formulation: it counts its steps."""
     step = iter(range(10_000))
 
     def network(x_in: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:

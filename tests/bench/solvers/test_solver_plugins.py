@@ -144,7 +144,7 @@ def test_the_plugin_of_the_page_goes_through_grid_ranking_and_report(
 
     assert again() == (set(), "nothing to run: 2 done\n")
     plugin.write_text(of_the_page() + "\n# another text\n")
-    drawn, told = again()
+    drawn, printed = again()
     assert drawn == {"ema-2-5-midpoint.safetensors", "raw-2-5-midpoint.safetensors"}
-    assert "2 cells measured again: plugins of midpoint have changed" in told
+    assert "2 cells measured again: plugins of midpoint have changed" in printed
     assert again()[0] == set()

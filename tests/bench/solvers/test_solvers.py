@@ -162,7 +162,7 @@ def test_solvers_differ_where_paths_are_curved() -> None:
 
 @pytest.mark.parametrize("name", ["rf", "v/cos", "eps/cos", "edm(-1.2,1.2)", "eps/linear"])
 @pytest.mark.parametrize("grid", ["native", "clock"])
-def test_all_paths_start_where_they_are_told(name: str, grid: str) -> None:
+def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
     """LDM's path ends at b / a = 14.6: it cannot start above."""
     for start in (10.0, 80.0):
         f = begun(get(name), start)

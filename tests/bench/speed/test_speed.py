@@ -119,7 +119,7 @@ def test_a_folder_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "is a folder: name a file" in capsys.readouterr().err
 
 
-def test_every_option_says_who_reads_it() -> None:
+def test_every_option_names_its_readers() -> None:
     options = {action.dest for action in parser()._actions} - {
         "help",
         "version",

@@ -1,4 +1,4 @@
-"""The command that a run advises at its end works as it is printed, and trains the seeds that are lacking and no others."""
+"""The command that a finished run advises works as it is printed, and trains the seeds that are lacking and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = [
 
 
 def seeds_trained(folder: Path) -> dict[int, set[str]]:
-    """The cells of each seed of which there are weights."""
+    """The cells of each seed that have weights."""
     found: dict[int, set[str]] = {}
     for weights in folder.glob("cells/*/ema.safetensors"):
         seed = json.loads((weights.parent / "config.json").read_text())["cell"]["seed"]

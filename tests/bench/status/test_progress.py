@@ -97,6 +97,6 @@ def test_clocks_and_rates_in_words() -> None:
     assert [clock(s) for s in (0, 59.9, 60, 3_599, 3_600, 360_000)] == [
         *("0:00", "0:59", "1:00", "59:59", "1:00:00", "100:00:00")
     ]
-    told = [speed({"rate": rate, "unit": "step"}) for rate in (12.345, 0.25, 0.0, None)]
-    assert told == ["12.3 steps/s", "4 s/step", "", ""]
+    speeds = [speed({"rate": rate, "unit": "step"}) for rate in (12.345, 0.25, 0.0, None)]
+    assert speeds == ["12.3 steps/s", "4 s/step", "", ""]
     assert speed({}) == left({}) == ""

@@ -47,14 +47,14 @@ def test_remaining(tmp_path: Path) -> None:
     assert workload.left(activity(made, **there).beat) == "15 minutes of training left"
 
 
-def test_a_worker_tells_from_the_first_moment_what_it_does(tmp_path: Path) -> None:
+def test_a_worker_reports_from_the_first_moment_what_it_does(tmp_path: Path) -> None:
     made = begin(tmp_path, "1", [[0]], "local")
     heartbeat = Heartbeat(Lease(made, 0, "t"), Stages())
     assert starting(activity(made, **heartbeat.now)) == "starting: preparing the device"
 
 
 def test_remaining_of_packs_of_several_sizes(tmp_path: Path) -> None:
-    """The first pack is a tenth of the training and a fifth of the evaluation: what it took tells what is left."""
+    """The first pack is a tenth of the training and a fifth of the evaluation: what is left follows from what it took."""
     made = begin(tmp_path, "1", [[0]], "local")
     spent = {"train": 60.0, "generate": 60.0, "metrics": 0.0}
     later = {"pack": 1, "packs": 2, "before": [0.1, 0.2], "part": [0.9, 0.8], "seconds": spent}

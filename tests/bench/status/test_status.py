@@ -89,13 +89,13 @@ def test_the_next_morning(
         "71_4|PENDING||launch failed requeued held",
     ]
     slurm.accounted = ["71_6|OUT_OF_MEMORY|0:125", "71_3|PENDING|0:0"]
-    told = {
+    beat = {
         "text": "step 500 of 1000, lowest validation loss 0.7 rf",
         "share": 0.25,
         "seconds": {"train": 600.0},
     }
-    supervised(made, 0, "running", **told)
-    supervised(made, 1, "running", **told)
+    supervised(made, 0, "running", **beat)
+    supervised(made, 1, "running", **beat)
     silenced(made, 1, 720)
     fail(out, 5, "RuntimeError: sizes do not fit", "plugins/0-my.py", "ab12")
     supervised(made, 5, "failed")
@@ -133,7 +133,7 @@ def test_the_next_morning(
 
 
 def test_the_threads_of_workers(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One that is too long for a line says what it does on the next."""
+    """One that is too long for a line has its activity on the next."""
     made, host = begin(out, "1", [[0], [1]], "local"), socket.gethostname()
     supervised(made, 0, "running", threads=1, share=0.25)
     supervised(
@@ -279,7 +279,7 @@ def test_shares_that_slurm_never_took_are_not_lost(
 def test_other_configurations_and_other_attempts(
     out: Path, capsys: pytest.CaptureFixture[str], slurm: Slurm
 ) -> None:
-    """A heartbeat of the attempt before a requeue tells nothing about this one."""
+    """A heartbeat of the attempt before a requeue means nothing for this one."""
     other = Grid(formulations=("rf",), training=Training(steps=77))
     supervised(begin(out, "1", [[0]], "local", other), 0, "running")
     made = begin(out, "2", [[0, 1]])
@@ -345,7 +345,7 @@ def test_every_state_has_a_place_in_the_line(out: Path) -> None:
     assert status.counts(Plan(GRID, out, found)) == "1 done, 1 failed, 1 stale, 1 missing"
 
 
-def test_a_cell_of_two_submissions_belongs_to_who_is_at_it(out: Path) -> None:
+def test_a_cell_of_two_submissions_belongs_to_the_one_that_runs_it(out: Path) -> None:
     supervised(begin(out, "1", [[0]], "local"), 0, "running")
     supervised(begin(out, "2", [[0]], "local"), 0, "refused", "no")
     now = plan_state.look(plan.make(GRID, out), {})

@@ -55,10 +55,10 @@ def test_watch_speaks_when_something_happens(
         end,
     )
     assert status.watch(plan.make(GRID, tmp_path), 0.0) == 0
-    told = [
+    lines = [
         line.strip() for line in capsys.readouterr().out.splitlines() if line.endswith(("queued", "missing"))
     ]
-    assert told == ["6 done, 1 failed, 1 queued"] * 2 + ["6 done, 1 running, 1 queued", "7 done, 1 missing"]
+    assert lines == ["6 done, 1 failed, 1 queued"] * 2 + ["6 done, 1 running, 1 queued", "7 done, 1 missing"]
 
 
 def test_watch_asks_sacct_once(tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:

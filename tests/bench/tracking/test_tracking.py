@@ -130,7 +130,7 @@ def test_a_service_that_fails_ends_tracking_and_nothing_else(where: str, tmp_pat
 
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tracking.register("absent")(lambda: Tracker(Memory, "no_such_package"))
-    for argv, told in (
+    for argv, message in (
         (["--track", "tensorbord"], "--track 'tensorbord': did you mean 'tensorboard'"),
         (["--track", "absent"], "the package 'no_such_package' is not installed"),
         (["--track", "tensorboard", "--status"], "--track does nothing"),
@@ -138,7 +138,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         assert grid.main([*ARGV, *argv, "--out", str(tmp_path / "run")]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ")
-        assert told in error
+        assert message in error
         assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

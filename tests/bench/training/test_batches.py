@@ -154,7 +154,7 @@ def test_encoding_drops_padding_shared_by_all(setup: Setup) -> None:
 
 
 def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
-    """Every caption has its turn, the same whoever asks and from wherever the training goes on; images stay as they were."""
+    """Every caption has its turn, the same one for all members and after an interruption; images stay as they were."""
     count = len(setup.data.train)
     several = tuple(
         (c, *setup.data.train.captions[i % 3 : i % 3 + i % 4])

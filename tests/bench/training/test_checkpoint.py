@@ -87,7 +87,7 @@ def test_an_interrupted_training_is_the_uninterrupted_one(
     assert last.state.trainer.health.diverged_at()[len(names) :] == ([] if dies is None else [dies])
 
 
-def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
+def test_a_pack_continues_from_the_newest_step_that_all_members_have(
     setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the writes of two members, and again while it deletes the old ones."""
@@ -114,7 +114,7 @@ def test_a_pack_goes_on_from_the_newest_step_that_all_members_have(
     assert everything(last) == whole
 
 
-def test_a_cell_of_a_pack_can_go_on_alone(
+def test_a_cell_of_a_pack_can_continue_alone(
     setup: Setup, grid: Grid, begun: list[Path], whole: dict[str, Any]
 ) -> None:
     checkpointer = Watched(begun[1:], every=STEPS)

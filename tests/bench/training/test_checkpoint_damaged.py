@@ -55,13 +55,13 @@ def bit(content: bytearray) -> bytearray:
     return content
 
 
-def told(content: bytearray) -> bytearray:
+def loss(content: bytearray) -> bytearray:
     at = content.index(b"train_loss") + 16
     content[at] = ord("1") if content[at] != ord("1") else ord("2")
     return content
 
 
-DAMAGES = [cut, empty, header, length, bit, told]
+DAMAGES = [cut, empty, header, length, bit, loss]
 
 
 @pytest.mark.parametrize("member", [0, 1])

@@ -147,7 +147,7 @@ def test_a_chunk_is_drawn_once_and_the_next_one_ahead(setup: Setup, monkeypatch:
     drawn.clear()
     with ahead(Feed(FORMULATIONS, made, TOTAL)) as feed:
         feed.at(0)
-    assert drawn == [range(16), range(16, 32)], "drawn before anybody asked"
+    assert drawn == [range(16), range(16, 32)], "drawn before they were asked for"
     with ahead(feed):
         for step in range(TOTAL):
             feed.at(step)

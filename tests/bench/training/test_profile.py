@@ -1,4 +1,4 @@
-"""What a run folder tells of a formulation: words and short curves, which nothing depends on."""
+"""What a run folder holds on a formulation: words and short curves, which nothing depends on."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def test_a_weight_of_nothing_has_no_curves() -> None:
     assert set(profile(mine)) == {"formula"}
 
 
-def test_a_cell_is_the_same_whatever_its_profile_says(setup: Setup, tmp_path: Path) -> None:
+def test_a_cell_is_the_same_whatever_its_profile(setup: Setup, tmp_path: Path) -> None:
     cell = Cell("rf", "shapes")
     known = inputs(setup, cell)
-    for told in ({}, {"profile": {"formula": "another"}}):
-        atomic.write_json(tmp_path / "config.json", {**known, **told})
+    for about in ({}, {"profile": {"formula": "another"}}):
+        atomic.write_json(tmp_path / "config.json", {**known, **about})
         verify(tmp_path, setup, cell)
         verify_unfinished(tmp_path, setup, cell)

@@ -167,7 +167,7 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(setup: Setup, grid: Grid, precisio
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_everything_that_persists_stays_where_it_is(setup: Setup, grid: Grid, optimiser: str) -> None:
-    """As a CUDA graph needs, which knows addresses only."""
+    """As a CUDA graph needs, which holds addresses only."""
     trainer, feed = make(setup, grid, optimiser=optimiser)
     advance(trainer, feed, range(1))
     before = {name: (value.data_ptr(), value.clone()) for name, value in state(trainer).items()}
@@ -180,7 +180,7 @@ def test_everything_that_persists_stays_where_it_is(setup: Setup, grid: Grid, op
     }
     assert [p.data_ptr() for p in trainer.model.parameters()] == parameters
     changed = {name for name, value in after.items() if not torch.equal(value, before[name][1])}
-    assert changed == set(before) - {"alive", "died"}, "nobody died, and all else moved on"
+    assert changed == set(before) - {"alive", "died"}, "no member died, and all else moved on"
 
 
 def test_a_member_that_dies_dies_in_place(setup: Setup, grid: Grid) -> None:

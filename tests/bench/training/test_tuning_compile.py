@@ -143,7 +143,7 @@ def test_compiling_needs_pythons_headers(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("named", [None, "/elsewhere"])
-def test_compiled_code_is_kept_beside_the_measurements(
+def test_compiled_code_is_kept_with_the_measurements(
     named: str | None, using: Using, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     using(Table(lambda n: 1.0))

@@ -131,7 +131,7 @@ def test_what_was_measured_on_a_busy_machine_is_measured_again(using: Using) -> 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_training_that_disagrees_has_the_work_measured_again(compiled: bool, using: Using) -> None:
-    """Whether a training or the measurement met a busy machine cannot be told: both are looked at again."""
+    """Whether a training or the measurement met a busy machine is unknown: both are looked at again."""
     table = using(Table(lambda n: 1.0, lambda n: 1.0))
 
     def known() -> bool:

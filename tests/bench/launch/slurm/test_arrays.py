@@ -1,4 +1,4 @@
-"""How arrays are found again and cancelled, and what the queue and the accounting tell of them."""
+"""How arrays are found again and cancelled, and what the queue and the accounting list of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return install(tmp_path, monkeypatch)
 
 
-def test_an_array_that_nobody_wrote_down_is_adopted_if_it_is_complete(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_an_array_that_is_in_no_file_is_adopted_if_it_is_complete(cluster: Cluster, tmp_path: Path) -> None:
     cluster.set("array", "2")
     submission = make(tmp_path / "run", 4)
     first, second = submit(submission).jobs
@@ -57,7 +55,7 @@ def test_cancelling_ends_this_submissions_jobs_and_no_others(cluster: Cluster, t
     assert cluster.jobs() == ["101"]
 
 
-def test_the_queue_tells_each_task_and_leaves_out_what_is_gone(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_queue_lists_each_task_and_leaves_out_what_is_gone(cluster: Cluster, tmp_path: Path) -> None:
     submit(make(tmp_path / "run", 2))
     submit(make(tmp_path / "run", 1))
     seen = queue.look(["100_0", "100_1", "101", "55"])
@@ -73,7 +71,7 @@ def test_many_jobs_are_asked_for_some_hundreds_at_a_time(cluster: Cluster) -> No
     assert [call.count(",") + 1 for call in cluster.calls("squeue")] == [300, 300, 50]
 
 
-def test_a_silent_queue_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_queue_is_reported(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.set("down", "")
     for ask in (lambda: queue.look(["1", "2"]), lambda: queue.by_name("x")):
         with pytest.raises(
@@ -87,7 +85,7 @@ def test_a_silent_queue_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatc
         queue.look(["1"])
 
 
-def test_another_failure_is_told_in_slurms_words(
+def test_another_failure_is_reported_in_slurms_words(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "bin" / "squeue"
@@ -106,7 +104,7 @@ def test_a_users_settings_for_squeue_change_nothing(
     assert "SQUEUE" not in queue.run(["env"])
 
 
-def test_accounting_tells_how_tasks_ended(cluster: Cluster) -> None:
+def test_accounting_lists_how_tasks_ended(cluster: Cluster) -> None:
     rows = [
         "7_0|COMPLETED|0:0",
         "7_1|FAILED|1:0",

@@ -32,7 +32,7 @@ def test_a_controller_that_is_away_for_a_moment_is_waited_for(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_controller_that_stays_away_is_told(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_controller_that_stays_away_is_reported(cluster: Cluster, tmp_path: Path) -> None:
     cluster.set("answers", "\n".join([UNREACHABLE] * 5))
     submission = make(tmp_path / "run", 2)
     assert refusal(submission).startswith(
@@ -67,15 +67,13 @@ def test_where_slurm_takes_fewer_jobs_it_gets_as_many_as_it_takes(cluster: Clust
     assert left_behind(none) == []
 
 
-def test_where_sbatch_has_itself_waited_for_a_place_nobody_waits_again(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_where_sbatch_has_itself_waited_for_a_place_no_wait_follows(cluster: Cluster, tmp_path: Path) -> None:
     cluster.set("answers", "Slurm temporarily unable to accept job, sleeping and retrying")
     assert "temporarily unable" in refusal(make(tmp_path / "run", 8))
     assert len(cluster.calls("sbatch")) == 1
 
 
-def test_another_refusal_is_told_in_sbatchs_words(
+def test_another_refusal_is_reported_in_sbatchs_words(
     cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cluster.set("answers", "Invalid qos")

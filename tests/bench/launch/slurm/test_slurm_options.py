@@ -115,7 +115,7 @@ def test_values_have_the_type_that_submitit_wants(words: list[str], given: dict[
         (["extra_node_info=1:2"], {"extra-node-info": "1:2"}),
     ],
 )
-def test_what_only_sbatch_knows_goes_to_sbatch(words: list[str], extra: dict[str, Any]) -> None:
+def test_what_only_sbatch_understands_goes_to_sbatch(words: list[str], extra: dict[str, Any]) -> None:
     assert read(*words) == SlurmOptions({}, extra)
 
 
@@ -166,7 +166,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("time=3", "more than 3 min"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(word: str, part: str) -> None:
+def test_a_mistake_is_one_sentence(word: str, part: str) -> None:
     key = word.partition("=")[0]
     said = refusal(word)
     assert said.startswith(f"--slurm.{key}")
@@ -185,7 +185,7 @@ def test_the_command_refuses_what_the_launcher_sets_itself(
 
 
 def test_nothing_that_the_launcher_sets_itself_can_be_asked_for(tmp_path: Path) -> None:
-    """But what is sent beside its own: the user's setup, options of srun, and jobs to wait for."""
+    """But what is sent next to its own: the user's setup, options of srun, and jobs to wait for."""
     asked = {"setup": ["mine"], "srun_args": ["--mine"], "array_parallelism": 9}
     chosen = parameters(make(tmp_path / "run", 2), asked, most=2, waits=["7"])
     assert "mine" in chosen["setup"]

@@ -1,5 +1,5 @@
-"""The house: every room imports only those below it, nothing imports in a circle, only commands lie loose, and no module has
-the name of another."""
+"""The house: every room imports only those below it, nothing imports in a circle, only commands lie loose, no module has the
+name of another, and tests lie where the tree has what they test."""
 
 from __future__ import annotations
 
@@ -128,6 +128,14 @@ def test_only_commands_lie_next_to_the_rooms() -> None:
 def test_no_two_modules_have_the_same_name() -> None:
     found = Counter(file.stem for file in modules().values() if not file.stem.startswith("__"))
     assert [name for name, count in found.items() if count > 1] == []
+
+
+def test_tests_mirror_the_tree() -> None:
+    files = [file.relative_to(ROOT / "tests") for file in (ROOT / "tests").rglob("*.py")]
+    names = Counter(file.stem for file in files if file.stem != "conftest")
+    assert [name for name, count in names.items() if count > 1] == []
+    elsewhere = {str(f.parent) for f in files if not (ROOT / f.parent).is_dir()}
+    assert elsewhere == {"browser", "slurm"}, "rooms of their own: they need a browser or a cluster"
 
 
 def test_references_in_docstrings_exist() -> None:

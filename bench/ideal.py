@@ -29,7 +29,7 @@ from torch import Tensor
 from bench import data, solvers
 from bench.config.experiment import Evaluation, Grid, Images
 from bench.config.sampling_settings import Setting, TimeGrid
-from bench.encoders.extractors import features
+from bench.encoders import features
 from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
 from bench.planning.cells import expand

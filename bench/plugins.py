@@ -24,6 +24,7 @@ ROOMS = (
     "bench.solvers",
     "bench.optimisers",
     "bench.objectives",
+    "bench.encoders",
     "bench.launch",
     "bench.metrics",
     "bench.tracking",

@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from bench.encoders import tinyclip_encoder, tinyclip_eval
-from bench.encoders.extractors import features
+from bench.encoders import features, tinyclip_encoder, tinyclip_eval
 from bench.encoders.tinyclip_header import SHIPPED
 from bench.encoders.tinyclip_train import Recipe, Source, load_sources, train
 from bench.encoders.tinyclip_twins import Twins

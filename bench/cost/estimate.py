@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import encoders
 from bench.config.experiment import Grid, Model
 from bench.cost.price import Rates, names, rates
 from bench.planning.plan import Planned
-from bench.planning.requirements import Look, Requirements, by_cell, text
+from bench.planning.requirements import Look, Requirements, by_cell
 from bench.runfolder import store
 
 START = 6.0
@@ -56,8 +57,8 @@ def estimate(
     left = [p for share in todo for p in share]
     kept = sum(lasting_bytes(p, look) for p in left)
     peak = kept + sum(look(p.cell).checkpoint_files for p in left if p.state != "trained")
-    if note := text(grid.text).note:
-        how += f"; {note}"
+    if not encoders.get(grid.text).text_sizes():
+        how += f"; text sizes as of CLIP ViT-L/14, those of {grid.text} cannot be read"
     return Estimate(sum(hours), max(hours), kept, peak, how)
 
 

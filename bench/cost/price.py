@@ -19,14 +19,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench import encoders
 from bench.config.experiment import Cell, Grid, Model
+from bench.encoders import Encoder
 from bench.machine import cores
 from bench.planning.cells import plugins_of, trainings_of
 from bench.planning.plan import Planned, kind
-from bench.planning.requirements import SMALL, Look, Requirements
+from bench.planning.requirements import Look, Requirements
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
+from flowbench._core.plugin import behind
 from flowbench._core.terminal import many
 
 TFLOPS = 50.0
@@ -35,6 +38,8 @@ TFLOPS_CPU = 0.1
 """The same of a processor."""
 MOST = 50
 """Finished cells that are read."""
+SMALL = 1e8
+"""Operations for one image or caption below which an encoder is as small as the generators."""
 PATIENCE = 120.0
 """Seconds that timing the steps of a size may take."""
 
@@ -125,8 +130,8 @@ def from_finished(
         evaluation = [rate for rate in spent if rate]
         unmeasured |= not evaluation
         rate = statistics.median(evaluation or training)
-        image = rate if evaluation or small(grid.evaluation.extractor) else max(rate, usual)
-        text = rate if small(grid.text) else max(rate, usual)
+        image = rate if evaluation or small(encoders.get(grid.evaluation.extractor)) else max(rate, usual)
+        text = rate if small(encoders.get(grid.text)) else max(rate, usual)
         found[model] = Rates(statistics.median(training), rate, image, text)
     return found, source + ", the evaluation by its operations" * unmeasured
 
@@ -165,9 +170,16 @@ def each(facts: Mapping[str, Any]) -> float:
     return facts["seconds"] / facts["pack"] if facts else 0.0
 
 
-def small(spec: str) -> bool:
+def plugins(grid: Grid) -> list[str]:
+    """The plugin files behind what is timed."""
+    specs = grid.text, grid.evaluation.extractor
+    parts = (behind(spec.partition(":")[0], ("encoder",)) for spec in specs)
+    return [*plugins_of(grid.training), *(file for file in parts if file)]
+
+
+def small(encoder: Encoder) -> bool:
     """Whether an encoder is as small as the generators, and has their rate."""
-    return spec.partition(":")[0] == SMALL
+    return max(encoder.image_flops, encoder.caption_flops) < SMALL
 
 
 def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[list[Rates], str]:
@@ -178,7 +190,7 @@ def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[
     """
     requirements = work[0][0]
     extractor, text = (
-        None if small(spec) else spec
+        None if small(encoders.get(spec)) else spec
         for spec in (requirements.grid.evaluation.extractor, requirements.grid.text)
     )
     given = {
@@ -186,7 +198,7 @@ def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[
             {"shape": asdict(one.shape), "training": asdict(one.grid.training), "members": members}
             for one, members in work
         ],
-        "plugins": sorted({file for each, _ in work for file in plugins_of(each.grid.training)}),
+        "plugins": sorted({file for each, _ in work for file in plugins(each.grid)}),
         "resolution": requirements.grid.images.resolution,
         "extractor": extractor,
         "text": text,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import formulations
 from bench import data as datasets
+from bench import encoders
 from bench.config.experiment import Cell
 from bench.config.sampling_settings import Setting, TimeGrid, Weights
 from bench.runfolder import store
@@ -164,10 +165,9 @@ def draw(
     from bench.models.flat import Flat
     from bench.sampling.generate import generate
     from bench.worker import provenance
-    from bench.worker.setup import load_text_encoder
 
     cell, device = chosen.cell, pick_device("auto")
-    encoder: Any = load_text_encoder(cell.text, device)
+    encoder: Any = encoders.text_encoder(cell.text, str(device))
     for caption in dict.fromkeys(captions):
         check_words(encoder, caption)
     kept = atomic.read_object(chosen.folder / "config.json")

@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import data
+from bench import data, encoders
 from bench.config.experiment import Grid
 from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
-from bench.encoders import extractors
 from bench.launch.launchers import Launcher
 from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
@@ -31,7 +30,7 @@ def check(
     if not divided:
         return None
     for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
-        extractors.check_weights(spec)
+        encoders.get(spec).check()
     check_disk(divided, grid, out)
     if memory := needed(divided, grid, execution, launcher):
         memory.check()
@@ -43,7 +42,7 @@ def check_pictures(grid: Grid) -> None:
     for dataset in datasets_of(grid):
         captions = data.get(dataset).captions(dataset, grid.images)
         for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
-            extractors.check_words(spec, captions, dataset)
+            encoders.get(spec).check_words(captions, dataset)
 
 
 def check_unchanged(grid: Grid, out: Path) -> None:

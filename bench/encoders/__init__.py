@@ -1,1 +1,41 @@
-"""Image and text features: they condition networks and measure images."""
+"""Encoders of images and captions: one file a kind of network; they condition generators and measure images.
+
+Importing needs no torch. A plugin adds one with ``@register("mine(path)")`` on a function that returns an ``Encoder``.
+"""
+
+from bench.encoders import clip, inception, tinyclip_header  # noqa: F401  (importing registers the names)
+from bench.encoders.check_encoder import check
+from bench.encoders.encoder import (
+    Encoder,
+    Extractor,
+    TextEncoder,
+    TextSizes,
+    extractor,
+    features,
+    get,
+    reads_text,
+    register,
+    registry,
+    require,
+    text_encoder,
+    text_features,
+)
+
+__all__ = [
+    "Encoder",
+    "Extractor",
+    "TextEncoder",
+    "TextSizes",
+    "check",
+    "extractor",
+    "features",
+    "get",
+    "reads_text",
+    "register",
+    "registry",
+    "require",
+    "text_encoder",
+    "text_features",
+]
+
+registry.check = check

@@ -10,11 +10,13 @@ The features are the projected ones (768 for ViT-L/14), not normalised. Two libr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.encoders.preprocessing import rgb, weights_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -34,9 +36,7 @@ WEIGHTS = tuple(
 
 
 class CLIP:
-    """Image and text features of one CLIP model. Satisfies `bench.encoders.extractors.Extractor`."""
-
-    has_text = True
+    """Image and text features of one CLIP model."""
 
     def __init__(self, model: Any, images: Any, tokenizer: Any, device: str, library: Library) -> None:
         self._model = model.float().eval().to(device)
@@ -125,15 +125,22 @@ def check(where: str, library: Library = "transformers") -> None:
 
 def _there(where: str, name: str) -> bool:
     """Whether a model has a file."""
+    return file_of(where, name) is not None
+
+
+def file_of(where: str, name: str) -> Path | None:
+    """A file of the model in the folder ``where``, or of that name in the user's cache."""
     if Path(where).is_dir():
-        return (Path(where) / name).is_file()
+        file = Path(where) / name
+        return file if file.is_file() else None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return isinstance(try_to_load_from_cache(where, name), str)
+        found = try_to_load_from_cache(where, name)
     except HFValidationError:  # a path, and not there
-        return False
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def load(where: str, device: str = "cpu", *, library: Library = "transformers") -> CLIP:
@@ -238,3 +245,40 @@ def _quiet(transformers: Any) -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
+
+
+class CLIPWeights(Encoder):
+    """A CLIP model of transformers; its operations are those of ViT-L/14."""
+
+    images = texts = tokens = True
+    image_flops, caption_flops = 1.6e11, 1.3e10
+
+    def __init__(self, where: str, library: Library) -> None:
+        self.where, self.library = where, library
+
+    def load(self, device: str) -> CLIP:
+        return load(self.where, device, library=self.library)
+
+    def check(self) -> None:
+        check(self.where, self.library)
+
+    def text_sizes(self) -> TextSizes | None:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if file := file_of(self.where, "config.json"):
+                config = json.loads(file.read_text(encoding="utf-8"))
+                text = config["text_config"]
+                sizes = text["max_position_embeddings"], 2, text["hidden_size"], config["projection_dim"]
+                return TextSizes(*sizes)
+        return None
+
+
+@register("clip(path)")
+def clip(path: str) -> Encoder:
+    """transformers' CLIPModel in a folder or by its name in the user's cache, with Pillow preprocessing."""
+    return CLIPWeights(path, "transformers")
+
+
+@register("torchmetrics(path)")
+def torchmetrics(path: str) -> Encoder:
+    """The same weights as torchmetrics' CLIPScore runs them."""
+    return CLIPWeights(path, "torchmetrics")

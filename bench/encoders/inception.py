@@ -8,11 +8,11 @@ code.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.images import cache_folder
+from bench.encoders.encoder import Encoder, register
 from bench.encoders.preprocessing import file_digest, rgb
 from bench.runfolder.trust import check_code
 from flowbench._core.errors import UserError
@@ -29,11 +29,10 @@ BATCH = 32
 
 
 class Inception:
-    """Image features of InceptionV3; it reads no text. Satisfies `bench.encoders.extractors.Extractor`."""
+    """Image features of InceptionV3; it reads no text."""
 
     preprocessing = "cleanfid-bicubic299"
     dim = 2048
-    has_text = False
 
     def __init__(self, folder: Path, device: str) -> None:
         from cleanfid.inception_torchscript import InceptionV3W
@@ -50,12 +49,6 @@ class Inception:
         with torch.no_grad():
             parts = [self._features(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
         return torch.cat(parts) if parts else torch.zeros(0, self.dim)
-
-    def text_features(self, captions: Sequence[str]) -> Tensor:
-        """Always a `UserError`."""
-        raise UserError(
-            f"extractor {self.name!r} reads no text, so it gives no CLIP score; choose tinyclip or clip:NAME"
-        )
 
     def _features(self, batch: Tensor) -> Tensor:
         resized = [torch.from_numpy(self._resize(image)) for image in batch.permute(0, 2, 3, 1).cpu().numpy()]
@@ -99,3 +92,25 @@ def find(path: str | None) -> Path:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class InceptionFile(Encoder):
+    """The file of clean-fid's Inception."""
+
+    images = True
+    image_flops = 1.1e10
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+
+    def load(self, device: str) -> Inception:
+        return load(self.path, device)
+
+    def check(self) -> None:
+        find(self.path)
+
+
+@register("inception(path)")
+def inception(path: str | None = None) -> Encoder:
+    """clean-fid's resize and its InceptionV3, from a file or the user's cache; it reads no text."""
+    return InceptionFile(path)

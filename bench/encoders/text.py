@@ -7,27 +7,13 @@ dropped for guidance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class TextEncoder(Protocol):
-    """What conditions a model: ``name`` identifies the weights."""
-
-    @property
-    def name(self) -> str: ...
-
-    def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokens ``[N, L, text width]``, zero at padding, and pooled vectors ``[N, pooled width]``, float32."""
-        ...
-
-    def cut(self, captions: Iterable[str]) -> int:
-        """How many captions are longer than it reads."""
-        ...
+from bench.encoders.encoder import TextEncoder
 
 
 @dataclass(frozen=True)

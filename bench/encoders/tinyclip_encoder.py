@@ -41,12 +41,11 @@ class TinyCLIP:
     """A trained encoder, ready for use; an ``Extractor``.
 
     Attributes: ``name`` (``tinyclip-`` and 8 hex digits of the file's sha256), ``preprocessing``, ``dim`` (of
-    both kinds of features), ``has_text``, ``tokens`` (L, tokens per caption), ``width`` (of a token),
+    both kinds of features), ``tokens`` (L, tokens per caption), ``width`` (of a token),
     ``recipe`` (how the weights were made, with held-out accuracies), ``tokenizer``, ``device``.
     """
 
     preprocessing = "bicubic32"
-    has_text = True
 
     def __init__(
         self,

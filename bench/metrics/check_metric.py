@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.config.seeds import seed_for
-from bench.encoders.extractors import extractor, features
+from bench.encoders import extractor, features
 from bench.metrics.metric import Drawn, Measure, Measured, Metric, Reference, get
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.data import Dataset
-    from bench.encoders.extractors import Extractor
+    from bench.encoders import Extractor
 
 T = TypeVar("T")
 DIRECTIONS = {True: "higher is better", False: "lower is better"}

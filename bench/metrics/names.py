@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bench.encoders import reads_text
 from bench.metrics.metric import Measure, Reference
 
 
 def full_name(measure: Measure, reference: Reference, n: int) -> str | None:
     """The name of a metric's values over ``n`` images; None where the extractor cannot give what it needs."""
     extractor, data = reference.extractor, reference.data
-    if measure.columns[0].needs == "texts" and not extractor.has_text:
+    if measure.columns[0].needs == "texts" and not reads_text(extractor):
         return None
     parts = [f"text={measure.version}"] if measure.version else []
     if "features" in measure.uses:

@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from bench import data, solvers
+from bench import data, encoders, solvers
 from bench.config.experiment import Cell, Grid
 from bench.config.identity import full
 from bench.config.limits import divides
-from bench.encoders import extractors
 from bench.models.architecture import version_of
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
@@ -200,8 +199,8 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
         builder.check()
         edge = builder.shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
-    for model in (grid.text, grid.evaluation.extractor):
-        extractors.check_spec(model)
+    encoders.require(grid.text, "text")
+    encoders.require(grid.evaluation.extractor, "extractor")
     for setting in grid.evaluation.settings:
         setting.check()
     check_stages(grid)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from pathlib import Path
 
-from bench import objectives, optimisers
+from bench import encoders, objectives, optimisers
 from bench.config.experiment import Cell, Grid, Images, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
-from bench.encoders.tinyclip_header import SHIPPED, read_header
+from bench.encoders import Encoder, TextSizes
 from bench.metrics.compositional_accuracy import PARTS, parts_of
 from bench.metrics.run_metrics import columns
 from bench.models.shape import Shape
 
-LARGE = (77, 2, 768, 768)
-"""Text sizes of CLIP ViT-L/14, for a model whose sizes cannot be read."""
-EXTRACTORS = {"tinyclip": 5e7, "clip": 1.6e11, "torchmetrics": 1.6e11, "inception": 1.1e10}
-"""Operations on one image, of CLIP as of ViT-L/14; tinyclip's with the composition of ``shapes``, about."""
-ENCODERS = {"tinyclip": 1e6, "clip": 1.3e10}
-"""Operations on one caption, of CLIP as of ViT-L/14."""
-SMALL = "tinyclip"
-"""The kind of encoder that is as small as the generators, and priced by their rate."""
+USUAL = TextSizes(77, 2, 768, 768)
+"""Sizes of CLIP ViT-L/14, for an encoder whose own cannot be read."""
 COPIES = 4
 """Numbers a parameter in a checkpoint without the optimiser's: weights, EMA, the best EMA and the best weights so far."""
 GENERATIONS = 2
@@ -34,31 +25,6 @@ HEADER, ENTRY = 160, 85
 """Bytes of a safetensors file without its numbers: once, and for each tensor."""
 NOTES, LINE = 6_000, 600
 """Bytes of a cell's JSON and its log, and of a validation's line of metrics."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """Sizes of encoded captions: tokens at most, special ones among them, their width, that of the pooled vector, and a
-    ``note`` if they are a guess."""
-
-    length: int
-    special: int
-    width: int
-    pooled: int
-    note: str = ""
-
-
-def text(spec: str) -> Text:
-    """The sizes of a text encoder from its file's header or its ``config.json``, else those of a usual one."""
-    kind, _, where = spec.partition(":")
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        if kind == "tinyclip":
-            about = read_header(Path(where) if where else SHIPPED)
-            return Text(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])
-        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
-        length, width = (config["text_config"][name] for name in ("max_position_embeddings", "hidden_size"))
-        return Text(length, 2, width, config["projection_dim"])
-    return Text(*LARGE, f"text sizes as of CLIP ViT-L/14, those of {spec} cannot be read")
 
 
 @dataclass(frozen=True)
@@ -76,10 +42,20 @@ class Requirements:
         """What is declared of the dataset."""
         return get(self.dataset)
 
+    @property
+    def encoder(self) -> Encoder:
+        """What is declared of the text encoder."""
+        return encoders.get(self.grid.text)
+
+    @property
+    def extractor(self) -> Encoder:
+        """What is declared of the extractor."""
+        return encoders.get(self.grid.evaluation.extractor)
+
     @cached_property
     def shape(self) -> Shape:
         """The network of the cells."""
-        model, known = self.grid.model, text(self.grid.text)
+        model, known = self.grid.model, self.encoder.text_sizes() or USUAL
         width, heads = model.sizes
         channels, side, _ = self.builder.shape(self.grid.images.resolution)
         words = known.length if self.builder.words is None else self.builder.words + known.special
@@ -112,7 +88,7 @@ class Requirements:
     @property
     def extraction(self) -> float:
         """Operations of measuring one image."""
-        return EXTRACTORS[self.grid.evaluation.extractor.partition(":")[0]]
+        return self.extractor.image_flops
 
     @cached_property
     def metrics(self) -> float:
@@ -127,7 +103,7 @@ class Requirements:
     @property
     def encoding_of_one(self) -> float:
         """Operations of encoding one caption."""
-        return ENCODERS.get(self.grid.text.partition(":")[0], ENCODERS["clip"])
+        return self.encoder.caption_flops
 
     @property
     def encoding(self) -> float:
@@ -147,9 +123,8 @@ class Requirements:
         samples, settings = self.grid.evaluation.samples, len(self.generation)
         pixels = self.builder.channels * self.grid.images.resolution**2
         images = HEADER + 2 * ENTRY + samples * (pixels + 4)
-        texts = self.grid.evaluation.extractor.partition(":")[0] != "inception"
         parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
-        met = {"": True, "texts": texts, "shapes": bool(parts)}
+        met = {"": True, "texts": self.extractor.texts, "shapes": bool(parts)}
         absent = {f"composition_{part}" for part in PARTS if part not in parts}
         metrics = columns(self.grid.evaluation.metrics)
         values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in metrics)

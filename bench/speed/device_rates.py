@@ -1,8 +1,8 @@
 """``python -m bench.speed.device_rates DEVICE``: operations a second of training and sampling here, measured.
 
-Shapes, recipes and numbers of members, large encoders, and the plugins of optimisers and objectives come as JSON on the
-standard input; the rates of each and the seconds an image and a caption go as JSON to the standard output. Measurements are
-kept with those of :mod:`bench.training.tuning`.
+Shapes, recipes, numbers of members, large encoders, and plugins come as JSON on the standard input; the rates of each and
+the seconds of an image and a caption go as JSON to the standard output. Measurements are kept with those of
+:mod:`bench.training.tuning`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 
 from bench.config.experiment import Training
 from bench.config.identity import identity, restore
 from bench.data.images import cache_folder
-from bench.encoders.extractors import extractor
+from bench.encoders import extractor, text_encoder
 from bench.machine.clock import Timed, alternate, seconds, timed
 from bench.machine.device import device_name, keep_freed_memory, pick_device, versions
 from bench.machine.kept_timings import Timings
@@ -53,8 +52,8 @@ def measure() -> int:
         for work in given["models"]
     ]
     resolution = given["resolution"]
-    image = encoder(given["extractor"], resolution, device, of_images)
-    caption = encoder(given["text"], resolution, device, of_captions)
+    image = timed_encoder(given["extractor"], resolution, device, of_images)
+    caption = timed_encoder(given["text"], resolution, device, of_captions)
     answer = {"rates": found, "extraction": image, "encoding": caption}
     print(json.dumps({"device": device_name(device), **answer}))
     return 0
@@ -73,8 +72,11 @@ class Encoding:
     python: str
 
 
-def encoder(
-    spec: str | None, resolution: int, device: torch.device, made: Callable[[Any, int], Callable[[], object]]
+def timed_encoder(
+    spec: str | None,
+    resolution: int,
+    device: torch.device,
+    made: Callable[[str, int, str], Callable[[], object]],
 ) -> float | None:
     """Seconds that an encoder takes for each of a few images or captions; None without one."""
     if spec is None:
@@ -85,19 +87,21 @@ def encoder(
     timings = Timings(cache_folder(None) / "steps" / f"{identity(work)}.json", asdict(work))
     if known := timings.recall("one", 1):
         return known[0]
-    call = made(extractor(spec, str(device)), resolution)
+    call = made(spec, resolution, str(device))
     call()  # chooses kernels
     found = timed(tuple(seconds(call) for _ in range(3)))
     return timings.remember("one", (found.seconds / FEW,), found.spread)[0]
 
 
-def of_images(model: Any, resolution: int) -> Callable[[], object]:
+def of_images(spec: str, resolution: int, device: str) -> Callable[[], object]:
     """Features of a few images."""
+    model = extractor(spec, device)
     return partial(model.image_features, torch.zeros(FEW, 3, resolution, resolution, dtype=torch.uint8))
 
 
-def of_captions(model: Any, resolution: int) -> Callable[[], object]:
+def of_captions(spec: str, resolution: int, device: str) -> Callable[[], object]:
     """Tokens of a few captions."""
+    model = text_encoder(spec, device)
     return partial(model.encode_text, ["a red square above a small blue circle"] * FEW)
 
 

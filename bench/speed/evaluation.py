@@ -18,7 +18,7 @@ from bench.config.experiment import Evaluation, Images
 from bench.config.presets import HEADLINE, preset
 from bench.config.sampling_settings import Setting
 from bench.data import shapes
-from bench.encoders.extractors import extractor, features
+from bench.encoders import extractor, features
 from bench.metrics.frechet import Moments, frechet
 from bench.sampling.generate import generate as sampled
 from bench.sampling.generate import start_noise

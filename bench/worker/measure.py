@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.config.seeds import seed_for
 from bench.data import shapes
-from bench.encoders.extractors import features
+from bench.encoders import features, text_features
 from bench.metrics.compositional_accuracy import squares
 from bench.metrics.metric import Drawn, Measured
 from bench.worker.setup import Setup
@@ -23,8 +23,8 @@ def measure(
     """Measure uint8 images ``[n, C, H, W]`` drawn for ``setup.chosen``, or against other ``captions``, by every one of
     ``setup.measures``."""
     texts = setup.text_features
-    if captions is not None and setup.extractor.has_text:
-        texts = setup.extractor.text_features(captions)
+    if captions is not None:
+        texts = text_features(setup.extractor, captions)
     found = features(setup.extractor, images)
     drawn = Drawn(images, captions or setup.chosen, found, texts, path_length, setup.reference)
     values: dict[str, float | None] = {}

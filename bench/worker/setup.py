@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench import encoders
 from bench.config.experiment import Evaluation, Grid, Model
 from bench.config.seeds import seed_for
 from bench.data import Dataset, load
-from bench.encoders.extractors import Extractor, extractor, features
-from bench.encoders.text import Captions, TextEncoder, encode
+from bench.encoders import Extractor, extractor, features, text_encoder, text_features
+from bench.encoders.text import Captions, encode
 from bench.metrics.metric import Measure, Reference
 from bench.metrics.names import full_names
 from bench.metrics.run_metrics import measures
 from bench.models import Shape
-from flowbench._core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -60,34 +59,22 @@ class Setup:
         return full_names(self.measures, self.reference, len(self.chosen))
 
 
-def load_text_encoder(spec: str, device: torch.device) -> TextEncoder:
-    """The frozen text encoder that conditions the models: an extractor that can also encode captions as tokens."""
-    found: Any = extractor(spec, str(device))
-    if not hasattr(found, "encode_text"):
-        raise UserError(
-            f"--text {spec!r} gives no token vectors: choose 'tinyclip', 'tinyclip:PATH' or 'clip:PATH'"
-        )
-    encoder: TextEncoder = found
-    return encoder
-
-
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     """Load a dataset, encode its captions and the reference features."""
     data, evaluation = load(dataset, **asdict(grid.images)), grid.evaluation
-    encoder = load_text_encoder(grid.text, device)
+    encoder = text_encoder(grid.text, str(device))
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
     texts = data.train.texts() + data.validation.texts()
-    for model in (encoder, measure):
-        if hasattr(model, "require_vocabulary"):
-            model.require_vocabulary(data.train.texts(), dataset)
+    for spec in dict.fromkeys([grid.text, evaluation.extractor]):
+        encoders.get(spec).check_words(data.train.texts(), dataset)
     return Setup(
         data,
         encode(encoder, texts, device),
         encoder.name,
         measure,
         chosen,
-        measure.text_features(chosen) if measure.has_text else None,
+        text_features(measure, chosen),
         Reference(data, measure, features(measure, data.validation.reference)),
         measures(evaluation.metrics),
         encoder.cut(set(texts)),

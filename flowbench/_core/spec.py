@@ -1,7 +1,8 @@
-"""``NAME[:option=value,...]`` and ``NAME:ARGUMENT``: a member of a registry with what its function takes.
+"""``NAME[:option=value,...]`` and ``NAME:ARGUMENT[,option=value,...]``: a member of a registry with what its function takes.
 
-A function whose parameters have defaults takes options by name. One whose only parameter has no default takes all that
-follows the colon as it stands, such as a path, where arguments are allowed.
+A function whose parameters have defaults takes options by name. Where arguments are allowed, a first parameter without a
+default takes what follows the colon as it stands, such as a path, up to the options behind it; one with the default None
+may be left out.
 """
 
 from __future__ import annotations
@@ -36,49 +37,61 @@ class Specs(Generic[T]):
         return made
 
     def argument(self, spec: str) -> str | None:
-        """The name of the parameter that takes all that follows the colon; None if there is none."""
+        """The name of the parameter that takes what follows the colon; None if there is none."""
         entry = self.registry[spec.partition(":")[0]]
-        alone = self.arguments and len(entry.parameters) == 1 and not entry.defaults
-        return entry.parameters[0] if alone else None
+        takes = self.arguments and entry.parameters and entry.defaults.get(entry.parameters[0]) is None
+        return entry.parameters[0] if takes else None
 
-    def split(self, spec: str) -> tuple[str, dict[str, str]]:
-        """Name and options as text."""
-        kind, _, rest = spec.partition(":")
+    def split(self, spec: str) -> tuple[dict[str, str], dict[str, str]]:
+        """The argument and the options as text, both by the names of their parameters."""
+        kind, colon, rest = spec.partition(":")
+        entry, name, parts = (
+            self.registry[kind],
+            self.argument(spec),
+            [part for part in rest.split(",") if part],
+        )
+        argument: dict[str, str] = {}
+        if name:
+            parts, behind = rest.split(","), list[str]()
+            while parts and "=" in parts[-1] and parts[-1].partition("=")[0] in entry.parameters[1:]:
+                behind.insert(0, parts.pop())
+            if text := ",".join(parts):
+                argument[name] = text
+            elif name not in entry.defaults or (colon and not rest):
+                raise UserError(f"{self.flag} {spec!r} names no {name}: give {kind}:{name.upper()}")
+            parts = behind
         options: dict[str, str] = {}
-        for part in filter(None, rest.split(",")):
-            name, equals, value = part.partition("=")
-            if not equals or not value or name in options:
+        for part in parts:
+            option, equals, value = part.partition("=")
+            if not equals or not value or option in options:
                 raise UserError(
                     f"{self.flag} {spec!r}: {part!r} is no option=value, for example {kind}:NAME=5"
                 )
-            options[name] = value
-        return kind, options
+            options[option] = value
+        return argument, options
 
     def values(self, spec: str) -> dict[str, Any]:
-        """The given options as values, each of the type of its default; without one, a number if it can be read as such."""
-        if name := self.argument(spec):
-            kind, _, rest = spec.partition(":")
-            if not rest:
-                raise UserError(f"{self.flag} {spec!r} names no {name}: give {kind}:{name.upper()}")
-            return {name: rest}
-        kind, given = self.split(spec)
+        """The argument as it stands, and the given options as values, each of the type of its default; without one, a number
+        if it can be read as such."""
+        kind, (argument, given) = spec.partition(":")[0], self.split(spec)
         entry = self.registry[kind]
         if unknown := next((name for name in given if name not in entry.parameters), None):
             choice = nearest(unknown, entry.parameters) if entry.parameters else "it has none"
             raise UserError(f"{self.flag} {spec!r}: {kind} has no option {unknown!r}; {choice}")
         for name in entry.parameters:
-            if name not in given and name not in entry.defaults:
+            if name not in argument and name not in given and name not in entry.defaults:
                 raise UserError(f"{self.flag} {spec!r} lacks {name}: for example {kind}:{name}=2")
-        return {name: self._value(spec, name, text, entry.defaults.get(name)) for name, text in given.items()}
+        values = {
+            name: self._value(spec, name, text, entry.defaults.get(name)) for name, text in given.items()
+        }
+        return {**argument, **values}
 
     def canonical(self, spec: str) -> str:
         """The spec with only those options that differ from their defaults, in the order of the function."""
-        kind, values = spec.partition(":")[0], self.values(spec)
-        if self.argument(spec):
-            return spec
+        kind, values, argument = spec.partition(":")[0], self.values(spec), self.argument(spec)
         entry = self.registry[kind]
         kept = [
-            f"{name}={values[name]}"
+            str(values[name]) if name == argument else f"{name}={values[name]}"
             for name in entry.parameters
             if name in values and values[name] != entry.defaults.get(name)
         ]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.encoders.extractors import Extractor, extractor
 from PIL import Image
 
-from bench.encoders.extractors import Extractor, extractor
 from bench.encoders.preprocessing import rgb, weights_digest
 from bench.metrics.clip_score import clip_scores
 from flowbench._core.errors import UserError

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench.encoders.extractors import Extractor, extractor
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.data import Split, load, shapes
 from bench.encoders import tinyclip_encoder
-from bench.encoders.extractors import Extractor, extractor
 from bench.encoders.tinyclip_eval import classification, preference, retrieval, shapes_twins
 from bench.encoders.tinyclip_model import bicubic
 from flowbench._core.errors import UserError

@@ -23,6 +23,13 @@ def rgb(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1)
 
 
+def pillow(images: Tensor) -> list[Any]:
+    """Images uint8 ``[N, 3, H, W]`` as Pillow's."""
+    from PIL import Image
+
+    return [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
+
+
 def check_uint8(images: Tensor) -> None:
     """Raise `UserError` unless images are uint8 ``[N, 1 or 3, H, W]``."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):

@@ -15,8 +15,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from hypothesis import settings
 
-import formulations.specs
-import samplers.sampler_registry
 from bench.machine import cores
 from bench.machine.device import processor
 from flowbench._core import plugin
@@ -52,8 +50,9 @@ def clean_registries() -> Iterator[None]:
         KINDS[kind].entries.update(entries)
     plugin._done.clear()
     plugin._done.update(done)
-    samplers.sampler_registry.get.cache_clear()
-    formulations.specs.get.cache_clear()
+    for registry in KINDS.values():
+        for clear in registry.caches:
+            clear()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import encoders
 from bench.cost import estimate as whole
 from bench.cost import price as module
 from bench.cost.estimate import estimate
 from bench.cost.price import Rates
-from bench.planning import requirements as by_formula
 from bench.planning.plan import Planned
 from bench.planning.requirements import Requirements
 from flowbench._core.errors import UserError
@@ -135,7 +136,7 @@ def test_a_large_extractor_has_its_own_price(tmp_path: Path, monkeypatch: pytest
     large = estimate([p], [[p]], LARGE, True).device_hours * 3600
     assert [given["extractor"] for given in asked] == [None, "inception:somewhere"]
     images = TINY.images.validation + TINY.evaluation.samples * len(TINY.evaluation.controls)
-    tiny = images * by_formula.EXTRACTORS["tinyclip"] / 1e8
+    tiny = images * encoders.get("tinyclip").image_flops / 1e8
     assert large - small == pytest.approx(0.1 * images - tiny)
 
 
@@ -157,12 +158,13 @@ def test_real_encoders_are_timed_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cpu, loaded = torch.device("cpu"), []
-    real = device_rates.extractor
-    monkeypatch.setattr(device_rates, "extractor", lambda *given: loaded.append(given) or real(*given))
+    for name in ("extractor", "text_encoder"):
+        load = partial(lambda real, *given: loaded.append(given) or real(*given), getattr(device_rates, name))
+        monkeypatch.setattr(device_rates, name, load)
     found = [
-        device_rates.encoder("tinyclip", 16, cpu, made)
+        device_rates.timed_encoder("tinyclip", 16, cpu, made)
         for made in (device_rates.of_images, device_rates.of_captions) * 2
     ]
     assert all(each and 0 < each < 60 for each in found)
     assert 2 <= len(loaded) <= 4, "once each on a quiet machine"
-    assert device_rates.encoder(None, 16, cpu, device_rates.of_images) is None
+    assert device_rates.timed_encoder(None, 16, cpu, device_rates.of_images) is None

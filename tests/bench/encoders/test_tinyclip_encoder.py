@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench.encoders.extractors import Extractor, extractor
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.data import Split, load, shapes
-from bench.encoders import tinyclip_encoder
+from bench.encoders import Extractor, extractor, reads_text, tinyclip_encoder
 from bench.encoders.tinyclip_eval import classification, preference, retrieval, shapes_twins
 from bench.encoders.tinyclip_model import bicubic
 from flowbench._core.errors import UserError
@@ -169,7 +168,7 @@ def test_foreign_captions_are_refused() -> None:
 def test_it_is_the_default_extractor_under_a_name_of_its_weights(tmp_path: Path) -> None:
     clip: Extractor = extractor("tinyclip")
     assert isinstance(clip, Extractor)
-    assert clip.has_text
+    assert reads_text(clip)
     assert clip.name == shipped().name
     copy = tmp_path / "copy.safetensors"
     shutil.copy(tinyclip_encoder.SHIPPED, copy)

@@ -31,7 +31,7 @@ def test_zero_feature_is_nan_and_shapes_must_match() -> None:
 
 @pytest.fixture
 def reference() -> Any:
-    model = SimpleNamespace(name="tinyclip-1a2b3c4d", preprocessing="native32", dim=64, has_text=True)
+    model = SimpleNamespace(name="tinyclip-1a2b3c4d", preprocessing="native32", dim=64, text_features=str)
     data = SimpleNamespace(name="shapes", digest="9f8e7d6c")
     return SimpleNamespace(extractor=model, data=data, features=torch.zeros(2000, 64))
 
@@ -44,7 +44,7 @@ def test_names_carry_the_recipe(reference: Any) -> None:
     }
     added = replace(get("composition"), version="5e6f7a8b")
     assert full_name(added, reference, 9) == "composition[text=5e6f7a8b,n=9]"
-    reference.extractor.has_text = False
+    del reference.extractor.text_features
     assert full_name(get("clip"), reference, 256) is None
     reference.data.digest = "a,b"
     with pytest.raises(ValueError, match="cannot be part of a metric's name"):

@@ -11,14 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import grid
+from bench import encoders, grid
 from bench.cli.parser import parse
 from bench.config.experiment import Evaluation, Grid, Images, Training
 from bench.config.presets import PRESETS, preset
 from bench.config.sampling_settings import Setting
 from bench.cost import price
 from bench.driver import checks
-from bench.encoders import extractors
 from bench.planning import config_warnings, plan
 from bench.worker import setup
 from flowbench._core.errors import UserError
@@ -50,19 +49,19 @@ def test_weights_that_are_not_there(
     monkeypatch.chdir(tmp_path)
     said = both([option, spec, "--out", str(tmp_path / "run")], capsys)
     with pytest.raises(UserError) as loading:
-        extractors.extractor(spec)
+        (encoders.text_encoder if option == "--text" else encoders.extractor)(spec)
     assert said == f"error: {loading.value}"
     assert not list(tmp_path.rglob("submission.json")), "nothing was submitted"
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CLIP model .* it has no config\.json"):
-        extractors.check_weights(f"clip:{tmp_path}")
+        encoders.get(f"clip:{tmp_path}").check()
     (tmp_path / "config.json").touch()
     with pytest.raises(UserError, match=r"it has no model\.safetensors"):
-        extractors.check_weights(f"clip:{tmp_path}")
+        encoders.get(f"clip:{tmp_path}").check()
     (tmp_path / "pytorch_model.bin.index.json").touch()
-    extractors.check_weights(f"clip:{tmp_path}")
+    encoders.get(f"clip:{tmp_path}").check()
 
 
 def test_a_model_of_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +72,9 @@ def test_a_model_of_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("config.json", "model.safetensors"):
         (kept / "snapshots" / "c0de" / name).touch()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    extractors.check_weights("clip:some/clip")
+    encoders.get("clip:some/clip").check()
     with pytest.raises(UserError, match="not in your cache"):
-        extractors.check_weights("clip:some/other")
+        encoders.get("clip:some/other").check()
 
 
 def test_a_disk_that_is_too_small(

@@ -52,7 +52,8 @@ class DINOv2Weights(Encoder):
 
     def load(self, device: str) -> DINOv2:
         self.place.check()
-        return DINOv2(*self.place.load("Dinov2Model", image_processor("Bit")), device)
+        model, images = self.place.load("Dinov2Model", image_processor("Bit"))
+        return DINOv2(model, images, device)
 
     def check(self) -> None:
         self.place.check()

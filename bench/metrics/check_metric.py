@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.config.seeds import seed_for
-from bench.encoders import extractor, features
+from bench.encoders import extractor, features, text_features
 from bench.metrics.metric import Drawn, Measure, Measured, Metric, Reference, get
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -66,7 +66,7 @@ def examples(dataset: str) -> tuple[Drawn, Drawn]:
     captions = data.train.captions[:IMAGES]
     shape = data.train.reference.shape
     rng = np.random.default_rng(seed_for("metric check", dataset))
-    lengths, texts = torch.linspace(1, 2, shape[0]), model.text_features(captions)
+    lengths, texts = torch.linspace(1, 2, shape[0]), text_features(model, captions)
 
     def drawn(images: np.ndarray) -> Drawn:
         found = torch.from_numpy(images)

@@ -54,8 +54,9 @@ def fits(value: object, hint: Any) -> bool:
     if kind in (Union, UnionType):
         return any(fits(value, each) for each in get_args(hint))
     if kind is Sequence:
-        several = isinstance(value, Collection) and not isinstance(value, str | bytes)
-        return several and all(fits(each, get_args(hint)[0]) for each in value)
+        if not isinstance(value, Collection) or isinstance(value, str | bytes):
+            return False
+        return all(fits(each, get_args(hint)[0]) for each in value)
     return kind is Any or isinstance(value, KINDS[kind][0])
 
 

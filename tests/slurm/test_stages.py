@@ -11,7 +11,7 @@ from bench.runfolder import store
 from flowbench._core import atomic
 
 from .cluster import Cluster
-from .runs import Run, differences
+from .cluster_runs import Run, differences
 
 FIRST = ("--steps", "40")
 BOTH = (*FIRST, "--stage", "steps=20,lr=1e-4,weights=raw")

@@ -140,6 +140,7 @@ def _texts(run: Run) -> Iterator[tuple[str, str, str]]:
         }
         measured = json_of(run.source, cell.id, f"{m.evaluation}/result.json")
         result = {k: measured[k] for k in ("captions", "measuring") if k in measured}
+        result |= {k: measured[k] for k in ("solvers",) if measured.get(k)}  # texts of plugins only
         kept = {
             "config.json": relative(_compact(config)),
             "status.json": without_paths(_compact(status)).replace(

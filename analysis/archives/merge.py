@@ -5,18 +5,20 @@ Of a cell that several have, the one that is finished is taken, and of finished 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal_columns
 from analysis.runs import collect, manifest_reader, run, timings
-from analysis.runs.manifest_reader import PlannedCell
+from analysis.runs.manifest_reader import Manifest, PlannedCell
 from analysis.runs.run import REAL_SCORES, Run
-from analysis.runs.sources import PROVENANCE, Archive
+from analysis.runs.sources import PROVENANCE, Archive, json_of
 from bench.config.sampling_settings import CONTROL
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -63,7 +65,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     """Write the data files of one archive of all ``parts`` into an empty folder, those with the first seeds first.
 
     Raises `UserError` for parts that differ in more than their seeds (`joint_plan.check`), that have measured one cell
-    differently, or that have two confirmations, and for seeds with a gap.
+    differently, whose cells had other inputs, or that have two confirmations, and for seeds with a gap.
     """
     parts = sorted(parts, key=lambda part: (min(part.seeds), -len(part.seeds)))
     joint_plan.check({part.name: part.run.manifests[0] for part in parts})
@@ -73,6 +75,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
             raise UserError(
                 f"{confirmed[0].name!r} and {other.name!r} each have a confirmation: name only one of them"
             )
+    check_inputs(parts)
     taken = _taken(parts)
     used = [part for part, ids in zip(parts, taken, strict=True) if ids]
     documents = {GRID: parts[0].document(GRID)}
@@ -95,6 +98,41 @@ def write(parts: Sequence[Part], out: Path) -> None:
     bundle.write_texts(Run(frame, {}, path=out, manifests=plans, source=source), out)
     already = {text for part in used for text in part.document(PROVENANCE).get("left_out", [])}
     bundle.write_values(replace(run.read(out), source=source), out, already)
+
+
+def check_inputs(parts: Sequence[Part]) -> None:
+    """Raise `UserError` for two parts whose cells were trained or measured with something else of the same name."""
+    known: dict[tuple[str, str, int], tuple[Part, Any]] = {}
+    for part in parts:
+        for plan in part.run.manifests:
+            for cell in plan.cells:
+                for what, value in _inputs(part, plan, cell):
+                    owner, before = known.setdefault((plan.phase, what, cell.recipe), (part, value))
+                    if owner is not part and not _same(before, value):
+                        raise UserError(
+                            f"{owner.name!r} and {part.name!r} cannot be one archive, as {what} differs: name only one"
+                        )
+
+
+def _inputs(part: Part, plan: Manifest, cell: PlannedCell) -> Iterator[tuple[str, Any]]:
+    """What a cell depends on beyond names, as far as an archive has it; of a solver that is not our own its text."""
+    config = json_of(part.run.source, cell.id, "config.json")
+    measured = json_of(part.run.source, cell.id, f"{plan.evaluation}/result.json")
+    found = {
+        f"the data of {cell.dataset}": config.get("data"),
+        "the text encoder": config.get("text_encoder"),
+    }
+    found |= {"the network": config.get("architecture"), cell.formulation: config.get("coefficients")}
+    found |= {f"the solver {name}": text for name, text in measured.get("solvers", {}).items()}
+    yield from ((what, value) for what, value in found.items() if value is not None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Numbers as close as two machines compute them."""
+    if isinstance(one, list) and isinstance(other, list):
+        a, b = (np.asarray(numbers, dtype=np.float64) for numbers in (one, other))
+        return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)
+    return bool(one == other)
 
 
 def _taken(parts: Sequence[Part]) -> list[set[str]]:

@@ -13,6 +13,7 @@ import pytest
 
 from analysis import archive
 from analysis.archives import bundle, joint_plan
+from analysis.archives.merge import Part, check_inputs
 from analysis.runs import manifest_reader, run, sources, synthetic
 from flowbench._core.errors import UserError
 
@@ -129,7 +130,6 @@ def test_a_cell_that_was_not_finished_is_taken_where_it_is(runs: dict[str, Path]
     (line, *_) = archived(out, made(tmp_path / "run", 0, 1, status=halfway))
     assert "2 failed" in line
     (line, *_) = archived(out, out, runs["all"])
-    assert "31" not in line
     assert "30 done, 2 diverged of 32 cells" in line
 
 
@@ -196,6 +196,40 @@ def test_what_cannot_be_one(runs: dict[str, Path], tmp_path: Path) -> None:
     file = min(other.glob(f"cells/*/{synthetic.EVALUATION}/result.json"))
     change(file, settings=lambda found: {name: v | {"kid": v["kid"] * 2} for name, v in found.items()})
     refused(r"different results of .* seed [01]: kid is .*; name only one", other)
+
+
+@pytest.mark.parametrize(
+    ("what", "early", "late"),
+    [
+        ("the data of [xy]", {"data": "a1"}, {"data": "b2"}),
+        ("the text encoder", {"text_encoder": "a1"}, {"text_encoder": "b2"}),
+        ("the network", {"architecture": 1}, {"architecture": 2}),
+        ("rf", {"coefficients": [1.0, 2.0]}, {"coefficients": [1.0, 2.1]}),
+    ],
+)
+def test_equal_names_of_different_things_are_no_one_study(
+    runs: dict[str, Path], tmp_path: Path, what: str, early: Mapping[str, Any], late: Mapping[str, Any]
+) -> None:
+    def part(name: str, kept: Mapping[str, Any]) -> Part:
+        folder = shutil.copytree(runs[name], tmp_path / name, dirs_exist_ok=True)
+        for file in folder.glob("cells/*/config.json"):
+            change(file, **{key: lambda _, value=value: value for key, value in kept.items()})
+        return Part(name, run.read(folder))
+
+    check_inputs([part("early", early), part("late", early)])
+    with pytest.raises(UserError, match=f"'early' and 'late' cannot be one archive, as {what} differs"):
+        check_inputs([part("early", early), part("late", late)])
+
+
+def test_solvers_of_other_texts_are_no_one_study(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Also of archives, which have no plugins."""
+    for name, text in (("early", "a1"), ("late", "b2")):
+        folder = shutil.copytree(runs[name], tmp_path / "runs" / name)
+        for file in folder.glob(f"cells/*/{synthetic.EVALUATION}/result.json"):
+            change(file, solvers=lambda _, text=text: {"mine": text})
+        archived(tmp_path / name, folder)
+    with pytest.raises(UserError, match="cannot be one archive, as the solver mine differs"):
+        archived(tmp_path / "out", tmp_path / "early", tmp_path / "late")
 
 
 def test_seeds_without_a_gap(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ FLOORS = (
     "bench/runfolder",
     "bench/machine",
     "bench/tracking",
+    "bench/pretrained",
     "bench/data",
     "bench/models",
     "bench/optimisers",

@@ -2,10 +2,11 @@
 
 `dataset` is the contract of a loaded dataset, `builder` that of one before it is loaded, with the registry and
 :func:`load`; `check_dataset` is what every dataset must pass. `shapes` (drawn by `sdf`) and `digits` need no files;
-`images` reads a user's own from the forms in `sources`. Importing registers the names; it needs no torch.
+`images` reads a user's own from the forms in `sources`; `encoded` reads latents of any of them from a `latent_store`.
+Importing registers the names; it needs no torch.
 """
 
-from bench.data import digits, images, shapes  # noqa: F401
+from bench.data import digits, encoded, images, shapes  # noqa: F401
 from bench.data.builder import Builder, canonical, get, load, register, registry
 from bench.data.check_dataset import check
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, hash_split

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.encoders.encoder import Encoder, TextSizes, register
-from bench.encoders.hub import Place, described, image_processor, settings
-from bench.encoders.preprocessing import pillow, rgb, weights_digest
+from bench.pretrained.hub import Place, described, image_processor, settings
+from bench.pretrained.preprocessing import pillow, rgb, weights_digest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

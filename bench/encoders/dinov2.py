@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
-from bench.encoders.hub import Place, described, image_processor, settings
-from bench.encoders.preprocessing import pillow, rgb, weights_digest
+from bench.pretrained.hub import Place, described, image_processor, settings
+from bench.pretrained.preprocessing import pillow, rgb, weights_digest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

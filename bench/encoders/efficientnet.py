@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
-from bench.encoders.preprocessing import file_digest, pillow, rgb
+from bench.pretrained.preprocessing import file_digest, pillow, rgb
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.images import cache_folder
 from bench.encoders.encoder import Encoder, register
-from bench.encoders.preprocessing import file_digest, rgb
+from bench.pretrained.preprocessing import file_digest, rgb
 from bench.runfolder.trust import check_code
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

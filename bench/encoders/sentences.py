@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, TextSizes, register
-from bench.encoders.hub import Place
-from bench.encoders.preprocessing import weights_digest
+from bench.pretrained.hub import Place
+from bench.pretrained.preprocessing import weights_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 

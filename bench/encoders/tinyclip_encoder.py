@@ -25,10 +25,10 @@ from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from bench.encoders.preprocessing import check_uint8, file_digest
 from bench.encoders.tinyclip_header import FORMAT, SHIPPED, read_header
 from bench.encoders.tinyclip_model import DualEncoder, TinyCLIPConfig, bicubic
 from bench.encoders.tokenizer import Tokenizer
+from bench.pretrained.preprocessing import check_uint8, file_digest
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 

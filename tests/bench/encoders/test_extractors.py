@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from bench.encoders import Extractor, extractor, reads_text
-from bench.encoders.preprocessing import rgb, weights_digest
 from bench.metrics.clip_score import clip_scores
+from bench.pretrained.preprocessing import rgb, weights_digest
 from flowbench._core.errors import UserError
 
 CAPTIONS = ["a red square", "blue", "a very long caption that runs on and on past the end", "x y z"]

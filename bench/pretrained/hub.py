@@ -1,20 +1,23 @@
-"""Models of transformers from a folder, or by their name from the user's cache. Nothing is downloaded."""
+"""Models of transformers and diffusers from a folder, or by their name from the user's cache. Nothing is downloaded."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flowbench._core.errors import UserError
 
-WEIGHTS = tuple(
-    f"{stem}{index}" for stem in ("model.safetensors", "pytorch_model.bin") for index in ("", ".index.json")
-)
-"""Files with a model's weights, or with where their parts are; a model has one."""
+Library = Literal["transformers", "diffusers"]
+STEMS = {
+    "transformers": ("model.safetensors", "pytorch_model.bin"),
+    "diffusers": ("diffusion_pytorch_model.safetensors",),
+}
+"""Files with a model's weights, or with ``.index.json`` behind them with where their parts are; a model has one."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,15 @@ class Place:
 
     Attributes:
         where: the folder or the name.
-        spec: the encoder's name on the command line, for messages.
+        spec: the encoder's name on the command line, or the option, for messages.
         what: the kind of model, for messages: ``CLIP``.
+        library: the one that reads it.
     """
 
     where: str
     spec: str
     what: str
+    library: Library = "transformers"
 
     def file(self, name: str) -> Path | None:
         """A file of the model; None if it is not there."""
@@ -47,7 +52,8 @@ class Place:
 
     def check(self) -> None:
         """Raise `UserError` if the model is not there. Loads nothing."""
-        for names in (("config.json",), WEIGHTS):
+        weights = tuple(f"{stem}{index}" for stem in STEMS[self.library] for index in ("", ".index.json"))
+        for names in (("config.json",), weights):
             if not any(self.file(name) for name in names):
                 raise self.absent(FileNotFoundError(f"it has no {' and no '.join(names)}"))
 
@@ -60,19 +66,19 @@ class Place:
         return {}
 
     def load(self, model: str, *others: str) -> tuple[Any, ...]:
-        """The model by the name of its class in transformers, and ``others``, such as its tokenizer.
+        """The model by the name of its class in the library, and ``others``, such as its tokenizer.
 
-        Raises `UserError` if it is unreadable or lacks weights (transformers would draw those at random).
+        Raises `UserError` if it is unreadable or lacks weights (the library would draw those at random).
         """
-        import transformers
+        library = importlib.import_module(self.library)
 
         local: dict[str, Any] = {"local_files_only": True}
         try:
-            with _quiet(transformers):
-                made, info = getattr(transformers, model).from_pretrained(
+            with _quiet(library):
+                made, info = getattr(library, model).from_pretrained(
                     self.where, output_loading_info=True, **local
                 )
-                rest = [getattr(transformers, name).from_pretrained(self.where, **local) for name in others]
+                rest = [getattr(library, name).from_pretrained(self.where, **local) for name in others]
         except Exception as error:  # each library below raises its own kinds; the user needs one sentence
             raise self.absent(error) from error
         if absent := [*info["missing_keys"], *map(str, info.get("mismatched_keys") or [])]:
@@ -85,11 +91,12 @@ class Place:
         if Path(self.where).is_dir():
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return UserError(
-                f"the folder {self.where!r} holds no {self.what} model that transformers can read: {reason}"
+                f"the folder {self.where!r} holds no {self.what} model that {self.library} can read: {reason}"
             )
+        form = f"{self.spec} FOLDER" if self.spec.startswith("--") else f"{self.spec}:FOLDER"
         return UserError(
             f"no {self.what} weights {self.where!r}: it is no folder, and the name is not in your cache;"
-            f" fetch it once with `hf download NAME`, or give {self.spec}:FOLDER"
+            f" fetch it once with `hf download NAME`, or give {form}"
         )
 
 
@@ -135,9 +142,9 @@ def described(images: Any) -> str:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def _quiet(library: Any) -> Iterator[None]:
     """No progress bars and no advice while loading."""
-    log = transformers.utils.logging
+    log = library.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()

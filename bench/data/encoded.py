@@ -1,0 +1,148 @@
+"""``encoded:PATH``: latents that ``python -m bench.encode`` made once, read from disk as they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config.experiment import Images
+from bench.data.builder import Builder, register
+from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, unit_hash
+from bench.data.latent_store import Index, ShardedRows, Side, read_captions, read_index
+from bench.pretrained import autoencoder
+from flowbench._core.errors import UserError
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
+
+
+class Decoder:
+    """The autoencoder of a folder, loaded when something is decoded."""
+
+    def __init__(self, index: Index, place: str) -> None:
+        self.index, self.place = index, place
+
+    @cached_property
+    def model(self) -> autoencoder.Autoencoder:
+        """Raises :class:`UserError` if it is absent, or another one than that which encoded."""
+        found, wanted = autoencoder.load(self.place), self.index.recipe.autoencoder
+        if found.name != wanted:
+            raise UserError(
+                f"the autoencoder {self.place} is {found.name}, and the latents were made by {wanted}: name its folder by "
+                f"--datasets encoded:PATH,autoencoder=FOLDER"
+            )
+        return found
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Latents to pixels 0 to 255."""
+        return self.model.decode(latents)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images of latents, uint8 ``[N, 3, R, R]``, decoded when they are asked for: what is stored of training images."""
+
+    latents: Rows
+    decoder: Callable[[Tensor], Tensor]
+    edge: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all images."""
+        return len(self.latents), 3, self.edge, self.edge
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        values = torch.from_numpy(np.ascontiguousarray(self.latents[rows])).float()
+        pixels: NDArray[Any] = self.decoder(values).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return pixels
+
+
+class Encoded(Builder):
+    """A folder of latents. ``place`` is where its autoencoder lies, if not where it lay then."""
+
+    channels = 3
+
+    def __init__(self, path: str, place: str | None) -> None:
+        self.folder = Path(path).expanduser()
+        self.place = place
+
+    @cached_property
+    def index(self) -> Index:
+        """What was encoded."""
+        return read_index(self.folder)
+
+    @property
+    def edge(self) -> int:  # type: ignore[override]
+        """Of its originals in pixels."""
+        return self.index.recipe.resolution
+
+    def shape(self, resolution: int) -> tuple[int, int, int]:
+        """Of a latent. Raises :class:`UserError` for another resolution than that of the folder."""
+        if resolution != self.edge:
+            raise UserError(
+                f"encoded:{self.folder} has latents of images of {self.edge} pixels: use --resolution {self.edge}"
+            )
+        return self.index.recipe.shape
+
+    def check(self) -> None:
+        """Raise :class:`UserError` for a folder without an index, or without one of its shards."""
+        for shards in self.index.shards.values():
+            if gone := next((s.file for s in shards if not (self.folder / s.file).is_file()), None):
+                raise UserError(f"encoded:{self.folder}: there is no {gone}, encode again")
+
+    def load(self, name: str, images: Images) -> Dataset:
+        """Both sides; of more rows than are asked for those of the lowest hash."""
+        self.shape(images.resolution)
+        self.check()
+        index, captions = self.index, read_captions(self.folder)
+        decoder = Decoder(index, self.place or index.recipe.place)
+        most: dict[Side, int] = {"train": images.train, "validation": images.validation}
+        first, second = (self._split(side, captions[side], most[side], decoder) for side in most)
+        mean, deviation = index.moments.whole
+        subset = f"{len(first)}-{len(second)}" if (len(first), len(second)) != self._sizes() else ""
+        digest = index.digest if not subset else f"{index.digest}-{subset}"
+        recipe = index.recipe
+        note = f"latents of {recipe.source} at {recipe.resolution} px by {recipe.autoencoder}, posterior {recipe.posterior}"
+        return build(
+            f"encoded:{recipe.source}",
+            (first, second),
+            decoder,
+            notes=[note],
+            scale=Scale(mean, deviation),
+            digest=digest,
+        )
+
+    def _sizes(self) -> tuple[int, int]:
+        train, validation = (sum(s.rows for s in self.index.shards[side]) for side in ("train", "validation"))
+        return train, validation
+
+    def _split(self, side: Side, captions: list[tuple[str, ...]], most: int, decoder: Decoder) -> Split:
+        files = tuple(shard.file for shard in self.index.shards[side])
+        chosen = sorted(range(len(captions)), key=lambda row: unit_hash(f"{side} {row}"))[:most]
+        rows = np.array(sorted(chosen), dtype=np.int64)
+        values = Picked(ShardedRows(self.folder, files, "values"), rows)
+        stored: Rows = Decoded(values, decoder, self.edge)
+        if side == "validation":
+            stored = Picked(ShardedRows(self.folder, files, "reference"), rows)
+        kept = [captions[row] for row in rows]
+        several = tuple(kept) if any(len(each) > 1 for each in kept) else ()
+        return Split(stored, tuple(each[0] for each in kept), alternatives=several, values=values)
+
+
+@register("encoded(path,autoencoder)")
+def encoded(path: str, autoencoder: str = "") -> Builder:
+    """Latents that ``python -m bench.encode`` wrote."""
+    return Encoded(path, autoencoder or None)

@@ -1,0 +1,297 @@
+"""A folder of latents, as ``python -m bench.encode`` writes it: shards of safetensors, and an index that makes them count.
+
+    DIR/encoded.json                    what was encoded by what, the shards with their hashes, statistics
+    DIR/train-00000.safetensors         ``values [n, c, h, w]`` float16, rows in a fixed order
+    DIR/validation-00000.safetensors    the same, with the images as uint8 ``reference [n, 3, R, R]``
+    DIR/captions.parquet                each distinct caption once
+    DIR/rows.parquet                    the side of each row, and the numbers of its captions
+
+A shard holds :data:`ROWS` rows, however many processes wrote the folder. Reading maps the shards into memory, so that no
+side has to fit there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowbench._core import atomic
+from flowbench._core.errors import UserError
+
+Side = Literal["train", "validation"]
+SIDES: tuple[Side, ...] = ("train", "validation")
+INDEX, CAPTIONS, CONTENTS = "encoded.json", "captions.parquet", "rows.parquet"
+FORMAT = 1
+ROWS = 4096
+"""Rows of a shard; the last of a side has fewer."""
+TYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
+
+
+@dataclass(frozen=True)
+class EncodingRecipe:
+    """All that decides the values in a folder.
+
+    Attributes:
+        source: the dataset spec, without the path of this machine; ``data`` the digest of its images and captions.
+        autoencoder: its name with a digest; ``place`` is where it lay, for decoding, and no part of the identity.
+        posterior: ``mean``, or ``sample``: drawn once from the seed of each row's key.
+        shape: channels, height and width of a latent.
+    """
+
+    source: str
+    data: str
+    resolution: int
+    train: int
+    validation: int
+    autoencoder: str
+    posterior: Literal["mean", "sample"]
+    shape: tuple[int, int, int]
+    place: str = field(compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Names the recipe; a shard of another one is written anew."""
+        kept = {name: value for name, value in asdict(self).items() if name != "place"}
+        return hashlib.sha256(json.dumps([FORMAT, kept], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over values: their ``count``, and for each channel their ``total`` and the total of their ``squares``."""
+
+    count: int
+    total: tuple[float, ...]
+    squares: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Moments:
+        """Of ``[n, c, h, w]``."""
+        wide = values.astype(np.float64)
+        sums = wide.sum((0, 2, 3)), np.square(wide).sum((0, 2, 3))
+        return cls(wide[:, 0].size, *(tuple(map(float, each)) for each in sums))
+
+    @classmethod
+    def sum(cls, parts: Sequence[Moments]) -> Moments:
+        """Of all parts together."""
+        total, squares = (
+            tuple(map(math.fsum, zip(*sums, strict=True)))
+            for sums in ([p.total for p in parts], [p.squares for p in parts])
+        )
+        return cls(sum(p.count for p in parts), total, squares)
+
+    @property
+    def channels(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel."""
+        means = [t / self.count for t in self.total]
+        spread = [
+            math.sqrt(max(0.0, q / self.count - m * m)) for q, m in zip(self.squares, means, strict=True)
+        ]
+        return means, spread
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        """Mean and deviation of all values."""
+        count = self.count * len(self.total)
+        mean = math.fsum(self.total) / count
+        return mean, math.sqrt(max(0.0, math.fsum(self.squares) / count - mean * mean))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of rows, with the sha256 of its content as :func:`flowbench._core.atomic.write_tensors` computes it."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+def shard_name(side: Side, number: int) -> str:
+    """The file of a shard."""
+    return f"{side}-{number:05d}.safetensors"
+
+
+def write_shard(
+    folder: Path,
+    side: Side,
+    number: int,
+    recipe: EncodingRecipe,
+    tensors: Mapping[str, Any],
+    moments: Moments,
+) -> None:
+    """Write a shard whole, with its recipe and the sums of its values."""
+    about = {"recipe": recipe.digest, "moments": asdict(moments)}
+    atomic.write_tensors(folder / shard_name(side, number), tensors, about)
+
+
+def finished(
+    folder: Path, side: Side, number: int, recipe: EncodingRecipe, rows: int
+) -> tuple[Shard, Moments] | None:
+    """A shard of that recipe that is whole by its header, and its sums; None if it has to be written."""
+    file = folder / shard_name(side, number)
+    try:
+        about = atomic.read_about(file)
+        header, start = layout(file)
+    except (atomic.Damaged, OSError, ValueError):
+        return None
+    whole = header["values"]["shape"][0] == rows and file.stat().st_size == start + header_end(header)
+    if about.get("recipe") != recipe.digest or not whole:
+        return None
+    return Shard(file.name, rows, about["sha256"]), Moments(**_tuples(about["moments"]))
+
+
+def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def layout(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a file of safetensors, and where its data begin."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length
+
+
+def header_end(header: Mapping[str, Any]) -> int:
+    """Bytes of data that a header describes."""
+    return max((each["data_offsets"][1] for each in header.values()), default=0)
+
+
+@dataclass(frozen=True)
+class ShardedRows:
+    """One tensor over the shards of a side, mapped into memory: rows ``[N, ...]`` read when they are asked for."""
+
+    folder: Path
+    files: tuple[str, ...]
+    name: str
+
+    @cached_property
+    def parts(self) -> list[NDArray[Any]]:
+        """The tensor of each shard."""
+        found = []
+        for file in self.files:
+            header, start = layout(self.folder / file)
+            about = header[self.name]
+            offset = start + about["data_offsets"][0]
+            kind, shape = TYPES[about["dtype"]], tuple(about["shape"])
+            found.append(np.memmap(self.folder / file, kind, "r", offset, shape))
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all rows."""
+        return (sum(len(part) for part in self.parts), *self.parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        rows = np.asarray(rows)
+        found = np.empty((len(rows), *self.shape[1:]), self.parts[0].dtype)
+        for number in np.unique(rows // ROWS):
+            here = rows // ROWS == number
+            found[here] = self.parts[int(number)][rows[here] % ROWS]
+        return found
+
+
+@dataclass(frozen=True)
+class Index:
+    """``encoded.json``: the recipe, the shards of both sides, and the sums over training values."""
+
+    recipe: EncodingRecipe
+    shards: dict[Side, tuple[Shard, ...]]
+    moments: Moments
+
+    @property
+    def digest(self) -> str:
+        """Names the content."""
+        parts = [self.recipe.digest, *(shard.sha256 for side in SIDES for shard in self.shards[side])]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+
+    def write(self, folder: Path) -> None:
+        """Write it, with the statistics in words for its reader."""
+        means, deviations = self.moments.channels
+        mean, deviation = self.moments.whole
+        said = {"channels": {"mean": means, "std": deviations}, "applied": {"mean": mean, "std": deviation}}
+        shards = {side: [asdict(shard) for shard in self.shards[side]] for side in SIDES}
+        kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards}
+        atomic.write_json(folder / INDEX, {**kept, "moments": asdict(self.moments), "statistics": said})
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a folder. Raises :class:`UserError` if it has none, or one of another version."""
+    file = folder / INDEX
+    if not file.is_file():
+        raise UserError(
+            f"encoded:{folder}: there is no {INDEX}: `python -m bench.encode` writes it when all is encoded"
+        )
+    kept = atomic.read_object(file)
+    try:
+        if kept["format"] != FORMAT:
+            raise UserError(
+                f"{file} has format {kept['format']}, and this version reads {FORMAT}: encode again"
+            )
+        shards = {side: tuple(Shard(**shard) for shard in kept["shards"][side]) for side in SIDES}
+        return Index(EncodingRecipe(**_tuples(kept["recipe"])), shards, Moments(**_tuples(kept["moments"])))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): encode again") from None
+
+
+def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) -> None:
+    """Write all captions of the rows of both sides, each distinct one once."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number: dict[str, int] = {}
+    rows = [
+        (side, [number.setdefault(caption, len(number)) for caption in several])
+        for side in SIDES
+        for several in sides[side]
+    ]
+    tables = {
+        CAPTIONS: pa.table({"caption": list(number)}),
+        CONTENTS: pa.table({"side": [side for side, _ in rows], "captions": [places for _, places in rows]}),
+    }
+    for name, table in tables.items():
+        atomic.write_whole(folder / name, lambda file, table=table: pq.write_table(table, file))
+
+
+def read_captions(folder: Path) -> dict[Side, list[tuple[str, ...]]]:
+    """The captions of each row of both sides. Raises :class:`UserError` for files that are absent or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        texts = pq.read_table(folder / CAPTIONS)["caption"].to_pylist()
+        rows = pq.read_table(folder / CONTENTS).to_pydict()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise UserError(f"encoded:{folder}: its captions cannot be read ({error}): encode again") from None
+    found: dict[Side, list[tuple[str, ...]]] = {side: [] for side in SIDES}
+    for side, places in zip(rows["side"], rows["captions"], strict=True):
+        found[side].append(tuple(texts[place] for place in places))
+    return found
+
+
+def check_shards(folder: Path, index: Index) -> None:
+    """Read every shard and compare it with its hash. Raises :class:`UserError` for the first that is not as written."""
+    for side in SIDES:
+        for shard in index.shards[side]:
+            try:
+                atomic.read_tensors(folder / shard.file)
+                about = atomic.read_about(folder / shard.file)
+            except atomic.Damaged:
+                about = {}
+            if about.get("sha256") != shard.sha256:
+                raise UserError(
+                    f"{folder / shard.file} is not as it was written: delete it, and the same `python -m bench.encode` "
+                    f"command encodes its rows again"
+                )

@@ -1,0 +1,195 @@
+"""Latents on disk: encoded once by small autoencoders of the real classes, trained on, ranked and decoded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from analysis import rank
+from analysis.report.__main__ import main as report
+from bench import data, draw, encode, grid
+from bench.data import latent_store
+from bench.data.latent_store import Moments, ShardedRows
+from bench.pretrained import autoencoder
+from flowbench._core.errors import UserError
+
+from .runs import SMALL
+
+SIZES = ["--resolution", "16", "--train", "40", "--validation", "24"]
+FOUND = {
+    "kl": lambda found: found.latent_dist.mean,
+    "tiny": lambda found: found.latents,
+    "dc": lambda found: found.latent,
+}
+KINDS = {"kl": "AutoencoderKL", "tiny": "AutoencoderTiny", "dc": "AutoencoderDC"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small autoencoder of each class with random weights, in its folder."""
+    from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
+
+    torch.manual_seed(0)
+    wide = {"in_channels": 3, "out_channels": 3}
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    sizes = {"block_out_channels": (8, 8), "norm_num_groups": 4, "latent_channels": 4}
+    encoder, decoder = ({f"{side}_block_out_channels": (8, 8)} for side in ("encoder", "decoder"))
+    tiny = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    deep: dict[str, Any] = {"latent_channels": 4}
+    for side in ("encoder", "decoder"):
+        layers = {f"{side}_layers_per_block": (1, 1), f"{side}_qkv_multiscales": ((), ())}
+        deep |= {f"{side}_block_types": "ResBlock", **layers}
+    made: dict[str, Any] = {
+        "kl": AutoencoderKL(**wide, **blocks, **sizes, scaling_factor=0.5, shift_factor=0.1),
+        "tiny": AutoencoderTiny(**wide, **encoder, **decoder, **tiny),
+        "dc": AutoencoderDC(**encoder, **decoder, **deep),
+    }
+    root = tmp_path_factory.mktemp("autoencoders")
+    for name, model in made.items():
+        model.save_pretrained(root / name)
+    return {name: root / name for name in made}
+
+
+def encoded(out: Path, place: Path, *more: str) -> Path:
+    """A folder of latents of ``shapes``."""
+    given = ["--data", "shapes", *SIZES, "--autoencoder", str(place), "--out", str(out), *more]
+    assert encode.main(given) == 0
+    return out
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_class_is_read_and_undone_as_diffusers_does(name: str, folders: dict[str, Path]) -> None:
+    import diffusers
+
+    images = torch.from_numpy(data.load("shapes", train=3, validation=8).train.reference[np.arange(3)])
+    ours = autoencoder.load(str(folders[name]))
+    theirs = getattr(diffusers, KINDS[name]).from_pretrained(folders[name]).eval()
+    scale, shift = (0.5, 0.1) if name == "kl" else (theirs.config.get("scaling_factor") or 1.0, 0.0)
+    latents, deviation = ours.encode(images)
+    with torch.no_grad():
+        z = FOUND[name](theirs.encode(images / 127.5 - 1))
+        pixels = (theirs.decode(z).sample + 1) * 127.5
+    torch.testing.assert_close(latents, (z - shift) * scale)
+    torch.testing.assert_close(ours.decode(latents), pixels, atol=1e-2, rtol=1e-4)
+    assert (deviation is not None) == (name == "kl")
+    assert latents.shape == (3, ours.channels, 16 // ours.factor, 16 // ours.factor)
+
+
+def test_latents_are_trained_on_ranked_and_drawn(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    out = tmp_path / "run"
+    uses = ["--datasets", f"encoded:{store}", "--resolution", "16", "--patch", "2", "--out", str(out)]
+    assert grid.main([*SMALL, *uses]) == 0
+    configs = [json.loads(file.read_text()) for file in out.glob("cells/*/config.json")]
+    assert configs
+    assert rank.main([str(out)]) == 0
+    assert report([str(out)]) == 0
+    picture = tmp_path / "x.png"
+    assert draw.main([str(out), "eps/linear", "a small red circle", "--out", str(picture)]) == 0
+    assert picture.is_file()
+
+
+def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_images(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    found, plain = data.load(f"encoded:{store}"), data.load("shapes", train=40, validation=24)
+    inputs = found.train.batch(np.arange(40))
+    assert inputs.shape == (40, 4, 8, 8)
+    assert float(inputs.mean()) == pytest.approx(0, abs=1e-3)
+    assert float(inputs.std(correction=0)) == pytest.approx(1, abs=1e-3)
+    every = np.arange(24)
+    assert np.array_equal(found.validation.reference[every], plain.validation.reference[every])
+    assert found.train.captions == plain.train.captions
+    model = autoencoder.load(str(folders["kl"]))
+    latents = model.encode(torch.from_numpy(plain.validation.reference[every]))[0]
+    values = found.train.scale.values(found.validation.batch(every))
+    torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)
+    assert data.load(f"encoded:{store}", train=10).train.captions != found.train.captions
+
+
+def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latent_store, "ROWS", 16)
+    monkeypatch.setattr(encode, "ROWS", 16)
+    alone, parts = tmp_path / "alone", tmp_path / "parts"
+    sample = ["--posterior", "sample"]
+    encoded(alone, folders["kl"], *sample)
+    for part in ("2/3", "1/3", "3/3"):
+        encoded(parts, folders["kl"], *sample, "--part", part)
+    files = {file.name: file.read_bytes() for file in alone.iterdir()}
+    assert files == {file.name: file.read_bytes() for file in parts.iterdir()}
+    train = sorted(name for name in files if name.startswith("train"))
+    assert len(train) == 3
+
+    (alone / train[1]).write_bytes(files[train[1]][:-5])
+    before = {file: file.stat().st_mtime_ns for file in alone.glob("*.safetensors")}
+    encoded(alone, folders["kl"], *sample)
+    assert {f.name for f, time in before.items() if f.stat().st_mtime_ns != time} == {train[1]}
+    assert {file.name: file.read_bytes() for file in alone.iterdir()} == files
+    rows, values = np.array([39, 0, 17, 17, 31]), ShardedRows(alone, tuple(train), "values")
+    assert np.array_equal(values[rows], np.concatenate(values.parts)[rows])
+
+
+def test_mistakes_are_one_sentence(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    capsys.readouterr()
+    base = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]
+    for changed, said in (
+        (["--posterior", "sample"], "name another folder"),
+        (["--resolution", "15"], "the nearest is 16"),
+        (["--autoencoder", str(tmp_path)], "holds no autoencoder model that diffusers can read"),
+        (["--part", "3/2"], "say I/N"),
+        (["--data", f"encoded:{store}"], "latents already"),
+    ):
+        assert encode.main([*base, *changed]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match="use --resolution 16"):
+        data.load(f"encoded:{store}", resolution=32)
+    with pytest.raises(UserError, match=r"there is no encoded\.json"):
+        data.load(f"encoded:{tmp_path}")
+
+
+def test_damage_is_found(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    assert encode.main(["--check", str(store)]) == 0
+    shard = store / "validation-00000.safetensors"
+    raw = bytearray(shard.read_bytes())
+    raw[-1] ^= 1
+    shard.write_bytes(raw)
+    assert encode.main(["--check", str(store)]) == 2
+    assert "is not as it was written" in capsys.readouterr().err
+    shard.unlink()
+    with pytest.raises(UserError, match=r"there is no validation-00000\.safetensors"):
+        data.load(f"encoded:{store}")
+
+
+def test_another_autoencoder_may_not_decode(folders: dict[str, Path], tmp_path: Path) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    other = data.load(f"encoded:{store},autoencoder={folders['tiny']}")
+    with pytest.raises(UserError, match="the latents were made by AutoencoderKL-"):
+        other.decode(other.train.batch(np.arange(1)))
+
+
+@given(arrays(np.float64, st.tuples(st.integers(2, 5), *map(st.just, (2, 2, 3))), elements=st.floats(-9, 9)))
+def test_moments_of_parts_are_those_of_the_whole(values: np.ndarray) -> None:
+    whole = Moments.sum([Moments.of(values[:1]), Moments.of(values[1:])])
+    assert whole.whole == pytest.approx((values.mean(), values.std()), abs=1e-6)
+    means, deviations = whole.channels
+    assert means == pytest.approx(values.mean((0, 2, 3)), abs=1e-9)
+    assert deviations == pytest.approx(values.std((0, 2, 3)), abs=1e-6)

@@ -34,7 +34,7 @@ class Decoder:
 
     @cached_property
     def model(self) -> autoencoder.Autoencoder:
-        """Raises :class:`UserError` if it is absent, or another one than that which encoded."""
+        """Raises :class:`UserError` if it is absent, or another than the one that encoded."""
         found, wanted = autoencoder.load(self.place), self.index.recipe.autoencoder
         if found.name != wanted:
             raise UserError(

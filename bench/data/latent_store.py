@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +177,7 @@ class ShardedRows:
     @cached_property
     def parts(self) -> list[NDArray[Any]]:
         """The tensor of each shard."""
-        found = []
+        found: list[NDArray[Any]] = []
         for file in self.files:
             header, start = layout(self.folder / file)
             about = header[self.name]
@@ -262,7 +262,7 @@ def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) 
         CONTENTS: pa.table({"side": [side for side, _ in rows], "captions": [places for _, places in rows]}),
     }
     for name, table in tables.items():
-        atomic.write_whole(folder / name, lambda file, table=table: pq.write_table(table, file))
+        atomic.write_whole(folder / name, partial(pq.write_table, table))
 
 
 def read_captions(folder: Path) -> dict[Side, list[tuple[str, ...]]]:

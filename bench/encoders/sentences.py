@@ -49,16 +49,23 @@ class States:
 
     def cut(self, captions: Iterable[str]) -> int:
         """How many captions are longer than it reads."""
-        ids = self._tokenizer(list(captions), verbose=False)["input_ids"]
-        return sum(len(each) > self._length for each in ids)
+        return sum(self.too_long(list(captions)))
 
-    def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+    def too_long(self, texts: list[str]) -> list[bool]:
+        """Which captions are longer than it reads."""
+        return [len(ids) > self._length for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
+
+    def states(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Last states ``[N, length, width]`` and 1 where they are a caption's own ``[N, length, 1]``, on its device."""
         given = self._tokenizer(
             texts, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
         ).to(self._device)
-        own = given["attention_mask"][..., None].float()
         mask = given["attention_mask"] if self._mask else None
-        states = self._model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state.float()
+        states = self._model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state
+        return states.float(), given["attention_mask"][..., None].float()
+
+    def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        states, own = self.states(texts)
         mean = (states * own).sum(1) / own.sum(1)
         pooled = torch.nn.functional.normalize(mean, dim=-1) * states.shape[-1] ** 0.5
         return (states * own if self._mask else states).cpu(), pooled.cpu()

@@ -98,7 +98,7 @@ class Autoencoder:
 
 def place(where: str) -> Place:
     """Where an autoencoder is."""
-    return Place(where, "--autoencoder", "autoencoder", "diffusers")
+    return Place(where, "--autoencoder ", "autoencoder", "diffusers")
 
 
 def load(where: str, device: str = "cpu") -> Autoencoder:

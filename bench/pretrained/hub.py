@@ -93,7 +93,7 @@ class Place:
             return UserError(
                 f"the folder {self.where!r} holds no {self.what} model that {self.library} can read: {reason}"
             )
-        form = f"{self.spec} FOLDER" if self.spec.startswith("--") else f"{self.spec}:FOLDER"
+        form = self.spec + ("" if self.spec.endswith(("=", " ")) else ":") + "FOLDER"
         return UserError(
             f"no {self.what} weights {self.where!r}: it is no folder, and the name is not in your cache;"
             f" fetch it once with `hf download NAME`, or give {form}"

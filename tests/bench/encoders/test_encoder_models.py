@@ -16,22 +16,9 @@ from bench.data import shapes
 from bench.encoders.check_encoder import check
 from flowbench._core.errors import UserError
 
+from .small_models import tokenizer
+
 CAPTIONS = ["a red square", "blue", "a green circle above a small blue square"]
-WORDS = ["a", "red", "square", "blue", "green", "circle", "above", "small"]
-
-
-def tokenizer(folder: Path) -> None:
-    """A tokenizer of whole words, with an end token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<end>", "<unk>", *WORDS])}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
-    ).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,109 @@
+"""The study's text conditioning on small models of the real classes, against diffusers' own pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import encoders
+from bench.encoders.check_encoder import check
+from flowbench._core.errors import UserError
+
+from .small_models import WORDS, tokenizer
+
+CAPTIONS = ["a red square", "blue", "a green circle above a small blue square"]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """CLIP text models of widths 16 and 24 that read 9 tokens, and a T5 of width 48."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+
+    root = tmp_path_factory.mktemp("sd3")
+    torch.manual_seed(0)
+    for name, width, projected in (("clip_l", 16, 12), ("clip_g", 24, 20)):
+        body = {
+            "hidden_size": width,
+            "intermediate_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+        }
+        ends = {"bos_token_id": 3, "eos_token_id": 1, "pad_token_id": 0}
+        sizes = {"vocab_size": len(WORDS) + 3, "max_position_embeddings": 9, "projection_dim": projected}
+        CLIPTextModelWithProjection(CLIPTextConfig(**body, **ends, **sizes)).save_pretrained(root / name)
+        tokenizer(root / name)
+    t5 = {"d_model": 48, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    T5EncoderModel(T5Config(vocab_size=len(WORDS) + 3, **t5)).save_pretrained(root / "t5")
+    tokenizer(root / "t5")
+    return {name: root / name for name in ("clip_l", "clip_g", "t5")}
+
+
+def spec(places: dict[str, Path], *names: str, **options: object) -> str:
+    """``sd3:clip_l=...``."""
+    given = {**{name: places[name] for name in names}, **options}
+    return "sd3:" + ",".join(f"{name}={value}" for name, value in given.items())
+
+
+def test_it_is_what_diffusers_gives_to_its_network(places: dict[str, Path]) -> None:
+    """Where diffusers and the reference code agree, or an option says so: it pads by its tokenizers and projects CLIP-L."""
+    from diffusers import StableDiffusion3Pipeline
+    from transformers import AutoTokenizer, CLIPTextModelWithProjection, T5EncoderModel
+
+    parts: dict[str, Any] = {"transformer": None, "scheduler": None, "vae": None}
+    for number, name in enumerate(("clip_l", "clip_g", "t5"), 1):
+        end = "" if number == 1 else f"_{number}"
+        kind = T5EncoderModel if name == "t5" else CLIPTextModelWithProjection
+        parts[f"text_encoder{end}"] = kind.from_pretrained(places[name]).eval()
+        words = AutoTokenizer.from_pretrained(places[name], model_max_length=9)
+        if name == "clip_l":
+            words.pad_token = words.eos_token
+        parts[f"tokenizer{end}"] = words
+    pipeline = StableDiffusion3Pipeline(**parts)
+    with torch.no_grad():
+        theirs, _, vector, _ = pipeline.encode_prompt(
+            CAPTIONS, CAPTIONS, CAPTIONS, "cpu", do_classifier_free_guidance=False, max_sequence_length=11
+        )
+    ours = encoders.text_encoder(spec(places, "clip_l", "clip_g", "t5", length=11, pooled="projected"))
+    tokens, pooled = ours.encode_text(CAPTIONS)
+    assert tokens.shape == (3, 9 + 11, 48)
+    torch.testing.assert_close(tokens, theirs)
+    torch.testing.assert_close(pooled, vector)
+
+
+def test_any_subset_with_a_clip_passes_the_check_with_the_declared_sizes(places: dict[str, Path]) -> None:
+    for names in (("clip_l",), ("clip_g", "t5"), ("clip_l", "clip_g", "t5")):
+        assert check(spec(places, *names, length=12))
+
+
+def test_every_option_changes_the_name_and_the_values(places: dict[str, Path]) -> None:
+    every = ("clip_l", "clip_g", "t5")
+    options: list[dict[str, object]] = [
+        {},
+        {"length": 12},
+        {"pooled": "projected"},
+        {"padding": "end"},
+        {"mask": True},
+    ]
+    made = [encoders.text_encoder(spec(places, *every, **each)) for each in options]
+    assert len({encoder.name for encoder in made}) == len(options)
+    tokens, pooled = made[0].encode_text(CAPTIONS)
+    for encoder in made[1:]:
+        other, vector = encoder.encode_text(CAPTIONS)
+        assert not (
+            tokens.shape == other.shape and torch.equal(tokens, other) and torch.equal(pooled, vector)
+        )
+
+
+def test_mistakes(places: dict[str, Path]) -> None:
+    for wrong, said in (
+        (spec(places, "t5"), "name clip_l=PATH or clip_g=PATH"),
+        (spec(places, "clip_l", pooled="mean"), "pooled=mean is not known"),
+        (spec(places, "clip_l", length=1), "must be 2 or more"),
+    ):
+        with pytest.raises(UserError, match=said):
+            encoders.get(wrong)
+    with pytest.raises(UserError, match=r"no T5 weights 'nowhere'.*give --text sd3:t5=FOLDER"):
+        encoders.get(spec(places, "clip_l", t5="nowhere")).check()

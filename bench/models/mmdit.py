@@ -2,9 +2,9 @@
 
 The architecture is that of arXiv 2403.03206, section 4: image patches and text tokens form two streams with weights
 of their own, joined in the attention of every block; timestep and pooled text modulate each block (adaLN-Zero);
-queries and keys are RMS-normalised per head. Every parameter carries the member axis first, so a linear layer is a
-batched matrix product, and attention, which has no weights, folds members into the batch. With one member this is
-the ordinary model.
+queries and keys are RMS-normalised per head, unless the options say otherwise. Every parameter carries the member axis
+first, so a linear layer is a batched matrix product, and attention, which has no weights, folds members into the batch. With
+one member this is the ordinary model.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.mmdit_size import OPTIONS, Options
 from bench.models.network import Network
 from bench.models.shape import Shape
 
@@ -69,39 +70,45 @@ class Stream(nn.Module):
     The text stream of the last block only supplies keys and values (``last``): its output is not used.
     """
 
-    def __init__(self, members: int, width: int, heads: int, last: bool = False) -> None:
+    def __init__(
+        self, members: int, width: int, heads: int, last: bool = False, options: Options = OPTIONS
+    ) -> None:
         super().__init__()
-        self.heads = heads
-        self.last = last
+        self.heads, self.last = heads, last
+        self.gelu = "tanh" if options.gelu == "tanh" else "none"
         self.qkv = Linear(members, width, 3 * width)
-        self.qk_scale = nn.Parameter(torch.ones(members, 1, 1, 2, 1, width // heads))
+        scales = nn.Parameter(torch.ones(members, 1, 1, 2, 1, width // heads))
+        self.qk_scale = scales if options.qk == "rms" else None
         if not last:
             self.out = Linear(members, width, width)
             self.up = Linear(members, width, 4 * width)
             self.down = Linear(members, 4 * width, width)
 
     def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries with keys ``[E, B, N, 2, heads, D]``, RMS-normalised and scaled, and values ``[E, B, N, 1, heads, D]``."""
+        """Queries with keys ``[E, B, N, 2, heads, D]``, RMS-normalised and scaled if they are to be, and values
+        ``[E, B, N, 1, heads, D]``."""
         qkv = self.qkv(modulate(x, shift, scale).flatten(1, 2))
         qk, v = qkv.view(*x.shape[:3], 3, self.heads, -1).split([2, 1], dim=3)
-        return F.rms_norm(qk, qk.shape[-1:], eps=1e-6) * self.qk_scale, v
+        if self.qk_scale is not None:
+            qk = F.rms_norm(qk, qk.shape[-1:], eps=1e-6) * self.qk_scale
+        return qk, v
 
     def finish(
         self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor
     ) -> Tensor:
         """Attention's output and the MLP, each added through its gate."""
         x = torch.addcmul(x, gate, self.out(attended).view_as(x))
-        hidden = F.gelu(self.up(modulate(x, shift, scale).flatten(1, 2)))
+        hidden = F.gelu(self.up(modulate(x, shift, scale).flatten(1, 2)), approximate=self.gelu)
         return torch.addcmul(x, gate2, self.down(hidden).view_as(x))
 
 
 class Block(nn.Module):
     """A joint block: two streams, one attention over their concatenated tokens."""
 
-    def __init__(self, members: int, width: int, heads: int, last: bool) -> None:
+    def __init__(self, members: int, width: int, heads: int, last: bool, options: Options = OPTIONS) -> None:
         super().__init__()
-        self.image = Stream(members, width, heads)
-        self.text = Stream(members, width, heads, last)
+        self.image = Stream(members, width, heads, options=options)
+        self.text = Stream(members, width, heads, last, options)
 
     def forward(self, image: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         members, batch, tokens, _ = image.shape
@@ -135,16 +142,16 @@ class MMDiT(Network):
     Returns the network output ``[E, B, C, H, W]``.
     """
 
-    def __init__(self, shape: Shape, members: int = 1) -> None:
+    def __init__(self, shape: Shape, members: int = 1, options: Options = OPTIONS) -> None:
         super().__init__()
-        self.shape, self.members = shape, members
+        self.shape, self.members, self.options = shape, members, options
         h, heads = shape.width, shape.heads
         self.patch = Linear(members, shape.patch_width, h)
         self.text = Linear(members, shape.text_width, h)
         self.time_in, self.time_out = Linear(members, 2 * FREQUENCIES, h), Linear(members, h, h)
         self.pooled_in, self.pooled_out = Linear(members, shape.pooled_width, h), Linear(members, h, h)
         self.blocks = nn.ModuleList(
-            Block(members, h, heads, last=i == shape.depth - 1) for i in range(shape.depth)
+            Block(members, h, heads, i == shape.depth - 1, options) for i in range(shape.depth)
         )
         vectors = 12 * shape.depth - 4 + 2  # 12 a block, 8 of the last (its text ends early), 2 of the head
         self.modulation = Linear(members, h, vectors * h, zero=True)

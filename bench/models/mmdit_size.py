@@ -1,14 +1,34 @@
-"""The parameter and FLOP counts of an MM-DiT, by formula (arXiv 2403.03206, section 4). No torch."""
+"""The options of an MM-DiT, and its parameter and FLOP counts by formula (arXiv 2403.03206, section 4). No torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.models.architecture import Architecture, register
+from flowbench._core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from bench.models.network import Network
     from bench.models.shape import Shape
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an MM-DiT may vary: the GELU of its MLPs, ``exact`` or its approximation by ``tanh``, and the normalisation of
+    queries and keys, ``rms`` or ``none``."""
+
+    gelu: str = "exact"
+    qk: str = "rms"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("gelu", self.gelu, ("exact", "tanh")), ("qk", self.qk, ("rms", "none"))):
+            if value not in known:
+                raise UserError(f"--model mmdit: {name}={value} is not known; {nearest(value, known)}")
+
+
+OPTIONS = Options()
+"""The usual ones."""
 
 
 class MMDiTs(Architecture):
@@ -16,16 +36,20 @@ class MMDiTs(Architecture):
 
     version = "mmdit-2"
 
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
     def build(self, shape: Shape, members: int) -> Network:
         from bench.models.mmdit import MMDiT
 
-        return MMDiT(shape, members)
+        return MMDiT(shape, members, self.options)
 
     def parameters(self, shape: Shape) -> int:
         h, d = shape.width, shape.depth
         streams = 2 * d - 1
+        scales = 2 * (h // shape.heads) if self.options.qk == "rms" else 0
         block = streams * (linear(h, h) + linear(h, 4 * h) + linear(4 * h, h)) + 2 * d * (
-            linear(h, 3 * h) + 2 * (h // shape.heads)
+            linear(h, 3 * h) + scales
         )
         ends = linear(shape.patch_width, h) + linear(h, shape.patch_width) + linear(shape.text_width, h)
         condition = linear(256, h) + linear(shape.pooled_width, h) + 2 * linear(h, h)
@@ -47,10 +71,10 @@ class MMDiTs(Architecture):
         return 2 * (image + text + attention + ends + condition)
 
 
-@register("mmdit")
-def mmdit() -> Architecture:
+@register("mmdit(gelu,qk)")
+def mmdit(gelu: str = OPTIONS.gelu, qk: str = OPTIONS.qk) -> Architecture:
     """Image and text streams, joined in the attention of every block."""
-    return MMDiTs()
+    return MMDiTs(Options(gelu, qk))
 
 
 def modulations(depth: int) -> int:

@@ -1,0 +1,199 @@
+"""``python -m bench.export RUN FORMULATION --to DIR``: a trained MM-DiT as diffusers' ``SD3Transformer2DModel``.
+
+DIR/transformer/    the network; its outputs are compared with ours before anything is written
+DIR/scheduler/      for rectified flow: FlowMatchEulerDiscreteScheduler without shift
+DIR/flowbench.json  the formulation, what its inputs and captions are, and how public trainers train it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import formulations
+from bench import data
+from bench.config.experiment import Cell
+from bench.drawing import Trained, choose, trained
+from bench.models.architecture import get
+from bench.models.mmdit_size import MMDiTs
+from bench.models.shape import Shape
+from flowbench._core import atomic
+from flowbench._core.command import Parser, outcome
+from flowbench._core.errors import UserError
+from flowbench._core.plugin import load_plugin
+from flowbench._core.terminal import short
+from formulations.specs import read
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.models.mmdit import MMDiT
+
+NEAR = 1e-5
+"""How far outputs may differ, as a fraction of the largest."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 2 for a user's mistake, 130 if interrupted."""
+    return outcome(lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """What :func:`main` does, with mistakes as exceptions."""
+    parser = Parser(prog="python -m bench.export", description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("formulation", help="a formulation that was trained there")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument("--dataset", metavar="DATA", help="which of a run's datasets")
+    parser.add_argument("--cell", metavar="ID", help="which cell (default: the first seed)")
+    parser.add_argument(
+        "--weights", choices=("ema", "raw"), default="ema", help="which weights (default: ema)"
+    )
+    parser.add_argument("--plugin", nargs="+", default=[], metavar="FILE", help="the run's plugin files")
+    args = parser.parse(argv)
+    for file in args.plugin:
+        load_plugin(file)
+    found = choose(trained(args.run), args.formulation, args.dataset, args.cell)
+    print(export(found, args.weights, args.to))
+    return 0
+
+
+def export(found: Trained, weights: str, to: Path) -> str:
+    """Write a cell's network for diffusers; returns what to do with it.
+
+    Raises :class:`UserError` for another network than diffusers has, and without diffusers.
+    """
+    cell = found.cell
+    kind = get(cell.model.architecture)
+    if not isinstance(kind, MMDiTs) or kind.options.gelu != "tanh":
+        raise UserError(
+            f"the network {cell.model.architecture!r} has no class in diffusers: train with --model mmdit:gelu=tanh, "
+            f"which has the GELU of SD3Transformer2DModel"
+        )
+    model = network(found, weights)
+    theirs = counterpart(model, kind)
+    compare(model, theirs)
+    to.mkdir(parents=True, exist_ok=True)
+    theirs.save_pretrained(to / "transformer")
+    rectified = is_rectified_flow(cell.formulation)
+    if rectified:
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
+        FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(to / "scheduler")
+    flags = trainer_flags(cell.formulation) if rectified else None
+    atomic.write_json(to / "flowbench.json", about(cell, flags))
+    how = (
+        f"public trainers train it with {flags}"
+        if flags
+        else "no public trainer has flags for its formulation"
+    )
+    return f"{short(to)}: {cell.formulation} on {cell.dataset}, outputs equal ours to {NEAR:g}; {how}"
+
+
+def network(found: Trained, weights: str) -> MMDiT:
+    """The trained network with one member."""
+    from bench.models.flat import Flat
+    from bench.models.mmdit import MMDiT
+
+    cell = found.cell
+    named = atomic.read_tensors(found.folder / f"{weights}.safetensors")[0]
+    channels, side, _ = data.get(cell.dataset).shape(cell.images.resolution)
+    text = 1, named["text.weight"].shape[0], named["pooled_in.weight"].shape[0]
+    shape = Shape(
+        cell.model.depth, *cell.model.sizes, cell.model.patch, side, channels, *text, cell.model.architecture
+    )
+    model = shape.build()
+    assert isinstance(model, MMDiT)
+    flat = Flat(model)
+    flat.weights.copy_(flat.row(named)[None].float())
+    return model.eval()
+
+
+def counterpart(model: MMDiT, kind: MMDiTs) -> Any:
+    """diffusers' network with the same weights. Raises :class:`UserError` if diffusers is not installed."""
+    from bench.models.sd3_weights import configuration, converted
+
+    try:
+        from diffusers import SD3Transformer2DModel
+    except ImportError:
+        raise UserError("exporting needs diffusers: `pip install 'flowbench[latents]'`") from None
+    named = {name: parameter.detach()[0] for name, parameter in model.named_parameters()}
+    theirs = SD3Transformer2DModel(**configuration(model.shape, kind.options))
+    theirs.load_state_dict(converted(named, model.get_buffer("positions"), model.shape))
+    return theirs.eval()
+
+
+def compare(model: MMDiT, theirs: Any) -> None:
+    """Raise :class:`UserError` if outputs differ by more than :data:`NEAR`."""
+    import torch
+
+    shape, draw = model.shape, torch.Generator().manual_seed(0)
+
+    def noise(*sizes: int) -> torch.Tensor:
+        return torch.randn(*sizes, generator=draw)
+
+    x, tokens = noise(3, shape.channels, shape.resolution, shape.resolution), noise(3, 5, shape.text_width)
+    pooled, clock = noise(3, shape.pooled_width), torch.tensor([0.05, 0.5, 0.95])
+    with torch.no_grad():
+        ours = model(x[None], clock[None], tokens, pooled)[0]
+        other = theirs(x, tokens, pooled, 1000 * clock).sample
+    if (gap := float((ours - other).abs().max() / ours.abs().max())) > NEAR:
+        raise UserError(
+            f"diffusers' network gives other outputs ({gap:.1e}): this version of diffusers is not known"
+        )
+
+
+def is_rectified_flow(name: str) -> bool:
+    """Whether a formulation's path, target and scaling are those of rectified flow, whatever its timesteps."""
+    import torch
+
+    t = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)
+    ours, plain = (formulations.get(each).coeffs(t) for each in (name, "rf"))
+    return all(
+        torch.allclose(getattr(ours, part), getattr(plain, part))
+        for part in ("a", "b", "p", "q", "c_in", "c_noise", "w")
+    )
+
+
+def trainer_flags(name: str) -> str | None:
+    """The options with which diffusers' training scripts draw the timesteps of a rectified flow; None if they cannot.
+
+    They take the ``u``-th of timesteps in *descending* order, so that their u is 1 - t: the mean of a logit-normal changes
+    its sign. The mode distribution is symmetric.
+    """
+    sampler = read(name).sampler or "uniform"
+    law = formulations.get(name).law.name or ""
+    word, _, rest = law.partition("(")
+    numbers = [float(part) for part in rest.rstrip(")").split(",") if part]
+    if law == "uniform" and sampler == "uniform":
+        return "--weighting_scheme none"
+    if word == "lognorm":
+        return (
+            f"--weighting_scheme logit_normal --logit_mean {-numbers[0] + 0.0:g} --logit_std {numbers[1]:g}"
+        )
+    if word == "mode":
+        return f"--weighting_scheme mode --mode_scale {numbers[0]:g}"
+    return None
+
+
+def about(cell: Cell, flags: str | None) -> dict[str, Any]:
+    """What a user of the exported network has to know."""
+    loaded = data.get(cell.dataset)
+    scaled = "inputs have zero mean and unit deviation over all training values"
+    return {
+        "formulation": cell.formulation,
+        "cell": cell.id,
+        "time": "timestep = 1000 c_noise, 0 for data",
+        "dataset": cell.dataset,
+        "shape": list(loaded.shape(cell.images.resolution)),
+        "inputs": f"c_in x_t; {scaled}, as `bench.data.load(...).train.scale` has them",
+        "text": cell.text,
+        "unconditional": "zeros for tokens and pooled vector",
+        "trainer_flags": flags,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

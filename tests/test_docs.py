@@ -73,6 +73,14 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                     yield words[2], words[3:]
 
 
+def autoencoder(folder: Path) -> None:
+    """A small autoencoder of diffusers with random weights."""
+    from diffusers import AutoencoderTiny
+
+    sizes = {f"{side}_block_out_channels": (4,) * 4 for side in ("encoder", "decoder")}
+    AutoencoderTiny(**sizes, num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4).save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages name: a finished run, a plugin, captioned images, an encoder and an archive."""
@@ -93,6 +101,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert grid.main([*tiny, *usual, "--out", "runs/quick"]) == 0
         sweep = ["--formulations", "rf", "--depths", "1", "2", "--budgets", "3", "4", "--samples", "16"]
         assert grid.main([*tiny, *sweep, "--out", "runs/scaling"]) == 0
+        other = ["--model", "mmdit:gelu=tanh", "--formulations", "rf/lognorm(0,1)", "--steps", "4"]
+        assert grid.main([*tiny, *other, "--out", "runs/tanh"]) == 0
+    autoencoder(here / "vae")
     shutil.copytree(ROOT / "results" / "headline-digits", here / "results" / "headline-digits")
     plugin = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert plugin

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.runs import manifest_reader, options, run
+from analysis.runs import options, recipe_fields, run
 from analysis.tables import output
 from analysis.tables import table as tables
 from flowbench._core.command import entry
@@ -36,7 +36,7 @@ def means(paths: Sequence[Path]) -> pd.DataFrame:
         frame = run.read(path).phase("rank").frame
         if "recipe" not in frame or frame["recipe"].isna().any():
             raise UserError(f"{str(path)!r} has rows without a recipe: name a run folder of bench.grid")
-        rates = frame["recipe"].map({r: manifest_reader.flat(str(r))[RATE] for r in frame["recipe"].unique()})
+        rates = frame["recipe"].map({r: recipe_fields.flat(str(r))[RATE] for r in frame["recipe"].unique()})
         for (dataset, rate), rows in frame.groupby(["dataset", rates]):
             names = set(rows["formulation"])
             if compared.setdefault(str(dataset), names) != names:

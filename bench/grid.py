@@ -21,6 +21,7 @@ from bench.planning import decision, plan
 from bench.planning.cells import expand
 from bench.planning.plan import Plan
 from bench.runfolder import trust
+from bench.runfolder.manifest import FILES
 from bench.status import status
 from flowbench import STARTED
 from flowbench._core.command import outcome
@@ -139,7 +140,7 @@ def check_folder(out: Path) -> None:
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if "cells.parquet" in there:
         raise UserError(f"--out {out} is the archive of a run, without its cells: name a run folder")
-    if there and not there & {"grid.json", ".lock"}:  # .lock is the first that a beginning command makes
+    if there and not there & {FILES["rank"], ".lock"}:  # .lock is the first that a beginning command makes
         raise UserError(
             f"--out {out} is not empty and not a run folder: name a new one, for example {out / 'run'}"
         )

@@ -34,6 +34,7 @@ from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
 from bench.planning.cells import expand
 from bench.runfolder import store
+from bench.runfolder.manifest import FILES
 from bench.sampling.generate import start_noise
 from bench.sampling.times import begun, times
 from bench.worker.setup import Setup, make
@@ -223,9 +224,9 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
         for name in ("datasets", "formulations", "steps", "cfg", "samples"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name} is the run's: leave it out with {args.run}")
-        if not (args.run / "grid.json").is_file():
+        if not (args.run / FILES["rank"]).is_file():
             raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
-        grid = store.read_config(args.run / "grid.json", "grid", Grid)
+        grid = store.read_config(args.run / FILES["rank"], "grid", Grid)
         grid = replace(grid, evaluation=replace(grid.evaluation, metrics=()))  # it has two of its own
         settings = list(grid.evaluation.settings)
     else:

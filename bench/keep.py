@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from analysis.runs.manifest_reader import Manifest
     from bench.metrics.metric import Metric
+    from bench.runfolder.manifest import Manifest
 
 MOST = 1_500_000
 """Bytes of the weights; in half precision where single precision has more."""
@@ -180,6 +180,7 @@ def card(
 ) -> str:
     """The text of ``README.md``: what the model is, what it scores, and how it was made and is drawn from."""
     from analysis.archives.bundle import relative
+    from analysis.runs.declared import metrics_of
 
     cell, usual = chosen.cell, Training()
     network = "MM-DiT" if cell.model.architecture == Model().architecture else f"`{cell.model.architecture}`"
@@ -188,7 +189,7 @@ def card(
     recipe = manifest.recipes[next(c.recipe for c in manifest.cells if c.id == cell.id)]
     place = shlex.quote(relative(str(out)))
     plugged = f" --plugin {place}/plugin.py" if plugin else ""
-    metrics = [m for m in manifest.metrics if m.level == "setting" and m.ranked and m.name in rows]
+    metrics = [m for m in metrics_of(manifest) if m.level == "setting" and m.ranked and m.name in rows]
     metrics = [m for m in metrics if rows[m.name].notna().all()]
     names = [str(rows[f"{m.name}_name"].iloc[0]) for m in metrics if f"{m.name}_name" in rows]
     lines = [

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking import ideal_columns
-from analysis.runs import collect, manifest_reader, timings
-from analysis.runs.manifest_reader import Manifest, PlannedCell
+from analysis.runs import collect, timings
 from analysis.runs.private import without_paths
 from analysis.runs.run import REAL_SCORES, Run
 from analysis.runs.sources import (
@@ -34,6 +33,7 @@ from analysis.runs.sources import (
     Source,
     json_of,
 )
+from bench.runfolder.manifest import FILES, Manifest, PlannedCell
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -54,6 +54,8 @@ ROUNDED_SAMPLES = f"digits of the values of single samples beyond 1 part in {2**
 LEFT_OUT_PICTURES = "pictures of some formulations"
 INPUTS = ("data", "text_encoder", "architecture", "coefficients", "profile")
 """Entries of a cell's ``config.json`` that are kept; the configuration itself is in the plan."""
+MEASURED = ("captions", "measuring", "solvers")
+"""Entries of a ``result.json`` that are kept; numbers are in the table."""
 _FOLDERS = re.compile(r"(?<![\w./~+…)\]}|])/(?:[^\s\"'`,;:()<>|/]+/)*(?=[^\s\"'`,;:()<>|/])")
 
 
@@ -102,7 +104,7 @@ def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
 
 def _plans(run: Run, out: Path) -> None:
     """The plans, and the JSON files next to them."""
-    for name in (*manifest_reader.FILES.values(), REAL_SCORES, timings.TIMINGS, ideal_columns.FILE):
+    for name in (*FILES.values(), REAL_SCORES, timings.TIMINGS, ideal_columns.FILE):
         if (run.path / name).is_file():
             write_object(out / name, atomic.known_object(run.path / name))
 
@@ -139,8 +141,9 @@ def _texts(run: Run) -> Iterator[tuple[str, str, str]]:
             k: v for k, v in json_of(run.source, cell.id, "status.json").items() if k not in collect.LOSSES
         }
         measured = json_of(run.source, cell.id, f"{m.evaluation}/result.json")
-        result = {k: measured[k] for k in ("captions", "measuring") if k in measured}
-        result |= {k: measured[k] for k in ("solvers",) if measured.get(k)}  # texts of plugins only
+        result = {k: measured[k] for k in MEASURED if k in measured}
+        if not result.get("solvers"):  # none is a plugin's
+            result.pop("solvers", None)
         kept = {
             "config.json": relative(_compact(config)),
             "status.json": without_paths(_compact(status)).replace(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise, zip_longest
 from typing import Any
 
-from analysis.runs.manifest_reader import Manifest, differing
+from analysis.runs.declared import metrics_of
+from analysis.runs.recipe_fields import differing
+from bench.runfolder.manifest import Manifest, PlannedCell
 from flowbench._core.errors import UserError
 
 SEEDS = ("seeds", "first_seed")
@@ -69,7 +71,7 @@ def _rest(plan: Manifest) -> dict[str, Any]:
     return {
         "the network's parameters": [recipe.parameters for recipe in plan.recipes],
         "the operations of a training": [recipe.train_flops for recipe in plan.recipes],
-        "metrics": [asdict(metric) for metric in plan.metrics],
+        "metrics": [asdict(metric) for metric in metrics_of(plan)],
         "evaluation": plan.evaluation,
         "sampling": plan.sampling,
         "race": dict(plan.race),
@@ -77,30 +79,33 @@ def _rest(plan: Manifest) -> dict[str, Any]:
     }
 
 
-def document(plans: Sequence[Mapping[str, Any]], taken: Sequence[Collection[str]]) -> dict[str, Any]:
-    """The joint plan's file, made of those of plans that `check` has passed: the cells that are ``taken`` of each, by data
-    set and seed, and the commands of the plans that any is taken of."""
-    place = {key: i for i, key in enumerate(dict.fromkeys(_kind(c) for plan in plans for c in plan["cells"]))}
-    cells = [
-        cell for plan, ids in zip(plans, taken, strict=True) for cell in plan["cells"] if cell["cell"] in ids
-    ]
-    datasets = list(dict.fromkeys(cell["dataset"] for cell in plans[0]["cells"]))
-    cells.sort(key=lambda cell: (datasets.index(cell["dataset"]), cell["seed"], place[_kind(cell)]))
-    commands = []
-    for plan, ids in zip(plans, taken, strict=True):
-        own = {"command": plan["command"]} | {k: plan[k] for k in ("program",) if k in plan}
-        used = any(cell["cell"] in ids for cell in plan["cells"])
-        commands += [one for one in (own, *plan.get("further", ())) if used and one not in commands]
-    seeds = sorted({cell["seed"] for cell in cells})
-    made: dict[str, Any] = (
-        {k: v for k, v in plans[0].items() if k != "further"} | commands[0] | {"cells": cells}
+def joined(plans: Sequence[Manifest], taken: Sequence[Collection[str]]) -> Manifest:
+    """The joint plan, made of those that `check` has passed: the cells that are ``taken`` of each, by data set and seed, and
+    the commands of the plans that any is taken of."""
+    place = {key: i for i, key in enumerate(dict.fromkeys(_kind(c) for plan in plans for c in plan.cells))}
+    parts = [[c for c in plan.cells if c.id in ids] for plan, ids in zip(plans, taken, strict=True)]
+    datasets = list(dict.fromkeys(cell.dataset for cell in plans[0].cells))
+    cells = sorted(
+        (cell for part in parts for cell in part),
+        key=lambda cell: (datasets.index(cell.dataset), cell.seed, place[_kind(cell)]),
     )
-    made["grid"] = plans[0]["grid"] | dict(zip(SEEDS, (len(seeds), seeds[0]), strict=True))
-    return made | ({"further": commands[1:]} if commands[1:] else {})
+    commands = list(
+        dict.fromkeys(one for plan, part in zip(plans, parts, strict=True) if part for one in plan.commands)
+    )
+    seeds = sorted({cell.seed for cell in cells})
+    (program, command), *further = commands
+    return replace(
+        plans[0],
+        program=program,
+        command=command,
+        further=tuple(further),
+        cells=tuple(cells),
+        grid={**plans[0].grid, **dict(zip(SEEDS, (len(seeds), seeds[0]), strict=True))},
+    )
 
 
-def _kind(cell: Mapping[str, Any]) -> tuple[int, str]:
-    return cell["recipe"], cell["formulation"]
+def _kind(cell: PlannedCell) -> tuple[int, str]:
+    return cell.recipe, cell.formulation
 
 
 def real_images(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

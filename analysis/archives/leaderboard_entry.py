@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.runs import run, schema, sources
-from analysis.runs.manifest_reader import differing
+from analysis.runs.recipe_fields import differing
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from bench.config.sampling_settings import CONTROL

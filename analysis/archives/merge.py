@@ -15,11 +15,12 @@ import numpy as np
 
 from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal_columns
-from analysis.runs import collect, manifest_reader, run, timings
-from analysis.runs.manifest_reader import Manifest, PlannedCell
+from analysis.runs import collect, run, timings
 from analysis.runs.run import REAL_SCORES, Run
 from analysis.runs.sources import PROVENANCE, Archive, json_of
 from bench.config.sampling_settings import CONTROL
+from bench.runfolder import manifest
+from bench.runfolder.manifest import FILES, Manifest, PlannedCell
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-GRID, CONFIRM = manifest_reader.FILES["rank"], manifest_reader.FILES["confirm"]
+GRID, CONFIRM = FILES["rank"], FILES["confirm"]
 LEVELS = {"pending": 0, "failed": 1, "diverged": 2, "done": 2}
 """How far a cell came; numbers of those of the highest level are final."""
 
@@ -80,7 +81,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     used = [part for part, ids in zip(parts, taken, strict=True) if ids]
     documents = {GRID: parts[0].document(GRID)}
     if len(parts) > 1:
-        documents = {GRID: joint_plan.document([part.document(GRID) for part in parts], taken)}
+        documents = {GRID: joint_plan.joined([part.run.manifests[0] for part in parts], taken).json()}
     documents[CONFIRM] = confirmed[0].document(CONFIRM) if confirmed else {}
     documents[REAL_SCORES] = joint_plan.real_images({part.name: part.document(REAL_SCORES) for part in parts})
     documents[timings.TIMINGS] = _sum([part.document(timings.TIMINGS) for part in used])
@@ -90,7 +91,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     for name, document in documents.items():
         if document:
             bundle.write_object(out / name, document)
-    plans = tuple(manifest_reader.read(out))
+    plans = tuple(manifest.read(out))
     frames = [part.frame[part.frame["cell"].isin(ids)] for part, ids in zip(parts, taken, strict=True) if ids]
     frame = collect.in_order(pd.concat(frames, ignore_index=True), plans)
     bundle.write_table(frame, out / collect.RESULTS)

@@ -10,9 +10,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from analysis.runs import schema
-from analysis.runs.manifest_reader import PlannedCell, flat
+from analysis.runs.recipe_fields import flat
 from analysis.runs.run import Run
 from analysis.runs.sources import json_of
+from bench.runfolder.manifest import PlannedCell
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:

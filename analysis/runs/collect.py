@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.runs.declared import COMPARED
-from analysis.runs.manifest_reader import Manifest, PlannedCell
 from bench.runfolder import measured
+from bench.runfolder.manifest import Manifest, PlannedCell
 from flowbench._core import atomic
 from flowbench._core.lazy import lazy
 

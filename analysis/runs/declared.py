@@ -1,15 +1,29 @@
-"""Which of the declared metrics are compared, and with how many decimals one is shown."""
+"""The metrics that a run declares, which of them are compared, and with how many decimals one is shown."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+from bench.metrics.metric import Metric
+from bench.runfolder.manifest import Manifest
+from flowbench._core.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
 
 COMPARED = ("clip", "fid", "val_loss")
 """The metrics by which formulations are also ranked alone, compared between seeds, and confirmed."""
+
+
+def metrics_of(plan: Manifest) -> tuple[Metric, ...]:
+    """The metrics that a run declares. Raises `UserError` for other declarations."""
+    try:
+        return tuple(map(Metric.read, plan.metrics))
+    except TypeError as error:
+        raise UserError(
+            f"a plan declares its metrics as another version of flowbench ({error}): run the same command again"
+        ) from None
 
 
 def decimals(values: pd.Series[Any], significant: int) -> int:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.runs import collect, manifest_reader, schema, sources, spreadsheet
-from analysis.runs.manifest_reader import Manifest, PlannedCell
+from analysis.runs import collect, declared, schema, sources, spreadsheet
 from analysis.runs.schema import Results
 from analysis.runs.sources import Source
 from analysis.runs.where import choose
 from bench.metrics import run_metrics
+from bench.runfolder import manifest
+from bench.runfolder.manifest import Manifest, PlannedCell
 from flowbench._core.errors import UserError, nearest_path
 from flowbench._core.lazy import lazy
 
@@ -76,7 +77,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         raise UserError(
             f"there is no {str(path)!r}: {near or 'name a run folder, a .parquet or a .csv file'}"
         )
-    manifests = manifest_reader.read(path) if path.is_dir() else []
+    manifests = manifest.read(path) if path.is_dir() else []
     damaged: tuple[str, ...] = ()
     if not path.is_dir():
         frame = _load(path)
@@ -90,7 +91,7 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         frame = _load(path / collect.RESULTS)
     else:
         raise UserError(f"{str(path)!r} holds no results: run `python -m bench.grid --out {path}` first")
-    checked = schema.check(frame, str(path), manifests[0].metrics if manifests else None)
+    checked = schema.check(frame, str(path), declared.metrics_of(manifests[0]) if manifests else None)
     found = Run(
         checked.frame,
         checked.metrics,

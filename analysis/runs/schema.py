@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.runs import manifest_reader, spellings
+from analysis.runs import recipe_fields, spellings
 from bench.config import sampling_settings
 from bench.config.sampling_settings import ControlSetting, TimeGrid
 from bench.metrics import run_metrics
@@ -177,7 +177,7 @@ def comparable(found: Results, where: str = "the table") -> None:
     if "recipe" in frame:
         recipes = [str(r) for r in frame["recipe"].dropna().unique()]
         if len(recipes) > 1:
-            parts = manifest_reader.differing(recipes)
+            parts = recipe_fields.differing(recipes)
             apart = "; ".join(
                 f"{name} {' and '.join(map(str, values[:6]))}" for name, values in parts.items()
             )

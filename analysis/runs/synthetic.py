@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.identity import canonical
 from bench.config.sampling_settings import ControlSetting, Setting
 from bench.metrics.run_metrics import columns
+from bench.runfolder.manifest import FILES, PROGRAM, Manifest, PlannedCell, Recipe
 
 STUDY = ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
 """The study's six sampler settings."""
@@ -67,37 +69,36 @@ def write(
     images of 16 x 16 a setting has, and ``status(formulation, dataset, seed)`` may return ``diverged``, ``failed`` or
     ``pending`` instead of None. ``first_seed`` 1000 adds a confirmation. Returns
     ``folder``."""
-    cells, recipes = list[dict[str, Any]](), list[dict[str, Any]]()
+    cells, recipes = list[PlannedCell](), list[Recipe]()
     controls = [ControlSetting(*setting, weights=kind) for kind in weights for setting in settings]
     for dataset, (depth, steps) in itertools.product(datasets, sizes):
         parameters = 147_456 * depth**3
         recipe = {"model": {"depth": depth}, "training": {"steps": steps, "batch": 64}, "text": "synthetic"}
         recipe |= {"evaluation": {"samples": samples, "extractor": "synthetic"}}
-        size = {"parameters": parameters, "train_flops": 6.0 * parameters * 28 * 64 * steps}
-        recipes.append({"recipe": recipe} | size)
+        recipes.append(Recipe(canonical(recipe), parameters, 6.0 * parameters * 28 * 64 * steps))
         for seed, name in itertools.product(range(first_seed, first_seed + seeds), model.formulations):
             text = json.dumps([name, dataset, seed, depth, steps])
-            about = {"formulation": name, "dataset": dataset, "seed": seed, "recipe": len(recipes) - 1}
-            cells.append({"cell": hashlib.sha256(text.encode()).hexdigest()[:12]} | about)
-    manifest = {
-        "grid": {
-            "evaluation": {"weights": list(weights), "settings": [asdict(Setting(*s)) for s in settings]}
-        },
-        "command": ["--synthetic"],
-        "evaluation": EVALUATION,
-        "sampling": SAMPLING,
-        "metrics": [asdict(metric) for metric in columns()],
-        "recipes": recipes,
-        "formulations": {name: {"base": name, "sampler": None} for name in model.formulations},
-        "cells": cells,
-    }
-    if first_seed:
-        manifest["chosen"] = {"why": "made up", "seeds": list(range(seeds))}
-    _json(folder / ("confirm.json" if first_seed else "grid.json"), manifest)
+            made = hashlib.sha256(text.encode()).hexdigest()[:12]
+            cells.append(PlannedCell(made, name, dataset, seed, len(recipes) - 1))
+    kept = {"weights": list(weights), "settings": [asdict(Setting(*s)) for s in settings]}
+    plan = Manifest(
+        phase="confirm" if first_seed else "rank",
+        program=PROGRAM,
+        command=("--synthetic",),
+        grid={"evaluation": kept},
+        evaluation=EVALUATION,
+        sampling=SAMPLING,
+        metrics=tuple(asdict(metric) for metric in columns()),
+        recipes=tuple(recipes),
+        parts={name: (name, None) for name in model.formulations},
+        cells=tuple(cells),
+        chosen={"why": "made up", "seeds": list(range(seeds))} if first_seed else {},
+    )
+    _json(folder / FILES[plan.phase], plan.json())
     for cell in cells:
-        what = status(cell["formulation"], cell["dataset"], cell["seed"]) if status else None
-        size = recipes[cell["recipe"]]["recipe"]
-        _cell(folder / "cells" / cell["cell"], model, cell, size, controls, samples, pictures, what)
+        what = status(cell.formulation, cell.dataset, cell.seed) if status else None
+        size = json.loads(recipes[cell.recipe].text)
+        _cell(folder / "cells" / cell.id, model, cell, size, controls, samples, pictures, what)
     return folder
 
 
@@ -117,7 +118,7 @@ FAILURE = {"kind": "RuntimeError", "message": "RuntimeError: made up", "cause": 
 def _cell(
     home: Path,
     model: Truth,
-    cell: dict[str, Any],
+    cell: PlannedCell,
     recipe: dict[str, Any],
     controls: Sequence[ControlSetting],
     samples: int,
@@ -125,9 +126,9 @@ def _cell(
     what: str | None,
 ) -> None:
     """One cell's files."""
-    profile = {"formula": f"made up: {cell['formulation']}", "density": [1.0] * 64, "budget": [1.0] * 64}
+    profile = {"formula": f"made up: {cell.formulation}", "density": [1.0] * 64, "budget": [1.0] * 64}
     clock = {"clock": [(i + 0.5) / 64 for i in range(64)]}
-    _json(home / "config.json", {"cell": cell, "profile": profile | clock})
+    _json(home / "config.json", {"cell": cell.json(), "profile": profile | clock})
     if what == "pending":
         return
     if what in ("diverged", "failed"):
@@ -165,18 +166,18 @@ def _cell(
     _json(home / EVALUATION / "result.json", found)
 
 
-def _quality(model: Truth, cell: dict[str, Any]) -> tuple[NDArray[np.float64], np.random.Generator]:
+def _quality(model: Truth, cell: PlannedCell) -> tuple[NDArray[np.float64], np.random.Generator]:
     """The cell's quality for CLIP, FID and validation loss, with the noise of its seed and its own; and its generator."""
 
     def generator(*parts: Any) -> np.random.Generator:
         digest = hashlib.sha256(json.dumps([model.seed, *parts]).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
-    rng = generator(cell["formulation"], cell["dataset"], cell["seed"], cell["cell"])
-    common = generator("seed", cell["dataset"], cell["seed"]).normal(size=3)
+    rng = generator(cell.formulation, cell.dataset, cell.seed, cell.id)
+    common = generator("seed", cell.dataset, cell.seed).normal(size=3)
     own = rng.normal(size=3)
     mixed = math.sqrt(model.correlation) * common + math.sqrt(1 - model.correlation) * own
-    return model.quality[model.formulations.index(cell["formulation"])] + model.noise * mixed, rng
+    return model.quality[model.formulations.index(cell.formulation)] + model.noise * mixed, rng
 
 
 def _curve(file: Path, loss: float, steps: int) -> None:

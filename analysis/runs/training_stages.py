@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.config import stages
+from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.config import stages
+else:
+    stages = lazy("bench.config.stages")
 
 
 def described(frame: pd.DataFrame) -> tuple[str, ...]:

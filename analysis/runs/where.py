@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.runs import manifest_reader
+from analysis.runs import recipe_fields
 from analysis.runs.schema import KEY, Results
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -57,7 +57,7 @@ def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     if name in COLUMNS and name in frame:
         return frame[name]
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
-    fields = {recipe: manifest_reader.flat(recipe) for recipe in recipes}
+    fields = {recipe: recipe_fields.flat(recipe) for recipe in recipes}
     known = list(dict.fromkeys(field for flat in fields.values() for field in flat))
     if name not in known:
         columns = [column for column in COLUMNS if column in frame]

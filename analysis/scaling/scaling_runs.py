@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.runs import manifest_reader, schema, training_stages
+from analysis.runs import recipe_fields, schema, training_stages
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from analysis.stats.association import Array
@@ -69,7 +69,7 @@ def is_scaling(found: Run) -> bool:
     """Whether the trainings of a run differ in depth or number of steps, and else in formulation, dataset and seed only."""
     frame = found.phase("rank").frame
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
-    return len(recipes) > 1 and all(map(_is_size, manifest_reader.differing(recipes)))
+    return len(recipes) > 1 and all(map(_is_size, recipe_fields.differing(recipes)))
 
 
 def collect(found: Run) -> Runs:
@@ -138,9 +138,7 @@ def _check(results: Results, where: str) -> None:
                 f"choose with --where {column}={several[0]}"
             )
     recipes = [str(r) for r in frame["recipe"].unique()]
-    parts = {
-        name: values for name, values in manifest_reader.differing(recipes).items() if not _is_size(name)
-    }
+    parts = {name: values for name, values in recipe_fields.differing(recipes).items() if not _is_size(name)}
     if parts:
         fields = "; ".join(f"{name} {' and '.join(map(str, values[:4]))}" for name, values in parts.items())
         name, values = next(iter(parts.items()))
@@ -149,13 +147,13 @@ def _check(results: Results, where: str) -> None:
             f"choose with --where {name}={values[0]}"
         )
     schema.comparable(replace(results, frame=frame.drop(columns="recipe")), where)
-    for name in (name for name in SIZE if name not in manifest_reader.flat(recipes[0])):
+    for name in (name for name in SIZE if name not in recipe_fields.flat(recipes[0])):
         raise UserError(f"the recipes of {where} have no {name}: name a run folder of bench.grid")
 
 
 def _sized(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with ``depth`` and ``training_steps`` of their recipes."""
-    sizes = {recipe: manifest_reader.flat(str(recipe)) for recipe in frame["recipe"].unique()}
+    sizes = {recipe: recipe_fields.flat(str(recipe)) for recipe in frame["recipe"].unique()}
     columns = {
         name: frame["recipe"].map({recipe: int(fields[field]) for recipe, fields in sizes.items()})
         for name, field in zip(KEY, SIZE, strict=True)

@@ -18,6 +18,7 @@ from bench.launch.launchers import DEFAULT, Launcher
 from bench.planning.decision import Decision, add_decision, decision_of
 from bench.planning.plan import Against
 from bench.runfolder.cell_folder import Retry
+from bench.runfolder.manifest import PROGRAM
 from bench.runfolder.submission import Execution, Readers
 from flowbench._core.command import FLOAT, INT, Parser
 from flowbench._core.errors import UserError
@@ -44,9 +45,6 @@ LOOKS = ("dry-run", "status", "watch", "cancel")
 AS_GIVEN = ("wait", "retry", "canary", "readable_by", "tflops", "confirm")
 """Fields of :class:`Arguments` that are options as they are."""
 
-GRID = "bench.grid"
-"""The command of a plan unless another one is named."""
-
 
 @dataclass(frozen=True)
 class Arguments:
@@ -72,7 +70,7 @@ class Arguments:
     minutes: float | None = None
     race: Decision | None = None
     against: Against | None = None
-    program: str = GRID
+    program: str = PROGRAM
 
 
 def parser() -> Parser:

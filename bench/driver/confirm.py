@@ -16,6 +16,7 @@ from bench.config.identity import full
 from bench.planning import plan as plans
 from bench.planning.cells import expand
 from bench.planning.plan import ENDED, Chosen, Plan, formulations_of
+from bench.runfolder.manifest import FILES
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many, short
@@ -49,7 +50,7 @@ def before(planned: Plan) -> str | None:
     left = sum(p.state not in ENDED for p in planned.cells)
     if left:
         return f"{left} of {many(len(planned.cells), 'cell')} of the grid not finished"
-    file = planned.out / "grid.json"
+    file = planned.out / FILES["rank"]
     described = atomic.read_object(file) if file.exists() else {}
     cells = described.get("cells")
     ids = {c.get("cell") for c in cells if isinstance(c, dict)} if isinstance(cells, list) else set()
@@ -75,7 +76,7 @@ def choose(planned: Plan) -> tuple[tuple[str, ...], Chosen]:
 
 def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
     """Those that were chosen before from the same grid; None if there are none."""
-    file = planned.out / "confirm.json"
+    file = planned.out / FILES["confirm"]
     if not file.exists():
         return None
     try:
@@ -95,7 +96,7 @@ def kept(planned: Plan) -> tuple[tuple[str, ...], Chosen] | None:
 def discard_other(planned: Plan) -> bool:
     """Remove the confirmation of a grid that is trained or measured otherwise, which does not confirm this one; its cells
     stay. Returns whether there was one."""
-    file = planned.out / "confirm.json"
+    file = planned.out / FILES["confirm"]
     if not file.exists():
         return False
     grid = atomic.read_object(file).get("grid")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import data, solvers
 from bench.cli.parser import Arguments
-from bench.driver import checks, confirm, manifest
+from bench.driver import checks, confirm, plan_files
 from bench.launch import activities, launchers, snapshot
 from bench.launch.activities import Activity
 from bench.launch.launchers import Submitted
@@ -51,7 +51,7 @@ def hand_out(
         if not any(activity.active for activity in surveyed):
             cell_folder.sweep(planned.out)
         planned = prepare(activities.overlay(looked(planned), surveyed), args)
-        manifest.write(planned, argv, args.program, args.plugins)
+        plan_files.write(planned, argv, args.program, args.plugins)
         if not planned.chosen and confirm.discard_other(planned):
             log.info("the confirmation of another configuration is no longer shown")
         try:
@@ -67,7 +67,7 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
     """Within the block no other command begins in the folder, and its plan is this one, which others may have replaced while
     cells trained: results are read by the plan."""
     with store.lock(planned.out):
-        manifest.write(planned, argv, args.program, args.plugins)
+        plan_files.write(planned, argv, args.program, args.plugins)
         yield
 
 

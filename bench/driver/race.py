@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from bench.cli.parser import Arguments
 from bench.config.experiment import Grid
 from bench.config.identity import full, restore
-from bench.driver import manifest, seed_by_seed
+from bench.driver import plan_files, seed_by_seed
 from bench.machine.stage_timer import Stages
 from bench.planning import plan
 from bench.planning.cells import expand
 from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit, Plan
+from bench.runfolder.manifest import FILES
 from bench.runfolder.submission import Submission
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -43,7 +44,7 @@ def begun(grid: Grid, out: Path, decision: Decision) -> Plan:
 def recorded(grid: Grid, out: Path, decision: Decision) -> Course:
     """The course of the same race so far, by the run folder; one without exits if it records none."""
     with suppress(atomic.Damaged, KeyError, TypeError, AttributeError):
-        kept = atomic.read_object(out / "grid.json")
+        kept = atomic.read_object(out / FILES["rank"])
         course = restore(Course, kept["race"])
         if course.decision == decision and unlimited(kept["grid"]) == unlimited(full(grid)):
             return course
@@ -100,7 +101,7 @@ class UntilDecided:
         from bench.driver import run_summary
 
         shown = replace(shown, course=self.course or shown.course)
-        manifest.write(shown, self.argv, self.args.program, self.args.plugins)
+        plan_files.write(shown, self.argv, self.args.program, self.args.plugins)
         return run_summary.report(shown, stages, submissions, begun)
 
 

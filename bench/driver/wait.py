@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cli.parser import GRID, Arguments
+from bench.cli.parser import Arguments
 from bench.driver.hand_out import alone, hand_out, looked
 from bench.launch import activities, launchers
 from bench.launch.activities import Activity
@@ -15,6 +15,7 @@ from bench.planning import plan
 from bench.planning.plan import Plan
 from bench.runfolder import lease
 from bench.runfolder import submission as submissions
+from bench.runfolder.manifest import PROGRAM
 from bench.status import status
 from bench.status.progress import Display
 from flowbench._core.errors import UserError
@@ -34,7 +35,7 @@ def follow_others(planned: Plan, args: Arguments, argv: Sequence[str]) -> int:
         if args.wait:
             return see_through(planned, args, argv)
         refuse_other_options(planned, argv)
-        if args.program != GRID:
+        if args.program != PROGRAM:
             log.info("another command trains: %s; try again when it has ended", status.counts(planned))
             return 0
         log.info("nothing to submit: %s", status.counts(planned))

@@ -5,7 +5,7 @@
         return Measure((Metric("brightness", "brightness", None, "mean of all pixels"),), mean_of_pixels)
 
 A measure is one computation with the columns that it fills; most have one. It lies in one file, here or in a plugin: plans,
-tables and the page read labels and directions from its columns, which every run keeps (:mod:`bench.driver.manifest`).
+tables and the page read labels and directions from its columns, which every run keeps (:mod:`bench.runfolder.manifest`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The folder of a run: the only place where the state of an experiment lives.
 
-    DIR/grid.json                     the last command's plan: configuration, recipes, cells (:mod:`bench.driver.manifest`)
+    DIR/grid.json                     the last command's plan: grid, recipes, cells (:mod:`bench.runfolder.manifest`)
     DIR/confirm.json                  the same of its confirmation on fresh seeds (:mod:`bench.driver.confirm`)
     DIR/config.toml                   the experiment of the last command as options (:mod:`bench.cli.config_file`)
     DIR/cells/ID/config.json          everything that went into the cell, checked before it is reused

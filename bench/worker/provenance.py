@@ -22,6 +22,7 @@ from bench.planning.plan import Planned
 from bench.runfolder import lease, store
 from bench.runfolder.cell_folder import CHANGED, Changed
 from bench.runfolder.failure import Failure
+from bench.runfolder.manifest import FILES
 from bench.sampling.times import begun
 from bench.worker.setup import Setup
 from flowbench._core import atomic
@@ -118,7 +119,7 @@ def planned_cells(out: Path, images: Images) -> Iterator[tuple[str, Path]]:
     """The cells of the plans in a run folder, each with its dataset; not those that were trained on images of another size
     or on more or fewer of them, such as those of another stage."""
     made = full(images)
-    for name in ("grid.json", "confirm.json"):
+    for name in FILES.values():
         for cell in lease.read(out / name).get("cells", []):
             folder = out / "cells" / cell["cell"]
             kept = lease.read(folder / "config.json").get("cell")

@@ -14,7 +14,8 @@ import pytest
 from analysis import archive
 from analysis.archives import bundle, joint_plan
 from analysis.archives.merge import Part, check_inputs
-from analysis.runs import manifest_reader, run, sources, synthetic
+from analysis.runs import run, sources, synthetic
+from bench.runfolder import manifest
 from flowbench._core.errors import UserError
 
 NAMES = ("rf", "eps/linear", "v/cos", "rf/lognorm(0.00,1.00)")
@@ -117,7 +118,7 @@ def test_commands_and_code_of_all(runs: dict[str, Path], tmp_path: Path) -> None
     assert kept["seeds"] == ["0, 1, 2, 3"]
     archived(out, out)
     assert json.loads((out / sources.PROVENANCE).read_text()) == kept
-    (plan,) = manifest_reader.read(out)
+    (plan,) = manifest.read(out)
     assert plan.command == ("--out", "early")
     assert (plan.grid["first_seed"], plan.grid["seeds"]) == (0, 4)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.runs import collect, manifest_reader, synthetic
+from analysis.runs import collect, recipe_fields, synthetic
 from analysis.runs.run import read
+from bench.runfolder import manifest
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -26,7 +27,7 @@ def write(folder: Path, **options: object) -> Path:
 
 
 def cell_of(folder: Path, formulation: str, seed: int) -> Path:
-    (plan,) = manifest_reader.read(folder)
+    (plan,) = manifest.read(folder)
     found = next(c.id for c in plan.cells if (c.formulation, c.seed) == (formulation, seed))
     return folder / "cells" / found
 
@@ -65,7 +66,7 @@ def test_every_planned_cell_has_a_row_for_each_setting(tmp_path: Path) -> None:
     row = done[(done["formulation"] == "eps/linear") & (done["seed"] == 0) & (done["steps"] == 5)].iloc[0]
     assert row["clip"] == result["settings"]["ema-5-5"]["clip"]
     assert row["clip_name"] == result["names"]["clip_name"]
-    assert manifest_reader.flat(row["recipe"])["model.depth"] == 4
+    assert recipe_fields.flat(row["recipe"])["model.depth"] == 4
 
 
 def test_only_cells_that_changed_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.ranking.notes import notes
 from analysis.ranking.ranking import rank
-from analysis.runs import manifest_reader, schema, synthetic
+from analysis.runs import recipe_fields, schema, synthetic
 from analysis.runs.run import read
 from analysis.runs.schema import Results
 from analysis.runs.where import choose
@@ -114,8 +114,8 @@ def test_different_recipes_are_never_mixed(sweep: Path) -> None:
 
 def test_differing_names_every_field() -> None:
     one, other = '{"a":{"b":1,"c":[1,2]},"d":true}', '{"a":{"b":2,"c":[1,2]}}'
-    assert manifest_reader.differing([one, other, one]) == {"a.b": [1, 2], "d": [True, None]}
-    assert manifest_reader.differing([one, one]) == {}
+    assert recipe_fields.differing([one, other, one]) == {"a.b": [1, 2], "d": [True, None]}
+    assert recipe_fields.differing([one, one]) == {}
 
 
 def test_formulations_that_are_ranked_among_themselves_are_said_to_be() -> None:

@@ -20,7 +20,7 @@ from bench.cli.parser import parse
 from bench.config.experiment import Grid
 from bench.config.identity import full
 from bench.config.presets import PRESETS
-from bench.driver import manifest
+from bench.driver import plan_files
 from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.plan import Chosen, Plan, Planned
@@ -235,12 +235,12 @@ def test_it_lies_in_the_run_folder_and_is_not_the_confirmations(
     monkeypatch.chdir(tmp_path)
     Path("my.py").touch()
     made = plan.make(replace(TINY, seeds=2), tmp_path)
-    manifest.write(made, [], plugins=[Path("my.py")])
+    plan_files.write(made, [], plugins=[Path("my.py")])
     kept = (tmp_path / "config.toml").read_text()
     assert tomllib.loads(kept)["plugin"] == ["my.py"]
     assert ids(parse(["--config", str(tmp_path / "config.toml")]).grid) == ids(made.grid)
     fresh = plan.make(replace(TINY, seeds=2, first_seed=1000), tmp_path)
-    manifest.write(replace(fresh, chosen=Chosen("so", (0, 1), ("rf",))), [])
+    plan_files.write(replace(fresh, chosen=Chosen("so", (0, 1), ("rf",))), [])
     assert (tmp_path / "config.toml").read_text() == kept
 
 

@@ -17,7 +17,7 @@ from bench.config.experiment import Cell, Evaluation, Grid, Images, Init, Model,
 from bench.config.identity import canonical, full, identity, non_default, restore
 from bench.config.presets import PRESETS, preset
 from bench.config.sampling_settings import FIELDS, Setting
-from bench.driver import manifest
+from bench.driver import plan_files
 from bench.models import Plain, register
 from bench.objectives.flow import Flow
 from bench.planning.cells import cells_of
@@ -99,7 +99,7 @@ def test_every_field_is_in_the_recipe_or_a_column_of_the_table(part: type) -> No
             evaluation = changed
         else:
             cell = replace(cell, **{part.__name__.lower(): changed})
-        return canonical(manifest.recipe(cell, evaluation, by_cell(Grid()))["recipe"])
+        return plan_files.recipe(cell, evaluation, by_cell(Grid())).text
 
     usual = Cell("rf", "shapes") if part is Cell else part()
     for f in fields(part):

@@ -12,7 +12,7 @@ import pytest
 
 from bench import grid
 from bench.config.experiment import Grid, Training
-from bench.driver import confirm, manifest, run_summary
+from bench.driver import confirm, plan_files, run_summary
 from bench.planning import plan
 from bench.planning.cells import cells_of
 from bench.planning.labels import names
@@ -56,7 +56,7 @@ def finished(out: Path, made: Grid = BASE) -> Plan:
     for number in range(len(cells_of(made))):
         put(out, number, "diverged" if number == 1 else "done", made)
     planned = plan.make(made, out)
-    manifest.write(planned, ["a", "command"])
+    plan_files.write(planned, ["a", "command"])
     return planned
 
 
@@ -82,7 +82,7 @@ def test_crossed_samplers_are_names_by_then(tmp_path: Path, group: Group) -> Non
 
 def test_what_was_chosen_stays_chosen(tmp_path: Path, group: Group) -> None:
     planned, _ = finished(tmp_path), group("v/cos", "rf")
-    manifest.write(confirm.plan(planned, 2), ["first"])
+    plan_files.write(confirm.plan(planned, 2), ["first"])
     asked = group("eps/linear")
     for seeds in (2, 5, 1):
         again = confirm.plan(planned, seeds)
@@ -103,7 +103,7 @@ def test_what_was_chosen_stays_chosen(tmp_path: Path, group: Group) -> None:
 )
 def test_another_grid_chooses_anew(change: dict[str, object], tmp_path: Path, group: Group) -> None:
     planned, _ = finished(tmp_path), group("v/cos", "rf")
-    manifest.write(confirm.plan(planned, 2), [])
+    plan_files.write(confirm.plan(planned, 2), [])
     other, asked = finished(tmp_path, replace(BASE, **change)), group("eps/linear")  # type: ignore[arg-type]
     assert confirm.plan(other, 2).grid.formulations == ("eps/linear",)
     assert asked == [tmp_path]
@@ -129,7 +129,7 @@ def test_what_the_folder_does_not_describe_comes_first(tmp_path: Path, group: Gr
         replace(BASE, formulations=("rf", "v/cos")),
         replace(BASE, evaluation=replace(BASE.evaluation, samples=99)),
     ):
-        manifest.write(plan.make(other, tmp_path), [])
+        plan_files.write(plan.make(other, tmp_path), [])
         obstacle = confirm.before(planned)
         assert obstacle is not None
         assert obstacle.endswith("was about other cells or another evaluation")
@@ -159,7 +159,7 @@ def test_a_confirmation_stands_next_to_no_other_configuration(tmp_path: Path, gr
     """Another extractor or number of samples gives numbers that compare with none of its own."""
     planned, _ = finished(tmp_path), group("rf")
     assert not confirm.discard_other(planned), "there is none"
-    manifest.write(confirm.plan(planned, 2), [])
+    plan_files.write(confirm.plan(planned, 2), [])
     for same in ({"formulations": ("rf", "edm/rf")}, {"seeds": 5}, {"samplers": ("cosmap",)}):
         assert not confirm.discard_other(replace(planned, grid=replace(BASE, **same)))
     assert (tmp_path / "confirm.json").exists()

@@ -14,7 +14,7 @@ from analysis.runs import run
 from analysis.runs.schema import Results
 from bench import grid as command_line
 from bench.cli.parser import parse
-from bench.driver import manifest, race
+from bench.driver import plan_files, race
 from bench.planning import plan
 from bench.planning.decision import Decision
 from bench.planning.plan import Course, Exit
@@ -60,7 +60,7 @@ def test_only_the_same_race_continues_from_its_record(tmp_path: Path) -> None:
     grid = parse(RACE).grid
     course = Course(Decision("fid", 2.0), (Exit("eps/cos", 2, "rf"),))
     store.prepare(tmp_path, 0o700)
-    manifest.write(plan.make(replace(grid, seeds=4), tmp_path, course), RACE)
+    plan_files.write(plan.make(replace(grid, seeds=4), tmp_path, course), RACE)
     assert race.recorded(grid, tmp_path, course.decision) == course
     for decision in (FID, Decision("fid", 3.0), Decision("clip", 2.0)):
         assert race.recorded(grid, tmp_path, decision) == Course(decision)

@@ -18,7 +18,7 @@ from analysis.runs import run, synthetic
 from analysis.tables import output
 from bench.config.experiment import Evaluation, Grid
 from bench.config.sampling_settings import ControlSetting
-from bench.driver import manifest
+from bench.driver import plan_files
 from bench.metrics import metric, run_metrics
 from bench.metrics.metric import Metric
 from bench.planning import plan
@@ -76,8 +76,8 @@ def test_a_metric_that_is_added_is_measured_and_declared_by_the_run(
     assert values["brightness"] == pytest.approx(0.2)
     assert values["brightness_stderr"] is None, "a number that is not finite is none"
     assert made.names()["brightness_name"] == f"brightness[text={evaluation.metrics[0][-8:]},n=12]"
-    written = manifest.manifest(plan.make(replace(grid, evaluation=evaluation), tmp_path / "run"), [])
-    assert written["metrics"][-1]["label"] == "light"
+    written = plan_files.manifest_of(plan.make(replace(grid, evaluation=evaluation), tmp_path / "run"), [])
+    assert written.metrics[-1]["label"] == "light"
 
 
 def test_it_costs_other_evaluations_and_the_images_nothing(grid: Grid, evaluation: Evaluation) -> None:

@@ -12,7 +12,7 @@ from bench.cli.parser import parse
 from bench.config.experiment import Cell, Grid, Images, Init, Training
 from bench.config.identity import full, restore
 from bench.config.stages import first, follow, texts
-from bench.driver.manifest import recipe
+from bench.driver.plan_files import recipe
 from bench.driver.wait import followers
 from bench.launch import activities
 from bench.planning import plan, shares
@@ -183,4 +183,4 @@ def test_the_operations_of_a_training_are_those_of_all_its_stages() -> None:
     (cell, *_), look = cells_of(follow(GRID, "steps=6")), by_cell(GRID)
     parts = [look(each).steps for each in (*cell.ancestors, cell)]
     assert len(parts) == 2
-    assert recipe(cell, GRID.evaluation, look)["train_flops"] == sum(parts)
+    assert recipe(cell, GRID.evaluation, look).train_flops == sum(parts)

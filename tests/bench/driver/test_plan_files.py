@@ -14,12 +14,13 @@ import formulations
 from bench.config.experiment import Grid
 from bench.config.identity import full
 from bench.config.presets import preset
-from bench.driver import manifest
+from bench.driver import plan_files
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.planning import plan
 from bench.planning.plan import Chosen
 from bench.planning.requirements import by_cell
+from bench.runfolder import manifest
 from flowbench._core import atomic
 from formulations import Formulation, register
 from formulations.targets import velocity
@@ -68,7 +69,7 @@ def made(grid: Grid, out: Path = Path("/nonexistent")) -> plan.Plan:
 
 def test_golden() -> None:
     grid = preset("smoke")
-    found = manifest.manifest(made(grid), ["--preset", "smoke"])
+    found = plan_files.manifest_of(made(grid), ["--preset", "smoke"]).json()
     assert found.pop("grid") == full(grid)
     metrics = {metric["name"]: metric["higher_is_better"] for metric in found.pop("metrics")}
     assert [metrics[name] for name in ("val_loss", "clip", "fid", "kid")] == [False, True, False, False]
@@ -85,7 +86,7 @@ def test_a_recipe_for_each_dataset_and_size() -> None:
         budgets=(6, 12),
     )
     planned = made(grid)
-    found = manifest.manifest(planned, [])
+    found = plan_files.manifest_of(planned, []).json()
     assert len(found["recipes"]) == 8
     assert len({json.dumps(r["recipe"], sort_keys=True) for r in found["recipes"]}) == 4
     for listed, p in zip(found["cells"], planned.cells, strict=True):
@@ -109,10 +110,10 @@ def test_a_recipe_for_each_dataset_and_size() -> None:
 def test_parameters_are_those_of_the_network(depth: int) -> None:
     grid = replace(TINY, model=replace(TINY.model, depth=depth))
     planned = made(grid)
-    (recipe,) = manifest.manifest(planned, [])["recipes"]
+    (recipe,) = plan_files.manifest_of(planned, []).recipes
     shape = by_cell(grid)(planned.cells[0].cell).shape
-    assert recipe["parameters"] == Flat(MMDiT(shape, 1)).weights.shape[1]
-    assert recipe["train_flops"] == 3 * 12 * 8 * shape.flops(), "steps x batch; validations train nothing"
+    assert recipe.parameters == Flat(MMDiT(shape, 1)).weights.shape[1]
+    assert recipe.train_flops == 3 * 12 * 8 * shape.flops(), "steps x batch; validations train nothing"
 
 
 def test_parts_say_which_sampler_is_behind_which_base() -> None:
@@ -129,13 +130,13 @@ def test_parts_say_which_sampler_is_behind_which_base() -> None:
         "x/rf/lognorm(0.8,0.8)@v": ("x/rf@v", "lognorm(0.80,0.80)"),
         "v/cos/cosmap+minsnr(5)": ("v/cos+minsnr(5.00)", "cosmap"),
     }
-    assert {name: tuple(manifest.parts(name).values()) for name in expected} == expected
+    assert {name: plan_files.parts(name) for name in expected} == expected
 
 
 def test_parts_put_together_are_the_formulation() -> None:
     """The base with its sampler names the same formulation, for all that are listed."""
     for name in formulations.names("all"):
-        base, sampler = manifest.parts(name).values()
+        base, sampler = plan_files.parts(name)
         head = "F(0.50)/ve" if base == "edm" else str(base)
         stem, mark, tail = head.partition("@" if "@" in head else "+")
         assert formulations.get(f"{stem}/{sampler}{mark}{tail}").name == name
@@ -146,20 +147,20 @@ def test_a_plugins_formulation_has_its_own_sampler() -> None:
     def late(k: float = 2.0) -> Formulation:
         return Formulation(path=lambda t: (1 - t, t**k), target=velocity, sampler="lognorm(0,1)")
 
-    own = {"base": "manifest/late(2.00)", "sampler": "lognorm(0.00,1.00)"}
-    assert manifest.parts("manifest/late(2.00)") == own
-    assert manifest.parts("manifest/late(2)/cosmap") == own | {"sampler": "cosmap"}
-    assert manifest.parts("manifest/late(3)+bell")["base"] == "manifest/late(3.00)+bell"
+    own = "manifest/late(2.00)"
+    assert plan_files.parts("manifest/late(2.00)") == (own, "lognorm(0.00,1.00)")
+    assert plan_files.parts("manifest/late(2)/cosmap") == (own, "cosmap")
+    assert plan_files.parts("manifest/late(3)+bell")[0] == "manifest/late(3.00)+bell"
 
 
 def test_a_confirmation_has_a_file_of_its_own(tmp_path: Path) -> None:
     planned = made(TINY, tmp_path)
-    manifest.write(planned, ["a"])
+    plan_files.write(planned, ["a"])
     before = (tmp_path / "grid.json").read_bytes()
     fresh = replace(
         made(replace(TINY, seeds=3, first_seed=1000), tmp_path), chosen=Chosen("so", (0, 1), ("rf",))
     )
-    manifest.write(fresh, ["b"])
+    plan_files.write(fresh, ["b"])
     assert (tmp_path / "grid.json").read_bytes() == before
     kept = atomic.read_object(tmp_path / "confirm.json")
     assert kept["chosen"] == {"why": "so", "seeds": [0, 1], "among": ["rf"]}
@@ -167,21 +168,19 @@ def test_a_confirmation_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert atomic.read_object(tmp_path / "grid.json").get("chosen") is None
 
 
-def test_analysis_reads_it(tmp_path: Path) -> None:
-    from analysis.runs import manifest_reader as reader
-
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     planned = made(TINY, tmp_path)
-    manifest.write(planned, ["a", "command"])
-    (found,) = reader.read(tmp_path)
+    plan_files.write(planned, ["a", "command"])
+    (found,) = manifest.read(tmp_path)
+    assert found == plan_files.manifest_of(planned, ["a", "command"])
     assert [cell.id for cell in found.cells] == [p.cell.id for p in planned.cells]
-    assert (found.evaluation, found.command) == (TINY.evaluation.id, ("a", "command"))
     assert found.settings == TINY.evaluation.controls
 
 
 def test_it_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom bench.driver import manifest\nfrom bench.planning import plan\n"
+        "import sys\nfrom pathlib import Path\nfrom bench.driver import plan_files\nfrom bench.planning import plan\n"
         "from bench.config.presets import preset\n"
-        "manifest.manifest(plan.make(preset('paper'), Path('nowhere')), [])\nsys.exit('torch' in sys.modules)"
+        "plan_files.manifest_of(plan.make(preset('paper'), Path('nowhere')), [])\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

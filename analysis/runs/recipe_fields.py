@@ -1,0 +1,29 @@
+"""The fields of recipes, how cells were trained and measured, by dotted name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def flat(recipe: str) -> dict[str, Any]:
+    """A recipe's fields by dotted name, e.g. ``{"model.depth": 4, ...}``."""
+
+    def fields(value: Any, name: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {name: value}
+        parts = (fields(part, f"{name}.{key}" if name else str(key)) for key, part in value.items())
+        return {key: part for found in parts for key, part in found.items()}
+
+    return fields(json.loads(recipe), "")
+
+
+def differing(recipes: Sequence[str]) -> dict[str, list[Any]]:
+    """The dotted fields in which recipes differ, each with its values in order of appearance."""
+    flats = [flat(recipe) for recipe in dict.fromkeys(recipes)]
+    found = {name: [fields.get(name) for fields in flats] for fields in flats for name in fields}
+    distinct = {
+        name: [v for i, v in enumerate(values) if v not in values[:i]] for name, values in found.items()
+    }
+    return {name: values for name, values in distinct.items() if len(values) > 1}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.config.seeds import seed_for
-from bench.encoders import extractor, features, text_features
 from bench.metrics.metric import Drawn, Measure, Measured, Metric, Reference, get
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     import torch
 
     from bench import data as data_sets
+    from bench import encoders
 else:
-    torch, data_sets = lazy("torch"), lazy("bench.data")
+    torch, data_sets, encoders = lazy("torch"), lazy("bench.data"), lazy("bench.encoders")
 
 DATASETS = ("shapes", "digits")
 """Of three channels and of one."""
@@ -61,16 +61,16 @@ def check(name: str) -> list[str]:
 
 def examples(dataset: str) -> tuple[Drawn, Drawn]:
     """Real training images of a dataset, and uniform noise with the same captions."""
-    data, model = data_sets.load(dataset, train=IMAGES, validation=HELD), extractor("tinyclip")
-    reference = Reference(data, model, features(model, data.validation.reference))
+    data, model = data_sets.load(dataset, train=IMAGES, validation=HELD), encoders.extractor("tinyclip")
+    reference = Reference(data, model, encoders.features(model, data.validation.reference))
     captions = data.train.captions[:IMAGES]
     shape = data.train.reference.shape
     rng = np.random.default_rng(seed_for("metric check", dataset))
-    lengths, texts = torch.linspace(1, 2, shape[0]), text_features(model, captions)
+    lengths, texts = torch.linspace(1, 2, shape[0]), encoders.text_features(model, captions)
 
     def drawn(images: np.ndarray) -> Drawn:
         found = torch.from_numpy(images)
-        return Drawn(found, captions, features(model, found), texts, lengths, reference)
+        return Drawn(found, captions, encoders.features(model, found), texts, lengths, reference)
 
     return drawn(data.train.reference[np.arange(shape[0])]), drawn(rng.integers(0, 256, shape, np.uint8))
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.mmdit_size import OPTIONS, Options
+from bench.models.mmdit_options import OPTIONS, Options
 from bench.models.network import Network
 from bench.models.shape import Shape
 

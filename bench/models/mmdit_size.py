@@ -1,34 +1,15 @@
-"""The options of an MM-DiT, and its parameter and FLOP counts by formula (arXiv 2403.03206, section 4). No torch."""
+"""The parameter and FLOP counts of an MM-DiT, by formula (arXiv 2403.03206, section 4). No torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.models.architecture import Architecture, register
-from flowbench._core.errors import UserError, nearest
+from bench.models.mmdit_options import OPTIONS, Options
 
 if TYPE_CHECKING:
     from bench.models.network import Network
     from bench.models.shape import Shape
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an MM-DiT may vary: the GELU of its MLPs, ``exact`` or its approximation by ``tanh``, and the normalisation of
-    queries and keys, ``rms`` or ``none``."""
-
-    gelu: str = "exact"
-    qk: str = "rms"
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("gelu", self.gelu, ("exact", "tanh")), ("qk", self.qk, ("rms", "none"))):
-            if value not in known:
-                raise UserError(f"--model mmdit: {name}={value} is not known; {nearest(value, known)}")
-
-
-OPTIONS = Options()
-"""The usual ones."""
 
 
 class MMDiTs(Architecture):

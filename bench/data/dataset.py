@@ -31,8 +31,8 @@ VALIDATION_SHARE = 1 / 8
 """The share of keys whose hash falls on the validation side."""
 CHUNK = 1 << 24
 """Numbers read at once where a whole split is read."""
-DECODED = 64
-"""Most inputs that a decoder gets at once."""
+DECODED = 1 << 21
+"""Most pixels that a decoder makes at once: 32 images of 256 x 256."""
 
 
 class Rows(Protocol):
@@ -163,8 +163,9 @@ class Dataset:
         pixels = self.train.scale.values(inputs)
         if self.decoder is not None:
             lead, flat = pixels.shape[:-3], pixels.reshape(-1, *pixels.shape[-3:])
+            size = decoded_at_once(self.validation.reference.shape[-1])
             with torch.no_grad():
-                parts = [self.decoder(part) for part in flat.split(DECODED)]
+                parts = [self.decoder(part) for part in flat.split(size)]
             pixels = torch.cat(parts).reshape(*lead, *parts[0].shape[1:]).to(torch.float32)
         return torch.nan_to_num(pixels, nan=0.0).round().clamp(0, 255).to(torch.uint8)
 
@@ -173,6 +174,11 @@ def chunks(array: Rows) -> Iterator[NDArray[np.int64]]:
     """The numbers of all rows in order, as many at a time as are read at once."""
     size = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     return (np.arange(start, min(start + size, len(array))) for start in range(0, len(array), size))
+
+
+def decoded_at_once(edge: int) -> int:
+    """How many images of an edge a decoder makes at once."""
+    return max(1, DECODED // edge**2)
 
 
 def unit_hash(key: str) -> float:

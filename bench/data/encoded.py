@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.config.experiment import Images
 from bench.data.builder import Builder, register
-from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, unit_hash
+from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
 from bench.data.latent_store import Index, ShardedRows, Side, read_captions, read_index
 from bench.pretrained import autoencoder
 from flowbench._core.errors import UserError
@@ -66,7 +66,8 @@ class Decoded:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         values = torch.from_numpy(np.ascontiguousarray(self.latents[rows])).float()
-        pixels: NDArray[Any] = self.decoder(values).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        parts = [self.decoder(part) for part in values.split(decoded_at_once(self.edge))]
+        pixels: NDArray[Any] = torch.cat(parts).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return pixels
 
 

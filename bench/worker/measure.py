@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.config.seeds import seed_for
 from bench.data import shapes
+from bench.data.encoded import Decoded
 from bench.encoders import features, text_features
 from bench.metrics.compositional_accuracy import squares
 from bench.metrics.metric import Drawn, Measured
@@ -40,17 +41,21 @@ def real_scores(setup: Setup) -> dict[str, Any]:
     """Real images instead of generated ones, at the same ``n``, or as many as there are: none counts twice.
 
     Training images against the validation reference, with their own captions and with captions that belong to others; where
-    inputs have a decoder also the images that it makes of them, which no generated ones can be expected to beat; for
-    ``shapes`` and ``scenes`` also pictures that are right but for the shapes, which are squares throughout.
+    inputs have a decoder also the images that it makes of them, which no generated ones can be expected to beat, and only
+    these where the training images themselves are not kept; for ``shapes`` and ``scenes`` also pictures that are right but
+    for the shapes, which are squares throughout.
     """
     rng = np.random.default_rng(seed_for("yardsticks", setup.data.name))
     split = setup.data.train
     rows = rng.permutation(len(split))[: len(setup.chosen)]
-    images, captions = torch.from_numpy(split.reference[rows]), [split.captions[i] for i in rows]
-    shuffled = others(captions)
-    found = {"real": measure(images, setup, captions), "shuffled": measure(images, setup, shuffled)}
+    captions, found = [split.captions[i] for i in rows], {}
     if setup.data.decoder is not None:
-        found["decoded"] = measure(setup.data.decode(split.batch(rows)), setup, captions)
+        images = setup.data.decode(split.batch(rows).to(setup.captions.tokens.device)).cpu()
+        found["decoded"] = measure(images, setup, captions)
+    if not isinstance(split.reference, Decoded):
+        images = torch.from_numpy(split.reference[rows])
+        found["real"] = measure(images, setup, captions)
+    found["shuffled"] = measure(images, setup, others(captions))
     if setup.data.name in shapes.WORLDS:
         flat, shown = squares(len(rows), shapes.WORLDS[setup.data.name], images.shape[-1])
         captioned = [shapes.caption(row) for row in shown.tolist()]

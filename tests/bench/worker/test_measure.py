@@ -12,7 +12,8 @@ from PIL import Image
 
 from bench import grid as command
 from bench.config.experiment import Evaluation, Grid, Images
-from bench.data import shapes
+from bench.data import Split, build, dataset, shapes
+from bench.data.encoded import Decoded
 from bench.worker.measure import measure, real_scores
 from bench.worker.setup import Setup, choose, make
 from flowbench._core.errors import UserError
@@ -86,6 +87,30 @@ def test_real_scores(setup: Setup) -> None:
     assert found["composition_shapes_squares"] == pytest.approx(drawn), "right where a square is asked for"
     assert found["composition_shapes_real"] == 1
     assert found == real_scores(setup)
+
+
+def test_decoded_images_are_not_called_real_and_are_made_a_few_at_a_time(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def decoder(values: torch.Tensor) -> torch.Tensor:
+        counts.append(len(values))
+        return values
+
+    train, validation = (
+        Split(split.reference, split.captions, values=np.asarray(split.reference, np.float32))
+        for split in (setup.data.train, setup.data.validation)
+    )
+    assert train.values is not None
+    monkeypatch.setattr(dataset, "DECODED", 4 * 16 * 16)
+    images = Decoded(train.values, decoder, 16)
+    np.testing.assert_array_equal(images[np.arange(10)], train.reference[np.arange(10)])
+    data = build("decoded", (replace(train, reference=images), validation), decoder, digest="0")
+    found = real_scores(replace(setup, data=data))
+    assert found["clip_decoded"] > 90 > 20 > found["clip_shuffled"]
+    assert "clip_real" not in found
+    assert max(counts) == 4
 
 
 def test_the_chosen_captions_are_a_prefix_whatever_n(setup: Setup) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import formulations
 from bench import data
-from bench.config.experiment import Cell
 from bench.drawing import Trained, choose, trained
 from bench.models.architecture import get
 from bench.models.mmdit_size import MMDiTs
@@ -75,15 +75,16 @@ def export(found: Trained, weights: str, to: Path) -> str:
     model = network(found, weights)
     theirs = counterpart(model, kind)
     compare(model, theirs)
+    rectified = is_rectified_flow(cell.formulation)
+    flags = trainer_flags(cell.formulation) if rectified else None
+    facts = about(found, flags)
     to.mkdir(parents=True, exist_ok=True)
     theirs.save_pretrained(to / "transformer")
-    rectified = is_rectified_flow(cell.formulation)
     if rectified:
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(to / "scheduler")
-    flags = trainer_flags(cell.formulation) if rectified else None
-    atomic.write_json(to / "flowbench.json", about(cell, flags))
+    atomic.write_json(to / "flowbench.json", facts)
     how = (
         f"public trainers train it with {flags}"
         if flags
@@ -158,7 +159,8 @@ def is_rectified_flow(name: str) -> bool:
 
 
 def trainer_flags(name: str) -> str | None:
-    """The options with which diffusers' training scripts draw the timesteps of a rectified flow; None if they cannot.
+    """The options with which diffusers' scripts for SD3 train a rectified flow; None if they cannot. Without the first its
+    loss is another, that of images, ``t^2`` times ours.
 
     They take the ``u``-th of timesteps in *descending* order, so that their u is 1 - t: the mean of a logit-normal changes
     its sign. The mode distribution is symmetric.
@@ -167,28 +169,33 @@ def trainer_flags(name: str) -> str | None:
     law = formulations.get(name).law.name or ""
     word, _, rest = law.partition("(")
     numbers = [float(part) for part in rest.rstrip(")").split(",") if part]
+    scheme = None
     if law == "uniform" and sampler == "uniform":
-        return "--weighting_scheme none"
-    if word == "lognorm":
-        return (
-            f"--weighting_scheme logit_normal --logit_mean {-numbers[0] + 0.0:g} --logit_std {numbers[1]:g}"
-        )
-    if word == "mode":
-        return f"--weighting_scheme mode --mode_scale {numbers[0]:g}"
-    return None
+        scheme = "none"
+    elif word == "lognorm":
+        scheme = f"logit_normal --logit_mean {-numbers[0] + 0.0:g} --logit_std {numbers[1]:g}"
+    elif word == "mode":
+        scheme = f"mode --mode_scale {numbers[0]:g}"
+    return scheme and f"--precondition_outputs 0 --weighting_scheme {scheme}"
 
 
-def about(cell: Cell, flags: str | None) -> dict[str, Any]:
-    """What a user of the exported network has to know."""
-    loaded = data.get(cell.dataset)
-    scaled = "inputs have zero mean and unit deviation over all training values"
+def about(found: Trained, flags: str | None) -> dict[str, Any]:
+    """What a user of the exported network has to know. Raises :class:`UserError` if its data have changed since."""
+    from bench.worker import provenance
+
+    cell = found.cell
+    dataset = data.load(cell.dataset, **asdict(cell.images))
+    provenance.verify_inputs(found.folder, {"data": dataset.digest})
+    values = "pixels 0 to 255" if dataset.decoder is None else "latents (z - shift_factor) scaling_factor"
     return {
         "formulation": cell.formulation,
         "cell": cell.id,
         "time": "timestep = 1000 c_noise, 0 for data",
         "dataset": cell.dataset,
-        "shape": list(loaded.shape(cell.images.resolution)),
-        "inputs": f"c_in x_t; {scaled}, as `bench.data.load(...).train.scale` has them",
+        "data": list(dataset.notes),
+        "shape": list(dataset.train.shape),
+        "inputs": f"c_in x_t, x = (value / unit - offset - mean) / std with `scale`; values are {values}",
+        "scale": asdict(dataset.train.scale),
         "text": cell.text,
         "unconditional": "zeros for tokens and pooled vector",
         "trainer_flags": flags,

@@ -170,7 +170,6 @@ def draw(
     encoder: Any = encoders.text_encoder(cell.text, str(device))
     for caption in dict.fromkeys(captions):
         check_words(encoder, caption)
-    kept = atomic.read_object(chosen.folder / "config.json")
     try:
         formulation = formulations.get(cell.formulation)
         datasets.get(cell.dataset)
@@ -179,12 +178,7 @@ def draw(
     provenance.verify_formulation(chosen.folder, formulation)
     provenance.verify_network(chosen.folder, cell)
     data = datasets.load(cell.dataset, **asdict(cell.images))
-    for what, then, now in (
-        ("dataset", kept.get("data"), data.digest),
-        ("text encoder", kept.get("text_encoder"), encoder.name),
-    ):
-        if then != now:
-            raise UserError(f"the {what} has changed since {chosen.folder} was trained ({then}, now {now})")
+    provenance.verify_inputs(chosen.folder, {"data": data.digest, "text_encoder": encoder.name})
     # padding that no caption uses was cut off, so the longest one decides how many tokens the network has seen
     texts = data.train.texts() + data.validation.texts()
     longest = max(texts, key=lambda c: len(c.split())), max(texts, key=len)

@@ -152,6 +152,17 @@ def verify_unfinished(folder: Path, setup: Setup, cell: Cell) -> None:
             )
 
 
+def verify_inputs(folder: Path, now: Mapping[str, str]) -> None:
+    """Raises :class:`Changed` if a cell was trained on others of :data:`INPUTS` than there are ``now``."""
+    kept = atomic.read_object(folder / "config.json")
+    for name, value in now.items():
+        if kept.get(name) != value:
+            what = "dataset" if name == "data" else "text encoder"
+            raise Changed(
+                f"the {what} has changed since {folder} was trained ({kept.get(name)}, now {value})"
+            )
+
+
 def verify_formulation(folder: Path, formulation: Formulation) -> None:
     """Raises :class:`Changed` if the cell in ``folder`` was trained with other coefficients under the same name."""
     kept = atomic.read_object(folder / "config.json")["coefficients"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 import formulations
-from bench import export, grid
+from bench import data, export, grid
 from bench.models.mmdit import MMDiT
 from bench.models.mmdit_options import Options
 from bench.models.mmdit_size import MMDiTs
@@ -53,7 +54,10 @@ def test_a_trained_network_is_read_by_diffusers(tmp_path: Path, capsys: pytest.C
     assert "--weighting_scheme logit_normal --logit_mean -0.5 --logit_std 0.6" in capsys.readouterr().out
     assert diffusers.SD3Transformer2DModel.from_pretrained(to / "transformer").config.num_layers >= 1
     assert diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(to / "scheduler").config.shift == 1
-    assert json.loads((to / "flowbench.json").read_text())["formulation"] == "rf/lognorm(0.50,0.60)"
+    about = json.loads((to / "flowbench.json").read_text())
+    assert about["formulation"] == "rf/lognorm(0.50,0.60)"
+    cell = json.loads(next((run / "cells").glob("*/config.json")).read_text())["cell"]
+    assert about["scale"] == asdict(data.load(cell["dataset"], **cell["images"]).train.scale)
     assert export.main([str(run), "v/cos", "--to", str(tmp_path / "cos")]) == 0
     assert not (tmp_path / "cos" / "scheduler").exists()
 
@@ -74,6 +78,7 @@ def test_the_trainers_flags_draw_our_timesteps(name: str) -> None:
 
     parser = argparse.ArgumentParser()
     for flag, kind in (
+        ("precondition_outputs", int),
         ("weighting_scheme", str),
         ("logit_mean", float),
         ("logit_std", float),
@@ -81,6 +86,7 @@ def test_the_trainers_flags_draw_our_timesteps(name: str) -> None:
     ):
         parser.add_argument(f"--{flag}", type=kind)
     given = vars(parser.parse_args((export.trainer_flags(name) or "").split()))
+    assert given.pop("precondition_outputs") == 0, "the loss is that of the network's own output"
     torch.manual_seed(0)
     u = compute_density_for_timestep_sampling(batch_size=40_000, **given)
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.encoders.tinyclip_header import SHIPPED, read_header
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.encoders.tinyclip_encoder import TinyCLIP
@@ -22,6 +23,8 @@ class TinyCLIPFile(Encoder):
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path) if path else SHIPPED
+        if not self.path.is_file():  # a plan needs its sizes
+            raise UserError(f"tinyclip:{path}: there is no file {path}, `python -m bench.tinyclip` makes one")
 
     def load(self, device: str) -> TinyCLIP:
         from bench.encoders import tinyclip_encoder  # imports torch

@@ -126,7 +126,7 @@ def test_an_architecture_is_chosen_by_name_with_options(conv: str) -> None:
     ("spec", "sentence"),
     [
         ("mdit", "no model is called 'mdit'; did you mean 'mmdit'"),
-        ("mmdit:depth=3", "mmdit has no option 'depth'; it has none"),
+        ("mmdit:depth=3", "mmdit has no option 'depth'; known: 'gelu', 'qk'"),
         ("my/conv:kernl=3", "my/conv has no option 'kernl'; did you mean 'kernel'"),
         ("my/conv:kernel", "'kernel' is no option=value"),
         ("my/conv:kernel=wide", "kernel=wide is no int"),

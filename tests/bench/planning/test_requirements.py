@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from bench import encoders
 from bench.config.experiment import Evaluation, Images
 from bench.config.sampling_settings import Setting
 from bench.cost.estimate import estimate
@@ -35,8 +36,9 @@ def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup
 def test_sizes_of_clip_are_read_from_its_folder(tmp_path: Path) -> None:
     sizes = {"max_position_embeddings": 16, "hidden_size": 32}
     atomic.write_json(tmp_path / "config.json", {"projection_dim": 24, "text_config": sizes})
-    known = by_formula.text(f"clip:{tmp_path}")
-    assert (known.length, known.width, known.pooled, known.note) == (16, 32, 24, "")
+    known = encoders.get(f"clip:{tmp_path}").text_sizes()
+    assert known
+    assert (known.length, known.width, known.pooled) == (16, 32, 24)
     p = planned(tmp_path, 0)
     guessed = estimate([p], [[p]], replace(TINY, text="clip:nowhere"), False)
     assert guessed.how.endswith("text sizes as of CLIP ViT-L/14, those of clip:nowhere cannot be read")

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench import data
 from bench.config.seeds import seed_for
+from bench.data.images import LEFT_SECONDS
 from bench.data.latent_store import (
     INDEX,
     ROWS,
@@ -34,6 +35,7 @@ from bench.data.latent_store import (
     write_captions,
     write_shard,
 )
+from flowbench._core import atomic
 from flowbench._core.command import INT, Parser, outcome
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -149,7 +151,7 @@ def run(args: argparse.Namespace, part: Part) -> None:
     from bench.pretrained import autoencoder
 
     device = pick_device(args.device)
-    model = autoencoder.load(args.autoencoder, str(device))
+    model = autoencoder.load(autoencoder.place(args.autoencoder), str(device))
     if args.resolution % model.factor:
         raise UserError(
             f"--resolution {args.resolution}: {model.name} makes one latent of {model.factor} x {model.factor} pixels: "
@@ -162,6 +164,7 @@ def run(args: argparse.Namespace, part: Part) -> None:
     if kept and kept.recipe != recipe:
         raise UserError(f"--out {args.out} holds {described(kept)}: name another folder, or delete it")
     args.out.mkdir(parents=True, exist_ok=True)
+    atomic.sweep(args.out, LEFT_SECONDS)
     began, done = time.monotonic(), 0
     for number, (side, place, rows) in enumerate(shards(dataset)):
         if number % part.count != part.index or finished(args.out, side, place, recipe, len(rows)):
@@ -174,7 +177,14 @@ def run(args: argparse.Namespace, part: Part) -> None:
             f"{done:,}",
             done / (time.monotonic() - began),
         )
-    finish(args.out, dataset, recipe)
+    if not finish(args.out, dataset, recipe):
+        if part.count == 1:
+            raise UserError(
+                f"--out {args.out}: another command encodes something else into it: name another folder"
+            )
+        print(
+            f"{short(args.out)}: shards of other parts are not there yet; the command without --part ends the work"
+        )
 
 
 def recipe_of(args: argparse.Namespace, dataset: data.Dataset, model: Autoencoder) -> EncodingRecipe:
@@ -244,17 +254,14 @@ def latents(model: Autoencoder, images: Tensor, side: Side, rows: np.ndarray, po
     return mean + deviation * drawn
 
 
-def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> None:
-    """Write captions and index if every shard is there."""
+def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> bool:
+    """Write captions and index if every shard is there; returns whether it is."""
     found: dict[Side, list[Shard]] = {side: [] for side in SIDES}
     sums: list[Moments] = []
     for side, place, rows in shards(dataset):
         shard = finished(out, side, place, recipe, len(rows))
         if shard is None:
-            print(
-                f"{short(out)}: shards of other parts are not there yet; the command without --part ends the work"
-            )
-            return
+            return False
         found[side].append(shard[0])
         if side == "train":
             sums.append(shard[1])
@@ -263,6 +270,7 @@ def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> None:
     index.write(out)
     mean, deviation = index.moments.whole
     print(f"{short(out)}: {described(index)}; mean {mean:.3f}, deviation {deviation:.3f}")
+    return True
 
 
 def described(index: Index) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 from bench.config.experiment import Images
 from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
-from bench.data.latent_store import Index, ShardedRows, Side, read_captions, read_index
+from bench.data.latent_store import Index, ShardedRows, Side, check_headers, read_captions, read_index
 from bench.pretrained import autoencoder
+from bench.pretrained.hub import Place
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -29,17 +32,17 @@ else:
 class Decoder:
     """The autoencoder of a folder, loaded when something is decoded."""
 
-    def __init__(self, index: Index, place: str) -> None:
-        self.index, self.place = index, place
+    def __init__(self, place: Place, wanted: str) -> None:
+        self.place, self.wanted = place, wanted
 
     @cached_property
     def model(self) -> autoencoder.Autoencoder:
         """Raises :class:`UserError` if it is absent, or another than the one that encoded."""
-        found, wanted = autoencoder.load(self.place), self.index.recipe.autoencoder
-        if found.name != wanted:
+        found = autoencoder.load(self.place)
+        if found.name != self.wanted:
             raise UserError(
-                f"the autoencoder {self.place} is {found.name}, and the latents were made by {wanted}: name its folder by "
-                f"--datasets encoded:PATH,autoencoder=FOLDER"
+                f"the autoencoder {self.place.where} is {found.name}, and the latents were made by {self.wanted}: name its "
+                f"folder by {self.place.spec}FOLDER"
             )
         return found
 
@@ -78,7 +81,7 @@ class Encoded(Builder):
 
     def __init__(self, path: str, place: str | None) -> None:
         self.folder = Path(path).expanduser()
-        self.place = place
+        self.place = str(Path(place).expanduser()) if place else None
 
     @cached_property
     def index(self) -> Index:
@@ -99,23 +102,27 @@ class Encoded(Builder):
         return self.index.recipe.shape
 
     def check(self) -> None:
-        """Raise :class:`UserError` for a folder without an index, or without one of its shards."""
-        for shards in self.index.shards.values():
-            if gone := next((s.file for s in shards if not (self.folder / s.file).is_file()), None):
-                raise UserError(f"encoded:{self.folder}: there is no {gone}, encode again")
+        """Raise :class:`UserError` for a folder without an index, without one of its shards, or without its autoencoder."""
+        check_headers(self.folder, self.index)
+        autoencoder.check(self.decoded_by)
+
+    @property
+    def decoded_by(self) -> Place:
+        """Where its autoencoder is."""
+        where = self.place or self.index.recipe.place
+        return autoencoder.place(where, f"--datasets encoded:{self.folder},autoencoder=")
 
     def load(self, name: str, images: Images) -> Dataset:
         """Both sides; of more rows than are asked for those of the lowest hash."""
         self.shape(images.resolution)
-        self.check()
-        index, captions = self.index, read_captions(self.folder)
-        decoder = Decoder(index, self.place or index.recipe.place)
+        index, recipe = self.index, self.index.recipe
+        check_headers(self.folder, index)
+        captions = read_captions(self.folder, index)
+        decoder = Decoder(self.decoded_by, recipe.autoencoder)
         most: dict[Side, int] = {"train": images.train, "validation": images.validation}
         first, second = (self._split(side, captions[side], most[side], decoder) for side in most)
         mean, deviation = index.moments.whole
-        subset = f"{len(first)}-{len(second)}" if (len(first), len(second)) != self._sizes() else ""
-        digest = index.digest if not subset else f"{index.digest}-{subset}"
-        recipe = index.recipe
+        content = json.dumps([index.digest, first.every(), second.every()])
         note = f"latents of {recipe.source} at {recipe.resolution} px by {recipe.autoencoder}, posterior {recipe.posterior}"
         return build(
             f"encoded:{recipe.source}",
@@ -123,12 +130,8 @@ class Encoded(Builder):
             decoder,
             notes=[note],
             scale=Scale(mean, deviation),
-            digest=digest,
+            digest=hashlib.sha256(content.encode()).hexdigest()[:8],
         )
-
-    def _sizes(self) -> tuple[int, int]:
-        train, validation = (sum(s.rows for s in self.index.shards[side]) for side in ("train", "validation"))
-        return train, validation
 
     def _split(self, side: Side, captions: list[tuple[str, ...]], most: int, decoder: Decoder) -> Split:
         files = tuple(shard.file for shard in self.index.shards[side])

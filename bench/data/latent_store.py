@@ -43,7 +43,7 @@ class EncodingRecipe:
     Attributes:
         source: the dataset spec, without the path of this machine; ``data`` the digest of its images and captions.
         autoencoder: its name with a digest; ``place`` is where it lay, for decoding, and no part of the identity.
-        posterior: ``mean``, or ``sample``: drawn once from the seed of each row's key.
+        posterior: ``mean``, or ``sample``: drawn once, by a seed of the row's number.
         shape: channels, height and width of a latent.
     """
 
@@ -142,8 +142,9 @@ def finished(
         header, start = layout(file)
     except (atomic.Damaged, OSError, ValueError):
         return None
-    whole = header["values"]["shape"][0] == rows and file.stat().st_size == start + header_end(header)
-    if about.get("recipe") != recipe.digest or not whole:
+    if about.get("recipe") != recipe.digest:
+        return None
+    if header["values"]["shape"][0] != rows or file.stat().st_size != start + header_end(header):
         return None
     return Shard(file.name, rows, about["sha256"]), Moments(**_tuples(about["moments"]))
 
@@ -265,8 +266,9 @@ def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) 
         atomic.write_whole(folder / name, partial(pq.write_table, table))
 
 
-def read_captions(folder: Path) -> dict[Side, list[tuple[str, ...]]]:
-    """The captions of each row of both sides. Raises :class:`UserError` for files that are absent or damaged."""
+def read_captions(folder: Path, index: Index) -> dict[Side, list[tuple[str, ...]]]:
+    """The captions of each row of both sides. Raises :class:`UserError` for files that are absent, damaged, or of other
+    rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -278,7 +280,27 @@ def read_captions(folder: Path) -> dict[Side, list[tuple[str, ...]]]:
     found: dict[Side, list[tuple[str, ...]]] = {side: [] for side in SIDES}
     for side, places in zip(rows["side"], rows["captions"], strict=True):
         found[side].append(tuple(texts[place] for place in places))
+    for side, given in found.items():
+        if len(given) != (rows_of_side := sum(shard.rows for shard in index.shards[side])) or not all(given):
+            raise UserError(
+                f"encoded:{folder}: {CONTENTS} has captions for {sum(map(bool, given)):,} of {rows_of_side:,} rows of "
+                f"{side}: encode again"
+            )
     return found
+
+
+def check_headers(folder: Path, index: Index) -> None:
+    """Raise :class:`UserError` for the first shard that is absent, cut short, or of another encoding, by its header."""
+    for side in SIDES:
+        for number, shard in enumerate(index.shards[side]):
+            if not (folder / shard.file).is_file():
+                raise UserError(f"encoded:{folder}: there is no {shard.file}, encode again")
+            kept = finished(folder, side, number, index.recipe, shard.rows)
+            if kept is None or kept[0] != shard:
+                raise UserError(
+                    f"encoded:{folder}: {shard.file} is cut short, or not the one of {INDEX}: copy it again, or delete "
+                    f"it and encode again"
+                )
 
 
 def check_shards(folder: Path, index: Index) -> None:

@@ -9,6 +9,7 @@ with ``scaling_factor`` and ``shift_factor`` of the model's ``config.json``, or 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,23 +97,28 @@ class Autoencoder:
         return (pixels + 1) * 127.5
 
 
-def place(where: str) -> Place:
-    """Where an autoencoder is."""
-    return Place(where, "--autoencoder ", "autoencoder", "diffusers")
+def place(where: str, spec: str = "--autoencoder ") -> Place:
+    """Where an autoencoder is, and the option that names it."""
+    return Place(where, spec, "autoencoder", "diffusers")
 
 
-def load(where: str, device: str = "cpu") -> Autoencoder:
-    """The autoencoder in a folder or of that name in the user's cache; nothing is downloaded.
-
-    Raises `UserError` if it is absent, of a class that is not known, or lacks weights.
-    """
-    there = place(where)
+def check(there: Place) -> str:
+    """The class of an autoencoder. Raises :class:`UserError` if it is absent or of a class that is not known, and without
+    diffusers. Loads nothing."""
     there.check()
     kind = str(there.config().get("_class_name"))
     if kind not in ADAPTERS:
-        raise UserError(f"--autoencoder {where}: its class is {kind!r}; {nearest(kind, ADAPTERS)}")
-    try:
-        (model,) = there.load(kind)
-    except ImportError:
-        raise UserError("--autoencoder needs diffusers: `pip install 'flowbench[latents]'`") from None
+        raise UserError(f"{there.spec}{there.where}: its class is {kind!r}; {nearest(kind, ADAPTERS)}")
+    if importlib.util.find_spec("diffusers") is None:
+        raise UserError(f"the autoencoder {there.where} needs diffusers: `pip install 'flowbench[latents]'`")
+    return kind
+
+
+def load(there: Place, device: str = "cpu") -> Autoencoder:
+    """The autoencoder of a place; nothing is downloaded.
+
+    Raises :class:`UserError` as :func:`check`, and if it lacks weights.
+    """
+    kind = check(there)
+    (model,) = there.load(kind)
     return Autoencoder(model, ADAPTERS[kind], device)

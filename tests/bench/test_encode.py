@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def test_a_class_is_read_and_undone_as_diffusers_does(name: str, folders: dict[s
     import diffusers
 
     images = torch.from_numpy(data.load("shapes", train=3, validation=8).train.reference[np.arange(3)])
-    ours = autoencoder.load(str(folders[name]))
+    ours = autoencoder.load(autoencoder.place(str(folders[name])))
     theirs = getattr(diffusers, KINDS[name]).from_pretrained(folders[name]).eval()
     scale, shift = (0.5, 0.1) if name == "kl" else (theirs.config.get("scaling_factor") or 1.0, 0.0)
     latents, deviation = ours.encode(images)
@@ -111,7 +113,7 @@ def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_image
     every = np.arange(24)
     assert np.array_equal(found.validation.reference[every], plain.validation.reference[every])
     assert found.train.captions == plain.train.captions
-    model = autoencoder.load(str(folders["kl"]))
+    model = autoencoder.load(autoencoder.place(str(folders["kl"])))
     latents = model.encode(torch.from_numpy(plain.validation.reference[every]))[0]
     values = found.train.scale.values(found.validation.batch(every))
     torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)
@@ -174,9 +176,55 @@ def test_damage_is_found(
     shard.write_bytes(raw)
     assert encode.main(["--check", str(store)]) == 2
     assert "is not as it was written" in capsys.readouterr().err
+    shard.write_bytes(raw[:-100])
+    with pytest.raises(UserError, match=r"validation-00000\.safetensors is cut short"):
+        data.load(f"encoded:{store}")
     shard.unlink()
     with pytest.raises(UserError, match=r"there is no validation-00000\.safetensors"):
         data.load(f"encoded:{store}")
+
+
+def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    before = data.load(f"encoded:{store}").digest
+    assert before == data.load(f"encoded:{store}").digest
+    assert before != data.load(f"encoded:{store}", train=10).digest
+    index = latent_store.read_index(store)
+    captions = latent_store.read_captions(store, index)
+    latent_store.write_captions(store, {**captions, "train": [("another",), *captions["train"][1:]]})
+    assert data.load(f"encoded:{store}").digest != before
+    latent_store.write_captions(store, {**captions, "train": captions["train"][1:]})
+    with pytest.raises(UserError, match="captions for 39 of 40 rows of train"):
+        data.load(f"encoded:{store}")
+
+
+def test_a_plan_needs_the_autoencoder(folders: dict[str, Path], tmp_path: Path) -> None:
+    place = tmp_path / "vae"
+    shutil.copytree(folders["kl"], place)
+    store = encoded(tmp_path / "latents", place)
+    data.get(f"encoded:{store}").check()
+    place.rename(tmp_path / "moved")
+    data.get.cache_clear()
+    with pytest.raises(UserError, match=f"give --datasets encoded:{store},autoencoder=FOLDER"):
+        data.get(f"encoded:{store}").check()
+    data.get(f"encoded:{store},autoencoder={tmp_path / 'moved'}").check()
+
+
+def test_two_encodings_do_not_share_a_folder(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, write_shard = tmp_path / "latents", encode.write_shard
+
+    def meanwhile(*args: Any) -> None:
+        write_shard(*args[:3], replace(args[3], posterior="sample"), *args[4:])
+
+    monkeypatch.setattr(encode, "write_shard", meanwhile)
+    given = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]
+    assert encode.main(given) == 2
+    assert "another command encodes something else into it" in capsys.readouterr().err
 
 
 def test_another_autoencoder_may_not_decode(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -101,9 +101,18 @@ def placed(key: str, value: Any, directory: Path) -> Any:
             f"{k}={placed('datasets', v, directory) if k == 'dataset' else v}" for k, v in pairs.items()
         )
     if key in SPECS and isinstance(value, str):
-        name, colon, path = value.partition(":")
-        return f"{name}{colon}{below(directory, path)}" if path else value
+        name, colon, rest = value.partition(":")
+        whole = below(directory, rest)
+        if whole == rest:  # not one path, but perhaps several, as in PATH,autoencoder=FOLDER
+            whole = ",".join(placed_option(part, directory) for part in rest.split(","))
+        return f"{name}{colon}{whole}" if rest else value
     return value
+
+
+def placed_option(part: str, directory: Path) -> str:
+    """``PATH`` or ``option=PATH`` with the path below a directory if it is there; a number is none."""
+    name, equals, path = part.rpartition("=")
+    return f"{name}{equals}{below(directory, path)}" if path and not path.isdecimal() else part
 
 
 def below(directory: Path, path: str) -> str:

@@ -220,6 +220,19 @@ def test_mistakes(text: str, words: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_each_path_of_a_spec_starts_from_the_directory(tmp_path: Path) -> None:
+    for name in ("latents", "vae", "clip", "64", "a,b"):
+        (tmp_path / name).mkdir()
+    for value, found in (
+        ("encoded:latents,autoencoder=vae", f"encoded:{tmp_path}/latents,autoencoder={tmp_path}/vae"),
+        ("encoded:/latents,autoencoder=vae", f"encoded:/latents,autoencoder={tmp_path}/vae"),
+        ("sd3:clip_l=clip,t5=org/name,length=64", f"sd3:clip_l={tmp_path}/clip,t5=org/name,length=64"),
+        ("images:a,b", f"images:{tmp_path}/a,b"),
+        ("shapes", "shapes"),
+    ):
+        assert config_file.placed("datasets", value, tmp_path) == found
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for file in (tmp_path, tmp_path / "no.toml"):
         with pytest.raises(UserError, match=f"--config {file}: (Is a directory|No such file)"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
 from bench.pretrained.hub import Place, described, image_processor, settings
-from bench.pretrained.preprocessing import pillow, rgb, weights_digest
+from bench.pretrained.preprocessing import form, pillow, rgb, weights_digest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class DINOv2:
         self._model, self._images, self._device = model.float().eval().to(device), images, device
         self.dim = int(model.config.hidden_size)
         self.preprocessing = described(images)
-        self.name = f"dinov2-{weights_digest(model.state_dict(), settings(images))}"
+        made = [settings(images), form(model.config)]
+        self.name = f"dinov2-{weights_digest(model.state_dict(), made)}"
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, dim]``."""

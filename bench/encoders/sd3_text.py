@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.encoders.sentences import States
 from bench.pretrained.hub import Place
-from bench.pretrained.preprocessing import weights_digest
+from bench.pretrained.preprocessing import form, weights_digest
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -42,7 +42,7 @@ class Tower:
         self.length = int(model.config.max_position_embeddings)
         self.padding = tokenizer.eos_token_id if padding is None else padding
         self.projected = projected
-        made = [self.padding, projected, sorted(tokenizer.get_vocab().items())]
+        made = [self.padding, projected, form(model.config), sorted(tokenizer.get_vocab().items())]
         self.digest = weights_digest(model.state_dict(), made)
 
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.pretrained.hub import Place
-from bench.pretrained.preprocessing import weights_digest
+from bench.pretrained.preprocessing import form, weights_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -36,7 +36,7 @@ class States:
     def __init__(self, model: Any, tokenizer: Any, kind: str, length: int, mask: bool, device: str) -> None:
         self._model, self._tokenizer, self._device = model.float().eval().to(device), tokenizer, device
         self._length, self._mask = length, mask
-        made = [length, mask, sorted(tokenizer.get_vocab().items())]
+        made = [length, mask, form(model.config), sorted(tokenizer.get_vocab().items())]
         self.name = f"{kind}-{weights_digest(model.state_dict(), made)}"
 
     def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:

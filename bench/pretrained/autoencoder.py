@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.pretrained.hub import Place
-from bench.pretrained.preprocessing import rgb, weights_digest
+from bench.pretrained.preprocessing import form, rgb, weights_digest
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.lazy import lazy
 
@@ -76,7 +76,7 @@ class Autoencoder:
             else [config.get("scaling_factor") or 1.0]
         )
         self.scale = torch.tensor(scale).view(-1, 1, 1)
-        made = [self.shift.flatten().tolist(), self.scale.flatten().tolist()]
+        made = [self.shift.flatten().tolist(), self.scale.flatten().tolist(), form(config)]
         self.name = f"{type(model).__name__}-{weights_digest(model.state_dict(), made)}"
 
     def encode(self, images: Tensor) -> Posterior:

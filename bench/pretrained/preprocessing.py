@@ -37,6 +37,25 @@ def check_uint8(images: Tensor) -> None:
         raise UserError(f"images must be uint8 [N, 1 or 3, H, W], not {given}")
 
 
+FORM = (
+    "act_fn",
+    "feed_forward_proj",
+    "hidden_act",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "norm_num_groups",
+    "num_attention_heads",
+    "num_heads",
+    "relative_attention_max_distance",
+)
+"""Fields of configurations that change what the same weights compute; conversions of one model differ in some."""
+
+
+def form(config: Any) -> dict[str, Any]:
+    """Those of :data:`FORM` that a model's configuration has, for its digest."""
+    return {name: value for name in FORM if (value := getattr(config, name, None)) is not None}
+
+
 def weights_digest(state: dict[str, Any], extra: object = None) -> str:
     """First 8 hex digits of the sha256 of named tensors (names, types, shapes, bytes) and of ``extra`` as
     JSON.

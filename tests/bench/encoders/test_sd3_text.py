@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,16 @@ def test_mistakes(places: dict[str, Path]) -> None:
             encoders.get(wrong)
     with pytest.raises(UserError, match=r"no T5 weights 'nowhere'.*give --text sd3:t5=FOLDER"):
         encoders.get(spec(places, "clip_l", t5="nowhere")).check()
+
+
+def test_the_name_knows_the_form_of_the_network_beside_its_weights(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    """Conversions of one CLIP differ in its activation."""
+    changed = tmp_path / "clip_g"
+    shutil.copytree(places["clip_g"], changed)
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
+    one, other = (encoders.text_encoder(f"sd3:clip_g={place}") for place in (places["clip_g"], changed))
+    assert one.name != other.name
+    assert not torch.equal(one.encode_text(CAPTIONS)[0], other.encode_text(CAPTIONS)[0])

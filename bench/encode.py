@@ -157,7 +157,9 @@ def run(args: argparse.Namespace, part: Part) -> None:
             f"--resolution {args.resolution}: {model.name} makes one latent of {model.factor} x {model.factor} pixels: "
             f"the nearest is {max(1, round(args.resolution / model.factor)) * model.factor}"
         )
-    most = args.train or (20_000 if data.get(data.canonical(args.data)).fixed else 10**8)
+    most = args.train
+    if most is None:
+        most = 20_000 if data.get(data.canonical(args.data)).fixed else 10**8
     dataset = data.load(args.data, resolution=args.resolution, train=most, validation=args.validation)
     recipe = recipe_of(args, dataset, model)
     kept = read_index(args.out) if (args.out / INDEX).is_file() else None

@@ -81,7 +81,7 @@ class Encoded(Builder):
 
     def __init__(self, path: str, place: str | None) -> None:
         self.folder = Path(path).expanduser()
-        self.place = str(Path(place).expanduser()) if place else None
+        self.place = place
 
     @cached_property
     def index(self) -> Index:
@@ -124,6 +124,8 @@ class Encoded(Builder):
         mean, deviation = index.moments.whole
         content = json.dumps([index.digest, first.every(), second.every()])
         note = f"latents of {recipe.source} at {recipe.resolution} px by {recipe.autoencoder}, posterior {recipe.posterior}"
+        if len(first) < recipe.train:
+            note += f"; {len(first):,} of {recipe.train:,} of training are used: --train-images {recipe.train} uses all"
         return build(
             f"encoded:{recipe.source}",
             (first, second),

@@ -78,7 +78,7 @@ def load(path: str | None, device: str = "cpu") -> Inception:
 
 def find(path: str | None) -> Path:
     """The folder of Inception's file. Raises `UserError` if it is absent."""
-    folder = Path(path) if path else cache_folder(None)
+    folder = Path(path).expanduser() if path else cache_folder(None)
     if folder.name == FILE:
         folder = folder.parent
     if not (folder / FILE).is_file():

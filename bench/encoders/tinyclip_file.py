@@ -22,7 +22,7 @@ class TinyCLIPFile(Encoder):
     """Those of an image with the composition of ``shapes``."""
 
     def __init__(self, path: str | None) -> None:
-        self.path = Path(path) if path else SHIPPED
+        self.path = Path(path).expanduser() if path else SHIPPED
         if not self.path.is_file():  # a plan needs its sizes
             raise UserError(f"tinyclip:{path}: there is no file {path}, `python -m bench.tinyclip` makes one")
 

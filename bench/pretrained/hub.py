@@ -36,6 +36,10 @@ class Place:
     what: str
     library: Library = "transformers"
 
+    def __post_init__(self) -> None:
+        if self.where.startswith("~"):  # a shell expands it only at the beginning of a word
+            object.__setattr__(self, "where", str(Path(self.where).expanduser()))
+
     def file(self, name: str) -> Path | None:
         """A file of the model; None if it is not there."""
         if Path(self.where).is_dir():

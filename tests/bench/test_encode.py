@@ -117,7 +117,9 @@ def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_image
     latents = model.encode(torch.from_numpy(plain.validation.reference[every]))[0]
     values = found.train.scale.values(found.validation.batch(every))
     torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)
-    assert data.load(f"encoded:{store}", train=10).train.captions != found.train.captions
+    few = data.load(f"encoded:{store}", train=10)
+    assert few.train.captions != found.train.captions
+    assert "10 of 40 of training are used" in few.notes[0]
 
 
 def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written(
@@ -155,6 +157,7 @@ def test_mistakes_are_one_sentence(
         (["--resolution", "15"], "the nearest is 16"),
         (["--autoencoder", str(tmp_path)], "holds no autoencoder model that diffusers can read"),
         (["--part", "3/2"], "say I/N"),
+        (["--train", "0"], "train is 0"),
         (["--data", f"encoded:{store}"], "latents already"),
     ):
         assert encode.main([*base, *changed]) == 2

@@ -93,6 +93,17 @@ def test_options_of_a_text_encoder_are_part_of_its_name(t5: Path) -> None:
         encoders.get(f"t5:{t5},length=1")
 
 
+def test_a_model_reads_no_more_than_its_positions(bert: Path) -> None:
+    encoders.get(f"minilm:{bert},length=80").check()
+    with pytest.raises(UserError, match="length=81, and this model has 80 positions"):
+        encoders.get(f"minilm:{bert},length=81").check()
+
+
+def test_a_home_folder_is_found_behind_a_colon(t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(t5.parent))
+    encoders.get(f"t5:~/{t5.name}").check()
+
+
 def test_dino_features_are_the_class_token(dino: Path) -> None:
     from transformers import BitImageProcessor, Dinov2Model
 

@@ -111,9 +111,7 @@ def test_mistakes(places: dict[str, Path]) -> None:
         encoders.get(spec(places, "clip_l", t5="nowhere")).check()
 
 
-def test_the_name_knows_the_form_of_the_network_beside_its_weights(
-    places: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_name_depends_on_the_activation(places: dict[str, Path], tmp_path: Path) -> None:
     """Conversions of one CLIP differ in its activation."""
     changed = tmp_path / "clip_g"
     shutil.copytree(places["clip_g"], changed)

@@ -222,10 +222,13 @@ class Index:
         """Write it, with the statistics in words for its reader."""
         means, deviations = self.moments.channels
         mean, deviation = self.moments.whole
-        said = {"channels": {"mean": means, "std": deviations}, "applied": {"mean": mean, "std": deviation}}
+        statistics = {
+            "channels": {"mean": means, "std": deviations},
+            "applied": {"mean": mean, "std": deviation},
+        }
         shards = {side: [asdict(shard) for shard in self.shards[side]] for side in SIDES}
         kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards}
-        atomic.write_json(folder / INDEX, {**kept, "moments": asdict(self.moments), "statistics": said})
+        atomic.write_json(folder / INDEX, {**kept, "moments": asdict(self.moments), "statistics": statistics})
 
 
 def read_index(folder: Path) -> Index:

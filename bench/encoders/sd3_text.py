@@ -3,9 +3,10 @@
     tokens = [ pad( CLIP-L states | CLIP-G states ) ; T5 states ]     pooled = CLIP-L pooled | CLIP-G pooled
 
 ``|`` joins channels and ``;`` tokens; ``pad`` fills with zeros up to T5's width. States of CLIP are those before its last
-layer, without the final norm; T5's are its last. No attention mask is used, so padding is text like any other. Where
-published code differs, an option says which: ``pooled`` of CLIP-L (``state`` as in the study's reference code, ``projected``
-as in diffusers) and ``padding`` of CLIP-G's captions (token 0 as there, or its ``end`` token).
+layer, without the final norm; T5's are its last. No attention mask is used, so padding is text like any other; with
+``mask`` T5 does not attend to it, and its states there are zero. Where published code differs, an option says which:
+``pooled`` of CLIP-L (``state`` as in the study's reference code, ``projected`` as in diffusers) and ``padding`` of CLIP-G's
+captions (token 0 as there, or its ``end`` token).
 """
 
 from __future__ import annotations

@@ -56,19 +56,21 @@ class States:
         return [len(ids) > self._length for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
 
     def states(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Last states ``[N, length, width]`` and 1 where they are a caption's own ``[N, length, 1]``, on its device."""
+        """Last states ``[N, length, width]``, with ``mask`` zero at padding, and 1 where they are a caption's own
+        ``[N, length, 1]``, on its device."""
         given = self._tokenizer(
             texts, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
         ).to(self._device)
         mask = given["attention_mask"] if self._mask else None
-        states = self._model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state
-        return states.float(), given["attention_mask"][..., None].float()
+        states = self._model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state.float()
+        own = given["attention_mask"][..., None].float()
+        return (states * own if self._mask else states), own
 
     def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         states, own = self.states(texts)
         mean = (states * own).sum(1) / own.sum(1)
         pooled = torch.nn.functional.normalize(mean, dim=-1) * states.shape[-1] ** 0.5
-        return (states * own if self._mask else states).cpu(), pooled.cpu()
+        return states.cpu(), pooled.cpu()
 
 
 class Sentences(Encoder):

@@ -194,8 +194,10 @@ def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path
     assert before != data.load(f"encoded:{store}", train=10).digest
     index = latent_store.read_index(store)
     captions = latent_store.read_captions(store, index)
-    latent_store.write_captions(store, {**captions, "train": [("another",), *captions["train"][1:]]})
-    assert data.load(f"encoded:{store}").digest != before
+    latent_store.write_captions(store, {**captions, "train": [("another", "more"), *captions["train"][1:]]})
+    found = data.load(f"encoded:{store}")
+    assert found.digest != before
+    assert found.train.every() == (("another", "more"), *captions["train"][1:])
     latent_store.write_captions(store, {**captions, "train": captions["train"][1:]})
     with pytest.raises(UserError, match="captions for 39 of 40 rows of train"):
         data.load(f"encoded:{store}")
@@ -244,3 +246,16 @@ def test_moments_of_parts_are_those_of_the_whole(values: np.ndarray) -> None:
     means, deviations = whole.channels
     assert means == pytest.approx(values.mean((0, 2, 3)), abs=1e-9)
     assert deviations == pytest.approx(values.std((0, 2, 3)), abs=1e-6)
+
+
+def test_gray_images_are_encoded_as_gray_ones_of_three_channels(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"], "--data", "digits")
+    found = data.load(f"encoded:{store}")
+    plain = data.load("digits", resolution=16, train=40, validation=24).validation.reference[np.arange(24)]
+    assert np.array_equal(found.validation.reference[np.arange(24)], plain.repeat(3, axis=1))
+    model = autoencoder.load(autoencoder.place(str(folders["kl"])))
+    latents = model.encode(torch.from_numpy(plain))[0]
+    values = found.train.scale.values(found.validation.batch(np.arange(24)))
+    torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)

@@ -99,6 +99,14 @@ def test_every_option_changes_the_name_and_the_values(places: dict[str, Path]) -
         )
 
 
+def test_with_a_mask_t5_is_that_of_its_own_encoder(places: dict[str, Path]) -> None:
+    joined = encoders.text_encoder(spec(places, "clip_l", "t5", length=12, mask=True))
+    alone = encoders.text_encoder(f"t5:{places['t5']},length=12,mask=true")
+    tokens, expected = joined.encode_text(CAPTIONS)[0][:, 9:], alone.encode_text(CAPTIONS)[0]
+    torch.testing.assert_close(tokens, expected)
+    assert bool((tokens[1, 2:] == 0).all()), "one word and its end"
+
+
 def test_mistakes(places: dict[str, Path]) -> None:
     for wrong, said in (
         (spec(places, "t5"), "name clip_l=PATH or clip_g=PATH"),

@@ -19,7 +19,7 @@ from analysis import rank
 from analysis.report.__main__ import main as report
 from bench import data, draw, encode, grid
 from bench.data import latent_store
-from bench.data.latent_store import Moments, ShardedRows
+from bench.data.latent_store import EncodingRecipe, Moments, ShardedRows, Side
 from bench.pretrained import autoencoder
 from flowbench._core.errors import UserError
 
@@ -221,10 +221,10 @@ def test_two_encodings_do_not_share_a_folder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store, write_shard = tmp_path / "latents", encode.write_shard
+    store = tmp_path / "latents"
 
-    def meanwhile(*args: Any) -> None:
-        write_shard(*args[:3], replace(args[3], posterior="sample"), *args[4:])
+    def meanwhile(folder: Path, side: Side, number: int, recipe: EncodingRecipe, *content: Any) -> None:
+        latent_store.write_shard(folder, side, number, replace(recipe, posterior="sample"), *content)
 
     monkeypatch.setattr(encode, "write_shard", meanwhile)
     given = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]

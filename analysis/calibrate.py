@@ -20,7 +20,7 @@ from analysis.runs import options
 from analysis.stats import optional_stopping, simulate
 from analysis.stats.best import not_separable
 from analysis.stats.pareto import fronts
-from analysis.stats.stability import positions, stability
+from analysis.stats.position_bootstrap import positions, stability
 from analysis.stats.two_way import fit
 from analysis.stats.wins import win_rate
 from analysis.tables import output

@@ -9,7 +9,7 @@ from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, numbers_in_glob, split_top
 from formulations.formulation_registry import registry
 from formulations.specs import get, read, suggested
-from samplers.listed_samplers import LATER, STUDY
+from samplers.sampler_names import LATER, STUDY
 
 PAPER: tuple[str, ...] = (
     "eps/linear",

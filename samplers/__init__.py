@@ -3,8 +3,8 @@
 import flowbench  # noqa: F401  (looks whether it can run here)
 from flowbench._core.plugin import load_plugin
 from samplers import extra, logsnr, modifiers, study  # noqa: F401  (importing registers the names)
-from samplers.listed_samplers import names
 from samplers.sampler import Sampler
+from samplers.sampler_names import names
 from samplers.sampler_registry import get, register
 
 __all__ = ["Sampler", "get", "load_plugin", "names", "register"]

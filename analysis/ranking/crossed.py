@@ -13,7 +13,7 @@ from analysis.ranking.blocks import seed_count
 from analysis.ranking.effects import Effects, Factor, effects
 from analysis.ranking.notes import provisional_lines
 from analysis.ranking.pending import settled
-from analysis.ranking.resolution import Response
+from analysis.ranking.smallest_gap import Response
 from analysis.runs import schema, training_stages
 from analysis.runs.run import Run
 from analysis.tables.table import TIED, Table, fixed, simple

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from analysis.ranking import real_rows, untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import Provisional
-from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import Estimate, Facts, RankingResult
+from analysis.ranking.smallest_gap import Resolution
 from analysis.runs import declared, schema
 from analysis.tables.table import LACKING, TIED
 from analysis.tables.wording import count, names

@@ -50,7 +50,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone
     * ``clip``, ``fid``, ``val_loss`` and so on, of every metric that is declared: means over the settings, or
       trainings, that have a value; ``lacking``: over how many settings or trainings fewer than the others
-    * ``front_one``, ``first``, ``wins``: see `analysis.stats.stability` and `analysis.stats.wins`
+    * ``front_one``, ``first``, ``wins``: see `analysis.stats.position_bootstrap` and `analysis.stats.wins`
 
     Formulations of equal ``rank_all`` are in the order of their names. A metric without any value in the table (CLIP of an
     extractor that reads no text) is left out of the sorting, and the notes name it. Raises `UserError` as

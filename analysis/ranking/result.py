@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.ranking.pending import Provisional
-from analysis.ranking.resolution import Resolution
+from analysis.ranking.smallest_gap import Resolution
 from analysis.ranking.untrained_rows import Untrained
 from analysis.runs.declared import COMPARED
 from analysis.stats.two_way import TwoWay

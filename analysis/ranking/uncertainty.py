@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking.fixed_draw import FixedDraw
-from analysis.ranking.resolution import Resolution, Response, resolution
 from analysis.ranking.result import RANK, Ends, Estimate
 from analysis.ranking.score_matrix import Wide
+from analysis.ranking.smallest_gap import Resolution, Response, resolution
 from analysis.runs import declared
 from analysis.runs.schema import CONTROL
 from analysis.stats import best, wins
 from analysis.stats import two_way as stats
-from analysis.stats.stability import DRAWS, Stability, stability
+from analysis.stats.position_bootstrap import DRAWS, Stability, stability
 from analysis.stats.two_way import TwoWay
 from flowbench._core.lazy import lazy
 

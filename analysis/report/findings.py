@@ -12,8 +12,8 @@ import numpy as np
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.confirmation import Confirmation
 from analysis.ranking.pending import Provisional
-from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
+from analysis.ranking.smallest_gap import Resolution
 from analysis.report.confirmed import confirmed
 from analysis.report.phrases import MANY, SURE, listed, name, sizes, written
 from analysis.tables.wording import count, others

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.driver import results
+from bench.driver import sound_results
 from bench.machine.stage_timer import Stages, sentence
 from bench.planning.plan import ENDED, Plan, Planned
 from bench.runfolder import lease
@@ -215,7 +215,7 @@ def code_of(folder: Path) -> str | None:
 def set_aside(planned: Plan) -> list[tuple[Planned, Path]]:
     """Delete results that cannot be read, and pictures that are to be shown, so that they are made again; returns them,
     each with its cell."""
-    found = results.damaged(planned)
+    found = sound_results.damaged(planned)
     for p, file in found:
         for part in {file, p.folder / planned.grid.evaluation.id / "result.json"}:
             part.unlink(missing_ok=True)

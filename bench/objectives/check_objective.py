@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import formulations
-from bench.machine.waiting import no_waiting
+from bench.machine.host_sync import no_waiting
 from bench.objectives.objective import FROZEN, Batch, Objective, Predict, State, undeclared
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

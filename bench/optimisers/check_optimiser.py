@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.config.experiment import Training
-from bench.machine.waiting import no_waiting
+from bench.machine.host_sync import no_waiting
 from bench.optimisers.optimiser import Method, Optimiser
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

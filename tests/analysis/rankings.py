@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis.ranking import ranking as rankings
 from analysis.ranking.pending import Provisional
-from analysis.ranking.resolution import Resolution
 from analysis.ranking.result import Ends, Estimate, Facts, RankingResult
+from analysis.ranking.smallest_gap import Resolution
 from analysis.report import findings
 from analysis.report.phrases import BEGIN, END
 from analysis.runs import schema

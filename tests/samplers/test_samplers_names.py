@@ -65,7 +65,7 @@ def test_listed_names_are_canonical(name: str) -> None:
 
 
 def test_the_study_has_39_samplers() -> None:
-    from samplers.listed_samplers import STUDY
+    from samplers.sampler_names import STUDY
 
     assert len(STUDY) == len(set(STUDY)) == 1 + 30 + 8 + 1
 

@@ -18,7 +18,7 @@ from analysis.ranking.render import ranking_table
 from analysis.ranking.result import RankingResult
 from analysis.ranking.score_matrix import Wide, make
 from analysis.report import findings
-from analysis.stats import stability
+from analysis.stats import position_bootstrap
 from flowbench._core.errors import UserError
 
 from ..rankings import rank, results
@@ -30,7 +30,7 @@ SAMPLERS = ((5, 5.0), (50, 5.0))
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert uncertainty.of.__defaults__ == (stability.DRAWS,)
+    assert uncertainty.of.__defaults__ == (position_bootstrap.DRAWS,)
     monkeypatch.setattr(uncertainty.of, "__defaults__", (40,))
 
 

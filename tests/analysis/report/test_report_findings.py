@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking.resolution import Resolution
+from analysis.ranking.smallest_gap import Resolution
 from analysis.report import findings
 from analysis.report.phrases import BEGIN, END, listed, rounded, sizes, written
 

@@ -10,8 +10,8 @@ from scipy.stats import kendalltau, rankdata
 
 from analysis.stats import simulate
 from analysis.stats.pareto import fronts
-from analysis.stats.stability import Stability, _weight, _World, positions
-from analysis.stats.stability import stability as of_parts
+from analysis.stats.position_bootstrap import Stability, _weight, _World, positions
+from analysis.stats.position_bootstrap import stability as of_parts
 
 CLIP_FID = (True, False)
 

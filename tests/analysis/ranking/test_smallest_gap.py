@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.ranking.notes import resolution_line
-from analysis.ranking.resolution import Response, resolution
+from analysis.ranking.smallest_gap import Response, resolution
 from analysis.stats.best import critical, not_separable, seeds_needed
 from analysis.stats.two_way import fit
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench import data
 from bench.config.seeds import seed_for
+from bench.data.channel_moments import ChannelMoments
 from bench.data.images import LEFT_SECONDS
 from bench.data.latent_store import (
     INDEX,
@@ -25,7 +26,6 @@ from bench.data.latent_store import (
     SIDES,
     EncodingRecipe,
     Index,
-    Moments,
     Shard,
     Side,
     check_shards,
@@ -237,7 +237,7 @@ def encode_shard(
         )
     half = values.half()
     tensors = {"values": half, **({"reference": torch.cat(images)} if images else {})}
-    write_shard(out, side, place, recipe, tensors, Moments.of(half.numpy()))
+    write_shard(out, side, place, recipe, tensors, ChannelMoments.of(half.numpy()))
 
 
 def latents(model: Autoencoder, images: Tensor, side: Side, rows: np.ndarray, posterior: str) -> Tensor:
@@ -259,7 +259,7 @@ def latents(model: Autoencoder, images: Tensor, side: Side, rows: np.ndarray, po
 def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> bool:
     """Write captions and index if every shard is there; returns whether it is."""
     found: dict[Side, list[Shard]] = {side: [] for side in SIDES}
-    sums: list[Moments] = []
+    sums: list[ChannelMoments] = []
     for side, place, rows in shards(dataset):
         shard = finished(out, side, place, recipe, len(rows))
         if shard is None:
@@ -268,7 +268,7 @@ def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> bool:
         if side == "train":
             sums.append(shard[1])
     write_captions(out, {side: getattr(dataset, side).every() for side in SIDES})
-    index = Index(recipe, {side: tuple(found[side]) for side in SIDES}, Moments.sum(sums))
+    index = Index(recipe, {side: tuple(found[side]) for side in SIDES}, ChannelMoments.sum(sums))
     index.write(out)
     mean, deviation = index.moments.whole
     print(f"{short(out)}: {described(index)}; mean {mean:.3f}, deviation {deviation:.3f}")

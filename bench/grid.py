@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import formulations
-from bench import data
+from bench import data, encoders
 from bench.cli import parser as cli
 from bench.config.experiment import Grid
 from bench.driver import confirm, drive, race, seed_by_seed
@@ -116,12 +116,12 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
 
 
 def with_metrics(grid: Grid) -> Grid:
-    """A grid with its datasets by their canonical names, that is measured also by what plugins register."""
+    """A grid with its datasets and encoders by their canonical names, that is measured also by what plugins register."""
     datasets = tuple(map(data.canonical, grid.datasets))
     earlier = tuple(replace(s, dataset=s.dataset and data.canonical(s.dataset)) for s in grid.earlier)
-    return replace(
-        grid, datasets=datasets, earlier=earlier, evaluation=run_metrics.with_added(grid.evaluation)
-    )
+    measured = replace(grid.evaluation, extractor=encoders.canonical(grid.evaluation.extractor))
+    text, evaluation = encoders.canonical(grid.text), run_metrics.with_added(measured)
+    return replace(grid, datasets=datasets, earlier=earlier, text=text, evaluation=evaluation)
 
 
 def check_folders(args: cli.Arguments) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -24,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.channel_moments import ChannelMoments
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -65,47 +65,6 @@ class EncodingRecipe:
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Sums over values: their ``count``, and for each channel their ``total`` and the total of their ``squares``."""
-
-    count: int
-    total: tuple[float, ...]
-    squares: tuple[float, ...]
-
-    @classmethod
-    def of(cls, values: NDArray[Any]) -> Moments:
-        """Of ``[n, c, h, w]``."""
-        wide = values.astype(np.float64)
-        sums = wide.sum((0, 2, 3)), np.square(wide).sum((0, 2, 3))
-        return cls(wide[:, 0].size, *(tuple(map(float, each)) for each in sums))
-
-    @classmethod
-    def sum(cls, parts: Sequence[Moments]) -> Moments:
-        """Of all parts together."""
-        total, squares = (
-            tuple(map(math.fsum, zip(*sums, strict=True)))
-            for sums in ([p.total for p in parts], [p.squares for p in parts])
-        )
-        return cls(sum(p.count for p in parts), total, squares)
-
-    @property
-    def channels(self) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each channel."""
-        means = [t / self.count for t in self.total]
-        spread = [
-            math.sqrt(max(0.0, q / self.count - m * m)) for q, m in zip(self.squares, means, strict=True)
-        ]
-        return means, spread
-
-    @property
-    def whole(self) -> tuple[float, float]:
-        """Mean and deviation of all values."""
-        count = self.count * len(self.total)
-        mean = math.fsum(self.total) / count
-        return mean, math.sqrt(max(0.0, math.fsum(self.squares) / count - mean * mean))
-
-
-@dataclass(frozen=True)
 class Shard:
     """A file of rows, with the sha256 of its content as :func:`flowbench._core.atomic.write_tensors` computes it."""
 
@@ -125,7 +84,7 @@ def write_shard(
     number: int,
     recipe: EncodingRecipe,
     tensors: Mapping[str, Any],
-    moments: Moments,
+    moments: ChannelMoments,
 ) -> None:
     """Write a shard whole, with its recipe and the sums of its values."""
     about = {"recipe": recipe.digest, "moments": asdict(moments)}
@@ -134,7 +93,7 @@ def write_shard(
 
 def finished(
     folder: Path, side: Side, number: int, recipe: EncodingRecipe, rows: int
-) -> tuple[Shard, Moments] | None:
+) -> tuple[Shard, ChannelMoments] | None:
     """A shard of that recipe that is whole by its header, and its sums; None if it has to be written."""
     file = folder / shard_name(side, number)
     try:
@@ -146,7 +105,7 @@ def finished(
         return None
     if header["values"]["shape"][0] != rows or file.stat().st_size != start + header_end(header):
         return None
-    return Shard(file.name, rows, about["sha256"]), Moments(**_tuples(about["moments"]))
+    return Shard(file.name, rows, about["sha256"]), ChannelMoments(**_tuples(about["moments"]))
 
 
 def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +169,7 @@ class Index:
 
     recipe: EncodingRecipe
     shards: dict[Side, tuple[Shard, ...]]
-    moments: Moments
+    moments: ChannelMoments
 
     @property
     def digest(self) -> str:
@@ -245,7 +204,9 @@ def read_index(folder: Path) -> Index:
                 f"{file} has format {kept['format']}, and this version reads {FORMAT}: encode again"
             )
         shards = {side: tuple(Shard(**shard) for shard in kept["shards"][side]) for side in SIDES}
-        return Index(EncodingRecipe(**_tuples(kept["recipe"])), shards, Moments(**_tuples(kept["moments"])))
+        return Index(
+            EncodingRecipe(**_tuples(kept["recipe"])), shards, ChannelMoments(**_tuples(kept["moments"]))
+        )
     except (KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): encode again") from None
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.pretrained.hub import Place, described, image_processor, settings
-from bench.pretrained.preprocessing import pillow, rgb, weights_digest
+from bench.pretrained.preprocessing import image_features, pillow, weights_digest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ class CLIP:
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, dim]``."""
-        images = rgb(images)
-        with torch.no_grad():
-            parts = [self._image_batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+        return image_features(images, self._image_batch, self.dim)
 
     def text_features(self, captions: Sequence[str]) -> Tensor:
         """Captions to float32 ``[N, dim]``."""

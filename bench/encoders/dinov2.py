@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
 from bench.pretrained.hub import Place, described, image_processor, settings
-from bench.pretrained.preprocessing import form, pillow, rgb, weights_digest
+from bench.pretrained.preprocessing import form, image_features, pillow, weights_digest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 else:
     torch = lazy("torch")
-
-BATCH = 32
 
 
 class DINOv2:
@@ -31,10 +29,7 @@ class DINOv2:
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, dim]``."""
-        images = rgb(images)
-        with torch.no_grad():
-            parts = [self._features(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+        return image_features(images, self._features, self.dim)
 
     def _features(self, batch: Tensor) -> Tensor:
         pixels = self._images(images=pillow(batch), return_tensors="pt")["pixel_values"]

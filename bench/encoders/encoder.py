@@ -120,6 +120,8 @@ register = registry.register
 """Decorator that adds an encoder: ``@register("siglip(path)")`` on a function that returns its :class:`Encoder`. A parameter
 without a default, or with the default None, takes what follows the colon: ``siglip:PATH``."""
 specs = Specs(registry, Encoder, "encoder", arguments=True)  # type: ignore[type-abstract]
+canonical = specs.canonical
+"""A spec with the options that differ from their defaults. Raises :class:`UserError`."""
 
 
 @lru_cache(maxsize=256)

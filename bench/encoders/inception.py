@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.images import cache_folder
 from bench.encoders.encoder import Encoder, register
-from bench.pretrained.preprocessing import file_digest, rgb
+from bench.pretrained.preprocessing import file_digest, image_features
 from bench.runfolder.trust import check_code
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -25,7 +25,6 @@ else:
     torch = lazy("torch")
 
 FILE = "inception-2015-12-05.pt"
-BATCH = 32
 
 
 class Inception:
@@ -45,10 +44,7 @@ class Inception:
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, 2048]``."""
-        images = rgb(images)
-        with torch.no_grad():
-            parts = [self._features(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+        return image_features(images, self._features, self.dim)
 
     def _features(self, batch: Tensor) -> Tensor:
         resized = [torch.from_numpy(self._resize(image)) for image in batch.permute(0, 2, 3, 1).cpu().numpy()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,22 @@ else:
     torch = lazy("torch")
 
 
+IMAGES_AT_ONCE = 32
+"""Images that a large network reads in one pass."""
+
+
 def rgb(images: Tensor) -> Tensor:
     """Images uint8 ``[N, C, H, W]`` with one channel repeated to three. Raises as :func:`check_uint8`."""
     check_uint8(images)
     return images.expand(-1, 3, -1, -1)
+
+
+def image_features(images: Tensor, features: Callable[[Tensor], Tensor], dim: int, batch: int = 32) -> Tensor:
+    """Images uint8 ``[N, C, H, W]`` to features ``[N, dim]``, of ``batch`` RGB images at a time, without gradients."""
+    images = rgb(images)
+    with torch.no_grad():
+        parts = [features(images[i : i + batch]) for i in range(0, len(images), batch)]
+    return torch.cat(parts) if parts else torch.zeros(0, dim)
 
 
 def pillow(images: Tensor) -> list[Any]:

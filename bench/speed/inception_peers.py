@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.encoders import inception
+from bench.pretrained.preprocessing import IMAGES_AT_ONCE
 from bench.speed.peers import needed
 
 Extract = Callable[[Tensor], Any]
@@ -34,14 +35,14 @@ def extractors(folder: Path, device: torch.device) -> tuple[Extract, dict[str, E
 
     def cleanfid(images: Tensor) -> Any:
         """``get_model_features`` on images that a generator made; it takes only whole batches."""
-        batch = min(inception.BATCH, len(images))
+        batch = min(IMAGES_AT_ONCE, len(images))
         parts = iter(images.split(batch))
         sizes = {"z_dim": 1, "num_gen": len(images), "batch_size": batch}
         return get_model_features(lambda z: next(parts), scripted, device=device, verbose=False, **sizes)
 
     @torch.no_grad()
     def fidelity(images: Tensor) -> Tensor:
-        return torch.cat([network(part.to(device))[0].cpu() for part in images.split(inception.BATCH)])
+        return torch.cat([network(part.to(device))[0].cpu() for part in images.split(IMAGES_AT_ONCE)])
 
     return mine.image_features, {"clean-fid": cleanfid, "torch-fidelity": fidelity}
 

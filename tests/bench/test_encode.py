@@ -19,7 +19,8 @@ from analysis import rank
 from analysis.report.__main__ import main as report
 from bench import data, draw, encode, grid
 from bench.data import latent_store
-from bench.data.latent_store import EncodingRecipe, Moments, ShardedRows, Side
+from bench.data.channel_moments import ChannelMoments
+from bench.data.latent_store import EncodingRecipe, ShardedRows, Side
 from bench.pretrained import autoencoder
 from flowbench._core.errors import UserError
 
@@ -241,7 +242,7 @@ def test_another_autoencoder_may_not_decode(folders: dict[str, Path], tmp_path: 
 
 @given(arrays(np.float64, st.tuples(st.integers(2, 5), *map(st.just, (2, 2, 3))), elements=st.floats(-9, 9)))
 def test_moments_of_parts_are_those_of_the_whole(values: np.ndarray) -> None:
-    whole = Moments.sum([Moments.of(values[:1]), Moments.of(values[1:])])
+    whole = ChannelMoments.sum([ChannelMoments.of(values[:1]), ChannelMoments.of(values[1:])])
     assert whole.whole == pytest.approx((values.mean(), values.std()), abs=1e-6)
     means, deviations = whole.channels
     assert means == pytest.approx(values.mean((0, 2, 3)), abs=1e-9)

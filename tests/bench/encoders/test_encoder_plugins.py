@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import flowbench
 from analysis import rank
 from analysis.report.__main__ import main as report
 from bench import encoders, grid
-from bench.encoders import encoder
+from bench.encoders import Encoder, encoder
 from bench.plugins import main as plugins
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -96,6 +97,28 @@ def test_the_check_finds(
     plugin.write_text(TEXT.replace(old, new))
     assert plugins(["check", str(plugin)]) == 2
     assert wrong in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--text", "--extractor"])
+def test_an_option_that_is_spelt_out_though_it_is_the_usual_one_changes_no_cell(
+    option: str, tmp_path: Path
+) -> None:
+    @encoders.register("probe(path,layer)")
+    def probe(path: str, layer: int = 2) -> Encoder:
+        class Probe(Encoder):
+            images = tokens = True
+
+            def load(self, device: str) -> None:
+                raise AssertionError
+
+        return Probe()
+
+    def ids(spec: str) -> list[str]:
+        args = grid.cli.parse([*SMALL, option, spec, "--out", str(tmp_path / "run")])
+        planned = grid.planned_of(replace(args, grid=grid.with_metrics(args.grid)))
+        return [planned.grid.evaluation.id, *(p.cell.id for p in planned.cells)]
+
+    assert ids("probe:a") == ids("probe:a,layer=2") != ids("probe:a,layer=3")
 
 
 def test_a_path_may_be_followed_by_options() -> None:

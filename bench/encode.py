@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.pretrained.autoencoder import Autoencoder
+    from bench.pretrained.frozen_autoencoder import Autoencoder
 else:
     torch = lazy("torch")
 
@@ -148,10 +148,10 @@ def part_of(text: str) -> Part:
 def run(args: argparse.Namespace, part: Part) -> None:
     """Encode the shards of a part that are not there yet; with all shards there, write the index."""
     from bench.machine.device import pick_device
-    from bench.pretrained import autoencoder
+    from bench.pretrained import frozen_autoencoder
 
     device = pick_device(args.device)
-    model = autoencoder.load(autoencoder.place(args.autoencoder), str(device))
+    model = frozen_autoencoder.load(frozen_autoencoder.place(args.autoencoder), str(device))
     if args.resolution % model.factor:
         raise UserError(
             f"--resolution {args.resolution}: {model.name} makes one latent of {model.factor} x {model.factor} pixels: "

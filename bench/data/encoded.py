@@ -17,7 +17,7 @@ from bench.config.experiment import Images
 from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
 from bench.data.latent_store import Index, ShardedRows, Side, check_headers, read_captions, read_index
-from bench.pretrained import autoencoder
+from bench.pretrained import frozen_autoencoder
 from bench.pretrained.hub import Place
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -36,9 +36,9 @@ class Decoder:
         self.place, self.wanted = place, wanted
 
     @cached_property
-    def model(self) -> autoencoder.Autoencoder:
+    def model(self) -> frozen_autoencoder.Autoencoder:
         """Raises :class:`UserError` if it is absent, or another than the one that encoded."""
-        found = autoencoder.load(self.place)
+        found = frozen_autoencoder.load(self.place)
         if found.name != self.wanted:
             raise UserError(
                 f"the autoencoder {self.place.where} is {found.name}, and the latents were made by {self.wanted}: name its "
@@ -104,13 +104,13 @@ class Encoded(Builder):
     def check(self) -> None:
         """Raise :class:`UserError` for a folder without an index, without one of its shards, or without its autoencoder."""
         check_headers(self.folder, self.index)
-        autoencoder.check(self.decoded_by)
+        frozen_autoencoder.check(self.decoded_by)
 
     @property
     def decoded_by(self) -> Place:
         """Where its autoencoder is."""
         where = self.place or self.index.recipe.place
-        return autoencoder.place(where, f"--datasets encoded:{self.folder},autoencoder=")
+        return frozen_autoencoder.place(where, f"--datasets encoded:{self.folder},autoencoder=")
 
     def load(self, name: str, images: Images) -> Dataset:
         """Both sides; of more rows than are asked for those of the lowest hash."""

@@ -21,7 +21,7 @@ from bench import data, draw, encode, grid
 from bench.data import latent_store
 from bench.data.channel_moments import ChannelMoments
 from bench.data.latent_store import EncodingRecipe, ShardedRows, Side
-from bench.pretrained import autoencoder
+from bench.pretrained import frozen_autoencoder
 from flowbench._core.errors import UserError
 
 from .runs import SMALL
@@ -73,7 +73,7 @@ def test_a_class_is_read_and_undone_as_diffusers_does(name: str, folders: dict[s
     import diffusers
 
     images = torch.from_numpy(data.load("shapes", train=3, validation=8).train.reference[np.arange(3)])
-    ours = autoencoder.load(autoencoder.place(str(folders[name])))
+    ours = frozen_autoencoder.load(frozen_autoencoder.place(str(folders[name])))
     theirs = getattr(diffusers, KINDS[name]).from_pretrained(folders[name]).eval()
     scale, shift = (0.5, 0.1) if name == "kl" else (theirs.config.get("scaling_factor") or 1.0, 0.0)
     latents, deviation = ours.encode(images)
@@ -114,7 +114,7 @@ def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_image
     every = np.arange(24)
     assert np.array_equal(found.validation.reference[every], plain.validation.reference[every])
     assert found.train.captions == plain.train.captions
-    model = autoencoder.load(autoencoder.place(str(folders["kl"])))
+    model = frozen_autoencoder.load(frozen_autoencoder.place(str(folders["kl"])))
     latents = model.encode(torch.from_numpy(plain.validation.reference[every]))[0]
     values = found.train.scale.values(found.validation.batch(every))
     torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)
@@ -256,7 +256,7 @@ def test_gray_images_are_encoded_as_gray_ones_of_three_channels(
     found = data.load(f"encoded:{store}")
     plain = data.load("digits", resolution=16, train=40, validation=24).validation.reference[np.arange(24)]
     assert np.array_equal(found.validation.reference[np.arange(24)], plain.repeat(3, axis=1))
-    model = autoencoder.load(autoencoder.place(str(folders["kl"])))
+    model = frozen_autoencoder.load(frozen_autoencoder.place(str(folders["kl"])))
     latents = model.encode(torch.from_numpy(plain))[0]
     values = found.train.scale.values(found.validation.batch(np.arange(24)))
     torch.testing.assert_close(values, latents, atol=2e-3, rtol=2e-3)

@@ -41,6 +41,13 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         help="cells that train in one graph: auto or a number (default auto)",
     )
     running.add_argument(
+        "--accumulate",
+        type=INT,
+        default=Execution.accumulate,
+        metavar="N",
+        help="micro-batches of a step, whose gradients are added: less memory, the same batch (default 1)",
+    )
+    running.add_argument(
         "--compile",
         default="auto",
         choices=("auto", "on", "off"),
@@ -84,6 +91,7 @@ def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
     for name, unit, most in (
         ("pack", 1, inf),
         ("slots", 1, inf),
+        ("accumulate", 1, inf),
         ("checkpoint", 60, 60e9),
         ("tflops", 1, inf),
     ):

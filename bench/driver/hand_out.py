@@ -16,7 +16,7 @@ from bench.launch import activities, launchers, snapshot
 from bench.launch.activities import Activity
 from bench.launch.launchers import Submitted
 from bench.metrics.metric import registry
-from bench.planning import config_warnings, plan, shares
+from bench.planning import config_warnings, divided_batch, plan, shares
 from bench.planning.cells import datasets_of, plugins_of
 from bench.planning.labels import place
 from bench.planning.plan import Plan
@@ -74,6 +74,7 @@ def alone(planned: Plan, args: Arguments, argv: Sequence[str]) -> Iterator[None]
 def check_beforehand(planned: Plan, args: Arguments) -> None:
     """Conformance of what plugins add to the plan, and what its launcher would stop, before anything is written. Raises
     :class:`UserError`."""
+    divided_batch.check(planned.grid, args.execution)
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:
         registry.check(metric.partition("@")[0])

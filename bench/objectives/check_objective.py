@@ -72,14 +72,15 @@ def network(weights: Tensor) -> Predict:
 def check(objective: Objective) -> list[str]:
     """Run every check; returns one line per passed check.
 
-    Checked on two members: a finite loss of each sample; the same in every call, for a member alone as in a pack, and for
-    held-out samples; a gradient for each member; the loss falls along it; nothing waits for the device.
+    Checked on two members: a finite loss of each sample; the same in every call, for a member alone as in a pack, in a part
+    of the batch unless it is ``coupled``, and for held-out samples; a gradient for each member; the loss falls along it;
+    nothing waits for the device.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file and line.
     """
     with blame(f"objective {objective.name!r}"):
-        return [part(objective) for part in (_shape, _same, _members, _falls, _waits)]
+        return [part(objective) for part in (_shape, _same, _members, _samples, _falls, _waits)]
 
 
 def _fail(objective: Objective, what: str) -> UserError:
@@ -112,6 +113,19 @@ def _members(objective: Objective) -> str:
                 objective, f"member {member} in a pack differs by {gap:.1e} from the same member alone"
             )
     return "members: in a pack as alone"
+
+
+def _samples(objective: Objective) -> str:
+    toy, half = Toy(objective), SAMPLES // 2
+    if objective.coupled:
+        return "samples: coupled, so that no batch is split"
+    whole = toy.loss().detach()[:, :half]
+    toy.batch, toy.c = Batch(*(v[:half] for v in toy.batch)), Coeffs(*(v[:, :half] for v in toy.c))
+    if not torch.allclose(whole, toy.loss(), rtol=NEAR, atol=NEAR):
+        raise _fail(
+            objective, "the loss of a sample depends on the others of its batch: declare coupled = True"
+        )
+    return "samples: in a part of a batch as in the whole"
 
 
 def _falls(objective: Objective) -> str:

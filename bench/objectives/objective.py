@@ -70,6 +70,8 @@ class Objective(ABC):
     """The networks of :class:`State` that it calls; others are not there."""
     passes: ClassVar[float] = 1.0
     """The operations of a step, as a multiple of one forward and backward pass; for estimates of time."""
+    coupled: ClassVar[bool] = False
+    """Whether the loss of a sample depends on the others of its batch: such a batch is not split."""
     name: str = ""
     """Its canonical name; given by :func:`get`."""
 

@@ -141,10 +141,9 @@ class Requirements:
         recipe = self.grid.training
         return optimisers.get(recipe.optimiser).copies + objectives.get(recipe.objective).copies
 
-    @property
-    def training_bytes(self) -> float:
-        """Memory that training a cell takes, about."""
-        return self.shape.training_bytes(self.grid.training.batch, self.copies)
+    def training_bytes(self, parts: int = 1) -> float:
+        """Memory that training a cell takes, about, with ``parts`` micro-batches a step."""
+        return self.shape.training_bytes(self.grid.training.batch // parts, self.copies)
 
     @property
     def parameter_bytes(self) -> float:

@@ -52,7 +52,8 @@ class Share:
 class Execution:
     """How workers run; no part of what a cell is. ``executor`` names their launcher, ``checkpoint`` is the
     seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
-    folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`)."""
+    folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). Each step's batch
+    goes through the network in ``accumulate`` equal parts."""
 
     executor: str = "local"
     device: str = "auto"
@@ -62,6 +63,7 @@ class Execution:
     slots: int | None = None
     trusted: bool = False
     track: str | None = None
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ at any time, and resuming needs no generator state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from bench.data import Dataset, Split
 from bench.data.dataset import chunks
 from bench.encoders.text import Captions, drop
 from bench.objectives import Batch
+from formulations import Coeffs
 
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
 """Validation's noise levels on the clock ``s = b / (a + b)``: eight, equally spaced, away from the singular ends."""
@@ -135,6 +136,14 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def micro_batches(batch: Batch, c: Coeffs, count: int) -> Iterator[tuple[Batch, Coeffs]]:
+    """``count`` equal parts of a batch and of its coefficients ``[E, B]``, in its order."""
+    samples = zip(*(part.chunk(count) for part in batch), strict=True)
+    scalars = zip(*(part.chunk(count, 1) for part in c), strict=True)
+    for some, k in zip(samples, scalars, strict=True):
+        yield Batch(*some), Coeffs(*k)
 
 
 def validation_batch(

@@ -26,7 +26,7 @@ from bench.models.network import Network
 from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
-from bench.training.batches import LEVELS, Batches, chunk, moved
+from bench.training.batches import LEVELS, Batches, chunk, micro_batches, moved
 from bench.training.checkpoint import Checkpointer, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
@@ -41,8 +41,8 @@ Start = Sequence[Mapping[str, Tensor]] | None
 class Trainer:
     """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
 
-    All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. On a GPU the step is
-    one CUDA graph.
+    All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. A step adds up the
+    gradients of ``accumulate`` micro-batches, equal parts of its batch. On a GPU the step is one CUDA graph.
     """
 
     def __init__(
@@ -54,8 +54,9 @@ class Trainer:
         seed: int = 0,
         compiled: bool = False,
         start: Start = None,
+        accumulate: int = 1,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.accumulate = recipe, accumulate
         self.objective = objectives.get(recipe.objective)
         self.model = shape.build(members)
         self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
@@ -69,6 +70,7 @@ class Trainer:
         self.start = self.flat.weights.clone() if "start" in self.objective.frozen else None
         self.frozen = [self._frozen(word, shape, compiled) for word in objectives.FROZEN]
         self.health = Health(members, device)
+        self.fraction = torch.full((members,), 1 / accumulate, device=device)
         self.replay = Replay(self, device) if device.type == "cuda" else None
 
     def step(self, index: int, batch: Batch, c: Coeffs) -> None:
@@ -82,11 +84,19 @@ class Trainer:
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
         """Forward, backward, scaling of gradients, the optimiser, EMA; every tensor that persists is written in place."""
-        losses = self.objective.loss(self.predict, batch, c, self.facts(index)).mean(1)
-        losses.sum().backward()
-        self.health.observe(index, losses.detach(), scale(self.flat.collect(), self.recipe))
+        losses = self.backward(batch, c, index)
+        self.health.observe(index, losses, scale(self.flat.collect(), self.recipe))
         self.optimiser.step(lr)
         self.ema.lerp_(self.flat.weights, fresh)
+
+    def backward(self, batch: Batch, c: Coeffs, index: int | Tensor) -> Tensor:
+        """Leave each member's gradient of its mean loss over the batch with the parameters; returns the losses ``[E]``."""
+        found = []
+        for part, k in micro_batches(batch, c, self.accumulate):
+            losses = self.objective.loss(self.predict, part, k, self.facts(index)).mean(1)
+            losses.backward(self.fraction)
+            found.append(losses.detach())
+        return torch.stack(found).mean(0)
 
     def facts(self, step: int | Tensor) -> Facts:
         """What the objective may use after so many steps."""
@@ -203,6 +213,7 @@ def train(
     stages: Stages | None = None,
     checkpointer: Checkpointer | None = None,
     start: Start = None,
+    accumulate: int = 1,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
@@ -216,7 +227,7 @@ def train(
         checkpointer or Checkpointer((), math.inf),
     )
     with stages("train"):
-        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled, start)
+        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled, start, accumulate)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])

@@ -45,10 +45,12 @@ class Control:
 
 @dataclass(frozen=True)
 class Bench:
-    """What packs run on: a device, models compiled or not, a receiver of progress, and where time is counted."""
+    """What packs run on: a device, models compiled or not, so many micro-batches a step, a receiver of progress, and where
+    time is counted."""
 
     device: torch.device
     watch: Watcher
     stages: Stages
     compiled: bool = False
     control: Control = field(default_factory=Control)
+    accumulate: int = 1

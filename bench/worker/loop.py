@@ -237,7 +237,14 @@ class Worker:
             with self.stages("compile"):
                 threads.begin(threads.most)
                 chosen[shape] = tuning.choose(
-                    shape, longest, device, sizes, execution.pack, execution.compile, threads.auto
+                    shape,
+                    longest,
+                    device,
+                    sizes,
+                    execution.pack,
+                    execution.compile,
+                    threads.auto,
+                    execution.accumulate,
                 )
             which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
             for sentence in chosen[shape].said:
@@ -283,7 +290,8 @@ class Worker:
         ]
         workloads = workload.of_packs([part for part, _ in todo], grid)
         for i, (cells, how) in enumerate(todo):
-            bench = Bench(device, watch, self.stages, how.compiled, control)
+            accumulate = self.submission.execution.accumulate
+            bench = Bench(device, watch, self.stages, how.compiled, control, accumulate)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             free = parents.trained(free, grid, control)
@@ -317,7 +325,8 @@ class Worker:
             took, together = float(kept["seconds"]) / cell.training.steps, kept["pack"]
             if kept["threads"] == how.threads and together == len(cells):
                 torch.set_num_threads(how.threads)
-                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device)
+                accumulate = self.submission.execution.accumulate
+                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device, accumulate)
                 if said := tuner.doubt(together, how.compiled, took):
                     say(said)
 

@@ -168,11 +168,13 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             bench.stages,
             checkpointer,
             parents.weights(pack),
+            bench.accumulate,
         )
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
-        facts |= {"compiled": bench.compiled, "code": control.code, **control.cores()}
+        facts |= {"compiled": bench.compiled, "accumulate": bench.accumulate}
+        facts |= {"code": control.code, **control.cores()}
         save(pack, trained, untrained_losses(members, held), facts)
 
 

@@ -49,6 +49,7 @@ def test_every_option_changes_something(tmp_path: Path) -> None:
         "device": ["cpu"],
         "slots": ["2"],
         "pack": ["1"],
+        "accumulate": ["2"],
         "compile": ["off"],
         "checkpoint": ["3"],
         "retry": ["failed"],

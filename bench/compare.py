@@ -24,6 +24,7 @@ from bench.grid import check_folders, with_metrics
 from bench.launch import launchers
 from bench.planning import decision, plan
 from bench.planning.decision import add_decision, decision_of
+from bench.planning.image_tokens import named as named_for
 from bench.planning.plan import Against
 from flowbench import STARTED
 from flowbench._core.command import FLOAT, INT, Parser, outcome
@@ -105,9 +106,14 @@ def parse(argv: Sequence[str]) -> Arguments:
         load_plugin(file)
     launcher = launchers.get(launchers.DEFAULT)
     execution, decided = execution_of(args, launcher), decision_of(args)
-    compared, baseline = formulations_of(names, args.baseline)
+    grid = with_metrics(grid)
+    names, against = (
+        [named_for(name, grid) for name in names],
+        args.baseline and named_for(args.baseline, grid),
+    )
+    compared, baseline = formulations_of(names, against)
     files = [n.file for n in (*compared, baseline) if n.file]
-    grid = replace(with_metrics(grid), formulations=tuple(n.name for n in compared), samplers=())
+    grid = replace(grid, formulations=tuple(n.name for n in compared), samplers=())
     decision.check(decided, grid)
     return Arguments(
         grid,

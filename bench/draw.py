@@ -14,7 +14,7 @@ from typing import Any
 
 import formulations
 from bench import solvers
-from bench.config.sampling_settings import Setting
+from bench.config.time_grids import FORMS
 from bench.drawing import Trained, choose, is_kept, trained, write
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
@@ -25,7 +25,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "steps": (INT, "N", "solver steps"),
     "cfg": (FLOAT, "X", "guidance scale"),
     "solver": (str, "NAME", f"{SOLVERS}, or a plugin's"),
-    "grid": (str, "NAME", "native or clock"),
+    "grid": (str, "NAME", ", ".join(FORMS)),
     "seed": (INT, "N", "of the noise to start from"),
     "weights": (str, "ema|raw", "which weights"),
 }
@@ -80,7 +80,7 @@ def command(argv: Sequence[str] | None) -> int:
         chosen.sample(args.caption, **{name: getattr(args, name) for name in SAMPLING}),
         out := out or unused(),
     )
-    cell, setting = chosen.cell, Setting(args.steps, args.cfg, args.solver, args.grid)
+    cell, setting = chosen.cell, chosen.setting(args.steps, args.cfg, args.solver, args.grid)
     print(
         f"{out}: {args.n} of {args.caption!r} by {cell.formulation} trained on {cell.dataset}, seed {cell.seed} "
         f"(cell {cell.id}); {args.weights} weights, sampler setting {setting.key}"

@@ -17,7 +17,7 @@ from bench.driver import confirm, drive, race, seed_by_seed
 from bench.driver.describe import describe
 from bench.machine import writable_folders
 from bench.metrics import run_metrics
-from bench.planning import decision, plan
+from bench.planning import decision, image_tokens, plan
 from bench.planning.cells import expand
 from bench.planning.plan import Plan
 from bench.runfolder import trust
@@ -46,7 +46,9 @@ def run(args: cli.Arguments, given: Sequence[str], started: float) -> int:
 
     ``started`` is the ``time.perf_counter()`` at which the command began.
     """
-    args = replace(args, grid=with_metrics(args.grid))
+    grid = with_metrics(args.grid)
+    against = args.against and replace(args.against, baseline=image_tokens.named(args.against.baseline, grid))
+    args = replace(args, grid=grid, against=against)
     check_folders(args)
     planned = planned_of(args)
     if args.confirm is None:
@@ -116,12 +118,15 @@ def confirmed(planned: Plan, args: cli.Arguments, argv: Sequence[str], seeds: in
 
 
 def with_metrics(grid: Grid) -> Grid:
-    """A grid with its datasets and encoders by their canonical names, that is measured also by what plugins register."""
+    """A grid with its datasets and encoders by their canonical names and shifts by their numbers, that is measured also by
+    what plugins register."""
     datasets = tuple(map(data.canonical, grid.datasets))
     earlier = tuple(replace(s, dataset=s.dataset and data.canonical(s.dataset)) for s in grid.earlier)
     measured = replace(grid.evaluation, extractor=encoders.canonical(grid.evaluation.extractor))
     text, evaluation = encoders.canonical(grid.text), run_metrics.with_added(measured)
-    return replace(grid, datasets=datasets, earlier=earlier, text=text, evaluation=evaluation)
+    return image_tokens.resolved(
+        replace(grid, datasets=datasets, earlier=earlier, text=text, evaluation=evaluation)
+    )
 
 
 def check_folders(args: cli.Arguments) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from bench import data, solvers
 from bench.config.experiment import Evaluation, Grid, Images
-from bench.config.sampling_settings import Setting, TimeGrid
+from bench.config.sampling_settings import Setting
 from bench.encoders import features
 from bench.machine.device import pick_device, versions
 from bench.metrics import fid, kid
@@ -49,7 +49,7 @@ log = logging.getLogger("bench.ideal")
 FILE = "ideal.json"
 """In a run folder; :mod:`analysis.ranking.ideal_columns` reads it."""
 STEPS = (5, 10, 25, 50)
-GRIDS: tuple[TimeGrid, ...] = ("native", "clock")
+GRIDS = ("native", "clock")
 METHODS = tuple((solver, grid) for grid in GRIDS for solver in ("euler", "ddim"))
 
 

@@ -258,6 +258,6 @@ class Formulation:
         """
         return self.schedule(self, grids.counted(steps))
 
-    def clock_grid(self, steps: int) -> Tensor:
-        """Sampling times ``[steps]``, float64, equally spaced in the clock from that of ``start``."""
-        return grids.by_clock(self, grids.counted(steps))
+    def clock_grid(self, steps: int, alpha: float = 1.0) -> Tensor:
+        """Sampling times ``[steps]``, float64, equally spaced in the clock from that of ``start``; shifted by ``alpha``."""
+        return grids.by_clock(self, grids.counted(steps), alpha)

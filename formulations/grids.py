@@ -77,8 +77,14 @@ def karras(f: Formulation, steps: int) -> Tensor:
     return at_ratio(f, (top + share * (bottom - top)) ** 7)
 
 
-def by_clock(f: Formulation, steps: int) -> Tensor:
-    """Equally spaced in the clock, from the clock of ``start``."""
+def by_clock(f: Formulation, steps: int, alpha: float = 1.0) -> Tensor:
+    """``s_0 alpha r / (1 + (alpha - 1) r)``, r = 1 - k / steps, in the clock, from that of ``start``, s_0; equally spaced
+    for alpha = 1.
+
+    From pure noise, s_0 = 1, b / a is alpha times that of the equally spaced grid. Esser et al. 2024, arXiv 2403.03206,
+    equation 23.
+    """
     first = torch.tensor([f.start], dtype=torch.float64)
-    rest = f.clock(first) * (1 - torch.arange(1, steps, dtype=torch.float64) / steps)
+    left = 1 - torch.arange(1, steps, dtype=torch.float64) / steps
+    rest = f.clock(first) * (alpha * left / (1 + (alpha - 1) * left))
     return torch.cat([first, f.at_clock(rest)])

@@ -29,14 +29,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.runs import recipe_fields, spellings
-from bench.config import sampling_settings
-from bench.config.sampling_settings import ControlSetting, TimeGrid
+from bench.config import sampling_settings, time_grids
+from bench.config.sampling_settings import ControlSetting
 from bench.metrics import run_metrics
 from bench.metrics.metric import Metric
 from flowbench._core.errors import UserError, nearest
@@ -149,7 +150,7 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     out["solver"] = _words(out, "solver", sampling_settings.Setting.solver)  # of plugins too
     wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
     _fail("solver", wrong, out["solver"], where, "the name of a solver")
-    out["grid"] = _word(out, "grid", get_args(TimeGrid), where)
+    out["grid"] = _words(out, "grid", sampling_settings.Setting.grid).map(partial(_time_grid, where))
     for column in there.numbers:
         if column in out:
             out[column] = _numbers(out, column, where)
@@ -287,6 +288,13 @@ def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) 
         if value not in known:
             raise UserError(f"{where} has the unknown {column} {value!r}; {nearest(value, known)}")
     return values
+
+
+def _time_grid(where: str, name: str) -> str:
+    try:
+        return time_grids.canonical(name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _words(frame: pd.DataFrame, column: str, default: str) -> pd.Series[Any]:

@@ -14,6 +14,7 @@ from bench.config import sampling_settings, stages
 from bench.config.experiment import Grid
 from bench.config.presets import PRESETS, USUAL
 from bench.config.sampling_settings import Setting
+from bench.config.time_grids import FORMS
 from flowbench._core.command import FLOAT, INT, number
 from flowbench._core.errors import UserError
 
@@ -138,7 +139,7 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "settings": (
             sampling_settings.FORM,
             f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
-            f"plugin's, grid native (each path's own) or clock",
+            f"plugin's, grid native (each path's own), {', '.join(FORMS[1:])}",
         ),
         "weights": ("ema|raw", "which weights to sample with"),
         "samples": ("N", "images for each control setting"),

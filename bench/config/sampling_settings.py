@@ -6,9 +6,10 @@ The fields of :class:`ControlSetting` are columns of every results table: writer
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from flowbench._core.errors import UserError, nearest
+from bench.config import time_grids
+from flowbench._core.errors import UserError
 from flowbench._core.grammar import PLAIN
 from flowbench._core.lazy import lazy
 
@@ -18,7 +19,6 @@ else:
     solvers = lazy("bench.solvers")  # readers of results need none
 
 Weights = Literal["ema", "raw"]
-TimeGrid = Literal["native", "clock"]
 FORM = "STEPS:CFG[:SOLVER[:GRID]]"
 DIGITS = 7
 """Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
@@ -29,7 +29,7 @@ class Setting:
     """One sampler setting.
 
     The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
-    ``native`` one, or equally spaced in the ``clock`` b / (a + b).
+    ``native`` one, or another of :mod:`bench.config.time_grids`.
 
     Raises :class:`UserError` for values that cannot be sampled with. Whether a solver of that name is there is asked by
     :meth:`check`, so that results are read without the plugins that made them.
@@ -38,7 +38,7 @@ class Setting:
     steps: int
     cfg: float
     solver: str = "euler"
-    grid: TimeGrid = "native"
+    grid: str = "native"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", int(self.steps))
@@ -47,10 +47,10 @@ class Setting:
             raise UserError(f"sampler setting {self.key}: steps must be at least 1 and guidance at least 0")
         if not PLAIN.fullmatch(self.solver):
             raise solvers.registry.unknown(self.solver)
-        if self.grid not in (known := get_args(TimeGrid)):
-            raise UserError(
-                f"sampler setting {self.key}: unknown grid {self.grid!r}; {nearest(self.grid, known)}"
-            )
+        try:
+            object.__setattr__(self, "grid", time_grids.canonical(self.grid))
+        except UserError as error:
+            raise UserError(f"sampler setting {self.key}: {error}") from None
 
     def check(self) -> None:
         """Raise :class:`UserError` if no solver of that name is there, with the nearest ones."""
@@ -86,6 +86,8 @@ FIELDS = tuple(f.name for f in fields(Setting))
 NEEDED = tuple(f.name for f in fields(Setting) if f.default is MISSING)
 """Those without a default."""
 USUAL = tuple(f.default for f in fields(Setting))
+IN_FILES = str.maketrans(":", "-", "()")
+"""How a key's characters are written in names of files."""
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -105,8 +107,8 @@ class ControlSetting(Setting):
 
     @property
     def name(self) -> str:
-        """Its name in files: ``ema-50-2.5``."""
-        return f"{self.weights}-{self.key.replace(':', '-')}"
+        """Its name in files: ``ema-50-2.5``, ``ema-50-5-euler-shift3``."""
+        return f"{self.weights}-{self.key}".translate(IN_FILES)
 
 
 CONTROL = ("weights", *FIELDS)

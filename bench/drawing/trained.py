@@ -13,12 +13,14 @@ import formulations
 from bench import data as datasets
 from bench import encoders
 from bench.config.experiment import Cell
-from bench.config.sampling_settings import Setting, TimeGrid, Weights
+from bench.config.sampling_settings import Setting, Weights
+from bench.planning.image_tokens import image_tokens
 from bench.runfolder import store
 from flowbench._core import atomic
 from flowbench._core.arguments import checked
 from flowbench._core.errors import UserError, nearest, nearest_path
 from flowbench._core.grammar import numbers_in_glob
+from samplers.resolution_shift import at_tokens, needs_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,15 @@ class Trained:
     cell: Cell
     folder: Path
 
+    def setting(self, steps: int, cfg: float, solver: str, grid: str) -> Setting:
+        """A sampler setting for this network. Raises :class:`UserError` for what cannot be sampled with."""
+        cell = self.cell
+        if needs_tokens(grid):
+            grid = at_tokens(grid, image_tokens(cell.dataset, cell.images, cell.model))
+        setting = Setting(steps, cfg, solver, grid)
+        setting.check()
+        return setting
+
     @checked
     def sample(
         self,
@@ -45,7 +56,7 @@ class Trained:
         steps: int = 25,
         cfg: float = 2.5,
         solver: str = "euler",
-        grid: TimeGrid = "native",
+        grid: str = "native",
         seed: int = 0,
         weights: Weights = "ema",
     ) -> NDArray[np.uint8]:
@@ -57,7 +68,7 @@ class Trained:
             steps: solver steps.
             cfg: guidance scale; 1 is none.
             solver: ``euler``, ``ddim``, ``heun``, ``ab2`` or a plugin's.
-            grid: the times of the steps, ``native`` (the formulation's own) or ``clock``.
+            grid: the times of the steps, ``native`` (the formulation's own), ``clock``, ``shift(3)``, ...
             seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
             weights: ``ema`` or ``raw``.
 
@@ -66,8 +77,7 @@ class Trained:
                 sampled with, weights that the cell does not have, or data, an encoder or a formulation that have changed
                 since it was trained.
         """
-        setting = Setting(steps, cfg, solver, grid)
-        setting.check()
+        setting = self.setting(steps, cfg, solver, grid)
         if weights not in get_args(Weights):
             raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
         each = [captions] if isinstance(captions, str) else list(captions)

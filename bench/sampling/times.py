@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from bench.config.sampling_settings import Setting
+from bench.config.time_grids import shifted_by
 from formulations import Formulation
 
 
@@ -17,5 +18,8 @@ def begun(f: Formulation, start: float | Literal["native"]) -> Formulation:
 
 
 def times(f: Formulation, setting: Setting) -> Tensor:
-    """The native times ``[steps]`` that the steps of a setting leave, float64."""
-    return f.grid(setting.steps) if setting.grid == "native" else f.clock_grid(setting.steps)
+    """The native times ``[steps]`` that the steps of a setting leave, float64. Raises :class:`UserError` for a grid that
+    needs a network (:mod:`bench.config.time_grids`)."""
+    if setting.grid == "native":
+        return f.grid(setting.steps)
+    return f.clock_grid(setting.steps, shifted_by(setting.grid))

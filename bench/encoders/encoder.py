@@ -58,8 +58,22 @@ class Extractor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TextPart:
+    """What one network of several gives: a range of the tokens, of their channels, and of the pooled vector, each from its
+    first place to behind its last. Everything outside of all parts is zero."""
+
+    name: str
+    tokens: tuple[int, int]
+    channels: tuple[int, int]
+    pooled: tuple[int, int]
+
+
 class TextEncoder(Protocol):
-    """A loaded network that conditions generators: ``name`` carries a digest of the weights."""
+    """A loaded network that conditions generators: ``name`` carries a digest of the weights.
+
+    One of several networks may have ``parts``, a tuple of :class:`TextPart`, with the names that its encoder declares.
+    """
 
     @property
     def name(self) -> str: ...
@@ -90,12 +104,14 @@ class Encoder(ABC):
         images: whether it has features of images, so that it can measure.
         texts: whether it has features of captions in the space of its images, for the CLIP score.
         tokens: whether it gives token vectors of captions, so that it can condition generators.
+        parts: names of the networks that it joins, to be dropped one by one; empty for a single one.
         image_flops, caption_flops: operations for one image and for one caption, for estimates.
     """
 
     images: bool = False
     texts: bool = False
     tokens: bool = False
+    parts: tuple[str, ...] = ()
     image_flops: float = 0.0
     caption_flops: float = 0.0
 
@@ -184,6 +200,12 @@ class Renamed:
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._encoder, attribute)
+
+
+def text_parts(encoder: TextEncoder, tokens: Tensor, pooled: Tensor) -> tuple[TextPart, ...]:
+    """The parts of what an encoder gave, ``tokens [N, L, W]`` and ``pooled [N, D]``; all of it of one that declares none."""
+    declared: tuple[TextPart, ...] = getattr(encoder, "parts", ())
+    return declared or (TextPart("text", (0, tokens.shape[1]), (0, tokens.shape[2]), (0, pooled.shape[1])),)
 
 
 def reads_text(extractor: Extractor) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.encoders.encoder import Encoder, TextSizes, register
+from bench.encoders.encoder import Encoder, TextPart, TextSizes, register
 from bench.encoders.sentences import States
 from bench.pretrained.hub import Place
 from bench.pretrained.preprocessing import form, weights_digest
@@ -38,8 +38,13 @@ CLIP_FLOPS, T5_FLOPS = 8e10, 7e11
 class Tower:
     """One CLIP text model: the states before its last layer, and the pooled vector at the first end token."""
 
-    def __init__(self, model: Any, tokenizer: Any, padding: int | None, projected: bool, device: str) -> None:
+    def __init__(
+        self, name: str, model: Any, tokenizer: Any, padding: int | None, projected: bool, device: str
+    ) -> None:
         self.model, self.tokenizer, self.device = model.float().eval().to(device), tokenizer, device
+        self.name = name
+        self.width = int(model.config.hidden_size)
+        self.pooled = int(model.config.projection_dim) if projected else self.width
         self.length = int(model.config.max_position_embeddings)
         self.padding = tokenizer.eos_token_id if padding is None else padding
         self.projected = projected
@@ -69,6 +74,21 @@ class Joined:
         self.towers, self.t5 = tuple(towers), t5
         digests = [*(tower.digest for tower in towers), t5.name if t5 else None]
         self.name = f"sd3-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:8]}"
+        self.parts = self._parts()
+
+    def _parts(self) -> tuple[TextPart, ...]:
+        """Where each of them is; T5 has no pooled vector."""
+        found, channel, pooled = [], 0, 0
+        for tower in self.towers:
+            ends = channel + tower.width, pooled + tower.pooled
+            found.append(TextPart(tower.name, (0, tower.length), (channel, ends[0]), (pooled, ends[1])))
+            channel, pooled = ends
+        if self.t5:
+            first = self.towers[0].length
+            found.append(
+                TextPart("t5", (first, first + self.t5.length), (0, self.t5.width), (pooled, pooled))
+            )
+        return tuple(found)
 
     def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens ``[N, L, width]`` and pooled vectors ``[N, pooled]``, float32 on the CPU."""
@@ -111,7 +131,7 @@ class SD3Text(Encoder):
         mask: bool,
     ) -> None:
         self.length, self.pooled, self.padding, self.mask = length, pooled, padding, mask
-        kinds = {"clip_l": "CLIP text", "clip_g": "CLIP text", "t5": "T5"}
+        kinds = {"clip_l": "CLIP text", "clip_g": "CLIP text", "t5": "T5"}  # in the order of the parts
         self.places = {
             name: Place(where, f"--text sd3:{name}=", kinds[name]) for name, where in places.items() if where
         }
@@ -119,6 +139,7 @@ class SD3Text(Encoder):
             raise UserError(
                 "--text sd3: name clip_l=PATH or clip_g=PATH, whose pooled vectors modulate the network"
             )
+        self.parts = tuple(self.places)
         self.caption_flops = CLIP_FLOPS + T5_FLOPS * ("t5" in self.places)
 
     def check(self) -> None:
@@ -133,15 +154,13 @@ class SD3Text(Encoder):
                 model, tokenizer = self.places[name].load("CLIPTextModelWithProjection", "AutoTokenizer")
                 first = name == "clip_l"
                 padding, projected = (None, self.pooled == "projected") if first else (self.padding, True)
-                towers.append(Tower(model, tokenizer, padding, projected, device))
+                towers.append(Tower(name, model, tokenizer, padding, projected, device))
         t5 = None
         if "t5" in self.places:
             model, tokenizer = self.places["t5"].load("T5EncoderModel", "AutoTokenizer")
             t5 = States(model, tokenizer, "t5", self.length, self.mask, device)
-            if (width := sum(t.model.config.hidden_size for t in towers)) > model.config.d_model:
-                raise UserError(
-                    f"--text sd3: CLIP's {width} channels cannot be filled up to T5's {model.config.d_model}"
-                )
+            if (width := sum(tower.width for tower in towers)) > t5.width:
+                raise UserError(f"--text sd3: CLIP's {width} channels cannot be filled up to T5's {t5.width}")
         return Joined(towers, t5)
 
     def text_sizes(self) -> TextSizes | None:

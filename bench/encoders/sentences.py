@@ -35,7 +35,8 @@ class States:
 
     def __init__(self, model: Any, tokenizer: Any, kind: str, length: int, mask: bool, device: str) -> None:
         self._model, self._tokenizer, self._device = model.float().eval().to(device), tokenizer, device
-        self._length, self._mask = length, mask
+        self.length, self._mask = length, mask
+        self.width = int(model.config.hidden_size)
         made = [length, mask, form(model.config), sorted(tokenizer.get_vocab().items())]
         self.name = f"{kind}-{weights_digest(model.state_dict(), made)}"
 
@@ -53,13 +54,13 @@ class States:
 
     def too_long(self, texts: list[str]) -> list[bool]:
         """Which captions are longer than it reads."""
-        return [len(ids) > self._length for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
+        return [len(ids) > self.length for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
 
     def states(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Last states ``[N, length, width]``, with ``mask`` zero at padding, and 1 where they are a caption's own
         ``[N, length, 1]``, on its device."""
         given = self._tokenizer(
-            texts, return_tensors="pt", padding="max_length", truncation=True, max_length=self._length
+            texts, return_tensors="pt", padding="max_length", truncation=True, max_length=self.length
         ).to(self._device)
         mask = given["attention_mask"] if self._mask else None
         states = self._model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state.float()

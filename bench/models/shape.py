@@ -32,8 +32,7 @@ class Shape:
     def of(cls, model: Model, inputs: tuple[int, int, int], captions: Captions) -> Shape:
         """The shape of a configured model for inputs ``(channels, side, side)`` and encoded captions."""
         channels, side, _ = inputs
-        _, length, text_width = captions.tokens.shape
-        sizes = (channels, length, text_width, captions.pooled.shape[1])
+        sizes = (channels, *captions.sizes)
         return cls(model.depth, *model.sizes, model.patch, side, *sizes, model.architecture)
 
     @property

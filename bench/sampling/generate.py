@@ -30,10 +30,11 @@ from bench import solvers
 from bench.config.sampling_settings import Setting
 from bench.config.seeds import seed_for
 from bench.encoders.text import Captions
+from bench.machine.resident import moved
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
 from bench.sampling.times import times
-from bench.training.batches import chunk, moved
+from bench.training.batches import chunk
 from bench.training.coefficients import at, predict, stack
 from formulations import Coeffs, Formulation, split
 
@@ -96,7 +97,7 @@ def generate(
     with swapped(flat, weights):
         at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
-            text = captions[rows[chosen].to(device)]
+            text = captions[rows[chosen]]
             network = partial(guided, model, text, setting.cfg, precision)
             yield solve(network, steps, noise[chosen].to(device))
 

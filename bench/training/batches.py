@@ -18,6 +18,7 @@ from bench.config.seeds import seed_for
 from bench.data import Dataset, Split
 from bench.data.dataset import chunks
 from bench.encoders.text import Captions, drop
+from bench.machine.resident import moved, resident_bytes
 from bench.objectives import Batch
 from formulations import Coeffs
 
@@ -28,17 +29,13 @@ CHUNK = {"cpu": 256, "cuda": 4096}
 """Samples of all members together in one evaluation of the network; no result depends on it beyond float rounding."""
 
 
-RESIDENT = 1 << 31
-"""Bytes of training inputs that are kept on a processor; a GPU keeps as many as a quarter of its memory. Batches of larger
-datasets are read as they are drawn; no result depends on it."""
-
-
 class Draws(NamedTuple):
     """What several steps draw, on the device: ``inputs`` as row numbers ``[S, B]`` where all are kept there, else themselves
-    ``[S, B, C, H, W]``; row numbers of ``captions [S, B]``, ``noise [S, B, C, H, W]``, ``dropped [S, B]``."""
+    ``[S, B, C, H, W]``; of ``captions`` row numbers ``[S, B]`` or what is read of them, likewise
+    (:meth:`bench.encoders.text.Captions.drawn`); ``noise [S, B, C, H, W]``, ``dropped [S, B]``."""
 
     inputs: Tensor
-    captions: Tensor
+    captions: tuple[Tensor, ...]
     noise: Tensor
     dropped: Tensor
 
@@ -58,9 +55,9 @@ class Batches:
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
 
     @property
-    def noise_bytes(self) -> int:
-        """Bytes of the noise of one step."""
-        return 4 * self.size * math.prod(self.split.shape)
+    def step_bytes(self) -> int:
+        """Bytes of the noise of one step, and of its captions if they are not on the device."""
+        return self.size * (4 * math.prod(self.split.shape) + self.captions.read_bytes)
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
@@ -81,13 +78,17 @@ class Batches:
             generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
             torch.randn(noise.shape[1:], generator=generator, out=noise[i])
             dropped[i] = torch.rand(self.size, generator=generator) < self.dropout
-        captions = self.rows[torch.from_numpy(rows)]
-        return Draws(*(moved(part, self.device) for part in (inputs, captions, noise, dropped)))
+        captions = tuple(
+            moved(part, self.device) for part in self.captions.drawn(self.rows[torch.from_numpy(rows)])
+        )
+        inputs, noise, dropped = (moved(part, self.device) for part in (inputs, noise, dropped))
+        return Draws(inputs, captions, noise, dropped)
 
     def look_up(self, draws: Draws, index: int) -> Batch:
         """The batch of the step at ``index`` of ``draws``."""
-        inputs, captions, noise, dropped = (part[index] for part in draws)
-        tokens, pooled = drop(*self.captions[captions], dropped)
+        inputs, noise, dropped = (part[index] for part in (draws.inputs, draws.noise, draws.dropped))
+        text = self.captions.looked_up(*(part[index] for part in draws.captions))
+        tokens, pooled = drop(*text, dropped)
         return Batch(inputs if self.inputs is None else self.inputs[inputs], noise, tokens, pooled)
 
     def u(self, step: int) -> Tensor:
@@ -120,22 +121,12 @@ class Batches:
 
 def kept(split: Split, device: torch.device) -> Tensor | None:
     """All inputs of a split on the device; None if they are too many to be kept there."""
-    most = RESIDENT
-    if device.type == "cuda":
-        most = torch.cuda.get_device_properties(device).total_memory // 4
-    if 4 * len(split) * math.prod(split.shape) > most:
+    if 4 * len(split) * math.prod(split.shape) > resident_bytes(device):
         return None
     inputs = torch.empty(len(split), *split.shape, device=device)
     for rows in chunks(split.stored):
         inputs[int(rows[0]) : int(rows[-1]) + 1] = split.batch(rows)
     return inputs
-
-
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on the device; to a GPU from pinned memory, so that the copy waits for nothing."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def micro_batches(batch: Batch, c: Coeffs, count: int) -> Iterator[tuple[Batch, Coeffs]]:
@@ -158,7 +149,7 @@ def validation_batch(
     generator = torch.Generator().manual_seed(seed_for("validation", data.name))
     inputs = split.batch(chosen)
     noise = torch.randn(inputs.shape, generator=generator)
-    rows = captions.rows([split.captions[i] for i in chosen]).to(device)
+    rows = captions.rows([split.captions[i] for i in chosen])
     levels = torch.tensor(LEVELS, dtype=torch.float64).repeat(count // 8)
     tokens, pooled = captions[rows]
     return Batch(inputs.to(device), noise.to(device), tokens, pooled), levels

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bench.machine.matmul import autocast
-from bench.training.batches import Batches, moved
+from bench.machine.resident import moved
+from bench.training.batches import Batches
 from formulations import Coeffs, Formulation
 
 

@@ -11,7 +11,7 @@ from bench.training.coefficients import at, coefficients
 from formulations import Coeffs, Formulation
 
 CHUNK, CHUNK_BYTES = 64, 1 << 26
-"""Most steps, and most bytes of noise, that are drawn at once; no result depends on them."""
+"""Most steps, and most bytes, that are drawn at once; no result depends on them."""
 
 Chunk = tuple[Draws, Coeffs]
 
@@ -24,7 +24,7 @@ class Feed:
 
     def __init__(self, formulations: Sequence[Formulation], batches: Batches, total: int) -> None:
         self.formulations, self.batches, self.total = formulations, batches, total
-        self.size = max(1, min(CHUNK, CHUNK_BYTES // batches.noise_bytes))
+        self.size = max(1, min(CHUNK, CHUNK_BYTES // batches.step_bytes))
         self._first, self._chunk = -1, None  # type: tuple[int, Chunk | None]
         self._ahead: tuple[int, Future[Chunk]] | None = None
         self._thread = ThreadPoolExecutor(1) if batches.device.type == "cuda" else None

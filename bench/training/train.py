@@ -20,13 +20,14 @@ from bench import objectives, optimisers
 from bench.config.experiment import Training
 from bench.config.seeds import seed_for
 from bench.machine.graph import Graph
+from bench.machine.resident import moved
 from bench.machine.stage_timer import Stages
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
 from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
-from bench.training.batches import LEVELS, Batches, chunk, micro_batches, moved
+from bench.training.batches import LEVELS, Batches, chunk, micro_batches
 from bench.training.checkpoint import Checkpointer, State
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed

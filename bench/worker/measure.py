@@ -50,7 +50,7 @@ def real_scores(setup: Setup) -> dict[str, Any]:
     rows = rng.permutation(len(split))[: len(setup.chosen)]
     captions, found = [split.captions[i] for i in rows], {}
     if setup.data.decoder is not None:
-        images = setup.data.decode(split.batch(rows).to(setup.captions.tokens.device)).cpu()
+        images = setup.data.decode(split.batch(rows).to(setup.captions.device)).cpu()
         found["decoded"] = measure(images, setup, captions)
     if not isinstance(split.reference, Decoded):
         images = torch.from_numpy(split.reference[rows])

@@ -29,7 +29,7 @@ from ..planned_cells import planned
 def test_the_sizes_of_the_text_are_those_of_a_loaded_dataset(dataset: str, setup: Setup) -> None:
     from bench.worker.setup import make
 
-    made = setup if dataset == "shapes" else make(dataset, TINY, setup.captions.tokens.device)
+    made = setup if dataset == "shapes" else make(dataset, TINY, setup.captions.device)
     assert Requirements(TINY, dataset).shape == made.shape(TINY.model)
 
 

@@ -95,7 +95,7 @@ def test_batches_read_from_disk_are_those_of_memory(
     data = replace(setup.data, train=replace(setup.data.train, reference=rows))
     kept = Batches(data, setup.captions, 0, 10, 0.1, CPU)
     assert sum(rows.read) == len(data.train), "a small set is read once, and stays"
-    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
     rows.read.clear()
     streamed = Batches(data, setup.captions, 0, 10, 0.1, CPU)
     assert streamed.inputs is None

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from bench.encoders.ragged_captions import Ragged
+from bench.encoders.text import PaddedCaptions, placed
 from bench.objectives import Batch
 from bench.training import feed as module
 from bench.training.batches import Batches, Draws
@@ -71,11 +74,30 @@ def test_the_chunk_does_not_matter(
 
 
 @pytest.mark.parametrize("threaded", [False, True])
+def test_captions_that_do_not_fit_are_drawn_with_the_rest(
+    threaded: bool, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, text = expected(setup), setup.captions
+    assert isinstance(text, PaddedCaptions)
+    monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
+    ragged = placed([Ragged.of(text.parts, text.tokens, text.pooled)], text.index, CPU)
+    made = batches(replace(setup, captions=ragged))
+    tokens, pooled = wanted[0][0].tokens, wanted[0][0].pooled
+    assert made.step_bytes == wanted[0][0].noise.nbytes + tokens.nbytes + pooled.nbytes
+    feed = Feed(FORMULATIONS, made, TOTAL)
+    if threaded:
+        with ahead(feed):
+            check(feed, range(TOTAL), wanted)
+    else:
+        check(feed, range(TOTAL), wanted)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
 def test_inputs_that_do_not_fit_are_drawn_with_the_rest(
     threaded: bool, setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = expected(setup)
-    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
     made = batches(setup)
     assert made.inputs is None
     feed = Feed(FORMULATIONS, made, TOTAL)
@@ -119,8 +141,8 @@ def test_steps_may_be_asked_for_in_any_order(setup: Setup, monkeypatch: pytest.M
 
 def test_noise_bounds_the_chunk(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     made, wanted = batches(setup), expected(setup)
-    assert made.noise_bytes == wanted[0][0].noise.nbytes
-    for most, size in ((3 * made.noise_bytes, 3), (4 * made.noise_bytes - 1, 3), (1, 1)):
+    assert made.step_bytes == wanted[0][0].noise.nbytes
+    for most, size in ((3 * made.step_bytes, 3), (4 * made.step_bytes - 1, 3), (1, 1)):
         monkeypatch.setattr(module, "CHUNK_BYTES", most)
         feed = Feed(FORMULATIONS, made, TOTAL)
         assert feed.size == size

@@ -15,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.config.experiment import Grid, Training
+from bench.encoders.ragged_captions import Ragged
+from bench.encoders.text import PaddedCaptions, RaggedCaptions
 from bench.training.batches import Batches
 from bench.training.feed import Feed
 from bench.training.train import Replay, Trainer, schedule
@@ -131,6 +133,20 @@ WAITS = {
 def test_waiting_is_noticed(how: str) -> None:
     with pytest.raises(AssertionError, match="waits for the device"), NoWaiting(), NoReading():
         WAITS[how](torch.eye(3))
+
+
+def test_captions_without_padding_do_not_wait_for_the_device(setup: Setup, grid: Grid) -> None:
+    text = setup.captions
+    assert isinstance(text, PaddedCaptions)
+    made = Ragged.of(text.parts, text.tokens, text.pooled)
+    ragged = RaggedCaptions((made,), text.index, text.parts, text.sizes[0], CPU, resident=True)
+    trainer, feed = make(replace(setup, captions=ragged), grid)
+    plain, usual = make(setup, grid)
+    advance(trainer, feed, range(1))
+    with NoWaiting(), NoReading():
+        advance(trainer, feed, range(1, 4))
+    advance(plain, usual, range(4))
+    assert_same(trainer, plain)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

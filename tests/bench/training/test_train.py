@@ -77,7 +77,7 @@ def test_a_set_that_is_read_from_disk_trains_as_one_in_memory(
         return replace(split, reference=np.load(tmp_path / name, mmap_mode="r"))
 
     train, held = on_disk(setup.data.train, "train.npy"), on_disk(setup.data.validation, "validation.npy")
-    monkeypatch.setattr("bench.training.batches.RESIDENT", 0)
+    monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
     streamed = replace(setup, data=replace(setup.data, train=train, validation=held))
     after, others = run(streamed, grid)
     assert torch.equal(after.best.ema, before.best.ema)

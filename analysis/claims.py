@@ -50,6 +50,8 @@ PRIMARY, FEW, MANY, RESIDUAL = "fid", (5, 5.0), (50, 5.0), 0.03
 """The metric that decides; (steps, guidance) of the two settings of claim 3; the largest log residual of claim 4."""
 Verdict = Literal["held", "refuted", "undecided"]
 Overall = Literal["held", "refuted", "mixed", "undecided"]
+OVERALL = "all"
+"""Heading of a claim's verdict over several runs."""
 
 
 @dataclass(frozen=True)
@@ -211,19 +213,22 @@ def _smooth(found: Run) -> Judged:
 
 
 def table(judged: Sequence[Judged]) -> tables.Table:
-    """A row for each claim and run, and one for each claim over its runs."""
+    """A row for each claim with a column for each run, and its verdict over its runs if they are several."""
     rows: list[tuple[str, str, Overall]] = []
     for claim in sorted({j.claim for j in judged}):
         own = [j for j in judged if j.claim == claim]
         rows += [(f"{claim}. {CLAIMS[claim]}", j.run, j.verdict) for j in own]
         if len(own) > 1:
-            rows.append((f"{claim}. {CLAIMS[claim]}", "all", overall([j.verdict for j in own])))
-    columns = ["claim", "run", "verdict"]
-    frame = pd.DataFrame(rows, columns=columns)
+            rows.append((f"{claim}. {CLAIMS[claim]}", OVERALL, overall([j.verdict for j in own])))
+    frame = pd.DataFrame(rows, columns=["claim", "run", "verdict"])
+    runs = sorted(frame["run"].unique(), key=lambda name: name == OVERALL)
+    cells = frame.pivot(index="claim", columns="run", values="verdict")[runs].fillna("").reset_index()
     notes = [
         "held, refuted, mixed, undecided: results/RULES.md; intervals hold at all looks, 95 % for a claim's pairs together"
     ]
-    return tables.simple("claims", frame, {c: (c, str) for c in columns}, notes, "The study's claims")
+    return tables.unmarked(
+        "claims", frame, cells.rename_axis(None, axis=1), notes=notes, title="The study's claims"
+    )
 
 
 def evidence(judged: Sequence[Judged]) -> tables.Table:
@@ -252,10 +257,13 @@ def command(argv: Sequence[str] | None) -> int:
     made.add_argument(
         "results", nargs="+", type=Path, metavar="RUN", help="run folders or archives of studies"
     )
+    made.add_argument(
+        "--verdicts", action="store_true", help="without the differences that the verdicts rest on"
+    )
     output.add_format(made)
     args = made.parse(argv)
     judged = [j for path in args.results for j in judge(run.read(path))]
-    output.show([table(judged), evidence(judged)], args.format)
+    output.show([table(judged)] if args.verdicts else [table(judged), evidence(judged)], args.format)
     return 0
 
 

@@ -94,6 +94,16 @@ def test_a_claim_as_a_whole(of: list[Any], expected: str) -> None:
     assert claims.overall(of) == expected
 
 
+def test_a_table_has_a_row_for_each_claim_and_a_column_for_each_run() -> None:
+    usual, other = study(USUAL), study(USUAL | {claims.MODE: 9.0})
+    shapes = [replace(judged, run="shapes") for judged in claims.judge(other)]
+    made = claims.table([*claims.judge(usual), *shapes])
+    assert list(made.cells) == ["claim", "made.csv", "shapes", "all"]
+    assert made.cells.iloc[0].tolist()[1:] == ["held", "refuted", "mixed"]
+    assert len(made.cells) == 3
+    assert len(made.frame) == 9
+
+
 def test_a_run_without_the_headline_formulations_is_refused() -> None:
     with pytest.raises(UserError, match="lacks v/cos"):
         claims.judge(study({name: 1.0 for name in HEADLINE if name != "v/cos"}))

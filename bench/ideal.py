@@ -35,7 +35,7 @@ from bench.metrics import fid, kid
 from bench.planning.cells import expand
 from bench.runfolder import store
 from bench.runfolder.manifest import FILES
-from bench.sampling.generate import start_noise
+from bench.sampling.generate import start_noise, step_noise
 from bench.sampling.times import begun, times
 from bench.worker.setup import Setup, make
 from flowbench._core import atomic
@@ -93,7 +93,8 @@ def sample(
         clean = posterior(images, x_t, at.a[k], at.b[k], named, setting.cfg)
         return clean, (x_t - at.a[k] * clean) / at.b[k]
 
-    return solvers.follow(steps.image, steps.noise, torch.hypot(at.a[0], at.b[0]) * noise, decoded)
+    fresh = step_noise(noise, len(steps.times)).double() if steps.fresh is not None else noise[None]
+    return solvers.follow(steps, torch.hypot(at.a[0], at.b[0]) * noise, decoded, fresh.__getitem__)
 
 
 def having(captions: Sequence[str], every: Sequence[Sequence[str]]) -> Tensor:
@@ -109,7 +110,8 @@ def course(f: Formulation, setting: Setting) -> tuple[float, ...]:
     """All that a perfect network's samples depend on, rounded: formulations that share it share their samples."""
     steps = solvers.get(setting.solver)(f, times(f, setting))
     at = f.point(steps.times)
-    parts = (at.a, at.b, steps.image.flatten(), steps.noise.flatten())
+    fresh = () if steps.fresh is None else (steps.fresh,)
+    parts = (at.a, at.b, steps.image.flatten(), steps.noise.flatten(), *fresh)
     return tuple(round(v, 9) for part in parts for v in part.tolist())
 
 

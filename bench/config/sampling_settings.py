@@ -53,8 +53,13 @@ class Setting:
             raise UserError(f"sampler setting {self.key}: {error}") from None
 
     def check(self) -> None:
-        """Raise :class:`UserError` if no solver of that name is there, with the nearest ones."""
-        solvers.get(self.solver)
+        """Raise :class:`UserError` if no solver of that name is there, with the nearest ones, or it needs more steps."""
+        least = solvers.get(self.solver).least
+        if self.steps < least:
+            raise UserError(
+                f"sampler setting {self.key}: {self.solver} is a method of {least} steps, and {self.steps} make it another: "
+                f"take {least} steps or more, or euler or ddim"
+            )
 
     @property
     def key(self) -> str:

@@ -1,8 +1,8 @@
 """Images from trained members: one update for every path and solver, guidance on the output, one noise for all members.
 
-    x_{i+1} = sum_j A[i, j] x^_{i-j} + B[i, j] n^_{i-j}
+    x_{i+1} = sum_j A[i, j] x^_{i-j} + B[i, j] n^_{i-j} + S[i] z_i
 
-with the clean images ``x^`` and the noises ``n^`` decoded from the (guided) outputs, A and B by :mod:`bench.solvers`.
+with the clean images ``x^`` and the noises ``n^`` decoded from the (guided) outputs, A, B and S by :mod:`bench.solvers`.
 
 How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
 clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,21 @@ def start_noise(name: str, count: int, shape: tuple[int, int, int]) -> Tensor:
     return torch.randn((count, *shape), generator=generator)
 
 
+def step_noise(start: Tensor, evaluations: int) -> Tensor:
+    """The fresh noise ``[evaluations, n, *S]`` of samples that start at ``start [n, *S]``, float32.
+
+    That of a sample is seeded by its start, so that it is the same for every cell and setting, however samples are cut into
+    batches.
+    """
+    drawn = []
+    for own in start.float().cpu():
+        generator = torch.Generator().manual_seed(
+            seed_for("steps", sha256(own.numpy().tobytes()).hexdigest())
+        )
+        drawn.append(torch.randn((evaluations, *own.shape), generator=generator))
+    return torch.stack(drawn, dim=1)
+
+
 class Course(NamedTuple):
     """What the steps of a setting are made of, for every member: N evaluations of the network, and the solver's tables."""
 
@@ -63,6 +79,8 @@ class Course(NamedTuple):
     """``[E, N, K]``: A, the factors of the newest K x^"""
     noise: Tensor
     """``[E, N, K]``: B, those of n^"""
+    fresh: Tensor | None
+    """``[E, N]``: S, the deviations of fresh noise; None for a solver of the ODE"""
 
 
 def course(formulations: Sequence[Formulation], setting: Setting, device: torch.device) -> Course:
@@ -73,7 +91,9 @@ def course(formulations: Sequence[Formulation], setting: Setting, device: torch.
     image, noise = (
         torch.stack(parts).float() for parts in ([m.image for m in made], [m.noise for m in made])
     )
-    return Course(here, moved(image, device), moved(noise, device))
+    fresh = [m.fresh for m in made if m.fresh is not None]
+    added = moved(torch.stack(fresh).float(), device) if fresh else None
+    return Course(here, moved(image, device), moved(noise, device), added)
 
 
 @torch.no_grad()
@@ -117,7 +137,12 @@ def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Ten
         length.add_(passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4)))
         return clean, direction
 
-    return Sampled(solvers.follow(steps.image, steps.noise, x_t, decoded), length)
+    fresh = None if steps.fresh is None else moved(step_noise(noise, passed.shape[1]), noise.device)
+
+    def drawn(k: int) -> Tensor:
+        return torch.zeros_like(noise) if fresh is None else fresh[k]
+
+    return Sampled(solvers.follow(steps, x_t, decoded, drawn), length)
 
 
 def guided(

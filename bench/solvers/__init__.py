@@ -3,7 +3,7 @@
 Imports no torch until a table is made, so that settings and plans can ask for names and count evaluations.
 """
 
-from bench.solvers import ab2, ddim, euler, heun  # noqa: F401  (importing registers the names)
+from bench.solvers import ab2, ancestral, ddim, dpm2m, dpm2m_sde, euler, heun, unipc2  # noqa: F401  (importing registers the names)
 from bench.solvers.check_solver import check
 from bench.solvers.solver import Solver, Steps, follow, get, register, registry, texts
 

@@ -16,7 +16,7 @@ else:
     torch = lazy("torch")
 
 
-@register("ab2", order=2)
+@register("ab2", order=2, least=2)
 def ab2(f: Formulation, times: Tensor) -> Steps:
     """Adams-Bashforth of two steps of unequal lengths, in the time of the ODE; the first step is Euler's.
 

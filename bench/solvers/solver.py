@@ -3,9 +3,10 @@
 In evaluation i the network is asked at native time ``tau_i`` for the state x_i; its (guided) output decodes to a clean image
 ``x^_i`` and a noise ``n^_i``. The next state combines the newest K of them, and the last one is the drawn image:
 
-    x_{i+1} = sum_{j < K} A[i, j] x^_{i-j} + B[i, j] n^_{i-j}
+    x_{i+1} = sum_{j < K} A[i, j] x^_{i-j} + B[i, j] n^_{i-j} + S[i] z_i
 
-An evaluation leaves ``x_i = a x^_i + b n^_i``, so that x_i itself needs no term. Solvers know no network and no guidance.
+An evaluation leaves ``x_i = a x^_i + b n^_i``, so that x_i itself needs no term. A solver of an SDE adds fresh normal noise
+``z_i``. Solvers know no network and no guidance.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flowbench._core.errors import UserError
 from flowbench._core.grammar import PLAIN
@@ -43,6 +44,19 @@ class Steps:
     """``[N, K]``: A, the factors of x^; those of evaluations before the first are 0."""
     noise: Tensor
     """``[N, K]``: B, those of n^"""
+    fresh: Tensor | None = None
+    """``[N]``: S, the standard deviation of noise that is added; None for a solver of the ODE"""
+
+
+class Course(Protocol):
+    """The tables of a solver, whose leading axes are those of the states, such as a pack's members."""
+
+    @property
+    def image(self) -> Tensor: ...  # [..., N, K]
+    @property
+    def noise(self) -> Tensor: ...  # [..., N, K]
+    @property
+    def fresh(self) -> Tensor | None: ...  # [..., N]
 
 
 Table = Callable[[Formulation, "Tensor"], Steps]
@@ -63,6 +77,8 @@ class Solver:
     order: int
     table: Table
     count: Callable[[int], int] = one_a_step
+    least: int = 1
+    """Steps without which it is another method."""
 
     def evaluations(self, steps: int) -> int:
         """Evaluations of the network in so many steps. Raises :class:`UserError` unless that is a whole number from 1."""
@@ -79,7 +95,8 @@ class Solver:
                 raise UserError(
                     f"solver {self.name!r}: {wrong}, of {len(times)} steps of {formulation.name!r}"
                 )
-        return Steps(made.times.double(), made.image.double(), made.noise.double())
+        fresh = None if made.fresh is None else made.fresh.double()
+        return Steps(made.times.double(), made.image.double(), made.noise.double(), fresh)
 
 
 def flaw(made: object, times: Tensor, evaluations: int) -> str | None:
@@ -92,7 +109,10 @@ def flaw(made: object, times: Tensor, evaluations: int) -> str | None:
     if made.image.shape[:-1] != count or made.image.shape != made.noise.shape or not made.image.shape[-1]:
         shapes = f"{list(made.image.shape)} and {list(made.noise.shape)}"
         return f"image and noise have shapes {shapes}, not both [{evaluations}, K]"
-    if not all(bool(part.isfinite().all()) for part in (made.times, made.image, made.noise)):
+    if made.fresh is not None and (made.fresh.shape != count or bool((made.fresh < 0).any())):
+        return f"fresh must have shape [{evaluations}], and no negative value"
+    parts = (made.times, made.image, made.noise, *(() if made.fresh is None else (made.fresh,)))
+    if not all(bool(part.isfinite().all()) for part in parts):
         return "the table is not finite"
     first, last = float(times[0]), float(times[-1])
     inside = (made.times <= first) & ((made.times > 0) | (made.times >= last))  # LDM's path ends below 0
@@ -108,27 +128,28 @@ registry: Registry[Solver] = Registry("solver")
 
 
 def register(
-    name: str, *, order: int, evaluations: Callable[[int], int] = one_a_step
+    name: str, *, order: int, evaluations: Callable[[int], int] = one_a_step, least: int = 1
 ) -> Callable[[Table], Table]:
     """Decorator that adds a solver: ``@register("mine", order=2)`` on a function ``(formulation, times) -> Steps``.
 
     Args:
-        name: lower-case letters, digits and ``_``.
+        name: lower-case letters, digits, ``_`` and ``+``.
         order: p, if the error falls like (1 / steps)^p.
         evaluations: number of steps -> evaluations of the network, by default one a step.
+        least: fewest steps that it can take, 2 for a method of two steps.
 
     Raises:
         UserError: a malformed name, or one that exists.
     """
     if not PLAIN.fullmatch(name):
         raise UserError(
-            f"cannot register the solver {name!r}: its name must be lower-case letters, digits and _, "
+            f"cannot register the solver {name!r}: its name must be lower-case letters, digits, _ and +, "
             f"and begin with a letter"
         )
 
     def decorate(table: Table) -> Table:
         def made() -> Solver:
-            return Solver(name, order, table, evaluations)
+            return Solver(name, order, table, evaluations, least)
 
         made.__doc__ = table.__doc__
         registry.register(name)(made)
@@ -155,22 +176,25 @@ def texts(names: Iterable[str]) -> dict[str, str]:
 
 
 def follow(
-    image: Tensor, noise: Tensor, x: Tensor, decoded: Callable[[int, Tensor], tuple[Tensor, Tensor]]
+    steps: Course,
+    x: Tensor,
+    decoded: Callable[[int, Tensor], tuple[Tensor, Tensor]],
+    noise: Callable[[int], Tensor],
 ) -> Tensor:
-    """The last state of a table from the first state x ``[..., *S]``; ``decoded(i, x_i)`` gives ``(x^_i, n^_i)``.
-
-    ``image`` and ``noise`` are ``[..., N, K]``; their leading axes are those of x, such as a pack's members.
-    """
+    """The last state of a table from the first state x ``[..., *S]``; ``decoded(i, x_i)`` gives ``(x^_i, n^_i)``, and
+    ``noise(i)`` the z_i of a table with fresh noise, of the shape of x."""
     newest: list[tuple[Tensor, Tensor]] = []
-    for i in range(image.shape[-2]):
-        newest = [decoded(i, x), *newest[: image.shape[-1] - 1]]
+    for i in range(steps.image.shape[-2]):
+        newest = [decoded(i, x), *newest[: steps.image.shape[-1] - 1]]
         x = reduce(
             operator.add,
             (
-                _spread(image[..., i, j], x) * clean + _spread(noise[..., i, j], x) * direction
+                _spread(steps.image[..., i, j], x) * clean + _spread(steps.noise[..., i, j], x) * direction
                 for j, (clean, direction) in enumerate(newest)
             ),
         )
+        if steps.fresh is not None:
+            x = x + _spread(steps.fresh[..., i], x) * noise(i)
     return x
 
 

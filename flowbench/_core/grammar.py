@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from flowbench._core.errors import UserError
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]*")
-PLAIN = re.compile(r"[a-z][a-z0-9_]*")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.+\-]*")
+PLAIN = re.compile(r"[a-z][a-z0-9_+]*")
 """A plain name: such are parts of a setting (``5:5:ddim``) and of a file's name (``ema-5-5-ddim``)."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 

@@ -20,7 +20,7 @@ from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, parse
 
 _TEMPLATE = re.compile(
-    r"([A-Za-z][\w.\-]*(?:/[A-Za-z][\w.\-]*)*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\))?"
+    r"([A-Za-z][\w.+\-]*(?:/[A-Za-z][\w.+\-]*)*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\))?"
 )
 
 

@@ -15,7 +15,7 @@ from bench.config.experiment import Grid
 from bench.config.sampling_settings import Setting, TimeGrid, parse
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
-from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise
+from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise, step_noise
 from bench.training.batches import CHUNK, chunk
 from bench.training.coefficients import at
 from bench.worker.setup import Setup
@@ -224,14 +224,17 @@ def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
             torch.testing.assert_close(one[0], pack[e], rtol=1e-4, atol=1e-4)
 
 
-def test_the_chunk_does_not_matter(setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("solver", ["euler", "ancestral"])
+def test_the_chunk_does_not_matter(
+    solver: str, setup: Setup, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = tiny(setup, grid, 1)[1].weights
-    whole = run(setup, grid, ["rf"], weights, Setting(3, 5.0))
+    whole = run(setup, grid, ["rf"], weights, Setting(3, 5.0, solver))
     sizes: list[int] = []
     monkeypatch.setattr("bench.sampling.generate.solve", spy(sizes))
     for most, expected in ((10, [5, 5, 2]), (1, [1] * 12), (1000, [12])):
         monkeypatch.setitem(CHUNK, "cpu", most)
-        again = run(setup, grid, ["rf"], weights, Setting(3, 5.0))
+        again = run(setup, grid, ["rf"], weights, Setting(3, 5.0, solver))
         torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-4)
         assert sizes == expected
         sizes.clear()
@@ -271,6 +274,15 @@ def test_the_grid_option_matters_where_grids_differ(setup: Setup, grid: Grid) ->
     for name, same in (("rf", True), ("v/cos", False), ("edm(-1.2,1.2)", False)):
         native, clock = (run(setup, grid, [name], weights, Setting(5, 1.0, grid=how)).images for how in grids)
         assert torch.allclose(native, clock, atol=1e-4) is same, name
+
+
+def test_fresh_noise_is_that_of_the_sample_and_the_step() -> None:
+    start = start_noise("shapes", 5, (3, 4, 4))
+    drawn = step_noise(start, 3)
+    assert drawn.shape == (3, 5, 3, 4, 4)
+    assert torch.equal(step_noise(start[2:4], 6)[:3], drawn[:, 2:4])
+    assert len(drawn.flatten(2).flatten(0, 1).unique(dim=0)) == 15
+    assert abs(float((drawn * start).mean())) < 0.1
 
 
 def test_start_noise_is_a_prefix_and_named(setup: Setup) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import combinations, pairwise
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from scipy.integrate import solve_ivp
@@ -35,14 +36,28 @@ def denoise(a: Tensor, b: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
 
 def follow(f: Formulation, setting: Setting, start: Tensor) -> Tensor:
     """The flow of the exact denoiser from ``start``, by a solver."""
-    steps = solvers.get(setting.solver)(f, times(f, setting))
+    return along(f, setting.solver, times(f, setting), start)
+
+
+def along(
+    f: Formulation,
+    solver: str,
+    times: Tensor,
+    start: Tensor,
+    fresh: Tensor | None = None,
+    seen: list[Tensor] | None = None,
+) -> Tensor:
+    """The same on given times, with ``fresh [N, *start]`` for a solver that adds noise; ``seen`` takes the state of each
+    evaluation."""
+    steps = solvers.get(solver)(f, times)
     at = f.point(steps.times)
-    return solvers.follow(
-        steps.image,
-        steps.noise,
-        start,
-        lambda i, x: denoise(at.a[i].expand_as(x), at.b[i].expand_as(x), x),
-    )
+
+    def decoded(i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        if seen is not None:
+            seen.append(x)
+        return denoise(at.a[i].expand_as(x), at.b[i].expand_as(x), x)
+
+    return solvers.follow(steps, start, decoded, lambda i: start if fresh is None else fresh[i])
 
 
 @cache
@@ -97,6 +112,87 @@ def test_the_error_falls_like_the_square_of_the_step(name: str, solver: str) -> 
     assert errors[1] < errors[0] / 10
     first = follow(get(name), parse(f"{counts[1]}:1:euler"), start)
     assert errors[1] < (first - known).abs().mean().item() / 5
+
+
+def clocks(f: Formulation, steps: int, first: float = 0.99, last: float = 0.01) -> Tensor:
+    """Native times, equally spaced in the clock."""
+    return f.at_clock(torch.linspace(first, last, steps, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("solver", ["euler", "ddim", "heun", "ab2", "dpm++2m", "unipc2"])
+@pytest.mark.parametrize("name", ["rf", "v/cos", "edm(-1.2,1.2)"])
+def test_orders_of_convergence_between_fixed_times(name: str, solver: str) -> None:
+    """Of a flow that is not linear, up to the last step: at twice as many steps the error falls by 2^order."""
+    f, order = get(name), solvers.get(solver).order
+    at = f.point(clocks(f, 2)[:1])
+    start = torch.hypot(at.a, at.b) * NOISE
+
+    def last(solver: str, steps: int) -> Tensor:
+        """The state of the last evaluation."""
+        states: list[Tensor] = []
+        along(f, solver, clocks(f, steps + 1), start, seen=states)
+        return states[-1]
+
+    exact = last("heun", 4000)
+    coarse, fine = ((last(solver, n) - exact).abs().mean().item() for n in (160, 320))
+    assert order - 0.2 < math.log2(coarse / fine) < order + (1.2 if solver == "unipc2" else 0.4)
+
+
+def diffusers_scheduler(solver: str, flow: bool) -> Any:
+    kind = "flow_prediction" if flow else "v_prediction"
+    if solver == "unipc2":
+        made = diffusers.UniPCMultistepScheduler
+        return made(solver_order=2, solver_type="bh2", prediction_type=kind, use_flow_sigmas=flow)
+    return diffusers.DPMSolverMultistepScheduler(
+        solver_order=1 if solver == "ancestral" else 2,
+        algorithm_type="sde-dpmsolver++" if solver in ("ancestral", "dpm++2m_sde") else "dpmsolver++",
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+        euler_at_final=True,
+        prediction_type=kind,
+        use_flow_sigmas=flow,
+    )
+
+
+@pytest.mark.parametrize("solver", ["dpm++2m", "unipc2", "ancestral", "dpm++2m_sde"])
+@pytest.mark.parametrize(("name", "first"), [("rf", 1.0), ("rf", 0.97), ("v/cos", 0.97)])
+def test_solvers_are_those_of_diffusers(name: str, first: float, solver: str) -> None:
+    """On the same times, from pure noise too (but for UniPC, whose equations diffusers then solves with infinities)."""
+    f, steps, flow = get(name), 8, name == "rf"
+    if solver == "unipc2" and first == 1:
+        steps = 3
+    grid = clocks(f, steps, first, 0.05)
+    at, fresh = (
+        f.point(grid),
+        torch.randn(steps, 1, len(NOISE), 1, generator=torch.Generator().manual_seed(1)),
+    )
+    theirs = diffusers_scheduler(solver, flow)
+    theirs.set_timesteps(steps)
+    theirs.sigmas = torch.cat([at.b if flow else at.ratio, torch.zeros(1).double()])
+    theirs.timesteps = torch.arange(steps)
+    x = NOISE.float()[None, :, None]
+    for i in range(steps):
+        clean, noise = denoise(at.a[i].expand_as(x.double()), at.b[i].expand_as(x), x.double())
+        output = noise - clean if flow else at.a[i] * noise - at.b[i] * clean
+        own = {"variance_noise": fresh[i]} if solver != "unipc2" else {}
+        x = theirs.step(output.float(), i, x, **own).prev_sample
+    ours = along(f, solver, grid, NOISE, fresh[:, 0, :, 0].double())
+    torch.testing.assert_close(ours.float(), x[0, :, 0], rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("solver", ["ancestral", "dpm++2m_sde"])
+def test_solvers_with_noise_draw_the_data(solver: str) -> None:
+    """Three normal laws with widths, from pure noise, in distribution: their mean, deviation and weights."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(20_000, generator=generator, dtype=torch.float64)
+    fresh = torch.randn(60, len(start), generator=generator, dtype=torch.float64)
+    drawn = along(get("rf"), solver, get("rf").grid(60), start, fresh)
+    known = (CENTRES.square().mean() - CENTRES.mean() ** 2 + WIDTH**2).sqrt()
+    assert float(drawn.mean()) == pytest.approx(float(CENTRES.mean()), abs=0.03)
+    assert float(drawn.std()) == pytest.approx(float(known), rel=0.03)
+    assert float(((drawn + 1.2).abs() < 0.75).double().mean()) == pytest.approx(1 / 3, abs=0.02)
+    other = along(get("rf"), solver, get("rf").grid(60), start, -fresh)
+    assert float((drawn - other).abs().mean()) > 0.1  # the noise decides, not the start alone
 
 
 def test_heun_is_algorithm_1_of_edm() -> None:
@@ -155,9 +251,10 @@ def test_euler_is_euler_for_the_cosine_path() -> None:
 
 def test_solvers_differ_where_paths_are_curved() -> None:
     ends = [
-        follow(get("v/cos"), parse(f"5:1:{solver}"), NOISE) for solver in ("euler", "ddim", "heun", "ab2")
+        follow(get("v/cos"), parse(f"5:1:{solver}"), NOISE)
+        for solver in ("euler", "ddim", "heun", "ab2", "dpm++2m", "unipc2")
     ]
-    assert all((one - other).abs().max() > 0.05 for one, other in combinations(ends, 2))
+    assert all((one - other).abs().max() > 0.01 for one, other in combinations(ends, 2))
 
 
 @pytest.mark.parametrize("name", ["rf", "v/cos", "eps/cos", "edm(-1.2,1.2)", "eps/linear"])
@@ -174,7 +271,16 @@ def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["50:1", "5:2.5", "5:5:ddim", "5:5:euler:clock", "5:5:ddim:clock", "3:0.1234568", "5:5:of_a_plugin"],
+    [
+        "50:1",
+        "5:2.5",
+        "5:5:ddim",
+        "5:5:euler:clock",
+        "5:5:ddim:clock",
+        "5:5:dpm++2m:clock",
+        "3:0.1234568",
+        "5:5:of_a_plugin",
+    ],
 )
 def test_a_setting_is_its_key(text: str) -> None:
     assert parse(text).key == text
@@ -197,9 +303,9 @@ def test_numbers_are_rounded_at_the_door() -> None:
 def test_evaluations_are_counted_once_for_all() -> None:
     found = {
         s: parse(s).evaluations
-        for s in ("5:1", "5:1:ddim", "5:0", "50:2.5", "5:1:heun", "5:5:heun", "5:1:ab2")
+        for s in ("5:1", "5:1:ddim", "5:0", "50:2.5", "5:1:heun", "5:5:heun", "5:1:ab2", "5:5:unipc2")
     }
-    assert list(found.values()) == [5, 5, 10, 100, 9, 18, 5]
+    assert list(found.values()) == [5, 5, 10, 100, 9, 18, 5, 10]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +314,10 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("50", "'50' is not STEPS:CFG[:SOLVER[:GRID]]"),
         ("5:x", "for example 50:2.5"),
         ("5:5:euler:clock:1", "is not STEPS"),
-        ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'?"),
+        ("1:5:ab2", "1:5:ab2: ab2 is a method of 2 steps"),
+        ("1:5:dpm++2m", "take 2 steps or more"),
+        ("5:5:dpm2m", "no solver is called 'dpm2m'; did you mean 'dpm++2m'"),
+        ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'"),
         ("5:5:Euler", "no solver is called 'Euler'; did you mean 'euler'?"),
         ("5:5:ddim:common", "unknown grid 'common'"),
         ("0:5", "steps must be at least 1"),

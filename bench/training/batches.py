@@ -20,6 +20,7 @@ from bench.data.dataset import chunks
 from bench.encoders.text import Captions, drop
 from bench.machine.resident import moved, resident_bytes
 from bench.objectives import Batch
+from bench.training.replicas import ALONE, Replicas
 from formulations import Coeffs
 
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
@@ -41,10 +42,20 @@ class Draws(NamedTuple):
 
 
 class Batches:
-    """The training batches of one dataset and seed, addressed by step. Captions, and inputs that fit, stay on the device."""
+    """The training batches of one dataset and seed, addressed by step. Captions, and inputs that fit, stay on the device.
+
+    All of a batch is drawn, and one of several ``replicas`` keeps its rows ``part``: B are then those.
+    """
 
     def __init__(
-        self, data: Dataset, captions: Captions, seed: int, size: int, dropout: float, device: torch.device
+        self,
+        data: Dataset,
+        captions: Captions,
+        seed: int,
+        size: int,
+        dropout: float,
+        device: torch.device,
+        replicas: Replicas = ALONE,
     ):
         self.split = data.train
         self.inputs = kept(data.train, device)
@@ -52,12 +63,14 @@ class Batches:
         self.counts = np.array([len(several) for several in data.train.every()])
         self.starts = np.cumsum(self.counts) - self.counts
         self.seed, self.size, self.dropout, self.device = seed, size, dropout, device
+        self.replicas, self.part = replicas, replicas.rows(size)
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
 
     @property
     def step_bytes(self) -> int:
         """Bytes of the noise of one step, and of its captions if they are not on the device."""
-        return self.size * (4 * math.prod(self.split.shape) + self.captions.read_bytes)
+        each = 4 * math.prod(self.split.shape) + self.captions.read_bytes
+        return self.size // self.replicas.count * each
 
     def at(self, step: int) -> Batch:
         """The batch of a step."""
@@ -66,18 +79,21 @@ class Batches:
     def draw(self, steps: range) -> Draws:
         """Everything that ``steps`` draw, moved to the device without waiting for it."""
         images, rows = (
-            np.stack(parts)
+            np.stack(parts)[:, self.part]
             for parts in zip(*((self.order(step), self.texts(step)) for step in steps), strict=True)
         )
         inputs = torch.from_numpy(images)
         if self.inputs is None:
             inputs = self.split.batch(images.ravel()).unflatten(0, images.shape)
-        noise = torch.empty(len(steps), self.size, *self.split.shape)
-        dropped = torch.empty(len(steps), self.size, dtype=torch.bool)
+        noise = torch.empty(*images.shape, *self.split.shape)
+        dropped = torch.empty(images.shape, dtype=torch.bool)
         for i, step in enumerate(steps):
             generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
-            torch.randn(noise.shape[1:], generator=generator, out=noise[i])
-            dropped[i] = torch.rand(self.size, generator=generator) < self.dropout
+            whole = noise[i] if self.replicas.count == 1 else torch.empty(self.size, *self.split.shape)
+            torch.randn(whole.shape, generator=generator, out=whole)
+            if self.replicas.count > 1:
+                noise[i] = whole[self.part]
+            dropped[i] = (torch.rand(self.size, generator=generator) < self.dropout)[self.part]
         captions = tuple(
             moved(part, self.device) for part in self.captions.drawn(self.rows[torch.from_numpy(rows)])
         )
@@ -92,17 +108,19 @@ class Batches:
         return Batch(inputs if self.inputs is None else self.inputs[inputs], noise, tokens, pooled)
 
     def u(self, step: int) -> Tensor:
-        """Stratified uniforms ``[B]`` in (0, 1), float64: one in each of B equal strata, in random order."""
+        """Stratified uniforms of the whole batch in (0, 1), float64: one in each of as many equal strata, in random
+        order."""
         generator = torch.Generator().manual_seed(seed_for("u", self.seed, step))
         strata = torch.randperm(self.size, generator=generator)
         return (strata + torch.rand(self.size, generator=generator, dtype=torch.float64)) / self.size
 
     def order(self, step: int) -> np.ndarray:
-        """Indices ``[B]`` into the training images: epochs in a fresh order each, batches running across their ends."""
+        """The whole batch as indices into the training images: epochs in a fresh order each, batches running across their
+        ends."""
         return self._walk(step, lambda order, text: order)
 
     def texts(self, step: int) -> np.ndarray:
-        """Indices ``[B]`` into the captions of all training images: of an image with several, one is drawn each epoch."""
+        """The same into the captions of all training images: of an image with several, one is drawn each epoch."""
         return self._walk(step, lambda order, text: text[order])
 
     def _walk(self, step: int, take: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:

@@ -14,9 +14,11 @@ from formulations import Coeffs, Formulation
 
 
 def coefficients(formulations: Sequence[Formulation], batches: Batches, steps: range, total: int) -> Coeffs:
-    """The seven scalars ``[E, steps, B]`` of some of ``total`` steps; computed in float64, stored in float32."""
+    """The seven scalars ``[E, steps, B]`` of some of ``total`` steps; computed in float64, stored in float32. A replica
+    keeps those of its samples."""
     u = torch.stack([batches.u(step) for step in steps])
-    return stack([f.coeffs(times(f, u, steps, total)) for f in formulations], batches.device)
+    members = (f.coeffs(times(f, u, steps, total)) for f in formulations)
+    return stack([Coeffs(*(v[:, batches.part] for v in each)) for each in members], batches.device)
 
 
 def times(formulation: Formulation, u: Tensor, steps: range, total: int) -> Tensor:

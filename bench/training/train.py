@@ -28,10 +28,11 @@ from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
 from bench.training.batches import LEVELS, Batches, chunk, micro_batches
-from bench.training.checkpoint import Checkpointer, State
+from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
 from bench.training.members import Best, Health
+from bench.training.replicas import ALONE, Replicas
 from flowbench._core.errors import UserError
 from formulations import Coeffs, Formulation, common, loss, mix
 
@@ -43,7 +44,8 @@ class Trainer:
     """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
 
     All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. A step adds up the
-    gradients of ``accumulate`` micro-batches, equal parts of its batch. On a GPU the step is one CUDA graph.
+    gradients of ``accumulate`` micro-batches, equal parts of its batch, and averages them over ``replicas``. On a GPU the
+    step is one CUDA graph, or one before that average and one after it.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Trainer:
         compiled: bool = False,
         start: Start = None,
         accumulate: int = 1,
+        replicas: Replicas = ALONE,
     ) -> None:
-        self.recipe, self.accumulate = recipe, accumulate
+        self.recipe, self.accumulate, self.replicas = recipe, accumulate, replicas
         self.objective = objectives.get(recipe.objective)
         self.model = shape.build(members)
         self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
@@ -71,7 +74,8 @@ class Trainer:
         self.start = self.flat.weights.clone() if "start" in self.objective.frozen else None
         self.frozen = [self._frozen(word, shape, compiled) for word in objectives.FROZEN]
         self.health = Health(members, device)
-        self.fraction = torch.full((members,), 1 / accumulate, device=device)
+        self.losses = torch.zeros(members, device=device)
+        self.fraction = torch.full_like(self.losses, 1 / (accumulate * replicas.count))
         self.replay = Replay(self, device) if device.type == "cuda" else None
 
     def step(self, index: int, batch: Batch, c: Coeffs) -> None:
@@ -85,19 +89,25 @@ class Trainer:
         self, batch: Batch, c: Coeffs, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor
     ) -> None:
         """Forward, backward, scaling of gradients, the optimiser, EMA; every tensor that persists is written in place."""
-        losses = self.backward(batch, c, index)
-        self.health.observe(index, losses, scale(self.flat.collect(), self.recipe))
-        self.optimiser.step(lr)
-        self.ema.lerp_(self.flat.weights, fresh)
+        self.backward(batch, c, index)
+        self.replicas.average(self.flat.grads, self.losses)
+        self.apply(index, lr, fresh)
 
-    def backward(self, batch: Batch, c: Coeffs, index: int | Tensor) -> Tensor:
-        """Leave each member's gradient of its mean loss over the batch with the parameters; returns the losses ``[E]``."""
+    def backward(self, batch: Batch, c: Coeffs, index: int | Tensor) -> None:
+        """Fill ``losses [E]`` with the mean losses of the batch, and the gradients with its part of theirs."""
         found = []
         for part, k in micro_batches(batch, c, self.accumulate):
             losses = self.objective.loss(self.predict, part, k, self.facts(index)).mean(1)
             losses.backward(self.fraction)
             found.append(losses.detach())
-        return torch.stack(found).mean(0)
+        torch.mean(torch.stack(found), 0, out=self.losses)
+        self.flat.collect()
+
+    def apply(self, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor) -> None:
+        """All that a step makes of losses and gradients."""
+        self.health.observe(index, self.losses, scale(self.flat.grads, self.recipe))
+        self.optimiser.step(lr)
+        self.ema.lerp_(self.flat.weights, fresh)
 
     def facts(self, step: int | Tensor) -> Facts:
         """What the objective may use after so many steps."""
@@ -162,7 +172,7 @@ class Replay:
         self.schedule = moved(torch.tensor(table, dtype=torch.float64), device)
         self.index = torch.zeros((), dtype=torch.long, device=device)
         self.lr, self.fresh = (torch.zeros((), device=device) for _ in range(2))
-        self.graph = Graph(device)
+        self.graph, self.rest = Graph(device), Graph(device)
         self.inputs: tuple[Batch, Coeffs] | None = None
 
     def __call__(self, index: int, batch: Batch, c: Coeffs) -> None:
@@ -175,12 +185,27 @@ class Replay:
             strict=True,
         ):
             place.copy_(value)
-        self.graph(self.update)
+        trainer = self.trainer
+        if trainer.replicas.count == 1:
+            self.graph(self.update)
+        else:
+            self.graph(self.backward)
+            trainer.replicas.average(trainer.flat.grads, trainer.losses)
+            self.rest(self.apply)
 
     def update(self) -> None:
         """The trainer's update on the graph's inputs."""
         assert self.inputs is not None
         self.trainer.update(*self.inputs, self.index, self.lr, self.fresh)
+
+    def backward(self) -> None:
+        """Its first half."""
+        assert self.inputs is not None
+        self.trainer.backward(*self.inputs, self.index)
+
+    def apply(self) -> None:
+        """Its second half."""
+        self.trainer.apply(self.index, self.lr, self.fresh)
 
 
 def schedule(index: int, recipe: Training) -> tuple[float, float]:
@@ -219,20 +244,23 @@ def train(
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
-    ``checkpointer`` finds a state to continue from, and saves it now and then. Raises :class:`UserError` for a ``start`` of
-    another network.
+    ``checkpointer`` finds a state to continue from, and saves it now and then. Of several replicas the first one validates,
+    and all have its state. Raises :class:`UserError` for a ``start`` of another network.
     """
-    device, stages, checkpointer = (
+    replicas, device, stages, checkpointer = (
+        batches.replicas,
         batches.device,
         stages or Stages(),
         checkpointer or Checkpointer((), math.inf),
     )
     with stages("train"):
-        trainer = Trainer(shape, len(formulations), recipe, device, seed, compiled, start, accumulate)
+        trainer = Trainer(
+            shape, len(formulations), recipe, device, seed, compiled, start, accumulate, replicas
+        )
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])
-        first = checkpointer.load(state)
+        first = replicas.resume(checkpointer.load(state), state)
         for member, lines in enumerate(state.lines):
             record(member, lines)
 
@@ -240,7 +268,7 @@ def train(
         for step in range(first, recipe.steps):
             with stages("compile" if compiled and step == first else "train"):
                 trainer.step(step, *feed.at(step))
-                if step + 1 in checks:
+                if step + 1 in checks and replicas.first:
                     native, shared = validate(trainer, validation[0], held, step + 1)
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
@@ -252,6 +280,9 @@ def train(
             if step + 1 < recipe.steps:
                 with stages("store"):
                     checkpointer(step + 1, state)
+    except Stopped:
+        replicas.agree(None)  # once all is saved
+        raise
     finally:
         trainer.release()
     return Trained(trainer.flat, best, trainer.health)

@@ -1,0 +1,103 @@
+"""Data parallel training: several processes train the same pack, each on its part of every batch.
+
+A replica takes contiguous rows of what a step draws for the whole batch, so that images, captions, noise, u and dropped
+captions do not depend on the number of replicas. Gradients and losses are averaged before anything is made of them; so all
+replicas take the same step, and their weights stay equal. The first one validates, keeps checkpoints and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
+    from bench.training.checkpoint import State
+
+PATIENCE = timedelta(minutes=30)
+"""How long replicas wait for one of them, such as for the first one while it validates."""
+
+
+class Parted(BaseException):
+    """A replica is gone, and the others can do nothing more in their processes. No ``Exception``: it is no failure of a
+    cell."""
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """One process of ``count`` that train together, by its ``rank``. Where it is the only one, nothing is communicated."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process validates and writes."""
+        return self.rank == 0
+
+    def rows(self, batch: int) -> slice:
+        """The rows of a batch that this process takes."""
+        each = batch // self.count
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def average(self, grads: Tensor, losses: Tensor) -> None:
+        """Replace gradients ``[E, P]``, each of its fraction of the whole loss, by their sum, and losses ``[E]`` by their
+        mean."""
+        if self.count > 1:
+            with present():
+                dist.all_reduce(grads)
+                dist.all_reduce(losses)
+            losses.div_(self.count)
+
+    def agree(self, reason: str | None) -> str | None:
+        """A reason to stop, for all as soon as one of them has it."""
+        if self.count == 1:
+            return reason
+        asked = torch.tensor(int(reason is not None))  # on the host, which need not wait for a GPU
+        with present():
+            dist.all_reduce(asked, dist.ReduceOp.MAX)
+        return reason or ("another replica is to stop" if asked.item() else None)
+
+    def resume(self, step: int, state: State) -> int:
+        """The first replica's state, and the step after which it continues, in all of them. On a CPU also its threads, as
+        another number adds in another order."""
+        if self.count == 1:
+            return step
+        facts = torch.tensor([step, torch.get_num_threads()])
+        with present():
+            for tensor in (facts, *state.rows().values()):
+                dist.broadcast(tensor, 0)
+        step, threads = facts.tolist()
+        if not self.first:
+            torch.set_num_threads(threads)
+            state.trainer.optimiser.resume(step)
+        return step
+
+
+ALONE = Replicas()
+"""The only process of a training."""
+
+
+def join(store: Store, rank: int, count: int, device: torch.device) -> Replicas:
+    """Become one of ``count`` replicas that meet at ``store``; raises :class:`Parted` if they do not all come."""
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    with present():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    return Replicas(rank, count)
+
+
+@contextmanager
+def present() -> Iterator[None]:
+    """Raise :class:`Parted` where replicas do not hear of each other."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Parted(f"a replica is gone: {str(error).splitlines()[0]}") from None

@@ -1,70 +1,43 @@
-"""The command ``python -m bench.encode``: the latents of a dataset once, in a folder that ``--datasets encoded:PATH`` reads.
+"""The command ``python -m bench.encode``: latents once, in a folder that ``--datasets encoded:PATH`` reads.
 
-The same command again does what is left, after an interruption at any point; several processes may share the work.
+It encodes a dataset, or converts latents that others have encoded. The same command again does what is left, after an
+interruption at any point; several processes may share the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bench import data
-from bench.config.seeds import seed_for
-from bench.data.channel_moments import ChannelMoments
-from bench.data.images import LEFT_SECONDS
-from bench.data.latent_store import (
-    INDEX,
-    ROWS,
-    SIDES,
-    EncodingRecipe,
-    Index,
-    Shard,
-    Side,
-    check_shards,
-    finished,
-    read_index,
-    shard_name,
-    write_captions,
-    write_shard,
-)
-from flowbench._core import atomic
-from flowbench._core.command import INT, Parser, outcome
+from bench.data.encoding.find_latents import find
+from bench.data.encoding.from_images import EncodedImages
+from bench.data.encoding.from_latents import ConvertedLatents
+from bench.data.encoding.latent_source import ReadingOptions
+from bench.data.encoding.write_latents import Part, described, summary, write
+from bench.data.latent_store import Posterior, check_shards, read_index
+from bench.data.sources.classes import read_numbered
+from flowbench._core.command import COUNT, FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
-from flowbench._core.lazy import lazy
 from flowbench._core.plugin import load_plugin
-from flowbench._core.terminal import many, short
+from flowbench._core.terminal import short
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from bench.pretrained.frozen_autoencoder import Autoencoder
-else:
-    torch = lazy("torch")
 
-log = logging.getLogger("bench.encode")
-LARGEST = 65504.0
-"""The largest number of float16."""
 EXAMPLES = """examples:
   python -m bench.encode --data images:PATH --resolution 256 --autoencoder stabilityai/sd-vae-ft-mse --out encoded
+  python -m bench.encode --latents edm2.zip --classes names.txt --autoencoder stabilityai/sd-vae-ft-mse --out encoded
   python -m bench.grid --datasets encoded:encoded --resolution 256 --patch 2 --dry-run
   python -m bench.encode --check encoded"""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The shards of one process of several: those whose number leaves ``index`` when it is divided by ``count``."""
-
-    index: int = 0
-    count: int = 1
+ONLY = {
+    "data": ("resolution", "batch", "plugin"),
+    "latents": ("classes", "columns", "range", "scaled", "flips"),
+}
+"""Options that belong to one of the two sources."""
 
 
 def parser() -> Parser:
@@ -76,14 +49,12 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = p.add_argument
-    add("--data", metavar="SPEC", help="as --datasets of bench.grid: what is encoded")
     add(
         "--autoencoder",
         metavar="PATH",
         help="an autoencoder of diffusers: its folder, or its name in your cache",
     )
     add("--out", type=Path, metavar="DIR", help="the folder to write")
-    add("--resolution", type=INT, default=256, metavar="R", help="edge of the images (default: 256)")
     add(
         "--train",
         type=INT,
@@ -93,9 +64,11 @@ def parser() -> Parser:
     add(
         "--validation", type=INT, default=2_000, metavar="N", help="held-out images, at most (default: 2,000)"
     )
-    posterior = "what is stored of a latent's distribution: its mean, or one sample, drawn by a fixed seed (default: mean)"
-    add("--posterior", choices=("mean", "sample"), default="mean", help=posterior)
-    add("--batch", type=INT, default=16, metavar="B", help="images that are encoded at once (default: 16)")
+    posterior = (
+        "what is stored of a latent's distribution: its mean, or one sample, drawn by a fixed seed (default: mean; sample "
+        "where others have stored samples)"
+    )
+    add("--posterior", choices=("mean", "sample"), help=posterior)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     add(
         "--part",
@@ -109,7 +82,47 @@ def parser() -> Parser:
         metavar="DIR",
         help="verify every shard of a finished folder, and encode nothing",
     )
-    add("--plugin", nargs="+", default=[], metavar="FILE", help="plugin files, for a dataset of yours")
+    images = p.add_argument_group("images")
+    images.add_argument("--data", metavar="SPEC", help="as --datasets of bench.grid: what is encoded")
+    images.add_argument("--resolution", type=INT, metavar="R", help="edge of the images (default: 256)")
+    images.add_argument(
+        "--batch", type=COUNT, metavar="B", help="images that are encoded at once (default: 16)"
+    )
+    images.add_argument("--plugin", nargs="+", metavar="FILE", help="plugin files, for a dataset of yours")
+    latents = p.add_argument_group("latents of others")
+    latents.add_argument(
+        "--latents",
+        type=Path,
+        metavar="PATH",
+        help="EDM2's zip or folder, LightningDiT's safetensors, or a folder of MDS",
+    )
+    latents.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help='names of the classes by number, for captions such as "a photo of a tench" (default: "class 0")',
+    )
+    latents.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="USE=NAME",
+        help="columns of MDS by their use: latents, and caption, name (of a class) or label (its number)",
+    )
+    latents.add_argument(
+        "--range",
+        type=FLOAT,
+        metavar="R",
+        help="difference between the values of 255 and 0, of latents in 8 bits",
+    )
+    latents.add_argument(
+        "--scaled",
+        action="store_true",
+        default=None,
+        help="they are multiplied by the autoencoder's scaling already",
+    )
+    latents.add_argument(
+        "--flips", action="store_true", default=None, help="train on LightningDiT's flipped latents, too"
+    )
     return p
 
 
@@ -119,22 +132,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(argv: Sequence[str] | None) -> int:
-    """Encode, or check."""
+    """Encode, convert, or check."""
     args = parser().parse(argv)
     if args.check:
         index = read_index(args.check)
         check_shards(args.check, index)
         print(f"{short(args.check)}: {described(index)}: every shard is as it was written")
         return 0
-    for name in ("data", "autoencoder", "out"):
-        if getattr(args, name) is None:
-            raise UserError(f"--{name} is missing: {EXAMPLES.splitlines()[1].strip()}")
-    if args.batch < 1:
-        raise UserError(f"--batch {args.batch}: must be 1 or more")
-    for file in args.plugin:
+    check_source(args)
+    for file in args.plugin or ():
         load_plugin(file)
     run(args, part_of(args.part))
     return 0
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """Raise :class:`UserError` unless there is one source, with options of its own, and all that both need."""
+    if args.data and args.latents:
+        raise UserError("--data and --latents are two sources: give one of them")
+    source = "latents" if args.latents else "data"
+    for name in (source, "autoencoder", "out"):
+        if getattr(args, name) is None:
+            raise UserError(f"--{name} is missing: {EXAMPLES.splitlines()[1].strip()}")
+    for other, names in ONLY.items():
+        if other != source and (
+            given := next((name for name in names if getattr(args, name) is not None), None)
+        ):
+            raise UserError(f"--{given} belongs to --{other}, and not to --{source}: leave it out")
 
 
 def part_of(text: str) -> Part:
@@ -146,142 +170,58 @@ def part_of(text: str) -> Part:
 
 
 def run(args: argparse.Namespace, part: Part) -> None:
-    """Encode the shards of a part that are not there yet; with all shards there, write the index."""
+    """Write the shards of a part, and say what the folder has."""
     from bench.machine.device import pick_device
     from bench.pretrained import frozen_autoencoder
 
     device = pick_device(args.device)
     model = frozen_autoencoder.load(frozen_autoencoder.place(args.autoencoder), str(device))
-    if args.resolution % model.factor:
+    where = Path(args.autoencoder)
+    place = str(where.resolve()) if where.is_dir() else args.autoencoder
+    origin = converted(args, model, place) if args.latents else encoded(args, model, place)
+    index = write(args.out, origin, part)
+    if index is None:
+        print(
+            f"{short(args.out)}: shards of other parts are not there yet; the command without --part ends the work"
+        )
+        return
+    print(summary(args.out, index))
+    if isinstance(origin, ConvertedLatents):
+        for remark in origin.remarks(args.out, index):
+            print(f"  {remark}")
+
+
+def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> EncodedImages:
+    """The images of a dataset, to be encoded."""
+    resolution = 256 if args.resolution is None else args.resolution
+    if resolution % model.factor:
         raise UserError(
-            f"--resolution {args.resolution}: {model.name} makes one latent of {model.factor} x {model.factor} pixels: "
-            f"the nearest is {max(1, round(args.resolution / model.factor)) * model.factor}"
+            f"--resolution {resolution}: {model.name} makes one latent of {model.factor} x {model.factor} pixels: "
+            f"the nearest is {max(1, round(resolution / model.factor)) * model.factor}"
         )
     most = args.train
     if most is None:
         most = 20_000 if data.get(data.canonical(args.data)).fixed else 10**8
-    dataset = data.load(args.data, resolution=args.resolution, train=most, validation=args.validation)
-    recipe = recipe_of(args, dataset, model)
-    kept = read_index(args.out) if (args.out / INDEX).is_file() else None
-    if kept and kept.recipe != recipe:
-        raise UserError(f"--out {args.out} holds {described(kept)}: name another folder, or delete it")
-    args.out.mkdir(parents=True, exist_ok=True)
-    atomic.sweep(args.out, LEFT_SECONDS)
-    began, done = time.monotonic(), 0
-    for number, (side, place, rows) in enumerate(shards(dataset)):
-        if number % part.count != part.index or finished(args.out, side, place, recipe, len(rows)):
-            continue
-        encode_shard(args.out, side, place, rows, dataset, model, recipe, args.batch)
-        done += len(rows)
-        log.info(
-            "%s: %s images, %.1f a second",
-            shard_name(side, place),
-            f"{done:,}",
-            done / (time.monotonic() - began),
-        )
-    if not finish(args.out, dataset, recipe):
-        if part.count == 1:
-            raise UserError(
-                f"--out {args.out}: another command encodes something else into it: name another folder"
-            )
-        print(
-            f"{short(args.out)}: shards of other parts are not there yet; the command without --part ends the work"
-        )
+    dataset = data.load(args.data, resolution=resolution, train=most, validation=args.validation)
+    return EncodedImages(dataset, model, place, args.posterior or "mean", args.batch or 16)
 
 
-def recipe_of(args: argparse.Namespace, dataset: data.Dataset, model: Autoencoder) -> EncodingRecipe:
-    """What decides the values."""
-    if dataset.decoder is not None:
-        raise UserError(f"--data {args.data}: its images are latents already")
-    edge = args.resolution // model.factor
-    sizes = len(dataset.train), len(dataset.validation)
-    shape = model.channels, edge, edge
-    where = Path(args.autoencoder)
-    place = str(where.resolve()) if where.is_dir() else args.autoencoder
-    return EncodingRecipe(
-        dataset.name, dataset.digest, args.resolution, *sizes, model.name, args.posterior, shape, place
-    )
-
-
-def shards(dataset: data.Dataset) -> Iterator[tuple[Side, int, np.ndarray]]:
-    """The rows of every shard, by side and number."""
-    for side in SIDES:
-        count = len(getattr(dataset, side))
-        for place, first in enumerate(range(0, count, ROWS)):
-            yield side, place, np.arange(first, min(first + ROWS, count))
-
-
-def encode_shard(
-    out: Path,
-    side: Side,
-    place: int,
-    rows: np.ndarray,
-    dataset: data.Dataset,
-    model: Autoencoder,
-    recipe: EncodingRecipe,
-    batch: int,
-) -> None:
-    """Encode and write one shard. Raises :class:`UserError` for latents that float16 cannot hold."""
-    split: data.Split = getattr(dataset, side)
-    parts, images = [], []
-    for i in range(0, len(rows), batch):
-        taken = rows[i : i + batch]
-        pixels = torch.from_numpy(np.ascontiguousarray(split.reference[taken]))
-        parts.append(latents(model, pixels, side, taken, recipe.posterior))
-        if side == "validation":
-            images.append(pixels.expand(-1, 3, -1, -1))
-    values = torch.cat(parts)
-    if not bool((values.abs() <= LARGEST).all()):
-        raise UserError(
-            f"{model.name} gives latents that are not finite or too large for half precision: they cannot be kept"
-        )
-    half = values.half()
-    tensors = {"values": half, **({"reference": torch.cat(images)} if images else {})}
-    write_shard(out, side, place, recipe, tensors, ChannelMoments.of(half.numpy()))
-
-
-def latents(model: Autoencoder, images: Tensor, side: Side, rows: np.ndarray, posterior: str) -> Tensor:
-    """What is stored of images, float32 on the CPU: no row depends on those that are encoded with it but for rounding."""
-    mean, deviation = (None if part is None else part.cpu() for part in model.encode(images))
-    assert mean is not None
-    if posterior == "mean" or deviation is None:
-        return mean
-    drawn = torch.empty_like(mean)
-    for at, row in enumerate(rows.tolist()):
-        torch.randn(
-            mean.shape[1:],
-            generator=torch.Generator().manual_seed(seed_for("posterior", side, row)),
-            out=drawn[at],
-        )
-    return mean + deviation * drawn
-
-
-def finish(out: Path, dataset: data.Dataset, recipe: EncodingRecipe) -> bool:
-    """Write captions and index if every shard is there; returns whether it is."""
-    found: dict[Side, list[Shard]] = {side: [] for side in SIDES}
-    sums: list[ChannelMoments] = []
-    for side, place, rows in shards(dataset):
-        shard = finished(out, side, place, recipe, len(rows))
-        if shard is None:
-            return False
-        found[side].append(shard[0])
-        if side == "train":
-            sums.append(shard[1])
-    write_captions(out, {side: getattr(dataset, side).every() for side in SIDES})
-    index = Index(recipe, {side: tuple(found[side]) for side in SIDES}, ChannelMoments.sum(sums))
-    index.write(out)
-    mean, deviation = index.moments.whole
-    print(f"{short(out)}: {described(index)}; mean {mean:.3f}, deviation {deviation:.3f}")
-    return True
-
-
-def described(index: Index) -> str:
-    """The content of a folder in words."""
-    recipe = index.recipe
-    size = "x".join(map(str, recipe.shape))
-    return (
-        f"{many(recipe.train, 'training latent')} and {recipe.validation:,} of validation of {recipe.source}, {size}, "
-        f"by {recipe.autoencoder}, posterior {recipe.posterior}"
+def converted(args: argparse.Namespace, model: Autoencoder, place: str) -> ConvertedLatents:
+    """The latents of others, to be converted. Raises :class:`UserError` for options that do not fit them."""
+    for name in ("train", "validation"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)}: must be 1 or more")
+    columns = dict(each.partition("=")[::2] for each in args.columns or ())
+    if odd := next((each for each in args.columns or () if "=" not in each), None):
+        raise UserError(f"--columns {odd}: say USE=NAME, for example latents=vae_output")
+    if args.range is not None and not 0 < args.range < float("inf"):
+        raise UserError(f"--range {args.range:g}: must be a finite number greater than 0")
+    source = find(args.latents, ReadingOptions(columns, args.range, bool(args.flips)), model.channels)
+    names = read_numbered(args.classes) if args.classes else None
+    posterior: Posterior = args.posterior or ("sample" if source.stores == "sample" else "mean")
+    sizes = args.train or 10**8, args.validation
+    return ConvertedLatents(
+        source, args.latents.name, model, place, posterior, *sizes, bool(args.scaled), names
     )
 
 

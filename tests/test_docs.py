@@ -19,6 +19,8 @@ from bench import grid
 from bench.data import load
 from flowbench.console import COMMANDS
 
+from .bench.data.encoding import stored
+
 ROOT = Path(flowbench.ROOT)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
@@ -104,6 +106,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         other = ["--model", "mmdit:gelu=tanh", "--formulations", "rf/lognorm(0,1)", "--steps", "4"]
         assert grid.main([*tiny, *other, "--out", "runs/tanh"]) == 0
     autoencoder(here / "vae")
+    stored.edm2_zip(here / "edm2.zip")
+    stored.mds(here / "imagenet_int8", stored.eight_bits(28)[1])
+    (here / "names.txt").write_text("tench\ngoldfish\ngreat white shark\n")
     shutil.copytree(ROOT / "results" / "headline-digits", here / "results" / "headline-digits")
     plugin = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert plugin

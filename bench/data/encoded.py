@@ -124,6 +124,8 @@ class Encoded(Builder):
         mean, deviation = index.moments.whole
         content = json.dumps([index.digest, first.every(), second.every()])
         note = f"latents of {recipe.source} at {recipe.resolution} px by {recipe.autoencoder}, posterior {recipe.posterior}"
+        if recipe.reference == "decoded":
+            note += "; held-out images are decoded latents"
         if len(first) < recipe.train:
             note += f"; {len(first):,} of {recipe.train:,} of training are used: --train-images {recipe.train} uses all"
         return build(

@@ -33,6 +33,7 @@ INDEX, CAPTIONS, CONTENTS = "encoded.json", "captions.parquet", "rows.parquet"
 FORMAT = 1
 ROWS = 4096
 """Rows of a shard; the last of a side has fewer."""
+Posterior = Literal["mean", "sample"]
 TYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
 
 
@@ -45,6 +46,7 @@ class EncodingRecipe:
         autoencoder: its name with a digest; ``place`` is where it lay, for decoding, and no part of the identity.
         posterior: ``mean``, or ``sample``: drawn once, by a seed of the row's number.
         shape: channels, height and width of a latent.
+        reference: the held-out images: the originals, or ``decoded`` latents where others have encoded them.
     """
 
     source: str
@@ -53,14 +55,16 @@ class EncodingRecipe:
     train: int
     validation: int
     autoencoder: str
-    posterior: Literal["mean", "sample"]
+    posterior: Posterior
     shape: tuple[int, int, int]
     place: str = field(compare=False)
+    reference: Literal["images", "decoded"] = "images"
 
     @property
     def digest(self) -> str:
         """Names the recipe; a shard of another one is written anew."""
-        kept = {name: value for name, value in asdict(self).items() if name != "place"}
+        left = {"place", *(["reference"] if self.reference == "images" else [])}
+        kept = {name: value for name, value in asdict(self).items() if name not in left}
         return hashlib.sha256(json.dumps([FORMAT, kept], sort_keys=True).encode()).hexdigest()[:16]
 
 

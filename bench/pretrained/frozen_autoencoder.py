@@ -84,7 +84,11 @@ class Autoencoder:
         device = next(self.model.parameters()).device
         with torch.no_grad():
             mean, deviation = self.adapter.read(self.model.encode(rgb(images).to(device).float() / 127.5 - 1))
-        scale, shift = self.scale.to(device), self.shift.to(device)
+        return self.scaled(mean, deviation)
+
+    def scaled(self, mean: Tensor, deviation: Tensor | None) -> Posterior:
+        """Means and deviations ``[n, channels, h, w]`` as the encoder gives them, in the scale of latents."""
+        scale, shift = self.scale.to(mean.device), self.shift.to(mean.device)
         return (mean - shift) * scale, None if deviation is None else deviation * scale
 
     def decode(self, latents: Tensor) -> Tensor:

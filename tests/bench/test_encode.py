@@ -24,6 +24,7 @@ from bench.data.latent_store import EncodingRecipe, ShardedRows, Side
 from bench.pretrained import frozen_autoencoder
 from flowbench._core.errors import UserError
 
+from .autoencoders import save_kl
 from .runs import SMALL
 
 SIZES = ["--resolution", "16", "--train", "40", "--validation", "24"]
@@ -38,12 +39,10 @@ KINDS = {"kl": "AutoencoderKL", "tiny": "AutoencoderTiny", "dc": "AutoencoderDC"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small autoencoder of each class with random weights, in its folder."""
-    from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
+    from diffusers import AutoencoderDC, AutoencoderTiny
 
     torch.manual_seed(0)
     wide = {"in_channels": 3, "out_channels": 3}
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    sizes = {"block_out_channels": (8, 8), "norm_num_groups": 4, "latent_channels": 4}
     encoder, decoder = ({f"{side}_block_out_channels": (8, 8)} for side in ("encoder", "decoder"))
     tiny = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
     deep: dict[str, Any] = {"latent_channels": 4}
@@ -51,14 +50,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         layers = {f"{side}_layers_per_block": (1, 1), f"{side}_qkv_multiscales": ((), ())}
         deep |= {f"{side}_block_types": "ResBlock", **layers}
     made: dict[str, Any] = {
-        "kl": AutoencoderKL(**wide, **blocks, **sizes, scaling_factor=0.5, shift_factor=0.1),
         "tiny": AutoencoderTiny(**wide, **encoder, **decoder, **tiny),
         "dc": AutoencoderDC(**encoder, **decoder, **deep),
     }
     root = tmp_path_factory.mktemp("autoencoders")
     for name, model in made.items():
         model.save_pretrained(root / name)
-    return {name: root / name for name in made}
+    save_kl(root / "kl", scaling_factor=0.5, shift_factor=0.1)
+    return {name: root / name for name in KINDS}
 
 
 def encoded(out: Path, place: Path, *more: str) -> Path:
@@ -127,7 +126,6 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latent_store, "ROWS", 16)
-    monkeypatch.setattr(encode, "ROWS", 16)
     alone, parts = tmp_path / "alone", tmp_path / "parts"
     sample = ["--posterior", "sample"]
     encoded(alone, folders["kl"], *sample)
@@ -225,9 +223,10 @@ def test_two_encodings_do_not_share_a_folder(
     store = tmp_path / "latents"
 
     def meanwhile(folder: Path, side: Side, number: int, recipe: EncodingRecipe, *content: Any) -> None:
-        latent_store.write_shard(folder, side, number, replace(recipe, posterior="sample"), *content)
+        kept(folder, side, number, replace(recipe, posterior="sample"), *content)
 
-    monkeypatch.setattr(encode, "write_shard", meanwhile)
+    kept = latent_store.write_shard
+    monkeypatch.setattr(latent_store, "write_shard", meanwhile)
     given = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]
     assert encode.main(given) == 2
     assert "another command encodes something else into it" in capsys.readouterr().err

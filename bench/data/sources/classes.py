@@ -86,3 +86,22 @@ def _json(whole: dict[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _split(names: str) -> tuple[str, ...]:
     return tuple(name.strip().replace("_", " ") for name in names.split(",") if name.strip())
+
+
+def read_numbered(file: Path) -> list[tuple[str, ...]]:
+    """Names of classes by their numbers: a line each, with or without WordNet's number, or a JSON list or object of them.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        text = read_file(file).decode("utf-8-sig")
+        if file.suffix != ".json":
+            return [_split(re.sub(r"^n\d{8}\s+", "", line)) for line in text.strip().splitlines()]
+        whole = json.loads(text)
+        if isinstance(whole, dict):
+            whole = [whole[str(number)] for number in range(len(whole))]
+        words = [[each] if isinstance(each, str) else each[-1:] for each in whole]
+        return [tuple(name for word in several for name in _split(word)) for several in words]
+    except Exception as error:
+        raise UserError(f"{file} cannot be read as names of classes by number: {error}") from None

@@ -59,7 +59,9 @@ def measure(name: str, steps: int | None) -> Losses:
     losses = {}
     for label, changes in RECIPES.items():
         recipe: Training = replace(usual, **changes)  # type: ignore[arg-type]
-        batches = Batches(setup.data, setup.captions, SEED, recipe.batch, recipe.dropout, device)
+        batches = Batches(
+            setup.data, setup.captions, SEED, recipe.batch, recipe.dropout, device, recipe.drop_encoders
+        )
         trained = train([get(n) for n in names], shape, recipe, batches, held, SEED)
         losses[label] = dict(zip(names, trained.best.common.tolist(), strict=True))
         log.info("%s %s", label, losses[label])

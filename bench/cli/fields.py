@@ -131,6 +131,10 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "weight_decay": ("X", "the optimiser's decoupled weight decay"),
         "ema": ("FRACTION", "time constant of the EMA as a fraction of the run"),
         "dropout": ("P", "probability of dropping a caption"),
+        "drop_encoders": (
+            "P",
+            "probability of dropping, in addition, what a network of --text sd3:... gives of a caption, each on its own",
+        ),
         "validations": ("N", "validations in a run"),
         "validation_images": ("N", "images of a validation, a multiple of 8"),
         "precision": ("float32|bf16", "of the network's matrix products"),

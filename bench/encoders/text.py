@@ -210,7 +210,11 @@ def placed(shards: Sequence[Ragged], index: Mapping[str, int], device: torch.dev
     return RaggedCaptions((Ragged.cat(used).to(device),), within, parts, length, device, resident=True)
 
 
-def drop(tokens: Tensor, pooled: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero the captions of the samples where ``dropped [B]`` is true: the unconditional input of guidance."""
-    keep = (~dropped).to(tokens.dtype)
-    return tokens * keep[:, None, None], pooled * keep[:, None]
+def drop(tokens: Tensor, pooled: Tensor, parts: Sequence[TextPart], dropped: Tensor) -> tuple[Tensor, Tensor]:
+    """Zero what the networks of ``parts`` gave, in the samples where ``dropped [B, K]`` is true. With all of a sample zero
+    it is the unconditional input of guidance."""
+    tokens, pooled, keep = tokens.clone(), pooled.clone(), (~dropped).to(tokens.dtype)
+    for place, part in enumerate(parts):
+        tokens[:, slice(*part.tokens), slice(*part.channels)] *= keep[:, place, None, None]
+        pooled[:, slice(*part.pooled)] *= keep[:, place, None]
+    return tokens, pooled

@@ -18,13 +18,14 @@ def warnings(grid: Grid) -> Iterator[str]:
     recipe, evaluation = grid.training, grid.evaluation
     guided = [s.key for s in evaluation.settings if s.cfg != 1]
     without = [s.key for s in evaluation.settings if s.cfg != 0]
-    if recipe.dropout == 0 and guided:
+    if recipe.dropout == recipe.drop_encoders == 0 and guided:
         yield (
             f"--dropout 0: no network sees an empty caption in training, and guidance ({', '.join(guided)}) needs what it "
             f"makes of one: take a --dropout above 0, or guidance 1"
         )
-    if recipe.dropout == 1 and without:
-        yield "--dropout 1: no network sees a caption in training, so images have nothing to do with theirs"
+    if 1 in (dropped := (recipe.dropout, recipe.drop_encoders)) and without:
+        option = "--dropout" if dropped[0] == 1 else "--drop-encoders"
+        yield f"{option} 1: no network sees a caption in training, so images have nothing to do with theirs"
     if recipe.optimiser == "adamw" and recipe.lr > MOST_RATE:
         yield (
             f"--lr {recipe.lr:g}: AdamW moves each weight by about that much in a step, more than most weights are: above "

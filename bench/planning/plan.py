@@ -16,6 +16,7 @@ from bench.config.experiment import Cell, Grid
 from bench.config.identity import full
 from bench.config.limits import divides
 from bench.models.architecture import version_of
+from bench.planning import encoder_drops
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
@@ -200,6 +201,7 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
         edge = builder.shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
     encoders.require(grid.text, "text")
+    encoder_drops.check(grid)
     encoders.require(grid.evaluation.extractor, "extractor")
     for setting in grid.evaluation.settings:
         setting.check()

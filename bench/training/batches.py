@@ -33,7 +33,8 @@ CHUNK = {"cpu": 256, "cuda": 4096}
 class Draws(NamedTuple):
     """What several steps draw, on the device: ``inputs`` as row numbers ``[S, B]`` where all are kept there, else themselves
     ``[S, B, C, H, W]``; of ``captions`` row numbers ``[S, B]`` or what is read of them, likewise
-    (:meth:`bench.encoders.text.Captions.drawn`); ``noise [S, B, C, H, W]``, ``dropped [S, B]``."""
+    (:meth:`bench.encoders.text.Captions.drawn`); ``noise [S, B, C, H, W]``; ``dropped [S, B, K]`` for each of the K networks
+    that encode captions."""
 
     inputs: Tensor
     captions: tuple[Tensor, ...]
@@ -55,6 +56,7 @@ class Batches:
         size: int,
         dropout: float,
         device: torch.device,
+        drop_encoders: float = 0.0,
         replicas: Replicas = ALONE,
     ):
         self.split = data.train
@@ -62,7 +64,8 @@ class Batches:
         self.captions, self.rows = captions, captions.rows(data.train.texts())
         self.counts = np.array([len(several) for several in data.train.every()])
         self.starts = np.cumsum(self.counts) - self.counts
-        self.seed, self.size, self.dropout, self.device = seed, size, dropout, device
+        self.seed, self.size, self.device = seed, size, device
+        self.dropout, self.drop_encoders = dropout, drop_encoders
         self.replicas, self.part = replicas, replicas.rows(size)
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
 
@@ -86,25 +89,31 @@ class Batches:
         if self.inputs is None:
             inputs = self.split.batch(images.ravel()).unflatten(0, images.shape)
         noise = torch.empty(*images.shape, *self.split.shape)
-        dropped = torch.empty(images.shape, dtype=torch.bool)
+        dropped = torch.empty(*images.shape, len(self.captions.parts), dtype=torch.bool)
         for i, step in enumerate(steps):
             generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
             whole = noise[i] if self.replicas.count == 1 else torch.empty(self.size, *self.split.shape)
             torch.randn(whole.shape, generator=generator, out=whole)
             if self.replicas.count > 1:
                 noise[i] = whole[self.part]
-            dropped[i] = (torch.rand(self.size, generator=generator) < self.dropout)[self.part]
+            dropped[i] = self._dropped(generator)[self.part]
         captions = tuple(
             moved(part, self.device) for part in self.captions.drawn(self.rows[torch.from_numpy(rows)])
         )
         inputs, noise, dropped = (moved(part, self.device) for part in (inputs, noise, dropped))
         return Draws(inputs, captions, noise, dropped)
 
+    def _dropped(self, generator: torch.Generator) -> Tensor:
+        """What is dropped of each caption of the whole batch ``[B, K]``: all of it, or networks on their own."""
+        whole = torch.rand(self.size, generator=generator) < self.dropout
+        own = torch.rand(self.size, len(self.captions.parts), generator=generator) < self.drop_encoders
+        return whole[:, None] | own
+
     def look_up(self, draws: Draws, index: int) -> Batch:
         """The batch of the step at ``index`` of ``draws``."""
         inputs, noise, dropped = (part[index] for part in (draws.inputs, draws.noise, draws.dropped))
         text = self.captions.looked_up(*(part[index] for part in draws.captions))
-        tokens, pooled = drop(*text, dropped)
+        tokens, pooled = drop(*text, self.captions.parts, dropped)
         return Batch(inputs if self.inputs is None else self.inputs[inputs], noise, tokens, pooled)
 
     def u(self, step: int) -> Tensor:

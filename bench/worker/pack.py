@@ -124,7 +124,9 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     cell, control, folders = pack[0].cell, bench.control, [p.folder for p in pack]
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
     draws = seed_for("stage", len(cell.ancestors), cell.seed) if cell.init else cell.seed
-    batches = Batches(setup.data, setup.captions, draws, recipe.batch, recipe.dropout, bench.device)
+    batches = Batches(
+        setup.data, setup.captions, draws, recipe.batch, recipe.dropout, bench.device, recipe.drop_encoders
+    )
     held = validation_batch(setup.data, setup.captions, recipe.validation_images, bench.device)
     losses: dict[str, float] = {}
 

@@ -54,6 +54,15 @@ def test_weights_that_are_not_there(
     assert not list(tmp_path.rglob("submission.json")), "nothing was submitted"
 
 
+def test_a_single_network_cannot_be_dropped_from_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = both(["--drop-encoders", ".464", "--out", str(tmp_path / "run")], capsys)
+    assert said.startswith(
+        "error: --drop-encoders 0.464: --text tinyclip is a single network, whose captions --dropout"
+    )
+
+
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CLIP model .* it has no config\.json"):
         encoders.get(f"clip:{tmp_path}").check()
@@ -161,6 +170,7 @@ PLAIN, GUIDED = Setting(5, 1.0), Setting(5, 2.5)
 CONTRADICTIONS: list[tuple[Grid, str]] = [
     (made(dropout=0.0), "--dropout 0: no network sees an empty caption"),
     (made(dropout=1.0), "--dropout 1: no network sees a caption"),
+    (made(drop_encoders=1.0), "--drop-encoders 1: no network sees a caption"),
     (made(steps=100, validations=5), "--warmup 200 is longer than the run of 100 steps"),
     (made(steps=250, decay=0.5), "--warmup 200 overlaps the last 50% of 250 steps"),
     (made(steps=10, warmup=2), "--validations 20 are more than 10 steps"),
@@ -182,6 +192,7 @@ def test_contradictions_are_reported_once(contradiction: Grid, begins: str) -> N
     [
         made(),
         made((PLAIN,), dropout=0.0),
+        made(dropout=0.0, drop_encoders=0.464),
         made(steps=200, validations=200),
         made(steps=400, decay=0.5),
         made(lr=0.1),

@@ -11,7 +11,8 @@ import torch
 
 from bench.config.experiment import Evaluation
 from bench.config.seeds import seed_for
-from bench.encoders.text import encode
+from bench.encoders.encoder import TextPart
+from bench.encoders.text import PaddedCaptions, encode
 from bench.training.batches import LEVELS, Batches, validation_batch
 from bench.worker.setup import Setup, choose
 
@@ -121,6 +122,60 @@ def test_captions_are_dropped_whole_at_the_stated_rate(
         assert torch.equal(without_tokens, without_pooled)
         gone.append(without_tokens.double().mean().item())
     assert low <= np.mean(gone) <= high
+
+
+def in_three(setup: Setup) -> Setup:
+    """Captions as of three networks: two side by side in the first three tokens, the last without a pooled vector."""
+    text = setup.captions
+    length, width, pooled = text.sizes
+    parts = (
+        TextPart("one", (0, 3), (0, 40), (0, 20)),
+        TextPart("two", (0, 3), (40, width), (20, pooled)),
+        TextPart("three", (3, length), (0, width), (pooled, pooled)),
+    )
+    assert isinstance(text, PaddedCaptions)
+    return replace(setup, captions=replace(text, parts=parts))
+
+
+def test_each_network_is_dropped_on_its_own(setup: Setup) -> None:
+    """At the study's .464, so that a tenth of the captions lose all three; the rest of a step stays as it was."""
+    joined = in_three(setup)
+    made = Batches(joined.data, joined.captions, 0, 64, 0.0, CPU, drop_encoders=0.464)
+    plain, found = batches(setup, size=64, dropout=0.0), []
+    for step in range(60):
+        batch, whole = made.at(step), plain.at(step)
+        assert torch.equal(batch.noise, whole.noise)
+        assert torch.equal(batch.x, whole.x)
+        gone = torch.stack(
+            [batch.tokens[:, :3, :40].norm(dim=(1, 2)) == 0, batch.tokens[:, :3, 40:].norm(dim=(1, 2)) == 0,
+             batch.tokens[:, 3:].norm(dim=(1, 2)) == 0], 1
+        )  # fmt: skip
+        assert torch.equal(batch.pooled[:, :20].norm(dim=1) == 0, gone[:, 0])
+        assert torch.equal(batch.pooled[:, 20:].norm(dim=1) == 0, gone[:, 1])
+        rest = whole.tokens.clone()
+        rest[:, :3, :40][gone[:, 0]] = 0
+        rest[:, :3, 40:][gone[:, 1]] = 0
+        rest[:, 3:][gone[:, 2]] = 0
+        assert torch.equal(batch.tokens, rest)
+        found.append(gone.double())
+    drops = torch.cat(found)
+    assert drops.mean(0).tolist() == pytest.approx([0.464] * 3, abs=0.03)
+    assert drops.prod(1).mean().item() == pytest.approx(0.1, abs=0.02)
+    assert torch.corrcoef(drops.T).triu(1).abs().max() < 0.06
+
+
+def test_dropped_captions_lose_every_network(setup: Setup) -> None:
+    """And those that lose networks on their own come on top, and the captions that are dropped stay the same."""
+    joined, usual = in_three(setup), batches(setup, size=64, dropout=0.3)
+    made = Batches(joined.data, joined.captions, 0, 64, 0.3, CPU)
+    both = Batches(joined.data, joined.captions, 0, 64, 0.3, CPU, drop_encoders=0.5)
+    for step in range(4):
+        batch, more = made.at(step), both.at(step)
+        for found, wanted in zip(batch, usual.at(step), strict=True):
+            assert torch.equal(found, wanted)
+        dropped = batch.pooled.norm(dim=1) == 0
+        assert not more.tokens[dropped].any()
+        assert not torch.equal(more.tokens, batch.tokens)
 
 
 def test_validation_covers_the_eight_levels_equally(setup: Setup) -> None:

@@ -60,7 +60,7 @@ def together(count: int, work: Callable[[Replicas], None], folder: Path) -> list
 def drawn(setup: Setup, grid: Grid, replicas: Replicas, accumulate: int) -> dict[str, Tensor]:
     """All that 50 steps draw and give, by name: draws with their samples first."""
     recipe = replace(grid.training, steps=STEPS)
-    batches = Batches(setup.data, setup.captions, 0, recipe.batch, 0.5, CPU, replicas)
+    batches = Batches(setup.data, setup.captions, 0, recipe.batch, 0.5, CPU, 0.2, replicas)
     feed = Feed(FORMULATIONS, batches, STEPS)
     trainer = Trainer(
         setup.shape(grid.model), len(NAMES), recipe, CPU, accumulate=accumulate, replicas=replicas
@@ -126,7 +126,9 @@ def trained(setup: Setup, grid: Grid, replicas: Replicas, folder: Path, **ends: 
         FORMULATIONS,
         setup.shape(grid.model),
         recipe,
-        Batches(setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU, replicas),
+        Batches(
+            setup.data, setup.captions, 0, recipe.batch, recipe.dropout, CPU, recipe.drop_encoders, replicas
+        ),
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
         0,
         checkpointer=Dying(cells(folder) if replicas.first else (), replicas, **ends),

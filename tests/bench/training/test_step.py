@@ -41,7 +41,7 @@ def make(
     captions = setup.captions
     if device != CPU:
         captions = replace(captions, tokens=captions.tokens.to(device), pooled=captions.pooled.to(device))
-    batches = Batches(setup.data, captions, 0, wanted.batch, wanted.dropout, device)
+    batches = Batches(setup.data, captions, 0, wanted.batch, wanted.dropout, device, wanted.drop_encoders)
     members = [get(name) for name in NAMES]
     shape = setup.shape(grid.model)
     trainer = Trainer(shape, len(members), wanted, device, compiled=compiled)
@@ -154,7 +154,7 @@ def test_captions_without_padding_do_not_wait_for_the_device(setup: Setup, grid:
 def test_a_step_does_not_wait_for_the_device(
     setup: Setup, grid: Grid, precision: str, optimiser: str
 ) -> None:
-    trainer, feed = make(setup, grid, precision=precision, optimiser=optimiser)
+    trainer, feed = make(setup, grid, precision=precision, optimiser=optimiser, drop_encoders=0.5)
     advance(trainer, feed, range(1))
     with NoWaiting() as mode, NoReading():
         advance(trainer, feed, range(1, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -69,12 +70,25 @@ def uniform(f: Formulation, steps: int) -> Tensor:
     return f.start * (1 - torch.arange(steps, dtype=torch.float64) / steps)
 
 
+def ends(f: Formulation) -> tuple[float, float]:
+    """b / a where a grid in it begins, 80 or the path's noisiest or another ``top``, and where it ends, 0.002 or the path's
+    cleanest."""
+    cleanest, noisiest = f.point(torch.tensor([0.0, 1.0], dtype=torch.float64)).ratio.tolist()
+    return min(f.top or NOISIEST, noisiest), max(CLEANEST, cleanest)
+
+
 def karras(f: Formulation, steps: int) -> Tensor:
-    """b / a = (80^(1/7) + k / (steps - 1) (0.002^(1/7) - 80^(1/7)))^7, from the same source with rho = 7; 80 may be another
-    ``top``."""
-    share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
-    top, bottom = (f.top or NOISIEST) ** (1 / 7), CLEANEST ** (1 / 7)
-    return at_ratio(f, (top + share * (bottom - top)) ** 7)
+    """b / a = (top^(1/7) + k / (steps - 1) (bottom^(1/7) - top^(1/7)))^7 between :func:`ends`, from the same source with
+    rho = 7."""
+    passed = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
+    top, bottom = (end ** (1 / 7) for end in ends(f))
+    return at_ratio(f, (top + passed * (bottom - top)) ** 7)
+
+
+def log_snr(f: Formulation, steps: int) -> Tensor:
+    """Equally spaced in log(a / b) between :func:`ends`, as for DPM-Solver (arXiv 2206.00927, section 3.4)."""
+    top, bottom = (math.log(end) for end in ends(f))
+    return at_ratio(f, torch.linspace(top, bottom, steps, dtype=torch.float64).exp())
 
 
 def by_clock(f: Formulation, steps: int, alpha: float = 1.0) -> Tensor:

@@ -1,6 +1,9 @@
-"""The time grids of sampler settings, by name: ``native``, a formulation's own; ``clock``, equally spaced in b / (a + b);
-``shift(alpha)``, that one shifted to noise; and shifts whose alpha the image tokens of a network give
-(:mod:`samplers.resolution_shift`). No torch."""
+"""The time grids of sampler settings, by name. No torch.
+
+``native`` is a formulation's own; ``clock`` is equally spaced in b / (a + b), and ``shift(alpha)`` that one shifted to noise;
+``karras`` and ``logsnr`` are spaced in b / a (:mod:`formulations.grids`). The image tokens of a network give the alpha of
+further shifts (:mod:`samplers.resolution_shift`).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import Call, parse
 from samplers.resolution_shift import RULES, unresolved
 
-NUMBERS = {"native": 0, "clock": 0, "shift": 1} | {rule: count for rule, (_, count) in RULES.items()}
+NUMBERS = {"native": 0, "clock": 0, "shift": 1, "karras": 0, "logsnr": 0} | {
+    rule: count for rule, (_, count) in RULES.items()
+}
 """Name -> how many numbers it has."""
-FORMS = ("native", "clock", "shift(alpha)", "fluxshift", "sd3shift(base)")
+FORMS = ("native", "clock", "karras", "logsnr", "shift(alpha)", "fluxshift", "sd3shift(base)")
 """How they are written."""
 DIGITS = 7
 """Significant digits of a number."""

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from bench.config.sampling_settings import Setting
 from bench.config.time_grids import shifted_by
-from formulations import Formulation
+from formulations import Formulation, grids
+
+IN_RATIO = {"karras": grids.karras, "logsnr": grids.log_snr}
 
 
 def begun(f: Formulation, start: float | Literal["native"]) -> Formulation:
@@ -22,4 +24,6 @@ def times(f: Formulation, setting: Setting) -> Tensor:
     needs a network (:mod:`bench.config.time_grids`)."""
     if setting.grid == "native":
         return f.grid(setting.steps)
+    if setting.grid in IN_RATIO:
+        return IN_RATIO[setting.grid](f, setting.steps)
     return f.clock_grid(setting.steps, shifted_by(setting.grid))

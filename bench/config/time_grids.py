@@ -1,6 +1,6 @@
 """The time grids of sampler settings, by name. No torch.
 
-``native`` is a formulation's own; ``clock`` is equally spaced in b / (a + b), and ``shift(alpha)`` that one shifted to noise;
+``native`` is a formulation's own; ``clock`` is equally spaced in b / (a + b), ``shift(alpha)`` that one shifted to noise;
 ``karras`` and ``logsnr`` are spaced in b / a (:mod:`formulations.grids`). The image tokens of a network give the alpha of
 further shifts (:mod:`samplers.resolution_shift`).
 """

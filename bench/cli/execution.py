@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from math import inf
+from typing import get_args
 
 from bench import tracking
 from bench.launch.launchers import Launcher
-from bench.runfolder.submission import MODES, Execution
+from bench.runfolder.submission import MODES, Execution, Recompute
 from flowbench._core.command import FLOAT, INT, number
 from flowbench._core.errors import UserError
 
@@ -46,6 +47,14 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         default=Execution.accumulate,
         metavar="N",
         help="micro-batches of a step, whose gradients are added: less memory, the same batch (default 1)",
+    )
+    running.add_argument(
+        "--recompute",
+        default=Execution.recompute,
+        choices=get_args(Recompute),
+        metavar="off|blocks",
+        help="activation checkpointing: blocks keeps each block's inputs and computes the rest again in the backward pass, "
+        "for less memory and a third more time (default off)",
     )
     running.add_argument(
         "--compile",

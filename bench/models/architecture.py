@@ -45,6 +45,10 @@ class Architecture(ABC):
     def activations(self, shape: Shape) -> int:
         """Numbers of one sample that the backward pass keeps, about."""
 
+    def recomputed(self, shape: Shape) -> int | None:
+        """The same where the ``blocks`` are computed again in the backward pass; None for a network without blocks."""
+        return None
+
     @abstractmethod
     def flops(self, shape: Shape) -> int:
         """Multiply-adds times two of one member's forward pass on one sample."""

@@ -41,6 +41,11 @@ class MMDiTs(Architecture):
         tokens = shape.image_tokens + shape.text_length
         return shape.depth * (24 * tokens * shape.width + 2 * shape.heads * tokens**2)
 
+    def recomputed(self, shape: Shape) -> int:
+        """The tokens that go into every block, and all of one block."""
+        inputs = (shape.image_tokens + shape.text_length) * shape.width
+        return shape.depth * inputs + self.activations(shape) // shape.depth
+
     def flops(self, shape: Shape) -> int:
         """Matrix products and attention."""
         h, d, n, m = shape.width, shape.depth, shape.image_tokens, shape.text_length

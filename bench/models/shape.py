@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.models.architecture import Architecture, get
+from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.config.experiment import Model
@@ -63,18 +64,25 @@ class Shape:
         """Parameters of one member."""
         return self.kind.parameters(self)
 
-    def activations(self) -> int:
-        """Numbers of one sample that the backward pass keeps, about."""
-        return self.kind.activations(self)
+    def activations(self, recompute: bool = False) -> int:
+        """Numbers of one sample that the backward pass keeps, about; with ``recompute`` those of blocks that are computed
+        again. Raises :class:`UserError` for a network without blocks."""
+        if not recompute:
+            return self.kind.activations(self)
+        if (found := self.kind.recomputed(self)) is None:
+            raise UserError(
+                f"--recompute blocks: the network {self.architecture} declares no blocks to compute again: leave it out"
+            )
+        return found
 
     def parameter_bytes(self, copies: float) -> float:
         """Bytes of all numbers that training keeps of a member's parameters, ``copies`` of them the optimiser's state: seven
         more are weights, gradients twice, EMA, the best EMA and the best weights so far, and weights put aside."""
         return 4.0 * (7 + copies) * self.parameters()
 
-    def training_bytes(self, batch: int, copies: float) -> float:
+    def training_bytes(self, batch: int, copies: float, recompute: bool = False) -> float:
         """Bytes that training a member takes, about: :meth:`parameter_bytes`, and what the backward pass keeps."""
-        return self.parameter_bytes(copies) + 4.0 * batch * self.activations()
+        return self.parameter_bytes(copies) + 4.0 * batch * self.activations(recompute)
 
     def flops(self, batch: int = 1) -> int:
         """Multiply-adds times two of one member's forward pass on ``batch`` samples. A training step costs three times as

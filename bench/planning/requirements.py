@@ -141,9 +141,10 @@ class Requirements:
         recipe = self.grid.training
         return optimisers.get(recipe.optimiser).copies + objectives.get(recipe.objective).copies
 
-    def training_bytes(self, parts: int = 1) -> float:
-        """Memory that training a cell takes, about, with ``parts`` micro-batches a step."""
-        return self.shape.training_bytes(self.grid.training.batch // parts, self.copies)
+    def training_bytes(self, parts: int = 1, recompute: bool = False) -> float:
+        """Memory that training a cell takes, about, with ``parts`` micro-batches a step, and blocks computed again in the
+        backward pass or not."""
+        return self.shape.training_bytes(self.grid.training.batch // parts, self.copies, recompute)
 
     @property
     def parameter_bytes(self) -> float:

@@ -34,6 +34,7 @@ from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 Compile = Literal["auto", "on", "off"]
+Recompute = Literal["off", "blocks"]
 Readers = Literal["me", "group", "all"]
 MODES: dict[Readers, int] = {"me": 0o700, "group": 0o750, "all": 0o755}
 """The readers of a run folder, and its mode."""
@@ -53,7 +54,8 @@ class Execution:
     """How workers run; no part of what a cell is. ``executor`` names their launcher, ``checkpoint`` is the
     seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
     folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). Each step's batch
-    goes through the network in ``accumulate`` equal parts."""
+    goes through the network in ``accumulate`` equal parts; its ``blocks`` are computed again in the backward pass if
+    ``recompute`` says so."""
 
     executor: str = "local"
     device: str = "auto"
@@ -64,6 +66,7 @@ class Execution:
     trusted: bool = False
     track: str | None = None
     accumulate: int = 1
+    recompute: Recompute = "off"
 
 
 @dataclass(frozen=True)

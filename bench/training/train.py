@@ -23,11 +23,11 @@ from bench.machine.graph import Graph
 from bench.machine.resident import moved
 from bench.machine.stage_timer import Stages
 from bench.models.flat import Flat, swapped
-from bench.models.network import Network
 from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
 from bench.training.batches import LEVELS, Batches, chunk, micro_batches
+from bench.training.called_blocks import called
 from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
@@ -44,8 +44,9 @@ class Trainer:
     """The members of a pack as they train: weights, gradients, EMA, optimiser and health, and one :meth:`step`.
 
     All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. A step adds up the
-    gradients of ``accumulate`` micro-batches, equal parts of its batch, and averages them over ``replicas``. On a GPU the
-    step is one CUDA graph, or one before that average and one after it.
+    gradients of ``accumulate`` micro-batches, equal parts of its batch, and averages them over ``replicas``; with
+    ``recompute`` blocks are computed again in the backward pass. On a GPU the step is one CUDA graph, or one before that
+    average and one after it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Trainer:
         start: Start = None,
         accumulate: int = 1,
         replicas: Replicas = ALONE,
+        recompute: bool = False,
     ) -> None:
         self.recipe, self.accumulate, self.replicas = recipe, accumulate, replicas
         self.objective = objectives.get(recipe.objective)
@@ -67,7 +69,7 @@ class Trainer:
         self.flat = Flat(self.model.to(device))
         if start:
             self.flat.weights.copy_(torch.stack([row(self.flat, named) for named in start]))
-        self.network = compiled_blocks(self.model) if compiled else self.model
+        self.network = called(self.model, compiled, recompute)
         self.predict = predictor(self.network, recipe)
         self.optimiser = optimisers.get(recipe.optimiser).make(self.flat, recipe)
         self.ema = self.flat.weights.clone()
@@ -121,7 +123,7 @@ class Trainer:
         twin = shape.build(self.model.members).requires_grad_(False).to(weights.device)
         for parameter, held in zip(twin.parameters(), self.flat.views(weights), strict=True):
             parameter.data = held
-        return torch.no_grad()(predictor(compiled_blocks(twin) if compiled else twin, self.recipe))
+        return torch.no_grad()(predictor(called(twin, compiled, recompute=False), self.recipe))
 
     def release(self) -> None:
         """Let go of the CUDA graph and its memory: it refers back to the trainer."""
@@ -143,23 +145,6 @@ def row(flat: Flat, named: Mapping[str, Tensor]) -> Tensor:
 def predictor(network: Callable[..., Tensor], recipe: Training) -> Predict:
     """A network as objectives call it."""
     return partial(predict, network, precision=recipe.precision)
-
-
-SHAPES = 64
-"""Most kinds of blocks with compiled code kept: packs of several sizes, datasets with captions of several lengths."""
-
-
-def compiled_blocks(model: Network) -> Callable[..., Tensor]:
-    """The model with its blocks compiled: equal blocks share their code, so depth costs no compilation. As a whole where it
-    names none."""
-    import torch._dynamo  # a second that only compiling needs
-
-    torch._dynamo.config.cache_size_limit = SHAPES
-    if not len(model.blocks):
-        whole: Callable[..., Tensor] = torch.compile(model, dynamic=False)
-        return whole
-    blocks = [torch.compile(block, dynamic=False, fullgraph=True) for block in model.blocks]
-    return partial(model, blocks=blocks)
 
 
 class Replay:
@@ -240,6 +225,7 @@ def train(
     checkpointer: Checkpointer | None = None,
     start: Start = None,
     accumulate: int = 1,
+    recompute: bool = False,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
@@ -254,9 +240,8 @@ def train(
         checkpointer or Checkpointer((), math.inf),
     )
     with stages("train"):
-        trainer = Trainer(
-            shape, len(formulations), recipe, device, seed, compiled, start, accumulate, replicas
-        )
+        how = seed, compiled, start, accumulate, replicas, recompute
+        trainer = Trainer(shape, len(formulations), recipe, device, *how)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])

@@ -73,6 +73,7 @@ class Work:
     optimiser: str = field(default="adamw", metadata=LATER)
     objective: str = field(default="flow", metadata=LATER)
     accumulate: int = field(default=1, metadata=LATER)
+    recompute: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,16 @@ class Compiled:
 class Tuner:
     """Measures steps of one kind of work, in alternation, and remembers what came of it."""
 
-    def __init__(self, shape: Shape, recipe: Training, device: torch.device, accumulate: int = 1) -> None:
-        self.shape, self.recipe, self.device, self.accumulate = shape, recipe, device, accumulate
+    def __init__(
+        self,
+        shape: Shape,
+        recipe: Training,
+        device: torch.device,
+        accumulate: int = 1,
+        recompute: bool = False,
+    ) -> None:
+        self.shape, self.recipe, self.device = shape, recipe, device
+        self.accumulate, self.recompute = accumulate, recompute
         threads = torch.get_num_threads() if device.type == "cpu" else 0
         work = Work(
             shape,
@@ -122,6 +131,7 @@ class Tuner:
             optimiser=recipe.optimiser,
             objective=recipe.objective,
             accumulate=accumulate,
+            recompute=recompute,
         )
         file = cache_folder(None) / "steps" / f"{identity(work)}.json"
         self.timings = Timings(file, full(work))
@@ -239,7 +249,8 @@ class Tuner:
     def memory(self, members: int) -> float:
         """Bytes that training is expected to need."""
         copies = optimisers.get(self.recipe.optimiser).copies + objectives.get(self.recipe.objective).copies
-        return members * self.shape.training_bytes(self.recipe.batch // self.accumulate, copies)
+        samples = self.recipe.batch // self.accumulate
+        return members * self.shape.training_bytes(samples, copies, self.recompute)
 
     def _timed(self, *functions: Callable[[], None]) -> tuple[Timed, ...]:
         try:
@@ -255,7 +266,7 @@ class Tuner:
 
     def _stepper(self, members: int, compiled: bool = False) -> Callable[[], None]:
         given = self.shape, members, self.recipe, self.device
-        trainer = Trainer(*given, compiled=compiled, accumulate=self.accumulate)
+        trainer = Trainer(*given, compiled=compiled, accumulate=self.accumulate, recompute=self.recompute)
         self.trainers.append(trainer)
         batch, c = inputs(self.shape, members, self.recipe.batch, self.device)
         return partial(trainer.step, 0, batch, c)
@@ -286,18 +297,20 @@ def choose(
     choice: Choice,
     fewer: bool = False,
     accumulate: int = 1,
+    recompute: bool = False,
 ) -> Tuning:
     """Choose for trainings of one shape: ``groups`` are the numbers of cells that can share a graph, each with their steps.
 
-    ``recipe`` is that of the longest; ``pack`` None is ``auto``; steps have ``accumulate`` micro-batches. ``fewer`` allows
+    ``recipe`` is that of the longest; ``pack`` None is ``auto``; steps have ``accumulate`` micro-batches, and ``recompute``
+    blocks or not. ``fewer`` allows
     fewer threads than there are now, which are then set. Raises :class:`UserError` if compiling is asked for and cannot be
     done.
     """
     keep_compiled_code()
     most, said = max(cells for cells, _ in groups), []
     if fewer and recipe.steps >= FEW and torch.get_num_threads() > 1:
-        said.append(set_threads(Tuner(shape, recipe, device, accumulate), min(pack or most, most)))
-    tuner = Tuner(shape, recipe, device, accumulate)
+        said.append(set_threads(Tuner(shape, recipe, device, accumulate, recompute), min(pack or most, most)))
+    tuner = Tuner(shape, recipe, device, accumulate, recompute)
     size, gain = (min(pack, most), None) if pack else tuner.pack(most)
     if pack is None and most > 1:
         times = f", {gain:.2g} times the throughput of {half(size)}" if gain and size > 1 else ""

@@ -45,8 +45,8 @@ class Control:
 
 @dataclass(frozen=True)
 class Bench:
-    """What packs run on: a device, models compiled or not, so many micro-batches a step, a receiver of progress, and where
-    time is counted."""
+    """What packs run on: a device, models compiled or not, so many micro-batches a step, blocks computed again in the
+    backward pass or not, a receiver of progress, and where time is counted."""
 
     device: torch.device
     watch: Watcher
@@ -54,3 +54,4 @@ class Bench:
     compiled: bool = False
     control: Control = field(default_factory=Control)
     accumulate: int = 1
+    recompute: bool = False

@@ -245,6 +245,7 @@ class Worker:
                     execution.compile,
                     threads.auto,
                     execution.accumulate,
+                    execution.recompute == "blocks",
                 )
             which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
             for sentence in chosen[shape].said:
@@ -290,8 +291,9 @@ class Worker:
         ]
         workloads = workload.of_packs([part for part, _ in todo], grid)
         for i, (cells, how) in enumerate(todo):
-            accumulate = self.submission.execution.accumulate
-            bench = Bench(device, watch, self.stages, how.compiled, control, accumulate)
+            execution = self.submission.execution
+            parted = execution.accumulate, execution.recompute == "blocks"
+            bench = Bench(device, watch, self.stages, how.compiled, control, *parted)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             free = parents.trained(free, grid, control)
@@ -325,8 +327,9 @@ class Worker:
             took, together = float(kept["seconds"]) / cell.training.steps, kept["pack"]
             if kept["threads"] == how.threads and together == len(cells):
                 torch.set_num_threads(how.threads)
-                accumulate = self.submission.execution.accumulate
-                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device, accumulate)
+                execution = self.submission.execution
+                parted = execution.accumulate, execution.recompute == "blocks"
+                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device, *parted)
                 if said := tuner.doubt(together, how.compiled, took):
                     say(said)
 

@@ -171,11 +171,12 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             checkpointer,
             parents.weights(pack),
             bench.accumulate,
+            bench.recompute,
         )
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
-        facts |= {"compiled": bench.compiled, "accumulate": bench.accumulate}
+        facts |= {"compiled": bench.compiled, "accumulate": bench.accumulate, "recompute": bench.recompute}
         facts |= {"code": control.code, **control.cores()}
         save(pack, trained, untrained_losses(members, held), facts)
 

@@ -24,9 +24,7 @@ Cost = Callable[[int], float]
 class Stub:
     """Stands for a :class:`Trainer`: all that matters of it is what it trains, and whether it is compiled."""
 
-    def __init__(
-        self, shape: Shape, members: int, *given: Any, compiled: bool = False, accumulate: int = 1
-    ) -> None:
+    def __init__(self, shape: Shape, members: int, *given: Any, compiled: bool = False, **how: Any) -> None:
         self.members, self.compiled = members, compiled
 
     def step(self, *given: Any) -> None: ...

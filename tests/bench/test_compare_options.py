@@ -50,6 +50,7 @@ def test_every_option_changes_something(tmp_path: Path) -> None:
         "slots": ["2"],
         "pack": ["1"],
         "accumulate": ["2"],
+        "recompute": ["blocks"],
         "compile": ["off"],
         "checkpoint": ["3"],
         "retry": ["failed"],

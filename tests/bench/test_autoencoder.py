@@ -1,0 +1,99 @@
+"""`python -m bench.autoencoder`: a folder that diffusers and `bench.encode` read, the same of the same recipe."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import autoencoder, data, encode
+from bench.encoders.autoencoder_train import AutoencoderRecipe, psnr
+from bench.pretrained import frozen_autoencoder
+
+SMALL = (
+    "--data shapes --resolution 16 --train 200 --validation 40 --factor 2 --width 8 --batch 16 "
+    "--learning-rate 0.006 --device cpu"
+)
+
+
+def trained(out: Path, steps: int, *more: str) -> Path:
+    """The folder of a small autoencoder."""
+    assert autoencoder.main([*SMALL.split(), "--steps", str(steps), *more, "--out", str(out)]) == 0
+    return out
+
+
+def recipe_of(*options: str) -> AutoencoderRecipe:
+    """The recipe that options ask for."""
+    return autoencoder.recipe_of(autoencoder.parser().parse(["--data", "shapes", *options]))
+
+
+def test_it_reconstructs_and_its_latents_are_scaled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained(tmp_path / "vae", 80)
+    line = capsys.readouterr().out
+    dataset = data.load("shapes", resolution=16, train=200, validation=40)
+    images = torch.from_numpy(dataset.validation.reference[np.arange(40)])
+    model = frozen_autoencoder.load(frozen_autoencoder.place(str(folder)))
+    latents = model.encode(images)[0]
+    assert latents.shape == (40, 4, 8, 8)
+    made = model.decode(latents).round().clamp(0, 255).to(torch.uint8)
+    found = float(psnr(made, images).mean())
+    assert f"PSNR {found:.2f} dB" in line
+    assert f"{found:.2f} dB" in (folder / "README.md").read_text()
+    flat = images.float().mean((0, 2, 3), keepdim=True).round().to(torch.uint8).expand_as(images)
+    assert found > float(psnr(flat, images).mean()) + 1, "better than one colour"
+
+    train = torch.from_numpy(dataset.train.reference[np.arange(200)])
+    mean, deviation = model.encode(train)
+    assert deviation is not None
+    assert float(mean.mean()) == pytest.approx(0, abs=1e-3)
+    assert float((mean.square() + deviation.square()).mean()) == pytest.approx(1, abs=1e-3)
+    with Image.open(folder / "reconstructions.png") as picture:
+        assert picture.width == picture.height
+
+    store = tmp_path / "latents"
+    given = ["--data", "shapes", "--resolution", "16", "--train", "20", "--validation", "8"]
+    assert encode.main([*given, "--autoencoder", str(folder), "--out", str(store)]) == 0
+
+
+def test_the_recipe_decides_and_each_option_changes_it(tmp_path: Path) -> None:
+    first = trained(tmp_path / "a", 2)
+    again = trained(tmp_path / "b", 2)
+    assert {f.name: f.read_bytes() for f in first.iterdir()} == {
+        f.name: f.read_bytes() for f in again.iterdir()
+    }
+    known = {f.name for f in fields(AutoencoderRecipe)}
+    assert known == {"data", *autoencoder.NUMBERS}
+    assert recipe_of() == AutoencoderRecipe(data="shapes")
+    for name in autoencoder.NUMBERS:
+        value = {"kl": 0.5, "learning_rate": 0.5, "factor": 8}.get(name, 64)
+        found = recipe_of("--" + name.replace("_", "-"), str(value))
+        assert found == replace(AutoencoderRecipe(), **{name: value})
+    command = next(line for line in (first / "README.md").read_text().splitlines() if "--data" in line)
+    assert recipe_of(*shlex.split(command)[3:]) == recipe_of(*SMALL.split(), "--steps", "2")
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "x").touch()
+    new = ["--out", str(tmp_path / "new")]
+    for given, said in (
+        (["--data", "shapes"], "--out is missing"),
+        (new, "--data is missing"),
+        ([*SMALL.split(), "--out", str(tmp_path / "there")], "name a new folder"),
+        ([*SMALL.split(), *new, "--factor", "6"], "a power of two, the nearest is 4"),
+        ([*SMALL.split(), *new, "--factor", "32"], "a multiple of --factor 32, the nearest is 32"),
+        ([*SMALL.split(), *new, "--width", "20"], "a multiple of 8, the nearest is 16"),
+        ([*SMALL.split(), *new, "--learning-rate", "0"], "must be between 0 and 1"),
+        ([*SMALL.split(), *new, "--batch", "0"], "--batch 0: must be 1 or more"),
+        ([*SMALL.split(), *new, "--data", "shapez"], "shapes"),
+    ):
+        assert autoencoder.main(given) == 2
+        assert said in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["there"]

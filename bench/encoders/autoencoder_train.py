@@ -69,7 +69,7 @@ def check(recipe: AutoencoderRecipe) -> None:
 
 def nearest_power(factor: int) -> int:
     """The power of two from 2 on that is nearest to ``factor``."""
-    return min((2**k for k in range(1, 7)), key=lambda power: abs(power - factor))
+    return min((1 << k for k in range(1, 7)), key=lambda power: abs(power - factor))
 
 
 def network(recipe: AutoencoderRecipe) -> Any:

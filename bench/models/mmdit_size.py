@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.models.architecture import Architecture, register
-from bench.models.mmdit_options import OPTIONS, Options
+from bench.models.block_options import OPTIONS, Options
 
 if TYPE_CHECKING:
     from bench.models.network import Network

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.models.mmdit_options import Options
+from bench.models.block_options import Options
 from bench.models.shape import Shape
 
 STREAMS = {

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from bench.models.mmdit import FREQUENCIES, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
+from bench.models.transformer import FREQUENCIES, positions_2d, time_features, unpatchify
 from flowbench._core.errors import UserError
 
 

@@ -12,8 +12,8 @@ import torch
 
 import formulations
 from bench import data, export, grid
+from bench.models.block_options import Options
 from bench.models.mmdit import MMDiT
-from bench.models.mmdit_options import Options
 from bench.models.mmdit_size import MMDiTs
 from bench.models.shape import Shape
 

@@ -1,4 +1,4 @@
-"""The options of an MM-DiT. No torch."""
+"""The options of blocks. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowbench._core.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Options:
-    """What an MM-DiT may vary: the GELU of its MLPs, ``exact`` or its approximation by ``tanh``, and the normalisation of
+    """What blocks may vary: the GELU of their MLPs, ``exact`` or its approximation by ``tanh``, and the normalisation of
     queries and keys, ``rms`` or ``none``."""
 
     gelu: str = "exact"
@@ -18,7 +18,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, value, known in (("gelu", self.gelu, ("exact", "tanh")), ("qk", self.qk, ("rms", "none"))):
             if value not in known:
-                raise UserError(f"--model mmdit: {name}={value} is not known; {nearest(value, known)}")
+                raise UserError(f"--model: {name}={value} is not known; {nearest(value, known)}")
 
 
 OPTIONS = Options()

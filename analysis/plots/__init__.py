@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.plots import heat, plane, ranks, samples, steps, training
+from analysis.plots import evaluations, heat, plane, ranks, samples, steps, training
 from analysis.plots.captions import sentences
 from analysis.plots.files import FORMATS
 from analysis.plots.style import Drawn, boxes, styled
@@ -32,6 +32,7 @@ class Kind:
 FIGURES = {
     "plane": Kind("CLIP score against FID at one control setting, with the Pareto fronts", plane.draw),
     "steps": Kind("CLIP score and FID against the number of sampling steps", steps.draw),
+    "evaluations": Kind("quality against network evaluations, by solver and time grid", evaluations.draw),
     "ranks": Kind("positions with their 95 % intervals, and how often on front 1", ranks.draw),
     "heat": Kind("mean rank over the parameters of rf/lognorm and edm", heat.draw),
     "levels": Kind("validation loss at each noise level, relative to the best", training.levels),

@@ -83,7 +83,8 @@ def test_one_seed_has_no_bars(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [("heat", "2 x 2"), ("levels", "without its cells"), ("budget", "without its cells"), ("curves", "without its cells"),
-     ("samples", "without its cells"), ("steps", "only one number of sampling steps")],
+     ("samples", "without its cells"), ("steps", "only one number of sampling steps"),
+     ("evaluations", "one solver on one time grid")],
 )  # fmt: skip
 def test_what_a_bare_table_lacks(tmp_path: Path, name: str, why: str) -> None:
     about = hand(tmp_path / "t.csv")

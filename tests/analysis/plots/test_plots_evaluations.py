@@ -1,0 +1,54 @@
+"""Quality against evaluations of the network, by solver and time grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.plots.evaluations import comparable
+from bench.config.sampling_settings import ControlSetting, parse
+
+from ..plotted import one, table
+
+
+def made(*keys: str, weights: str = "ema") -> list[ControlSetting]:
+    return [ControlSetting(**vars(parse(key)), weights=weights) for key in keys]
+
+
+def test_settings_are_compared_at_the_guidance_with_most_methods() -> None:
+    keys = ("5:5", "50:5", "5:5:heun", "5:5:dpm++2m:karras", "50:1", "25:1", "10:1")
+    settings, unknown = comparable([*made(*keys), *made(*keys, weights="raw")])
+    assert {s.weights for s in settings} == {"ema"}
+    assert [(s.key, s.evaluations) for s in settings] == [
+        ("5:5:dpm++2m:karras", 10),
+        ("5:5", 10),
+        ("50:5", 100),
+        ("5:5:heun", 18),
+    ]
+    assert unknown == []
+    assert comparable(made("5:5", "5:5:of_a_plugin"))[1] == ["of_a_plugin"]
+
+
+def test_a_panel_for_each_formulation_with_a_line_for_each_method(tmp_path: Path) -> None:
+    rows = [
+        {
+            "formulation": n,
+            "fid": 10.0 + s + steps / 10 + 5 * (solver == "ddim"),
+            "clip": 30.0,
+            "steps": steps,
+        }
+        | {"solver": solver, "grid": "native", "cfg": 5.0, "seed": s}
+        for n in ("rf", "v/cos")
+        for s in (0, 1)
+        for steps in (5, 50)
+        for solver in ("euler", "ddim")
+    ]
+    run = table(rows, tmp_path / "t.csv")
+    drawn = one(run, "evaluations")
+    panels = drawn.figure.axes
+    assert [panel.get_title() for panel in panels] == ["rf", "v/cos"]
+    ddim, euler = (line for line in panels[0].lines if line.get_marker() not in ("None", "|", "_"))
+    assert list(euler.get_ydata()) == [11.0, 15.5]
+    assert list(ddim.get_ydata()) == [16.0, 20.5]
+    assert abs(euler.get_xdata()[1] / 100 - 1) < 0.05  # guided: two passes a step
+    assert "guidance 5" in drawn.caption
+    assert "perfect" not in drawn.caption

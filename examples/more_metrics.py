@@ -12,6 +12,10 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from bench.metrics.metric import Drawn, Measure, Measured, Metric, register
+from flowbench._core.errors import UserError
+
+LEAST = 6
+"""Images of a side, so that each has a fifth neighbour."""
 
 
 def radii(features: np.ndarray, k: int) -> np.ndarray:
@@ -22,6 +26,11 @@ def radii(features: np.ndarray, k: int) -> np.ndarray:
 def neighbours(drawn: Drawn) -> Measured:
     """The four that count neighbours."""
     real, made = (np.asarray(part, np.float64) for part in (drawn.reference.features, drawn.features))
+    if min(len(real), len(made)) < LEAST:
+        raise UserError(
+            f"precision, recall, density and coverage need at least {LEAST} images on each side, not {len(made)} generated "
+            f"and {len(real)} held-out ones: choose more --samples or --validation-images"
+        )
     apart = cdist(real, made)  # [held-out, generated]
     inside = apart < radii(real, 5)[:, None]
     return Measured(

@@ -13,17 +13,18 @@ import torch
 import flowbench
 from bench.metrics.metric import get
 from bench.plugins import main as plugins
+from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
 
 FILE = Path(flowbench.ROOT) / "examples" / "more_metrics.py"
 
 
-def drawn(seed: int = 0, shift: float = 0.7) -> Any:
-    """Features of 40 generated and 30 held-out images."""
-    rng = np.random.default_rng(seed)
-    made, real = rng.normal(shift, 1, (40, 6)), rng.normal(0, 1, (30, 6))
+def drawn(generated: int = 40, held: int = 30) -> Any:
+    """Features of generated and held-out images."""
+    rng = np.random.default_rng(0)
+    made, real = rng.normal(0.7, 1, (generated, 6)), rng.normal(0, 1, (held, 6))
     reference = SimpleNamespace(features=torch.from_numpy(real))
-    return SimpleNamespace(images=np.zeros(40), features=torch.from_numpy(made), reference=reference)
+    return SimpleNamespace(images=np.zeros(generated), features=torch.from_numpy(made), reference=reference)
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +65,13 @@ def test_cmmd_is_the_discrepancy_of_normalised_features() -> None:
 def test_they_pass_the_check_of_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert plugins(["check", str(FILE)]) == 0
     assert "better than noise: precision" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("generated", "held"), [(5, 30), (40, 5)])
+def test_too_few_images_for_a_fifth_neighbour_are_a_sentence(generated: int, held: int) -> None:
+    with pytest.raises(
+        UserError, match=f"at least 6 images on each side, not {generated} generated and {held}"
+    ):
+        get("precision").of(drawn(generated, held))
+    assert len(get("precision").of(drawn(6, 6)).values) == 4
+    assert get("cmmd").of(drawn(1, 2)).values["cmmd"] is not None

@@ -47,6 +47,9 @@ COMMANDS = {
     "ideal": Command("bench.ideal", "compute the FID that the sampling steps leave to a perfect network"),
     "recipes": Command("bench.recipes", "measure what the treatment of gradients and AdamW's betas cost"),
     "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
+    "parity": Command(
+        "bench.parity.__main__", "compare FID and KID with clean-fid, torch-fidelity and torchmetrics"
+    ),
     "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
     "tinyclip": Command("bench.tinyclip", "train an image-text encoder on your captions"),
     "composition": Command("bench.composition", "print the ceiling and the floors of that metric"),

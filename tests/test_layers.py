@@ -51,6 +51,7 @@ FLOORS = (
     "bench/drawing",
     "bench/status",
     "bench/driver",
+    "bench/parity",
     "bench",
     "bench/speed",
     "flowbench",

@@ -20,9 +20,10 @@ from bench.config.sampling_settings import Setting
 from bench.data import shapes
 from bench.encoders import extractor, features
 from bench.metrics.frechet import Moments, frechet
+from bench.parity.inception_peers import OURS, extractors, random_weights
+from bench.parity.peer_metrics import FRECHET, TOLERANCE, difference
 from bench.sampling.generate import generate as sampled
 from bench.sampling.generate import start_noise
-from bench.speed.inception_peers import cleanfid_distance, extractors, fidelity_distance
 from bench.speed.sizes import Scope
 from bench.speed.timing import Row, clocked, pair
 from bench.training.train import Trainer
@@ -30,9 +31,9 @@ from bench.worker.setup import make
 from flowbench._core.errors import UserError
 from formulations import Formulation, get
 
-TOLERANCE = 1e-3
-"""Largest relative difference between two libraries that compute the same."""
 PER = "s per 1,000 images"
+TIMED = ("clean-fid", "torch-fidelity")
+"""Libraries that ours is timed against."""
 
 
 def generate(scope: Scope) -> Iterator[Row]:
@@ -88,7 +89,7 @@ def metrics(scope: Scope) -> Iterator[Row]:
     """Fréchet distance and feature extraction per 1,000 images, against clean-fid and torch-fidelity.
 
     The time of the shipped extractor, the distance at its dimension and at Inception's, and the time of Inception, with
-    random weights (:mod:`bench.speed.inception_peers`). Values are compared before anything is timed: a difference of more
+    random weights (:mod:`bench.parity.inception_peers`). Values are compared before anything is timed: a difference of more
     than 1e-3 is an error.
     """
     count = 100 if scope.tiny else 1000
@@ -119,11 +120,11 @@ def distances(found: Tensor, count: int, scope: Scope) -> Iterator[Row]:
     def ours() -> float:
         return frechet(Moments.of(images), moments)
 
-    for name, prepare in (("clean-fid", cleanfid_distance), ("torch-fidelity", fidelity_distance)):
-        theirs = prepare(images, reference)
+    for name in TIMED:
+        theirs = FRECHET[name](images, reference)
         try:
             values = ours(), theirs()
-        except (TypeError, ValueError, np.linalg.LinAlgError) as error:
+        except (UserError, ValueError, np.linalg.LinAlgError) as error:
             print(f"metrics: {name} cannot compute the distance of {found.shape[1]} features here: {error}")
             continue
         note = agreement(name, *values)
@@ -137,9 +138,9 @@ def extraction(scope: Scope) -> Iterator[Row]:
     """
     count = 2 if scope.tiny else 1024 if scope.gpu else 32
     with tempfile.TemporaryDirectory() as folder:
-        mine, peers = extractors(Path(folder), scope.device)
-        large, small = pictures(2, 299), pictures(count, 32)
-        for name, theirs in peers.items():
+        found = extractors(Path(folder), random_weights(Path(folder)), scope.device)
+        mine, large, small = found[OURS], pictures(2, 299), pictures(count, 32)
+        for name, theirs in ((name, found[name]) for name in TIMED):
             expected = theirs(large)  # first: the other's warning comes before ours
             note = agreement(name, mine(large), expected)
             timed = pair(partial(mine, small), partial(theirs, small), scope.turns, warmups=1)
@@ -149,11 +150,10 @@ def extraction(scope: Scope) -> Iterator[Row]:
 
 def agreement(name: str, ours: Any, theirs: Any) -> str:
     """The largest difference as a share of the largest value, in words. Raises :class:`UserError` if it is too large."""
-    mine, other = np.atleast_1d(np.asarray(ours, float)), np.atleast_1d(np.asarray(theirs, float))
-    difference = float(np.abs(mine - other).max() / np.abs(other).max())
-    if not difference <= TOLERANCE:
+    found = difference(ours, theirs)
+    if not found <= TOLERANCE:
         raise UserError(
-            f"our value differs from {name}'s by {difference:.1e} of it, more than {TOLERANCE:g}: "
+            f"our value differs from {name}'s by {found:.1e} of it, more than {TOLERANCE:g}: "
             "the two do not compute the same, so their times are not compared"
         )
-    return f"values agree: largest difference {difference:.0e} of them" if difference else "values are equal"
+    return f"values agree: largest difference {found:.0e} of them" if found else "values are equal"

@@ -6,14 +6,13 @@ tokens and a pooled caption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from bench.models.shape import Shape
 from bench.models.transformer import FREQUENCIES, positions_2d, time_features, unpatchify
-from flowbench._core.errors import UserError
+from flowbench._core.lazy import needed
 
 
 class Diffusers(nn.Module):
@@ -84,14 +83,3 @@ PEERS: dict[str, Callable[[Shape], nn.Module]] = {"diffusers": Diffusers, "mmdit
 def parameters(model: nn.Module) -> int:
     """Trained numbers in a model."""
     return sum(p.numel() for p in model.parameters())
-
-
-@contextmanager
-def needed(package: str) -> Iterator[None]:
-    """Raise :class:`UserError` if the imports in the block fail: a peer is not installed."""
-    try:
-        yield
-    except ImportError:
-        raise UserError(
-            f"this part compares with {package}, which is not installed: pip install -e '.[speed]'"
-        ) from None

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from flowbench._core.errors import UserError
 
 
 class _Lazy(ModuleType):
@@ -15,3 +19,14 @@ class _Lazy(ModuleType):
 def lazy(name: str) -> Any:
     """A stand-in for module ``name`` that imports it at the first attribute access."""
     return _Lazy(name)
+
+
+@contextmanager
+def needed(package: str) -> Iterator[None]:
+    """Raise :class:`UserError` if the imports in the block fail: a library that ours is compared with is not installed."""
+    try:
+        yield
+    except ImportError:
+        raise UserError(
+            f"this part compares with {package}, which is not installed: pip install -e '.[speed]'"
+        ) from None

@@ -47,6 +47,7 @@ COMMANDS = {
     "ideal": Command("bench.ideal", "compute the FID that the sampling steps leave to a perfect network"),
     "recipes": Command("bench.recipes", "measure what the treatment of gradients and AdamW's betas cost"),
     "speed": Command("bench.speed.__main__", "benchmark training, sampling and metrics on this machine"),
+    "reference": Command("bench.reference", "write what FID of a dataset compares with as an .npz file"),
     "parity": Command(
         "bench.parity.__main__", "compare FID and KID with clean-fid, torch-fidelity and torchmetrics"
     ),

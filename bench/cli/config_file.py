@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.cli.fields import GROUPS, PLUGIN, PRESET, STAGE, SWEEPS, Option
 from bench.config import stages
+from bench.config.experiment import VALIDATION
 from bench.config.sampling_settings import Setting
 from bench.planning.plan import Plan, formulations_of
 from flowbench._core.errors import UserError, nearest
@@ -35,6 +36,8 @@ DIRECTORY = "directory"
 """The key of the folder that relative paths start from."""
 SPECS = ("datasets", "text", "extractor")
 """Options whose values may have a path behind a colon."""
+REFERENCE = "reference"
+"""The option whose value is a path, or the word for none."""
 WIDTH = 110
 """Characters of a line; a longer list has a line for each item."""
 
@@ -93,7 +96,7 @@ def placed(key: str, value: Any, directory: Path) -> Any:
     """
     if isinstance(value, list):
         return [placed(key, item, directory) for item in value]
-    if key == PLUGIN.name:
+    if key == PLUGIN.name or (key == REFERENCE and value != VALIDATION):
         return below(directory, str(value))
     if key == STAGE.name:
         pairs = stages.pairs(str(value))

@@ -155,6 +155,10 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
             "MODEL",
             "of CLIP and FID: tinyclip[:PATH], clip:PATH, torchmetrics:PATH, inception:PATH",
         ),
+        "reference": (
+            "validation|FILE",
+            "what FID compares with: the validation images, or an .npz of others with arr_0, or mu and sigma",
+        ),
     },
 }
 """Metavar and help of each field of :class:`bench.config.experiment.Grid`, or of the named part of it, by title."""

@@ -20,6 +20,8 @@ STUDY_SETTINGS = tuple(
     Setting(*each) for each in ((50, 1.0), (50, 2.5), (50, 5.0), (5, 5.0), (10, 5.0), (25, 5.0))
 )
 """The six sampler settings of arXiv 2403.03206, appendix B.3."""
+VALIDATION = "validation"
+"""The reference of FID that every dataset has."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Evaluation:
     """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
 
     ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
+    ``reference`` is what FID compares with: the validation images, or a file (:mod:`bench.metrics.reference_file`).
     ``metrics`` are those beyond the shipped ones as ``NAME@DIGEST`` (:mod:`bench.metrics.run_metrics`): columns of the
     table, whose values name their own recipe, so that runs that share the others' recipe are compared with and without them.
     """
@@ -148,6 +151,7 @@ class Evaluation:
     samples: int = 1_000
     start: float | Literal["native"] = "native"
     extractor: str = field(default="tinyclip", metadata=MEASURES)
+    reference: str = field(default=VALIDATION, metadata=MEASURES | LATER)
     metrics: tuple[str, ...] = field(default=(), metadata=COLUMN | LATER)
 
     def __post_init__(self) -> None:

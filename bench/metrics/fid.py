@@ -1,4 +1,5 @@
-"""FID: the Fréchet distance of the images' features to those of the validation images (:mod:`bench.metrics.frechet`)."""
+"""FID: the Fréchet distance of the images' features to those of the validation images (:mod:`bench.metrics.frechet`), or to
+those of a file (:mod:`bench.metrics.reference_file`)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def fid() -> Measure:
         scale="log",
         per_sample=True,
     )
-    return Measure((column,), measured, uses=("features", "reference"))
+    return Measure((column,), measured, uses=("features", "reference"), moments=True)
 
 
 def measured(drawn: Drawn) -> Measured:
@@ -43,7 +44,9 @@ def distance(features: Tensor, reference: Reference) -> float:
 
 
 def moments(reference: Reference) -> Moments:
-    """The moments of the reference's features."""
+    """The moments of the reference's features, or those of the run's file."""
     from bench.metrics.frechet import Moments
 
+    if reference.given:
+        return reference.given.moments
     return Moments.of(reference.features)

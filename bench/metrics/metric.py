@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bench.data import Dataset
     from bench.encoders import Extractor
+    from bench.metrics.reference_file import Given
 
 T = TypeVar("T")
 DIRECTIONS = {True: "higher is better", False: "lower is better"}
@@ -89,11 +90,13 @@ class Metric:
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What the generated images of a dataset are compared with, the same for all cells: its ``data`` and the ``features``
-    ``[N, D]`` of the validation images by the run's ``extractor``."""
+    ``[N, D]`` of the validation images by the run's ``extractor``; and for measures of ``moments`` those of a file, if the
+    run has one."""
 
     data: Dataset
     extractor: Extractor
     features: Tensor
+    given: Given | None = None
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
     _lock: Any = field(default_factory=RLock, init=False, repr=False)
 
@@ -158,6 +161,8 @@ class Measure:
     uses: tuple[Use, ...] = ()
     version: str = ""
     """Digest of the file that registered it; none for those shipped."""
+    moments: bool = False
+    """Whether all that it needs of the reference are moments of features, so that ``--reference FILE`` can have others."""
 
     @property
     def name(self) -> str:

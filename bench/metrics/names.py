@@ -2,7 +2,8 @@
 
 ``clip[tinyclip-1a2b3c4d,native32,n=256]``: extractor with the digest of its weights, preprocessing, images
 per value. ``fid[tinyclip-1a2b3c4d,native32,ref=shapes-9f8e7d6c-2000,n=256]``: also the reference set, its
-digest and its size. ``precision[text=5e6f7a8b,...]``: also a digest of the plugin that computes it.
+digest and its size; of ``--reference FILE`` the file's name and digest. ``precision[text=5e6f7a8b,...]``: also
+a digest of the plugin that computes it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ def full_name(measure: Measure, reference: Reference, n: int) -> str | None:
     if "features" in measure.uses:
         parts += [_part(extractor.name), _part(extractor.preprocessing)]
     if "reference" in measure.uses:
-        parts.append(
-            f"ref={_part(data.name.partition(':')[0])}-{_part(data.digest)}-{len(reference.features)}"
-        )
+        validation = f"{_part(data.name.partition(':')[0])}-{_part(data.digest)}-{len(reference.features)}"
+        given = reference.given.name if reference.given and measure.moments else None
+        parts.append(f"ref={given or validation}")
     return f"{measure.name}[{','.join([*parts, f'n={n}'])}]"
 
 

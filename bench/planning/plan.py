@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench import data, encoders, solvers
-from bench.config.experiment import Cell, Grid
+from bench.config.experiment import VALIDATION, Cell, Grid
 from bench.config.identity import full
 from bench.config.limits import divides
+from bench.metrics import reference_file
 from bench.models.architecture import version_of
 from bench.planning import encoder_drops
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
@@ -203,6 +204,8 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     encoders.require(grid.text, "text")
     encoder_drops.check(grid)
     encoders.require(grid.evaluation.extractor, "extractor")
+    if grid.evaluation.reference != VALIDATION:
+        reference_file.check(Path(grid.evaluation.reference))
     for setting in grid.evaluation.settings:
         setting.check()
     check_stages(grid)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench import encoders
-from bench.config.experiment import Evaluation, Grid, Model
+from bench.config.experiment import VALIDATION, Evaluation, Grid, Model
 from bench.config.seeds import seed_for
 from bench.data import Dataset, load
-from bench.encoders import Extractor, extractor, features, text_encoder, text_features
+from bench.encoders import Extractor, extractor, text_encoder, text_features
 from bench.encoders.text import Captions, encode
+from bench.metrics import reference_file
 from bench.metrics.metric import Measure, Reference
 from bench.metrics.names import full_names
+from bench.metrics.reference_features import reference_features
 from bench.metrics.run_metrics import measures
 from bench.models import Shape
 
@@ -66,6 +69,9 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
     texts = data.train.texts() + data.validation.texts()
+    given = None
+    if evaluation.reference != VALIDATION:
+        given = reference_file.read(Path(evaluation.reference), measure, str(device))
     for spec in dict.fromkeys([grid.text, evaluation.extractor]):
         encoders.get(spec).check_words(data.train.texts(), dataset)
     return Setup(
@@ -75,7 +81,7 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         measure,
         chosen,
         text_features(measure, chosen),
-        Reference(data, measure, features(measure, data.validation.reference)),
+        Reference(data, measure, reference_features(data, measure, str(device)), given),
         measures(evaluation.metrics),
         encoder.cut(set(texts)),
     )

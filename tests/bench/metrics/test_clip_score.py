@@ -33,7 +33,7 @@ def test_zero_feature_is_nan_and_shapes_must_match() -> None:
 def reference() -> Any:
     model = SimpleNamespace(name="tinyclip-1a2b3c4d", preprocessing="native32", dim=64, text_features=str)
     data = SimpleNamespace(name="shapes", digest="9f8e7d6c")
-    return SimpleNamespace(extractor=model, data=data, features=torch.zeros(2000, 64))
+    return SimpleNamespace(extractor=model, data=data, features=torch.zeros(2000, 64), given=None)
 
 
 def test_names_carry_the_recipe(reference: Any) -> None:

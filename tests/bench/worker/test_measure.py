@@ -18,6 +18,8 @@ from bench.worker.measure import measure, real_scores
 from bench.worker.setup import Setup, choose, make
 from flowbench._core.errors import UserError
 
+from ..conftest import TINY
+
 CPU = torch.device("cpu")
 
 
@@ -29,6 +31,14 @@ def test_real_images_score_like_real_images(setup: Setup) -> None:
     assert found.values["composition"] == found.values["composition_all"] == 1.0
     assert found.per_sample["clip"].shape == (12,)
     assert found.values["clip"] == pytest.approx(found.per_sample["clip"].mean())
+
+
+def test_features_of_held_out_images_are_extracted_once(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(setup.extractor), "image_features", None)
+    again = make("shapes", TINY, CPU)
+    assert torch.equal(again.reference.features, setup.reference.features)
 
 
 def test_noise_scores_badly(setup: Setup) -> None:

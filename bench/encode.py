@@ -10,15 +10,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from bench import data
+from bench.cost.estimate import size
 from bench.data.encoding.find_latents import find
 from bench.data.encoding.from_images import EncodedImages
 from bench.data.encoding.from_latents import ConvertedLatents
 from bench.data.encoding.latent_source import ReadingOptions
 from bench.data.encoding.write_latents import Part, described, summary, write
-from bench.data.latent_store import Posterior, check_shards, read_index
+from bench.data.latent_store import EncodingRecipe, Posterior, check_shards, read_index
 from bench.data.sources.classes import read_numbered
 from flowbench._core.command import COUNT, FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
@@ -65,10 +66,10 @@ def parser() -> Parser:
         "--validation", type=INT, default=2_000, metavar="N", help="held-out images, at most (default: 2,000)"
     )
     posterior = (
-        "what is stored of a latent's distribution: its mean, or one sample, drawn by a fixed seed (default: mean; sample "
-        "where others have stored samples)"
+        "what is stored of a latent's distribution: its mean; one sample, drawn by a fixed seed; or mean+std, in twice the "
+        "space, to be drawn at each training step (default: mean; sample where others have stored samples)"
     )
-    add("--posterior", choices=("mean", "sample"), help=posterior)
+    add("--posterior", choices=get_args(Posterior), metavar="P", help=posterior)
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     add(
         "--part",
@@ -76,6 +77,7 @@ def parser() -> Parser:
         metavar="I/N",
         help="encode every Nth shard from the Ith on; then once more without it",
     )
+    add("--dry-run", action="store_true", help="print what would be written, and its size")
     add(
         "--check",
         type=Path,
@@ -137,7 +139,7 @@ def command(argv: Sequence[str] | None) -> int:
     if args.check:
         index = read_index(args.check)
         check_shards(args.check, index)
-        print(f"{short(args.check)}: {described(index)}: every shard is as it was written")
+        print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
         return 0
     check_source(args)
     for file in args.plugin or ():
@@ -179,6 +181,9 @@ def run(args: argparse.Namespace, part: Part) -> None:
     where = Path(args.autoencoder)
     place = str(where.resolve()) if where.is_dir() else args.autoencoder
     origin = converted(args, model, place) if args.latents else encoded(args, model, place)
+    if args.dry_run:
+        print(planned(origin.recipe))
+        return
     index = write(args.out, origin, part)
     if index is None:
         print(
@@ -189,6 +194,14 @@ def run(args: argparse.Namespace, part: Part) -> None:
     if isinstance(origin, ConvertedLatents):
         for remark in origin.remarks(args.out, index):
             print(f"  {remark}")
+
+
+def planned(recipe: EncodingRecipe) -> str:
+    """What would be written, and how large it is."""
+    twice = (
+        ", where mean and deviation take twice the space of a mean" if recipe.posterior == "mean+std" else ""
+    )
+    return f"{described(recipe)}: {size(recipe.bytes)}{twice}"
 
 
 def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> EncodedImages:

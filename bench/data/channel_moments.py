@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ChannelMoments:
-    """Sums over values: their ``count``, and for each channel their ``total`` and the total of their ``squares``."""
+    """Sums over values: their ``count``, and for each channel their ``total`` and the total of their ``squares``; of values
+    that are distributions those that are expected."""
 
     count: int
     total: tuple[float, ...]
     squares: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> ChannelMoments:
-        """Of ``[n, c, h, w]``."""
+    def of(cls, values: NDArray[Any], deviations: NDArray[Any] | None = None) -> ChannelMoments:
+        """Of ``[n, c, h, w]``; with standard deviations of that shape the values are means."""
         wide = values.astype(np.float64)
-        sums = wide.sum((0, 2, 3)), np.square(wide).sum((0, 2, 3))
+        squares = np.square(wide)
+        if deviations is not None:
+            squares += np.square(deviations.astype(np.float64))
+        sums = wide.sum((0, 2, 3)), squares.sum((0, 2, 3))
         return cls(wide[:, 0].size, *(tuple(map(float, each)) for each in sums))
 
     @classmethod

@@ -99,8 +99,9 @@ class Split:
     """Captioned images: ``reference`` uint8 ``[N, C, H, W]`` with C 1 or 3, N captions, integer attributes ``[N, ...]`` if
     known.
 
-    ``values [N, c, h, w]`` are what is learned, numbers of any type before :attr:`scale`; None: the pixels. ``captions`` are
-    the first of each image; ``alternatives`` all captions of each, if some image has several.
+    ``values [N, c, h, w]`` are what is learned, numbers of any type before :attr:`scale`; None: the pixels. With
+    ``deviations`` of that shape they are means: each training step draws ``value + deviation eps``. ``captions`` are the
+    first of each image; ``alternatives`` all captions of each, if some image has several.
     """
 
     reference: Rows
@@ -108,6 +109,7 @@ class Split:
     attributes: NDArray[np.int64] | None = None
     alternatives: tuple[tuple[str, ...], ...] = ()
     values: Rows | None = None
+    deviations: Rows | None = None
     scale: Scale = Scale(0.0, 1.0)
     """Set by :func:`build`."""
 
@@ -128,6 +130,12 @@ class Split:
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """The inputs of rows, in their order: float32 ``[B, c, h, w]`` on the CPU."""
         return self.scale.inputs(self.stored[rows])
+
+    def spread(self, rows: NDArray[np.int64]) -> Tensor:
+        """The standard deviations of the inputs of rows, as :meth:`batch`. For a split that has some."""
+        assert self.deviations is not None
+        found = torch.from_numpy(self.deviations[rows].astype(np.float32))
+        return found / (self.scale.unit * self.scale.std)
 
     def every(self) -> tuple[tuple[str, ...], ...]:
         """All captions of each image."""
@@ -156,10 +164,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def decode(self, inputs: Tensor) -> Tensor:
-        """Inputs ``[..., c, h, w]`` to uint8 images ``[..., C, H, W]`` on the same device.
-
-        Rounded and clamped to 0..255; infinities are clamped too, NaN becomes black.
-        """
+        """Inputs ``[..., c, h, w]`` to uint8 images ``[..., C, H, W]`` on the same device, rounded and clamped to 0..255;
+        infinities are clamped too, NaN becomes black."""
         pixels = self.train.scale.values(inputs)
         if self.decoder is not None:
             lead, flat = pixels.shape[:-3], pixels.reshape(-1, *pixels.shape[-3:])
@@ -237,6 +243,8 @@ def build(
 def _check(name: str, side: str, split: Split, decoded: bool) -> None:
     if not len(split):
         raise UserError(f"dataset {name!r} has no {side} images: it is too small for a split of 7 to 1")
+    if split.deviations is not None and (side, split.deviations.shape) != ("training", split.stored.shape):
+        raise UserError(f"dataset {name!r}: deviations belong to training values and have their shape")
     if decoded != (split.values is not None):
         raise UserError(
             f"dataset {name!r}: values to learn and a decoder of them belong together, one is absent"
@@ -257,6 +265,8 @@ def _scale(split: Split) -> Scale:
     values, count = split.values, math.prod(split.values.shape)
     mean = sum(np.sum(v, dtype=np.float64) for v in _parts(values)) / count
     square = sum(np.square(v - mean, dtype=np.float64).sum() for v in _parts(values)) / count
+    if split.deviations is not None:
+        square += sum(np.square(v, dtype=np.float64).sum() for v in _parts(split.deviations)) / count
     return Scale(float(mean), float(np.sqrt(square)))
 
 
@@ -278,7 +288,7 @@ def _moments_of_pixels(images: Rows) -> tuple[float, float]:
 def _digest(name: str, splits: tuple[Split, Split]) -> str:
     sha = hashlib.sha256(name.encode())
     for split in splits:
-        for array in (split.reference, split.values):
+        for array in (split.reference, split.values, split.deviations):
             if array is not None:
                 sha.update(f"|{tuple(array.shape)}|".encode())
                 for part in _parts(array):

@@ -142,12 +142,16 @@ class Encoded(Builder):
         chosen = sorted(range(len(captions)), key=lambda row: unit_hash(f"{side} {row}"))[:most]
         rows = np.array(sorted(chosen), dtype=np.int64)
         values = Picked(ShardedRows(self.folder, files, "values"), rows)
+        deviations = None
+        if side == "train" and self.index.recipe.posterior == "mean+std":
+            deviations = Picked(ShardedRows(self.folder, files, "deviations"), rows)
         stored: Rows = Decoded(values, decoder, self.edge)
         if side == "validation":
             stored = Picked(ShardedRows(self.folder, files, "reference"), rows)
         kept = [captions[row] for row in rows]
         several = tuple(kept) if any(len(each) > 1 for each in kept) else ()
-        return Split(stored, tuple(each[0] for each in kept), alternatives=several, values=values)
+        first = tuple(each[0] for each in kept)
+        return Split(stored, first, alternatives=several, values=values, deviations=deviations)
 
 
 @register("encoded(path,autoencoder)")

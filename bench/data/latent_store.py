@@ -1,8 +1,9 @@
 """A folder of latents, as ``python -m bench.encode`` writes it: shards of safetensors, and an index that makes them count.
 
     DIR/encoded.json                    what was encoded by what, the shards with their hashes, statistics
-    DIR/train-00000.safetensors         ``values [n, c, h, w]`` float16, rows in a fixed order
-    DIR/validation-00000.safetensors    the same, with the images as uint8 ``reference [n, 3, R, R]``
+    DIR/train-00000.safetensors         ``values [n, c, h, w]`` float16, rows in a fixed order; where distributions are kept,
+                                        these are means, with ``deviations`` of the same shape
+    DIR/validation-00000.safetensors    ``values``, with the images as uint8 ``reference [n, 3, R, R]``
     DIR/captions.parquet                each distinct caption once
     DIR/rows.parquet                    the side of each row, and the numbers of its captions
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -33,7 +35,7 @@ INDEX, CAPTIONS, CONTENTS = "encoded.json", "captions.parquet", "rows.parquet"
 FORMAT = 1
 ROWS = 4096
 """Rows of a shard; the last of a side has fewer."""
-Posterior = Literal["mean", "sample"]
+Posterior = Literal["mean", "sample", "mean+std"]
 TYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
 
 
@@ -44,7 +46,8 @@ class EncodingRecipe:
     Attributes:
         source: the dataset spec, without the path of this machine; ``data`` the digest of its images and captions.
         autoencoder: its name with a digest; ``place`` is where it lay, for decoding, and no part of the identity.
-        posterior: ``mean``, or ``sample``: drawn once, by a seed of the row's number.
+        posterior: ``mean``; ``sample``: drawn once, by a seed of the row's number; or ``mean+std``: drawn at each step of
+            training, while the held-out side has means.
         shape: channels, height and width of a latent.
         reference: the held-out images: the originals, or ``decoded`` latents where others have encoded them.
     """
@@ -59,6 +62,12 @@ class EncodingRecipe:
     shape: tuple[int, int, int]
     place: str = field(compare=False)
     reference: Literal["images", "decoded"] = "images"
+
+    @property
+    def bytes(self) -> int:
+        """What the tensors of all shards take."""
+        latent, image = 2 * math.prod(self.shape), 3 * self.resolution**2
+        return self.train * latent * (1 + (self.posterior == "mean+std")) + self.validation * (latent + image)
 
     @property
     def digest(self) -> str:

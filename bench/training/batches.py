@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from bench.config.seeds import seed_for
-from bench.data import Dataset, Split
-from bench.data.dataset import chunks
+from bench.data import Dataset
 from bench.encoders.text import Captions, drop
-from bench.machine.resident import moved, resident_bytes
+from bench.machine.resident import moved
 from bench.objectives import Batch
+from bench.training.inputs import Inputs, normal
 from bench.training.replicas import ALONE, Replicas
 from formulations import Coeffs
 
@@ -31,12 +31,12 @@ CHUNK = {"cpu": 256, "cuda": 4096}
 
 
 class Draws(NamedTuple):
-    """What several steps draw, on the device: ``inputs`` as row numbers ``[S, B]`` where all are kept there, else themselves
-    ``[S, B, C, H, W]``; of ``captions`` row numbers ``[S, B]`` or what is read of them, likewise
+    """What several steps draw, on the device: of ``inputs`` row numbers ``[S, B]`` where all are kept there, else themselves
+    (:meth:`bench.training.inputs.Inputs.drawn`); of ``captions`` row numbers ``[S, B]`` or what is read of them, likewise
     (:meth:`bench.encoders.text.Captions.drawn`); ``noise [S, B, C, H, W]``; ``dropped [S, B, K]`` for each of the K networks
     that encode captions."""
 
-    inputs: Tensor
+    inputs: tuple[Tensor, ...]
     captions: tuple[Tensor, ...]
     noise: Tensor
     dropped: Tensor
@@ -60,7 +60,7 @@ class Batches:
         replicas: Replicas = ALONE,
     ):
         self.split = data.train
-        self.inputs = kept(data.train, device)
+        self.inputs = Inputs(data.train, seed, size, device, replicas)
         self.captions, self.rows = captions, captions.rows(data.train.texts())
         self.counts = np.array([len(several) for several in data.train.every()])
         self.starts = np.cumsum(self.counts) - self.counts
@@ -71,8 +71,8 @@ class Batches:
 
     @property
     def step_bytes(self) -> int:
-        """Bytes of the noise of one step, and of its captions if they are not on the device."""
-        each = 4 * math.prod(self.split.shape) + self.captions.read_bytes
+        """Bytes of the noise of one step, of what its inputs draw, and of its captions if they are not on the device."""
+        each = 4 * math.prod(self.split.shape) + self.inputs.drawn_bytes + self.captions.read_bytes
         return self.size // self.replicas.count * each
 
     def at(self, step: int) -> Batch:
@@ -85,23 +85,19 @@ class Batches:
             np.stack(parts)[:, self.part]
             for parts in zip(*((self.order(step), self.texts(step)) for step in steps), strict=True)
         )
-        inputs = torch.from_numpy(images)
-        if self.inputs is None:
-            inputs = self.split.batch(images.ravel()).unflatten(0, images.shape)
         noise = torch.empty(*images.shape, *self.split.shape)
         dropped = torch.empty(*images.shape, len(self.captions.parts), dtype=torch.bool)
         for i, step in enumerate(steps):
-            generator = torch.Generator().manual_seed(seed_for("noise", self.seed, step))
-            whole = noise[i] if self.replicas.count == 1 else torch.empty(self.size, *self.split.shape)
-            torch.randn(whole.shape, generator=generator, out=whole)
-            if self.replicas.count > 1:
-                noise[i] = whole[self.part]
+            generator = normal("noise", self.seed, step, self.size, self.replicas, noise[i])
             dropped[i] = self._dropped(generator)[self.part]
-        captions = tuple(
-            moved(part, self.device) for part in self.captions.drawn(self.rows[torch.from_numpy(rows)])
+        inputs, captions = (
+            tuple(moved(part, self.device) for part in parts)
+            for parts in (
+                self.inputs.drawn(images, steps),
+                self.captions.drawn(self.rows[torch.from_numpy(rows)]),
+            )
         )
-        inputs, noise, dropped = (moved(part, self.device) for part in (inputs, noise, dropped))
-        return Draws(inputs, captions, noise, dropped)
+        return Draws(inputs, captions, moved(noise, self.device), moved(dropped, self.device))
 
     def _dropped(self, generator: torch.Generator) -> Tensor:
         """What is dropped of each caption of the whole batch ``[B, K]``: all of it, or networks on their own."""
@@ -111,10 +107,10 @@ class Batches:
 
     def look_up(self, draws: Draws, index: int) -> Batch:
         """The batch of the step at ``index`` of ``draws``."""
-        inputs, noise, dropped = (part[index] for part in (draws.inputs, draws.noise, draws.dropped))
+        x = self.inputs.looked_up(*(part[index] for part in draws.inputs))
         text = self.captions.looked_up(*(part[index] for part in draws.captions))
-        tokens, pooled = drop(*text, self.captions.parts, dropped)
-        return Batch(inputs if self.inputs is None else self.inputs[inputs], noise, tokens, pooled)
+        tokens, pooled = drop(*text, self.captions.parts, draws.dropped[index])
+        return Batch(x, draws.noise[index], tokens, pooled)
 
     def u(self, step: int) -> Tensor:
         """Stratified uniforms of the whole batch in (0, 1), float64: one in each of as many equal strata, in random
@@ -144,16 +140,6 @@ class Batches:
             drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.split))
             known = self._order = (epoch, order, self.starts + (drawn * self.counts).astype(int))
         return known[1], known[2]
-
-
-def kept(split: Split, device: torch.device) -> Tensor | None:
-    """All inputs of a split on the device; None if they are too many to be kept there."""
-    if 4 * len(split) * math.prod(split.shape) > resident_bytes(device):
-        return None
-    inputs = torch.empty(len(split), *split.shape, device=device)
-    for rows in chunks(split.stored):
-        inputs[int(rows[0]) : int(rows[-1]) + 1] = split.batch(rows)
-    return inputs
 
 
 def micro_batches(batch: Batch, c: Coeffs, count: int) -> Iterator[tuple[Batch, Coeffs]]:

@@ -122,6 +122,45 @@ def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_image
     assert "10 of 40 of training are used" in few.notes[0]
 
 
+def test_distributions_are_kept_for_training(folders: dict[str, Path], tmp_path: Path) -> None:
+    both = data.load(f"encoded:{encoded(tmp_path / 'both', folders['kl'], '--posterior', 'mean+std')}")
+    mean = data.load(f"encoded:{encoded(tmp_path / 'mean', folders['kl'])}")
+    plain, every = data.load("shapes", train=40, validation=24), np.arange(40)
+    means, deviations = frozen_autoencoder.load(frozen_autoencoder.place(str(folders["kl"]))).encode(
+        torch.from_numpy(plain.train.reference[every])
+    )
+    assert deviations is not None
+    scale = both.train.scale
+    torch.testing.assert_close(scale.values(both.train.batch(every)), means, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(both.train.spread(every) * scale.std, deviations, atol=2e-3, rtol=2e-3)
+    assert scale.std**2 == pytest.approx(
+        float(means.var(correction=0) + deviations.square().mean()), rel=1e-2
+    )
+    assert both.digest != mean.digest
+    assert both.validation.deviations is mean.train.deviations is None
+    held = np.arange(24)
+    assert np.array_equal(both.validation.stored[held], mean.validation.stored[held])
+
+
+@pytest.mark.parametrize(("posterior", "latents"), [("mean", 1), ("mean+std", 2)])
+def test_a_dry_run_states_the_size_and_writes_nothing(
+    posterior: str,
+    latents: int,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = encoded(tmp_path / "latents", folders["kl"], "--posterior", posterior, "--dry-run")
+    assert not out.exists()
+    said = capsys.readouterr().out
+    encoded(out, folders["kl"], "--posterior", posterior)
+    shards = sum(file.stat().st_size for file in out.glob("*.safetensors"))
+    expected = 40 * 512 * latents + 24 * (512 + 768)
+    assert 0 < shards - expected < 1500, "the rest are headers"
+    assert f": {expected / 1000:.3g} kB" in said
+    assert ("twice the space" in said) == (latents == 2)
+
+
 def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,16 +185,25 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
 
 
 def test_mistakes_are_one_sentence(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = encoded(tmp_path / "latents", folders["kl"])
     capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
     base = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]
     for changed, said in (
         (["--posterior", "sample"], "name another folder"),
         (["--resolution", "15"], "the nearest is 16"),
         (["--autoencoder", str(tmp_path)], "holds no autoencoder model that diffusers can read"),
         (["--part", "3/2"], "say I/N"),
+        (
+            ["--autoencoder", str(folders["tiny"]), "--out", "n", "--posterior", "mean+std"],
+            "is deterministic",
+        ),
+        (["--autoencoder", str(folders["dc"]), "--out", "n", "--posterior", "sample"], "is deterministic"),
         (["--train", "0"], "train is 0"),
         (["--data", f"encoded:{store}"], "latents already"),
     ):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset, Split
-from bench.data.encoding.write_latents import sampled
+from bench.data.encoding.write_latents import chosen
 from bench.data.latent_store import EncodingRecipe, Posterior, Side
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -54,18 +54,18 @@ class EncodedImages:
 
     def tensors(self, side: Side, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """Latents, and the images of the side ``validation``. No row depends on those encoded with it but for rounding."""
-        parts: list[Tensor] = []
-        images: list[Tensor] = []
+        parts: dict[str, list[Tensor]] = {}
         for i in range(0, len(rows), self.batch):
             taken = rows[i : i + self.batch]
             pixels = torch.from_numpy(np.ascontiguousarray(self._split(side).reference[taken]))
             mean, deviation = (None if part is None else part.cpu() for part in self.model.encode(pixels))
             assert mean is not None
-            drawn = self.posterior == "sample" and deviation is not None
-            parts.append(sampled(mean, deviation, side, taken) if drawn else mean)  # type: ignore[arg-type]
+            found = chosen(mean, deviation, self.posterior, side, taken)
             if side == "validation":
-                images.append(pixels.expand(-1, 3, -1, -1))
-        return {"values": torch.cat(parts), **({"reference": torch.cat(images)} if images else {})}
+                found["reference"] = pixels.expand(-1, 3, -1, -1)
+            for name, tensor in found.items():
+                parts.setdefault(name, []).append(tensor)
+        return {name: torch.cat(several) for name, several in parts.items()}
 
     def _split(self, side: Side) -> Split:
         split: Split = getattr(self.dataset, side)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.data.dataset import decoded_at_once, hash_split
 from bench.data.encoding.latent_source import LatentSource
-from bench.data.encoding.write_latents import LARGEST, sampled
+from bench.data.encoding.write_latents import LARGEST, chosen
 from bench.data.latent_store import EncodingRecipe, Index, Posterior, ShardedRows, Side
 from bench.data.sources import classes
 from bench.data.sources.items import one_line
@@ -113,12 +113,15 @@ class ConvertedLatents:
         mean, deviation = (values, None) if self.source.stores == "sample" else values.chunk(2, dim=1)
         if not self.scaled:
             mean, deviation = self.model.scaled(mean, deviation)
-        if deviation is not None and self.posterior == "sample":
-            mean = sampled(mean, deviation, side, rows)
-        if not bool((good := (mean.abs() <= LARGEST).flatten(1).all(1)).all()):
+        keeps: Posterior = "mean" if self.source.stores == "sample" else self.posterior
+        found = chosen(mean, deviation, keeps, side, rows)
+        finite = [(each.abs() <= LARGEST).flatten(1).all(1) for each in found.values()]
+        if not bool((good := torch.stack(finite).all(0)).all()):
             key = self.source.keys[int(numbers[int((~good).nonzero()[0])]) % len(self.source.keys)]
             raise UserError(f"--latents {self.name}: {key} is not finite, or too large for half precision")
-        return {"values": mean, **({"reference": self._decoded(mean)} if side == "validation" else {})}
+        if side == "validation":
+            found["reference"] = self._decoded(found["values"])
+        return found
 
     def _read(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         count = len(self.source.keys)

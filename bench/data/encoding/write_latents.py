@@ -16,7 +16,7 @@ from bench.config.seeds import seed_for
 from bench.data import latent_store
 from bench.data.channel_moments import ChannelMoments
 from bench.data.images import LEFT_SECONDS
-from bench.data.latent_store import INDEX, SIDES, EncodingRecipe, Index, Shard, Side
+from bench.data.latent_store import INDEX, SIDES, EncodingRecipe, Index, Posterior, Shard, Side
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -31,6 +31,8 @@ else:
 log = logging.getLogger(__name__)
 LARGEST = 65504.0
 """The largest number of float16."""
+LATENTS = ("values", "deviations")
+"""Tensors that are kept in half precision."""
 
 
 class Origin(Protocol):
@@ -46,8 +48,8 @@ class Origin(Protocol):
         ...
 
     def tensors(self, side: Side, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """The latents ``values [n, c, h, w]`` of rows, float32 on the CPU; of the side ``validation`` also their images,
-        uint8 ``reference [n, 3, R, R]``."""
+        """The latents ``values [n, c, h, w]`` of rows, float32 on the CPU. Of the side ``validation`` also their images,
+        uint8 ``reference [n, 3, R, R]``; of ``train``, if the recipe keeps distributions, also their ``deviations``."""
         ...
 
 
@@ -68,7 +70,7 @@ def write(out: Path, origin: Origin, part: Part) -> Index | None:
     recipe = origin.recipe
     kept = latent_store.read_index(out) if (out / INDEX).is_file() else None
     if kept and kept.recipe != recipe:
-        raise UserError(f"--out {out} holds {described(kept)}: name another folder, or delete it")
+        raise UserError(f"--out {out} holds {described(kept.recipe)}: name another folder, or delete it")
     out.mkdir(parents=True, exist_ok=True)
     atomic.sweep(out, LEFT_SECONDS)
     began, done = time.monotonic(), 0
@@ -97,13 +99,13 @@ def write_shard(
     out: Path, side: Side, place: int, recipe: EncodingRecipe, tensors: dict[str, Tensor]
 ) -> None:
     """Write one shard in half precision. Raises :class:`UserError` for latents that float16 cannot hold."""
-    if not bool((tensors["values"].abs() <= LARGEST).all()):
+    if not all(bool((each.abs() <= LARGEST).all()) for name, each in tensors.items() if name in LATENTS):
         raise UserError(
             f"{recipe.autoencoder} gives latents that are not finite or too large for half precision: they cannot be kept"
         )
-    half = tensors["values"].half()
-    moments = ChannelMoments.of(half.numpy())
-    latent_store.write_shard(out, side, place, recipe, {**tensors, "values": half}, moments)
+    half = {name: tensors[name].half() for name in LATENTS if name in tensors}
+    moments = ChannelMoments.of(*(each.numpy() for each in half.values()))
+    latent_store.write_shard(out, side, place, recipe, {**tensors, **half}, moments)
 
 
 def finish(out: Path, origin: Origin) -> Index | None:
@@ -123,6 +125,21 @@ def finish(out: Path, origin: Origin) -> Index | None:
     return index
 
 
+def chosen(
+    mean: Tensor, deviation: Tensor | None, posterior: Posterior, side: Side, rows: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """What is kept of the distributions of rows. Raises :class:`UserError` where there are none, and one is asked for."""
+    if posterior == "mean":
+        return {"values": mean}
+    if deviation is None:
+        raise UserError(
+            f"--posterior {posterior}: the autoencoder is deterministic, its latents have no deviation: use --posterior mean"
+        )
+    if posterior == "mean+std":
+        return {"values": mean, **({"deviations": deviation} if side == "train" else {})}
+    return {"values": sampled(mean, deviation, side, rows)}
+
+
 def sampled(mean: Tensor, deviation: Tensor, side: Side, rows: NDArray[np.int64]) -> Tensor:
     """One sample of each row's distribution, by a fixed seed of its number."""
     drawn = torch.empty_like(mean)
@@ -132,9 +149,8 @@ def sampled(mean: Tensor, deviation: Tensor, side: Side, rows: NDArray[np.int64]
     return mean + deviation * drawn
 
 
-def described(index: Index) -> str:
+def described(recipe: EncodingRecipe) -> str:
     """The content of a folder in words."""
-    recipe = index.recipe
     size = "x".join(map(str, recipe.shape))
     return (
         f"{many(recipe.train, 'training latent')} and {recipe.validation:,} of validation of {recipe.source}, {size}, "
@@ -145,4 +161,4 @@ def described(index: Index) -> str:
 def summary(out: Path, index: Index) -> str:
     """A line about a folder that is complete."""
     mean, deviation = index.moments.whole
-    return f"{short(out)}: {described(index)}; mean {mean:.3f}, deviation {deviation:.3f}"
+    return f"{short(out)}: {described(index.recipe)}; mean {mean:.3f}, deviation {deviation:.3f}"

@@ -99,7 +99,7 @@ def test_batches_read_from_disk_are_those_of_memory(
     monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
     rows.read.clear()
     streamed = Batches(data, setup.captions, 0, 10, 0.1, CPU)
-    assert streamed.inputs is None
+    assert streamed.inputs.kept is None
     drawn = streamed.draw(range(14))
     assert rows.read == [140], "no more than the batches that are drawn"
     for step, batch in enumerate(wanted):

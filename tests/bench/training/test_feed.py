@@ -99,7 +99,7 @@ def test_inputs_that_do_not_fit_are_drawn_with_the_rest(
     wanted = expected(setup)
     monkeypatch.setattr("bench.machine.resident.RESIDENT", 0)
     made = batches(setup)
-    assert made.inputs is None
+    assert made.inputs.kept is None
     feed = Feed(FORMULATIONS, made, TOTAL)
     if threaded:
         with ahead(feed):

@@ -93,6 +93,15 @@ def test_a_sample_of_edm2_has_its_deviation(vae: Path, tmp_path: Path) -> None:
     assert float(noise.std()) == pytest.approx(1, abs=0.05)
 
 
+def test_distributions_of_edm2(vae: Path, tmp_path: Path) -> None:
+    source = stored.edm2_zip(tmp_path / "a.zip")
+    found = converted(source, vae, tmp_path / "both", "--posterior", "mean+std")
+    assert np.array_equal(by_caption(found)[0], by_caption(converted(source, vae, tmp_path / "mean"))[0])
+    rows = np.arange(len(found.train))
+    wide = stored.deviations()[hash_split(EDM2, 99, 99)[0]] * SCALING
+    np.testing.assert_allclose(found.train.spread(rows) * found.train.scale.std, wide, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_shards_of_lightningdit(
     dtype: torch.dtype, vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

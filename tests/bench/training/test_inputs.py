@@ -13,7 +13,7 @@ from bench.config.seeds import seed_for
 from bench.data import Split, build
 from bench.training.batches import Batches
 from bench.training.feed import Feed
-from bench.training.replicas import Replicas
+from bench.training.replicas import ALONE, Replicas
 from bench.worker.setup import Setup
 from flowbench._core.errors import UserError
 from formulations import get
@@ -36,8 +36,8 @@ def wide(setup: Setup, deviation: float = 30.0) -> Setup:
     return replace(setup, data=made)
 
 
-def batches(setup: Setup, replicas: Replicas | None = None) -> Batches:
-    return Batches(setup.data, setup.captions, 4, 8, 0.1, CPU, *[replicas][: replicas is not None])
+def batches(setup: Setup, replicas: Replicas = ALONE) -> Batches:
+    return Batches(setup.data, setup.captions, 4, 8, 0.1, CPU, replicas=replicas)
 
 
 def test_a_step_draws_around_the_mean_by_its_seed(setup: Setup) -> None:

@@ -25,7 +25,7 @@ class Place:
     """Where a model is: a folder, or a name of the hub that is in the user's cache.
 
     Attributes:
-        where: the folder or the name.
+        where: the folder or the name, ``org/model``, or ``org/model/vae`` for a model in a folder of that repository.
         spec: the encoder's name on the command line, or the option, for messages.
         what: the kind of model, for messages: ``CLIP``.
         library: the one that reads it.
@@ -40,6 +40,12 @@ class Place:
         if self.where.startswith("~"):  # a shell expands it only at the beginning of a word
             object.__setattr__(self, "where", str(Path(self.where).expanduser()))
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """The repository of the hub, and the folder in it, empty for its top."""
+        parts = self.where.strip("/").split("/")
+        return "/".join(parts[:2]), "/".join(parts[2:])
+
     def file(self, name: str) -> Path | None:
         """A file of the model; None if it is not there."""
         if Path(self.where).is_dir():
@@ -48,8 +54,9 @@ class Place:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
+        repository, below = self.named
         try:
-            found = try_to_load_from_cache(self.where, name)
+            found = try_to_load_from_cache(repository, f"{below}/{name}" if below else name)
         except HFValidationError:  # a path, and not there
             return None
         return Path(found) if isinstance(found, str) else None
@@ -76,13 +83,12 @@ class Place:
         """
         library = importlib.import_module(self.library)
 
-        local: dict[str, Any] = {"local_files_only": True}
+        config, local = self.file("config.json"), {"local_files_only": True}
+        where = str(config.parent) if config else self.where
         try:
             with _quiet(library):
-                made, info = getattr(library, model).from_pretrained(
-                    self.where, output_loading_info=True, **local
-                )
-                rest = [getattr(library, name).from_pretrained(self.where, **local) for name in others]
+                made, info = getattr(library, model).from_pretrained(where, output_loading_info=True, **local)
+                rest = [getattr(library, name).from_pretrained(where, **local) for name in others]
         except Exception as error:  # each library below raises its own kinds; the user needs one sentence
             raise self.absent(error) from error
         if absent := [*info["missing_keys"], *map(str, info.get("mismatched_keys") or [])]:
@@ -97,10 +103,12 @@ class Place:
             return UserError(
                 f"the folder {self.where!r} holds no {self.what} model that {self.library} can read: {reason}"
             )
+        repository, below = self.named
+        fetched = f"{repository} --include '{below}/*'" if below else "NAME"
         form = self.spec + ("" if self.spec.endswith(("=", " ")) else ":") + "FOLDER"
         return UserError(
             f"no {self.what} weights {self.where!r}: it is no folder, and the name is not in your cache;"
-            f" fetch it once with `hf download NAME`, or give {form}"
+            f" fetch it once with `hf download {fetched}`, or give {form}"
         )
 
 

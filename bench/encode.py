@@ -1,7 +1,7 @@
-"""The command ``python -m bench.encode``: latents once, in a folder that ``--datasets encoded:PATH`` reads.
+"""The command ``python -m bench.encode``: latents and captions once, in a folder that ``--datasets encoded:PATH`` reads.
 
-It encodes a dataset, or converts latents that others have encoded. The same command again does what is left, after an
-interruption at any point; several processes may share the work.
+It encodes a dataset, or converts latents that others have encoded; ``--text`` encodes their captions. The same command again
+does what is left, after an interruption at any point; several processes may share the work.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from bench import data
+from bench import data, encoders
 from bench.cost.estimate import size
 from bench.data.encoding.find_latents import find
 from bench.data.encoding.from_images import EncodedImages
 from bench.data.encoding.from_latents import ConvertedLatents
 from bench.data.encoding.latent_source import ReadingOptions
 from bench.data.encoding.write_latents import Part, described, summary, write
-from bench.data.latent_store import EncodingRecipe, Posterior, check_shards, read_index
+from bench.data.latent_store import EncodingRecipe, Posterior, check_shards, distinct_captions, read_index
 from bench.data.sources.classes import read_numbered
+from bench.encoders import caption_index
 from flowbench._core.command import COUNT, FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python -m bench.encode --data images:PATH --resolution 256 --autoencoder stabilityai/sd-vae-ft-mse --out encoded
   python -m bench.encode --latents edm2.zip --classes names.txt --autoencoder stabilityai/sd-vae-ft-mse --out encoded
+  python -m bench.encode --text sd3:clip_l=PATH,clip_g=PATH,t5=PATH --out encoded
   python -m bench.grid --datasets encoded:encoded --resolution 256 --patch 2 --dry-run
   python -m bench.encode --check encoded"""
 ONLY = {
@@ -39,6 +41,17 @@ ONLY = {
     "latents": ("classes", "columns", "range", "scaled", "flips"),
 }
 """Options that belong to one of the two sources."""
+OF_SOURCES = (
+    "autoencoder",
+    "dry_run",
+    "train",
+    "validation",
+    "posterior",
+    *ONLY["data"][:-1],
+    *ONLY["latents"],
+)
+"""Options of either source."""
+PARTS = "{}: shards of other parts are not there yet; the command without --part ends the work"
 
 
 def parser() -> Parser:
@@ -56,6 +69,11 @@ def parser() -> Parser:
         help="an autoencoder of diffusers: its folder, or its name in your cache",
     )
     add("--out", type=Path, metavar="DIR", help="the folder to write")
+    add(
+        "--text",
+        metavar="ENCODER",
+        help="as --text of bench.grid: encode the captions, too; without a source, those of the latents in --out",
+    )
     add(
         "--train",
         type=INT,
@@ -140,12 +158,32 @@ def command(argv: Sequence[str] | None) -> int:
         index = read_index(args.check)
         check_shards(args.check, index)
         print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
+        for text in caption_index.every(args.check):
+            text.check()
+            print(f"{short(text.folder)}: {text.described}: every shard is as it was written")
         return 0
-    check_source(args)
+    alone = args.text and not (args.data or args.latents)
+    (check_text if alone else check_source)(args)
     for file in args.plugin or ():
         load_plugin(file)
-    run(args, part_of(args.part))
+    if args.text:
+        encoders.require(args.text, "text").check()
+    part = part_of(args.part)
+    if (alone or run(args, part)) and args.text:
+        encode_captions(args, part)
     return 0
+
+
+def check_text(args: argparse.Namespace) -> None:
+    """Raise :class:`UserError` unless captions can be encoded without a source: of a folder that is there."""
+    if args.out is None:
+        raise UserError(f"--out is missing: {EXAMPLES.splitlines()[3].strip()}")
+    usual = vars(parser().parse([]))
+    if given := next((name for name in OF_SOURCES if getattr(args, name) != usual[name]), None):
+        raise UserError(
+            f"--{given.replace('_', '-')} belongs to --data or --latents: give one of them, or leave it out"
+        )
+    read_index(args.out)
 
 
 def check_source(args: argparse.Namespace) -> None:
@@ -157,8 +195,10 @@ def check_source(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             raise UserError(f"--{name} is missing: {EXAMPLES.splitlines()[1].strip()}")
     for other, names in ONLY.items():
-        if other != source and (
-            given := next((name for name in names if getattr(args, name) is not None), None)
+        if (
+            other != source
+            and (given := next((name for name in names if getattr(args, name) is not None), None))
+            and not (given == "plugin" and args.text)
         ):
             raise UserError(f"--{given} belongs to --{other}, and not to --{source}: leave it out")
 
@@ -171,8 +211,18 @@ def part_of(text: str) -> Part:
     return Part(int(index) - 1, int(count))
 
 
-def run(args: argparse.Namespace, part: Part) -> None:
-    """Write the shards of a part, and say what the folder has."""
+def encode_captions(args: argparse.Namespace, part: Part) -> None:
+    """Write the captions of a part of a folder of latents, and say what is there."""
+    from bench.encoders import caption_store
+    from bench.machine.device import pick_device
+
+    device, captions = str(pick_device(args.device)), distinct_captions(args.out)
+    index = caption_store.write(args.out, args.text, captions, device, part)
+    print(PARTS.format(short(args.out)) if index is None else f"{short(index.folder)}: {index.described}")
+
+
+def run(args: argparse.Namespace, part: Part) -> bool:
+    """Write the shards of a part, and say what the folder has; returns whether it has all."""
     from bench.machine.device import pick_device
     from bench.pretrained import frozen_autoencoder
 
@@ -183,17 +233,16 @@ def run(args: argparse.Namespace, part: Part) -> None:
     origin = converted(args, model, place) if args.latents else encoded(args, model, place)
     if args.dry_run:
         print(planned(origin.recipe))
-        return
+        return False
     index = write(args.out, origin, part)
     if index is None:
-        print(
-            f"{short(args.out)}: shards of other parts are not there yet; the command without --part ends the work"
-        )
-        return
+        print(PARTS.format(short(args.out)))
+        return False
     print(summary(args.out, index))
     if isinstance(origin, ConvertedLatents):
         for remark in origin.remarks(args.out, index):
             print(f"  {remark}")
+    return True
 
 
 def planned(recipe: EncodingRecipe) -> str:

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from bench.config.experiment import Images
 from bench.data.dataset import Dataset
@@ -34,6 +35,8 @@ class Builder(ABC):
     """Of its originals in pixels; None if it can be made at any resolution, or has images of many sizes."""
     words: int | None = None
     """Words of its longest caption; None if unknown."""
+    latents: Path | None = None
+    """A folder of latents, next to which captions may lie encoded."""
     fixed: bool = False
     """Whether its content depends on nothing but its options and sizes and the version of flowbench."""
 

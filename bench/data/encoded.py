@@ -80,7 +80,7 @@ class Encoded(Builder):
     channels = 3
 
     def __init__(self, path: str, place: str | None) -> None:
-        self.folder = Path(path).expanduser()
+        self.folder = self.latents = Path(path).expanduser()
         self.place = place
 
     @cached_property

@@ -36,7 +36,7 @@ FORMAT = 1
 ROWS = 4096
 """Rows of a shard; the last of a side has fewer."""
 Posterior = Literal["mean", "sample", "mean+std"]
-TYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
+TYPES = {"F16": np.float16, "F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,17 @@ def header_end(header: Mapping[str, Any]) -> int:
     return max((each["data_offsets"][1] for each in header.values()), default=0)
 
 
+def mapped(file: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a file of safetensors by name, mapped into memory: read when they are used, never written."""
+    header, start = layout(file)
+    content = np.memmap(file, np.uint8, "c")
+    found: dict[str, NDArray[Any]] = {}
+    for name, about in header.items():
+        first, last = (start + offset for offset in about["data_offsets"])
+        found[name] = content[first:last].view(TYPES[about["dtype"]]).reshape(about["shape"])
+    return found
+
+
 @dataclass(frozen=True)
 class ShardedRows:
     """One tensor over the shards of a side, mapped into memory: rows ``[N, ...]`` read when they are asked for."""
@@ -150,14 +161,7 @@ class ShardedRows:
     @cached_property
     def parts(self) -> list[NDArray[Any]]:
         """The tensor of each shard."""
-        found: list[NDArray[Any]] = []
-        for file in self.files:
-            header, start = layout(self.folder / file)
-            about = header[self.name]
-            offset = start + about["data_offsets"][0]
-            kind, shape = TYPES[about["dtype"]], tuple(about["shape"])
-            found.append(np.memmap(self.folder / file, kind, "r", offset, shape))
-        return found
+        return [mapped(self.folder / file)[self.name] for file in self.files]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -243,14 +247,26 @@ def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) 
         atomic.write_whole(folder / name, partial(pq.write_table, table))
 
 
+def distinct_captions(folder: Path) -> list[str]:
+    """The distinct captions of both sides, in a fixed order. Raises :class:`UserError` if they cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        texts: list[str] = pq.read_table(folder / CAPTIONS)["caption"].to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise UserError(f"encoded:{folder}: its captions cannot be read ({error}): encode again") from None
+    return texts
+
+
 def read_captions(folder: Path, index: Index) -> dict[Side, list[tuple[str, ...]]]:
     """The captions of each row of both sides. Raises :class:`UserError` for files that are absent, damaged, or of other
     rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    texts = distinct_captions(folder)
     try:
-        texts = pq.read_table(folder / CAPTIONS)["caption"].to_pylist()
         rows = pq.read_table(folder / CONTENTS).to_pydict()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise UserError(f"encoded:{folder}: its captions cannot be read ({error}): encode again") from None

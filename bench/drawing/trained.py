@@ -170,6 +170,7 @@ def draw(
     import torch
 
     from bench.encoders import text
+    from bench.encoders.caption_index import HALF
     from bench.machine.device import pick_device
     from bench.models import Shape
     from bench.models.flat import Flat
@@ -188,7 +189,9 @@ def draw(
     provenance.verify_formulation(chosen.folder, formulation)
     provenance.verify_network(chosen.folder, cell)
     data = datasets.load(cell.dataset, **asdict(cell.images))
-    provenance.verify_inputs(chosen.folder, {"data": data.digest, "text_encoder": encoder.name})
+    trained_on = atomic.read_object(chosen.folder / "config.json").get("text_encoder")
+    name = encoder.name + HALF if trained_on == encoder.name + HALF else encoder.name
+    provenance.verify_inputs(chosen.folder, {"data": data.digest, "text_encoder": name})
     # padding that no caption uses was cut off, so the longest one decides how many tokens the network has seen
     texts = data.train.texts() + data.validation.texts()
     longest = max(texts, key=lambda c: len(c.split())), max(texts, key=len)

@@ -12,6 +12,7 @@ from bench import data, encoders
 from bench.config.experiment import Grid
 from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
+from bench.encoders.caption_index import stored_for
 from bench.launch.launchers import Launcher
 from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
@@ -29,7 +30,8 @@ def check(
     """
     if not divided:
         return None
-    for spec in dict.fromkeys([grid.text, grid.evaluation.extractor]):
+    stored = stored_for([data.get(dataset).latents for dataset in datasets_of(grid)], grid.text)
+    for spec in dict.fromkeys([*([] if stored else [grid.text]), grid.evaluation.extractor]):
         encoders.get(spec).check()
     check_disk(divided, grid, out)
     if memory := needed(divided, grid, execution, launcher):

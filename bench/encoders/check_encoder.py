@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.data import load
-from bench.encoders.encoder import Encoder, Extractor, TextEncoder, extractor, get, text_encoder
+from bench.encoders.encoder import Encoder, Extractor, TextEncoder, extractor, get, text_encoder, text_parts
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 from flowbench._core.registry import blame
@@ -30,8 +30,8 @@ def check(spec: str) -> list[str]:
 
     Checked: at least one use is declared; features of images and captions have their shape and type, are finite, differ
     between images, and do not depend on the others that are encoded with them; gray images are read; tokens are zero behind
-    a caption's end, have the declared sizes, and captions that are too long are counted; another load has the same name and
-    gives the same.
+    a caption's end and outside of the declared parts, have the declared sizes, and captions that are too long are counted;
+    another load has the same name and gives the same.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file and line.
@@ -103,6 +103,20 @@ def _again(spec: str, one: Extractor, other: Extractor, images: Tensor) -> None:
         raise _fail(spec, "another load has another name or other features: draw nothing at random")
 
 
+def _parts(spec: str, encoder: Encoder, loaded: TextEncoder, tokens: Tensor, pooled: Tensor) -> None:
+    parts = text_parts(loaded, tokens, pooled)
+    if encoder.parts != tuple(part.name for part in getattr(loaded, "parts", ())):
+        raise _fail(spec, f"it declares the parts {encoder.parts}, and what it loads has others")
+    count, counts = torch.zeros(tokens.shape[1:]), torch.zeros(pooled.shape[1])
+    for part in parts:
+        count[slice(*part.tokens), slice(*part.channels)] += 1
+        counts[slice(*part.pooled)] += 1
+    if bool((count > 1).any()) or not bool((counts == 1).all()):
+        raise _fail(spec, "its parts overlap, or leave out some of the pooled vector")
+    if bool(tokens[:, count == 0].any()):
+        raise _fail(spec, "tokens outside of all its parts are not zero")
+
+
 def _tokens(spec: str, encoder: Encoder, loaded: TextEncoder, captions: list[str]) -> str:
     tokens, pooled = loaded.encode_text(captions)
     for what, found, axes in (("tokens", tokens, 3), ("pooled vectors", pooled, 2)):
@@ -110,6 +124,7 @@ def _tokens(spec: str, encoder: Encoder, loaded: TextEncoder, captions: list[str
             raise _fail(spec, f"{what} of {len(captions)} captions are {found.dtype} {list(found.shape)}")
         if not bool(found.isfinite().all()):
             raise _fail(spec, f"{what} are not finite")
+    _parts(spec, encoder, loaded, tokens, pooled)
     used = tokens.abs().amax(dim=2) > 0
     if bool((~used[:, :-1] & used[:, 1:]).any()):
         raise _fail(spec, "tokens behind a caption's end are not zero")

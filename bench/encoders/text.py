@@ -182,7 +182,8 @@ def encode(
         if each * (len(distinct) - done) > available_memory():
             raise UserError(
                 f"{len(distinct):,} captions encoded by {encoder.name} take about {each * len(distinct) / 1e9:.3g} GB, more "
-                f"than the memory that is available: take fewer --train-images, or a smaller --text encoder"
+                f"than the memory that is available: encode them once with latents, by `python -m bench.encode --text`, or "
+                f"take fewer --train-images"
             )
     return placed(found, {caption: row for row, caption in enumerate(distinct)}, device)
 

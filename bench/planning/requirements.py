@@ -11,6 +11,7 @@ from bench.config.experiment import Cell, Grid, Images, Model, Training
 from bench.data import Builder, get
 from bench.data.shapes import WORLDS
 from bench.encoders import Encoder, TextSizes
+from bench.encoders.caption_index import find
 from bench.metrics.compositional_accuracy import PARTS, parts_of
 from bench.metrics.run_metrics import columns
 from bench.models.shape import Shape
@@ -107,7 +108,9 @@ class Requirements:
 
     @property
     def encoding(self) -> float:
-        """Operations of encoding every caption, as if all were different, once for each worker."""
+        """Operations of encoding every caption, as if all were different, once for each worker; none if they are on disk."""
+        if find(self.builder.latents, self.grid.text):
+            return 0.0
         return self.encoding_of_one * (self.grid.images.train + self.grid.images.validation)
 
     @cached_property

@@ -12,9 +12,10 @@ from torch import Tensor
 from bench import encoders
 from bench.config.experiment import VALIDATION, Evaluation, Grid, Model
 from bench.config.seeds import seed_for
-from bench.data import Dataset, load
-from bench.encoders import Extractor, extractor, text_encoder, text_features
-from bench.encoders.text import Captions, encode
+from bench.data import Dataset, get, load
+from bench.encoders import Extractor, extractor, text_features
+from bench.encoders.caption_store import encoded
+from bench.encoders.text import Captions
 from bench.metrics import reference_file
 from bench.metrics.metric import Measure, Reference
 from bench.metrics.names import full_names
@@ -65,10 +66,10 @@ class Setup:
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     """Load a dataset, encode its captions and the reference features."""
     data, evaluation = load(dataset, **asdict(grid.images)), grid.evaluation
-    encoder = text_encoder(grid.text, str(device))
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
     texts = data.train.texts() + data.validation.texts()
+    text = encoded(grid.text, texts, device, get(dataset).latents)
     given = None
     if evaluation.reference != VALIDATION:
         given = reference_file.read(Path(evaluation.reference), measure, str(device))
@@ -76,14 +77,14 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         encoders.get(spec).check_words(data.train.texts(), dataset)
     return Setup(
         data,
-        encode(encoder, texts, device),
-        encoder.name,
+        text.captions,
+        text.name,
         measure,
         chosen,
         text_features(measure, chosen),
         Reference(data, measure, reference_features(data, measure, str(device)), given),
         measures(evaluation.metrics),
-        encoder.cut(set(texts)),
+        text.cut,
     )
 
 

@@ -81,6 +81,19 @@ def test_each_use_needs_an_encoder_that_has_it(
         ("> 16 for", "> 2 for", "captions that are too long"),
         ("width=32", "width=31", "16 tokens of 31"),
         ("caption_flops = 1e3", "", "caption_flops"),
+        ("caption_flops = 1e3", 'caption_flops = 1e3\n    parts = ("one", "two")', "declares the parts"),
+        *(
+            (
+                "class Words(Encoder):",
+                f'from bench.encoders import TextPart\nVectors.parts = (TextPart("text", {ranges}),)\n\n\n'
+                'class Words(Encoder):\n    parts = ("text",)',
+                wrong,
+            )
+            for ranges, wrong in (
+                ("(0, 16), (0, 31), (0, 32)", "outside of all its parts are not zero"),
+                ("(0, 16), (0, 32), (0, 31)", "leave out some of the pooled vector"),
+            )
+        ),
         (".flatten(1)", ".flatten(1).double()", "no float32 tensor"),
         (
             "* torch.hypot(dx, dy)[..., None]",

@@ -119,5 +119,5 @@ def test_of_many_captions_some_are_used(room: int, kind: str, monkeypatch: pytes
 
 def test_captions_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "available_memory", lambda: 1000.0)
-    with pytest.raises(UserError, match=r"23 captions encoded by three take about .* fewer --train-images"):
+    with pytest.raises(UserError, match=r"23 captions encoded by three take about .* bench\.encode --text"):
         found(0, monkeypatch, chunk=5)

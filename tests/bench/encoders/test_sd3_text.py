@@ -14,39 +14,14 @@ from bench import encoders
 from bench.encoders.check_encoder import check
 from flowbench._core.errors import UserError
 
-from .small_models import WORDS, tokenizer
+from .small_models import sd3_models, spec
 
 CAPTIONS = ["a red square", "blue", "a green circle above a small blue square"]
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """CLIP text models of widths 16 and 24 that read 9 tokens, and a T5 of width 48."""
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
-
-    root = tmp_path_factory.mktemp("sd3")
-    torch.manual_seed(0)
-    for name, width, projected in (("clip_l", 16, 12), ("clip_g", 24, 20)):
-        body = {
-            "hidden_size": width,
-            "intermediate_size": 32,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-        }
-        ends = {"bos_token_id": 3, "eos_token_id": 1, "pad_token_id": 0}
-        sizes = {"vocab_size": len(WORDS) + 3, "max_position_embeddings": 9, "projection_dim": projected}
-        CLIPTextModelWithProjection(CLIPTextConfig(**body, **ends, **sizes)).save_pretrained(root / name)
-        tokenizer(root / name)
-    t5 = {"d_model": 48, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-    T5EncoderModel(T5Config(vocab_size=len(WORDS) + 3, **t5)).save_pretrained(root / "t5")
-    tokenizer(root / "t5")
-    return {name: root / name for name in ("clip_l", "clip_g", "t5")}
-
-
-def spec(places: dict[str, Path], *names: str, **options: object) -> str:
-    """``sd3:clip_l=...``."""
-    given = {**{name: places[name] for name in names}, **options}
-    return "sd3:" + ",".join(f"{name}={value}" for name, value in given.items())
+    return sd3_models(tmp_path_factory.mktemp("sd3"))
 
 
 def test_it_is_what_diffusers_gives_to_its_network(places: dict[str, Path]) -> None:

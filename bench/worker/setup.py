@@ -69,12 +69,12 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
     texts = data.train.texts() + data.validation.texts()
-    text = encoded(grid.text, texts, device, get(dataset).latents)
     given = None
     if evaluation.reference != VALIDATION:
         given = reference_file.read(Path(evaluation.reference), measure, str(device))
     for spec in dict.fromkeys([grid.text, evaluation.extractor]):
         encoders.get(spec).check_words(data.train.texts(), dataset)
+    text = encoded(grid.text, texts, device, get(dataset).latents)
     return Setup(
         data,
         text.captions,

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.channel_moments import ChannelMoments
+from bench.data.mapped_tensors import header_end, layout, mapped
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -36,7 +37,6 @@ FORMAT = 1
 ROWS = 4096
 """Rows of a shard; the last of a side has fewer."""
 Posterior = Literal["mean", "sample", "mean+std"]
-TYPES = {"F16": np.float16, "F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -123,31 +123,6 @@ def finished(
 
 def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-
-
-def layout(file: Path) -> tuple[dict[str, Any], int]:
-    """The header of a file of safetensors, and where its data begin."""
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        header: dict[str, Any] = json.loads(opened.read(length))
-    header.pop("__metadata__", None)
-    return header, 8 + length
-
-
-def header_end(header: Mapping[str, Any]) -> int:
-    """Bytes of data that a header describes."""
-    return max((each["data_offsets"][1] for each in header.values()), default=0)
-
-
-def mapped(file: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a file of safetensors by name, mapped into memory: read when they are used, never written."""
-    header, start = layout(file)
-    content = np.memmap(file, np.uint8, "c")
-    found: dict[str, NDArray[Any]] = {}
-    for name, about in header.items():
-        first, last = (start + offset for offset in about["data_offsets"])
-        found[name] = content[first:last].view(TYPES[about["dtype"]]).reshape(about["shape"])
-    return found
 
 
 @dataclass(frozen=True)

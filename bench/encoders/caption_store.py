@@ -21,7 +21,8 @@ from torch import Tensor
 
 from bench.data.encoding.write_latents import LARGEST, Part
 from bench.data.images import LEFT_SECONDS
-from bench.data.latent_store import Shard, header_end, layout, mapped
+from bench.data.latent_store import Shard
+from bench.data.mapped_tensors import header_end, layout, mapped
 from bench.encoders import caption_index
 from bench.encoders.caption_index import CaptionIndex
 from bench.encoders.encoder import TextEncoder, TextPart, canonical, text_encoder, text_parts

@@ -1,9 +1,9 @@
-"""Networks: contract and registry (`architecture`), sizes (`shape`), MM-DiT, and any plain module as E members (`stacked`).
+"""Networks: contract and registry (`architecture`), sizes (`shape`), transformers, any plain module as members (`stacked`).
 
 Importing registers the names; it needs no torch.
 """
 
-from bench.models import mmdit_size  # noqa: F401
+from bench.models import block_sizes, mmdit_size  # noqa: F401
 from bench.models.architecture import Architecture, get, register, registry
 from bench.models.plain import Plain
 from bench.models.shape import Shape

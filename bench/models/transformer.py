@@ -67,6 +67,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return attended
 
 
+def normalised(x: Tensor, scale: Tensor | None) -> Tensor:
+    """Queries or keys ``[..., D]`` RMS-normalised per head and scaled; as they are without a scale."""
+    return x if scale is None else F.rms_norm(x, x.shape[-1:], eps=1e-6) * scale
+
+
+def heads_first(x: Tensor) -> Tensor:
+    """``[E, B, N, k, heads, D]`` as ``[k, E B, heads, N, D]``."""
+    return x.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
+
+
+def heads_last(attended: Tensor, members: int) -> Tensor:
+    """``[E B, heads, N, D]`` as ``[E, B N, heads D]``."""
+    return attended.transpose(1, 2).reshape(members, -1, attended.shape[1] * attended.shape[3])
+
+
 class Stream(nn.Module):
     """The linear layers and norms that tokens pass in a block, before and after its attention.
 
@@ -92,17 +107,37 @@ class Stream(nn.Module):
         ``[E, B, N, 1, heads, D]``."""
         qkv = self.qkv(modulate(x, shift, scale).flatten(1, 2))
         qk, v = qkv.view(*x.shape[:3], 3, self.heads, -1).split([2, 1], dim=3)
-        if self.qk_scale is not None:
-            qk = F.rms_norm(qk, qk.shape[-1:], eps=1e-6) * self.qk_scale
-        return qk, v
+        return normalised(qk, self.qk_scale), v
 
     def finish(
         self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor
     ) -> Tensor:
         """Attention's output and the MLP, each added through its gate."""
-        x = torch.addcmul(x, gate, self.out(attended).view_as(x))
+        return self.mlp(self.add(x, attended, gate), shift, scale, gate2)
+
+    def add(self, x: Tensor, attended: Tensor, gate: Tensor) -> Tensor:
+        """``x`` and attention's output through its gate."""
+        return torch.addcmul(x, gate, self.out(attended).view_as(x))
+
+    def mlp(self, x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """``x`` and the MLP of it through its gate."""
         hidden = F.gelu(self.up(modulate(x, shift, scale).flatten(1, 2)), approximate=self.gelu)
-        return torch.addcmul(x, gate2, self.down(hidden).view_as(x))
+        return torch.addcmul(x, gate, self.down(hidden).view_as(x))
+
+
+class TextKeys(nn.Module):
+    """Keys and values ``[E B, heads, M, D]`` of text tokens ``[E, B, M, h]`` that are not updated."""
+
+    def __init__(self, members: int, width: int, heads: int, options: Options) -> None:
+        super().__init__()
+        self.heads = heads
+        self.kv = Linear(members, width, 2 * width)
+        scale = nn.Parameter(torch.ones(members, 1, 1, 1, 1, width // heads))
+        self.k_scale = scale if options.qk == "rms" else None
+
+    def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        k, v = self.kv(text.flatten(1, 2)).view(*text.shape[:3], 2, self.heads, -1).split(1, dim=3)
+        return heads_first(normalised(k, self.k_scale)).squeeze(0), heads_first(v).squeeze(0)
 
 
 class Transformer(Network):
@@ -165,8 +200,8 @@ class Transformer(Network):
 
     def vectors(self, condition: Tensor) -> tuple[Tensor, ...]:
         """adaLN's vectors ``[E, B, 1, h]`` of every block, and a shift and a scale of the output."""
-        vectors: Tensor = self.modulation(F.silu(condition)).unflatten(1, (-1, 1))
-        return vectors.split(self.shape.width, dim=-1)
+        made: tuple[Tensor, ...] = self.modulation(F.silu(condition)).unsqueeze(2).split(self.shape.width, -1)
+        return made
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

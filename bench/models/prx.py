@@ -1,0 +1,45 @@
+"""PRX: only image tokens have queries; the text gives keys and values to every block, and is not updated.
+
+The attention is that of Photoroom's PRX (diffusers' ``PRXBlock``); all else is as in the other networks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.block_options import OPTIONS, Options
+from bench.models.shape import Shape
+from bench.models.transformer import Stream, TextKeys, Transformer, attention, heads_first, heads_last
+
+
+class PRXBlock(Stream):
+    """Attention of image tokens to each other and to the text, and their MLP."""
+
+    def __init__(self, members: int, width: int, heads: int, options: Options = OPTIONS) -> None:
+        super().__init__(members, width, heads, options=options)
+        self.text = TextKeys(members, width, heads, options)
+
+    def forward(self, x: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> Tensor:
+        qk, v = self.project(x, *m[:2])
+        q, k = heads_first(qk).unbind(0)
+        keys, values = self.text(text)
+        joint = torch.cat([k, keys], dim=2), torch.cat([heads_first(v).squeeze(0), values], dim=2)
+        return self.finish(x, heads_last(attention(q, *joint), len(x)), *m[2:])
+
+
+class PRX(Transformer):
+    """``members`` PRX networks of one ``shape``."""
+
+    def __init__(self, shape: Shape, members: int = 1, options: Options = OPTIONS) -> None:
+        blocks = (PRXBlock(members, shape.width, shape.heads, options) for _ in range(shape.depth))
+        super().__init__(shape, members, blocks, 6 * shape.depth + 2)
+
+    def through(
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+    ) -> Tensor:
+        for i, block in enumerate(blocks):
+            image = block(image, text, vectors[6 * i : 6 * i + 6])
+        return image

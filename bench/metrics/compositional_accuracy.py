@@ -117,10 +117,10 @@ def compositional_accuracy(
     ):
         found = f"{pixels.dtype} {list(pixels.shape)}"
         raise UserError(f"compositional accuracy needs square uint8 images [N, 3, R, R], not {found}")
-    rows = captions if isinstance(captions, np.ndarray) else _parse_all(captions)
+    rows = captions if isinstance(captions, np.ndarray) else parse_all(captions)
     if len(rows) != len(pixels):
         raise UserError(f"compositional accuracy: {len(pixels)} images, but captions for {len(rows)}")
-    world = _world(rows)
+    world = world_of(rows)
     step = max(1, 2**18 // pixels.shape[-1] ** 2)
     parts: dict[str, list[Array]] = {part: [np.zeros(0, np.float32)] for part in parts_of(world)}
     for start in range(0, len(pixels), step):
@@ -135,29 +135,29 @@ def parts_of(world: shapes.World) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part != "relation" or world.objects > 1)
 
 
-def _parse_all(captions: Sequence[str]) -> Ints:
+def parse_all(captions: Sequence[str]) -> Ints:
     rows = [shapes.parse(caption) for caption in captions]
     if len({len(row) for row in rows}) > 1:
         raise UserError("compositional accuracy: captions of one object and of two are judged apart")
     return np.stack(rows) if rows else np.zeros((0, len(shapes.SHAPES_WORLD.attributes)), np.int64)
 
 
-def _world(rows: Ints) -> shapes.World:
+def world_of(rows: Ints) -> shapes.World:
     return next(world for world in shapes.WORLDS.values() if rows.shape[1:] == (len(world.attributes),))
 
 
 def _judge(images: NDArray[np.uint8], rows: Ints, world: shapes.World) -> dict[str, Bools]:
     pixels = images.reshape(len(images), 3, -1).astype(np.float32)
     resolution = images.shape[-1]
-    background, flat = _background(pixels)
-    maps = _unmix(pixels, background)
+    background, flat = backgrounds(pixels)
+    maps = unmix(pixels, background)
     areas = maps.mean(axis=2)
     every = np.arange(len(rows))
     least = MIN_AREA * 4 * sdf.BAR * world.radii[0] ** 2
     present, shape_ok, size_ok, centers = [], [], [], []
     for shape, color, size in ((3 * i, 3 * i + 1, 3 * i + 2) for i in range(world.objects)):
         mask = maps[every, rows[:, color]].reshape(-1, resolution, resolution)
-        found_shape, found_size, center = _match(mask, world)
+        found_shape, found_size, center = match(mask, world)
         present.append(areas[every, rows[:, color]] > least)
         shape_ok.append(found_shape == rows[:, shape])
         size_ok.append(found_size == rows[:, size])
@@ -172,12 +172,12 @@ def _judge(images: NDArray[np.uint8], rows: Ints, world: shapes.World) -> dict[s
         "background": flat & (background == rows[:, -1]),
     }
     if world.objects > 1:
-        out["relation"] = there & (_relation(centers[0], centers[1]) == rows[:, -2])
+        out["relation"] = there & (relation_of(centers[0], centers[1]) == rows[:, -2])
     out["all"] = np.logical_and.reduce(list(out.values()))
     return out
 
 
-def _background(pixels: Array) -> tuple[Ints, Bools]:
+def backgrounds(pixels: Array) -> tuple[Ints, Bools]:
     """The commonest background colour of each picture, and whether it covers enough of it."""
     shares = []
     for color in shapes.BACKGROUND_RGB.astype(np.float32):
@@ -187,7 +187,7 @@ def _background(pixels: Array) -> tuple[Ints, Bools]:
     return np.argmax(share, axis=1), share.max(axis=1) >= BACKGROUND_SHARE
 
 
-def _unmix(pixels: Array, background: Ints) -> Array:
+def unmix(pixels: Array, background: Ints) -> Array:
     """Coverage ``[N, 6, P]`` of each pixel by the one palette colour that explains it best, else 0.
 
     A pixel is ``background + alpha (color - background)``; the colour is the one of largest cosine, ``alpha``
@@ -205,7 +205,7 @@ def _unmix(pixels: Array, background: Ints) -> Array:
     return np.where(keep, alpha, np.float32(0))
 
 
-def _match(mask: Array, world: shapes.World) -> tuple[Ints, Ints, Array]:
+def match(mask: Array, world: shapes.World) -> tuple[Ints, Ints, Array]:
     """The best of the 12 templates (six shapes, two sizes), each drawn with its centroid at the mask's.
 
     Returns:
@@ -245,7 +245,7 @@ def _centroid(mask: Array, world: shapes.World) -> tuple[Array, Array]:
     return cx, cy
 
 
-def _relation(first: Array, second: Array) -> Ints:
+def relation_of(first: Array, second: Array) -> Ints:
     """Index into RELATIONS by the axis along which the centres are farther apart."""
     dx, dy = (second - first).T
     found: Ints = np.argmax(np.stack([dx, -dx, dy, -dy]), axis=0)

@@ -13,7 +13,15 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bench.metrics import clip_score, compositional_accuracy, fid, kid, path_length, val_loss  # noqa: F401  (registers the names)
+from bench.metrics import (  # noqa: F401  (registers the names)
+    clip_score,
+    compositional_accuracy,
+    fid,
+    geneval_tasks,
+    kid,
+    path_length,
+    val_loss,
+)
 from bench.metrics.metric import Measure, Metric, get, registry
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import source_behind
@@ -21,7 +29,7 @@ from flowbench._core.plugin import source_behind
 if TYPE_CHECKING:
     from bench.config.experiment import Evaluation
 
-SHIPPED = ("val_loss", "clip", "fid", "kid", "composition", "path_length")
+SHIPPED = ("val_loss", "clip", "fid", "kid", "composition", "geneval", "path_length")
 """In the order in which they are shown; every evaluation has them."""
 DIGITS = 8
 """Hexadecimal digits of a digest."""

@@ -13,6 +13,7 @@ from bench.data.shapes import WORLDS
 from bench.encoders import Encoder, TextSizes
 from bench.encoders.caption_index import find
 from bench.metrics.compositional_accuracy import PARTS, parts_of
+from bench.metrics.geneval_tasks import TASKS, tasks_of
 from bench.metrics.run_metrics import columns
 from bench.models.shape import Shape
 
@@ -126,9 +127,10 @@ class Requirements:
         samples, settings = self.grid.evaluation.samples, len(self.generation)
         pixels = self.builder.channels * self.grid.images.resolution**2
         images = HEADER + 2 * ENTRY + samples * (pixels + 4)
-        parts = parts_of(WORLDS[self.dataset]) if self.dataset in WORLDS else ()
-        met = {"": True, "texts": self.extractor.texts, "shapes": bool(parts)}
-        absent = {f"composition_{part}" for part in PARTS if part not in parts}
+        world = WORLDS.get(self.dataset)
+        met = {"": True, "texts": self.extractor.texts, "shapes": world is not None}
+        absent = {f"composition_{part}" for part in PARTS if world and part not in parts_of(world)}
+        absent |= {f"geneval_{task}" for task in TASKS if world and task not in tasks_of(world)}
         metrics = columns(self.grid.evaluation.metrics)
         values = sum(m.per_sample and met[m.needs] and m.name not in absent for m in metrics)
         return settings * (images + values * (4 * samples + ENTRY)) + HEADER

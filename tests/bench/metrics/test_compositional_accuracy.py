@@ -9,6 +9,7 @@ import torch
 from bench import composition
 from bench.data import shapes
 from bench.metrics.compositional_accuracy import PARTS, compositional_accuracy
+from bench.metrics.geneval_tasks import TASKS
 from flowbench._core.errors import UserError
 
 COUNT = 600
@@ -174,12 +175,20 @@ def test_wrong_input_is_refused() -> None:
 def test_command_prints_ceiling_and_floors(capsys: pytest.CaptureFixture[str]) -> None:
     assert composition.main(["--count", "200", "--resolution", "16"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["dataset", "images", "px", *PARTS]
-    table = {tuple(line[:2]): [float(v) for v in line[3:]] for line in lines[1:]}
+    half = len(lines) // 2
+    assert [lines[0], lines[half]] == [["dataset", "images", "px", *names] for names in (PARTS, TASKS)]
+    table, other = (
+        {tuple(line[:2]): [float(v) for v in line[3:]] for line in part[1:]}
+        for part in (lines[:half], lines[half:])
+    )
     for world in shapes.WORLDS:
+        assert min(other[world, "real"]) > 0.98
+        assert max(other[world, "noise"]) == 0
+        assert other[world, "squares"][-1] < 0.25
         assert min(table[world, "real"]) > 0.98
         assert table[world, "shuffled"][-1] < 0.01
         assert max(table[world, "noise"]) == 0
+        assert table[world, "squares"][0] == 1, "the colors are right"
         assert table[world, "squares"][1] < 0.25
     assert composition.main(["--count", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: ")

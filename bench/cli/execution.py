@@ -42,6 +42,13 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         help="cells that train in one graph: auto or a number (default auto)",
     )
     running.add_argument(
+        "--replicas",
+        type=INT,
+        default=Execution.replicas,
+        metavar="R",
+        help="devices that train a pack together, each on its part of every batch (default 1)",
+    )
+    running.add_argument(
         "--accumulate",
         type=INT,
         default=Execution.accumulate,
@@ -101,6 +108,7 @@ def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
         ("pack", 1, inf),
         ("slots", 1, inf),
         ("accumulate", 1, inf),
+        ("replicas", 1, inf),
         ("checkpoint", 60, 60e9),
         ("tflops", 1, inf),
     ):

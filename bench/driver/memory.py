@@ -51,12 +51,12 @@ def needed(
     graphs = [(min(most, count), p.cell) for part in divided for p, count in graphs_of(part)]
     if not graphs:
         return None
-    parts, recompute = execution.accumulate, execution.recompute == "blocks"
+    parts, recompute = execution.parts, execution.recompute == "blocks"
     together, cell = max(graphs, key=lambda graph: graph[0] * look(graph[1]).training_bytes(parts, recompute))
     requirements, given = look(cell), launcher.memory(execution)
     what = f"--pack {together}" if together > 1 else f"--depth {cell.model.depth}"
     takes = together * requirements.training_bytes(parts, recompute)
-    batch = f"--batch {cell.training.batch}" + f" --accumulate {parts}" * (parts > 1)
+    batch = f"--batch {cell.training.batch}" + f" in {parts} parts" * (parts > 1)
     batch += " --recompute blocks" * recompute
     return Memory(
         f"{what}: a training step with {batch}",

@@ -40,7 +40,8 @@ class Local(Launcher):
 
     def describe(self, execution: Execution, workers: int, shown: str) -> str:
         """How many slots there are."""
-        return f"{many(len(slots(execution)), 'slot')}, {shown}"
+        each = f" of {execution.replicas} replicas" * (execution.replicas > 1)
+        return f"{many(len(slots(execution)), 'slot')}{each}, {shown}"
 
     def memory(self, execution: Execution) -> Given:
         """The free memory of this machine, or of its GPU."""
@@ -89,16 +90,22 @@ def believed(submission: Submission) -> bool:
 
 
 def slots(execution: Execution) -> list[Environment]:
-    """The additions of each slot to the environment of its workers. Raises :class:`UserError` for more slots than cores."""
+    """The additions of each slot to the environment of its workers, whose replicas have a GPU each, or cores. Raises
+    :class:`UserError` for more slots than cores, and for more replicas than there are GPUs or cores."""
     gpus = visible_gpus() if execution.device in ("auto", "cuda") else []
+    each, most = execution.replicas, len(gpus) or cores.most()
+    if each > most:
+        what = "GPUs" if gpus else "cores"
+        raise UserError(f"--replicas {each}: there are {most} {what} here, choose at most {most}")
     if gpus:
-        count = execution.slots or len(gpus)
-        threads = cores.environment(count, os.environ)
-        return [threads | {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(count)]
-    count, most = execution.slots or 1, cores.most()
-    if count > most:
-        raise UserError(f"--slots {count}: there are {most} cores here, choose at most {most}")
-    return [cores.environment(count, os.environ) for _ in range(count)]
+        count = execution.slots or len(gpus) // each
+        threads = cores.environment(count * each, os.environ)
+        taken = [",".join(gpus[(i * each + k) % len(gpus)] for k in range(each)) for i in range(count)]
+        return [threads | {"CUDA_VISIBLE_DEVICES": names} for names in taken]
+    count = execution.slots or 1
+    if count * each > most:
+        raise UserError(f"--slots {count}: there are {most} cores here, choose at most {most // each}")
+    return [cores.environment(count * each, os.environ) for _ in range(count)]
 
 
 def visible_gpus() -> list[str]:

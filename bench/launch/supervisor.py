@@ -14,16 +14,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import BinaryIO
 
 from bench.launch import snapshot
 from bench.launch.codes import ENDINGS, Ending
+from bench.launch.worker_processes import Processes, own_device
 from bench.machine import cores
 from bench.runfolder import cell_folder, lease
 from bench.runfolder.failure import Failure
@@ -43,7 +44,8 @@ ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Supervisor:
-    """One share's supervisor; ``restart`` counts the times that Slurm has started it before."""
+    """One share's supervisor; ``restart`` counts the times that Slurm has started it before, ``ranks`` are the replicas of
+    the worker on this machine: all, unless others are elsewhere."""
 
     def __init__(
         self,
@@ -52,9 +54,11 @@ class Supervisor:
         environment: Mapping[str, str],
         restart: int = 0,
         job: str | None = None,
+        ranks: range | None = None,
     ) -> None:
         self.submission, self.index, self.environment = submission, index, dict(environment)
         self.restart, self.job = restart, job
+        self.ranks = range(submission.execution.replicas) if ranks is None else ranks
         place = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         self.token = f"{submission.id}/{index}/{restart}/{place}"
         self.found = ""  # the progress before this start
@@ -112,33 +116,35 @@ class Supervisor:
         """Run the worker once; returns its exit code, negative for a signal. Raises :class:`UserError` if its code has
         been changed."""
         snapshot.verify(self.submission)
-        self.submission.end_file(self.index).unlink(missing_ok=True)
-        # -u: a line that a full disk does not take is lost, and not tried again at exit
-        argv = [sys.executable, "-u", "-m", "bench.worker.begin"]
-        argv += [str(self.submission.folder), str(self.index), self.token]
+        for file in (self.submission.end_file(self.index), self.submission.replicas_file(self.index)):
+            file.unlink(missing_ok=True)
         with atomic.append(self.submission.log_file(self.index)) as log:
-            child = subprocess.Popen(
-                argv + ["--alone"] * alone,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=cores.PASSIVE | self.environment | pythonpath(self.submission.code_folder),
-                # a terminal's Ctrl-C is for the driver, which asks each worker once; Slurm may kill by group
-                process_group=0 if self.job is None else None,
-            )
-            threading.Thread(target=self._wait, args=(child,), daemon=True).start()
+            worker = Processes([self.start(rank, log, alone) for rank in self.ranks], self.changed)
             asked = False
-            while child.poll() is None:
+            while (code := worker.poll()) is None:
                 with suppress(Empty):
                     self.changed.get(timeout=1.0)
                 if self.stopping is not None and not asked:
                     asked = True
-                    child.send_signal(signal.SIGTERM)
-            return child.returncode
+                    worker.send(signal.SIGTERM)
+            return code
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> None:
-        child.wait()
-        self.changed.put(None)
+    def start(self, rank: int, log: BinaryIO, alone: bool) -> subprocess.Popen[bytes]:
+        """Start one replica of the worker: the first one does all the work, the others train with it."""
+        place = own_device(self.environment, rank - self.ranks[0], len(self.ranks))
+        module = "follower" if rank else "begin"
+        # -u: a line that a full disk does not take is lost, and not tried again at exit
+        argv = [sys.executable, "-u", "-m", f"bench.worker.{module}"]
+        argv += [str(self.submission.folder), str(self.index), self.token]
+        return subprocess.Popen(
+            argv + ([str(rank)] if rank else ["--alone"] * alone),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=cores.PASSIVE | self.environment | place | pythonpath(self.submission.code_folder),
+            # a terminal's Ctrl-C is for the driver, which asks each worker once; Slurm may kill by group
+            process_group=0 if self.job is None else None,
+        )
 
     def progress(self) -> str:
         """A hash over the finished files of the cells, which a death does not undo."""

@@ -7,6 +7,7 @@
     DIR/submissions/ID/beat-0003.json       the worker's heartbeat: its present work
     DIR/submissions/ID/end-0003.json        the worker's: why it ended, unless the folders of its cells show that
     DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
+    DIR/submissions/ID/replicas-0003.json   where its first replica listens for the others, if it has several
     DIR/submissions/ID/share-0003.log       the worker's output
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: cells that failed, by the hash of their traceback
     DIR/submissions/ID/cancelled            it is not started or requeued any more
@@ -53,9 +54,9 @@ class Share:
 class Execution:
     """How workers run; no part of what a cell is. ``executor`` names their launcher, ``checkpoint`` is the
     seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
-    folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). Each step's batch
-    goes through the network in ``accumulate`` equal parts; its ``blocks`` are computed again in the backward pass if
-    ``recompute`` says so."""
+    folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). A worker has
+    ``replicas`` processes, each with a device of its own, that take equal parts of every batch, and go through theirs in
+    ``accumulate`` parts; ``blocks`` are computed again in the backward pass if ``recompute`` says so."""
 
     executor: str = "local"
     device: str = "auto"
@@ -67,6 +68,12 @@ class Execution:
     track: str | None = None
     accumulate: int = 1
     recompute: Recompute = "off"
+    replicas: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Into how many equal parts a batch is divided."""
+        return self.replicas * self.accumulate
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,10 @@ class Submission:
     def end_file(self, index: int) -> Path:
         """Where a share's worker notes why it ended."""
         return self.folder / END.format(index)
+
+    def replicas_file(self, index: int) -> Path:
+        """Where the first replica of a share's worker notes how the others reach it."""
+        return self.folder / f"replicas-{index:04}.json"
 
     def log_file(self, index: int) -> Path:
         """The output of a share's worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import torch
 
 from bench.config.experiment import Cell
 from bench.machine.stage_timer import Stages
+from bench.training.replicas import ALONE, Replicas
 
 
 class Watcher(Protocol):
@@ -46,7 +48,8 @@ class Control:
 @dataclass(frozen=True)
 class Bench:
     """What packs run on: a device, models compiled or not, so many micro-batches a step, blocks computed again in the
-    backward pass or not, a receiver of progress, and where time is counted."""
+    backward pass or not, a receiver of progress, and where time is counted. ``replicas`` has all of them train some cells,
+    compiled or not, within a block."""
 
     device: torch.device
     watch: Watcher
@@ -55,3 +58,6 @@ class Bench:
     control: Control = field(default_factory=Control)
     accumulate: int = 1
     recompute: bool = False
+    replicas: Callable[[Sequence[str], bool], AbstractContextManager[Replicas]] = lambda cells, compiled: (
+        nullcontext(ALONE)
+    )

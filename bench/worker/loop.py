@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import formulations
-from bench.config.experiment import Cell, Images
+from bench.config.experiment import Cell, Images, Training
 from bench.cost import workload
 from bench.launch import supervisor
 from bench.launch.codes import BROKEN, FAILED, FENCED, HELD, LOST, REFUSED, SAVED, SETTLED, UNFIT, UNWRITABLE
@@ -37,10 +37,12 @@ from bench.runfolder import submission as submissions
 from bench.runfolder.cell_folder import fail
 from bench.runfolder.failure import Failure
 from bench.training import checkpoint, tuning
+from bench.training.replicas import Parted
 from bench.worker import pack, parents, real_scores, setup
 from bench.worker.control import Bench, Control
 from bench.worker.heartbeat import Heartbeat
 from bench.worker.provenance import check_formulations, check_inputs, check_recipes
+from bench.worker.replica_group import Lead
 from bench.worker.setup import Setup
 from flowbench import STARTED
 from flowbench._core import atomic
@@ -77,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except lease.Fenced as fenced:
         say(str(fenced))
         return FENCED
+    except Parted as parted:
+        say(str(parted))
+        os._exit(LOST)  # what waits for the other replicas would keep Python from ending
     except DeviceLost as lost:
         say(f"the device is lost: {lost}")
         return LOST
@@ -115,6 +120,7 @@ class Worker:
             device = pick_device(execution.device)
             tuning.check(execution.compile, device)
             fast_products(device)
+            lead = Lead(self.submission, self.index, self.heartbeat.lease.token)
             for file in self.submission.plugin_files:
                 formulations.load_plugin(file)
             cells = self.cells()
@@ -142,12 +148,14 @@ class Worker:
                 if threads.cores:
                     say(f"{many(threads.usable(), 'thread')} on {threads.cores}")
                 chosen = self.tune(groups, ready, device, threads)
+                lead.gather({source(p): ready[source(p)] for group in groups for p in group}, device)
             except BaseException:
                 self.release()
                 raise
         self.stages.started_up()
         try:
-            held = self.packs(groups, ready, device, chosen, threads)
+            held = self.packs(groups, ready, device, chosen, threads, lead)
+            lead.end()
         finally:
             self.release()
         if held:
@@ -238,7 +246,7 @@ class Worker:
                 threads.begin(threads.most)
                 chosen[shape] = tuning.choose(
                     shape,
-                    longest,
+                    part_of(longest, execution),
                     device,
                     sizes,
                     execution.pack,
@@ -264,6 +272,7 @@ class Worker:
         device: Any,
         chosen: Sequence[tuning.Tuning],
         threads: Threads,
+        lead: Lead,
     ) -> Failure | None:
         """Run pack after pack; returns why cells were held back, if any were."""
         gate, held, grid = Gate(self.submission), 0, self.submission.grid
@@ -293,7 +302,7 @@ class Worker:
         for i, (cells, how) in enumerate(todo):
             execution = self.submission.execution
             parted = execution.accumulate, execution.recompute == "blocks"
-            bench = Bench(device, watch, self.stages, how.compiled, control, *parted)
+            bench = Bench(device, watch, self.stages, how.compiled, control, *parted, lead.pack)
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             free = parents.trained(free, grid, control)
@@ -329,7 +338,8 @@ class Worker:
                 torch.set_num_threads(how.threads)
                 execution = self.submission.execution
                 parted = execution.accumulate, execution.recompute == "blocks"
-                tuner = tuning.Tuner(shape_of(cell, ready), cell.training, device, *parted)
+                part = part_of(cell.training, execution)
+                tuner = tuning.Tuner(shape_of(cell, ready), part, device, *parted)
                 if said := tuner.doubt(together, how.compiled, took):
                     say(said)
 
@@ -342,6 +352,11 @@ def source(p: Planned) -> Source:
 def shape_of(cell: Cell, ready: Mapping[Source, Setup]) -> Shape:
     """The network of a cell."""
     return ready[cell.dataset, cell.images].shape(cell.model)
+
+
+def part_of(training: Training, execution: submissions.Execution) -> Training:
+    """What one of the replicas computes of a training: steps are timed by it."""
+    return replace(training, batch=training.batch // execution.replicas)
 
 
 def say(text: str) -> None:

@@ -24,7 +24,6 @@ from bench import solvers
 from bench.config.experiment import Evaluation
 from bench.config.identity import full
 from bench.config.sampling_settings import ControlSetting
-from bench.config.seeds import seed_for
 from bench.machine.device import check_device
 from bench.planning.plan import Planned
 from bench.runfolder import cell_folder, store
@@ -33,7 +32,6 @@ from bench.runfolder.failure import Failure
 from bench.sampling.generate import Sampled
 from bench.tracking import Tracked
 from bench.training import checkpoint
-from bench.training.batches import Batches, validation_batch
 from bench.training.loss_profile import profile
 from bench.training.train import Trained, finite, train
 from bench.training.untrained import untrained_losses
@@ -123,11 +121,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     """Train the cells of a pack together; leaves metrics, weights and status in their folders."""
     cell, control, folders = pack[0].cell, bench.control, [p.folder for p in pack]
     recipe, members = cell.training, [formulations.get(p.cell.formulation) for p in pack]
-    draws = seed_for("stage", len(cell.ancestors), cell.seed) if cell.init else cell.seed
-    batches = Batches(
-        setup.data, setup.captions, draws, recipe.batch, recipe.dropout, bench.device, recipe.drop_encoders
-    )
-    held = validation_batch(setup.data, setup.captions, recipe.validation_images, bench.device)
+    held = setup.held(cell, bench.device)
     losses: dict[str, float] = {}
 
     def record(member: int, lines: list[dict[str, Any]]) -> None:
@@ -151,17 +145,24 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
 
     ids = [p.cell.id for p in pack]
     live = tracked(pack, control, max(checkpoint.common_steps(folders), default=0))
-    checkpointer = checkpoint.Checkpointer(
-        folders, control.checkpoint, control.stop, lambda: control.guard(folders), say, ids, control.threads
-    )
     for folder in folders:
         cell_folder.note(folder, f"training {many(len(pack), 'cell')} in one graph on {bench.device}")
-    with live:
+    start = parents.weights(pack)
+    with live, bench.replicas(ids, bench.compiled) as replicas:
+        checkpointer = checkpoint.Checkpointer(
+            folders,
+            control.checkpoint,
+            lambda: replicas.agree(control.stop()),
+            lambda: control.guard(folders),
+            say,
+            ids,
+            control.threads,
+        )
         trained = train(
             members,
             setup.shape(cell.model),
             recipe,
-            batches,
+            setup.batches(cell, bench.device, replicas),
             held,
             cell.seed,
             record,
@@ -169,14 +170,15 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             bench.compiled,
             bench.stages,
             checkpointer,
-            parents.weights(pack),
+            start,
             bench.accumulate,
             bench.recompute,
         )
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
-        facts |= {"compiled": bench.compiled, "accumulate": bench.accumulate, "recompute": bench.recompute}
+        facts |= {"compiled": bench.compiled, "replicas": replicas.count}
+        facts |= {"accumulate": bench.accumulate, "recompute": bench.recompute}
         facts |= {"code": control.code, **control.cores()}
         save(pack, trained, untrained_losses(members, held), facts)
 

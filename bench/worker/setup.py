@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench import encoders
-from bench.config.experiment import VALIDATION, Evaluation, Grid, Model
+from bench.config.experiment import VALIDATION, Cell, Evaluation, Grid, Images, Model
 from bench.config.seeds import seed_for
 from bench.data import Dataset, get, load
 from bench.encoders import Extractor, extractor, text_features
@@ -22,18 +22,42 @@ from bench.metrics.names import full_names
 from bench.metrics.reference_features import reference_features
 from bench.metrics.run_metrics import measures
 from bench.models import Shape
+from bench.objectives import Batch
+from bench.training.batches import Batches, validation_batch
+from bench.training.replicas import ALONE, Replicas
 
 
 @dataclass(frozen=True)
-class Setup:
+class TrainingInputs:
+    """All that training reads of one dataset."""
+
+    data: Dataset
+    captions: Captions
+
+    def shape(self, model: Model) -> Shape:
+        """The network for this dataset's inputs and captions."""
+        return Shape.of(model, self.data.train.shape, self.captions)
+
+    def batches(self, cell: Cell, device: torch.device, replicas: Replicas = ALONE) -> Batches:
+        """What the steps of a cell's training draw."""
+        recipe = cell.training
+        draws = seed_for("stage", len(cell.ancestors), cell.seed) if cell.init else cell.seed
+        how = draws, recipe.batch, recipe.dropout, device, recipe.drop_encoders, replicas
+        return Batches(self.data, self.captions, *how)
+
+    def held(self, cell: Cell, device: torch.device) -> tuple[Batch, Tensor]:
+        """What a cell is validated on."""
+        return validation_batch(self.data, self.captions, cell.training.validation_images, device)
+
+
+@dataclass(frozen=True)
+class Setup(TrainingInputs):
     """Everything that the cells of one dataset share.
 
     ``chosen`` are the validation captions that are sampled and measured, the same for every cell, by every one of
     ``measures`` and against ``reference``. ``cut`` captions are longer than the text encoder reads.
     """
 
-    data: Dataset
-    captions: Captions
     text_name: str
     extractor: Extractor
     chosen: tuple[str, ...]
@@ -41,10 +65,6 @@ class Setup:
     reference: Reference
     measures: tuple[Measure, ...]
     cut: int
-
-    def shape(self, model: Model) -> Shape:
-        """The network for this dataset's inputs and captions."""
-        return Shape.of(model, self.data.train.shape, self.captions)
 
     def remarks(self) -> list[str]:
         """Remarks on how the data were read, for the user, a line each; of items left out no more than twenty."""
@@ -61,6 +81,13 @@ class Setup:
     def names(self) -> dict[str, str | None]:
         """The full names of the metrics: extractor, preprocessing, reference set and n."""
         return full_names(self.measures, self.reference, len(self.chosen))
+
+
+def training_inputs(dataset: str, images: Images, text: str, device: torch.device) -> TrainingInputs:
+    """Load a dataset and encode its captions, nothing else."""
+    data = load(dataset, **asdict(images))
+    texts = data.train.texts() + data.validation.texts()
+    return TrainingInputs(data, encode(text_encoder(text, str(device)), texts, device))
 
 
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:

@@ -51,6 +51,7 @@ def test_every_option_changes_something(tmp_path: Path) -> None:
         "pack": ["1"],
         "accumulate": ["2"],
         "recompute": ["blocks"],
+        "replicas": ["2"],
         "compile": ["off"],
         "checkpoint": ["3"],
         "retry": ["failed"],

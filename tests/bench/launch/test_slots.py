@@ -81,3 +81,18 @@ def test_without_a_gpu_torch_is_not_asked(cores: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr(local, "count_gpus", lambda: pytest.fail("it takes seconds"))
     monkeypatch.setattr(os.path, "exists", lambda path: False)
     assert local.visible_gpus() == []
+
+
+def test_replicas_have_gpus_or_cores_of_their_own(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slots(Execution(replicas=2)) == [threads(3)]
+    assert slots(Execution(replicas=2, slots=3)) == [threads(1)] * 3
+    with pytest.raises(UserError, match="--slots 4: there are 6 cores here, choose at most 3"):
+        slots(Execution(replicas=2, slots=4))
+    with pytest.raises(UserError, match="--replicas 7: there are 6 cores here, choose at most 6"):
+        slots(Execution(replicas=7))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3,5,7,9")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(Execution(replicas=2))] == ["1,3", "5,7"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(Execution(replicas=5))] == ["1,3,5,7,9"]
+    assert slots(Execution(replicas=2, device="cpu")) == [threads(3)]
+    with pytest.raises(UserError, match="--replicas 8: there are 5 GPUs here, choose at most 5"):
+        slots(Execution(replicas=8))

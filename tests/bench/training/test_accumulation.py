@@ -73,9 +73,19 @@ def test_a_micro_batch_that_is_not_finite_ends_a_member(setup: Setup, grid: Grid
 @pytest.mark.parametrize(("batch", "parts", "nearest"), [(8, 3, 2), (8, 16, 8), (64, 60, 64), (7, 2, 1)])
 def test_a_batch_that_does_not_divide_is_refused(grid: Grid, batch: int, parts: int, nearest: int) -> None:
     wanted = replace(grid, training=replace(grid.training, batch=batch))
-    with pytest.raises(UserError, match=f"a batch of {batch} does not .* nearest is --accumulate {nearest}"):
-        divided_batch.check(wanted, Execution(accumulate=parts))
+    for given in ({"accumulate": parts}, {"replicas": parts}):
+        sentence = (
+            f"a batch of {batch} does not divide into {parts} equal parts, the nearest number is {nearest}"
+        )
+        with pytest.raises(UserError, match=sentence):
+            divided_batch.check(wanted, Execution(**given))
     divided_batch.check(wanted, Execution(accumulate=nearest))
+
+
+def test_replicas_and_micro_batches_divide_it_together(grid: Grid) -> None:
+    divided_batch.check(grid, Execution(replicas=2, accumulate=4))
+    with pytest.raises(UserError, match="--replicas 4 --accumulate 4: a batch of 8 does not divide into 16"):
+        divided_batch.check(grid, Execution(replicas=4, accumulate=4))
 
 
 def test_so_is_that_of_an_objective_that_couples_samples(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

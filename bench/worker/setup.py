@@ -87,7 +87,7 @@ def training_inputs(dataset: str, images: Images, text: str, device: torch.devic
     """Load a dataset and encode its captions, nothing else."""
     data = load(dataset, **asdict(images))
     texts = data.train.texts() + data.validation.texts()
-    return TrainingInputs(data, encode(text_encoder(text, str(device)), texts, device))
+    return TrainingInputs(data, encoded(text, texts, device, get(dataset).latents).captions)
 
 
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:

@@ -120,6 +120,8 @@ def placed_option(part: str, directory: Path) -> str:
 
 def below(directory: Path, path: str) -> str:
     """A relative path below a directory, if it is there or a pattern; else the text, which may be no path."""
+    if "://" in path:
+        return path
     there = directory / path
     return str(there) if there.exists() or re.search(r"[*?{\[]", path) else path
 

@@ -7,25 +7,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.sources import arrow, folder, shards
-from bench.data.sources.items import Item, shown
-from bench.data.sources.listing import ARROW, PICTURES, listing, suffix, walk
+from bench.data.sources import arrow, folder, remote, shards
+from bench.data.sources.braces import expand_braces
+from bench.data.sources.items import Contents, shown
+from bench.data.sources.listing import ARROW, PICTURES, listing, pooled, suffix, walk
 from flowbench._core.errors import UserError, nearest
 
 PACKED = frozenset({".tar", *ARROW})
 """Endings of files that hold many pictures."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """The items of a source, and notes on all of them."""
-
-    items: list[Item]
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -50,8 +42,10 @@ class Source:
         if not self.packed:
             items, notes = folder.read(self.root)
             return Contents(items, [*notes, *pooled(self._below(f).rpartition("/")[0] for f in self.files)])
-        readers: dict[str, Callable[[Path], tuple[list[Item], list[str]]]] = {".tar": shards.read}
-        parts = [readers.get(suffix(file.name), arrow.read)(file) for file in self.packed]
+        parts = [
+            shards.read(shards.LocalArchive(file)) if suffix(file.name) == ".tar" else arrow.read(file)
+            for file in self.packed
+        ]
         found = [*(n for _, notes in parts for n in notes), *pooled(map(self._below, self.packed))]
         return Contents([i for items, _ in parts for i in items], found)
 
@@ -61,20 +55,11 @@ class Source:
         return name.removeprefix(below) if name.startswith(below) else os.path.relpath(name, self.root)
 
 
-_SPLIT = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval)\d*", re.IGNORECASE)
-
-
-def pooled(names: Iterable[str]) -> list[str]:
-    """A note if folders or files are called after several splits: pictures are split by their content only."""
-    words = {part.partition("-")[0].partition(".")[0] for name in set(names) for part in name.split("/")}
-    splits = sorted(word for word in words if _SPLIT.fullmatch(word))
-    if len(splits) < 2:
-        return []
-    return [f"the splits {', '.join(splits)} are read as one set, and divided anew by the pictures' content"]
-
-
 def check(text: str) -> None:
     """Raises UserError if there is nothing at ``PATH`` that could be read. Looks no further than the first picture."""
+    if remote.is_url(text):
+        remote.find(text)
+        return
     path = _path(text)
     if path.is_dir():
         root = path.resolve()
@@ -84,16 +69,18 @@ def check(text: str) -> None:
         _find_packed(text, path)
 
 
-def find(text: str) -> Source:
+def find(text: str) -> Source | remote.RemoteSource:
     """The source that ``PATH`` of ``images:PATH`` names.
 
     Args:
         text: a folder of pictures or of packed files, one ``.tar``, ``.parquet`` or ``.arrow`` file, or a pattern of them
-            with ``*``, ``?``, ``{00000..00031}`` or ``{a,b}``.
+            with ``*``, ``?``, ``{00000..00031}`` or ``{a,b}``; or the URL of ``.tar`` files, with or without a pattern.
 
     Raises:
         UserError: nothing is there, it cannot be read, or it holds no pictures.
     """
+    if remote.is_url(text):
+        return remote.find(text)
     path = _path(text)
     return _find_in_folder(path.resolve()) if path.is_dir() else _find_packed(text, path)
 
@@ -164,18 +151,3 @@ def _find_by_pattern(text: str) -> Source:
         )
     root = Path(os.path.commonpath([p.parent for p in packed]))
     return Source(root.name, root, packed, packed)
-
-
-def expand_braces(text: str) -> list[str]:
-    """``a-{08..11}`` to four strings, ``{a,b}`` to two; several braces multiply, other text stays."""
-    match = re.search(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", text)
-    if not match:
-        return [text]
-    low, high, words = match.groups()
-    if words is not None:
-        middle = words.split(",")
-    else:
-        width = len(low)
-        middle = [str(n).zfill(width) for n in range(int(low), int(high) + 1)]
-    tails = expand_braces(text[match.end() :])
-    return [text[: match.start()] + m + tail for m in middle for tail in tails]

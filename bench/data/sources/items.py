@@ -39,6 +39,14 @@ class Item:
     read: Callable[[], bytes] = _nothing
 
 
+@dataclass(frozen=True)
+class Contents:
+    """The items of a source, and notes on all of them."""
+
+    items: list[Item]
+    notes: list[str]
+
+
 def read_file(path: str | Path, offset: int = 0, size: int = -1, most: int = LARGEST_FILE) -> bytes:
     """``size`` bytes of a regular file from ``offset`` on, or all the rest. Waits for no pipe.
 

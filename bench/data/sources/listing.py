@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -95,3 +96,15 @@ def _is(entry: os.DirEntry[str], what: str) -> bool:
         return bool(getattr(entry, what)())
     except OSError:  # a link to itself
         return False
+
+
+_SPLIT = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval)\d*", re.IGNORECASE)
+
+
+def pooled(names: Iterable[str]) -> list[str]:
+    """A note if folders or files are called after several splits: pictures are split by their content only."""
+    words = {part.partition("-")[0].partition(".")[0] for name in set(names) for part in name.split("/")}
+    splits = sorted(word for word in words if _SPLIT.fullmatch(word))
+    if len(splits) < 2:
+        return []
+    return [f"the splits {', '.join(splits)} are read as one set, and divided anew by the pictures' content"]

@@ -1,5 +1,5 @@
-"""``python -m bench.draw RUN FORMULATION "a caption"``: images from a trained cell, as a PNG. The folder of a kept model
-(`bench.keep`) is named without a formulation."""
+"""``python -m bench.draw RUN FORMULATION "a caption"``: images from a trained cell, as a PNG; with ``--prompts FILE`` images
+of the prompts of GenEval or PartiPrompts, in a folder. A kept model (`bench.keep`) is named without a formulation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import formulations
 from bench import solvers
 from bench.config.time_grids import FORMS
-from bench.drawing import Trained, choose, is_kept, trained, write
+from bench.drawing import MOST, Trained, batches, choose, is_kept, noise, prompts, shown, trained, write
 from flowbench._core.command import FLOAT, INT, Parser, outcome
 from flowbench._core.errors import UserError
+from flowbench._core.terminal import many
+
+if TYPE_CHECKING:
+    import torch
 
 SOLVERS = ", ".join(solvers.registry.entries)
 SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
@@ -30,8 +34,8 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "weights": (str, "ema|raw", "which weights"),
 }
 """Options that are arguments of :meth:`bench.drawing.Trained.sample`, with type, metavar and help."""
-COUNT = 8
-"""Images by default."""
+COUNT, EACH = 8, 4
+"""Images by default: of a caption, and of each of several prompts."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,13 +50,19 @@ def parser() -> Parser:
     made.add_argument(
         "formulation", nargs="?", help="a formulation that was trained there; of a kept model none"
     )
-    made.add_argument("caption", help="what to draw")
+    made.add_argument("caption", nargs="?", help="what to draw")
     usual = {name: p.default for name, p in inspect.signature(Trained.sample).parameters.items()} | {
-        "n": COUNT
+        "n": None
     }
     for name, (kind, metavar, text) in SAMPLING.items():
-        text = f"{text} (default {usual[name]})"
+        text = f"{text} (default {usual[name] or f'{COUNT}, of each prompt {EACH}'})"
         made.add_argument(f"--{name}", type=kind, default=usual[name], metavar=metavar, help=text)
+    made.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="instead of a caption: a .jsonl of GenEval or a .tsv of PartiPrompts",
+    )
     made.add_argument("--dataset", metavar="DATA", help="which of a run's datasets")
     made.add_argument("--cell", metavar="ID", help="which cell (default: the first seed)")
     made.add_argument("--plugin", nargs="+", type=Path, default=[], metavar="FILE", help="as for bench.grid")
@@ -60,7 +70,7 @@ def parser() -> Parser:
         "--out",
         type=Path,
         metavar="FILE",
-        help="PNG (default drawing.png, or drawing-2.png, ... if that is there)",
+        help="PNG (default drawing.png, or drawing-2.png, ... if that is there); of prompts a folder",
     )
     return made
 
@@ -72,7 +82,13 @@ def command(argv: Sequence[str] | None) -> int:
     made.check_unknown(unknown)
     for file in args.plugin:
         formulations.load_plugin(file)
-    out: Path | None = args.out
+    if args.prompts:
+        return draw_prompts(args)
+    if args.caption is None:
+        args.formulation, args.caption = None, args.formulation
+    if args.caption is None:
+        raise UserError("say what to draw: a caption, or --prompts FILE")
+    args.n, out = COUNT if args.n is None else args.n, args.out
     if out and (out.suffix.lower() != ".png" or not out.absolute().parent.is_dir()):
         raise UserError(f"--out {out}: name a .png file in a folder that is there")
     chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
@@ -80,11 +96,48 @@ def command(argv: Sequence[str] | None) -> int:
         chosen.sample(args.caption, **{name: getattr(args, name) for name in SAMPLING}),
         out := out or unused(),
     )
+    print(f"{out}: {args.n} of {args.caption!r} by {source(args, chosen)}")
+    return 0
+
+
+def source(args: argparse.Namespace, chosen: Trained) -> str:
+    """What draws, in words."""
     cell, setting = chosen.cell, chosen.setting(args.steps, args.cfg, args.solver, args.grid)
-    print(
-        f"{out}: {args.n} of {args.caption!r} by {cell.formulation} trained on {cell.dataset}, seed {cell.seed} "
-        f"(cell {cell.id}); {args.weights} weights, sampler setting {setting.key}"
+    return (
+        f"{cell.formulation} trained on {cell.dataset}, seed {cell.seed} (cell {cell.id}); {args.weights} weights, "
+        f"sampler setting {setting.key}"
     )
+
+
+def draw_prompts(args: argparse.Namespace) -> int:
+    """Draw the images of a file of prompts that its folder lacks. Raises :class:`UserError`."""
+    if args.caption is not None:
+        raise UserError("--prompts and a caption: choose one")
+    if args.out is None:
+        raise UserError("--prompts needs --out: name a folder for the images")
+    n, found = EACH if args.n is None else args.n, prompts.read(args.prompts)
+    if not 1 <= n <= MOST:
+        raise UserError(f"--n {n}: choose 1 to {MOST} images of each prompt")
+    chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
+    chosen.check_weights(args.weights)
+    setting = chosen.setting(args.steps, args.cfg, args.solver, args.grid)
+    about = {
+        "by": source(args, chosen),
+        "seed": args.seed,
+        "images": n,
+        "prompts": [prompt.about for prompt in found],
+    }
+    prompts.check(args.out, about)
+    rows = [number * n + i for number in prompts.lacking(args.out, found) for i in range(n)]
+    if rows:
+
+        def start(shape: tuple[int, int, int]) -> torch.Tensor:
+            return noise(len(found) * n, args.seed, shape)[rows]
+
+        captions = [found[row // n].text for row in rows]
+        drawn = batches(chosen, captions, setting, args.weights, start)
+        prompts.write(args.out, found, about, map(shown, drawn))
+    print(f"{args.out}: {n} of each of {many(len(found), 'prompt')} by {about['by']}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -78,16 +78,24 @@ class Trained:
                 since it was trained.
         """
         setting = self.setting(steps, cfg, solver, grid)
-        if weights not in get_args(Weights):
-            raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
+        self.check_weights(weights)
         each = [captions] if isinstance(captions, str) else list(captions)
         every = [caption for caption in each for _ in range(n)]
         if not each or not 1 <= len(every) <= MOST:
             raise UserError(f"--n {n}: choose 1 to {MOST} images, of {len(each)} captions together")
+        return shown(draw(self, every, setting, weights, partial(noise, len(every), seed)))
+
+    def check_weights(self, weights: str) -> None:
+        """Raise :class:`UserError` for weights that are not kept."""
+        if weights not in get_args(Weights):
+            raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
         if not (self.folder / f"{weights}.safetensors").exists():
             raise UserError(f"--weights {weights}: {self.folder} keeps other weights only")
-        drawn = draw(self, every, setting, weights, partial(noise, len(every), seed))
-        return drawn.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def shown(images: torch.Tensor) -> NDArray[np.uint8]:
+    """Images uint8 ``[n, C, H, W]`` as ``[n, H, W, 3]``."""
+    return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def is_kept(folder: Path) -> bool:
@@ -162,13 +170,25 @@ def draw(
     weights: Weights,
     noise: Callable[[tuple[int, int, int]], torch.Tensor],
 ) -> torch.Tensor:
-    """An image of each caption, uint8 ``[n, C, H, W]``, from ``noise`` of the given ``(C, H, W)``, ``[n, C, H, W]``.
-
-    Raises :class:`UserError` for words that the text encoder does not know, and for data, an encoder or a formulation that
-    have changed since the cell was trained.
-    """
+    """An image of each caption, uint8 ``[n, C, H, W]``, from ``noise`` of the given ``(C, H, W)``, ``[n, C, H, W]``. Raises
+    as :func:`batches`."""
     import torch
 
+    return torch.cat(list(batches(chosen, captions, setting, weights, noise)))
+
+
+def batches(
+    chosen: Trained,
+    captions: Sequence[str],
+    setting: Setting,
+    weights: Weights,
+    noise: Callable[[tuple[int, int, int]], torch.Tensor],
+) -> Iterator[torch.Tensor]:
+    """The images of :func:`draw` in their order, as many at a time as are drawn together.
+
+    Raises :class:`UserError` before the first for words that the text encoder does not know, and for data, an encoder or a
+    formulation that have changed since the cell was trained.
+    """
     from bench.encoders import text
     from bench.encoders.caption_index import HALF
     from bench.machine.device import pick_device
@@ -210,7 +230,7 @@ def draw(
         setting,
         cell.training.precision,
     )
-    return torch.cat([data.decode(part.images).cpu() for part in parts], dim=1)[0]
+    return (data.decode(part.images)[0].cpu() for part in parts)
 
 
 def check_words(encoder: Any, caption: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,9 +102,92 @@ def test_every_option_counts(trained: Path, tmp_path: Path, option: tuple[str, s
     assert not np.array_equal(usual, pictures(trained, tmp_path / "b.png", "--n", "2", *option))
 
 
+DIGITS = [f"a photo of the digit {name}" for name in ("seven", "one", "four")]
+
+
+def drawn_prompts(run: Path, file: Path, out: Path, *options: str) -> int:
+    argv = [str(run), "eps/linear", "--dataset", "digits", "--steps", "2", "--prompts", str(file)]
+    return draw.main([*argv, "--out", str(out), *options])
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """In GenEval's form."""
+    file = tmp_path / "evaluation_metadata.jsonl"
+    lines = [
+        {"tag": "single_object", "include": [{"class": "digit", "count": 1}], "prompt": d} for d in DIGITS
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    return file
+
+
+def test_prompts_of_others_are_drawn_into_the_folders_that_geneval_reads(
+    trained: Path, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "images"
+    assert drawn_prompts(trained, prompts, out, "--n", "2") == 0
+    assert f"{out}: 2 of each of 3 prompts by eps/linear trained on digits" in capsys.readouterr().out
+    found = []
+    for folder in sorted(
+        p for p in out.iterdir() if p.is_dir() and p.name.isdigit()
+    ):  # as its evaluation does
+        about = json.loads((folder / "metadata.jsonl").read_text())
+        images = [f for f in sorted((folder / "samples").iterdir()) if re.match(r"\d+\.png", f.name)]
+        found.append((folder.name, about["tag"], about["prompt"], len(images)))
+    assert found == [(f"{i:05}", "single_object", digit, 2) for i, digit in enumerate(DIGITS)]
+    (cell,) = {drawing.choose(drawing.trained(trained), "eps/linear", "digits", None)}
+    expected = cell.sample(DIGITS, n=2, steps=2)
+    for i, image in enumerate(expected):
+        there = np.asarray(Image.open(out / f"{i // 2:05}" / "samples" / f"{i % 2:05}.png"))
+        assert np.abs(there.astype(int) - image).max() <= 1
+
+    kept = {f: f.stat().st_mtime_ns for f in out.rglob("0000[02]/**/*.png")}
+    before = (out / "00001" / "samples" / "00001.png").read_bytes()
+    (out / "00001" / "metadata.jsonl").unlink()
+    (out / "00001" / "samples" / "00001.png").unlink()
+    assert drawn_prompts(trained, prompts, out, "--n", "2") == 0
+    assert {f: f.stat().st_mtime_ns for f in kept} == kept, "what is there is not drawn again"
+    again = np.asarray(Image.open(out / "00001" / "samples" / "00001.png")).astype(int)
+    assert np.abs(again - np.asarray(Image.open(io.BytesIO(before)))).max() <= 1
+
+    capsys.readouterr()
+    assert drawn_prompts(trained, prompts, out, "--n", "2", "--seed", "1") == 2
+    assert "holds images of other prompts, or drawn otherwise" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((CAPTION,), "--prompts and a caption: choose one"),
+        (("--n", "0"), "choose 1 to 256 images of each prompt"),
+        (("--weights", "emma"), "choose from 'ema', 'raw'"),
+        (("--out", "."), "is not an empty folder"),
+    ],
+)
+def test_mistakes_with_prompts(
+    trained: Path, prompts: Path, tmp_path: Path, options: tuple[str, ...], words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert drawn_prompts(trained, prompts, tmp_path / "images", *options) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_word_that_is_not_known_draws_nothing(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.tsv").write_text(f"Prompt\tCategory\n{CAPTION}\tNumbers\na photo of a bench\tArtifacts\n")
+    assert drawn_prompts(trained, tmp_path / "p.tsv", tmp_path / "images") == 2
+    assert "does not know the word 'bench'" in capsys.readouterr().err
+    assert not (tmp_path / "images").exists()
+    assert draw.main([str(trained), "eps/linear", "--prompts", str(tmp_path / "p.tsv")]) == 2
+    assert "--prompts needs --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
+        ([], "say what to draw: a caption, or --prompts FILE"),
         (["eps/linar", CAPTION], "did you mean 'eps/linear'?"),
         (["rf", CAPTION], "no cell of 'rf' is trained in this run"),
         (["eps/linear", CAPTION], "choose one with --dataset"),

@@ -26,6 +26,7 @@ from analysis.runs.sources import (
     CURVES,
     PICTURE,
     PICTURES,
+    PROBES,
     PROVENANCE,
     SAMPLE,
     SAMPLES,
@@ -162,8 +163,9 @@ def _compact(value: Mapping[Any, Any]) -> str:
 def _curves(run: Run) -> pd.DataFrame:
     """The validations of all cells, also of those that diverged or are not finished."""
     rows = [{"cell": cell.id} | line for _, cell in _cells(run) for line in run.source.validations(cell.id)]
-    frame = pd.DataFrame(rows, columns=["cell", *CURVE])
-    return frame.assign(**{name: _narrow(frame[name].astype("float64")) for name in CURVE})
+    numbers = [*CURVE, *(name for name in PROBES if any(name in row for row in rows))]
+    frame = pd.DataFrame(rows, columns=["cell", *numbers])
+    return frame.assign(**{name: _narrow(frame[name].astype("float64")) for name in numbers})
 
 
 def _samples(run: Run) -> Iterator[tuple[str, str, str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.plots import evaluations, heat, plane, ranks, samples, steps, training
+from analysis.plots import attention, evaluations, heat, plane, ranks, samples, steps, training
 from analysis.plots.captions import sentences
 from analysis.plots.files import FORMATS
 from analysis.plots.style import Drawn, boxes, styled
@@ -27,6 +27,8 @@ class Kind:
 
     shows: str
     draw: Callable[[Subject], Drawn]
+    optional: bool = False
+    """Whether most runs have nothing to draw it from, so that its absence is worth no word."""
 
 
 FIGURES = {
@@ -38,20 +40,27 @@ FIGURES = {
     "levels": Kind("validation loss at each noise level, relative to the best", training.levels),
     "budget": Kind("where training is spent, and the error that results", training.budget),
     "curves": Kind("validation loss against training steps", training.curves),
+    "attention": Kind("attention's largest logit and entropy against training steps", attention.draw, True),
     "samples": Kind("pictures of the best formulations", samples.draw),
 }
 """All figures by name, in the order in which they are drawn."""
 
 
 def draw(
-    run: Run, ranking: RankingResult, only: Iterable[str] = (), width: float = PAGE
+    run: Run,
+    ranking: RankingResult,
+    only: Iterable[str] = (),
+    width: float = PAGE,
+    without: Collection[str] = (),
 ) -> tuple[list[Drawn], dict[str, str]]:
     """Draw the figures of a run that can be drawn; also return why the others cannot.
 
-    ``ranking`` is that run's (`analysis.ranking.ranking.rank`); ``only`` names some of `FIGURES`, all by default; they are
-    ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an unknown name.
+    ``ranking`` is that run's (`analysis.ranking.ranking.rank`); ``only`` names some of `FIGURES`, by default all but those
+    ``without``; they are ``width`` inches wide, with panels side by side where that is a page's. Raises `UserError` for an
+    unknown name.
     """
-    names = list(dict.fromkeys(only)) or list(FIGURES)
+    asked = list(dict.fromkeys(only))
+    names = asked or [name for name in FIGURES if name not in without]
     for name in names:
         if name not in FIGURES:
             raise UserError(f"there is no figure {name!r}; {nearest(name, FIGURES)}")
@@ -62,7 +71,8 @@ def draw(
             try:
                 figure = FIGURES[name].draw(subject)
             except Undrawable as reason:
-                why[name] = str(reason)
+                if asked or not FIGURES[name].optional:
+                    why[name] = str(reason)
             else:
                 caption = figure.caption + boxes(figure.figure)
                 stages = [f"{line[0].upper()}{line[1:]}." for line in ranking.facts.stages]

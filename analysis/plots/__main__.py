@@ -47,7 +47,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> Parser:
-    figures = "\n".join(f"  {name:8} {kind.shows}" for name, kind in FIGURES.items())
+    figures = "\n".join(f"  {name:9} {kind.shows}" for name, kind in FIGURES.items())
     parser = options.parser("plots", DESCRIPTION, f"figures:\n{figures}")
     parser.add_argument("results", type=Path, help="a run folder, a .parquet or a .csv file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the folder plots in the run folder")

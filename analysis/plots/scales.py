@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def thousands(value: float) -> str:
@@ -13,6 +17,15 @@ def thousands(value: float) -> str:
         if abs(value) >= unit:
             return f"{value / unit:g}{sign}"
     return f"{value:g}"
+
+
+def steps_axis(panel: Axes, steps: NDArray[np.float64]) -> None:
+    """An axis of training steps, from 0 to the last of ``steps``."""
+    from matplotlib.ticker import FuncFormatter
+
+    panel.set_xlim(0, float(steps.max()) * 1.02)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
+    panel.set_xlabel("training steps")
 
 
 def log_axis(axis: Any) -> None:

@@ -83,7 +83,7 @@ def budget(subject: Subject) -> Drawn:
 
 def curves(subject: Subject) -> Drawn:
     """Validation loss against training steps: a panel for each dataset."""
-    parts = subject.parts(lambda dataset: over_seeds(subject, dataset))
+    parts = subject.parts(lambda dataset: over_seeds(subject, dataset, "val_loss"))
     if not parts:
         raise subject.absent("validation losses during training (metrics.jsonl)")
     shown = Shown(subject, parts)
@@ -136,15 +136,15 @@ def errors(subject: Subject) -> Part:
     return Part(subject.datasets[0], mean.map(np.exp), merged({part.dataset: part.lost for part in parts}))
 
 
-def over_seeds(subject: Subject, dataset: str) -> Part:
-    """Mean and deviation over seeds ``[F, steps]`` at the steps at which all seeds were validated."""
+def over_seeds(subject: Subject, dataset: str, number: str) -> Part:
+    """Mean and deviation of a ``number`` over seeds ``[F, steps]`` at the steps at which all seeds were validated."""
     rows = subject.validations
-    rows = rows[(rows["dataset"] == dataset) & np.isfinite(rows["val_loss"])]
+    rows = rows[(rows["dataset"] == dataset) & np.isfinite(rows[number])]
     lost = subject.lacking(rows, dataset)
     rows = rows[~rows["formulation"].isin(list(lost))]
     if rows.empty:
         return Part(dataset, pd.DataFrame(), lost)
-    groups = rows.groupby(["formulation", "step"], observed=True)["val_loss"]
+    groups = rows.groupby(["formulation", "step"], observed=True)[number]
     whole = groups.size().unstack() == rows["seed"].nunique()
     order = [name for name in subject.order if name in whole.index]
     mean, sd = (table.unstack().where(whole).reindex(order) for table in (groups.mean(), groups.std(ddof=1)))
@@ -175,8 +175,6 @@ def _budget_axis(panel: Axes, found: list[Profile]) -> None:
 
 def _curve_axes(panel: Axes, part: Part, lit: list[str]) -> bool:
     """Axes on which the edges of later bands are seen; returns whether some of the beginning is above them."""
-    from matplotlib.ticker import FuncFormatter
-
     steps = part.table.columns.to_numpy(dtype=np.float64)
     assert part.half is not None
     mean, sd = part.table.reindex(lit), part.half.reindex(lit)
@@ -188,8 +186,6 @@ def _curve_axes(panel: Axes, part: Part, lit: list[str]) -> bool:
     panel.set_ylim(low, high)
     if log:
         scales.log_axis(panel.yaxis)
-    panel.set_xlim(0, steps.max() * 1.02)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scales.thousands(value)))
-    panel.set_xlabel("training steps")
+    scales.steps_axis(panel, steps)
     panel.set_ylabel("validation loss, lower is better")
     return bool(np.nanmax(part.table.to_numpy()) > high)

@@ -28,8 +28,7 @@ class Figure:
 def figures(run: Run, ranking: RankingResult) -> tuple[tuple[Figure, ...], dict[str, str]]:
     """All figures that can be drawn, a column wide, so that they fit a phone, and of the others why not; pictures are shown
     in their own part of the page."""
-    names = [name for name in plots.FIGURES if name != "samples"]
-    drawn, reasons = plots.draw(run, ranking, names, widths.COLUMN)
+    drawn, reasons = plots.draw(run, ranking, width=widths.COLUMN, without=["samples"])
     tall = [d for d in drawn if d.figure.get_figheight() > TALL * d.figure.get_figwidth()]
     return tuple(_figure(d) for d in [*(d for d in drawn if d not in tall), *tall]), reasons
 

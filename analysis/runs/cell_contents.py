@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.runs.run import Run
-from analysis.runs.sources import CURVE, Pixels, json_of
+from analysis.runs.sources import CURVE, PROBES, Pixels, json_of
 from bench.config.sampling_settings import ControlSetting
 from flowbench._core.lazy import lazy
 
@@ -31,13 +31,15 @@ class Profile:
 
 def curves(run: Run) -> pd.DataFrame:
     """The validations of all finished cells: formulation, dataset, seed, cell, step, seconds, train_loss, val_loss, and the
-    common loss at each noise level as ``level_0`` .. ``level_7`` (`LEVELS`). Cells without a readable log are left out."""
+    common loss at each noise level as ``level_0`` .. ``level_7`` (`LEVELS`), and `PROBES`. Cells without a readable log are
+    left out."""
     rows: list[dict[str, Any]] = []
     for _, cell in run.cells():
         about = {"formulation": cell.formulation, "dataset": cell.dataset, "seed": cell.seed, "cell": cell.id}
         rows += [about | line for line in run.source.validations(cell.id)]
-    frame = pd.DataFrame(rows, columns=["formulation", "dataset", "seed", "cell", *CURVE])
-    frame[list(CURVE)] = frame[list(CURVE)].astype("float64")
+    numbers = [*CURVE, *PROBES]
+    frame = pd.DataFrame(rows, columns=["formulation", "dataset", "seed", "cell", *numbers])
+    frame[numbers] = frame[numbers].astype("float64")
     return frame
 
 

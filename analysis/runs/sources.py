@@ -38,6 +38,10 @@ PROVENANCE = "provenance.json"
 LEVELS = tuple((i + 0.5) / 8 for i in range(8))
 """The noise levels of the validation, on the clock b / (a + b)."""
 LOGGED = ("step", "seconds", "train_loss", "val_loss")
+PROBES = ("attention_logit", "attention_entropy")
+"""Numbers of each block that only a training with ``--probes`` logs; here their means over the :data:`LAST` blocks."""
+LAST = 5
+"""Blocks at the end of the network, where attention becomes unstable (arXiv 2403.03206, figure 5)."""
 Pixels = NDArray[np.uint8]
 
 
@@ -48,7 +52,8 @@ class Source(Protocol):
         """A text file of a cell; empty if it is not there or cannot be read."""
 
     def validations(self, cell: str) -> list[dict[str, float]]:
-        """The numbers of each validation, by name (`LOGGED`, ``level_0`` ...), without absent ones; empty without a log."""
+        """The numbers of each validation, by name (`LOGGED`, ``level_0`` ..., `PROBES`), without absent ones; none without
+        a log."""
 
     def samples(self, cell: str, evaluation: str, metric: str) -> dict[str, NDArray[np.float64]]:
         """Values of single samples ``[n]`` by the name of their control setting."""
@@ -95,6 +100,7 @@ class Folder:
                 levels = line.get("val_common") or [None] * len(LEVELS)
                 numbers = {name: line.get(name) for name in LOGGED}
                 numbers |= {f"level_{i}": v for i, v in zip(range(len(LEVELS)), levels, strict=True)}
+                numbers |= {name: _mean(line.get(name, ())[-LAST:]) for name in PROBES}
                 found.append({name: float(v) for name, v in numbers.items() if v is not None})
         except (ValueError, TypeError, AttributeError):
             return []
@@ -192,8 +198,9 @@ class Archive:
     @cached_property
     def _logs(self) -> dict[str, list[dict[str, float]]]:
         found: dict[str, list[dict[str, float]]] = {}
-        for cell, *numbers in self.table(CURVES, ("cell", *CURVE)).itertuples(index=False):
-            line = {name: float(v) for name, v in zip(CURVE, numbers, strict=True) if v == v}
+        logged = (*CURVE, *PROBES)
+        for cell, *numbers in self.table(CURVES, ("cell", *logged)).itertuples(index=False):
+            line = {name: float(v) for name, v in zip(logged, numbers, strict=True) if v == v}
             found.setdefault(cell, []).append(line)
         return found
 
@@ -213,11 +220,12 @@ class Archive:
         return found
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        """A table of the archive; empty if it has left it out."""
+        """A table of the archive; empty if it has left it out. It need not have `PROBES`."""
         if not (self.path / name).is_file():
             return pd.DataFrame(columns=list(columns))
         try:
-            return pd.read_parquet(self.path / name)[list(columns)]
+            found = pd.read_parquet(self.path / name)
+            return found.assign(**dict.fromkeys(set(PROBES) - set(found), np.nan))[list(columns)]
         except Exception as error:  # pyarrow raises many kinds for foreign and damaged files
             raise UserError(f"{str(self.path / name)!r} cannot be read: archive the run again") from error
 
@@ -225,6 +233,12 @@ class Archive:
 CURVE = (*LOGGED, *(f"level_{i}" for i in range(len(LEVELS))))
 SAMPLE = ("cell", "setting", "metric", "values")
 PICTURE = ("owner", "of", "row", "shape", "pixels")
+
+
+def _mean(numbers: Sequence[float | None]) -> float | None:
+    """The mean of some numbers; None if there are none, or one is absent."""
+    there = [number for number in numbers if number is not None]
+    return sum(there) / len(there) if there and len(there) == len(numbers) else None
 
 
 def _stacked(pictures: Iterable[Pixels]) -> Pixels | None:

@@ -83,6 +83,11 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         help=f"show losses and metrics live, a run a cell: {', '.join(tracking.registry.entries)}, or a plugin's",
     )
     running.add_argument(
+        "--probes",
+        action="store_true",
+        help="measure each block's largest attention logit and attention entropy at every validation (metrics.jsonl)",
+    )
+    running.add_argument(
         "--retry",
         choices=("failed", "all"),
         metavar="failed|all",

@@ -14,6 +14,7 @@ from bench.cost.estimate import lasting_bytes, size
 from bench.driver.memory import Memory, needed
 from bench.encoders.caption_index import stored_for
 from bench.launch.launchers import Launcher
+from bench.models import architecture
 from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
 from bench.planning.requirements import by_cell
@@ -37,6 +38,13 @@ def check(
     if memory := needed(divided, grid, execution, launcher):
         memory.check()
     return memory
+
+
+def check_probes(grid: Grid, execution: Execution) -> None:
+    """Raises :class:`UserError` for ``--probes`` with a network that has none."""
+    model = grid.model.architecture
+    if execution.probes and not architecture.get(model).probed:
+        raise UserError(f"--probes: the network {model} declares no attention to look at: leave it out")
 
 
 def check_pictures(grid: Grid) -> None:

@@ -75,6 +75,7 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     """Conformance of what plugins add to the plan, and what its launcher would stop, before anything is written. Raises
     :class:`UserError`."""
     divided_batch.check(planned.grid, args.execution)
+    checks.check_probes(planned.grid, args.execution)
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:
         registry.check(metric.partition("@")[0])

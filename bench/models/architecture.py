@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flowbench._core.plugin import text_behind
 from flowbench._core.registry import Registry
@@ -32,6 +32,8 @@ class Architecture(ABC):
     """A kind of network. ``version`` is part of what a trained cell depends on: cells of another version are refused."""
 
     version: str
+    probed: ClassVar[bool] = False
+    """Whether its networks have :meth:`bench.models.network.Network.probe`, for ``--probes``."""
 
     @abstractmethod
     def build(self, shape: Shape, members: int) -> Network:

@@ -12,7 +12,8 @@ makes six vectors, and add a learned table to them; the output adds its own to t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class CrossDiT(Transformer):
         self.table = nn.Parameter(torch.zeros(members, 1, count, h)) if single else None
 
     def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         for i, block in enumerate(blocks):
             image = block(image, text, vectors[6 * i : 6 * i + 6])

@@ -6,10 +6,11 @@ classes instead); time and pooled text modulate each block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
 from bench.models.shape import Shape
@@ -42,7 +43,7 @@ class DiT(Transformer):
         super().__init__(shape, members, blocks, 6 * shape.depth + 2)
 
     def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         x = torch.cat([image, text], dim=2)
         for i, block in enumerate(blocks):

@@ -7,7 +7,8 @@ queries and keys are RMS-normalised per head, unless the options say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class MMDiT(Transformer):
         super().__init__(shape, members, blocks, 12 * shape.depth - 4 + 2)
 
     def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         for i, block in enumerate(blocks):
             image, text = block(image, text, vectors[12 * i : 12 * i + 12])

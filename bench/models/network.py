@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,14 @@ class Network(nn.Module):
         clock: Tensor,
         tokens: Tensor,
         pooled: Tensor,
-        blocks: Iterable[nn.Module] | None = None,
+        blocks: Iterable[Callable[..., Any]] | None = None,
     ) -> Tensor:
         """The output ``[E, B, C, H, W]``; ``blocks`` are to be called instead of the network's own."""
+
+    def probe(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """Of each block the largest attention logit and the mean entropy of attention, in nats, ``[E, blocks, 2]``; of an
+        architecture that is ``probed``."""
+        raise NotImplementedError
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:

@@ -5,10 +5,11 @@ The attention is that of Photoroom's PRX (diffusers' ``PRXBlock``); all else is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
 from bench.models.shape import Shape
@@ -38,7 +39,7 @@ class PRX(Transformer):
         super().__init__(shape, members, blocks, 6 * shape.depth + 2)
 
     def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         for i, block in enumerate(blocks):
             image = block(image, text, vectors[6 * i : 6 * i + 6])

@@ -38,7 +38,7 @@ class Stacked(Network):
         clock: Tensor,
         tokens: Tensor,
         pooled: Tensor,
-        blocks: Iterable[nn.Module] | None = None,
+        blocks: Iterable[Callable[..., Any]] | None = None,
     ) -> Tensor:
         def one(parameters: dict[str, Tensor], x: Tensor, clock: Tensor) -> Any:
             return functional_call(self.plain, parameters, (x, clock, tokens, pooled))

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models.attention_probe import WATCHING, watched
 from bench.models.block_options import OPTIONS, Options
 from bench.models.network import Network
 from bench.models.shape import Shape
@@ -58,6 +61,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     On a CPU and for short sequences plain products take half the time of the fused kernel.
     """
+    for watch in WATCHING:
+        watch(q, k)
     if q.device.type != "cpu" or q.shape[2] > 128:
         return F.scaled_dot_product_attention(q, k, v)
     heads = q.shape[1]
@@ -173,7 +178,7 @@ class Transformer(Network):
         clock: Tensor,
         tokens: Tensor,
         pooled: Tensor,
-        blocks: Iterable[nn.Module] | None = None,
+        blocks: Iterable[Callable[..., Any]] | None = None,
     ) -> Tensor:
         members, batch = clock.shape
         image = (
@@ -187,10 +192,24 @@ class Transformer(Network):
 
     @abstractmethod
     def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[nn.Module]
+        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         """Image tokens ``[E, B, N, h]`` after the blocks, from image and text tokens ``[E, B, M, h]`` and adaLN's vectors
         ``[E, B, 1, h]``."""
+
+    def probe(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """See :meth:`Network.probe`; of a block with two attentions the largest logit, and the mean of their entropies."""
+        found: list[Tensor] = []
+
+        def seen(block: Callable[..., Any], *given: Any) -> Any:
+            with watched(self.members) as each:
+                out = block(*given)
+            logits, entropies = torch.stack(each).unbind(-1)
+            found.append(torch.stack([logits.amax(0), entropies.mean(0)], dim=-1))
+            return out
+
+        self(x, clock, tokens, pooled, [partial(seen, block) for block in self.blocks])
+        return torch.stack(found, dim=1)
 
     def condition(self, clock: Tensor, pooled: Tensor) -> Tensor:
         """The vector ``[E, B, h]`` that modulates the blocks: time and pooled text, each through a small MLP."""

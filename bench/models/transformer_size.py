@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Transformers(Architecture):
     """A kind of :class:`bench.models.transformer.Transformer`: declares its blocks, and has the counts of the whole."""
 
+    probed = True
+
     def __init__(self, options: Options) -> None:
         self.options = options
 

@@ -56,7 +56,8 @@ class Execution:
     seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
     folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). A worker has
     ``replicas`` processes, each with a device of its own, that take equal parts of every batch, and go through theirs in
-    ``accumulate`` parts; ``blocks`` are computed again in the backward pass if ``recompute`` says so."""
+    ``accumulate`` parts; ``blocks`` are computed again in the backward pass if ``recompute`` says so. With ``probes``
+    validations also measure attention."""
 
     executor: str = "local"
     device: str = "auto"
@@ -69,6 +70,7 @@ class Execution:
     accumulate: int = 1
     recompute: Recompute = "off"
     replicas: int = 1
+    probes: bool = False
 
     @property
     def parts(self) -> int:

@@ -58,3 +58,8 @@ class Best:
         self.step = torch.where(better, step, self.step)
         self.ema = torch.where(better[:, None], ema, self.ema)
         self.raw = torch.where(better[:, None], raw, self.raw)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None if it is NaN or infinite."""
+    return value if abs(value) < float("inf") else None

@@ -31,7 +31,8 @@ from bench.training.called_blocks import called
 from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
-from bench.training.members import Best, Health
+from bench.training.members import Best, Health, finite
+from bench.training.probes import probed
 from bench.training.replicas import ALONE, Replicas
 from flowbench._core.errors import UserError
 from formulations import Coeffs, Formulation, common, loss, mix
@@ -226,10 +227,12 @@ def train(
     start: Start = None,
     accumulate: int = 1,
     recompute: bool = False,
+    probes: bool = False,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
+    with ``probes`` these have attention's, too (:mod:`bench.training.probes`).
     ``checkpointer`` finds a state to continue from, and saves it now and then. Of several replicas the first one validates,
     and all have its state. Raises :class:`UserError` for a ``start`` of another network.
     """
@@ -258,6 +261,9 @@ def train(
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
                     found = lines_of(step + 1, checkpointer.elapsed(), trainer.health, native, shared)
+                    if probes:
+                        seen = probed(trainer.model, validation[0], held, recipe.precision)
+                        found = (line | more for line, more in zip(found, seen, strict=True))
                     for member, (lines, line) in enumerate(zip(state.lines, found, strict=True)):
                         lines.append(line)
                         record(member, lines)
@@ -339,8 +345,3 @@ def lines_of(
             "val_common": [finite(v) for v in common_by_level],
             "alive": alive,
         }
-
-
-def finite(value: float) -> float | None:
-    """The value, or None if it is NaN or infinite."""
-    return value if abs(value) < float("inf") else None

@@ -49,7 +49,7 @@ class Control:
 class Bench:
     """What packs run on: a device, models compiled or not, so many micro-batches a step, blocks computed again in the
     backward pass or not, a receiver of progress, and where time is counted. ``replicas`` has all of them train some cells,
-    compiled or not, within a block."""
+    compiled or not, within a block; ``probes`` are attention's (:mod:`bench.training.probes`)."""
 
     device: torch.device
     watch: Watcher
@@ -61,3 +61,4 @@ class Bench:
     replicas: Callable[[Sequence[str], bool], AbstractContextManager[Replicas]] = lambda cells, compiled: (
         nullcontext(ALONE)
     )
+    probes: bool = False

@@ -302,7 +302,9 @@ class Worker:
         for i, (cells, how) in enumerate(todo):
             execution = self.submission.execution
             parted = execution.accumulate, execution.recompute == "blocks"
-            bench = Bench(device, watch, self.stages, how.compiled, control, *parted, lead.pack)
+            bench = Bench(
+                device, watch, self.stages, how.compiled, control, *parted, lead.pack, execution.probes
+            )
             free = [p for p in cells if not gate.holds(p.cell)]
             held += len(cells) - len(free)
             free = parents.trained(free, grid, control)

@@ -33,7 +33,8 @@ from bench.sampling.generate import Sampled
 from bench.tracking import Tracked
 from bench.training import checkpoint
 from bench.training.loss_profile import profile
-from bench.training.train import Trained, finite, train
+from bench.training.members import finite
+from bench.training.train import Trained, train
 from bench.training.untrained import untrained_losses
 from bench.worker import parents
 from bench.worker.control import Bench, Control
@@ -173,6 +174,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             start,
             bench.accumulate,
             bench.recompute,
+            bench.probes,
         )
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):

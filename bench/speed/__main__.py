@@ -70,6 +70,10 @@ def parser() -> Parser:
     add("--no-compile", action="store_true", default=None, help="leave the compiled pairs out")
     add("--presets", nargs="+", type=one_of(PRESETS), metavar="NAME", help=presets)
     add("--paper-steps", type=COUNT, metavar="N", help="training steps of the preset paper")
+    checks = (
+        "what only a GPU shows: right or wrong, and fast or not, in about ten minutes; alone, but for --json"
+    )
+    add("--gpu-checks", action="store_true", help=checks)
     tiny = "tiny sizes, one alternation: shows that a part runs, measures nothing"
     add("--tiny", action="store_true", help=tiny)
     where = "write the rows with device, threads, versions and commit"
@@ -81,6 +85,13 @@ def parse(argv: Sequence[str] | None) -> Scope:
     """What the options ask for. Raises :class:`UserError`, also for an option that nothing reads."""
     args = parser().parse(argv)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if args.gpu_checks:
+        for name in ("parts", "tiny", *OPTIONS):
+            if getattr(args, name):
+                raise UserError(
+                    f"--{name.replace('_', '-')} with --gpu-checks: the checks have sizes of their own, so leave one of the "
+                    f"two away"
+                )
     parts = tuple(part for part in PARTS if part in (args.parts or PARTS))
     for name, readers in OPTIONS.items():
         option = "--" + name.replace("_", "-")
@@ -107,7 +118,7 @@ def parse(argv: Sequence[str] | None) -> Scope:
         )
     compiled = not (args.no_compile or args.tiny)
     limits = compiled, args.tiny, args.paper_steps, args.repeats, file
-    return Scope(parts, device, sizes, tuple(members), presets, *limits)
+    return Scope(parts, device, sizes, tuple(members), presets, *limits, checks=args.gpu_checks)
 
 
 def command(scope: Scope) -> int:
@@ -115,6 +126,10 @@ def command(scope: Scope) -> int:
     keep_freed_memory()
     fast_products(scope.device)
     warnings.simplefilter("ignore", FutureWarning)  # the peers use what torch deprecates
+    if scope.checks:
+        from bench.speed import gpu_checks  # with all that it checks, as parts are imported
+
+        return gpu_checks.run(scope, machine(scope.device))
     compiling = OPTIONS["no_compile"] if scope.gpu else ("step", "rates")
     if scope.compiled and set(compiling) & set(scope.parts):
         check_compiler(scope.device)

@@ -89,6 +89,8 @@ class Scope:
     repeats: int | None = None
     json: Path | None = None
     part: str = ""
+    checks: bool = False
+    """Whether the checks of a GPU are asked for instead of parts."""
 
     @property
     def gpu(self) -> bool:
@@ -119,9 +121,11 @@ class Scope:
                 yield size
 
 
-def our_step(size: Size, members: int, device: torch.device, compiled: bool = False) -> Callable[[], None]:
+def our_step(
+    size: Size, members: int, device: torch.device, compiled: bool = False, recompute: bool = False
+) -> Callable[[], None]:
     """A whole training step of our model."""
-    trainer = Trainer(size.shape, members, size.recipe, device, compiled=compiled)
+    trainer = Trainer(size.shape, members, size.recipe, device, compiled=compiled, recompute=recompute)
     batch, coeffs = inputs(size.shape, members, size.batch, device)
     index = 0
 

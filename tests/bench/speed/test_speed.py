@@ -125,6 +125,7 @@ def test_every_option_names_its_readers() -> None:
         "version",
         "parts",
         "tiny",
+        "gpu_checks",
         "json",
         "quiet",
         "verbose",

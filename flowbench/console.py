@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "draw": Command("bench.draw", "draw images from a trained cell"),
     "keep": Command("bench.keep", "copy a trained model into a small folder with a card"),
+    "dedup": Command("bench.dedup", "find near-duplicates among pictures, to leave them out"),
     "encode": Command("bench.encode", "encode a dataset into latents, once"),
     "autoencoder": Command("bench.autoencoder", "train a small autoencoder of your images"),
     "export": Command("bench.export", "write a trained MM-DiT for diffusers"),

@@ -9,12 +9,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.experiment import Images
+from bench.data import drop_list
 from bench.data.builder import Builder, register
 from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
 from flowbench._core import atomic
@@ -63,6 +64,14 @@ class Record:
         return Split(Picked(images, np.array(rows)), tuple(c[0] for c in captions), alternatives=several)
 
 
+class Decoded(NamedTuple):
+    """Distinct pictures ``[N, 3, R, R]`` on disk by the name of their ``source``, and what is known of them."""
+
+    source: str
+    pictures: NDArray[np.uint8]
+    record: Record
+
+
 @dataclass(frozen=True)
 class Files(Builder):
     """The images at ``path``, decoded once into an array in the folder ``cache``, by default the user's.
@@ -74,32 +83,47 @@ class Files(Builder):
     path: str
     cache: Path | None = None
     max_skipped: float = MOST_SKIPPED
+    drop: Path | None = None
+    """A list of pictures that are left out (:mod:`bench.data.drop_list`)."""
 
     def check(self) -> None:
-        """Lists a folder up to its first picture."""
+        """Lists a folder up to its first picture, and reads the list of those that are left out."""
         sources.check(self.path)
+        if self.drop:
+            drop_list.read(self.drop)
 
-    def load(self, name: str, images: Images) -> Dataset:
-        """The distinct pictures and their captions; memory holds those that are read."""
+    def decoded(self, resolution: int) -> Decoded:
+        """The distinct pictures at a resolution, decoded if they are not yet."""
         source = sources.find(self.path)
         key = source.fingerprint()[:16]
-        stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{images.resolution}-{pixels.RECIPE}-{key}")
+        stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{resolution}-{pixels.RECIPE}-{key}")
         folder = cache_folder(self.cache)
         kept = _read_cache(folder, stem)
         if kept is None:
-            self._fill_cache(folder, stem, source.read(), images.resolution)
+            self._fill_cache(folder, stem, source.read(), resolution)
             kept = _read_cache(folder, stem)
             assert kept is not None
-        decoded, record = kept
-        record.check(self.path, self.max_skipped)
-        sides = hash_split(record.keys, images.train, images.validation)
-        first, second = (record.split(decoded, side) for side in sides)
+        kept[1].check(self.path, self.max_skipped)
+        return Decoded(source.name, *kept)
+
+    def chosen(self, record: Record) -> list[int]:
+        """The places of the pictures that are not left out."""
+        return drop_list.left(record.keys, self.drop) if self.drop else list(range(len(record.keys)))
+
+    def load(self, name: str, images: Images) -> Dataset:
+        """The distinct pictures and their captions; memory holds those that are read."""
+        source, decoded, record = self.decoded(images.resolution)
+        chosen = self.chosen(record)
+        sides = hash_split([record.keys[i] for i in chosen], images.train, images.validation)
+        first, second = (record.split(decoded, [chosen[i] for i in side]) for side in sides)
         notes = list(record.notes)
+        if self.drop:
+            notes.append(f"{len(record.keys) - len(chosen):,} pictures are left out by {self.drop.name}")
         if record.copies:
             notes.append(
                 f"{record.copies:,} items show a picture that is there already, and add no more than captions"
             )
-        shown = f"images:{sources.shown(source.name)}"
+        shown = f"images:{sources.shown(source)}"
         return build(shown, (first, second), skipped=record.skipped, notes=notes)
 
     def captions(self, name: str, images: Images) -> list[str]:
@@ -134,10 +158,10 @@ class Files(Builder):
             ) from None
 
 
-@register("images(path)")
-def images(path: str) -> Builder:
-    """A folder or packed files of a user's own captioned images."""
-    return Files(path)
+@register("images(path,drop)")
+def images(path: str, drop: str = "") -> Builder:
+    """A folder or packed files of a user's own captioned images, but for those that a list of `bench.dedup` drops."""
+    return Files(path, drop=Path(drop).expanduser() if drop else None)
 
 
 def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:

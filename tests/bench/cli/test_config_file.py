@@ -220,6 +220,13 @@ def test_mistakes(text: str, words: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_reference_starts_from_the_directory_and_the_word_for_none_is_no_path(tmp_path: Path) -> None:
+    for name in ("adm.npz", "validation"):
+        (tmp_path / name).touch()
+    assert config_file.placed("reference", "adm.npz", tmp_path) == str(tmp_path / "adm.npz")
+    assert config_file.placed("reference", "validation", tmp_path) == "validation"
+
+
 def test_each_path_of_a_spec_starts_from_the_directory(tmp_path: Path) -> None:
     for name in ("latents", "vae", "clip", "64", "a,b"):
         (tmp_path / name).mkdir()

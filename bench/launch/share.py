@@ -44,12 +44,14 @@ def supervised(
     signals: Mapping[signal.Signals, str],
     restart: int = 0,
     job: str | None = None,
+    ranks: range | None = None,
 ) -> Supervisor:
-    """The supervisor of a share, for the main thread of this process; each of ``signals`` stops it for the reason given."""
+    """The supervisor of a share, or of the replicas ``ranks`` of its worker, for the main thread of this process; each of
+    ``signals`` stops it for the reason given."""
     writable_folders.settle(
         lambda text: print(text, flush=True)
     )  # the submitting machine may have had others
-    made = Supervisor(submission, index, os.environ, restart, job)
+    made = Supervisor(submission, index, os.environ, restart, job, ranks)
     for number, why in signals.items():
         signal.signal(number, lambda *_, why=why: made.stop(why))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -116,9 +117,10 @@ class Supervisor:
         """Run the worker once; returns its exit code, negative for a signal. Raises :class:`UserError` if its code has
         been changed."""
         snapshot.verify(self.submission)
-        for file in (self.submission.end_file(self.index), self.submission.replicas_file(self.index)):
-            file.unlink(missing_ok=True)
-        with atomic.append(self.submission.log_file(self.index)) as log:
+        if 0 in self.ranks:
+            for file in (self.submission.end_file(self.index), self.submission.replicas_file(self.index)):
+                file.unlink(missing_ok=True)
+        with atomic.append(self.submission.log_file(self.index, self.ranks[0])) as log:
             worker = Processes([self.start(rank, log, alone) for rank in self.ranks], self.changed)
             asked = False
             while (code := worker.poll()) is None:
@@ -128,6 +130,28 @@ class Supervisor:
                     asked = True
                     worker.send(signal.SIGTERM)
             return code
+
+    def accompany(self) -> None:
+        """Run the replicas on this machine of a worker whose first one is elsewhere: again whenever they have died, until
+        the supervisor of that one has ended."""
+        threading.Thread(target=self._stop_with_first, daemon=True).start()
+        while not self.over():
+            first = lease.state(self.submission, self.index)
+            if self.stopping is None and first.get("restart") == self.restart:
+                self.token = first["token"]
+                self.attempt(alone=False)
+            time.sleep(1.0)
+
+    def over(self) -> bool:
+        """Whether the supervisor of the first replica, of this start by Slurm, has ended."""
+        first = lease.state(self.submission, self.index)
+        begun = first.get("restart", -1)
+        return bool(begun > self.restart or (begun == self.restart and first["state"] != "running"))
+
+    def _stop_with_first(self) -> None:
+        while not self.over():
+            time.sleep(1.0)
+        self.stop("the first replica has ended")
 
     def start(self, rank: int, log: BinaryIO, alone: bool) -> subprocess.Popen[bytes]:
         """Start one replica of the worker: the first one does all the work, the others train with it."""

@@ -141,9 +141,9 @@ class Submission:
         """Where the first replica of a share's worker notes how the others reach it."""
         return self.folder / f"replicas-{index:04}.json"
 
-    def log_file(self, index: int) -> Path:
-        """The output of a share's worker."""
-        return self.folder / f"share-{index:04}.log"
+    def log_file(self, index: int, rank: int = 0) -> Path:
+        """The output of a share's worker, on the machine whose first replica is ``rank``."""
+        return self.folder / f"share-{index:04}{f'-replica{rank}' * (rank > 0)}.log"
 
 
 def error_file(folder: Path, index: int) -> Path:

@@ -84,7 +84,8 @@ class _Desk:
 
     def __init__(self, submission: Submission, options: SlurmOptions, sleep: Callable[[float], None]) -> None:
         self.submission = submission
-        self.parameters = options.parameters(submission.execution.device)
+        execution = submission.execution
+        self.parameters = options.parameters(execution.device, execution.replicas)
         self.at_once = options["array_parallelism"]
         self.sleep = sleep
         self.jobs: list[Job] = []

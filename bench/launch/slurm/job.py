@@ -27,12 +27,23 @@ class Entry:
         self.folder, self.shares = folder, shares
 
     def __call__(self, position: int) -> None:
-        """Bring the share at ``position`` to its end, or be requeued. Exits with 1 if it did not settle."""
+        """Bring the share at ``position`` to its end, or be requeued. Exits with 1 if it did not settle.
+
+        Of a worker on several nodes the first one does that; the others have replicas, and end with it.
+        """
         submission = submissions.read(Path(self.folder))
         job = os.environ["SLURM_JOB_ID"]
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         signals = {signal.SIGUSR2: "Slurm's warning", signal.SIGTERM: "ended by Slurm"}
-        supervisor = supervised(submission, self.shares[position], signals, restart, task_name())
+        node, nodes = (
+            int(os.environ.get(name, usual)) for name, usual in (("SLURM_NODEID", "0"), ("SLURM_NNODES", "1"))
+        )
+        each = submission.execution.replicas // nodes
+        ranks = range(node * each, (node + 1) * each)
+        supervisor = supervised(submission, self.shares[position], signals, restart, task_name(), ranks)
+        if node:
+            supervisor.accompany()
+            sys.exit(0)
         threading.Thread(target=watch_clock, args=(supervisor, job), daemon=True).start()
         ending = supervisor.run()
         again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)

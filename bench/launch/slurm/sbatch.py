@@ -40,6 +40,9 @@ def parameters(
 ) -> dict[str, Any]:
     """The parameters of submitit for one array: ``most`` tasks run at once, after the jobs ``waits``."""
     chosen = dict(options)
+    each = submission.execution.replicas // chosen.get("nodes", 1)
+    cores = "${SLURM_CPUS_PER_TASK:-1}"
+    threads = cores if each == 1 else f"$(({cores} > {each} ? {cores} / {each} : 1))"
     code = submission.code_folder.absolute()
     path = shlex.quote(f"{code}:{Path.cwd()}")
     exports = [
@@ -48,7 +51,7 @@ def parameters(
         # srun does not take this from sbatch in every release of Slurm, and would bind the worker to one core
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         # as many threads as there are cores for them; and on every node the same, so that results are
-        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"',
+        f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{threads}}}"',
     ]
     # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
     chosen |= {

@@ -58,7 +58,7 @@ class Slurm(Launcher):
 
     def check(self, plan: Plan, execution: Execution) -> None:
         """What sbatch would take, and no worker could do with."""
-        self.options.parameters(execution.device)
+        self.options.parameters(execution.device, execution.replicas)
         asked = by_slurm(self.options)
         if plan.ready() and asked.amount is not None and asked.amount < PROCESS:
             raise UserError(
@@ -82,7 +82,9 @@ class Slurm(Launcher):
         except UserError:
             largest = executor.USUAL_ARRAY
         limits = f"{self.options['time']} minutes each, at most {self.options['array_parallelism']} at once"
-        return f"{shown} in {many(-(-workers // largest), 'array')}, {limits}"
+        nodes = self.options.given.get("nodes", 1)
+        each = f" of {execution.replicas} replicas on {many(nodes, 'node')}" * (execution.replicas > 1)
+        return f"{shown}{each} in {many(-(-workers // largest), 'array')}, {limits}"
 
     def submit(self, submission: Submission) -> Submitted:
         """As arrays."""

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 
 from bench.launch.slurm import queue
 from flowbench._core.errors import UserError, nearest
+from flowbench._core.terminal import many
 
 PREFIX = "--slurm."
 ALIASES = {"gpus": "gpus_per_node"}
@@ -32,7 +33,7 @@ measure, so the cluster's own default stands."""
 OTHER_LIMIT = 60
 """Seconds that a worker needs at least before its warning comes."""
 
-ALONE = "a worker is one process on one node; multi-GPU cells come later"
+ALONE = "a worker has one task on each of its nodes, which starts all replicas there: --replicas gives their number"
 OWN = "it changes what sbatch itself does, not how a worker runs"
 LOGS = "the workers' output is kept in the run folder"
 REFUSED: Mapping[str, str] = {
@@ -53,7 +54,7 @@ REFUSED: Mapping[str, str] = {
 }
 """Options that would be ignored or break something, and why."""
 GPU_KEYS = ("gpus_per_node", "gpus_per_task")
-ONE = ("nodes", "ntasks", "ntasks_per_node", "ntasks_per_gpu")
+ONE = ("ntasks", "ntasks_per_node", "ntasks_per_gpu")
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,36 @@ class SlurmOptions:
         named = [str(self.given.get("gres", "")), *self.extra, *(str(v) for v in self.extra.values())]
         return True if any("gpu" in text for text in named) else None
 
-    def parameters(self, device: str) -> dict[str, Any]:
-        """The parameters of submitit's executor for a worker that computes on ``device``.
+    def replicas_each(self, replicas: int) -> int:
+        """The replicas of a worker on each of its nodes. Raises :class:`UserError` if they do not divide among these."""
+        nodes = int(self.given.get("nodes", 1))
+        if replicas % nodes:
+            raise UserError(
+                f"{PREFIX}nodes={nodes}: a worker of {many(replicas, 'replica')} does not divide among so many nodes: "
+                f"choose a --replicas that does, such as {nodes}"
+            )
+        return replicas // nodes
 
-        One GPU unless the device is the CPU or the user named what to allocate, and eight cores with it.
+    def parameters(self, device: str, replicas: int = 1) -> dict[str, Any]:
+        """The parameters of submitit's executor for a worker whose replicas compute on ``device``.
+
+        One GPU for each of them unless the device is the CPU or the user named what to allocate, and eight cores with it.
         """
-        if device != "cpu" and any(gpu_number(self.given.get(key)) > 1 for key in GPU_KEYS):
-            raise UserError(f"{PREFIX}gpus: a worker uses one GPU, multi-GPU cells come later: ask for 1")
+        each = self.replicas_each(replicas)
+        asked = {gpu_number(self.given[key]) for key in GPU_KEYS if key in self.given}
+        if device != "cpu" and asked - {0, each}:
+            raise UserError(
+                f"{PREFIX}gpus: a worker uses {many(each, 'GPU')} on a node, one a replica: ask for {each}"
+            )
         chosen = {**DEFAULTS, **self.given, "additional_parameters": {**self.extra, "requeue": True}}
+        if each < replicas:
+            chosen["ntasks_per_node"] = 1
         gpus = self.gpus
         if gpus is None and device != "cpu":
-            chosen["gpus_per_task" if "cpus_per_gpu" in chosen else "gpus_per_node"] = 1
+            chosen["gpus_per_task" if "cpus_per_gpu" in chosen else "gpus_per_node"] = each
             gpus = True
         if gpus and not {"cpus_per_task", "cpus_per_gpu"} & set(chosen):
-            chosen["cpus_per_task"] = CPUS
+            chosen["cpus_per_task"] = CPUS * each
         return chosen
 
 

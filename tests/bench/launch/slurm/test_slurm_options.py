@@ -148,8 +148,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("patition=x", "did you mean 'partition'"),
         ("gpu=1", "'gpus'"),
         ("reservations=x", "'reservation'"),
-        ("nodes=2", "one process"),
-        ("ntasks-per-node=2", "one process"),
+        ("ntasks-per-node=2", "--replicas gives their number"),
         ("use-srun=false", "only what srun has started"),
         ("array=0-3", "--slurm.array-parallelism"),
         ("job-name=x", "name"),
@@ -225,8 +224,38 @@ def test_without_sbatch_only_submitits_options_are_known(sbatch: Path) -> None:
 
 def test_a_second_gpu_is_refused_where_it_would_be_idle() -> None:
     for words in ("gpus=2", "gpus=a100:4", "gpus-per-task=2"):
-        with pytest.raises(UserError, match="a worker uses one GPU"):
+        with pytest.raises(UserError, match="a worker uses 1 GPU on a node, one a replica: ask for 1"):
             read(words).parameters("cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "replicas", "words", "sent"),
+    [
+        ("cuda", 4, [], {"gpus_per_node": 4, "cpus_per_task": 32}),
+        ("cuda", 4, ["gpus=a100:4", "cpus_per_task=12"], {"gpus_per_node": "a100:4", "cpus_per_task": 12}),
+        ("cuda", 8, ["nodes=2"], {"nodes": 2, "ntasks_per_node": 1, "gpus_per_node": 4, "cpus_per_task": 32}),
+        ("cuda", 2, ["cpus_per_gpu=3"], {"gpus_per_task": 2, "cpus_per_gpu": 3}),
+        ("cpu", 2, ["nodes=2"], {"nodes": 2, "ntasks_per_node": 1}),
+    ],
+)
+def test_a_gpu_for_each_replica(device: str, replicas: int, words: list[str], sent: dict[str, Any]) -> None:
+    found = read(*words).parameters(device, replicas)
+    assert {key: found.get(key) for key in sent} == sent
+    assert {key for key in found if "gpu" in key or "task" in key or key == "nodes"} == set(sent)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "words", "sentence"),
+    [
+        (1, ["nodes=2"], "nodes=2: a worker of 1 replica does not divide .* --replicas that does, such as 2"),
+        (4, ["nodes=3"], "nodes=3: a worker of 4 replicas does not divide .* such as 3"),
+        (4, ["nodes=2", "gpus=4"], "a worker uses 2 GPUs on a node, one a replica: ask for 2"),
+        (4, ["gpus=1"], "a worker uses 4 GPUs on a node, one a replica: ask for 4"),
+    ],
+)
+def test_replicas_that_do_not_fit_are_refused(replicas: int, words: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        read(*words).parameters("cuda", replicas)
 
 
 @pytest.mark.parametrize(

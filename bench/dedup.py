@@ -173,7 +173,7 @@ def draw(pictures: NDArray[np.uint8], record: Record, found: Sequence[Group], fi
         keys = [group.kept, *(each.key for each in group.dropped)][:WIDE]
         shown = pictures[[place[key] for key in keys]].transpose(0, 2, 3, 1)
         rows.append(np.concatenate([shown, np.full((WIDE - len(keys), edge, edge, 3), 255, np.uint8)]))
-    write(np.concatenate(rows), file)
+    write(np.concatenate(rows), file, WIDE)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ SIDE = 128
 """Images are enlarged by a whole number to about so many pixels."""
 
 
-def sheet(images: NDArray[np.uint8]) -> Image:
-    """Put images ``[n, H, W, 3]`` side by side, in rows of about a square, enlarged by a whole number without smoothing.
+def sheet(images: NDArray[np.uint8], columns: int | None = None) -> Image:
+    """Put images ``[n, H, W, 3]`` side by side, ``columns`` in a row or by default in rows of about a square, enlarged by a
+    whole number without smoothing.
 
     Raises:
         UserError: anything else than such images, at least one.
@@ -32,7 +33,7 @@ def sheet(images: NDArray[np.uint8]) -> Image:
         found = f"{images.dtype} {list(images.shape)}"
         raise UserError(f"sheet(images): uint8 [n, H, W, 3] is wanted, as a model draws them, not {found}")
     count, height, width, _ = images.shape
-    columns = min(count, max(8, math.ceil(math.sqrt(count))))
+    columns = columns or min(count, max(8, math.ceil(math.sqrt(count))))
     rows, scale = math.ceil(count / columns), max(1, SIDE // width)
     gap = 1 if scale == 1 else scale // 4 or 1
     high, wide = height * scale + gap, width * scale + gap
@@ -44,7 +45,7 @@ def sheet(images: NDArray[np.uint8]) -> Image:
     return Image.fromarray(whole)
 
 
-def write(images: NDArray[np.uint8], path: Path) -> None:
+def write(images: NDArray[np.uint8], path: Path, columns: int | None = None) -> None:
     """Write a :func:`sheet` of images as a PNG file."""
-    made = sheet(images)
+    made = sheet(images, columns)
     atomic.write_whole(path, lambda temporary: made.save(temporary, "PNG"))

@@ -47,8 +47,8 @@ class Entry:
         threading.Thread(target=watch_clock, args=(supervisor, job), daemon=True).start()
         ending = supervisor.run()
         again = ending in ("saved", "unfit") and not submission.cancelled and requeue(job)
-        if again and ending == "unfit" and (node := os.environ.get("SLURMD_NODENAME")):
-            ask("scontrol", "update", f"jobid={job}", f"ExcNodeList={node}")
+        if again and ending == "unfit" and (name := os.environ.get("SLURMD_NODENAME")):
+            ask("scontrol", "update", f"jobid={job}", f"ExcNodeList={name}")
         if supervisor.failure:
             print(f"{'requeued' if again else ending}: {supervisor.failure.message}", flush=True)
         sys.exit(0 if again or ending in ("settled", "fenced") else 1)

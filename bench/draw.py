@@ -30,6 +30,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "cfg": (FLOAT, "X", "guidance scale"),
     "solver": (str, "NAME", f"{SOLVERS}, or a plugin's"),
     "grid": (str, "NAME", ", ".join(FORMS)),
+    "drop": (str, "NAMES", "networks of the text encoder to leave out, as t5 or clip_g+t5"),
     "seed": (INT, "N", "of the noise to start from"),
     "weights": (str, "ema|raw", "which weights"),
 }
@@ -102,7 +103,7 @@ def command(argv: Sequence[str] | None) -> int:
 
 def source(args: argparse.Namespace, chosen: Trained) -> str:
     """What draws, in words."""
-    cell, setting = chosen.cell, chosen.setting(args.steps, args.cfg, args.solver, args.grid)
+    cell, setting = chosen.cell, chosen.setting(args.steps, args.cfg, args.solver, args.grid, args.drop)
     return (
         f"{cell.formulation} trained on {cell.dataset}, seed {cell.seed} (cell {cell.id}); {args.weights} weights, "
         f"sampler setting {setting.key}"
@@ -120,7 +121,7 @@ def draw_prompts(args: argparse.Namespace) -> int:
         raise UserError(f"--n {n}: choose 1 to {MOST} images of each prompt")
     chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
     chosen.check_weights(args.weights)
-    setting = chosen.setting(args.steps, args.cfg, args.solver, args.grid)
+    setting = chosen.setting(args.steps, args.cfg, args.solver, args.grid, args.drop)
     about = {
         "by": source(args, chosen),
         "seed": args.seed,

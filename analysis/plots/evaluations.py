@@ -102,8 +102,9 @@ def counted(setting: ControlSetting) -> bool:
 
 
 def method(setting: ControlSetting) -> str:
-    """``dpm++2m`` on its formulation's own grid, ``euler, clock`` on another."""
-    return setting.solver if setting.grid == "native" else f"{setting.solver}, {setting.grid}"
+    """``dpm++2m`` on its formulation's own grid, ``euler, clock`` on another, ``euler, without t5``."""
+    grid = [] if setting.grid == "native" else [setting.grid]
+    return ", ".join([setting.solver, *grid, *(f"without {name}" for name in setting.dropped)])
 
 
 def found(
@@ -115,7 +116,8 @@ def found(
     for setting in settings:
         seeds = subject.by_seed(metric, dataset, setting)
         if name in seeds.mean.index:
-            perfect = left.get((setting.steps, setting.cfg, setting.solver, setting.grid), np.nan)
+            key = (setting.steps, setting.cfg, setting.solver, setting.grid)
+            perfect = np.nan if setting.dropped else left.get(key, np.nan)
             point = Point(setting.evaluations, float(seeds.mean[name]), float(seeds.half[name]), perfect)
             points.setdefault(method(setting), []).append(point)
     return points

@@ -102,6 +102,8 @@ def _ideal(
         return {}, f"No perfect network is shown: {error}."
     if left is None:
         return {}, ""
+    if setting.dropped:  # a perfect network has its whole caption
+        return {}, ""
     for name in ("solver", "grid", "cfg"):
         left = left[left[name] == getattr(setting, name)]
     found, parts = {}, []

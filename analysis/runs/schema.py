@@ -8,6 +8,7 @@ not read.
 - ``weights``: ``ema`` or ``raw``
 - ``steps``, ``cfg``: solver steps and guidance scale
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.sampling_settings`)
+- ``drop``: networks of the text encoder that were dropped, joined by ``+``; default ``none``
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
 - every other metric that is declared (`bench.metrics.metric`), with its standard error ``NAME_stderr``, and
@@ -151,6 +152,7 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
     _fail("solver", wrong, out["solver"], where, "the name of a solver")
     out["grid"] = _words(out, "grid", sampling_settings.Setting.grid).map(partial(_time_grid, where))
+    out["drop"] = _words(out, "drop", sampling_settings.Setting.drop).map(partial(_drop, where))
     for column in there.numbers:
         if column in out:
             out[column] = _numbers(out, column, where)
@@ -293,6 +295,13 @@ def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) 
 def _time_grid(where: str, name: str) -> str:
     try:
         return time_grids.canonical(name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _drop(where: str, networks: str) -> str:
+    try:
+        return sampling_settings.canonical_drop(networks)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

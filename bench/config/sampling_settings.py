@@ -5,10 +5,11 @@ The fields of :class:`ControlSetting` are columns of every results table: writer
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 from bench.config import time_grids
+from bench.config.identity import LATER, marked
 from flowbench._core.errors import UserError
 from flowbench._core.grammar import PLAIN
 from flowbench._core.lazy import lazy
@@ -19,7 +20,8 @@ else:
     solvers = lazy("bench.solvers")  # readers of results need none
 
 Weights = Literal["ema", "raw"]
-FORM = "STEPS:CFG[:SOLVER[:GRID]]"
+FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]]"
+DROP = "drop="
 DIGITS = 7
 """Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
 
@@ -29,7 +31,8 @@ class Setting:
     """One sampler setting.
 
     The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
-    ``native`` one, or another of :mod:`bench.config.time_grids`.
+    ``native`` one, or another of :mod:`bench.config.time_grids`. ``drop`` names networks of the text encoder whose states
+    are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206, section 5.3.3); ``none`` by default.
 
     Raises :class:`UserError` for values that cannot be sampled with. Whether a solver of that name is there is asked by
     :meth:`check`, so that results are read without the plugins that made them.
@@ -39,6 +42,7 @@ class Setting:
     cfg: float
     solver: str = "euler"
     grid: str = "native"
+    drop: str = field(default="none", metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", int(self.steps))
@@ -51,6 +55,7 @@ class Setting:
             object.__setattr__(self, "grid", time_grids.canonical(self.grid))
         except UserError as error:
             raise UserError(f"sampler setting {self.key}: {error}") from None
+        object.__setattr__(self, "drop", canonical_drop(self.drop))
 
     def check(self) -> None:
         """Raise :class:`UserError` if no solver of that name is there, with the nearest ones, or it needs more steps."""
@@ -67,7 +72,12 @@ class Setting:
         parts = [str(self.steps), f"{self.cfg:.{DIGITS}g}", self.solver, self.grid]
         while len(parts) > 2 and parts[-1] == USUAL[len(parts) - 1]:
             parts.pop()
-        return ":".join(parts)
+        return ":".join([*parts, *([DROP + self.drop] if self.dropped else [])])
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The networks of the text encoder whose states are zero."""
+        return () if self.drop == Setting.drop else tuple(self.drop.split("+"))
 
     @property
     def passes(self) -> int:
@@ -81,9 +91,12 @@ class Setting:
 
     @property
     def method(self) -> str:
-        """Solver and grid in words, where they are not the study's: ``ddim on the clock grid``."""
+        """Solver, grid and dropped networks in words, where they are not the study's: ``ddim on the clock grid, without
+        t5``."""
         grid = f" on the {self.grid} grid" if self.grid != Setting.grid else ""
-        return f"{self.solver}{grid}" if self.solver != Setting.solver or grid else ""
+        method = f"{self.solver}{grid}" if self.solver != Setting.solver or grid else ""
+        without = f"without {' and '.join(self.dropped)}" if self.dropped else ""
+        return ", ".join(filter(None, (method, without)))
 
 
 FIELDS = tuple(f.name for f in fields(Setting))
@@ -91,7 +104,7 @@ FIELDS = tuple(f.name for f in fields(Setting))
 NEEDED = tuple(f.name for f in fields(Setting) if f.default is MISSING)
 """Those without a default."""
 USUAL = tuple(f.default for f in fields(Setting))
-IN_FILES = str.maketrans(":", "-", "()")
+IN_FILES = str.maketrans(":=", "--", "()")
 """How a key's characters are written in names of files."""
 
 
@@ -118,15 +131,28 @@ class ControlSetting(Setting):
 
 CONTROL = ("weights", *FIELDS)
 """The columns of a control setting of a dataset in a results table."""
+WRITTEN = ("weights", *(f.name for f in fields(Setting) if not marked(f, LATER)))
+"""Those that results of every age have."""
+
+
+def canonical_drop(text: str) -> str:
+    """``clip_g+t5`` of ``t5+clip_g``. Raises :class:`UserError`."""
+    names = sorted(set(text.split("+")))
+    if not all(map(PLAIN.fullmatch, names)) or (Setting.drop in names and len(names) > 1):
+        raise UserError(
+            f"{DROP}{text}: name networks of the text encoder, for example {DROP}t5 or {DROP}clip_g+t5"
+        )
+    return "+".join(names)
 
 
 def parse(text: str) -> Setting:
-    """A setting from its text, ``STEPS:CFG[:SOLVER[:GRID]]``. Raises :class:`UserError`."""
+    """A setting from its text, :data:`FORM`. Raises :class:`UserError`."""
     parts = text.split(":")
+    drop = parts.pop().removeprefix(DROP) if parts[-1].startswith(DROP) else Setting.drop
     try:
-        if not 2 <= len(parts) <= len(FIELDS):
+        if not 2 <= len(parts) < len(FIELDS) or any(part.startswith(DROP) for part in parts):
             raise ValueError(text)
         steps, cfg = int(parts[0]), float(parts[1])
     except ValueError:
         raise UserError(f"{text!r} is not {FORM}, for example 50:2.5 or 5:5:ddim") from None
-    return Setting(steps, cfg, *parts[2:])  # type: ignore[arg-type]
+    return Setting(steps, cfg, drop=drop, **dict(zip(FIELDS[2:], parts[2:], strict=False)))

@@ -14,6 +14,7 @@ from bench import data as datasets
 from bench import encoders
 from bench.config.experiment import Cell
 from bench.config.sampling_settings import Setting, Weights
+from bench.planning import encoder_drops
 from bench.planning.image_tokens import image_tokens
 from bench.runfolder import store
 from flowbench._core import atomic
@@ -38,13 +39,14 @@ class Trained:
     cell: Cell
     folder: Path
 
-    def setting(self, steps: int, cfg: float, solver: str, grid: str) -> Setting:
+    def setting(self, steps: int, cfg: float, solver: str, grid: str, drop: str) -> Setting:
         """A sampler setting for this network. Raises :class:`UserError` for what cannot be sampled with."""
         cell = self.cell
         if needs_tokens(grid):
             grid = at_tokens(grid, image_tokens(cell.dataset, cell.images, cell.model))
-        setting = Setting(steps, cfg, solver, grid)
+        setting = Setting(steps, cfg, solver, grid, drop)
         setting.check()
+        encoder_drops.check_setting(setting, cell.text)
         return setting
 
     @checked
@@ -57,6 +59,7 @@ class Trained:
         cfg: float = 2.5,
         solver: str = "euler",
         grid: str = "native",
+        drop: str = "none",
         seed: int = 0,
         weights: Weights = "ema",
     ) -> NDArray[np.uint8]:
@@ -69,6 +72,7 @@ class Trained:
             cfg: guidance scale; 1 is none.
             solver: ``euler``, ``ddim``, ``heun``, ``ab2`` or a plugin's.
             grid: the times of the steps, ``native`` (the formulation's own), ``clock``, ``shift(3)``, ...
+            drop: networks of the text encoder that are left out, as ``t5`` or ``clip_g+t5``.
             seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
             weights: ``ema`` or ``raw``.
 
@@ -77,7 +81,7 @@ class Trained:
                 sampled with, weights that the cell does not have, or data, an encoder or a formulation that have changed
                 since it was trained.
         """
-        setting = self.setting(steps, cfg, solver, grid)
+        setting = self.setting(steps, cfg, solver, grid, drop)
         self.check_weights(weights)
         each = [captions] if isinstance(captions, str) else list(captions)
         every = [caption for caption in each for _ in range(n)]

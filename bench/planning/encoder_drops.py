@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from bench import encoders
 from bench.config.experiment import Grid
-from flowbench._core.errors import UserError
+from bench.config.sampling_settings import Setting
+from flowbench._core.errors import UserError, nearest
 
 
 def check(grid: Grid) -> None:
-    """Raises :class:`UserError` if a training drops networks of an encoder that is a single one."""
+    """Raises :class:`UserError` if a training or a sampler setting drops networks that the encoder does not have."""
+    for setting in grid.evaluation.settings:
+        check_setting(setting, grid.text)
     parts = encoders.get(grid.text).parts
     for training in (*(stage.training for stage in grid.earlier), *grid.trainings):
         if training.drop_encoders and len(parts) < 2:
             raise UserError(
                 f"--drop-encoders {training.drop_encoders:g}: --text {grid.text} is a single network, whose captions "
                 f"--dropout drops: choose one that joins several, as sd3:clip_l=PATH,clip_g=PATH,t5=PATH"
+            )
+
+
+def check_setting(setting: Setting, text: str) -> None:
+    """Raises :class:`UserError` if a sampler setting drops a network that the encoder ``text`` does not have."""
+    parts = encoders.get(text).parts
+    for name in setting.dropped:
+        if name not in parts:
+            instead = nearest(name, parts) if parts else "it is a single network"
+            raise UserError(
+                f"sampler setting {setting.key}: --text {text} has no network {name!r}; {instead}"
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config.sampling_settings import CONTROL, ControlSetting
+from bench.config.sampling_settings import CONTROL, WRITTEN, ControlSetting
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -27,13 +27,15 @@ def read(file: Path) -> Measured:
     found = list(settings.values()) if isinstance(settings, dict) else []
     if not isinstance(names, dict) or not found:
         raise atomic.Damaged(f"{file} is not a result")
-    if not all(isinstance(each, dict) and set(CONTROL) <= each.keys() for each in found):
+    if not all(isinstance(each, dict) and set(WRITTEN) <= each.keys() for each in found):
         raise atomic.Damaged(f"{file} is not a result")
     values = [{name: v for name, v in each.items() if name not in CONTROL} for each in found]
     if not all(is_number(v) for each in values for v in each.values()):
         raise atomic.Damaged(f"{file} has no number where one should be")
     try:
-        controls = [ControlSetting(**{name: each[name] for name in CONTROL}) for each in found]
+        controls = [
+            ControlSetting(**{name: each[name] for name in CONTROL if name in each}) for each in found
+        ]
     except (UserError, TypeError, ValueError):
         raise atomic.Damaged(f"{file} names an unknown sampler setting") from None
     full = {name: str(value) for name, value in names.items()}

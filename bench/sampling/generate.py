@@ -30,7 +30,8 @@ from torch import Tensor
 from bench import solvers
 from bench.config.sampling_settings import Setting
 from bench.config.seeds import seed_for
-from bench.encoders.text import Captions
+from bench.encoders.encoder import TextPart
+from bench.encoders.text import Captions, drop
 from bench.machine.resident import moved
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
@@ -117,9 +118,19 @@ def generate(
     with swapped(flat, weights):
         at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
-            text = captions[rows[chosen]]
+            text = without(captions[rows[chosen]], captions.parts, setting)
             network = partial(guided, model, text, setting.cfg, precision)
             yield solve(network, steps, noise[chosen].to(device))
+
+
+def without(
+    text: tuple[Tensor, Tensor], parts: Sequence[TextPart], setting: Setting
+) -> tuple[Tensor, Tensor]:
+    """Tokens and pooled vectors of captions with zeros for what the dropped networks gave."""
+    if not setting.dropped:
+        return text
+    dropped = torch.tensor([part.name in setting.dropped for part in parts], device=text[0].device)
+    return drop(*text, parts, dropped.expand(len(text[0]), -1))
 
 
 def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Tensor) -> Sampled:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import rank
+from analysis.runs.run import read
 from bench import draw, encode, grid
 from bench.encoders import caption_index
 
@@ -25,7 +26,8 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     text = spec(sd3_models(tmp_path / "text"), "clip_l", "clip_g", "t5", length=12)
     source = ["--data", "shapes", *SIZES, "--autoencoder", str(place)]
     uses = ["--resolution", "16", "--patch", "2", "--text", text, "--drop-encoders", ".5", "--dropout", "0"]
-    train = [*SMALL, "--datasets", f"encoded:{store}", *uses, "--out", str(run)]
+    settings = ["--settings", "2:5", "2:5:drop=t5", "2:5:drop=t5+clip_l"]
+    train = [*SMALL, "--datasets", f"encoded:{store}", *uses, *settings, "--out", str(run)]
     assert encode.main([*source, "--text", text, "--out", str(store)]) == 0
     assert "distinct captions encoded by sd3-" in capsys.readouterr().out
     assert encode.main(["--check", str(store)]) == 0
@@ -36,10 +38,17 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     (name,) = {config["text_encoder"] for config in configs}
     (index,) = caption_index.every(store)
     assert name == index.name
-    assert rank.main([str(run)]) == 0
+    assert rank.main([str(run), "--where", "drop=t5"]) == 0
+    frame = read(run).frame
+    assert set(frame["drop"]) == {"none", "t5", "clip_l+t5"}
+    values = frame.groupby(["formulation", "weights", "seed"])["clip"].nunique()
+    assert (values == 3).all(), "each is drawn from something else"
     (tmp_path / "away").rename(tmp_path / "text" / "t5")
     picture = tmp_path / "x.png"
-    assert draw.main([str(run), "eps/linear", "a small red circle", "--out", str(picture)]) == 0
+    assert (
+        draw.main([str(run), "eps/linear", "a small red circle", "--drop", "t5", "--out", str(picture)]) == 0
+    )
+    assert "sampler setting 25:2.5:drop=t5" in capsys.readouterr().out
     capsys.readouterr()
     (index.folder / caption_index.INDEX).unlink()
     assert grid.main([*train, "--seeds", "2", "--dry-run"]) == 2

@@ -41,6 +41,15 @@ def test_csv_parquet_and_run_folder_read_alike(tmp_path: Path) -> None:
     assert read(tmp_path).real_scores["shapes"]["clip_real"] == 31.0
 
 
+def test_dropped_networks_are_a_column_of_the_setting() -> None:
+    """None are dropped where a table does not say."""
+    assert set(check(frame()).frame["drop"]) == {"none"}
+    both = pd.concat([frame(), frame(drop="t5+clip_g")], ignore_index=True)
+    assert check(both).frame["drop"].tolist() == ["none", "none", "clip_g+t5", "clip_g+t5"]
+    with pytest.raises(UserError, match="the table: drop=t5\\+: name networks of the text encoder"):
+        check(frame(drop="t5+"))
+
+
 def test_empty_fields_are_missing_values_only_where_they_may_be(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEADER + "rf,shapes,ema,5,5.0,,nan\nNA,shapes,ema,5,5.0,1,inf\n")
     table = read(tmp_path / "a.csv").frame

@@ -35,6 +35,12 @@ def test_numbers_by_setting_are_a_result(tmp_path: Path) -> None:
     assert found.names == {"fid_name": "fid[x]"}
 
 
+def test_dropped_networks_belong_to_the_setting(tmp_path: Path) -> None:
+    (setting,) = measured.read(write(tmp_path, {"ema-5-5-drop-t5": SETTING | {"drop": "t5"}})).values
+    assert setting.dropped == ("t5",)
+    assert measured.read(write(tmp_path, {"ema-5-5": SETTING})).values.keys() != {setting}
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from bench.config.experiment import Grid
 from bench.config.sampling_settings import Setting, parse
+from bench.encoders.encoder import TextPart
+from bench.encoders.text import PaddedCaptions
 from bench.models.flat import Flat
 from bench.models.mmdit import MMDiT
 from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise, step_noise
@@ -222,6 +225,23 @@ def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
         alone = run(setup, grid, [name], weights[e : e + 1], Setting(4, 2.5))
         for one, pack in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], pack[e], rtol=1e-4, atol=1e-4)
+
+
+def test_dropped_networks_give_nothing(setup: Setup, grid: Grid) -> None:
+    """Their tokens and parts of the pooled vector are zero where captions are read, and nothing else is."""
+    weights, text = tiny(setup, grid, 1)[1].weights, setup.captions
+    assert isinstance(text, PaddedCaptions)
+    length, width, pooled = text.sizes
+    parts = TextPart("a", (0, length), (0, 40), (0, 9)), TextPart("b", (0, length), (40, width), (9, pooled))
+    joined = replace(setup, captions=replace(text, parts=parts))
+    zeros = text.tokens.clone(), text.pooled.clone()
+    zeros[0][:, :, 40:], zeros[1][:, 9:] = 0, 0
+    without = replace(setup, captions=replace(text, tokens=zeros[0], pooled=zeros[1]))
+    dropped = run(joined, grid, ["rf"], weights, Setting(2, 2.5, drop="b"))
+    assert torch.equal(dropped.images, run(without, grid, ["rf"], weights, Setting(2, 2.5)).images)
+    assert not torch.equal(dropped.images, run(joined, grid, ["rf"], weights, Setting(2, 2.5)).images)
+    neither = run(joined, grid, ["rf"], weights, Setting(2, 1.0, drop="a+b"))
+    torch.testing.assert_close(neither.images, run(setup, grid, ["rf"], weights, Setting(2, 0.0)).images)
 
 
 @pytest.mark.parametrize("solver", ["euler", "ancestral"])

@@ -291,9 +291,9 @@ def test_a_setting_is_its_key(text: str) -> None:
 
 def test_every_field_of_a_setting_changes_its_key() -> None:
     usual = Setting(5, 5.0)
-    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock"), strict=True):
+    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock", "t5"), strict=True):
         assert replace(usual, **{f.name: value}).key != usual.key
-    assert FIELDS == ("steps", "cfg", "solver", "grid")
+    assert FIELDS == ("steps", "cfg", "solver", "grid", "drop")
 
 
 def test_numbers_are_rounded_at_the_door() -> None:

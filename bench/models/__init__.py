@@ -3,7 +3,7 @@
 Importing registers the names; it needs no torch.
 """
 
-from bench.models import block_sizes, mmdit_size  # noqa: F401
+from bench.models import block_sizes, mmdit_size, uvit_sizes  # noqa: F401
 from bench.models.architecture import Architecture, get, register, registry
 from bench.models.plain import Plain
 from bench.models.shape import Shape

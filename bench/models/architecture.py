@@ -35,6 +35,9 @@ class Architecture(ABC):
     probed: ClassVar[bool] = False
     """Whether its networks have :meth:`bench.models.network.Network.probe`, for ``--probes``."""
 
+    def check(self, shape: Shape) -> None:  # noqa: B027  (most can have any)
+        """Raise :class:`UserError` for a shape that it cannot have; called before anything is trained."""
+
     @abstractmethod
     def build(self, shape: Shape, members: int) -> Network:
         """``members`` networks of a shape in one module, as in this file's docstring; not initialised."""

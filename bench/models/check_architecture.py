@@ -12,7 +12,7 @@ from bench.models.shape import Shape
 from flowbench._core.errors import UserError
 from flowbench._core.registry import blame
 
-SMALL = {"depth": 2, "width": 32, "heads": 2, "patch": 4, "resolution": 16, "channels": 3}
+SMALL = {"depth": 3, "width": 32, "heads": 2, "patch": 4, "resolution": 16, "channels": 3}
 CAPTIONS = {"text_length": 5, "text_width": 24, "pooled_width": 16}
 MEMBERS, BATCH = 2, 3
 
@@ -62,7 +62,7 @@ def _counts(shape: Shape, network: torch.nn.Module) -> str:
         raise UserError(f"it declares {shape.parameters():,} parameters, and has {real:,}")
     if not 0 < shape.flops() < math.inf or shape.activations() < 0:
         raise UserError("it declares no operations")
-    return f"counts: {real:,} parameters, {shape.flops():,} operations at depth 2"
+    return f"counts: {real:,} parameters, {shape.flops():,} operations at depth {shape.depth}"
 
 
 def _output(shape: Shape, network: torch.nn.Module) -> str:

@@ -20,21 +20,32 @@ from torch import Tensor, nn
 
 from bench.models.attention_probe import WATCHING, watched
 from bench.models.block_options import OPTIONS, Options
+from bench.models.embeddings import FREQUENCIES, patchify, positions_2d, time_features, unpatchify
 from bench.models.network import Network
 from bench.models.shape import Shape
 
-FREQUENCIES = 128
-"""Sinusoids of the time embedding; sine and cosine make 256 channels."""
+
+class Layer(nn.Module):
+    """Weights and biases with the member axis first; ``zero``: its weights start at zero."""
+
+    def __init__(self, weight: tuple[int, ...], bias: tuple[int, ...], zero: bool) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(weight)), nn.Parameter(torch.zeros(bias))
+        self.zero = zero
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Xavier-uniform weights, the same for every member, unless the layer starts at zero."""
+        if not self.zero:
+            sizes = self.weight.shape[1:]
+            bound = math.sqrt(6 / ((sizes[0] + sizes[1]) * math.prod(sizes[2:])))
+            self.weight.copy_(bound * (torch.rand(sizes, generator=generator, device="cpu") * 2 - 1))
 
 
-class Linear(nn.Module):
+class Linear(Layer):
     """``y[e] = x[e] W[e] + b[e]`` for members ``e``: ``[E, N, in] -> [E, N, out]``."""
 
     def __init__(self, members: int, width_in: int, width_out: int, zero: bool = False) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(members, width_in, width_out))
-        self.bias = nn.Parameter(torch.zeros(members, 1, width_out))
-        self.zero = zero
+        super().__init__((members, width_in, width_out), (members, 1, width_out), zero)
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.weight) == 1:  # the ordinary product is faster than a batch of one
@@ -42,13 +53,20 @@ class Linear(nn.Module):
             return torch.addmm(bias, x, weight).unsqueeze(0)
         return torch.baddbmm(self.bias, x, self.weight)
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """Xavier-uniform weights, the same for every member, unless the layer starts at zero."""
-        if not self.zero:
-            width_in, width_out = self.weight.shape[1:]
-            bound = math.sqrt(6 / (width_in + width_out))
-            draw = torch.rand(width_in, width_out, generator=generator, device="cpu") * 2 - 1
-            self.weight.copy_(bound * draw)
+
+class Conv(Layer):
+    """A convolution of odd ``kernel`` at one resolution: ``[B, E, in, H, W] -> [B, E, out, H, W]``, members second."""
+
+    def __init__(self, members: int, width_in: int, width_out: int, kernel: int, zero: bool = False) -> None:
+        super().__init__((members, width_out, width_in, kernel, kernel), (members, width_out), zero)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, pad = self.weight, self.weight.shape[-1] // 2
+        flat, kernels = x.flatten(1, 2), weight.flatten(0, 1)
+        out: Tensor = F.conv2d(flat, kernels, self.bias.flatten(), padding=pad, groups=len(weight)).unflatten(
+            1, (len(weight), -1)
+        )
+        return out
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -145,8 +163,8 @@ class TextKeys(nn.Module):
         return heads_first(normalised(k, self.k_scale)).squeeze(0), heads_first(v).squeeze(0)
 
 
-class Transformer(Network):
-    """``members`` transformers of one ``shape``, modulated by time and pooled text (adaLN-Zero).
+class Conditioned(Network):
+    """``members`` networks of one ``shape`` that read time and captions as all here do; ``enter`` reads the image.
 
     ``forward(x, clock, tokens, pooled)``:
 
@@ -159,18 +177,65 @@ class Transformer(Network):
     Returns the network output ``[E, B, C, H, W]``.
     """
 
-    def __init__(self, shape: Shape, members: int, blocks: Iterable[nn.Module], vectors: int) -> None:
+    positions: Tensor
+
+    def __init__(self, shape: Shape, members: int, enter: Layer) -> None:
         super().__init__()
         self.shape, self.members = shape, members
         h = shape.width
-        self.patch = Linear(members, shape.patch_width, h)
+        self.patch = enter
         self.text = Linear(members, shape.text_width, h)
         self.time_in, self.time_out = Linear(members, 2 * FREQUENCIES, h), Linear(members, h, h)
         self.pooled_in, self.pooled_out = Linear(members, shape.pooled_width, h), Linear(members, h, h)
-        self.blocks = nn.ModuleList(blocks)
-        self.modulation = Linear(members, h, vectors * h, zero=True)
-        self.head = Linear(members, h, shape.patch_width, zero=True)
         self.register_buffer("positions", positions_2d(shape.side, h), persistent=False)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """The text tokens ``[E, B, M, h]``."""
+        flat = tokens.flatten(0, 1).expand(self.members, -1, -1)
+        text: Tensor = self.text(flat).unflatten(1, (len(tokens), -1))
+        return text
+
+    def condition(self, clock: Tensor, pooled: Tensor) -> Tensor:
+        """The vector ``[E, B, h]`` of time and pooled text, each through a small MLP."""
+        time: Tensor = self.time_out(F.silu(self.time_in(time_features(clock))))
+        text: Tensor = self.pooled_out(F.silu(self.pooled_in(pooled.expand(self.members, -1, -1))))
+        return time + text
+
+    def probe(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """See :meth:`Network.probe`; of a block with two attentions the largest logit, and the mean of their entropies.
+        Blocks without attention are left out."""
+        found: list[Tensor] = []
+
+        def seen(block: Callable[..., Any], *given: Any) -> Any:
+            with watched(self.members) as each:
+                out = block(*given)
+            if each:
+                logits, entropies = torch.stack(each).unbind(-1)
+                found.append(torch.stack([logits.amax(0), entropies.mean(0)], dim=-1))
+            return out
+
+        self(x, clock, tokens, pooled, [partial(seen, block) for block in self.blocks])
+        return torch.stack(found, dim=1)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """The same start for every member: Xavier-uniform weights, zero biases, zero modulation and head (adaLN-Zero).
+
+        All formulations of one seed begin here, so that a difference between them is not a difference of luck.
+        """
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer.initialise(generator)
+
+
+class Transformer(Conditioned):
+    """A network of patches whose ``blocks`` and output are modulated by time and pooled text (adaLN-Zero)."""
+
+    def __init__(self, shape: Shape, members: int, blocks: Iterable[nn.Module], vectors: int) -> None:
+        super().__init__(shape, members, Linear(members, shape.patch_width, shape.width))
+        self.blocks = nn.ModuleList(blocks)
+        self.modulation = Linear(members, shape.width, vectors * shape.width, zero=True)
+        self.head = Linear(members, shape.width, shape.patch_width, zero=True)
 
     def forward(
         self,
@@ -180,15 +245,10 @@ class Transformer(Network):
         pooled: Tensor,
         blocks: Iterable[Callable[..., Any]] | None = None,
     ) -> Tensor:
-        members, batch = clock.shape
-        image = (
-            self.patch(patchify(x, self.shape.patch).flatten(1, 2)).unflatten(1, (batch, -1)) + self.positions
-        )
-        text = self.text(tokens.flatten(0, 1).expand(members, -1, -1)).unflatten(1, (batch, -1))
+        image, text = embedded(self.patch, x, self.shape) + self.positions, self.read(tokens)
         vectors = self.vectors(self.condition(clock, pooled))
         image = self.through(image, text, vectors[:-2], blocks or self.blocks)
-        image = modulate(image, *vectors[-2:])
-        return unpatchify(self.head(image.flatten(1, 2)).unflatten(1, (batch, -1)), self.shape)
+        return pixels(self.head, modulate(image, *vectors[-2:]), self.shape)
 
     @abstractmethod
     def through(
@@ -197,68 +257,18 @@ class Transformer(Network):
         """Image tokens ``[E, B, N, h]`` after the blocks, from image and text tokens ``[E, B, M, h]`` and adaLN's vectors
         ``[E, B, 1, h]``."""
 
-    def probe(self, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
-        """See :meth:`Network.probe`; of a block with two attentions the largest logit, and the mean of their entropies."""
-        found: list[Tensor] = []
-
-        def seen(block: Callable[..., Any], *given: Any) -> Any:
-            with watched(self.members) as each:
-                out = block(*given)
-            logits, entropies = torch.stack(each).unbind(-1)
-            found.append(torch.stack([logits.amax(0), entropies.mean(0)], dim=-1))
-            return out
-
-        self(x, clock, tokens, pooled, [partial(seen, block) for block in self.blocks])
-        return torch.stack(found, dim=1)
-
-    def condition(self, clock: Tensor, pooled: Tensor) -> Tensor:
-        """The vector ``[E, B, h]`` that modulates the blocks: time and pooled text, each through a small MLP."""
-        time: Tensor = self.time_out(F.silu(self.time_in(time_features(clock))))
-        text: Tensor = self.pooled_out(F.silu(self.pooled_in(pooled.expand(self.members, -1, -1))))
-        return time + text
-
     def vectors(self, condition: Tensor) -> tuple[Tensor, ...]:
         """adaLN's vectors ``[E, B, 1, h]`` of every block, and a shift and a scale of the output."""
         made: tuple[Tensor, ...] = self.modulation(F.silu(condition)).unsqueeze(2).split(self.shape.width, -1)
         return made
 
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """The same start for every member: Xavier-uniform weights, zero biases, zero modulation and head (adaLN-Zero).
 
-        All formulations of one seed begin here, so that a difference between them is not a difference of luck.
-        """
-        for layer in self.modules():
-            if isinstance(layer, Linear):
-                layer.initialise(generator)
+def embedded(layer: nn.Module, x: Tensor, shape: Shape) -> Tensor:
+    """The patches of ``[E, B, C, H, W]`` through a layer: ``[E, B, N, h]``."""
+    found: Tensor = layer(patchify(x, shape.patch).flatten(1, 2)).unflatten(1, (x.shape[1], -1))
+    return found
 
 
-def time_features(clock: Tensor) -> Tensor:
-    """Sines and cosines ``[..., 256]`` of ``1000 c_noise w``, ``w`` from 1 to 1/10,000 in equal ratios, in float32."""
-    ratios = torch.arange(FREQUENCIES, device=clock.device, dtype=torch.float32) / FREQUENCIES
-    angles = 1000 * clock.float()[..., None] * torch.exp(-math.log(10_000) * ratios)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-def positions_2d(side: int, width: int) -> Tensor:
-    """Sinusoidal positions ``[side * side, width]``: half the channels for the row, half for the column."""
-    quarter = width // 4
-    w = torch.exp(-math.log(10_000) * torch.arange(quarter, dtype=torch.float64) / quarter)
-    angles = torch.arange(side, dtype=torch.float64)[:, None] * w
-    axis = torch.cat([angles.sin(), angles.cos()], dim=-1)
-    rows, columns = axis[:, None].expand(-1, side, -1), axis[None].expand(side, -1, -1)
-    return torch.cat([rows, columns], dim=-1).reshape(side * side, width).float()
-
-
-def patchify(x: Tensor, p: int) -> Tensor:
-    """``[E, B, C, H, W] -> [E, B, N, C p p]``."""
-    e, b, c, height, width = x.shape
-    x = x.view(e, b, c, height // p, p, width // p, p)
-    return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(e, b, (height // p) * (width // p), c * p * p)
-
-
-def unpatchify(x: Tensor, shape: Shape) -> Tensor:
-    """``[E, B, N, C p p] -> [E, B, C, H, W]``."""
-    e, b = x.shape[:2]
-    n, c, p = shape.side, shape.channels, shape.patch
-    return x.view(e, b, n, n, c, p, p).permute(0, 1, 4, 2, 5, 3, 6).reshape(e, b, c, n * p, n * p)
+def pixels(layer: nn.Module, image: Tensor, shape: Shape) -> Tensor:
+    """``[E, B, C, H, W]`` from image tokens ``[E, B, N, h]`` through a layer."""
+    return unpatchify(layer(image.flatten(1, 2)).unflatten(1, (image.shape[1], -1)), shape)

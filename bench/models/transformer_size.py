@@ -38,16 +38,14 @@ class Transformers(Architecture):
 
     def parameters(self, shape: Shape) -> int:
         h = shape.width
-        ends = linear(shape.patch_width, h) + linear(h, shape.patch_width) + linear(shape.text_width, h)
-        condition = linear(256, h) + linear(shape.pooled_width, h) + 2 * linear(h, h)
-        return self.block_parameters(shape) + ends + condition + linear(h, self.modulations(shape.depth) * h)
+        ends = linear(shape.patch_width, h) + linear(h, shape.patch_width) + reading_parameters(shape)
+        return self.block_parameters(shape) + ends + linear(h, self.modulations(shape.depth) * h)
 
     def flops(self, shape: Shape) -> int:
         """Matrix products and attention."""
-        h, n, m = shape.width, shape.image_tokens, shape.text_length
-        ends = 2 * n * shape.patch_width * h + m * shape.text_width * h
-        condition = (256 + shape.pooled_width + 2 * h) * h + self.modulations(shape.depth) * h * h
-        return 2 * (self.block_products(shape) + ends + condition)
+        h = shape.width
+        ends = 2 * shape.image_tokens * shape.patch_width * h + reading_products(shape)
+        return 2 * (self.block_products(shape) + ends + self.modulations(shape.depth) * h * h)
 
     def activations(self, shape: Shape) -> int:
         """24 a token and channel of a block, and attention."""
@@ -58,6 +56,18 @@ class Transformers(Architecture):
         """The tokens that go into every block, and all of one block."""
         inputs = (shape.image_tokens + shape.text_length) * shape.width
         return shape.depth * inputs + self.activations(shape) // shape.depth
+
+
+def reading_parameters(shape: Shape) -> int:
+    """Parameters of the layers that read text, time and pooled text."""
+    h = shape.width
+    return linear(shape.text_width, h) + linear(256, h) + linear(shape.pooled_width, h) + 2 * linear(h, h)
+
+
+def reading_products(shape: Shape) -> int:
+    """Multiply-adds of these layers."""
+    h = shape.width
+    return (shape.text_length * shape.text_width + 256 + shape.pooled_width + 2 * h) * h
 
 
 def linear(width_in: int, width_out: int) -> int:

@@ -20,6 +20,7 @@ from bench.models.architecture import version_of
 from bench.planning import encoder_drops
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
+from bench.planning.requirements import by_cell
 from bench.runfolder import lease, store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -211,6 +212,10 @@ def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
     check_stages(grid)
     looked = StateReader(out, grid)
     cells = cells_of(grid)
+    look = by_cell(grid)
+    for cell in {(cell.dataset, cell.model): cell for cell in cells}.values():
+        shape = look(cell).shape
+        shape.kind.check(shape)
     if course:
         cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
     parents = tuple(looked(cell) for cell in parents_of(cells))

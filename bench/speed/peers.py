@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from bench.models.embeddings import FREQUENCIES, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
-from bench.models.transformer import FREQUENCIES, positions_2d, time_features, unpatchify
 from flowbench._core.lazy import needed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,16 +53,33 @@ class Written:
         approximate = "tanh" if self.tanh else "none"
         return self.linear(f"{name}.down", F.gelu(hidden, approximate=approximate))
 
+    def conv(self, name: str, x: Tensor) -> Tensor:
+        weight = self.weights[f"{name}.weight"]
+        return F.conv2d(x, weight, self.weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
+
+    def grouped(self, x: Tensor) -> Tensor:
+        """Normalised over places and groups of channels, four or more each."""
+        groups = max(g for g in (1, 2, 4, 8, 16, 32) if (x.shape[1] // 4) % g == 0)
+        parts = x.unflatten(1, (groups, -1)).flatten(2)
+        mean, variance = parts.mean(2, keepdim=True), parts.var(2, correction=0, keepdim=True)
+        return ((parts - mean) / (variance + 1e-6).sqrt()).reshape(x.shape)
+
     def image(self, x: Tensor) -> Tensor:
         """Embedded patches with their positions."""
-        h, p, side = self.shape.width, self.shape.patch, self.shape.side
+        return (
+            self.linear("patch", F.unfold(x, self.shape.patch, stride=self.shape.patch).mT) + self.positions()
+        )
+
+    def positions(self) -> Tensor:
+        """Sines and cosines of row and column."""
+        h, side = self.shape.width, self.shape.side
         frequencies = [1e4 ** (-4 * i / h) for i in range(h // 4)]
         rows = [
             [f(at * w) for at in (row, column) for f in (math.sin, math.cos) for w in frequencies]
             for row in range(side)
             for column in range(side)
         ]
-        return self.linear("patch", F.unfold(x, p, stride=p).mT) + torch.tensor(rows)
+        return torch.tensor(rows)
 
     def pixels(self, patches: Tensor) -> Tensor:
         return F.fold(patches.mT, self.shape.resolution, self.shape.patch, stride=self.shape.patch)
@@ -114,14 +131,73 @@ def prx(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) ->
     return w.head(y, *m[-2:])
 
 
-def crossdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+def cross_block(w: Written, name: str, y: Tensor, text: Tensor, m: Sequence[Tensor]) -> Tensor:
     """Self-attention, cross-attention, MLP."""
+    s1, b1, g1, s2, b2, g2 = m
+    y = y + g1 * w.linear(f"{name}.out", w.attend(*w.qkv(name, modulated(y, s1, b1))))
+    q = w.split(w.linear(f"{name}.cross.query", y))
+    q = w.rms_norm(q, w.weights[f"{name}.cross.q_scale"].flatten() if w.rms else q)
+    y = y + w.linear(f"{name}.cross.out", w.attend(q, *w.text_kv(f"{name}.cross.text", text)))
+    return y + g2 * w.mlp(name, modulated(y, s2, b2))
+
+
+def crossdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+    """Blocks one after the other."""
     m, y, text = w.vectors(w.condition(clock, pooled)), w.image(x), w.linear("text", tokens)
     for i in range(w.shape.depth):
-        name, (s1, b1, g1, s2, b2, g2) = f"blocks.{i}", m[6 * i : 6 * i + 6]
-        y = y + g1 * w.linear(f"{name}.out", w.attend(*w.qkv(name, modulated(y, s1, b1))))
-        q = w.split(w.linear(f"{name}.cross.query", y))
-        q = w.rms_norm(q, w.weights[f"{name}.cross.q_scale"].flatten() if w.rms else q)
-        y = y + w.linear(f"{name}.cross.out", w.attend(q, *w.text_kv(f"{name}.cross.text", text)))
-        y = y + g2 * w.mlp(name, modulated(y, s2, b2))
+        y = cross_block(w, f"blocks.{i}", y, text, m[6 * i : 6 * i + 6])
     return w.head(y, *m[-2:])
+
+
+def uvit_bao(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+    """Block ``depth - 1 - i`` reads the output of block i."""
+    d, n, found = w.shape.depth, w.shape.image_tokens, list[Tensor]()
+    y = torch.cat([w.image(x), w.linear("text", tokens), w.condition(clock, pooled)[:, None]], 1)
+    for i in range(d):
+        name = f"blocks.{i}"
+        if i > d // 2:
+            y = w.linear(f"{name}.skip", torch.cat([y, found[d - 1 - i]], -1))
+        s1, b1, s2, b2 = w.weights[f"{name}.norms"].reshape(4, -1)
+        y = y + w.linear(f"{name}.out", w.attend(*w.qkv(name, modulated(y, s1, b1))))
+        y = y + w.mlp(name, modulated(y, s2, b2))
+        found.append(y)
+    shift, scale = w.weights["norm"].reshape(2, -1)
+    return w.conv("last", w.head(y[:, :n], shift, scale))
+
+
+def uvit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor, convs: int = 2) -> Tensor:
+    """Down to the patch's size, the transformer, and up again."""
+    levels, d, side = w.shape.patch.bit_length() - 1, w.shape.depth, w.shape.side
+    made, text = w.linear("modulation", F.silu(w.condition(clock, pooled))), w.linear("text", tokens)
+    at = block = 0
+
+    def film(y: Tensor) -> Tensor:
+        nonlocal at
+        c = y.shape[1]
+        scale, shift = made[:, at : at + c, None, None], made[:, at + c : at + 2 * c, None, None]
+        at += 2 * c
+        return F.silu(w.grouped(y) * (1 + scale) + shift)
+
+    def res(y: Tensor) -> Tensor:
+        nonlocal block
+        name, block = f"blocks.{block}", block + 1
+        short = w.conv(f"{name}.shortcut", y) if f"{name}.shortcut.weight" in w.weights else y
+        return short + w.conv(f"{name}.two", film(w.conv(f"{name}.one", F.silu(w.grouped(y)))))
+
+    y, kept = w.conv("patch", x), list[Tensor]()
+    for level in range(levels):
+        for _ in range(convs):
+            y = res(y)
+            kept.append(y)
+        y = w.conv(f"down.{level}", F.avg_pool2d(y, 2))
+    image = y.flatten(2).mT + w.positions()
+    adaln = made[:, -6 * d * w.shape.width :, None].mT.split(w.shape.width, -1)
+    for i in range(d):
+        image = cross_block(w, f"blocks.{block}", image, text, adaln[6 * i : 6 * i + 6])
+        block += 1
+    y = image.mT.unflatten(2, (side, side))
+    for level in range(levels):
+        y = w.conv(f"up.{level}", y).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        for _ in range(convs):
+            y = res(torch.cat([y, kept.pop()], 1))
+    return w.conv("head", film(y))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.config.experiment import Model
+from bench.config.presets import PRESETS
 from bench.models import get
 from bench.models.architecture import registry
 from bench.models.block_options import Options
@@ -21,17 +24,20 @@ from bench.models.flat import Flat
 from bench.models.network import Network
 from bench.models.prx import PRXBlock
 from bench.models.shape import Shape
+from bench.planning import plan
 from bench.training.called_blocks import called
 from flowbench._core.errors import UserError
 
 from . import plain_networks
 from .plain_networks import Written
 
-SMALL = Shape(2, 32, 2, 2, 8, 3, text_length=5, text_width=24, pooled_width=16)
+SMALL = Shape(3, 32, 2, 4, 16, 3, text_length=5, text_width=24, pooled_width=16)
 PLAIN: dict[str, Callable[..., Tensor]] = {
     "dit": plain_networks.dit,
     "prx": plain_networks.prx,
     "crossdit": plain_networks.crossdit,
+    "uvit": plain_networks.uvit,
+    "uvit_bao": plain_networks.uvit_bao,
 }
 SPECS = [
     "dit",
@@ -41,6 +47,10 @@ SPECS = [
     "crossdit",
     "crossdit:qk=none",
     "crossdit:adaln=single",
+    "uvit",
+    "uvit:qk=none",
+    "uvit_bao",
+    "uvit_bao:qk=none",
 ]
 
 
@@ -79,7 +89,7 @@ def test_each_member_is_the_network_that_is_written_down(spec: str) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_counts_are_exact(spec: str) -> None:
-    shape = replace(SMALL, depth=3, width=48, heads=3, architecture=spec)
+    shape = replace(SMALL, width=48, heads=3, patch=2, resolution=8, architecture=spec)
     network, given = built(spec, 2, shape), inputs(2, shape=shape)
     assert Flat(network).weights.shape == (2, shape.parameters())
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -102,7 +112,7 @@ def test_gradients_of_members_are_those_of_separate_networks(spec: str) -> None:
             torch.testing.assert_close(mine.grad[0], both.grad[e], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("spec", ["dit", "crossdit:adaln=single"])
+@pytest.mark.parametrize("spec", ["dit", "uvit_bao"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_blocks_that_are_compiled_or_computed_again_give_the_same(
     spec: str, recompute: bool, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +127,7 @@ def test_blocks_that_are_compiled_or_computed_again_give_the_same(
     monkeypatch.setattr(torch, "compile", trace)
     network, given = built(spec, 1), inputs(1)
     found = called(network, compiled=not recompute, recompute=recompute)(*given)
-    assert len(traced) == (0 if recompute else SMALL.depth)
+    assert len(traced) == (0 if recompute else len(network.blocks))
     torch.testing.assert_close(found, network(*given), rtol=1e-5, atol=1e-6)
     found.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
@@ -230,4 +240,24 @@ def test_the_attention_of_prx_is_that_of_diffusers() -> None:
 def test_an_unknown_option_is_one_sentence() -> None:
     with pytest.raises(UserError, match="adaln=singel is not known; did you mean 'single'"):
         get("crossdit:adaln=singel")
-    assert {"dit", "prx", "crossdit"} <= registry.entries.keys()
+    with pytest.raises(UserError, match="convs=0 must be greater than 0"):
+        get("uvit:convs=0")
+    assert {"dit", "prx", "crossdit", "uvit", "uvit_bao"} <= registry.entries.keys()
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes", "sentence"),
+    [
+        ("uvit_bao", {"depth": 4}, "needs an odd depth: choose 3 or 5"),
+        ("uvit", {"patch": 1}, "halves the resolution once for each factor 2 of the patch: choose 2 or 4"),
+        ("uvit", {"patch": 3}, "choose 2 or 4"),
+        ("uvit", {"patch": 4, "width": 44}, "the nearest is --width 48"),
+    ],
+)
+def test_a_size_that_a_network_cannot_have_is_refused_at_the_plan(
+    spec: str, sizes: dict[str, int], sentence: str, tmp_path: Path
+) -> None:
+    model = Model(**{"depth": 3, "width": 32, "heads": 1, "patch": 2, "architecture": spec, **sizes})
+    grid = replace(PRESETS["smoke"], model=model, images=replace(PRESETS["smoke"].images, resolution=12))
+    with pytest.raises(UserError, match=sentence):
+        plan.make(grid, tmp_path)

@@ -171,6 +171,8 @@ def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8
     try:
         data = item.read()
         return hashlib.sha256(data).hexdigest(), pixels.decode(data, resolution)
+    except sources.Unreachable:
+        raise
     except (
         Exception
     ) as error:  # every format of Pillow has errors of its own, and one item may not stop the others

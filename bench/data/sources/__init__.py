@@ -9,6 +9,16 @@ from __future__ import annotations
 
 from bench.data.sources.braces import expand_braces
 from bench.data.sources.find import Source, check, find
-from bench.data.sources.items import Contents, Item, Unreadable, shown
+from bench.data.sources.items import Contents, Item, Unreachable, Unreadable, shown
 
-__all__ = ["Contents", "Item", "Source", "Unreadable", "check", "expand_braces", "find", "shown"]
+__all__ = [
+    "Contents",
+    "Item",
+    "Source",
+    "Unreachable",
+    "Unreadable",
+    "check",
+    "expand_braces",
+    "find",
+    "shown",
+]

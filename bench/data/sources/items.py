@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowbench._core.errors import UserError
+
 FILE_KEYS = ("file", "file_name", "filename", "image", "img", "image_path", "image_name", "path", "filepath")
 CAPTION_KEYS = (
     "caption", "captions", "text", "texts", "prompt", "sentence", "sentences", "comment", "description", "raw", "txt",
@@ -23,6 +25,10 @@ LARGEST_FILE = 1 << 28
 
 class Unreadable(Exception):
     """Why one item is left out, as the rest of a sentence that begins with its name."""
+
+
+class Unreachable(UserError):
+    """Why no item can be read now, such as a fault of the network: no fault of the items."""
 
 
 def _nothing() -> bytes:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from dataclasses import dataclass
 from typing import IO, Any
 
 from bench.data.sources import shards
 from bench.data.sources.braces import expand_braces
-from bench.data.sources.items import LARGEST_FILE, Contents, Unreadable
+from bench.data.sources.items import LARGEST_FILE, Contents, Unreachable, Unreadable
 from bench.data.sources.listing import pooled, suffix
 from flowbench._core.errors import UserError, nearest
 
@@ -44,14 +45,32 @@ class RemoteArchive:
         opened: IO[bytes] = self.system.open(self.path, "rb", block_size=BLOCK, cache_type="readahead")
         return opened
 
+    def facts(self) -> list[object]:
+        """What changes with the shard, without reading it."""
+        try:
+            return [self.path, self.system.size(self.path), self.system.ukey(self.path)]
+        except Exception as error:
+            self.check_reached(error)
+            raise
+
     def read(self, offset: int, size: int) -> bytes:
         """Some of them, by one request. Raises :class:`Unreadable`."""
         if size > LARGEST_FILE:
             raise Unreadable(f"it has {size:,} bytes, more than the {LARGEST_FILE:,} that are read")
-        found: bytes = self.system.cat_file(self.path, start=offset, end=offset + size)
-        if len(found) != size:
-            raise Unreadable(f"{len(found):,} of its {size:,} bytes came")
+        try:
+            found: bytes = self.system.cat_file(self.path, start=offset, end=offset + size)
+            if len(found) != size:
+                raise OSError(f"{len(found):,} of {size:,} bytes came: was it changed?")
+        except Exception as error:  # each file system has errors of its own
+            self.check_reached(error)
         return found
+
+    def check_reached(self, error: Exception) -> None:
+        """All errors but those of reading a tar come from the network, or from a shard that was changed meanwhile."""
+        if not isinstance(error, tarfile.TarError):
+            raise Unreachable(
+                f"{self.path} cannot be reached ({_line(error)}): run the same command again"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -63,9 +82,7 @@ class RemoteSource:
 
     def fingerprint(self) -> str:
         """A hash of each shard's name, size, and what else its file system has of it, such as a checksum."""
-        facts = [
-            [each.path, each.system.size(each.path), each.system.ukey(each.path)] for each in self.archives
-        ]
+        facts = [each.facts() for each in self.archives]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read(self) -> Contents:

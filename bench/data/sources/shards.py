@@ -30,6 +30,10 @@ class Archive(Protocol):
         """``size`` bytes from ``offset`` on. Raises :class:`Unreadable`."""
         ...
 
+    def check_reached(self, error: Exception) -> None:
+        """Raise :class:`Unreachable` for an error that does not come from the shard's content."""
+        ...
+
 
 @dataclass(frozen=True)
 class LocalArchive:
@@ -49,6 +53,9 @@ class LocalArchive:
     def read(self, offset: int, size: int) -> bytes:
         """Some of them."""
         return read_file(self.path, offset, size)
+
+    def check_reached(self, error: Exception) -> None:
+        """A file here is always reached."""
 
 
 class Place(NamedTuple):
@@ -140,6 +147,7 @@ def _members(shard: Archive) -> Members:
                 elif suffix(base) in PICTURES:
                     found.problems.append(Item(_named(shard, member.name), problem="it is no regular file"))
     except Exception as error:
+        shard.check_reached(error)
         what = "it is truncated" if found.places else "it is truncated, compressed or no tar file"
         found.problems.append(Item(shown(shard.name), problem=f"{what}: {error} (read up to there)"))
     return found

@@ -51,6 +51,8 @@ def header_of_png(width: int, height: int) -> bytes:
         ("broken", "it is a link to nothing"),
         ("loop", "it is a link to nothing"),
         ("huge", "it has 13000 x 13000 pixels, more than 67,108,864"),
+        ("bomb", "Image size (400000000 pixels) exceeds limit"),
+        ("words", "not a known image format"),
         ("avif", ""),
         ("empty", "not a known image format"),
         ("heic", "not a known image format"),
@@ -69,6 +71,8 @@ def test_a_bad_picture_is_skipped_by_its_name(folder: Path, cache: Path, kind: s
         avif = encoded(picture(0), "AVIF")
         bodies = {
             "huge": header_of_png(13_000, 13_000),
+            "bomb": header_of_png(20_000, 20_000),
+            "words": b"<html>not found</html>",
             "avif": avif[: len(avif) // 2] + bytes(40),
             "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         }
@@ -78,6 +82,23 @@ def test_a_bad_picture_is_skipped_by_its_name(folder: Path, cache: Path, kind: s
     assert pairs(loaded) == expected(COUNT)
     assert len(loaded.skipped) == 1
     assert loaded.skipped[0].startswith(f"{bad.name}: {message}")
+
+
+def test_pictures_are_what_their_bytes_are_and_not_their_names(folder: Path, cache: Path) -> None:
+    for number, kind, named in (
+        (0, "WEBP", ".jpg"),
+        (2, "BMP", ".png"),
+        (4, "PNG", ".gif"),
+        (6, "TIFF", ".jpeg"),
+    ):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        body = io.BytesIO()
+        picture(number).save(body, kind, **options)
+        (folder / f"{number:03d}.png").unlink()
+        (folder / f"{number:03d}{named}").write_bytes(body.getvalue())
+    loaded = load(folder, cache)
+    assert pairs(loaded) == expected(COUNT)
+    assert loaded.skipped == ()
 
 
 BAD_BYTES = [(b"\xff\xfa caf\xe9", "not"), (b"x" * (1 << 21), "more than the 1,048,576 that are read")]

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from bench.cli.config_file import placed
-from bench.data.sources import check, find
+from bench.data.sources import Unreachable, check, find
 from bench.data.sources.remote import RemoteArchive
 from flowbench._core.errors import UserError
 
@@ -79,8 +79,29 @@ def test_a_shard_that_shrinks_after_it_was_listed(memory: Any, cache: Path) -> N
     source = find("memory://bucket/set/a-00.tar")
     items = source.read().items
     memory.pipe_file("/bucket/set/a-00.tar", b"short")
-    with pytest.raises(Exception, match="0 of its"):
+    with pytest.raises(Unreachable, match=r"0 of .* bytes came: was it changed"):
         items[-1].read()
+
+
+@pytest.mark.parametrize("when", ["open", "cat_file", "ukey"])
+def test_a_fault_of_the_network_ends_a_command_and_skips_no_picture(
+    when: str, memory: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(memory, when)
+
+    def fails(path: str, *given: Any, **named: Any) -> Any:
+        if "a-01" in path:
+            raise TimeoutError("no answer\nafter 60 s")
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(type(memory), when, staticmethod(fails))
+    with pytest.raises(UserError) as error:
+        load("memory://bucket/set/a-*.tar", cache, max_skipped=0.9)
+    assert (
+        str(error.value) == "/bucket/set/a-01.tar cannot be reached (no answer): run the same command again"
+    )
+    monkeypatch.undo()
+    assert pairs(load("memory://bucket/set/a-*.tar", cache)) == expected(COUNT)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,10 @@ def measured(
 ) -> Iterator[Left]:
     """The distances of each formulation and setting to the reference images of a dataset, drawn with or without captions."""
     data, n = setup.data, grid.evaluation.samples
+    if data.train.deviations is not None:
+        raise UserError(
+            f"{data.name} is drawn around means: its perfect network is computed for --posterior mean"
+        )
     images = data.train.batch(np.arange(len(data.train))).double().flatten(1)
     shape = data.train.shape
     noise = start_noise(data.name, n, shape).double().flatten(1)

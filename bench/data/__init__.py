@@ -2,7 +2,8 @@
 
 `dataset` is the contract of a loaded dataset, `builder` that of one before it is loaded, with the registry and
 :func:`load`; `check_dataset` is what every dataset must pass. `shapes` (drawn by `sdf`) and `digits` need no files;
-`images` reads a user's own from the forms in `sources`; `encoded` reads latents of any of them from a `latent_store`.
+`images` reads a user's own from the forms in `sources`, but for those of a `drop_list`, which `near_duplicates` are for;
+`encoded` reads latents of any of them from a `latent_store`, which `encoding` writes.
 Importing registers the names; it needs no torch.
 """
 

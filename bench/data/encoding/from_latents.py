@@ -19,7 +19,6 @@ from bench.data.encoding.latent_source import LatentSource
 from bench.data.encoding.write_latents import LARGEST, chosen
 from bench.data.latent_store import EncodingRecipe, Index, Posterior, ShardedRows, Side
 from bench.data.sources import classes
-from bench.data.sources.items import one_line
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -99,9 +98,9 @@ class ConvertedLatents:
         count, labels = len(self.source.keys), self.source.labels
         return [self._captions(labels[row % count]) for row in self.rows[side].tolist()]
 
-    def _captions(self, label: int | str) -> tuple[str, ...]:
-        if isinstance(label, str):
-            return (one_line(label),)
+    def _captions(self, label: int | tuple[str, ...]) -> tuple[str, ...]:
+        if isinstance(label, tuple):
+            return label
         if self.names is None:
             return (f"class {label}",)
         return tuple(map(classes.caption, self.names[label]))

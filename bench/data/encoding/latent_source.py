@@ -38,7 +38,7 @@ class LatentSource:
     Attributes:
         form: what they are, for messages: ``EDM2's latents``.
         keys: a name for each, that does not depend on where they lie: its side of the split depends on it.
-        labels: of each the number of its class, or its caption.
+        labels: of each the number of its class, or its captions.
         shape: channels, height and width of a latent.
         stores: ``mean+std``, or ``sample`` where one value is stored.
         values: rows to ``[n, c, h, w]``, or ``[n, 2 c, h, w]`` with the deviations behind the means; any float type.
@@ -50,7 +50,7 @@ class LatentSource:
 
     form: str
     keys: Sequence[str]
-    labels: Sequence[int | str]
+    labels: Sequence[int | tuple[str, ...]]
     shape: tuple[int, int, int]
     stores: Literal["mean+std", "sample"]
     values: Callable[[NDArray[np.int64]], NDArray[Any]]

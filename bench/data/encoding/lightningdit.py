@@ -39,7 +39,7 @@ def read(path: Path, options: ReadingOptions, channels: int) -> LatentSource:
 
     refuse_unused(FORM, options, ("flips",))
     files = files_of(path)
-    keys, labels, content = list[str](), list[int | str](), list[object]()
+    keys, labels, content = list[str](), list[int | tuple[str, ...]](), list[object]()
     starts, wanted = [0], None
     for file in files:
         try:

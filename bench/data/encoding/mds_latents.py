@@ -23,6 +23,7 @@ from bench.data.encoding.latent_source import (
     square,
 )
 from bench.data.sources import classes
+from bench.data.sources.items import captions_of
 from flowbench._core.errors import UserError, nearest
 
 FORM = "latents in MDS"
@@ -128,11 +129,20 @@ def floats(data: bytes, channels: int) -> NDArray[Any]:
     return np.frombuffer(data, np.float32 if single else np.float16)
 
 
-def label_of(use: str, encoding: str) -> Callable[[bytes], int | str]:
-    """From the bytes of a column to a caption, or to the number of a class."""
-    if use == "label":
-        text = encoding in ("str", "str_int")
-        return lambda data: (
-            int(data) if text else int.from_bytes(data, "little", signed=encoding.startswith("int"))
-        )
-    return (lambda data: data.decode()) if use == "caption" else (lambda data: classes.caption(data.decode()))
+def label_of(use: str, encoding: str) -> Callable[[bytes], int | tuple[str, ...]]:
+    """From the bytes of a column to captions, of a class one for each of its names, or to the number of a class. The result
+    raises :class:`ValueError` for bytes that are none."""
+
+    def number(data: bytes) -> int:
+        if encoding in ("str", "str_int"):
+            return int(data)
+        return int.from_bytes(data, "little", signed=encoding.startswith("int"))
+
+    def captions(data: bytes) -> tuple[str, ...]:
+        names = (data.decode(),) if use == "caption" else classes.split_names(data.decode())
+        found, problem = captions_of([name if use == "caption" else classes.caption(name) for name in names])
+        if not found:
+            raise ValueError(problem)
+        return found
+
+    return number if use == "label" else captions

@@ -71,7 +71,7 @@ def _lines(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for line in text.splitlines():
         folder, _, names = line.strip().replace("\t", " ").partition(" ")
         if names:
-            yield folder, _split(names)
+            yield folder, split_names(names)
 
 
 def _json(whole: dict[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -81,10 +81,11 @@ def _json(whole: dict[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
         if len(words) == 2 and _WNID.fullmatch(words[0]):
             yield words[0], (words[1].replace("_", " "),)
         else:
-            yield key, tuple(name for word in words for name in _split(word))
+            yield key, tuple(name for word in words for name in split_names(word))
 
 
-def _split(names: str) -> tuple[str, ...]:
+def split_names(names: str) -> tuple[str, ...]:
+    """The names of a class in a text: ``great white shark, white_shark``."""
     return tuple(name.strip().replace("_", " ") for name in names.split(",") if name.strip())
 
 
@@ -97,11 +98,11 @@ def read_numbered(file: Path) -> list[tuple[str, ...]]:
     try:
         text = read_file(file).decode("utf-8-sig")
         if file.suffix != ".json":
-            return [_split(re.sub(r"^n\d{8}\s+", "", line)) for line in text.strip().splitlines()]
+            return [split_names(re.sub(r"^n\d{8}\s+", "", line)) for line in text.strip().splitlines()]
         whole = json.loads(text)
         if isinstance(whole, dict):
             whole = [whole[str(number)] for number in range(len(whole))]
         words = [[each] if isinstance(each, str) else each[-1:] for each in whole]
-        return [tuple(name for word in several for name in _split(word)) for several in words]
+        return [tuple(name for word in several for name in split_names(word)) for several in words]
     except Exception as error:
         raise UserError(f"{file} cannot be read as names of classes by number: {error}") from None

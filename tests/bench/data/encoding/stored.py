@@ -122,5 +122,5 @@ def eight_bits(width: float) -> tuple[NDArray[np.uint8], Columns]:
     return values, {
         "vae_output": ("uint8", None, [each.tobytes() for each in values]),
         "label": ("str", None, [str(each).encode() for each in classes()]),
-        "label_as_text": ("str", None, [f"thing {each}".encode() for each in classes()]),
+        "label_as_text": ("str", None, [f"thing {each}, item_{each}".encode() for each in classes()]),
     }

@@ -137,6 +137,7 @@ def test_eight_bits_over_the_range_that_is_given(
     keys = [f"shard.{row // 16:05d}.mds {row % 16}" for row in range(stored.COUNT)]
     raw = (levels / 255 - 0.5) * 6
     check_rows(found, keys, raw, [f"a photo of a thing {number}" for number in stored.classes()])
+    assert {each[1:] for each in found.train.every()} == {(f"a photo of a item {n}",) for n in range(3)}
     ends = np.mean((levels == 0) | (levels == 255), axis=(1, 2, 3))[hash_split(keys, 99, 99)[0]].mean()
     assert f"{ends:.2%} of the values of the first shard lie at an end" in said
     std = found.train.scale.std

@@ -243,6 +243,13 @@ def test_pickled_columns_and_rows_of_another_size(
     words = ("str", None, [b"\xff"] * 9)
     text = stored.mds(tmp_path / "c", {"latents": ("np16", None, [bytes(512)] * 9), "label": words})
     assert "a row of 'label' cannot be read" in refused(text, vae, tmp_path / "out", capsys)
+    blank = stored.mds(
+        tmp_path / "e",
+        {"latents": ("np16", None, [bytes(512)] * 9), "caption": ("str", None, [b"a"] * 8 + [b" "])},
+    )
+    assert "a row of 'caption' cannot be read (its caption is empty)" in refused(
+        blank, vae, tmp_path / "out", capsys
+    )
     none = stored.mds(tmp_path / "d", {"latents": ("np16", None, [bytes(512)] * 9)})
     assert "which column has the captions is unknown" in refused(none, vae, tmp_path / "out", capsys)
 

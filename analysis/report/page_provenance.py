@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
 
 def _stages(run: Run, cells: Sequence[PlannedCell]) -> pd.DataFrame:
     """What is noted of the cells' trainings and measurements: a row each with its ``stage``, the ``seconds`` that it took,
-    how many cells shared them (``pack``), its ``end`` and the columns of `NOTED`."""
+    how many cells shared them (``pack``), on how many devices (``replicas``), its ``end`` and the columns of `NOTED`."""
     results = [
         f"{evaluation}/result.json" for evaluation in dict.fromkeys(m.evaluation for m in run.manifests)
     ]
@@ -104,10 +104,16 @@ def _stages(run: Run, cells: Sequence[PlannedCell]) -> pd.DataFrame:
         for stage, name in files:
             noted = json_of(run.source, cell.id, name).get(stage)
             rows.append({**(noted if isinstance(noted, dict) else {}), "stage": stage})
-    found = pd.DataFrame(rows, columns=["stage", "seconds", "pack", "finished", *NOTED], dtype=object)
+    found = pd.DataFrame(
+        rows, columns=["stage", "seconds", "pack", "replicas", "finished", *NOTED], dtype=object
+    )
+    counts = {
+        name: pd.to_numeric(found[name], errors="coerce").fillna(1).clip(lower=1)
+        for name in ("pack", "replicas")
+    }
     return found.assign(
         seconds=pd.to_numeric(found["seconds"], errors="coerce"),
-        pack=pd.to_numeric(found["pack"], errors="coerce").fillna(1).clip(lower=1),
+        **counts,
         end=pd.to_datetime(found["finished"], errors="coerce", utc=True),
     )
 
@@ -157,9 +163,8 @@ def _by_dataset(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
 
 
 def _device_seconds(stages: pd.DataFrame) -> dict[str, float]:
-    spent = (
-        (stages["seconds"] / stages["pack"]).groupby(stages["stage"], sort=False).sum(min_count=1).dropna()
-    )
+    each = stages["seconds"] * stages["replicas"] / stages["pack"]
+    spent = each.groupby(stages["stage"], sort=False).sum(min_count=1).dropna()
     return {str(name): round(float(seconds), 1) for name, seconds in spent.items()}
 
 

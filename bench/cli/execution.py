@@ -120,6 +120,10 @@ def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
         value = getattr(args, name)
         if value is not None and not 0 < value < most:
             raise UserError(f"--{name} {value / unit:g}: must be a finite number greater than 0")
+    if args.replicas > 1 and args.device not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"--device {args.device}: each of {args.replicas} replicas has a device of its own, choose auto, cpu or cuda"
+        )
     if args.track is not None:
         tracking.get(args.track)
     given = {f.name: getattr(args, f.name) for f in fields(Execution) if f.name != "executor"}

@@ -30,6 +30,7 @@ class Estimate:
     disk_bytes: int
     peak_bytes: int
     how: str
+    replicas: int = 1
 
 
 def estimate(
@@ -40,26 +41,29 @@ def estimate(
     device: str = "auto",
     pack: int | None = None,
     tflops: float | None = None,
+    replicas: int = 1,
+    accumulate: int = 1,
 ) -> Estimate:
     """What the unfinished cells of ``shares`` will cost; each share is one worker's.
 
     ``cells`` are all cells of the plan: finished ones show how long a cell of their size takes. Without any, steps are timed
     on ``device`` if workers run ``here``, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12 operations a
-    second of each device) overrides both.
+    second of each device) overrides both. ``replicas`` share the training of a worker, in ``accumulate`` micro-batches
+    each, and wait while one of them generates and measures.
     """
     look = by_cell(grid)
     todo = [[p for p in share if p.state not in ("done", "diverged")] for share in shares]
     todo = [share for share in todo if share]
     if not todo:
         return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
-    found, how = rates(cells, todo, grid, look, here, device, pack, tflops)
-    hours = [share_seconds(share, look, found) / 3600 for share in todo]
+    found, how = rates(cells, todo, grid, look, here, device, pack, tflops, replicas * accumulate)
+    hours = [share_seconds(share, look, found, replicas) / 3600 for share in todo]
     left = [p for share in todo for p in share]
     kept = sum(lasting_bytes(p, look) for p in left)
     peak = kept + sum(look(p.cell).checkpoint_files for p in left if p.state != "trained")
     if not encoders.get(grid.text).text_sizes():
         how += f"; text sizes as of CLIP ViT-L/14, those of {grid.text} cannot be read"
-    return Estimate(sum(hours), max(hours), kept, peak, how)
+    return Estimate(replicas * sum(hours), max(hours), kept, peak, how, replicas)
 
 
 def lasting_bytes(planned: Planned, look: Look) -> int:
@@ -74,6 +78,10 @@ def describe(estimate: Estimate) -> str:
         return estimate.how
     several = estimate.longest_hours < 0.99 * estimate.device_hours
     longest = f", {duration(estimate.longest_hours)}s of them in the longest share" if several else ""
+    if estimate.replicas > 1:
+        longest = (
+            f", the longest share takes {duration(estimate.longest_hours)}s on {estimate.replicas} devices"
+        )
     return (
         f"about {duration(estimate.device_hours, 'device-')}s ({estimate.how}){longest}, "
         f"{size(estimate.disk_bytes)} kept, at most {size(estimate.peak_bytes)} while training"
@@ -97,8 +105,11 @@ def size(count: float) -> str:
     return f"{count / 1000:.3g} TB"
 
 
-def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates]) -> float:
-    """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells."""
+def share_seconds(
+    share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates], replicas: int = 1
+) -> float:
+    """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells, which its replicas
+    train together."""
     total = START
     for cell in {p.cell.dataset: p.cell for p in share}.values():
         requirements, rate = look(cell), rates[cell.model]
@@ -108,7 +119,7 @@ def share_seconds(share: Sequence[Planned], look: Look, rates: Mapping[Model, Ra
         if p.state != "trained":
             steps = p.cell.training.steps
             done = min(steps, max(store.checkpoint_steps(p.folder), default=0))
-            total += (1 - done / steps) * requirements.training / rate.training
+            total += (1 - done / steps) * requirements.training / (replicas * rate.training)
         total += generation_left(p, requirements) / rate.evaluation + requirements.metrics / rate.extraction
     return total
 

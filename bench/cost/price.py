@@ -14,13 +14,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bench import encoders
-from bench.config.experiment import Cell, Grid, Model
+from bench.config.experiment import Cell, Grid, Model, Training
 from bench.encoders import Encoder
 from bench.machine import cores
 from bench.planning.cells import plugins_of, trainings_of
@@ -69,8 +69,10 @@ def rates(
     device: str,
     pack: int | None,
     tflops: float | None,
+    parts: int = 1,
 ) -> tuple[dict[Model, Rates], str]:
-    """The rates of every size of model by the best source that there is, and what that was."""
+    """The rates of every size of model by the best source that there is, and what that was. Batches are divided into so many
+    ``parts``."""
     models = list(dict.fromkeys(p.cell.model for share in todo for p in share))
     found: dict[Model, Rates] = {}
     sources: list[str] = []
@@ -82,7 +84,8 @@ def rates(
         lacking = [model for model in models if model not in found]
         if here and lacking:
             try:
-                timed, source = from_timing([largest(todo, model, look, pack) for model in lacking], device)
+                work = [largest(todo, model, look, pack) for model in lacking]
+                timed, source = from_timing(work, device, parts)
                 found |= zip(lacking, timed, strict=True)
                 sources.append(source)
             except Untimed as error:
@@ -161,6 +164,7 @@ def measured(folder: Path, requirements: Requirements) -> tuple[str, float, floa
                 result = atomic.read_object(folder / requirements.grid.evaluation.id / "result.json")
                 if spent := each(result.get("measuring") or {}):
                     rate = (sum(requirements.generation.values()) + requirements.metrics) / spent
+            seconds *= training.get("replicas", 1)
             return str(training.get("device", "this device")), requirements.training / seconds, rate
     return None
 
@@ -182,8 +186,9 @@ def small(encoder: Encoder) -> bool:
     return max(encoder.image_flops, encoder.caption_flops) < SMALL
 
 
-def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[list[Rates], str]:
-    """Rates by steps and samples of each size with at most so many members, and how they were found.
+def from_timing(work: Sequence[tuple[Requirements, int]], device: str, parts: int) -> tuple[list[Rates], str]:
+    """Rates by steps and samples of each size with at most so many members, each step on one of the ``parts`` of a batch,
+    and how they were found.
 
     Large encoders of images and captions are timed, too. All in a process of its own, which leaves the device free. Raises
     :class:`Untimed`.
@@ -195,7 +200,11 @@ def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[
     )
     given = {
         "models": [
-            {"shape": asdict(one.shape), "training": asdict(one.grid.training), "members": members}
+            {
+                "shape": asdict(one.shape),
+                "training": asdict(part_of(one.grid.training, parts)),
+                "members": members,
+            }
             for one, members in work
         ],
         "plugins": sorted({file for each, _ in work for file in plugins(each.grid)}),
@@ -218,6 +227,11 @@ def from_timing(work: Sequence[tuple[Requirements, int]], device: str) -> tuple[
     graph = f"{most} cells in one graph" if most > 1 else "a cell"
     sizes = f" of each of {len(work)} sizes" * (len(work) > 1)
     return found, f"from steps of {graph}{sizes} timed on {answer['device']}"
+
+
+def part_of(training: Training, parts: int) -> Training:
+    """A training on a part of each batch."""
+    return replace(training, batch=training.batch // parts)
 
 
 def check_device(device: str) -> None:

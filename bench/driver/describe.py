@@ -42,7 +42,15 @@ def describe(planned: Plan, args: Arguments) -> str:
         if there:
             checks.check_unchanged(grid, planned.out)
     cost = estimate.estimate(
-        planned.cells, divided, grid, args.launcher.here, execution.device, execution.pack, args.tflops
+        planned.cells,
+        divided,
+        grid,
+        args.launcher.here,
+        execution.device,
+        execution.pack,
+        args.tflops,
+        execution.replicas,
+        execution.accumulate,
     )
     lines = [
         f"{many(len(planned.cells), 'cell')}: {many(len(names), 'formulation')} x {many(len(grid.datasets), 'dataset')} x "

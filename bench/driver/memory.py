@@ -58,10 +58,11 @@ def needed(
     takes = together * requirements.training_bytes(parts, recompute)
     batch = f"--batch {cell.training.batch}" + f" in {parts} parts" * (parts > 1)
     batch += " --recompute blocks" * recompute
+    several = f" on each of {given.replicas} replicas" * (given.replicas > 1)
     return Memory(
-        f"{what}: a training step with {batch}",
-        takes + PROCESS if given.process else takes,
-        together * requirements.parameter_bytes if given.gpu else takes,
+        f"{what}: a training step with {batch}{several}",
+        given.replicas * (takes + PROCESS if given.process else takes),
+        together * requirements.parameter_bytes if given.gpu else given.replicas * takes,
         given,
     )
 

@@ -76,13 +76,14 @@ class Seen:
 @dataclass(frozen=True)
 class Given:
     """Bytes for the training steps of a worker, None if unknown before it runs; ``where``, in words, and what to do if they
-    are too few. ``process``: the whole process must fit in, too."""
+    are too few. ``process``: the whole process must fit in, too. ``replicas`` share it."""
 
     amount: float | None
     where: str
     advice: str = ""
     gpu: bool = False
     process: bool = False
+    replicas: int = 1
 
 
 class Launcher(ABC):

@@ -46,7 +46,8 @@ class Local(Launcher):
     def memory(self, execution: Execution) -> Given:
         """The free memory of this machine, or of its GPU."""
         if execution.device == "cpu" or (execution.device == "auto" and not visible_gpus()):
-            return Given(cgroup.available_memory(), "of memory are free", "another machine")
+            free = cgroup.available_memory()
+            return Given(free, "of memory are free", "another machine", replicas=execution.replicas)
         if (amount := gpu_memory(execution.device)) is None:
             return Given(None, "how much memory the GPU has is not known here", gpu=True)
         return Given(amount, "of the GPU's memory are free", "another GPU", gpu=True)

@@ -72,7 +72,8 @@ class Slurm(Launcher):
     def memory(self, execution: Execution) -> Given:
         """What was asked for of a node; of its GPUs nothing is known."""
         if execution.device == "cpu":
-            return by_slurm(self.options)
+            each = self.options.replicas_each(execution.replicas)
+            return replace(by_slurm(self.options), replicas=each)
         return Given(None, "how much memory the cluster's GPUs have is not known here", gpu=True)
 
     def describe(self, execution: Execution, workers: int, shown: str) -> str:

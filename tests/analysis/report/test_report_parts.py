@@ -255,6 +255,10 @@ def test_device_time_is_shared_by_a_pack(tmp_path: Path) -> None:
         file.write_text(json.dumps(kept))
     facts = dict(page_provenance.provenance(run.read(out), {}).facts)
     assert facts["Device time"] == ("training 10.0 min", "measuring 3.0 min")  # 3 x 600 / 3; 3 x 60
+    kept["training"]["replicas"] = 4  # of one cell
+    file.write_text(json.dumps(kept))
+    more = dict(page_provenance.provenance(run.read(out), {}).facts)
+    assert more["Device time"] == ("training 20.0 min", "measuring 3.0 min")
     assert facts["Code"] == ("abc", "synthetic")  # trained, measured
     assert facts["Command"] == ("python -m bench.grid --synthetic",)
     assert facts["Cells"] == ("3 done",)

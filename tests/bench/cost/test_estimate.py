@@ -29,6 +29,17 @@ def test_half_the_cells_take_half_the_hours_and_half_the_disk(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("no_start")
+def test_replicas_share_the_training_and_wait_for_the_rest(tmp_path: Path) -> None:
+    cells = [planned(tmp_path, seed) for seed in range(2)]
+    requirements = Requirements(TINY, "shapes")
+    training = 2 * requirements.training / 1e12 / 3600
+    one, four = (estimate(cells, [cells], TINY, False, tflops=1, replicas=count) for count in (1, 4))
+    assert four.longest_hours == pytest.approx(one.longest_hours - training * 3 / 4)
+    assert four.device_hours == pytest.approx(4 * four.longest_hours)
+    assert "on 4 devices" in describe(four)
+
+
+@pytest.mark.usefixtures("no_start")
 def test_trained_cells_take_no_training_and_images_that_are_there_no_generation(tmp_path: Path) -> None:
     requirements, rate = Requirements(TINY, "shapes"), 1e12 * 3600
     trained = planned(tmp_path, 0, "trained")

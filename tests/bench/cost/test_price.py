@@ -15,7 +15,7 @@ from bench.cost import price as module
 from bench.cost.estimate import estimate
 from bench.cost.price import Rates
 from bench.planning.plan import Planned
-from bench.planning.requirements import Requirements
+from bench.planning.requirements import Requirements, by_cell
 from flowbench._core.errors import UserError
 
 from ..conftest import TINY
@@ -26,7 +26,7 @@ SLOW = Rates.alike(1e6)
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "from_timing", lambda work, device: ([SLOW], "from steps timed"))
+    monkeypatch.setattr(module, "from_timing", lambda work, device, parts: ([SLOW], "from steps timed"))
 
 
 @pytest.mark.usefixtures("timed")
@@ -53,6 +53,16 @@ def test_finished_cells_count_by_their_share_of_their_pack(tmp_path: Path) -> No
         finish(p, {"seconds": seconds, "pack": 4}, {"seconds": 8, "pack": 4})
     # rates of 10 and 5 seconds a cell: the median lies between; measuring takes 2
     assert 7 < hours(cells, cells[2:]) * 3600 < 11
+
+
+@pytest.mark.usefixtures("no_start")
+def test_the_rate_is_that_of_one_device(tmp_path: Path) -> None:
+    """A training that took four devices 10 seconds takes one of them 40."""
+    cells = [planned(tmp_path, 0, "trained"), planned(tmp_path, 1)]
+    for count in (1, 4):
+        finish(cells[0], {"seconds": 10.0, "pack": 1, "replicas": count})
+        (rate,) = module.from_finished(cells, [TINY.model], TINY, by_cell(TINY), 1e12)[0].values()
+        assert rate.training == pytest.approx(Requirements(TINY, "shapes").training / (10 * count))
 
 
 @pytest.mark.usefixtures("no_start")

@@ -133,7 +133,7 @@ def test_a_dry_run_refuses_a_second_gpu_as_the_run_does(
 ) -> None:
     install(tmp_path, monkeypatch)
     command = ["--executor", "slurm", "--device", "cuda", "--slurm.gpus=2", "--out", str(tmp_path / "run")]
-    assert "a worker uses one GPU" in both(command, capsys)
+    assert "a worker uses 1 GPU on a node" in both(command, capsys)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,13 @@ def test_a_dry_run_refuses_a_second_gpu_as_the_run_does(
 )
 def test_what_slurm_was_asked_for(pairs: list[tuple[str, str]], amount: float | None) -> None:
     assert by_slurm(parse(pairs)).amount == amount
+
+
+def test_replicas_on_processors_share_the_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.machine.cores.most", lambda: 8)
+    out = ["--out", str(tmp_path / "run"), "--pack", "1"]
+    one, four = (memory_line([*out, "--replicas", count], capsys) for count in ("1", "4"))
+    assert "a training step with --batch 8 takes about" in one
+    assert "a training step with --batch 8 in 4 parts on each of 4 replicas takes about" in four

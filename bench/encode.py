@@ -265,6 +265,10 @@ def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> Encoded
     if most is None:
         most = 20_000 if data.get(data.canonical(args.data)).fixed else 10**8
     dataset = data.load(args.data, resolution=resolution, train=most, validation=args.validation)
+    if dataset.train.mix is not None:
+        raise UserError(
+            f"--data {args.data}: all captions are kept: give mix to --datasets encoded:{args.out}"
+        )
     return EncodedImages(dataset, model, place, args.posterior or "mean", args.batch or 16)
 
 

@@ -108,6 +108,8 @@ class Split:
     captions: tuple[str, ...]
     attributes: NDArray[np.int64] | None = None
     alternatives: tuple[tuple[str, ...], ...] = ()
+    mix: float | None = None
+    """Probability of another than the first caption of an image in training; None: all are drawn alike."""
     values: Rows | None = None
     deviations: Rows | None = None
     scale: Scale = Scale(0.0, 1.0)

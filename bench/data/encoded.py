@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.config.experiment import Images
 from bench.data.builder import Builder, register
+from bench.data.caption_mix import ALIKE, mixed
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
 from bench.data.latent_store import Index, ShardedRows, Side, check_headers, read_captions, read_index
 from bench.pretrained import frozen_autoencoder
@@ -75,13 +76,14 @@ class Decoded:
 
 
 class Encoded(Builder):
-    """A folder of latents. ``place`` is where its autoencoder lies, if not where it lay then."""
+    """A folder of latents. ``place`` is where its autoencoder lies, if not where it lay then; ``mix`` the probability of
+    another than the first caption (:mod:`bench.data.caption_mix`)."""
 
     channels = 3
 
-    def __init__(self, path: str, place: str | None) -> None:
+    def __init__(self, path: str, place: str | None, mix: float) -> None:
         self.folder = self.latents = Path(path).expanduser()
-        self.place = place
+        self.place, self.mix = place, mix
 
     @cached_property
     def index(self) -> Index:
@@ -130,7 +132,7 @@ class Encoded(Builder):
             note += f"; {len(first):,} of {recipe.train:,} of training are used: --train-images {recipe.train} uses all"
         return build(
             f"encoded:{recipe.source}",
-            (first, second),
+            (mixed(first, self.mix, f"encoded:{self.folder}"), second),
             decoder,
             notes=[note],
             scale=Scale(mean, deviation),
@@ -154,7 +156,7 @@ class Encoded(Builder):
         return Split(stored, first, alternatives=several, values=values, deviations=deviations)
 
 
-@register("encoded(path,autoencoder)")
-def encoded(path: str, autoencoder: str = "") -> Builder:
+@register("encoded(path,autoencoder,mix)")
+def encoded(path: str, autoencoder: str = "", mix: float = ALIKE) -> Builder:
     """Latents that ``python -m bench.encode`` wrote."""
-    return Encoded(path, autoencoder or None)
+    return Encoded(path, autoencoder or None, mix)

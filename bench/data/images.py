@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bench.config.experiment import Images
 from bench.data import drop_list
 from bench.data.builder import Builder, register
+from bench.data.caption_mix import ALIKE, mixed
 from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -85,6 +86,8 @@ class Files(Builder):
     max_skipped: float = MOST_SKIPPED
     drop: Path | None = None
     """A list of pictures that are left out (:mod:`bench.data.drop_list`)."""
+    mix: float = ALIKE
+    """Probability of another than the first caption of a picture (:mod:`bench.data.caption_mix`)."""
 
     def check(self) -> None:
         """Lists a folder up to its first picture, and reads the list of those that are left out."""
@@ -124,6 +127,7 @@ class Files(Builder):
                 f"{record.copies:,} items show a picture that is there already, and add no more than captions"
             )
         shown = f"images:{sources.shown(source)}"
+        first = mixed(first, self.mix, shown)
         return build(shown, (first, second), skipped=record.skipped, notes=notes)
 
     def captions(self, name: str, images: Images) -> list[str]:
@@ -158,10 +162,10 @@ class Files(Builder):
             ) from None
 
 
-@register("images(path,drop)")
-def images(path: str, drop: str = "") -> Builder:
+@register("images(path,drop,mix)")
+def images(path: str, drop: str = "", mix: float = ALIKE) -> Builder:
     """A folder or packed files of a user's own captioned images, but for those that a list of `bench.dedup` drops."""
-    return Files(path, drop=Path(drop).expanduser() if drop else None)
+    return Files(path, drop=Path(drop).expanduser() if drop else None, mix=mix)
 
 
 def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench.config.seeds import seed_for
 from bench.data import Dataset
+from bench.data.caption_mix import picked
 from bench.encoders.text import Captions, drop
 from bench.machine.resident import moved
 from bench.objectives import Batch
@@ -138,7 +139,7 @@ class Batches:
         if known is None or known[0] != epoch:
             order = np.random.default_rng(seed_for("order", self.seed, epoch)).permutation(len(self.split))
             drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.split))
-            known = self._order = (epoch, order, self.starts + (drawn * self.counts).astype(int))
+            known = self._order = (epoch, order, self.starts + picked(drawn, self.counts, self.split.mix))
         return known[1], known[2]
 
 

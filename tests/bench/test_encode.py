@@ -245,6 +245,7 @@ def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path
     found = data.load(f"encoded:{store}")
     assert found.digest != before
     assert found.train.every() == (("another", "more"), *captions["train"][1:])
+    assert (found.train.mix, data.load(f"encoded:{store},mix=.5").train.mix) == (None, 0.5)
     latent_store.write_captions(store, {**captions, "train": captions["train"][1:]})
     with pytest.raises(UserError, match="captions for 39 of 40 rows of train"):
         data.load(f"encoded:{store}")

@@ -234,6 +234,18 @@ def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
     assert torch.equal(batch.pooled, expected[1])
 
 
+def test_original_and_synthetic_captions_are_mixed_anew_each_epoch(setup: Setup) -> None:
+    train = setup.data.train
+    count, synthetic = len(train), train.captions[::-1]
+    several = tuple(zip(train.captions, synthetic, strict=True))
+    data = replace(setup.data, train=replace(train, alternatives=several, mix=0.25))
+    made = Batches(data, setup.captions, 0, count, 0.0, CPU)
+    second = np.stack([made.texts(epoch)[np.argsort(made.order(epoch))] % 2 for epoch in range(60)])
+    assert second.mean() == pytest.approx(0.25, abs=0.02)
+    assert 0 < second.mean(0).min() < second.mean(0).max() < 0.6, "of every image"
+    assert np.array_equal(made.texts(7), Batches(data, setup.captions, 0, count, 0.0, CPU).texts(7))
+
+
 def test_captions_to_sample_are_each_of_their_image_in_turn(setup: Setup) -> None:
     split = setup.data.validation
     several = tuple((c, c + " again", c + " more") for c in split.captions)

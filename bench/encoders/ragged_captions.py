@@ -98,6 +98,14 @@ class Ragged:
             tokens[:, first:last, slice(*part.channels)] = value[at] * own[..., None]
         return tokens, self.pooled[rows]
 
+    def fill(self, tokens: Tensor, row: int) -> None:
+        """Write one caption into zeros ``[length, width]``: where captions of a batch lie apart, less is copied so."""
+        for part, value, lengths, starts in zip(
+            self.parts, self.values, self.lengths, self.starts, strict=True
+        ):
+            first, count, start = part.tokens[0], int(lengths[row]), int(starts[row])
+            tokens[first : first + count, slice(*part.channels)] = value[start : start + count]
+
 
 def width_of(parts: Sequence[TextPart]) -> int:
     """Channels of all parts."""

@@ -26,9 +26,6 @@ from bench.machine.cgroup import available_memory
 from bench.machine.resident import moved, resident_bytes
 from flowbench._core.errors import UserError
 
-READ = 1024
-"""Captions that are padded at once where all are."""
-
 
 class Captions(ABC):
     """Distinct captions encoded; ``index`` has the row of each, ``parts`` the networks that their tokens are of.
@@ -154,15 +151,14 @@ def first_rows(shards: Sequence[Ragged]) -> Tensor:
 
 
 def read(shards: Sequence[Ragged], firsts: Tensor, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Tokens ``[m, length, W]`` and pooled vectors ``[m, D]`` of rows counted through several shards."""
-    shard = torch.searchsorted(firsts, rows, right=True) - 1
-    parts = [(shard == each).nonzero()[:, 0] for each in shard.unique().tolist()]
-    order = torch.cat(parts).argsort()
-    found = [
-        shards[int(shard[here[0]])].padded(rows[here] - firsts[shard[here[0]]], length) for here in parts
-    ]
-    tokens, pooled = (torch.cat(several)[order] for several in zip(*found, strict=True))
-    return tokens, pooled
+    """Tokens ``[m, length, W]`` and pooled vectors ``[m, D]`` of rows counted through several shards, on the CPU."""
+    places = (torch.searchsorted(firsts, rows, right=True) - 1).tolist()
+    within = (rows - firsts[places]).tolist()
+    tokens = shards[0].values[0].new_zeros(len(rows), length, width_of(shards[0].parts))
+    for one, place, row in zip(tokens, places, within, strict=True):
+        shards[place].fill(one, row)
+    pooled = [shards[place].pooled[row] for place, row in zip(places, within, strict=True)]
+    return tokens, torch.stack(pooled)
 
 
 @torch.no_grad()
@@ -192,23 +188,21 @@ def placed(shards: Sequence[Ragged], index: Mapping[str, int], device: torch.dev
     """The captions of ``index``, with their rows counted through ``shards``, where there is room for them."""
     texts = sorted(index, key=index.__getitem__)
     rows, firsts = torch.tensor([index[text] for text in texts]), first_rows(shards)
+    numbered = {text: row for row, text in enumerate(texts)}
     length = int(torch.cat([shard.ends for shard in shards])[rows].max())
-    room, parts, within = (
-        resident_bytes(device),
-        shards[0].parts,
-        dict(zip(texts, range(len(texts)), strict=True)),
-    )
-    if 4 * len(rows) * (length * width_of(parts) + shards[0].pooled.shape[1]) <= room:
-        found = [read(shards, firsts, part, length) for part in rows.split(READ)]
-        tokens, pooled = (torch.cat(several) for several in zip(*found, strict=True))
-        return PaddedCaptions(tokens.float().to(device), pooled.to(device), within, parts)
-    if sum(shard.nbytes for shard in shards) * len(rows) / sum(map(len, shards)) > room:
-        return RaggedCaptions(tuple(shards), index, parts, length, device, resident=False)
-    used = [
-        shard.take(rows[(first <= rows) & (rows < first + len(shard))] - first)
+    room, parts = resident_bytes(device), shards[0].parts
+    within = [
+        rows[(first <= rows) & (rows < first + len(shard))] - first
         for shard, first in zip(shards, firsts.tolist(), strict=True)
     ]
-    return RaggedCaptions((Ragged.cat(used).to(device),), within, parts, length, device, resident=True)
+    if 4 * len(rows) * (length * width_of(parts) + shards[0].pooled.shape[1]) <= room:
+        found = [shard.padded(some, length) for shard, some in zip(shards, within, strict=True)]
+        tokens, pooled = (torch.cat(several) for several in zip(*found, strict=True))
+        return PaddedCaptions(tokens.float().to(device), pooled.to(device), numbered, parts)
+    if sum(shard.nbytes for shard in shards) * len(rows) / sum(map(len, shards)) > room:
+        return RaggedCaptions(tuple(shards), index, parts, length, device, resident=False)
+    used = Ragged.cat([shard.take(some) for shard, some in zip(shards, within, strict=True)])
+    return RaggedCaptions((used.to(device),), numbered, parts, length, device, resident=True)
 
 
 def drop(tokens: Tensor, pooled: Tensor, parts: Sequence[TextPart], dropped: Tensor) -> tuple[Tensor, Tensor]:

@@ -164,7 +164,8 @@ def _in_both(results: Results, name: str) -> Iterator[Results]:
 def _at(results: Results, steps: int, cfg: float, name: str) -> Results:
     """The rows of one sampler setting of the study."""
     frame = results.frame
-    usual = (frame["solver"] == "euler") & (frame["grid"] == "native") & (frame["drop"] == "none")
+    usual = (frame["solver"] == "euler") & (frame["grid"] == "native")
+    usual &= (frame["drop"] == "none") & (frame["guide"] == "all")
     rows = results.only(usual & (frame["steps"] == steps) & (frame["cfg"] == cfg))
     if rows.frame.empty:
         raise UserError(f"{name!r} has no setting {steps}:{cfg:g}, which claim 3 is about")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import formulations
 from bench import solvers
+from bench.config.sampling_settings import FIELDS, Setting
 from bench.config.time_grids import FORMS
 from bench.drawing import MOST, Trained, batches, choose, is_kept, noise, prompts, shown, trained, write
 from flowbench._core.command import FLOAT, INT, Parser, outcome
@@ -31,6 +32,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "solver": (str, "NAME", f"{SOLVERS}, or a plugin's"),
     "grid": (str, "NAME", ", ".join(FORMS)),
     "drop": (str, "NAMES", "networks of the text encoder to leave out, as t5 or clip_g+t5"),
+    "guide": (str, "FROM-TO", "clocks b/(a+b) between which guidance acts, as 0.1-0.7"),
     "seed": (INT, "N", "of the noise to start from"),
     "weights": (str, "ema|raw", "which weights"),
 }
@@ -101,9 +103,14 @@ def command(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def setting_of(args: argparse.Namespace, chosen: Trained) -> Setting:
+    """The sampler setting that is asked for. Raises :class:`UserError`."""
+    return chosen.setting(**{f: getattr(args, f) for f in FIELDS})
+
+
 def source(args: argparse.Namespace, chosen: Trained) -> str:
     """What draws, in words."""
-    cell, setting = chosen.cell, chosen.setting(args.steps, args.cfg, args.solver, args.grid, args.drop)
+    cell, setting = chosen.cell, setting_of(args, chosen)
     return (
         f"{cell.formulation} trained on {cell.dataset}, seed {cell.seed} (cell {cell.id}); {args.weights} weights, "
         f"sampler setting {setting.key}"
@@ -121,7 +128,7 @@ def draw_prompts(args: argparse.Namespace) -> int:
         raise UserError(f"--n {n}: choose 1 to {MOST} images of each prompt")
     chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
     chosen.check_weights(args.weights)
-    setting = chosen.setting(args.steps, args.cfg, args.solver, args.grid, args.drop)
+    setting = setting_of(args, chosen)
     about = {
         "by": source(args, chosen),
         "seed": args.seed,

@@ -102,9 +102,9 @@ def counted(setting: ControlSetting) -> bool:
 
 
 def method(setting: ControlSetting) -> str:
-    """``dpm++2m`` on its formulation's own grid, ``euler, clock`` on another, ``euler, without t5``."""
-    grid = [] if setting.grid == "native" else [setting.grid]
-    return ", ".join([setting.solver, *grid, *(f"without {name}" for name in setting.dropped)])
+    """``dpm++2m`` on its formulation's own grid, ``euler, clock`` on another, ``euler, native, guide=0.1-0.7``."""
+    parts = setting.key.split(":")[2:]
+    return ", ".join(parts if parts and parts[0] == setting.solver else [setting.solver, *parts])
 
 
 def found(

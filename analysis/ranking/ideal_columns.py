@@ -53,7 +53,7 @@ def add(ranking: RankingResult, run: Run) -> RankingResult:
         raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}")
     rows, _ = settled(run.phase("rank").frame)
     few = rows[(rows["steps"] == FEW) & (rows["status"] == "done") & np.isfinite(rows["fid"])]
-    few = few[few["drop"] == "none"]  # a perfect network has its whole caption
+    few = few[(few["drop"] == "none") & (few["guide"] == "all")]  # what a perfect network is computed for
     if few.empty:
         raise UserError(
             f"--ideal: {str(run.path)!r} has no FID at {FEW} steps: sample with {FEW} steps, and {make}"

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -152,7 +152,9 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
     _fail("solver", wrong, out["solver"], where, "the name of a solver")
     out["grid"] = _words(out, "grid", sampling_settings.Setting.grid).map(partial(_time_grid, where))
-    out["drop"] = _words(out, "drop", sampling_settings.Setting.drop).map(partial(_drop, where))
+    for name, canonical in sampling_settings.NAMED.items():
+        usual = str(getattr(sampling_settings.Setting, name))
+        out[name] = _words(out, name, usual).map(partial(_named, where, canonical))
     for column in there.numbers:
         if column in out:
             out[column] = _numbers(out, column, where)
@@ -299,9 +301,9 @@ def _time_grid(where: str, name: str) -> str:
         raise UserError(f"{where}: {error}") from None
 
 
-def _drop(where: str, networks: str) -> str:
+def _named(where: str, canonical: Callable[[str], str], value: str) -> str:
     try:
-        return sampling_settings.canonical_drop(networks)
+        return canonical(value)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

@@ -5,6 +5,7 @@ The fields of :class:`ControlSetting` are columns of every results table: writer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
@@ -20,8 +21,7 @@ else:
     solvers = lazy("bench.solvers")  # readers of results need none
 
 Weights = Literal["ema", "raw"]
-FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]]"
-DROP = "drop="
+FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]][:guide=FROM-TO]"
 DIGITS = 7
 """Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
 
@@ -33,6 +33,8 @@ class Setting:
     The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
     ``native`` one, or another of :mod:`bench.config.time_grids`. ``drop`` names networks of the text encoder whose states
     are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206, section 5.3.3); ``none`` by default.
+    ``guide`` limits guidance to an interval of the clock b / (a + b) such as ``0.1-0.7`` (arXiv 2404.07724); ``all`` by
+    default. Outside of it both outputs are computed, too.
 
     Raises :class:`UserError` for values that cannot be sampled with. Whether a solver of that name is there is asked by
     :meth:`check`, so that results are read without the plugins that made them.
@@ -43,6 +45,7 @@ class Setting:
     solver: str = "euler"
     grid: str = "native"
     drop: str = field(default="none", metadata=LATER)
+    guide: str = field(default="all", metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", int(self.steps))
@@ -55,7 +58,10 @@ class Setting:
             object.__setattr__(self, "grid", time_grids.canonical(self.grid))
         except UserError as error:
             raise UserError(f"sampler setting {self.key}: {error}") from None
-        object.__setattr__(self, "drop", canonical_drop(self.drop))
+        for name, canonical in NAMED.items():
+            object.__setattr__(self, name, canonical(getattr(self, name)))
+        if self.cfg == 1 and self.guide != Setting.guide:
+            raise UserError(f"sampler setting {self.key}: guidance 1 is none, so guide= would change nothing")
 
     def check(self) -> None:
         """Raise :class:`UserError` if no solver of that name is there, with the nearest ones, or it needs more steps."""
@@ -72,12 +78,23 @@ class Setting:
         parts = [str(self.steps), f"{self.cfg:.{DIGITS}g}", self.solver, self.grid]
         while len(parts) > 2 and parts[-1] == USUAL[len(parts) - 1]:
             parts.pop()
-        return ":".join([*parts, *([DROP + self.drop] if self.dropped else [])])
+        named = {name: getattr(self, name) for name in NAMED}
+        return ":".join(
+            [*parts, *(f"{n}={value}" for n, value in named.items() if value != getattr(Setting, n))]
+        )
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """The networks of the text encoder whose states are zero."""
         return () if self.drop == Setting.drop else tuple(self.drop.split("+"))
+
+    @property
+    def guided(self) -> tuple[float, float] | None:
+        """The clocks between which guidance acts; None for all."""
+        if self.guide == Setting.guide:
+            return None
+        first, last = map(float, self.guide.split("-"))
+        return first, last
 
     @property
     def passes(self) -> int:
@@ -91,12 +108,12 @@ class Setting:
 
     @property
     def method(self) -> str:
-        """Solver, grid and dropped networks in words, where they are not the study's: ``ddim on the clock grid, without
-        t5``."""
+        """Solver, grid and what else is not the study's, in words: ``ddim on the clock grid, without t5``."""
         grid = f" on the {self.grid} grid" if self.grid != Setting.grid else ""
         method = f"{self.solver}{grid}" if self.solver != Setting.solver or grid else ""
         without = f"without {' and '.join(self.dropped)}" if self.dropped else ""
-        return ", ".join(filter(None, (method, without)))
+        within = "guided between the clocks {:g} and {:g}".format(*self.guided) if self.guided else ""
+        return ", ".join(filter(None, (method, without, within)))
 
 
 FIELDS = tuple(f.name for f in fields(Setting))
@@ -140,19 +157,43 @@ def canonical_drop(text: str) -> str:
     names = sorted(set(text.split("+")))
     if not all(map(PLAIN.fullmatch, names)) or (Setting.drop in names and len(names) > 1):
         raise UserError(
-            f"{DROP}{text}: name networks of the text encoder, for example {DROP}t5 or {DROP}clip_g+t5"
+            f"drop={text}: name networks of the text encoder, for example drop=t5 or drop=clip_g+t5"
         )
     return "+".join(names)
+
+
+def canonical_guide(text: str) -> str:
+    """``0.1-0.7`` of ``0.10-0.7``. Raises :class:`UserError`."""
+    if text == Setting.guide:
+        return text
+    try:
+        first, last = map(float, text.split("-"))
+    except ValueError:
+        first, last = 1.0, 0.0
+    if not 0 <= first < last <= 1:
+        raise UserError(
+            f"guide={text}: name the clocks b/(a+b) between which guidance acts, for example guide=0.1-0.7"
+        )
+    return f"{first:.{DIGITS}g}-{last:.{DIGITS}g}"
+
+
+NAMED: dict[str, Callable[[str], str]] = {"drop": canonical_drop, "guide": canonical_guide}
+"""Fields that are written with their names, ``drop=t5``, and what makes their values canonical."""
 
 
 def parse(text: str) -> Setting:
     """A setting from its text, :data:`FORM`. Raises :class:`UserError`."""
     parts = text.split(":")
-    drop = parts.pop().removeprefix(DROP) if parts[-1].startswith(DROP) else Setting.drop
+    named: dict[str, str] = {}
+    while parts and "=" in parts[-1]:
+        name, _, value = parts.pop().partition("=")
+        if name not in NAMED or name in named:
+            raise UserError(f"{text!r} is not {FORM}, for example 50:5:drop=t5")
+        named[name] = value
     try:
-        if not 2 <= len(parts) < len(FIELDS) or any(part.startswith(DROP) for part in parts):
+        if not 2 <= len(parts) <= len(FIELDS) - len(NAMED):
             raise ValueError(text)
         steps, cfg = int(parts[0]), float(parts[1])
     except ValueError:
         raise UserError(f"{text!r} is not {FORM}, for example 50:2.5 or 5:5:ddim") from None
-    return Setting(steps, cfg, drop=drop, **dict(zip(FIELDS[2:], parts[2:], strict=False)))
+    return Setting(steps, cfg, **named, **dict(zip(FIELDS[2:], parts[2:], strict=False)))

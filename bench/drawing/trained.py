@@ -39,12 +39,12 @@ class Trained:
     cell: Cell
     folder: Path
 
-    def setting(self, steps: int, cfg: float, solver: str, grid: str, drop: str) -> Setting:
+    def setting(self, steps: int, cfg: float, solver: str, grid: str, drop: str, guide: str) -> Setting:
         """A sampler setting for this network. Raises :class:`UserError` for what cannot be sampled with."""
         cell = self.cell
         if needs_tokens(grid):
             grid = at_tokens(grid, image_tokens(cell.dataset, cell.images, cell.model))
-        setting = Setting(steps, cfg, solver, grid, drop)
+        setting = Setting(steps, cfg, solver, grid, drop, guide)
         setting.check()
         encoder_drops.check_setting(setting, cell.text)
         return setting
@@ -60,6 +60,7 @@ class Trained:
         solver: str = "euler",
         grid: str = "native",
         drop: str = "none",
+        guide: str = "all",
         seed: int = 0,
         weights: Weights = "ema",
     ) -> NDArray[np.uint8]:
@@ -70,9 +71,10 @@ class Trained:
             n: images of each caption.
             steps: solver steps.
             cfg: guidance scale; 1 is none.
-            solver: ``euler``, ``ddim``, ``heun``, ``ab2`` or a plugin's.
+            solver: one of :mod:`bench.solvers`, ``euler``, ``dpm++2m``, ..., or a plugin's.
             grid: the times of the steps, ``native`` (the formulation's own), ``clock``, ``shift(3)``, ...
             drop: networks of the text encoder that are left out, as ``t5`` or ``clip_g+t5``.
+            guide: clocks between which guidance acts, as ``0.1-0.7``.
             seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
             weights: ``ema`` or ``raw``.
 
@@ -81,7 +83,7 @@ class Trained:
                 sampled with, weights that the cell does not have, or data, an encoder or a formulation that have changed
                 since it was trained.
         """
-        setting = self.setting(steps, cfg, solver, grid, drop)
+        setting = self.setting(steps, cfg, solver, grid, drop, guide)
         self.check_weights(weights)
         each = [captions] if isinstance(captions, str) else list(captions)
         every = [caption for caption in each for _ in range(n)]

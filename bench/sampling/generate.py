@@ -119,7 +119,7 @@ def generate(
         at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
             text = without(captions[rows[chosen]], captions.parts, setting)
-            network = partial(guided, model, text, setting.cfg, precision)
+            network = partial(guided, model, text, setting, precision)
             yield solve(network, steps, noise[chosen].to(device))
 
 
@@ -159,17 +159,23 @@ def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Ten
 def guided(
     model: Callable[..., Tensor],
     text: tuple[Tensor, Tensor],
-    cfg: float,
+    setting: Setting,
     precision: str,
     x_t: Tensor,
     c: Coeffs,
 ) -> Tensor:
-    """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch."""
+    """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch; F where the clock lies
+    outside of the setting's limits."""
     tokens, pooled = text
-    if cfg == 1:
+    if setting.cfg == 1:
         return predict(model, x_t, c, tokens, pooled, precision)
     doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
     tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
     both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
     conditional, unconditional = both.chunk(2, dim=1)
+    cfg: float | Tensor = setting.cfg
+    if setting.guided is not None:
+        clock, (first, last) = c.b / (c.a + c.b), setting.guided
+        inside = (clock >= first) & (clock <= last)
+        cfg = torch.where(inside, setting.cfg, 1.0)[..., None, None, None]
     return unconditional + cfg * (conditional - unconditional)

@@ -52,7 +52,7 @@ def sample(name: str, steps: int, *how: Any, noise: Tensor | None = None) -> Sam
 def follow(path: Course, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
     nothing = torch.zeros(len(noise), 1, 1)
     text = (nothing, nothing[:, 0])
-    images, length = solve(partial(guided, network, text, 1.0, "float32"), path, noise)
+    images, length = solve(partial(guided, network, text, Setting(1, 1.0), "float32"), path, noise)
     return Sampled(images[0], length[0])
 
 
@@ -192,11 +192,18 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
     with torch.no_grad():
-        one, zero, three = (guided(model, text, cfg, "float32", x, c) for cfg in (1.0, 0.0, 3.0))
+        one, zero, three = (guided(model, text, Setting(1, cfg), "float32", x, c) for cfg in (1.0, 0.0, 3.0))
         nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
-        torch.testing.assert_close(zero, guided(model, nothing, 1.0, "float32", x, c))
+        torch.testing.assert_close(zero, guided(model, nothing, Setting(1, 1.0), "float32", x, c))
         torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
         assert (one - zero).abs().max() > 1e-3
+        inside, outside = (
+            guided(model, text, parse(f"1:3:guide={limits}"), "float32", x, c)
+            for limits in ("0.7-0.8", "0.8-1")
+        )
+        assert float(c.b[0, 0]) == 0.75
+        torch.testing.assert_close(inside, three)
+        torch.testing.assert_close(outside, one, rtol=1e-4, atol=1e-5)
 
 
 def run(

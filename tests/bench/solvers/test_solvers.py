@@ -278,6 +278,8 @@ def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
         "5:5:euler:clock",
         "5:5:ddim:clock",
         "5:5:dpm++2m:karras",
+        "5:5:guide=0.1-0.7",
+        "5:5:ddim:drop=t5:guide=0-0.7",
         "5:5:ddim:logsnr",
         "3:0.1234568",
         "5:5:of_a_plugin",
@@ -286,14 +288,14 @@ def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
 def test_a_setting_is_its_key(text: str) -> None:
     assert parse(text).key == text
     control = ControlSetting(**vars(parse(text)), weights="raw")
-    assert control.name == "raw-" + text.replace(":", "-")
+    assert control.name == "raw-" + text.replace(":", "-").replace("=", "-")
 
 
 def test_every_field_of_a_setting_changes_its_key() -> None:
     usual = Setting(5, 5.0)
-    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock", "t5"), strict=True):
+    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock", "t5", "0.1-0.7"), strict=True):
         assert replace(usual, **{f.name: value}).key != usual.key
-    assert FIELDS == ("steps", "cfg", "solver", "grid", "drop")
+    assert FIELDS == ("steps", "cfg", "solver", "grid", "drop", "guide")
 
 
 def test_numbers_are_rounded_at_the_door() -> None:
@@ -318,6 +320,11 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("1:5:ab2", "1:5:ab2: ab2 is a method of 2 steps"),
         ("1:5:dpm++2m", "take 2 steps or more"),
         ("5:5:dpm2m", "no solver is called 'dpm2m'; did you mean 'dpm++2m'"),
+        ("5:1:guide=0.1-0.7", "guidance 1 is none"),
+        ("5:5:guide=0.7-0.1", "name the clocks"),
+        ("5:5:guide=0.1", "name the clocks"),
+        ("5:5:guide=0-1:guide=0-1", "is not STEPS"),
+        ("guide=0-1", "is not STEPS"),
         ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'"),
         ("5:5:Euler", "no solver is called 'Euler'; did you mean 'euler'?"),
         ("5:5:ddim:common", "unknown grid 'common'"),

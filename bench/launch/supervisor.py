@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import BinaryIO
@@ -121,7 +122,7 @@ class Supervisor:
             for file in (self.submission.end_file(self.index), self.submission.replicas_file(self.index)):
                 file.unlink(missing_ok=True)
         with atomic.append(self.submission.log_file(self.index, self.ranks[0])) as log:
-            worker = Processes([self.start(rank, log, alone) for rank in self.ranks], self.changed)
+            worker = Processes(partial(self.start, log, alone), self.ranks, self.changed)
             asked = False
             while (code := worker.poll()) is None:
                 with suppress(Empty):
@@ -153,7 +154,7 @@ class Supervisor:
             time.sleep(1.0)
         self.stop("the first replica has ended")
 
-    def start(self, rank: int, log: BinaryIO, alone: bool) -> subprocess.Popen[bytes]:
+    def start(self, log: BinaryIO, alone: bool, rank: int) -> subprocess.Popen[bytes]:
         """Start one replica of the worker: the first one does all the work, the others train with it."""
         place = own_device(self.environment, rank - self.ranks[0], len(self.ranks))
         module = "follower" if rank else "begin"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -17,13 +18,26 @@ GRACE = 30.0
 
 
 class Processes:
-    """Replicas: none continues without the others; ``changed`` is put to when one ends."""
+    """Replicas: none continues without the others. ``start`` starts the one of a rank, and all or none are started;
+    ``changed`` is put to when one ends."""
 
-    def __init__(self, children: Sequence[subprocess.Popen[bytes]], changed: SimpleQueue[None]) -> None:
-        self.children, self.changed = children, changed
+    def __init__(
+        self,
+        start: Callable[[int], subprocess.Popen[bytes]],
+        ranks: Iterable[int],
+        changed: SimpleQueue[None],
+    ) -> None:
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.changed = changed
         self.died: int | None = None
         self.until = float("inf")
-        for child in children:
+        try:
+            for rank in ranks:
+                self.children.append(start(rank))
+        except BaseException:
+            self.send(signal.SIGKILL)
+            raise
+        for child in self.children:
             threading.Thread(target=self._wait, args=(child,), daemon=True).start()
 
     def poll(self) -> int | None:
@@ -36,7 +50,7 @@ class Processes:
         if None not in codes:
             return codes[0] if codes[0] in ENDINGS or self.died is None else self.died
         if time.monotonic() > self.until:
-            self.send(9)
+            self.send(signal.SIGKILL)
         return None
 
     def send(self, number: int) -> None:

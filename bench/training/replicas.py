@@ -58,13 +58,20 @@ class Replicas:
             losses.div_(self.count)
 
     def agree(self, reason: str | None) -> str | None:
-        """A reason to stop, for all as soon as one of them has it."""
+        """A reason to stop, for all as soon as one of them has it. Also as many threads for all as the fewest, so that they
+        add in the same order."""
         if self.count == 1:
             return reason
-        asked = torch.tensor(int(reason is not None))  # on the host, which need not wait for a GPU
+        threads = torch.get_num_threads()
+        asked = torch.tensor(
+            [reason is None, threads], dtype=torch.long
+        )  # on the host: nothing waits for a GPU
         with present():
-            dist.all_reduce(asked, dist.ReduceOp.MAX)
-        return reason or ("another replica is to stop" if asked.item() else None)
+            dist.all_reduce(asked, dist.ReduceOp.MIN)
+        none, fewest = asked.tolist()
+        if fewest < threads:
+            torch.set_num_threads(fewest)
+        return reason or (None if none else "another replica is to stop")
 
     def resume(self, step: int, state: State) -> int:
         """The first replica's state, and the step after which it continues, in all of them. On a CPU also its threads, as

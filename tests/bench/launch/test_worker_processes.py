@@ -19,7 +19,9 @@ LONG = "sleep 60"
 def ended(*scripts: str, number: int | None = None) -> int:
     """The exit code of a worker of such replicas."""
     changed: SimpleQueue[None] = SimpleQueue()
-    worker = Processes([subprocess.Popen(["sh", "-c", script]) for script in scripts], changed)
+    worker = Processes(
+        lambda rank: subprocess.Popen(["sh", "-c", scripts[rank]]), range(len(scripts)), changed
+    )
     if number:
         worker.send(number)
     began = time.monotonic()
@@ -63,6 +65,20 @@ def test_the_exit_code_is_the_first_ones_or_of_what_died(scripts: list[str], cod
 
 def test_a_signal_is_for_all() -> None:
     assert ended("exec sleep 60", "exec sleep 60", number=15) == -15
+
+
+def test_all_are_started_or_none() -> None:
+    begun = []
+
+    def start(rank: int) -> subprocess.Popen[bytes]:
+        if rank:
+            raise UserError("no second one")
+        begun.append(subprocess.Popen(["sleep", "60"]))
+        return begun[0]
+
+    with pytest.raises(UserError, match="no second one"):
+        Processes(start, range(2), SimpleQueue())
+    assert begun[0].wait(10) == -9
 
 
 def test_each_has_its_own_gpu() -> None:

@@ -23,7 +23,7 @@ from bench.training.batches import Batches, validation_batch
 from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.training.feed import Feed
 from bench.training.replicas import ALONE, Parted, Replicas, join
-from bench.training.train import Trainer, train
+from bench.training.train import Replay, Trainer, train
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from formulations import get
@@ -57,14 +57,21 @@ def together(count: int, work: Callable[[Replicas], None], folder: Path) -> list
     return [process.exitcode if process.exitcode is not None else -1 for process in processes]
 
 
-def drawn(setup: Setup, grid: Grid, replicas: Replicas, accumulate: int) -> dict[str, Tensor]:
-    """All that 50 steps draw and give, by name: draws with their samples first."""
+def drawn(
+    setup: Setup, grid: Grid, replicas: Replicas, accumulate: int, halves: bool = False
+) -> dict[str, Tensor]:
+    """All that 50 steps draw and give, by name: draws with their samples first. ``halves``: as graphs before and after the
+    average, which here are calls."""
     recipe = replace(grid.training, steps=STEPS)
     batches = Batches(setup.data, setup.captions, 0, recipe.batch, 0.5, CPU, 0.2, replicas)
     feed = Feed(FORMULATIONS, batches, STEPS)
     trainer = Trainer(
         setup.shape(grid.model), len(NAMES), recipe, CPU, accumulate=accumulate, replicas=replicas
     )
+    if halves:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bench.training.train.Graph", lambda device: lambda function: function())
+            trainer.replay = Replay(trainer, CPU)
     losses, draws = [], dict[str, list[Tensor]]()
     for step in range(STEPS):
         batch, c = feed.at(step)
@@ -99,6 +106,28 @@ def test_replicas_draw_and_learn_what_one_process_does(
             assert torch.equal(part[name], parts[0][name]), f"{name} of all replicas"
         torch.testing.assert_close(part["losses"], alone["losses"], rtol=1e-5, atol=1e-5)
     assert not torch.equal(parts[0]["weights"], alone["weights"]), "it was split"
+
+
+def test_a_step_in_two_halves_is_the_step(
+    setup: Setup, grid: Grid, alone: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """As on a GPU, where the average is between two graphs."""
+
+    def work(replicas: Replicas) -> None:
+        found = drawn(setup, grid, replicas, 1, halves=True)
+        torch.testing.assert_close(found["losses"], alone["losses"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found["ema"], alone["ema"], rtol=1e-3, atol=1e-4)
+
+    assert together(2, work, tmp_path) == [0, 0]
+
+
+def test_replicas_have_as_many_threads_as_the_fewest(tmp_path: Path) -> None:
+    def work(replicas: Replicas) -> None:
+        torch.set_num_threads(3 - replicas.rank)
+        assert replicas.agree(None) is None
+        assert torch.get_num_threads() == 2
+
+    assert together(2, work, tmp_path) == [0, 0]
 
 
 class Dying(Checkpointer):

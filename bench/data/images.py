@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -103,7 +106,9 @@ class Files(Builder):
         folder = cache_folder(self.cache)
         kept = _read_cache(folder, stem)
         if kept is None:
-            self._fill_cache(folder, stem, source.read(), resolution)
+            with _alone(folder):
+                if not _read_cache(folder, stem):
+                    self._fill_cache(folder, stem, source.read(), resolution)
             kept = _read_cache(folder, stem)
             assert kept is not None
         kept[1].check(self.path, self.max_skipped)
@@ -151,15 +156,11 @@ class Files(Builder):
             record.check(self.path, self.max_skipped)
 
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             atomic.sweep(folder, LEFT_SECONDS)
             atomic.write_whole(folder / f"{stem}.npy", decode)
             atomic.write_json(folder / f"{stem}.json", asdict(record))
         except OSError as error:
-            raise UserError(
-                f"the image cache {folder} cannot be written ({error.strerror}); "
-                "set XDG_CACHE_HOME to a folder that can be"
-            ) from None
+            raise _unwritable(folder, error) from None
 
 
 @register("images(path,drop,mix)")
@@ -221,6 +222,30 @@ def cache_folder(cache: str | Path | None) -> Path:
     if cache is not None:
         return Path(cache).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowbench"
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"the image cache {folder} cannot be written ({error.strerror}); "
+        "set XDG_CACHE_HOME to a folder that can be"
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder of a cache, and let one process at a time fill it: of several that begin together one decodes. Where a
+    disk has no locks for folders, each does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read_cache(folder: Path, stem: str) -> tuple[NDArray[np.uint8], Record] | None:

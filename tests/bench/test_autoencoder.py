@@ -11,9 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import autoencoder, data, encode
+from analysis import rank
+from analysis.report.__main__ import main as report
+from bench import autoencoder, data, draw, encode, grid
 from bench.encoders.autoencoder_train import AutoencoderRecipe, psnr
 from bench.pretrained import frozen_autoencoder
+
+from .runs import SMALL as GRID
 
 SMALL = (
     "--data shapes --resolution 16 --train 200 --validation 40 --factor 2 --width 8 --batch 16 "
@@ -32,20 +36,21 @@ def recipe_of(*options: str) -> AutoencoderRecipe:
     return autoencoder.recipe_of(autoencoder.parser().parse(["--data", "shapes", *options]))
 
 
-def test_it_reconstructs_and_its_latents_are_scaled(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = trained(tmp_path / "vae", 80)
-    line = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An autoencoder that has seen each picture a few times."""
+    return trained(tmp_path_factory.mktemp("autoencoder") / "small", 80)
+
+
+def test_it_reconstructs_and_its_latents_are_scaled(small: Path) -> None:
     dataset = data.load("shapes", resolution=16, train=200, validation=40)
     images = torch.from_numpy(dataset.validation.reference[np.arange(40)])
-    model = frozen_autoencoder.load(frozen_autoencoder.place(str(folder)))
+    model = frozen_autoencoder.load(frozen_autoencoder.place(str(small)))
     latents = model.encode(images)[0]
     assert latents.shape == (40, 4, 8, 8)
     made = model.decode(latents).round().clamp(0, 255).to(torch.uint8)
     found = float(psnr(made, images).mean())
-    assert f"PSNR {found:.2f} dB" in line
-    assert f"{found:.2f} dB" in (folder / "README.md").read_text()
+    assert f"{found:.2f} dB" in (small / "README.md").read_text()
     flat = images.float().mean((0, 2, 3), keepdim=True).round().to(torch.uint8).expand_as(images)
     assert found > float(psnr(flat, images).mean()) + 1, "better than one colour"
 
@@ -54,12 +59,23 @@ def test_it_reconstructs_and_its_latents_are_scaled(
     assert deviation is not None
     assert float(mean.mean()) == pytest.approx(0, abs=1e-3)
     assert float((mean.square() + deviation.square()).mean()) == pytest.approx(1, abs=1e-3)
-    with Image.open(folder / "reconstructions.png") as picture:
+    with Image.open(small / "reconstructions.png") as picture:
         assert picture.width == picture.height
 
-    store = tmp_path / "latents"
-    given = ["--data", "shapes", "--resolution", "16", "--train", "20", "--validation", "8"]
-    assert encode.main([*given, "--autoencoder", str(folder), "--out", str(store)]) == 0
+
+def test_from_images_to_a_page_in_latent_space(small: Path, tmp_path: Path) -> None:
+    store, out = tmp_path / "latents", tmp_path / "run"
+    given = ["--data", "shapes", "--resolution", "16", "--train", "96", "--validation", "48"]
+    assert encode.main([*given, "--autoencoder", str(small), "--out", str(store)]) == 0
+    uses = ["--datasets", f"encoded:{store}", "--resolution", "16", "--patch", "2", "--out", str(out)]
+    assert grid.main([*GRID, *uses]) == 0
+    assert rank.main([str(out)]) == 0
+    assert report([str(out)]) == 0
+    assert (out / "report.html").is_file()
+    picture = tmp_path / "x.png"
+    assert draw.main([str(out), "eps/linear", "a small red circle", "--out", str(picture)]) == 0
+    with Image.open(picture) as drawn:
+        assert drawn.mode == "RGB"
 
 
 def test_the_recipe_decides_and_each_option_changes_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis import rank
-from analysis.report.__main__ import main as report
-from bench import data, draw, encode, grid
+import flowbench
+from bench import data, encode
 from bench.data import latent_store
 from bench.data.channel_moments import ChannelMoments
-from bench.data.latent_store import EncodingRecipe, ShardedRows, Side
+from bench.data.latent_store import EncodingRecipe, Posterior, ShardedRows, Side
 from bench.pretrained import frozen_autoencoder
 from flowbench._core.errors import UserError
 
 from .autoencoders import save_kl
-from .runs import SMALL
 
 SIZES = ["--resolution", "16", "--train", "40", "--validation", "24"]
 FOUND = {
@@ -83,22 +81,6 @@ def test_a_class_is_read_and_undone_as_diffusers_does(name: str, folders: dict[s
     torch.testing.assert_close(ours.decode(latents), pixels, atol=1e-2, rtol=1e-4)
     assert (deviation is not None) == (name == "kl")
     assert latents.shape == (3, ours.channels, 16 // ours.factor, 16 // ours.factor)
-
-
-def test_latents_are_trained_on_ranked_and_drawn(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = encoded(tmp_path / "latents", folders["kl"])
-    out = tmp_path / "run"
-    uses = ["--datasets", f"encoded:{store}", "--resolution", "16", "--patch", "2", "--out", str(out)]
-    assert grid.main([*SMALL, *uses]) == 0
-    configs = [json.loads(file.read_text()) for file in out.glob("cells/*/config.json")]
-    assert configs
-    assert rank.main([str(out)]) == 0
-    assert report([str(out)]) == 0
-    picture = tmp_path / "x.png"
-    assert draw.main([str(out), "eps/linear", "a small red circle", "--out", str(picture)]) == 0
-    assert picture.is_file()
 
 
 def test_inputs_have_the_scale_of_the_training_side_and_references_are_the_images(
@@ -165,13 +147,15 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latent_store, "ROWS", 16)
-    alone, parts = tmp_path / "alone", tmp_path / "parts"
+    alone = tmp_path / "alone"
     sample = ["--posterior", "sample"]
     encoded(alone, folders["kl"], *sample)
-    for part in ("2/3", "1/3", "3/3"):
-        encoded(parts, folders["kl"], *sample, "--part", part)
     files = {file.name: file.read_bytes() for file in alone.iterdir()}
-    assert files == {file.name: file.read_bytes() for file in parts.iterdir()}
+    for order in ((2, 1), (2, 1, 3), (7, 3, 5, 1, 2, 6, 4)):  # 5 shards
+        parts = tmp_path / f"{len(order)} parts"
+        for i in order:
+            encoded(parts, folders["kl"], *sample, "--part", f"{i}/{len(order)}")
+        assert files == {file.name: file.read_bytes() for file in parts.iterdir()}
     train = sorted(name for name in files if name.startswith("train"))
     assert len(train) == 3
 
@@ -182,6 +166,35 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
     assert {file.name: file.read_bytes() for file in alone.iterdir()} == files
     rows, values = np.array([39, 0, 17, 17, 31]), ShardedRows(alone, tuple(train), "values")
     assert np.array_equal(values[rows], np.concatenate(values.parts)[rows])
+
+
+def test_the_tasks_of_an_array_encode_as_the_page_says(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latent_store, "ROWS", 16)
+    page = (Path(flowbench.ROOT) / "docs" / "cluster.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if "bench.encode" in line)
+    words = shlex.split(line)
+    assert words[:2] == ["sbatch", "--array=1-8"]
+    for task in range(8, 0, -1):
+        given = shlex.split(words[-1].replace("$SLURM_ARRAY_TASK_ID", str(task)))
+        changed = {"images:PATH": "shapes", "vae": str(folders["kl"]), "latents": str(tmp_path / "latents")}
+        assert encode.main([*(changed.get(word, word) for word in given[3:]), *SIZES]) == 0
+    assert encode.main(["--check", str(tmp_path / "latents")]) == 0
+
+
+@pytest.mark.parametrize("posterior", ["mean", "mean+std"])
+def test_shards_have_the_bytes_of_the_plan(
+    posterior: Posterior, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"], "--posterior", posterior)
+    recipe = latent_store.read_index(store).recipe
+    shards = list(store.glob("*.safetensors"))
+    assert sum(f.stat().st_size - latent_store.layout(f)[1] for f in shards) == recipe.bytes
+    one = replace(recipe, resolution=256, shape=(16, 32, 32), train=1, validation=0)
+    assert one.bytes == {"mean": 32_768, "mean+std": 65_536}[posterior], (
+        "the second is in table 7 of the study"
+    )
 
 
 def test_mistakes_are_one_sentence(

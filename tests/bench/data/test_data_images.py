@@ -6,14 +6,16 @@ import csv
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import data
-from bench.data import pixels, sources
+from bench.data import images, pixels, sources
 from flowbench._core.errors import UserError
 
 from .pictures import encoded, expected, fill, load, names, pairs, picture, shard
@@ -162,6 +164,22 @@ def test_second_load_does_not_decode(tmp_path: Path, cache: Path, monkeypatch: p
     assert len(calls) == 40
     load(folder, cache, resolution=9)
     assert len(calls) == 80
+
+
+def test_of_several_loads_at_once_one_decodes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, began = fill(tmp_path / "cats"), []
+    real = images._decode_all
+
+    def decode(*given: Any) -> None:
+        began.append(given)
+        real(*given)
+
+    monkeypatch.setattr(images, "_decode_all", decode)
+    with ThreadPoolExecutor(3) as pool:
+        digests = {loaded.digest for loaded in pool.map(lambda _: load(folder, cache), range(3))}
+    assert (len(began), len(digests)) == (1, 1)
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, cache: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 from bench import data, encoders
 from bench.cost.estimate import size
 from bench.data.encoding.find_latents import find
-from bench.data.encoding.from_images import EncodedImages
+from bench.data.encoding.from_images import EncodedImages, held_out_of
 from bench.data.encoding.from_latents import ConvertedLatents
 from bench.data.encoding.latent_source import ReadingOptions
 from bench.data.encoding.write_latents import Part, described, summary, write
@@ -37,7 +37,7 @@ EXAMPLES = """examples:
   python -m bench.grid --datasets encoded:encoded --resolution 256 --patch 2 --dry-run
   python -m bench.encode --check encoded"""
 ONLY = {
-    "data": ("resolution", "batch", "plugin"),
+    "data": ("validation_data", "resolution", "batch", "plugin"),
     "latents": ("classes", "columns", "range", "scaled", "flips"),
 }
 """Options that belong to one of the two sources."""
@@ -104,6 +104,9 @@ def parser() -> Parser:
     )
     images = p.add_argument_group("images")
     images.add_argument("--data", metavar="SPEC", help="as --datasets of bench.grid: what is encoded")
+    images.add_argument(
+        "--validation-data", metavar="SPEC", help="another dataset for the held-out images: COCO in the study"
+    )
     images.add_argument("--resolution", type=INT, metavar="R", help="edge of the images (default: 256)")
     images.add_argument(
         "--batch", type=COUNT, metavar="B", help="images that are encoded at once (default: 16)"
@@ -200,7 +203,8 @@ def check_source(args: argparse.Namespace) -> None:
             and (given := next((name for name in names if getattr(args, name) is not None), None))
             and not (given == "plugin" and args.text)
         ):
-            raise UserError(f"--{given} belongs to --{other}, and not to --{source}: leave it out")
+            option = given.replace("_", "-")
+            raise UserError(f"--{option} belongs to --{other}, and not to --{source}: leave it out")
 
 
 def part_of(text: str) -> Part:
@@ -265,6 +269,9 @@ def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> Encoded
     if most is None:
         most = 20_000 if data.get(data.canonical(args.data)).fixed else 10**8
     dataset = data.load(args.data, resolution=resolution, train=most, validation=args.validation)
+    if args.validation_data:
+        other = data.load(args.validation_data, resolution=resolution, train=args.validation, validation=1)
+        dataset = held_out_of(dataset, other)
     if dataset.train.mix is not None:
         raise UserError(
             f"--data {args.data}: all captions are kept: give mix to --datasets encoded:{args.out}"

@@ -25,7 +25,7 @@ from bench.runfolder.manifest import FILES
 from bench.status import status
 from flowbench import STARTED
 from flowbench._core.command import outcome
-from flowbench._core.errors import UserError, nearest
+from flowbench._core.errors import UserError, check_all, nearest
 
 log = logging.getLogger("bench.grid")
 
@@ -67,7 +67,7 @@ def planned_of(args: cli.Arguments) -> Plan:
     if args.race:
         planned = race.begun(args.grid, args.out, args.race)
     elif args.minutes is None:
-        planned = plan.make(args.grid, args.out)
+        planned = plan.make(args.grid, args.out, there=args.look != "dry-run")
     else:
         begun = plan.make(seed_by_seed.begun(args.grid, args.out), args.out)
         planned = begun if args.confirm is None else seed_by_seed.trimmed(begun)
@@ -85,7 +85,9 @@ def check_baseline(name: str, names: Sequence[str]) -> None:
 def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: float) -> int:
     """Run a plan, or look at it. Returns the exit code."""
     if args.look == "dry-run":
-        print(describe(planned, args))
+        text, checks = describe(planned, args)
+        print(text)
+        check_all(checks)
         return 0
     if args.look == "status":
         return status.show(planned)

@@ -43,6 +43,9 @@ COMMANDS = {
     "fill": Command("analysis.fill", "put into a Markdown page what the commands print that it names"),
     "claims": Command("analysis.claims", "judge the claims of the study by results/RULES.md"),
     "learning-rates": Command("analysis.learning_rates", "compare learning rates by FID over formulations"),
+    "autoencoders": Command(
+        "analysis.autoencoders", "compare the FID of several autoencoders' latents by depth"
+    ),
     "scaling": Command("analysis.scaling.__main__", "fit how the loss falls with compute"),
     "calibrate": Command("analysis.calibrate", "simulate how often the intervals hold the truth"),
     "ideal": Command("bench.ideal", "compute the FID that the sampling steps leave to a perfect network"),

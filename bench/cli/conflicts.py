@@ -21,7 +21,7 @@ def conflicts(args: argparse.Namespace, look: str | None) -> Iterator[str]:
     """A sentence for each conflict."""
     idle = [name for name in RUNNING if getattr(args, name) and look]
     idle += ["trust-folder"] * (args.trusted and look in ("status", "watch"))
-    idle += [n for n in ("canary", "tflops") if getattr(args, n) and look not in (None, "dry-run")]
+    idle += [n for n in ("canary", "tflops", "price") if getattr(args, n) and look not in (None, "dry-run")]
     idle += ["confirm"] * (args.confirm is not None and look == "cancel")
     for name in idle:
         yield f"--{name.replace('_', '-')} does nothing with --{look}: leave one of them out"
@@ -36,5 +36,6 @@ def conflicts(args: argparse.Namespace, look: str | None) -> Iterator[str]:
     for name, given in (("baseline", compares), ("until decided", races)):
         if given and (args.depths or args.budgets):
             yield f"--{name} is for one depth and one number of steps: choose them with --depth and --steps"
-    if args.tflops and look is None:
-        yield "--tflops is for the estimate of --dry-run: leave it out, or add --dry-run"
+    for name in ("tflops", "price"):
+        if getattr(args, name) and look is None:
+            yield f"--{name} is for the estimate of --dry-run: leave it out, or add --dry-run"

@@ -116,6 +116,7 @@ def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
         ("replicas", 1, inf),
         ("checkpoint", 60, 60e9),
         ("tflops", 1, inf),
+        ("price", 1, inf),
     ):
         value = getattr(args, name)
         if value is not None and not 0 < value < most:

@@ -72,8 +72,9 @@ def lasting_bytes(planned: Planned, look: Look) -> int:
     return requirements.evaluation_files + (0 if planned.state == "trained" else requirements.weight_files)
 
 
-def describe(estimate: Estimate) -> str:
-    """The estimate in words, for example ``about 3.2 device-hours (from 6 finished cells ...), 1.4 GB kept, ...``."""
+def describe(estimate: Estimate, price: float | None = None) -> str:
+    """The estimate in words, for example ``about 3.2 device-hours (from 6 finished cells ...), 1.4 GB kept, ...``, with what
+    they cost at a ``price`` for each."""
     if not estimate.device_hours:
         return estimate.how
     several = estimate.longest_hours < 0.99 * estimate.device_hours
@@ -82,8 +83,9 @@ def describe(estimate: Estimate) -> str:
         longest = (
             f", the longest share takes {duration(estimate.longest_hours)}s on {estimate.replicas} devices"
         )
+    money = f", {estimate.device_hours * price:,.2f} at {price:g} for each" if price else ""
     return (
-        f"about {duration(estimate.device_hours, 'device-')}s ({estimate.how}){longest}, "
+        f"about {duration(estimate.device_hours, 'device-')}s ({estimate.how}){longest}{money}, "
         f"{size(estimate.disk_bytes)} kept, at most {size(estimate.peak_bytes)} while training"
     )
 

@@ -49,6 +49,10 @@ class Builder(ABC):
         """Channels, height and width of an input at a resolution of the images."""
         return self.channels, resolution, resolution
 
+    def stored_bytes(self, images: Images) -> int | None:
+        """Bytes of a folder of latents; None where inputs are made of images when they are read."""
+        return None
+
     def check(self) -> None:  # noqa: B027  (most need no files)
         """Raise :class:`UserError` for files that are not there. Loads nothing."""
 

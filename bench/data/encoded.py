@@ -17,7 +17,16 @@ from bench.config.experiment import Images
 from bench.data.builder import Builder, register
 from bench.data.caption_mix import ALIKE, mixed
 from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
-from bench.data.latent_store import Index, ShardedRows, Side, check_headers, read_captions, read_index
+from bench.data.latent_store import (
+    INDEX,
+    EncodingRecipe,
+    Index,
+    ShardedRows,
+    Side,
+    check_headers,
+    read_captions,
+    read_index,
+)
 from bench.pretrained import frozen_autoencoder
 from bench.pretrained.hub import Place
 from flowbench._core.errors import UserError
@@ -96,12 +105,22 @@ class Encoded(Builder):
         return self.index.recipe.resolution
 
     def shape(self, resolution: int) -> tuple[int, int, int]:
-        """Of a latent. Raises :class:`UserError` for another resolution than that of the folder."""
+        """Of a latent. Before the folder is there, for an estimate, of the study's: 16 channels for 8 x 8 pixels. Raises
+        :class:`UserError` for another resolution than that of the folder."""
+        if not (self.folder / INDEX).is_file():
+            return (16, *[max(4, resolution // 8)] * 2)
         if resolution != self.edge:
             raise UserError(
                 f"encoded:{self.folder} has latents of images of {self.edge} pixels: use --resolution {self.edge}"
             )
         return self.index.recipe.shape
+
+    def stored_bytes(self, images: Images) -> int:
+        """What the shards take, or would take."""
+        if (self.folder / INDEX).is_file():
+            return self.index.recipe.bytes
+        about = "", "", images.resolution, images.train, images.validation, "", "mean"
+        return EncodingRecipe(*about, self.shape(images.resolution), "").bytes
 
     def check(self) -> None:
         """Raise :class:`UserError` for a folder without an index, without one of its shards, or without its autoencoder."""

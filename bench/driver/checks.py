@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
 from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Execution
-from flowbench._core.errors import UserError
+from flowbench._core.errors import UserError, check_all
 
 
 def check(
@@ -27,16 +27,10 @@ def check(
 ) -> Memory | None:
     """Check weights, disk and memory for the cells of all workers; returns the memory as far as it can be estimated.
 
-    Raises :class:`UserError` for what is not there.
+    Raises :class:`UserError` for all that is not there.
     """
-    if not divided:
-        return None
-    stored = stored_for([data.get(dataset).latents for dataset in datasets_of(grid)], grid.text)
-    for spec in dict.fromkeys([*([] if stored else [grid.text]), grid.evaluation.extractor]):
-        encoders.get(spec).check()
-    check_disk(divided, grid, out)
-    if memory := needed(divided, grid, execution, launcher):
-        memory.check()
+    memory = needed(divided, grid, execution, launcher) if divided else None
+    check_all(beforehand(divided, grid, out, memory))
     return memory
 
 
@@ -45,6 +39,24 @@ def check_probes(grid: Grid, execution: Execution) -> None:
     model = grid.model.architecture
     if execution.probes and not architecture.get(model).probed:
         raise UserError(f"--probes: the network {model} declares no attention to look at: leave it out")
+
+
+def beforehand(
+    divided: Sequence[Sequence[Planned]], grid: Grid, out: Path, memory: Memory | None
+) -> list[Callable[[], object]]:
+    """The checks of weights, disk and memory; none where nothing is left to run."""
+    if not divided:
+        return []
+    stored = stored_for([data.get(dataset).latents for dataset in datasets_of(grid)], grid.text)
+    specs = dict.fromkeys([*([] if stored else [grid.text]), grid.evaluation.extractor])
+    found: list[Callable[[], object]] = [encoders.get(spec).check for spec in specs]
+    found.append(lambda: check_disk(divided, grid, out))
+    return found + ([memory.check] if memory else [])
+
+
+def absent(grid: Grid) -> list[Callable[[], object]]:
+    """The checks of the files of a grid's data sets."""
+    return [data.get(dataset).check for dataset in datasets_of(grid)]
 
 
 def check_pictures(grid: Grid) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from bench import data, encoders
 from bench.cli.parser import Arguments
 from bench.config.experiment import Grid, Model
 from bench.config.stages import texts
 from bench.cost import estimate, price
 from bench.driver import checks
 from bench.driver.hand_out import check_beforehand, divided_cells
+from bench.driver.memory import needed
 from bench.launch import activities
 from bench.planning import config_warnings, plan
 from bench.planning.plan import Plan
 from bench.planning.requirements import by_cell
 from bench.status import status
+from flowbench._core.errors import refused
 from flowbench._core.terminal import many
 
 
-def describe(planned: Plan, args: Arguments) -> str:
-    """The plan in words: what would be run, what is there already, and what it will cost.
+def describe(planned: Plan, args: Arguments) -> tuple[str, list[Callable[[], object]]]:
+    """The plan in words: what would be run, what is there already, and what it will cost; and the checks whose sentences
+    would stop the run, of files, disk and memory.
 
-    Raises :class:`UserError` for what would stop the run.
+    Raises :class:`UserError` for all else that would.
     """
     there = planned.out.is_dir()
     planned = activities.overlay(planned, activities.survey(planned.out)) if there else planned
@@ -34,10 +38,15 @@ def describe(planned: Plan, args: Arguments) -> str:
     )
     names = plan.formulations_of(planned)
     check_beforehand(planned, args)
-    memory = checks.check(divided, grid, planned.out, execution, args.launcher)
-    if divided and args.launcher.here:
+    memory = needed(divided, grid, execution, args.launcher) if divided else None
+    absent = [check for check in checks.absent(grid) if refused(check)]
+    stops = absent + [
+        check for check in checks.beforehand(divided, grid, planned.out, memory) if refused(check)
+    ]
+    here = args.launcher.here and not stops
+    if divided and here:
         price.check_device(execution.device)
-    if divided:
+    if divided and not stops:
         checks.check_pictures(grid)
         if there:
             checks.check_unchanged(grid, planned.out)
@@ -45,7 +54,7 @@ def describe(planned: Plan, args: Arguments) -> str:
         planned.cells,
         divided,
         grid,
-        args.launcher.here,
+        here,
         execution.device,
         execution.pack,
         args.tflops,
@@ -68,13 +77,27 @@ def describe(planned: Plan, args: Arguments) -> str:
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
         f"{' and '.join(evaluation.weights)} weights, {evaluation.extractor}",
         workers(divided, args),
+        *stored(grid),
         *([f"memory: {'it may not fit: ' * memory.doubtful}{memory}"] if memory else []),
-        f"cost: {estimate.describe(cost) if divided or not busy(planned) else 'nothing is left to submit'}",
+        f"cost: {estimate.describe(cost, args.price) if divided or not busy(planned) else 'nothing is left to submit'}",
         *(f"warning: {sentence}" for sentence in config_warnings.warnings(grid)),
         "formulations:",
         *(f"  {name}" for name in names),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines), stops
+
+
+def stored(grid: Grid) -> list[str]:
+    """The size of latents on disk, and of a caption's states."""
+    known = []
+    for dataset in grid.datasets:
+        builder = data.get(dataset)
+        if size := builder.stored_bytes(grid.images):
+            shape = "x".join(map(str, builder.shape(grid.images.resolution)))
+            known.append(f"{dataset} {estimate.size(size)}, {shape} each")
+    sizes = encoders.get(grid.text).text_sizes()
+    each = f"; a distinct caption at most {estimate.size(2 * sizes.length * sizes.width)}" if sizes else ""
+    return [f"latents: {'; '.join(known)}{each}"] if known else []
 
 
 def before(planned: Plan) -> list[str]:

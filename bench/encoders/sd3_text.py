@@ -21,7 +21,7 @@ from bench.encoders.encoder import Encoder, TextPart, TextSizes, register
 from bench.encoders.sentences import States
 from bench.pretrained.hub import Place
 from bench.pretrained.preprocessing import form, weights_digest
-from flowbench._core.errors import UserError, nearest
+from flowbench._core.errors import UserError, check_all, nearest
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ else:
     torch = lazy("torch")
 
 BATCH = 32
+STUDY: dict[str, dict[str, Any]] = {
+    "clip_l": {"max_position_embeddings": 77, "hidden_size": 768, "projection_dim": 768},
+    "clip_g": {"max_position_embeddings": 77, "hidden_size": 1280, "projection_dim": 1280},
+    "t5": {"d_model": 4096},
+}
+"""Sizes of the study's networks, for an estimate before they are there."""
 CLIP_FLOPS, T5_FLOPS = 8e10, 7e11
 """Operations for a caption, of CLIP-L and CLIP-G together and of T5 XXL."""
 
@@ -143,8 +149,7 @@ class SD3Text(Encoder):
         self.caption_flops = CLIP_FLOPS + T5_FLOPS * ("t5" in self.places)
 
     def check(self) -> None:
-        for place in self.places.values():
-            place.check()
+        check_all(place.check for place in self.places.values())
 
     def load(self, device: str) -> Joined:
         self.check()
@@ -165,7 +170,7 @@ class SD3Text(Encoder):
 
     def text_sizes(self) -> TextSizes | None:
         with suppress(KeyError, TypeError):
-            about = {name: place.config() for name, place in self.places.items()}
+            about = {name: place.config() or STUDY[name] for name, place in self.places.items()}
             text = {name: each.get("text_config", each) for name, each in about.items() if name != "t5"}
             length = max(each["max_position_embeddings"] for each in text.values())
             width = sum(each["hidden_size"] for each in text.values())

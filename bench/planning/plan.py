@@ -23,7 +23,7 @@ from bench.planning.decision import Decision
 from bench.planning.requirements import by_cell
 from bench.runfolder import lease, store
 from flowbench._core import atomic
-from flowbench._core.errors import UserError
+from flowbench._core.errors import UserError, refused
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
 """``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
@@ -192,14 +192,18 @@ def companions(folder: Path) -> list[str]:
     return []
 
 
-def make(grid: Grid, out: Path, course: Course | None = None) -> Plan:
+def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True) -> Plan:
     """The cells of a grid, or of a race on it, in a fixed order, each with its state in the folder ``out``.
 
-    Raises :class:`UserError` for names that are unknown and paths that are not there, before anything is loaded.
+    Raises :class:`UserError` for names that are unknown and, if data must be ``there``, for paths that are not, before
+    anything is loaded.
     """
     for dataset in datasets_of(grid):
         builder = data.get(dataset)
-        builder.check()
+        if there:
+            builder.check()
+        elif refused(builder.check):
+            continue  # its sizes are guesses
         edge = builder.shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
     encoders.require(grid.text, "text")

@@ -34,3 +34,19 @@ def nearest_path(path: Path, fits: Callable[[Path], bool]) -> str:
     there = {p.name: p for p in path.parent.iterdir() if fits(p)} if path.parent.is_dir() else {}
     found = difflib.get_close_matches(path.name, there, n=1, cutoff=0.5)
     return f"did you mean {str(there[found[0]])!r}?" if found else ""
+
+
+def check_all(checks: Iterable[Callable[[], object]]) -> None:
+    """Call every check, and raise one :class:`UserError` with the sentences of all that raise one."""
+    found = [sentence for check in checks if (sentence := refused(check))]
+    if found:
+        raise UserError("; ".join(dict.fromkeys(found)))
+
+
+def refused(check: Callable[[], object]) -> str:
+    """The sentence of the :class:`UserError` that a call raises; empty without one."""
+    try:
+        check()
+    except UserError as error:
+        return str(error)
+    return ""

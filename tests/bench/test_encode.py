@@ -183,6 +183,19 @@ def test_the_tasks_of_an_array_encode_as_the_page_says(
     assert encode.main(["--check", str(tmp_path / "latents")]) == 0
 
 
+def test_held_out_images_may_be_those_of_another_dataset(folders: dict[str, Path], tmp_path: Path) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"], "--validation-data", "scenes")
+    found, alone = data.load(f"encoded:{store}"), encoded(tmp_path / "alone", folders["kl"])
+    other = data.load("scenes", resolution=16, train=24, validation=1).train
+    every = np.arange(24)
+    assert np.array_equal(found.validation.reference[every], other.reference[every])
+    assert found.validation.captions == other.captions
+    assert found.train.captions == data.load(f"encoded:{alone}").train.captions
+    name = "train-00000.safetensors"
+    shards = [latent_store.ShardedRows(folder, (name,), "values")[np.arange(40)] for folder in (store, alone)]
+    assert np.array_equal(*shards)
+
+
 @pytest.mark.parametrize("posterior", ["mean", "mean+std"])
 def test_shards_have_the_bytes_of_the_plan(
     posterior: Posterior, folders: dict[str, Path], tmp_path: Path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from bench.pretrained.frozen_autoencoder import Autoencoder
 else:
     torch = lazy("torch")
+
+
+def held_out_of(dataset: Dataset, other: Dataset) -> Dataset:
+    """A dataset whose held-out images are those that another trains on. Raises :class:`UserError` for latents."""
+    if other.decoder is not None:
+        raise UserError(f"--validation-data {other.name}: its images are latents already")
+    digest = hashlib.sha256(f"{dataset.digest} {other.digest}".encode()).hexdigest()[:8]
+    return replace(dataset, name=f"{dataset.name}+{other.name}", digest=digest, validation=other.train)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -192,7 +193,8 @@ def test_mistakes_are_one_sentence(make: Any, words: str) -> None:
 
 
 def test_presets() -> None:
-    assert set(PRESETS) == {"smoke", "quick", "scaling", "published", "paper"}
+    study_size = {"imagenet", "cc12m"}
+    assert set(PRESETS) == {"smoke", "quick", "scaling", "autoencoders", "published", "paper"} | study_size
     quick = PRESETS["quick"]
     assert len(quick.formulations) >= 6
     assert quick.datasets == ("digits",), "real pictures, which a model of minutes learns to draw"
@@ -202,3 +204,11 @@ def test_presets() -> None:
     assert PRESETS["paper"].formulations == ("paper",)
     assert PRESETS["paper"].evaluation.weights == ("ema", "raw")
     assert PRESETS["paper"].evaluation.samples == 1000
+    for name in study_size:
+        grid, recipe = PRESETS[name], PRESETS[name].training
+        assert (recipe.batch, recipe.lr, recipe.warmup) == (1024, 1e-4, 1000)
+        assert (recipe.drop_encoders, recipe.dropout) == (0.464, 0), "together a tenth without any caption"
+        assert recipe.ema * recipe.steps == pytest.approx(-100 / math.log(0.99), rel=0.01), (
+            ".99 every 100 steps"
+        )
+        assert grid.evaluation == replace(PRESETS["paper"].evaluation, extractor=grid.evaluation.extractor)

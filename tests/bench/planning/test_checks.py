@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,31 @@ def test_sense_gives_no_warning(sensible: Grid) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_contradicts_itself(name: str) -> None:
     assert not list(config_warnings.warnings(preset(name)))
+
+
+def test_the_study_at_its_size_is_priced_and_all_that_is_absent_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["--preset", "imagenet", "--formulations", "rf", "eps/linear"]
+    assert grid.main([*command, "--dry-run", "--tflops", "400", "--price", "2.5"]) == 2
+    out, err = capsys.readouterr()
+    found = re.search(
+        r"cost: about ([\d,.]+) device-hours \(.*at 400 TFLOP/s.*\), ([\d,.]+) at 2.5 for each", out
+    )
+    assert found
+    hours, money = (float(each.replace(",", "")) for each in found.groups())
+    assert money == pytest.approx(2.5 * hours, rel=0.01)
+    latents = 1_281_167 * 32_768 + 40_504 * (32_768 + 3 * 256**2)  # of the study's table 7, half: means alone
+    assert (
+        f"encoded:imagenet {latents / 1e9:.1f} GB, 16x32x32 each; a distinct caption at most 1.26 MB" in out
+    )
+    assert "memory: " in out
+    last = err.splitlines()[-1]
+    for absent in ("encoded:imagenet", "clip-vit-large-patch14", "CLIP-ViT-bigG-14", "t5-v1_1-xxl"):
+        assert absent in last
+    assert grid.main([*command, "--price", "2.5"]) == 2
+    assert "--price is for the estimate of --dry-run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("look", [[], ["--dry-run"]])

@@ -25,7 +25,7 @@ from bench.runfolder.manifest import FILES
 from bench.status import status
 from flowbench import STARTED
 from flowbench._core.command import outcome
-from flowbench._core.errors import UserError, check_all, nearest
+from flowbench._core.errors import UserError, nearest, refuse
 
 log = logging.getLogger("bench.grid")
 
@@ -85,9 +85,9 @@ def check_baseline(name: str, names: Sequence[str]) -> None:
 def carry_out(planned: Plan, args: cli.Arguments, argv: Sequence[str], started: float) -> int:
     """Run a plan, or look at it. Returns the exit code."""
     if args.look == "dry-run":
-        text, checks = describe(planned, args)
+        text, stops = describe(planned, args)
         print(text)
-        check_all(checks)
+        refuse(stops)
         return 0
     if args.look == "status":
         return status.show(planned)

@@ -108,7 +108,8 @@ class Encoded(Builder):
         """Of a latent. Before the folder is there, for an estimate, of the study's: 16 channels for 8 x 8 pixels. Raises
         :class:`UserError` for another resolution than that of the folder."""
         if not (self.folder / INDEX).is_file():
-            return (16, *[max(4, resolution // 8)] * 2)
+            edge = max(4, resolution // 8)
+            return 16, edge, edge
         if resolution != self.edge:
             raise UserError(
                 f"encoded:{self.folder} has latents of images of {self.edge} pixels: use --resolution {self.edge}"
@@ -119,8 +120,8 @@ class Encoded(Builder):
         """What the shards take, or would take."""
         if (self.folder / INDEX).is_file():
             return self.index.recipe.bytes
-        about = "", "", images.resolution, images.train, images.validation, "", "mean"
-        return EncodingRecipe(*about, self.shape(images.resolution), "").bytes
+        about = "", "", images.resolution, images.train, images.validation, ""
+        return EncodingRecipe(*about, "mean", self.shape(images.resolution), "").bytes
 
     def check(self) -> None:
         """Raise :class:`UserError` for a folder without an index, without one of its shards, or without its autoencoder."""

@@ -19,7 +19,7 @@ from bench.planning.cells import datasets_of
 from bench.planning.plan import Planned
 from bench.planning.requirements import by_cell
 from bench.runfolder.submission import Execution
-from flowbench._core.errors import UserError, check_all
+from flowbench._core.errors import UserError, refusals, refuse
 
 
 def check(
@@ -30,7 +30,7 @@ def check(
     Raises :class:`UserError` for all that is not there.
     """
     memory = needed(divided, grid, execution, launcher) if divided else None
-    check_all(beforehand(divided, grid, out, memory))
+    refuse(refusals(beforehand(divided, grid, out, memory)))
     return memory
 
 
@@ -54,7 +54,7 @@ def beforehand(
     return found + ([memory.check] if memory else [])
 
 
-def absent(grid: Grid) -> list[Callable[[], object]]:
+def files(grid: Grid) -> list[Callable[[], object]]:
     """The checks of the files of a grid's data sets."""
     return [data.get(dataset).check for dataset in datasets_of(grid)]
 

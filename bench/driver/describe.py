@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bench import data, encoders
 from bench.cli.parser import Arguments
@@ -17,13 +17,13 @@ from bench.planning import config_warnings, plan
 from bench.planning.plan import Plan
 from bench.planning.requirements import by_cell
 from bench.status import status
-from flowbench._core.errors import refused
+from flowbench._core.errors import refusals
 from flowbench._core.terminal import many
 
 
-def describe(planned: Plan, args: Arguments) -> tuple[str, list[Callable[[], object]]]:
-    """The plan in words: what would be run, what is there already, and what it will cost; and the checks whose sentences
-    would stop the run, of files, disk and memory.
+def describe(planned: Plan, args: Arguments) -> tuple[str, list[str]]:
+    """The plan in words: what would be run, what is there already, and what it will cost; and the sentences about files,
+    disk and memory that would stop the run.
 
     Raises :class:`UserError` for all else that would.
     """
@@ -39,10 +39,7 @@ def describe(planned: Plan, args: Arguments) -> tuple[str, list[Callable[[], obj
     names = plan.formulations_of(planned)
     check_beforehand(planned, args)
     memory = needed(divided, grid, execution, args.launcher) if divided else None
-    absent = [check for check in checks.absent(grid) if refused(check)]
-    stops = absent + [
-        check for check in checks.beforehand(divided, grid, planned.out, memory) if refused(check)
-    ]
+    stops = refusals([*checks.files(grid), *checks.beforehand(divided, grid, planned.out, memory)])
     here = args.launcher.here and not stops
     if divided and here:
         price.check_device(execution.device)

@@ -21,7 +21,7 @@ from bench.encoders.encoder import Encoder, TextPart, TextSizes, register
 from bench.encoders.sentences import States
 from bench.pretrained.hub import Place
 from bench.pretrained.preprocessing import form, weights_digest
-from flowbench._core.errors import UserError, check_all, nearest
+from flowbench._core.errors import UserError, nearest, refusals, refuse
 from flowbench._core.lazy import lazy
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class SD3Text(Encoder):
         self.caption_flops = CLIP_FLOPS + T5_FLOPS * ("t5" in self.places)
 
     def check(self) -> None:
-        check_all(place.check for place in self.places.values())
+        refuse(refusals(place.check for place in self.places.values()))
 
     def load(self, device: str) -> Joined:
         self.check()

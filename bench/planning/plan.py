@@ -23,7 +23,7 @@ from bench.planning.decision import Decision
 from bench.planning.requirements import by_cell
 from bench.runfolder import lease, store
 from flowbench._core import atomic
-from flowbench._core.errors import UserError, refused
+from flowbench._core.errors import UserError, refusals
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
 """``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
@@ -202,7 +202,7 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
         builder = data.get(dataset)
         if there:
             builder.check()
-        elif refused(builder.check):
+        elif refusals([builder.check]):
             continue  # its sizes are guesses
         edge = builder.shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")

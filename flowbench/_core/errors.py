@@ -36,17 +36,18 @@ def nearest_path(path: Path, fits: Callable[[Path], bool]) -> str:
     return f"did you mean {str(there[found[0]])!r}?" if found else ""
 
 
-def check_all(checks: Iterable[Callable[[], object]]) -> None:
-    """Call every check, and raise one :class:`UserError` with the sentences of all that raise one."""
-    found = [sentence for check in checks if (sentence := refused(check))]
-    if found:
-        raise UserError("; ".join(dict.fromkeys(found)))
+def refusals(checks: Iterable[Callable[[], object]]) -> list[str]:
+    """The distinct sentences of the :class:`UserError` that checks raise."""
+    found: dict[str, None] = {}
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            found[str(error)] = None
+    return list(found)
 
 
-def refused(check: Callable[[], object]) -> str:
-    """The sentence of the :class:`UserError` that a call raises; empty without one."""
-    try:
-        check()
-    except UserError as error:
-        return str(error)
-    return ""
+def refuse(sentences: Iterable[str]) -> None:
+    """Raise one :class:`UserError` with all sentences, if there are any."""
+    if text := "; ".join(sentences):
+        raise UserError(text)

@@ -272,7 +272,7 @@ def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> Encoded
     if args.validation_data:
         other = data.load(args.validation_data, resolution=resolution, train=args.validation, validation=1)
         dataset = held_out_of(dataset, other)
-    if dataset.train.mix is not None:
+    if (dataset.train.mix, dataset.validation.mix) != (None, None):
         raise UserError(
             f"--data {args.data}: all captions are kept: give mix to --datasets encoded:{args.out}"
         )

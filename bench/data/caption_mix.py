@@ -32,7 +32,7 @@ def mixed(split: Split, mix: float, spec: str) -> Split:
     if not split.alternatives:
         raise UserError(
             f"{spec}: mix={mix:g} needs images with several captions, and each has one: name the columns of a table "
-            f"caption_0 (the original) and caption_1"
+            f"caption_0 (the original) and caption_1, or one more by second=NAME"
         )
     return replace(split, mix=mix)
 

@@ -91,6 +91,8 @@ class Files(Builder):
     """A list of pictures that are left out (:mod:`bench.data.drop_list`)."""
     mix: float = ALIKE
     """Probability of another than the first caption of a picture (:mod:`bench.data.caption_mix`)."""
+    second: str = ""
+    """One more column of captions."""
 
     def check(self) -> None:
         """Lists a folder up to its first picture, and reads the list of those that are left out."""
@@ -100,7 +102,7 @@ class Files(Builder):
 
     def decoded(self, resolution: int) -> Decoded:
         """The distinct pictures at a resolution, decoded if they are not yet."""
-        source = sources.find(self.path)
+        source = sources.find(self.path, self.second)
         key = source.fingerprint()[:16]
         stem = re.sub(r"[^\w.-]+", "_", f"{source.name}-{resolution}-{pixels.RECIPE}-{key}")
         folder = cache_folder(self.cache)
@@ -138,7 +140,7 @@ class Files(Builder):
     def captions(self, name: str, images: Images) -> list[str]:
         """Without decoding more than :data:`_CHUNK` pictures. Raises the UserError of :meth:`load`: of few pictures any, of
         many what their names and captions show."""
-        contents = sources.find(self.path).read()
+        contents = sources.find(self.path, self.second).read()
         if len(contents.items) <= _CHUNK:
             return self.load(name, images).train.texts()
         usable = [item for item in contents.items if not item.problem]
@@ -163,10 +165,10 @@ class Files(Builder):
             raise _unwritable(folder, error) from None
 
 
-@register("images(path,drop,mix)")
-def images(path: str, drop: str = "", mix: float = ALIKE) -> Builder:
+@register("images(path,drop,mix,second)")
+def images(path: str, drop: str = "", mix: float = ALIKE, second: str = "") -> Builder:
     """A folder or packed files of a user's own captioned images, but for those that a list of `bench.dedup` drops."""
-    return Files(path, drop=Path(drop).expanduser() if drop else None, mix=mix)
+    return Files(path, drop=Path(drop).expanduser() if drop else None, mix=mix, second=second)
 
 
 def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:

@@ -48,13 +48,14 @@ def belongs(path: Path) -> bool:
         return True
 
 
-def read(path: Path) -> tuple[list[Item], list[str]]:
+def read(path: Path, second: str = "") -> tuple[list[Item], list[str]]:
     """The rows of one file: pictures are read when they are asked for, :data:`AT_ONCE` rows at a time."""
     try:
-        schema, words, pictures = _parquet(path) if path.suffix == ".parquet" else _stream(path)
+        read = _parquet if path.suffix == ".parquet" else _stream
+        schema, words, pictures = read(path, second)
         found = [
             Item(f"{shown(path.name)} row {i + 1}", captions, problem, partial(_bytes, path, pictures, i))
-            for i, (captions, problem) in enumerate(_captions(schema, words))
+            for i, (captions, problem) in enumerate(_captions(schema, words, second))
         ]
         return found, []
     except Exception as error:
@@ -131,21 +132,24 @@ def _bytes(path: Path, pictures: Any, row: int) -> bytes:
     return value
 
 
-def _captions(schema: Any, words: list[Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _captions(schema: Any, words: list[Any], second: str) -> Iterator[tuple[tuple[str, ...], str]]:
     names = _label_names(schema)
-    return (captions_of(names(value) if names else value) for value in words)
+    for value in words:
+        if names:
+            value = [names(value[0]), *value[1:]] if second else names(value)
+        yield captions_of(value)
 
 
-def _parquet(path: Path) -> tuple[Any, list[Any], Any]:
+def _parquet(path: Path, second: str) -> tuple[Any, list[Any], Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        picture, texts = _columns(file.schema_arrow)
+        picture, texts = _columns(file.schema_arrow, second)
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
         return file.schema_arrow, _values(file.read(columns=texts), texts), Parquet(path, picture, sizes)
 
 
-def _stream(path: Path) -> tuple[Any, list[Any], Any]:
+def _stream(path: Path, second: str) -> tuple[Any, list[Any], Any]:
     import pyarrow as pa
 
     mapped = pa.memory_map(str(path))
@@ -153,7 +157,7 @@ def _stream(path: Path) -> tuple[Any, list[Any], Any]:
         table = pa.ipc.open_stream(mapped).read_all()
     except pa.ArrowInvalid:
         table = pa.ipc.open_file(mapped).read_all()
-    picture, texts = _columns(table.schema)
+    picture, texts = _columns(table.schema, second)
     return table.schema, _values(table, texts), table.column(picture)
 
 
@@ -177,7 +181,7 @@ def _picture(schema: Any) -> str | None:
     )
 
 
-def _columns(schema: Any) -> tuple[str, list[str]]:
+def _columns(schema: Any, second: str = "") -> tuple[str, list[str]]:
     """The column of pictures and those of captions, or of labels that have names. Raises Unreadable."""
     picture, names = _picture(schema), [n for n in schema.names if n != _picture(schema)]
     if picture is None:
@@ -190,7 +194,9 @@ def _columns(schema: Any) -> tuple[str, list[str]]:
         raise Unreadable(
             f"no column 'caption' (or {', '.join(CAPTION_KEYS[1:])}); found: {', '.join(schema.names)}"
         )
-    return picture, texts
+    if second and second not in names:
+        raise Unreadable(f"no column {second!r}; found: {', '.join(schema.names)}")
+    return picture, [*texts, *([second] if second and second not in texts else [])]
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.data.sources import arrow, folder, remote, shards
@@ -28,22 +28,29 @@ class Source:
     root: Path
     files: tuple[str | Path, ...]
     packed: tuple[Path, ...] = ()
+    second: str = ""
+    """One more column of captions."""
 
     def fingerprint(self) -> str:
         """A hash of every file's relative name, size and modification time."""
-        facts = []
+        facts: list[list[str | int]] = []
         for path in self.files:
             stat = os.stat(path)
             facts.append([self._below(path), stat.st_size, stat.st_mtime_ns])
+        facts += [[self.second]] if self.second else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read(self) -> Contents:
         """All items, with captions or a problem. Raises UserError if there are no captions at all."""
         if not self.packed:
-            items, notes = folder.read(self.root)
+            items, notes = folder.read(self.root, self.second)
             return Contents(items, [*notes, *pooled(self._below(f).rpartition("/")[0] for f in self.files)])
+        if self.second and any(suffix(file.name) == ".tar" for file in self.packed):
+            raise no_columns(self.name, self.second)
         parts = [
-            shards.read(shards.LocalArchive(file)) if suffix(file.name) == ".tar" else arrow.read(file)
+            shards.read(shards.LocalArchive(file))
+            if suffix(file.name) == ".tar"
+            else arrow.read(file, self.second)
             for file in self.packed
         ]
         found = [*(n for _, notes in parts for n in notes), *pooled(map(self._below, self.packed))]
@@ -69,20 +76,29 @@ def check(text: str) -> None:
         _find_packed(text, path)
 
 
-def find(text: str) -> Source | remote.RemoteSource:
+def no_columns(name: str, second: str) -> UserError:
+    """The sentence about a second column of captions of shards."""
+    return UserError(f"images:{name}: second={second} is a column of a table, and tar shards have none")
+
+
+def find(text: str, second: str = "") -> Source | remote.RemoteSource:
     """The source that ``PATH`` of ``images:PATH`` names.
 
     Args:
         text: a folder of pictures or of packed files, one ``.tar``, ``.parquet`` or ``.arrow`` file, or a pattern of them
             with ``*``, ``?``, ``{00000..00031}`` or ``{a,b}``; or the URL of ``.tar`` files, with or without a pattern.
+        second: one more column of captions, of tables, parquet and Arrow.
 
     Raises:
         UserError: nothing is there, it cannot be read, or it holds no pictures.
     """
     if remote.is_url(text):
+        if second:
+            raise no_columns(text, second)
         return remote.find(text)
     path = _path(text)
-    return _find_in_folder(path.resolve()) if path.is_dir() else _find_packed(text, path)
+    found = _find_in_folder(path.resolve()) if path.is_dir() else _find_packed(text, path)
+    return replace(found, second=second)
 
 
 def _path(text: str) -> Path:

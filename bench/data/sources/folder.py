@@ -40,8 +40,8 @@ def outside(root: Path) -> list[Path]:
 class Folder:
     """The pictures below a folder, each with the captions that are found for it."""
 
-    def __init__(self, there: Listing) -> None:
-        self.there, self.root = there, there.root
+    def __init__(self, there: Listing, second: str = "") -> None:
+        self.there, self.root, self.second = there, there.root, second
         self.pictures = there.ending(PICTURES)
         self.adjacent = self._adjacent()
         self.notes: list[str] = []
@@ -53,6 +53,10 @@ class Folder:
             UserError: there are no captions at all, or a table cannot be read.
         """
         rows, lost = self._listed()
+        if self.second and not rows:
+            raise UserError(
+                f"images:{self.root}: second={self.second} is a column of a table, and there is no table"
+            )
         items = [Item(shown(name), problem=why) for name, why in self.there.odd.items()]
         for name in dict.fromkeys([*self.pictures, *rows]):
             captions, problem = rows[name] if name in rows else self._words(name)
@@ -130,7 +134,7 @@ class Folder:
         for folder, names in by_folder.items():
             yield from self._chosen(folder, names)
         for path in outside(self.root):
-            if path.name not in classes.NAMES and (table := read_table(path)):
+            if path.name not in classes.NAMES and (table := read_table(path, self.second)):
                 yield path.name, path, table
 
     def _chosen(self, folder: str, names: list[str]) -> Iterator[tuple[str, Path, Table]]:
@@ -147,7 +151,7 @@ class Folder:
             )
         for name in plain or coco or names:
             path = Path(self.there.files[name])
-            table = read_table(path) if self._may_tell(bases[name]) else None
+            table = read_table(path, self.second) if self._may_tell(bases[name]) else None
             if table is not None:
                 yield name, path, table
 
@@ -188,7 +192,7 @@ def words_in(read: partial[bytes], kind: str) -> tuple[tuple[str, ...], str]:
         return (), f"its caption cannot be read: {error.strerror}"
 
 
-def read(root: Path) -> tuple[list[Item], list[str]]:
+def read(root: Path, second: str = "") -> tuple[list[Item], list[str]]:
     """The items below a folder, and notes on all of them."""
-    folder = Folder(listing(root))
+    folder = Folder(listing(root), second)
     return folder.items(), folder.notes

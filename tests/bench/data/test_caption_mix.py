@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench import data
@@ -62,6 +67,82 @@ def test_a_table_of_two_columns_is_mixed(folder: Path) -> None:
     assert plain.train.every() == half.train.every()
     assert all(captions[0].startswith("original") for captions in half.train.every())
     assert data.canonical(f"images:{folder},mix=1") == data.canonical(f"images:{folder},mix=1.0")
+
+
+ROWS = [{"file_name": f"{i}.png", "caption": f"one {i}", "llava": f"two {i}"} for i in range(40)]
+
+
+def as_parquet(folder: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "captions.parquet")
+
+
+def as_packed(folder: Path) -> None:
+    """Pictures in the table."""
+    rows = [{**row, "image": {"bytes": (folder / row["file_name"]).read_bytes()}} for row in ROWS]
+    for file in folder.iterdir():
+        file.unlink()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "packed.parquet")
+
+
+def as_csv(folder: Path) -> None:
+    lines = [",".join(row.values()) for row in ({k: k for k in ROWS[0]}, *ROWS)]
+    (folder / "captions.csv").write_text("\n".join(lines))
+
+
+def as_json_lines(folder: Path) -> None:
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+
+
+def as_json(folder: Path) -> None:
+    (folder / "captions.json").write_text(json.dumps([*ROWS[:-1], {**ROWS[-1], "note": 1}]))
+
+
+@pytest.mark.parametrize("write", [as_csv, as_json_lines, as_json, as_parquet, as_packed])
+def test_a_second_column_is_named(write: Callable[[Path], None], folder: Path) -> None:
+    (folder / "captions.csv").unlink()
+    write(folder)
+    plain = data.load(f"images:{folder}")
+    found = data.load(f"images:{folder},mix=.5,second=llava")
+    assert plain.train.every() == tuple((captions[0],) for captions in found.train.every())
+    assert all(b == a.replace("one", "two") for a, b in found.train.every())
+    assert data.load(f"images:{folder}").digest == plain.digest != found.digest
+    with pytest.raises(UserError, match=r"no column 'lava'"):
+        data.load(f"images:{folder},second=lava")
+
+
+def test_a_second_column_needs_a_table(folder: Path, tmp_path: Path) -> None:
+    (folder / "captions.csv").unlink()
+    for i in range(40):
+        (folder / f"{i}.txt").write_text("one")
+    with pytest.raises(UserError, match="second=llava is a column of a table, and there is no table"):
+        data.load(f"images:{folder},second=llava")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(folder, "")
+    with pytest.raises(UserError, match="second=llava is a column of a table, and tar shards have none"):
+        data.load(f"images:{tmp_path / 'a.tar'},second=llava")
+
+
+def test_a_row_may_lack_the_second_caption(folder: Path) -> None:
+    (folder / "captions.csv").unlink()
+    rows = [row if i % 4 else {k: v for k, v in row.items() if k != "llava"} for i, row in enumerate(ROWS)]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = data.load(f"images:{folder},second=llava").train.every()
+    assert {len(captions) for captions in found} == {1, 2}
+    assert all(captions[0].startswith("one") for captions in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("captions.txt", "\n".join(f"{i}.png\tone" for i in range(40))),
+        ("captions.json", json.dumps({"0.png": "one"})),
+    ],
+)
+def test_captions_without_columns_have_no_second(name: str, text: str, folder: Path) -> None:
+    (folder / "captions.csv").unlink()
+    (folder / name).write_text(text)
+    with pytest.raises(UserError, match="has no column 'llava'; found: nothing"):
+        data.load(f"images:{folder},second=llava")
 
 
 def test_mistakes(folder: Path) -> None:

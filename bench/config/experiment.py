@@ -76,7 +76,7 @@ class Training:
     ``ema`` is the time constant of the EMA as a fraction of the run: the study's is 1e4 steps, of a length that it does
     not state; its scaling runs have 5e5. ``decay`` is the fraction at the end of the run over which the learning rate falls
     linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
-    study, ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.train.scale`).
+    study, ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.trainer.scale`).
     """
 
     steps: int = 20_000

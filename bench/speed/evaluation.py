@@ -26,7 +26,7 @@ from bench.sampling.generate import generate as sampled
 from bench.sampling.generate import start_noise
 from bench.speed.sizes import Scope
 from bench.speed.timing import Row, clocked, pair
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.worker.setup import make
 from flowbench._core.errors import UserError
 from formulations import Formulation, get

@@ -26,7 +26,7 @@ from bench.speed.timing import clocked, release
 from bench.speed.training_steps import products
 from bench.training.batches import Batches
 from bench.training.feed import Feed
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.training.tuning import inputs
 from bench.worker.setup import make
 from flowbench._core import atomic

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.config.experiment import Training
 from bench.machine.matmul import autocast
 from bench.models.shape import Shape
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.training.tuning import inputs
 
 REPEATS = {"generate": 3, "metrics": 3, "data": 3, "threads": 9}

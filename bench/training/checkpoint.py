@@ -32,7 +32,7 @@ LONGEST = 1800.0
 
 
 class Resumable(Protocol):
-    """What a checkpoint keeps of a trainer (:class:`bench.training.train.Trainer`)."""
+    """What a checkpoint keeps of a trainer (:class:`bench.training.trainer.Trainer`)."""
 
     flat: Flat
     ema: Tensor

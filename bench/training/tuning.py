@@ -31,7 +31,7 @@ from bench.models.architecture import version_of
 from bench.models.shape import Shape
 from bench.objectives import Batch
 from bench.training.coefficients import stack
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from flowbench._core.errors import UserError
 from formulations import Coeffs
 

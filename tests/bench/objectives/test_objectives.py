@@ -22,7 +22,8 @@ from bench.planning.requirements import Requirements
 from bench.training.batches import Batches, validation_batch
 from bench.training.coefficients import predict, validation_coefficients
 from bench.training.feed import Feed
-from bench.training.train import Trainer, validate
+from bench.training.train import validate
+from bench.training.trainer import Trainer
 from bench.worker.setup import Setup
 from flowbench._core.errors import UserError
 from formulations import Coeffs, get, loss, mix

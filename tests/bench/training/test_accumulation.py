@@ -13,7 +13,7 @@ from bench.planning import divided_batch
 from bench.runfolder.submission import Execution
 from bench.training.batches import Batches, micro_batches
 from bench.training.feed import Feed
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.worker.setup import Setup
 from flowbench._core.errors import UserError
 from formulations import get

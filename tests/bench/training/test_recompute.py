@@ -16,7 +16,7 @@ from bench.models.architecture import register, registry
 from bench.models.shape import Shape
 from bench.training.batches import Batches
 from bench.training.feed import Feed
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.training.tuning import inputs
 from bench.worker.setup import Setup
 from flowbench._core.errors import UserError

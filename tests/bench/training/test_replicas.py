@@ -23,7 +23,8 @@ from bench.training.batches import Batches, validation_batch
 from bench.training.checkpoint import Checkpointer, State, Stopped
 from bench.training.feed import Feed
 from bench.training.replicas import ALONE, Parted, Replicas, join
-from bench.training.train import Replay, Trainer, train
+from bench.training.train import train
+from bench.training.trainer import Replay, Trainer
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from formulations import get
@@ -70,7 +71,7 @@ def drawn(
     )
     if halves:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bench.training.train.Graph", lambda device: lambda function: function())
+            patch.setattr("bench.training.trainer.Graph", lambda device: lambda function: function())
             trainer.replay = Replay(trainer, CPU)
     losses, draws = [], dict[str, list[Tensor]]()
     for step in range(STEPS):

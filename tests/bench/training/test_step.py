@@ -19,7 +19,7 @@ from bench.encoders.ragged_captions import Ragged
 from bench.encoders.text import PaddedCaptions, RaggedCaptions
 from bench.training.batches import Batches
 from bench.training.feed import Feed
-from bench.training.train import Replay, Trainer, schedule
+from bench.training.trainer import Replay, Trainer, schedule
 from bench.training.tuning import obstacle
 from bench.worker.setup import Setup
 from formulations import get

@@ -16,7 +16,8 @@ from bench.machine.matmul import fast_products
 from bench.training.batches import Batches, validation_batch
 from bench.training.coefficients import coefficients, validation_coefficients
 from bench.training.members import Best, Health
-from bench.training.train import Trained, Trainer, ema_decay, rate, scale, train, validate, validation_steps
+from bench.training.train import Trained, train, validate, validation_steps
+from bench.training.trainer import Trainer, ema_decay, rate, scale
 from bench.training.untrained import untrained_losses
 from bench.worker.setup import Setup
 from formulations import get
@@ -255,8 +256,8 @@ def test_formulations_are_not_known_by_name() -> None:
     import inspect
 
     from bench.sampling import generate
-    from bench.training import coefficients, train
+    from bench.training import coefficients, train, trainer
 
-    for module in (train, generate, coefficients):
+    for module in (train, trainer, generate, coefficients):
         source = inspect.getsource(module)
         assert not any(f'"{word}' in source for word in ("rf", "edm", "eps", "v/", "lognorm"))

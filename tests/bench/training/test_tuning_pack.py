@@ -11,7 +11,7 @@ import torch
 
 from bench.machine.clock import Timed
 from bench.training import tuning
-from bench.training.train import Trainer
+from bench.training.trainer import Trainer
 from bench.training.tuning import CLEARLY, Tuner, Tuning, choose, half
 
 from ..tables import CPU, RECIPE, SHAPE, Cost, Table, Using, chosen, tuner

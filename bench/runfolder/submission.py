@@ -9,6 +9,7 @@
     DIR/submissions/ID/error-0003.txt       the traceback of an error that belongs to no cell
     DIR/submissions/ID/replicas-0003.json   where its first replica listens for the others, if it has several
     DIR/submissions/ID/share-0003.log       the worker's output
+    DIR/submissions/ID/share-0003-replica2.log   that of its replicas from the third on, which are on another node
     DIR/submissions/ID/failures/CAUSE.CELL  empty files: cells that failed, by the hash of their traceback
     DIR/submissions/ID/cancelled            it is not started or requeued any more
     DIR/submissions/ID/closed               none of its shares is active any more

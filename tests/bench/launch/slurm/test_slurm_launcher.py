@@ -8,6 +8,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_the_script_asks_for_what_a_worker_needs(cluster: Cluster, tmp_path: Pat
     )
     assert words[begin + 6 : begin + 9] == [str(submission.out), "checked", "abc"]
     assert words[begin + 9 : begin + 12] == [sys.executable, "-u", "-m"]
+
+
+def test_a_worker_of_several_replicas_has_a_task_on_each_node(cluster: Cluster, tmp_path: Path) -> None:
+    made = make(tmp_path / "run", 1)
+    submit(replace(made, execution=replace(made.execution, replicas=4)), "nodes=2")
+    (script,) = cluster.scripts().values()
+    names = ("nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task")
+    assert [flag(script, name) for name in names] == ["2", "1", "2", "16"]
+    (line,) = [line for line in script.splitlines() if line.startswith("export OMP_NUM_THREADS=")]
+    for cores, threads in (("SLURM_CPUS_PER_TASK=16", "8"), ("SLURM_CPUS_PER_TASK=1", "1"), (":", "1")):
+        shell = f'unset OMP_NUM_THREADS SLURM_CPUS_PER_TASK; {cores}; {line}; printf %s "$OMP_NUM_THREADS"'
+        shown = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout
+        assert shown == threads, "of each of two replicas"
 
 
 def test_python_takes_the_snapshot_first_and_then_what_was_there(cluster: Cluster, tmp_path: Path) -> None:

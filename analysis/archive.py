@@ -16,7 +16,7 @@ from analysis.published import versus
 from analysis.rank import tables_of
 from analysis.ranking import ranking
 from analysis.ranking.result import RankingResult
-from analysis.runs import options, run, sources
+from analysis.runs import networks, options, run, sources
 from analysis.runs.run import Run
 from analysis.tables import output
 from analysis.tables.table import Table
@@ -144,6 +144,7 @@ def _is_archive(found: Run) -> bool:
 
 def _complete(kept: Run, figures: bool) -> None:
     """Write tables, figures and page next to an archive's data."""
+    kept = networks.separated(kept)
     ranked = None if scaling.is_scaling(kept) else ranking.rank(kept)
     _provenance(kept, ranked)
     for name, text in tables(kept).items():
@@ -168,6 +169,7 @@ def tables(found: Run) -> dict[str, str]:
 
     Raises `UserError` where nothing can be ranked, or of scaling nothing be said.
     """
+    found = networks.separated(found)
     if scaling.is_scaling(found):
         return {TABLES: _markdown(scaling.report(found).tables())}
     ranked = ranking.rank(found)

@@ -98,9 +98,9 @@ def parse(argv: Sequence[str]) -> Arguments:
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
         )
     grid = grid_of(args, open_ended=True)
-    if grid.depths or grid.budgets:
+    if grid.swept:
         raise UserError(
-            "a comparison is for one depth and one number of steps: choose them with --depth and --steps"
+            "a comparison is for one network, depth and number of steps: choose with --model, --depth and --steps"
         )
     for file in args.plugin:
         load_plugin(file)

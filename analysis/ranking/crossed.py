@@ -1,4 +1,4 @@
-"""``rank --effects``: what the formulation and what the timestep sampler does, in a run that crosses them."""
+"""``rank --effects``: what the formulation and what the timestep sampler or the network does, in a cross of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.ranking.effects import Effects, Factor, effects
 from analysis.ranking.notes import provisional_lines
 from analysis.ranking.pending import settled
 from analysis.ranking.smallest_gap import Response
-from analysis.runs import schema, training_stages
+from analysis.runs import networks, schema, training_stages
 from analysis.runs.run import Run
 from analysis.tables.table import TIED, Table, fixed, simple
 from analysis.tables.wording import names
@@ -27,16 +27,21 @@ else:
     pd = lazy("pandas")
 
 FACTORS = ("base", "sampler")
+NETWORKS = ("formulation", "network")
+"""What the factors are called in a run of several networks."""
 
 
 def tables(run: Run) -> list[Table]:
     """A table of main effects for each response and factor: the deviation of each level from the mean of all, with its 95 %
-    interval, and whether it is separable from the best. Formulations that lack a name of base or sampler take no part.
+    interval, and whether it is separable from the best. Formulations that lack a name of base or sampler take no part. In a
+    run of several networks the factors are the formulation and the network.
 
     Raises `UserError` for two formulations with the same base and sampler, and unless the run crosses two formulations or
-    more with two samplers or more, over two seeds or more.
+    more with two samplers or networks or more, over two seeds or more.
     """
-    results = run.phase("rank")
+    results, called = run.phase("rank"), FACTORS
+    if networks.several(results):
+        results, called = networks.crossed(results), NETWORKS
     schema.comparable(results)
     rows, provisional = settled(results.frame)
     if not set(FACTORS) <= set(rows.columns) or rows["base"].isna().all():
@@ -57,7 +62,7 @@ def tables(run: Run) -> list[Table]:
     made: list[Table] = []
     if len(parts):
         table = score_matrix.make(rows[rows["formulation"].isin(parts.index)], run.metrics)
-        index = pd.MultiIndex.from_frame(parts.loc[list(table.names)])
+        index = pd.MultiIndex.from_frame(parts.loc[list(table.names)], names=called)
         for response in uncertainty.responses(table):
             blocks = table.blocks(response.name)
             blocks = blocks.relative() if response.log else blocks
@@ -67,8 +72,8 @@ def tables(run: Run) -> list[Table]:
                 made += [_table(found, factor, response, title, lines) for factor in found.factors]
     if not made:
         raise UserError(
-            f"--effects needs two formulations or more, each with the same two timestep samplers or more, over two seeds "
-            f"or more: {str(run.path)!r} has none (run the grid with --samplers and --seeds)"
+            f"--effects needs two formulations or more, each with the same two timestep samplers or networks or more, "
+            f"over two seeds or more: {str(run.path)!r} has none (run the grid with --samplers or --networks, and --seeds)"
         )
     return made
 
@@ -106,16 +111,17 @@ def _table(found: Effects, factor: Factor, response: Response, title: str, lines
 def _notes(found: Effects) -> list[str]:
     if not found.variance > 0:
         return [f"effect: the same in all {seed_count(found.counts)}, so the noise of seeds is unknown"]
+    called = [factor.name for factor in found.factors]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
-        for name, share in zip((*FACTORS, "interaction"), found.shares, strict=True)
+        for name, share in zip((*called, "interaction"), found.shares, strict=True)
     )
     lines = [
         f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)};"
         f" {found.df:.3g} df",
         f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
     ]
-    for name, left in zip(FACTORS, found.left_out, strict=True):
+    for name, left in zip(called, found.left_out, strict=True):
         if left:
             lines.append(f"not in the full cross, left out: {name} {names(left)}")
     return lines

@@ -18,7 +18,7 @@ from analysis.ranking.pending import Provisional, settled
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.ranking.score_matrix import Wide
 from analysis.ranking.uncertainty import Uncertainty
-from analysis.runs import declared, schema, training_stages
+from analysis.runs import declared, networks, schema, training_stages
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from bench.config import sampling_settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-GROUPS = schema.CONTROL
+GROUPS = (*schema.CONTROL, networks.AXIS)
 
 
 def rank(found: Results, by: str | None = None) -> RankingResult:
@@ -46,7 +46,8 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
     * ``position`` from 1, with its interval
     * ``rank_5``, ``rank_50``: over the settings with 5 steps, and over those with 50 steps and the guidance of the 5-step
       settings (`analysis.ranking.score_matrix.Wide.many`). NaN where there is no such setting.
-    * with ``by``, also ``rank[steps=5]`` and so on for every value of that column
+    * with ``by``, also ``rank[steps=5]`` and so on for every value of that column; by ``model`` networks stand apart, with
+      their names behind that of the dataset: ``rank[dataset=shapes with dit]``
     * ``rank_clip``, ``rank_fid``, ``rank_val_loss``: mean dense rank by that metric alone
     * ``clip``, ``fid``, ``val_loss`` and so on, of every metric that is declared: means over the settings, or
       trainings, that have a value; ``lacking``: over how many settings or trainings fewer than the others
@@ -58,6 +59,8 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
     """
     if by is not None and by not in GROUPS:
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
+    if by == networks.AXIS:
+        found, by = networks.apart(found), "dataset"
     results = found.phase("rank")
     if results.frame.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")

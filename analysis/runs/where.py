@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.runs import recipe_fields
+from analysis.runs.networks import AXIS, network_of
 from analysis.runs.schema import KEY, Results
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -27,8 +28,9 @@ Chosen = TypeVar("Chosen", bound=Results)
 def choose(found: Chosen, conditions: Iterable[str], where: str = "the table") -> Chosen:
     """The rows that meet all ``conditions``, each ``NAME=VALUE``; `Results.where` keeps these.
 
-    A name is one of `COLUMNS` or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``, ``model.depth=4``. A value
-    of text may be a glob: ``formulation=rf/*``. Numbers in it may have any spelling: ``formulation=rf/lognorm(0,1)``.
+    A name is one of `COLUMNS`, ``model`` for the network, or a dotted field of the recipe: ``dataset=shapes``, ``steps=50``,
+    ``model.depth=4``. A value of text may be a glob: ``formulation=rf/*``. Numbers in it may have any spelling:
+    ``formulation=rf/lognorm(0,1)``.
 
     Raises `UserError` for an unknown name, and for a value that no row has, with the values that there are.
     """
@@ -58,6 +60,8 @@ def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
         return frame[name]
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
     fields = {recipe: recipe_fields.flat(recipe) for recipe in recipes}
+    if name == AXIS and recipes:
+        return frame["recipe"].map({recipe: network_of(recipe) for recipe in recipes})
     known = list(dict.fromkeys(field for flat in fields.values() for field in flat))
     if name not in known:
         columns = [column for column in COLUMNS if column in frame]

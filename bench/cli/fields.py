@@ -106,7 +106,12 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "heads": ("N", "attention heads, or auto"),
         "patch": ("P", "edge of a patch in pixels"),
     },
-    ("sizes and budgets, each crossed with all the rest", None): {
+    ("networks, sizes and budgets, each crossed with all the rest", None): {
+        "networks": ("TYPE", "several networks instead of --model"),
+        "equal": (
+            "size|parameters|flops",
+            "what networks share with the first: depth and width, or a count at its depth",
+        ),
         "depths": ("D", "several depths instead of --depth"),
         "budgets": ("STEPS", "several numbers of training steps instead of --steps"),
     },
@@ -194,7 +199,7 @@ def options(part: str | None, texts: Mapping[str, tuple[str, str]]) -> tuple[Opt
 
 GROUPS = tuple((title, part, options(part, texts)) for (title, part), texts in TEXTS.items())
 """Every option, by title and part of the grid; without a part they are fields of the grid itself."""
-SWEEPS = {"depths": "depth", "budgets": "steps"}
+SWEEPS = {"networks": "model", "depths": "depth", "budgets": "steps"}
 """Options for several values, each with the one for a single value that takes its place."""
 
 
@@ -244,7 +249,9 @@ def override(grid: Grid, args: argparse.Namespace) -> Grid:
             if many is not None:
                 raise UserError(f"--{several} and --{single}: choose one")
             changes[several] = ()
-        elif many and many[0] > 0:  # heads that fit the depths of a sweep need not fit the preset's depth
+        elif many and (
+            isinstance(many[0], str) or many[0] > 0
+        ):  # heads that fit these depths need not fit the preset's
             first[single] = many[0]
     for _, part, options in GROUPS:
         values = {o.target: first.get(o.name, getattr(args, o.dest)) for o in options}

@@ -9,7 +9,7 @@ the defaults; the full configuration lies with the results, so that a default th
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, marked, shared
 from bench.config.limits import choice, divides, positive, within
@@ -244,6 +244,8 @@ class Cell:
         return kept
 
 
+Equal = Literal["size", "parameters", "flops"]
+"""In what several networks are equal."""
 MOST_SEEDS = 1_000
 """Seeds of a grid at most; a confirmation has the seeds from there on (:mod:`bench.driver.confirm`)."""
 
@@ -264,8 +266,10 @@ class Stage:
 class Grid:
     """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed.
 
-    ``depths`` and ``budgets`` (training steps) replace ``model.depth`` and ``training.steps`` and are crossed
-    with all the rest; repeats are dropped, and a single one becomes the model's depth or the training's steps. Seeds are
+    ``networks``, ``depths`` and ``budgets`` (training steps) replace ``model.architecture``, ``model.depth`` and
+    ``training.steps`` and are crossed with all the rest; repeats are dropped, and a single one becomes the model's or the
+    training's. Networks are ``equal`` in size (depth, width and heads), or get the width with which they have as many
+    parameters as the first, or as many operations (:mod:`bench.planning.network_sizes`). Seeds are
     ``first_seed .. first_seed + seeds - 1``. Datasets, images and training are those of the last stage, ``earlier`` has the
     stages before it (:mod:`bench.config.stages`).
     """
@@ -281,6 +285,8 @@ class Grid:
     text: str = "tinyclip"
     depths: tuple[int, ...] = ()
     budgets: tuple[int, ...] = ()
+    networks: tuple[str, ...] = field(default=(), metadata=LATER)
+    equal: Equal = field(default="size", metadata=LATER)
     first_seed: int = 0
     earlier: tuple[Stage, ...] = field(default=(), metadata=LATER)
 
@@ -294,13 +300,17 @@ class Grid:
         divides(self.model.patch, self.images.resolution, "--resolution")
         if self.earlier and len(set(self.budgets)) > 1:
             raise UserError("--budgets and --stage: choose one, stages have their own steps")
+        choice(self, "equal", get_args(Equal))
+        self._axis("networks", "model", "architecture")
         self._axis("depths", "model", "depth")
         self._axis("budgets", "training", "steps")
+        if self.equal != "size" and not self.networks:
+            raise UserError(f"--equal {self.equal} is for several networks: name them with --networks")
 
     def _axis(self, name: str, part: str, target: str) -> None:
         """Check the values of a sweep: each sets the field ``target`` of the configuration's ``part``."""
         values, usual = tuple(dict.fromkeys(getattr(self, name))), getattr(self, part)
-        if bad := [value for value in values if value < 1]:
+        if bad := [value for value in values if isinstance(value, int) and value < 1]:
             raise UserError(f"--{name} {bad[0]}: must be whole numbers greater than 0")
         for value in values:
             try:
@@ -313,8 +323,15 @@ class Grid:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """One for each depth."""
-        return tuple(replace(self.model, depth=depth) for depth in self.depths) or (self.model,)
+        """One for each depth and network, of one size where the depth is the same."""
+        depths = self.depths or (self.model.depth,)
+        networks = self.networks or (self.model.architecture,)
+        return tuple(replace(self.model, depth=d, architecture=n) for d in depths for n in networks)
+
+    @property
+    def swept(self) -> bool:
+        """Whether trainings differ in network, depth or steps."""
+        return bool(self.networks or self.depths or self.budgets)
 
     @property
     def trainings(self) -> tuple[Training, ...]:

@@ -28,13 +28,13 @@ FREE = ("formulations", "samplers", "seeds", "first_seed")
 
 
 def check(grid: Grid, seeds: int) -> None:
-    """Raises :class:`UserError` for a grid that has several sizes or budgets, a single seed or a single formulation, and for
-    a number of fresh seeds that cannot be."""
+    """Raises :class:`UserError` for a grid that is swept, has a single seed or a single formulation, and for a
+    number of fresh seeds that cannot be."""
     if not 1 <= seeds <= MOST:
         raise UserError(f"--confirm {seeds}: choose 1 to {MOST} fresh seeds")
-    if grid.depths or grid.budgets:
+    if grid.swept:
         raise UserError(
-            "--confirm is for one depth and one number of steps: choose them with --depth and --steps"
+            "--confirm is for one network, depth and number of steps: choose with --model, --depth and --steps"
         )
     if grid.seeds < 2:
         raise UserError(

@@ -69,6 +69,7 @@ def describe(planned: Plan, args: Arguments) -> tuple[str, list[str]]:
         f"training: {listed([each.steps for each in grid.trainings])} steps of {recipe.batch}, "
         f"{f'{recipe.objective}, ' * (recipe.objective != 'flow')}{recipe.optimiser}, "
         f"lr {recipe.lr:g}, {recipe.precision}",
+        *networks(planned),
         *compute(planned),
         *before(planned),
         f"evaluation: {evaluation.samples} images x sampler settings {' '.join(s.key for s in evaluation.settings)} x "
@@ -133,10 +134,11 @@ def busy(planned: Plan) -> bool:
 
 
 def axes(grid: Grid) -> str:
-    """``3 seeds``, those of a confirmation by number, and how many depths and budgets there are if several."""
+    """``3 seeds``, those of a confirmation by number, and how many networks, depths and budgets there are if several."""
     first, last = grid.every_seed[0], grid.every_seed[-1]
     text = many(grid.seeds, "seed") + f" ({first} to {last})" * bool(first)
-    for values, what in ((grid.depths, "depths"), (grid.budgets, "budgets")):
+    axes = ((grid.networks, "networks"), (grid.depths, "depths"), (grid.budgets, "budgets"))
+    for values, what in axes:
         text += f" x {len(values)} {what}" * bool(values)
     return text
 
@@ -152,10 +154,21 @@ def listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
 
+def networks(planned: Plan) -> list[str]:
+    """The size and the counts of each network, if there are several."""
+    look = by_cell(planned.grid)
+    cells = {p.cell.model: p.cell for p in planned.cells} if planned.grid.networks else {}
+    return [
+        f"  {model.architecture}: {sizes([model])}, {look(cell).shape.parameters():,} parameters, "
+        f"{look(cell).steps:.3g} operations a training"
+        for model, cell in cells.items()
+    ]
+
+
 def compute(planned: Plan) -> list[str]:
-    """The operations of the smallest and the largest training, if they differ by size or budget."""
+    """The operations of the smallest and the largest training, if they differ by network, size or budget."""
     grid, look = planned.grid, by_cell(planned.grid)
-    if not (grid.depths or grid.budgets):
+    if not grid.swept:
         return []
     found = sorted(look(p.cell).steps for p in planned.cells)
     return [

@@ -57,7 +57,9 @@ def report(
     there = [name for name in (*TABLES, "timings.json") if (planned.out / name).exists()]
     print(fitted(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:"))
     print(fitted("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()])))
-    if len(planned.grid.models) * len(planned.grid.trainings) > 1:
+    if planned.grid.networks:
+        print(f"formulations and networks: python -m analysis.rank {short(planned.out)} --effects")
+    elif planned.grid.swept:
         print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
     else:
         print(f"one page with everything: python -m analysis.report {short(planned.out)}")
@@ -136,11 +138,12 @@ def analyse(planned: Plan) -> Ranked | None:
     from analysis import scaling
     from analysis.comparisons import baseline, comparison
     from analysis.rank import tables_of
-    from analysis.runs import run
+    from analysis.runs import networks, run
     from analysis.tables import output
 
     found, made = run.read(planned.out), None
     try:
+        found = networks.separated(found)
         if scaling.is_scaling(found):
             (planned.out / "ranking.csv").unlink(missing_ok=True)
             shown = scaling.report(found).tables()

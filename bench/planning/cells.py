@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import formulations
 from bench import data, objectives, optimisers
 from bench.config.experiment import Cell, Grid, Init, Model, Training
 from bench.config.presets import HEADLINE
-from bench.models.architecture import canonical
+from bench.planning.network_sizes import models_of
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import behind
 
@@ -75,11 +74,6 @@ def check_stages(grid: Grid) -> None:
                 f"--stage dataset={grid.datasets[0]}: its inputs are {list(last)}, and a network for the {list(shape)} of "
                 f"{stage.dataset} cannot read them: choose a dataset of the same sizes"
             )
-
-
-def models_of(grid: Grid) -> list[Model]:
-    """The grid's networks, each by its canonical name. Raises :class:`UserError` for an unknown one."""
-    return [replace(model, architecture=canonical(model.architecture)) for model in grid.models]
 
 
 def trainings_of(grid: Grid) -> list[Training]:

@@ -49,6 +49,7 @@ def place(cell: Cell, grid: Grid) -> str:
 
 
 def size_of(cell: Cell, grid: Grid) -> list[str]:
-    """A cell's depth and steps, each if its grid has several."""
-    found = [f"depth {cell.model.depth}"] * bool(grid.depths)
+    """A cell's network, depth and steps, each if its grid has several."""
+    found = [cell.model.architecture] * bool(grid.networks)
+    found += [f"depth {cell.model.depth}"] * bool(grid.depths)
     return found + [f"{cell.training.steps} steps"] * bool(grid.budgets)

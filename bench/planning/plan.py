@@ -17,10 +17,9 @@ from bench.config.identity import full
 from bench.config.limits import divides
 from bench.metrics import reference_file
 from bench.models.architecture import version_of
-from bench.planning import encoder_drops
+from bench.planning import encoder_drops, network_sizes
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
-from bench.planning.requirements import by_cell
 from bench.runfolder import lease, store
 from flowbench._core import atomic
 from flowbench._core.errors import UserError, refusals
@@ -206,6 +205,7 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
             continue  # its sizes are guesses
         edge = builder.shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
+    network_sizes.check(grid)
     encoders.require(grid.text, "text")
     encoder_drops.check(grid)
     encoders.require(grid.evaluation.extractor, "extractor")
@@ -216,10 +216,6 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
     check_stages(grid)
     looked = StateReader(out, grid)
     cells = cells_of(grid)
-    look = by_cell(grid)
-    for cell in {(cell.dataset, cell.model): cell for cell in cells}.values():
-        shape = look(cell).shape
-        shape.kind.check(shape)
     if course:
         cells = [c for c in cells if course.includes(c.formulation, c.seed - grid.first_seed)]
     parents = tuple(looked(cell) for cell in parents_of(cells))

@@ -165,7 +165,8 @@ def by_cell(grid: Grid) -> Look:
 
     @cache
     def found(dataset: str, model: Model, images: Images, training: Training, measured: bool) -> Requirements:
-        changed = replace(grid, model=model, images=images, training=training, depths=(), budgets=())
+        grid_of_one = replace(grid, networks=(), equal="size", depths=(), budgets=())
+        changed = replace(grid_of_one, model=model, images=images, training=training)
         return Requirements(changed, dataset, measured)
 
     last = len(grid.earlier)

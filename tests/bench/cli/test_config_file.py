@@ -123,7 +123,7 @@ def test_every_field_of_an_experiment_is_in_the_file(tmp_path: Path) -> None:
         grid, formulations=("rf/cosmap",), samplers=()
     )
     options = {o.name for _, _, group in GROUPS for o in group}
-    assert options - tomllib.loads(text).keys() == {"samplers", "depths", "budgets"}, (
+    assert options - tomllib.loads(text).keys() == {"samplers", "networks", "depths", "budgets"}, (
         "nothing is swept or crossed"
     )
 

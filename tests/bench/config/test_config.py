@@ -127,6 +127,7 @@ CHANGED_GRID: dict[str, Any] = {
     "formulations": ("rf", "v/cos"), "samplers": ("uniform", "lognorm(0,1)"), "datasets": ("digits",), "seeds": 2,
     "model": Model(depth=5), "images": Images(train=7), "training": Training(steps=3), "evaluation": Evaluation(samples=10),
     "text": "clip:x", "depths": (2, 3), "budgets": (7, 8), "first_seed": 5,
+    "networks": ("mmdit", "dit"), "equal": "parameters",
     "earlier": (Stage(),),
 }  # fmt: skip
 
@@ -138,7 +139,7 @@ def test_every_field_of_a_grid_changes_its_cells_or_how_they_are_measured(name: 
     def made(grid: Grid) -> tuple[list[str], str]:
         return [cell.id for cell in cells_of(grid)], grid.evaluation.id
 
-    usual = Grid(("rf",))
+    usual = Grid(("rf",), networks=CHANGED_GRID["networks"] * (name == "equal"))
     changed = replace(usual, **{name: CHANGED_GRID[name]})
     assert made(changed) != made(usual)
     assert restore(Grid, full(changed)) == changed
@@ -194,7 +195,10 @@ def test_mistakes_are_one_sentence(make: Any, words: str) -> None:
 
 def test_presets() -> None:
     study_size = {"imagenet", "cc12m"}
-    assert set(PRESETS) == {"smoke", "quick", "scaling", "autoencoders", "published", "paper"} | study_size
+    assert (
+        set(PRESETS)
+        == {"smoke", "quick", "scaling", "architectures", "autoencoders", "published", "paper"} | study_size
+    )
     quick = PRESETS["quick"]
     assert len(quick.formulations) >= 6
     assert quick.datasets == ("digits",), "real pictures, which a model of minutes learns to draw"

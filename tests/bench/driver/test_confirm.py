@@ -143,7 +143,7 @@ def test_what_the_folder_does_not_describe_comes_first(tmp_path: Path, group: Gr
     [
         ({"seeds": 1}, 2, "--confirm needs at least 2 seeds .*: add --seeds 2 or more"),
         ({"formulations": ("rf",)}, 2, "--confirm needs at least 2 formulations to compare"),
-        ({"depths": (1, 2)}, 2, "--confirm is for one depth and one number of steps"),
+        ({"depths": (1, 2)}, 2, "--confirm is for one network, depth and number of steps"),
         ({}, 0, "--confirm 0: choose 1 to 100 fresh seeds"),
         ({}, 101, "--confirm 101: choose 1 to 100 fresh seeds"),
     ],

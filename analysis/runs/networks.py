@@ -1,0 +1,93 @@
+"""Runs that train several networks: which network a row is of, and tables in which networks stand apart.
+
+The network is an axis like the dataset: a ranking is of one of them, or has each with its own settings.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from analysis.runs.recipe_fields import differing
+from analysis.runs.schema import Results
+from bench.config.experiment import Model
+from flowbench._core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXIS = "model"
+"""What the network is called in options, as it is a part of the recipe and no column."""
+Found = TypeVar("Found", bound=Results)
+
+
+def network_of(recipe: str) -> str | None:
+    """The network's name with its options, as `--model` has it; None for a recipe that names no model."""
+    model = json.loads(recipe).get("model")
+    return None if model is None else str(model.get("architecture", Model().architecture))
+
+
+def several(found: Results) -> bool:
+    """Whether the rows' recipes differ in their networks and in nothing else, but for the networks' sizes."""
+    if "recipe" not in found.frame or found.frame["recipe"].isna().any():
+        return False
+    parts = differing([str(recipe) for recipe in found.frame["recipe"].unique()])
+    return "model.architecture" in parts and all("model" in name.split(".") for name in parts)
+
+
+def apart(found: Found) -> Found:
+    """The rows with the network as a part of the dataset's name, ``shapes with dit``, and no longer of the recipe:
+    formulations are ranked within each network. Raises `UserError` for a network of several sizes."""
+    names, frame = _networks(found), found.frame
+    datasets = frame["dataset"].astype(str) + " with " + names
+    scores = {
+        named: found.real_scores[dataset]
+        for named, dataset in zip(datasets, frame["dataset"], strict=True)
+        if dataset in found.real_scores
+    }
+    return replace(found, frame=frame.assign(dataset=datasets, recipe=_without(frame)), real_scores=scores)
+
+
+def separated(found: Found) -> Found:
+    """The rows of several networks :func:`apart`, others as they are."""
+    return apart(found) if several(found) else found
+
+
+def crossed(found: Found) -> Found:
+    """The rows with the network as a part of the formulation's name, where ``base`` is the formulation and ``sampler``
+    the network. Raises `UserError` for a network of several sizes."""
+    names, frame = _networks(found), found.frame
+    whole = frame["formulation"].astype(str) + " with " + names
+    return replace(
+        found,
+        frame=frame.assign(
+            formulation=whole, base=frame["formulation"], sampler=names, recipe=_without(frame)
+        ),
+    )
+
+
+def _networks(found: Results) -> pd.Series[Any]:
+    frame = found.frame
+    names = frame["recipe"].map({recipe: network_of(str(recipe)) for recipe in frame["recipe"].unique()})
+    for name, recipes in frame.groupby(names)["recipe"]:
+        sizes = differing([str(recipe) for recipe in recipes.unique()])
+        for field, values in sizes.items():
+            raise UserError(
+                f"{name} has several sizes ({field} {', '.join(map(str, values[:6]))}): choose one, for example with "
+                f"--where {field}={values[0]}"
+            )
+    return names
+
+
+def _without(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Recipes without their networks."""
+
+    def rest(recipe: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in recipe.items() if key != "model"}
+        if kept.get("init"):
+            kept["init"] = {**kept["init"], "cell": rest(kept["init"]["cell"])}
+        return kept
+
+    made = {recipe: json.dumps(rest(json.loads(str(recipe)))) for recipe in frame["recipe"].unique()}
+    return frame["recipe"].map(made)

@@ -106,6 +106,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert grid.main([*tiny, *sweep, "--out", "runs/scaling"]) == 0
         other = ["--model", "mmdit:gelu=tanh", "--formulations", "rf/lognorm(0,1)", "--steps", "4"]
         assert grid.main([*tiny, *other, "--out", "runs/tanh"]) == 0
+        several = ["--formulations", "rf/lognorm(0,1)", "eps/linear", "--networks", "mmdit", "dit"]
+        assert grid.main([*tiny, *several, "--seeds", "2", "--steps", "4", "--out", "runs/size"]) == 0
     autoencoder(here / "vae")
     stored.edm2_zip(here / "edm2.zip")
     stored.mds(here / "imagenet_int8", stored.eight_bits(28)[1])

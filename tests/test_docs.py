@@ -33,6 +33,7 @@ SMALLER = {
     "bench.autoencoder": "--steps 2 --batch 4 --width 8 --device cpu",
     "bench.grid": "--dry-run --device cpu --tflops 0.1",
     "bench.compare": "--preset smoke --steps 4 --warmup 1 --validations 1 --seeds 1 --samples 8 --settings 2:1 --device cpu",
+    "bench.speed": "--tiny",
     "bench.tinyclip": "--steps 4 --batch 16 --resolution 16 --train 60 --validation 20",
 }
 """Options that make a command small."""

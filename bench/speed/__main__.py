@@ -24,7 +24,7 @@ from flowbench._core.command import COUNT, Parser, one_of, outcome
 from flowbench._core.errors import UserError
 
 MODULES = {
-    "training_steps": ("step", "members", "rates", "work", "threads"),
+    "training_steps": ("step", "networks", "members", "rates", "work", "threads"),
     "evaluation": ("generate", "metrics", "data"),
     "commands": ("grid",),
 }

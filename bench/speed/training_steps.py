@@ -1,4 +1,4 @@
-"""The parts ``step``, ``members``, ``work``, ``rates`` and ``threads``: what training steps cost.
+"""The parts ``step``, ``networks``, ``members``, ``work``, ``rates`` and ``threads``: what training steps cost.
 
 A step is forward, backward, the norm of gradients (the peers': clipping), AdamW and EMA, on one batch that lies on the
 device. The peers are trained as one trains well: clipping and EMA by ``foreach``, AdamW fused, gradients set to None.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from bench.config.presets import preset
 from bench.machine import cores
 from bench.machine.matmul import default_products
 from bench.speed.children import children
@@ -56,6 +57,20 @@ def step(scope: Scope) -> Iterator[Row]:
                 del model, theirs
             del ours
             release()
+
+
+def networks(scope: Scope) -> Iterator[Row]:
+    """A step of each other network with one member against the MM-DiT's, at equal depth and width."""
+    base = TINY if scope.tiny else SIZES["d2-64"].changed(depth=3)
+    usual = our_step(base, 1, scope.device)
+    for name in preset("architectures").networks:
+        size = base.changed(architecture=name)
+        if size.shape.architecture == base.shape.architecture:
+            continue
+        timed = pair(our_step(size, 1, scope.device), usual, scope.turns, calls=scope.calls)
+        note = f"{size.flops / base.flops:.2f} times the operations, {size.shape.parameters():,} parameters"
+        yield timed.row(f"{name}, {size}", base.shape.architecture, note)
+        release()
 
 
 def members(scope: Scope) -> Iterator[Row]:

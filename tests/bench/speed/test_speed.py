@@ -30,7 +30,7 @@ NEEDED = {"step": ("diffusers", "mmdit"), "metrics": ("torch_fidelity",)}
 LONG = dict.fromkeys(("grid", "members", "work"), (pytest.mark.long,))
 """Parts that start whole commands and many processes."""
 
-COMPARED = {"step", "members", "generate"}
+COMPARED = {"step", "networks", "members", "generate"}
 """Parts all of whose lines are ratios."""
 
 

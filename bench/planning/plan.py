@@ -22,7 +22,7 @@ from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
 from flowbench._core import atomic
-from flowbench._core.errors import UserError, refusals
+from flowbench._core.errors import UserError, refusals, refuse
 
 State = Literal["done", "diverged", "failed", "running", "queued", "stale", "trained", "missing"]
 """``done``, ``diverged`` and ``failed`` cells are finished; ``running`` and ``queued`` ones are some worker's. The
@@ -197,13 +197,12 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
     Raises :class:`UserError` for names that are unknown and, if data must be ``there``, for paths that are not, before
     anything is loaded.
     """
-    for dataset in datasets_of(grid):
-        builder = data.get(dataset)
-        if there:
-            builder.check()
-        elif refusals([builder.check]):
-            continue  # its sizes are guesses
-        edge = builder.shape(grid.images.resolution)[1]
+    absent = {dataset: refusals([data.get(dataset).check]) for dataset in datasets_of(grid)}
+    if there and (sentences := [each for several in absent.values() for each in several]):
+        specs = dict.fromkeys([grid.text, grid.evaluation.extractor])
+        refuse([*sentences, *refusals(encoders.get(spec).check for spec in specs)])
+    for dataset in (each for each, sentences in absent.items() if not sentences):
+        edge = data.get(dataset).shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
     network_sizes.check(grid)
     encoders.require(grid.text, "text")

@@ -20,6 +20,7 @@ from bench.data import load
 from flowbench.console import COMMANDS
 
 from .bench.data.encoding import stored
+from .bench.encoders.small_models import sd3_models
 
 ROOT = Path(flowbench.ROOT)
 PAGES = [
@@ -110,6 +111,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         several = ["--formulations", "rf/lognorm(0,1)", "eps/linear", "--networks", "mmdit", "dit"]
         assert grid.main([*tiny, *several, "--seeds", "2", "--steps", "4", "--out", "runs/size"]) == 0
     autoencoder(here / "vae")
+    sd3_models(here)
     stored.edm2_zip(here / "edm2.zip")
     stored.mds(here / "imagenet_int8", stored.eight_bits(28)[1])
     (here / "names.txt").write_text("tench\ngoldfish\ngreat white shark\n")

@@ -67,7 +67,7 @@ def export(found: Trained, weights: str, to: Path) -> str:
     """
     cell = found.cell
     kind = get(cell.model.architecture)
-    if not isinstance(kind, MMDiTs) or kind.options.gelu != "tanh":
+    if not isinstance(kind, MMDiTs) or kind.options.gelu != "tanh" or kind.text_sets > 1:
         raise UserError(
             f"the network {cell.model.architecture!r} has no class in diffusers: train with --model mmdit:gelu=tanh, "
             f"which has the GELU of SD3Transformer2DModel"

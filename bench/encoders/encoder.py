@@ -105,6 +105,7 @@ class Encoder(ABC):
         texts: whether it has features of captions in the space of its images, for the CLIP score.
         tokens: whether it gives token vectors of captions, so that it can condition generators.
         parts: names of the networks that it joins, to be dropped one by one; empty for a single one.
+        sets: sets of tokens that it joins one behind the other, each of networks of its own.
         image_flops, caption_flops: operations for one image and for one caption, for estimates.
     """
 
@@ -112,6 +113,7 @@ class Encoder(ABC):
     texts: bool = False
     tokens: bool = False
     parts: tuple[str, ...] = ()
+    sets: int = 1
     image_flops: float = 0.0
     caption_flops: float = 0.0
 

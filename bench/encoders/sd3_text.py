@@ -145,7 +145,7 @@ class SD3Text(Encoder):
             raise UserError(
                 "--text sd3: name clip_l=PATH or clip_g=PATH, whose pooled vectors modulate the network"
             )
-        self.parts = tuple(self.places)
+        self.parts, self.sets = tuple(self.places), 1 + ("t5" in self.places)
         self.caption_flops = CLIP_FLOPS + T5_FLOPS * ("t5" in self.places)
 
     def check(self) -> None:

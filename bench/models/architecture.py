@@ -32,6 +32,8 @@ class Architecture(ABC):
     """A kind of network. ``version`` is part of what a trained cell depends on: cells of another version are refused."""
 
     version: str
+    text_sets: int = 1
+    """How many sets of text tokens it tells apart (:attr:`bench.encoders.Encoder.sets`)."""
     probed: ClassVar[bool] = False
     """Whether its networks have :meth:`bench.models.network.Network.probe`, for ``--probes``."""
 

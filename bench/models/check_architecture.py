@@ -13,7 +13,7 @@ from flowbench._core.errors import UserError
 from flowbench._core.registry import blame
 
 SMALL = {"depth": 3, "width": 32, "heads": 2, "patch": 4, "resolution": 16, "channels": 3}
-CAPTIONS = {"text_length": 5, "text_width": 24, "pooled_width": 16}
+CAPTIONS = {"text_length": 5, "text_width": 24, "pooled_width": 16, "first_text": 3}
 MEMBERS, BATCH = 2, 3
 
 

@@ -28,13 +28,20 @@ class Shape:
     text_width: int
     pooled_width: int
     architecture: str = "mmdit"
+    first_text: int = 0
+    """Text tokens of the first of two sets, such as CLIP's before T5's; 0 where it is not known or there is one."""
 
     @classmethod
     def of(cls, model: Model, inputs: tuple[int, int, int], captions: Captions) -> Shape:
         """The shape of a configured model for inputs ``(channels, side, side)`` and encoded captions."""
         channels, side, _ = inputs
-        sizes = (channels, *captions.sizes)
-        return cls(model.depth, *model.sizes, model.patch, side, *sizes, model.architecture)
+        sizes, ends = (channels, *captions.sizes), sorted({part.tokens[1] for part in captions.parts})
+        first = ends[0] if len(ends) == 2 else 0
+        if get(model.architecture).text_sets == 2 and not first:
+            raise UserError(
+                f"the network {model.architecture} is for two sets of text tokens, and these captions have {len(ends)}"
+            )
+        return cls(model.depth, *model.sizes, model.patch, side, *sizes, model.architecture, first)
 
     @property
     def side(self) -> int:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from bench import data
+from bench import data, encoders
 from bench.config.experiment import Grid, Model
-from bench.models.architecture import canonical
+from bench.models.architecture import canonical, get
 from bench.models.shape import Shape
 from bench.planning.requirements import Requirements
 from flowbench._core.errors import UserError
@@ -29,7 +29,14 @@ COUNTS: dict[str, Callable[[Shape], int]] = {"parameters": Shape.parameters, "fl
 
 
 def check(grid: Grid) -> None:
-    """Raises :class:`UserError` for a network that cannot have the size that it is to have. No encoder is read."""
+    """Raises :class:`UserError` for a network that cannot have its size, or is for more sets of text tokens."""
+    sets = encoders.get(grid.text).sets
+    for model in grid.models:
+        if get(model.architecture).text_sets > sets:
+            raise UserError(
+                f"--model {model.architecture}: it has weights of their own for two sets of text tokens, and --text "
+                f"{grid.text} gives one: choose one that joins CLIP and T5, as sd3:clip_l=PATH,t5=PATH"
+            )
     for dataset in grid.datasets if grid.equal == "size" else ():
         channels, edge, _ = data.get(dataset).shape(grid.images.resolution)
         for model in models_of(grid):

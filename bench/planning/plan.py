@@ -204,9 +204,9 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
     for dataset in (each for each, sentences in absent.items() if not sentences):
         edge = data.get(dataset).shape(grid.images.resolution)[1]
         divides(grid.model.patch, edge, f"the edge of the inputs of {dataset},")
-    network_sizes.check(grid)
     encoders.require(grid.text, "text")
     encoder_drops.check(grid)
+    network_sizes.check(grid)
     encoders.require(grid.evaluation.extractor, "extractor")
     if grid.evaluation.reference != VALIDATION:
         reference_file.check(Path(grid.evaluation.reference))

@@ -149,6 +149,28 @@ def crossdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tenso
     return w.head(y, *m[-2:])
 
 
+def mmdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+    """Three streams that attend to each other."""
+    m, d = w.vectors(w.condition(clock, pooled)), w.shape.depth
+    text, first = w.linear("text", tokens), w.shape.first_text
+    streams = {"image": w.image(x), "first": text[:, :first], "second": text[:, first:]}
+    at = 0
+    for i in range(d):
+        own, found = dict[str, list[Tensor]](), list[tuple[Tensor, ...]]()
+        for name, y in streams.items():
+            count = 2 if i == d - 1 and name != "image" else 6
+            own[name], at = m[at : at + count], at + count
+            found.append(w.qkv(f"blocks.{i}.{name}", modulated(y, *own[name][:2])))
+        attended = w.attend(*(torch.cat(parts, 1) for parts in zip(*found, strict=True)))
+        split = attended.split([y.shape[1] for y in streams.values()], 1)
+        for (name, y), a in zip(list(streams.items()), split, strict=True):
+            if len(own[name]) == 6:
+                _, _, g1, s2, b2, g2 = own[name]
+                y = y + g1 * w.linear(f"blocks.{i}.{name}.out", a)
+                streams[name] = y + g2 * w.mlp(f"blocks.{i}.{name}", modulated(y, s2, b2))
+    return w.head(streams["image"], *m[-2:])
+
+
 def uvit_bao(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
     """Block ``depth - 1 - i`` reads the output of block i."""
     d, n, found = w.shape.depth, w.shape.image_tokens, list[Tensor]()

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config.experiment import Model
 from bench.config.presets import PRESETS
+from bench.encoders.encoder import TextPart
+from bench.encoders.text import PaddedCaptions
 from bench.models import get
 from bench.models.architecture import registry
 from bench.models.block_options import Options
@@ -31,9 +33,10 @@ from flowbench._core.errors import UserError
 from . import plain_networks
 from .plain_networks import Written
 
-SMALL = Shape(3, 32, 2, 4, 16, 3, text_length=5, text_width=24, pooled_width=16)
+SMALL = Shape(3, 32, 2, 4, 16, 3, text_length=5, text_width=24, pooled_width=16, first_text=3)
 PLAIN: dict[str, Callable[..., Tensor]] = {
     "dit": plain_networks.dit,
+    "mmdit": plain_networks.mmdit,
     "prx": plain_networks.prx,
     "crossdit": plain_networks.crossdit,
     "uvit": plain_networks.uvit,
@@ -42,6 +45,8 @@ PLAIN: dict[str, Callable[..., Tensor]] = {
 SPECS = [
     "dit",
     "dit:qk=none",
+    "mmdit:sets=3",
+    "mmdit:qk=none,sets=3",
     "prx",
     "prx:qk=none",
     "crossdit",
@@ -112,7 +117,7 @@ def test_gradients_of_members_are_those_of_separate_networks(spec: str) -> None:
             torch.testing.assert_close(mine.grad[0], both.grad[e], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("spec", ["dit", "uvit_bao"])
+@pytest.mark.parametrize("spec", ["dit", "mmdit:sets=3"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_blocks_that_are_compiled_or_computed_again_give_the_same(
     spec: str, recompute: bool, monkeypatch: pytest.MonkeyPatch
@@ -240,9 +245,24 @@ def test_the_attention_of_prx_is_that_of_diffusers() -> None:
 def test_an_unknown_option_is_one_sentence() -> None:
     with pytest.raises(UserError, match="adaln=singel is not known; did you mean 'single'"):
         get("crossdit:adaln=singel")
+    with pytest.raises(UserError, match=r"sets=4 is not known; known: 2 \(image, text\), 3"):
+        get("mmdit:sets=4")
     with pytest.raises(UserError, match="convs=0 must be greater than 0"):
         get("uvit:convs=0")
     assert {"dit", "prx", "crossdit", "uvit", "uvit_bao"} <= registry.entries.keys()
+
+
+def test_the_first_text_ends_where_its_encoder_does() -> None:
+    parts = TextPart("clip", (0, 3), (0, 24), (0, 16)), TextPart("t5", (3, 5), (0, 24), (16, 16))
+    model = Model(depth=2, width=32, heads=2, architecture="mmdit:sets=3")
+
+    def shape(*parts: TextPart) -> Shape:
+        captions = PaddedCaptions(torch.zeros(1, 5, 24), torch.zeros(1, 16), {"a": 0}, parts)
+        return Shape.of(model, (3, 16, 16), captions)
+
+    assert shape(*parts).first_text == 3
+    with pytest.raises(UserError, match="is for two sets of text tokens, and these captions have 1"):
+        shape(parts[0])
 
 
 @pytest.mark.parametrize(

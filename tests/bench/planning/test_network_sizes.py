@@ -65,6 +65,7 @@ def test_no_other_width_is_nearer() -> None:
     ("change", "sentence"),
     [
         ({"networks": (), "equal": "flops"}, "--equal flops is for several networks"),
+        ({"networks": ("mmdit", "mmdit:sets=3")}, "--text tinyclip gives one: choose one that joins CLIP"),
         ({"equal": "size "}, "choose from 'size', 'parameters', 'flops'"),
         ({"networks": ("mmdit", "ditt")}, "no model is called 'ditt'; did you mean 'dit'"),
         ({"networks": ("mmdit", "uvit_bao"), "depths": (4,)}, "needs an odd depth"),

@@ -153,7 +153,8 @@ def choose(cells: Sequence[Trained], name: str, dataset: str | None, cell: str |
     first = [t for t in fit if t.cell.seed == fit[0].cell.seed]
     if len(first) > 1:
         sizes = ", ".join(
-            f"{t.cell.id} (depth {t.cell.model.depth}, {t.cell.training.steps} steps)" for t in first
+            f"{t.cell.id} ({t.cell.model.architecture}, depth {t.cell.model.depth}, {t.cell.training.steps} steps)"
+            for t in first
         )
         raise UserError(f"{len(first)} cells of {known} fit: choose one with --cell: {sizes}")
     return first[0]

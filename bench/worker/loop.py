@@ -255,7 +255,7 @@ class Worker:
                     execution.accumulate,
                     execution.recompute == "blocks",
                 )
-            which = f"{cells[0].dataset}, depth {shape.depth}: " * (len(kinds) > 1)
+            which = f"{cells[0].dataset}, {shape.architecture}, depth {shape.depth}: " * (len(kinds) > 1)
             for sentence in chosen[shape].said:
                 say(which + sentence)
         return [

@@ -58,7 +58,8 @@ def parser() -> Parser:
         "n": None
     }
     for name, (kind, metavar, text) in SAMPLING.items():
-        text = f"{text} (default {usual[name] or f'{COUNT}, of each prompt {EACH}'})"
+        default = f"{COUNT}, of each prompt {EACH}" if usual[name] is None else usual[name]
+        text = f"{text} (default {default})"
         made.add_argument(f"--{name}", type=kind, default=usual[name], metavar=metavar, help=text)
     made.add_argument(
         "--prompts",

@@ -32,9 +32,9 @@ def command(argv: Sequence[str] | None) -> int:
             raise UserError(f"there is no {what} {word!r}; {nearest(word, known)}")
     width = widths.inches(args.width)
     from analysis.ranking import ranking
-    from analysis.runs import run
+    from analysis.runs import networks, run
 
-    about = run.read(args.results, args.where)
+    about = networks.separated(run.read(args.results, args.where))
     out = args.out or (about.path if about.path.is_dir() else about.path.parent) / "plots"
     drawn, why = draw(about, ranking.rank(about), args.only, width)
     if not drawn:

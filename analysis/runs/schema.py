@@ -9,6 +9,7 @@ not read.
 - ``steps``, ``cfg``: solver steps and guidance scale
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.sampling_settings`)
 - ``drop``: networks of the text encoder that were dropped, joined by ``+``; default ``none``
+- ``guide``: the clocks between which guidance acts, as ``0.1-0.7``; default ``all``
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
 - every other metric that is declared (`bench.metrics.metric`), with its standard error ``NAME_stderr``, and

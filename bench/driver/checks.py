@@ -35,10 +35,12 @@ def check(
 
 
 def check_probes(grid: Grid, execution: Execution) -> None:
-    """Raises :class:`UserError` for ``--probes`` with a network that has none."""
-    model = grid.model.architecture
-    if execution.probes and not architecture.get(model).probed:
-        raise UserError(f"--probes: the network {model} declares no attention to look at: leave it out")
+    """Raises :class:`UserError` for ``--probes`` if one of the networks has none."""
+    for model in grid.models if execution.probes else ():
+        if not architecture.get(model.architecture).probed:
+            raise UserError(
+                f"--probes: the network {model.architecture} declares no attention to look at: leave it out"
+            )
 
 
 def beforehand(

@@ -20,6 +20,7 @@ from bench.data import load
 from bench.sampling.generate import start_noise
 from bench.worker import generated_images as kept
 from bench.worker.setup import choose
+from flowbench._core.errors import UserError
 
 from .conftest import run_here
 from .runs import SMALL
@@ -229,6 +230,22 @@ def test_numbers_in_the_name_of_a_plugins_formulation_have_any_spelling(trained:
     (cell, *_) = drawing.trained(trained)
     own = replace(cell, cell=replace(cell.cell, formulation="my/late(2.00)"))
     assert drawing.choose([own], "my/late(2)", None, None) == own
+
+
+def test_cells_that_differ_in_their_network_are_named_by_it(trained: Path) -> None:
+    cell = drawing.choose(drawing.trained(trained), "eps/linear", "digits", None)
+    model = replace(cell.cell.model, architecture="dit")
+    other = replace(cell, cell=replace(cell.cell, model=model))
+    with pytest.raises(UserError, match=r"\(mmdit, depth .*\(dit, depth "):
+        drawing.choose([cell, other], "eps/linear", "digits", None)
+
+
+def test_the_defaults_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        draw.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "images (default 8, of each prompt 4)" in text
+    assert "of the noise to start from (default 0)" in text
 
 
 def test_no_drawing_takes_the_place_of_another(

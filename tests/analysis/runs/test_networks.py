@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis import rank
+from analysis.plots import __main__ as plots
 from analysis.ranking import crossed
+from analysis.report import __main__ as report
 from analysis.runs import networks
 from analysis.runs.run import read
 from flowbench._core.errors import UserError
@@ -68,6 +70,13 @@ def test_formulations_are_ranked_within_each_network(
     assert "rank[dataset=a with dit]" in header
     assert "rank[dataset=a with mmdit]" in header
     assert (first.split(",")[0], second.split(",")[0]) == ("rf", "v/cos")
+
+
+def test_page_and_figures_have_each_network_apart(tmp_path: Path) -> None:
+    file = str(write(tmp_path))
+    assert plots.main([file, "--only", "ranks", "--format", "svg"]) == 0
+    assert report.main([file]) == 0
+    assert "a with dit" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_effects_of_formulation_and_network_and_their_interaction(tmp_path: Path) -> None:

@@ -159,6 +159,8 @@ def test_of_a_diverged_member_they_are_absent(setup: Setup, grid: Grid) -> None:
 def test_a_network_without_them_is_refused(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     check_probes(grid, Execution(probes=True))
     monkeypatch.setattr("bench.models.transformer_size.Transformers.probed", False)
+    monkeypatch.setattr("bench.models.uvit_sizes.UViTs.probed", True)
     check_probes(grid, Execution())
-    with pytest.raises(UserError, match="--probes: the network mmdit declares no attention"):
-        check_probes(grid, Execution(probes=True))
+    for several in ((), ("mmdit",), ("uvit", "mmdit")):
+        with pytest.raises(UserError, match="--probes: the network mmdit declares no attention"):
+            check_probes(replace(grid, networks=several), Execution(probes=True))

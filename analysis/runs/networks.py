@@ -9,9 +9,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.runs.recipe_fields import differing
+from analysis.runs.recipe_fields import differing, network
 from analysis.runs.schema import Results
-from bench.config.experiment import Model
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ Found = TypeVar("Found", bound=Results)
 def network_of(recipe: str) -> str | None:
     """The network's name with its options, as `--model` has it; None for a recipe that names no model."""
     model = json.loads(recipe).get("model")
-    return None if model is None else str(model.get("architecture", Model().architecture))
+    return None if model is None else network(model.get("architecture"))
 
 
 def several(found: Results) -> bool:

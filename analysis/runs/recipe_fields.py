@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flowbench._core.lazy import lazy
+
+if TYPE_CHECKING:
+    from bench.config import experiment
+else:
+    experiment = lazy("bench.config.experiment")
 
 
 def flat(recipe: str) -> dict[str, Any]:
@@ -27,3 +34,8 @@ def differing(recipes: Sequence[str]) -> dict[str, list[Any]]:
         name: [v for i, v in enumerate(values) if v not in values[:i]] for name, values in found.items()
     }
     return {name: values for name, values in distinct.items() if len(values) > 1}
+
+
+def network(architecture: str | None) -> str:
+    """The network's name with its options; a recipe leaves out the usual one's."""
+    return architecture or experiment.Model().architecture

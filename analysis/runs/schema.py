@@ -39,7 +39,6 @@ from numpy.typing import NDArray
 
 from analysis.runs import recipe_fields, spellings
 from bench.config import sampling_settings, time_grids
-from bench.config.experiment import Model
 from bench.config.sampling_settings import ControlSetting
 from bench.metrics import run_metrics
 from bench.metrics.metric import Metric
@@ -190,7 +189,7 @@ def comparable(found: Results, where: str = "the table") -> None:
             )
             chosen = " ".join(f"{name}={values[0]}" for name, values in parts.items())
             if "model.architecture" in parts:
-                chosen = f"model={parts['model.architecture'][0] or Model().architecture}"
+                chosen = f"model={recipe_fields.network(parts['model.architecture'][0])}"
             sizes = "; analysis.scaling compares sizes" if parts.keys() <= SIZES else ""
             sizes += "; analysis.rank --by model has several networks" * ("model.architecture" in parts)
             raise UserError(

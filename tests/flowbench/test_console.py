@@ -15,6 +15,7 @@ from flowbench import console
 INTERNAL = {
     "bench.launch.share",
     "bench.worker.begin",
+    "bench.worker.follower",
     "bench.speed.device_rates",
     "bench.runfolder.shield",
     "flowbench.__main__",

@@ -123,7 +123,7 @@ def test_an_estimate_counts_every_size_at_its_own_rate(
     made = planned(replace(SWEEP, seeds=1))
     asked: list[tuple[int, int]] = []
 
-    def from_timing(work: list[tuple[Requirements, int]], device: str) -> tuple[list[Rates], str]:
+    def from_timing(work: list[tuple[Requirements, int]], device: str, parts: int) -> tuple[list[Rates], str]:
         asked.extend((requirements.shape.depth, members) for requirements, members in work)
         return [
             Rates(1e6 * requirements.shape.depth, *[1e7 * requirements.shape.depth] * 3)
@@ -250,7 +250,7 @@ def submit_tuned(
 
     asked: list[tuple[object, ...]] = []
 
-    def choose(shape, recipe, device, groups, pack, choice, fewer):  # type: ignore[no-untyped-def]
+    def choose(shape, recipe, device, groups, *rest):  # type: ignore[no-untyped-def]
         asked.append((shape.depth, recipe.steps, groups))
         return tuning.Tuning(max(cells for cells, _ in groups), shape.depth > 1, 1, ())
 

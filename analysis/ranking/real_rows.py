@@ -23,7 +23,8 @@ def of_recipe(facts: Facts) -> dict[str, Mapping[str, Any]]:
 
 def rows(facts: Facts) -> list[dict[str, Any]]:
     """Rows 'real images', 'shuffled captions', of inputs with a decoder 'decoded images' and of generated shapes 'squares
-    only': for each dataset, and for their mean if all have them."""
+    only': for each dataset, and for their mean if all have them; one row where all are alike, as of one dataset by several
+    networks."""
     given, metrics = of_recipe(facts), [metric.name for metric in facts.metrics]
     several = len(facts.datasets) > 1
     found: list[dict[str, Any]] = []
@@ -32,6 +33,10 @@ def rows(facts: Facts) -> list[dict[str, Any]]:
             dataset: {m: float(v[f"{m}_{end}"]) for m in metrics if v.get(f"{m}_{end}") is not None}
             for dataset, v in given.items()
         }
+        first = next(iter(by_dataset.values()), {})
+        if several and len(given) == len(facts.datasets) and all(v == first for v in by_dataset.values()):
+            found += [{"formulation": title, **first}] if first else []
+            continue
         if several and len(given) == len(facts.datasets):
             common = [m for m in metrics if all(m in v for v in by_dataset.values())]
             mean = {m: float(np.mean([v[m] for v in by_dataset.values()])) for m in common}

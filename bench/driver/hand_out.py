@@ -124,8 +124,9 @@ def prepare(planned: Plan, args: Arguments) -> Plan:
     for p in outdated:
         (p.folder / look.measured / "result.json").unlink()
     if outdated:
-        plugins = ", ".join(look.solvers)
-        log.info("%s measured again: plugins of %s have changed", many(len(outdated), "cell"), plugins)
+        what = [f"plugins of {', '.join(look.solvers)} have changed"] if look.solvers else []
+        what += [f"{planned.grid.evaluation.reference} has changed"] if look.reference else []
+        log.info("%s measured again: %s", many(len(outdated), "cell"), " or ".join(what))
     if args.retry is None and not damaged:
         return planned
     ended = ("failed",) if args.retry == "failed" else ("failed", "diverged")

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -69,6 +71,21 @@ def check(file: Path) -> None:
         raise UserError(f"{option} holds {', '.join(sorted(names)) or 'nothing'}: needed are {FORMS}")
 
 
+def named(file: Path) -> str:
+    """How the name of a metric begins to name a file: its name and its digest; empty for one that is not there."""
+    with suppress(OSError):
+        facts = file.stat()
+        stem = re.sub(r"\W+", "_", file.stem)
+        return f"{stem}-{_digest(file, facts.st_mtime_ns, facts.st_size)}"
+    return ""
+
+
+@lru_cache
+def _digest(file: Path, *facts: int) -> str:
+    """The digest of a file, read again only if its time or size is another."""
+    return file_digest(file)
+
+
 def members(file: Path) -> set[str]:
     """The names of the arrays in a file."""
     with zipfile.ZipFile(file) as archive:
@@ -82,16 +99,16 @@ def read(file: Path, extractor: Extractor, device: str) -> Given:
     their size or the file shows that.
     """
     check(file)
-    digest, stem = file_digest(file), re.sub(r"\W+", "_", file.stem)
+    name = named(file)
     try:
         if IMAGES in members(file):
-            found = features(file, digest, extractor, device)
-            return Given(f"{stem}-{digest}-{len(found)}", frechet.Moments.of(found))
+            found = features(file, name.rpartition("-")[2], extractor, device)
+            return Given(f"{name}-{len(found)}", frechet.Moments.of(found))
         with np.load(file, allow_pickle=False) as arrays:
             moments = statistics(arrays, extractor, file)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         wrong(file, str(error))
-    return Given(f"{stem}-{digest}-statistics", moments)
+    return Given(f"{name}-statistics", moments)
 
 
 def features(file: Path, digest: str, extractor: Extractor, device: str) -> Tensor:

@@ -235,6 +235,8 @@ class StateReader:
         evaluation = grid.evaluation
         self.out, self.stages, self.measured = out, len(grid.earlier), evaluation.id
         self.solvers = solvers.texts(s.solver for s in evaluation.settings)
+        own = evaluation.reference == VALIDATION
+        self.reference = "" if own else reference_file.named(Path(evaluation.reference))
         folder = out / "cells"
         self.there = set(os.listdir(folder)) if folder.is_dir() else set()
 
@@ -292,9 +294,14 @@ class StateReader:
         return "trained" if weights else "missing"
 
     def outdated(self, folder: Path) -> bool:
-        """Whether a cell was measured with solvers of plugins that have changed since."""
+        """Whether a cell was measured with solvers of plugins, or a file of ``--reference``, that have changed since."""
         result = folder / self.measured / "result.json"
-        return bool(self.solvers) and result.exists() and lease.read(result).get("solvers") != self.solvers
+        if not (self.solvers or self.reference) or not result.exists():
+            return False
+        found = lease.read(result)
+        name = str(found.get("names", {}).get("fid_name", ""))
+        own = not (self.reference and name) or f"ref={self.reference}-" in name
+        return not own or bool(self.solvers and found.get("solvers") != self.solvers)
 
 
 def titled(cell: Cell) -> str:

@@ -23,7 +23,9 @@ from bench.metrics.frechet import Moments, frechet
 from bench.metrics.metric import Reference, get
 from bench.metrics.names import full_name
 from bench.metrics.reference_file import check, read
+from bench.planning.plan import StateReader
 from bench.worker.setup import make
+from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
 from .conftest import TINY
@@ -160,6 +162,23 @@ def test_a_run_measures_against_a_file(tmp_path: Path) -> None:
     assert other.reference.given is not None
     changed = {name for name, value in usual.names().items() if other.names()[name] != value}
     assert changed == {"fid_name"}
+
+
+def test_cells_are_measured_again_where_the_file_has_changed(tmp_path: Path) -> None:
+    file = saved(tmp_path, arr_0=PIXELS)
+    changed = replace(TINY, evaluation=replace(TINY.evaluation, reference=str(file)))
+
+    def outdated() -> bool:
+        return StateReader(tmp_path, changed).outdated(tmp_path)
+
+    name = f"fid[means-1,none,ref={read(file, Means(), 'cpu').name},n=8]"
+    result = tmp_path / changed.evaluation.id / "result.json"
+    atomic.write_json(result, {"names": {"fid_name": name}, "solvers": {}})
+    assert not outdated()
+    saved(tmp_path, arr_0=PIXELS[:200])
+    assert outdated()
+    file.unlink()
+    assert not outdated()
 
 
 @pytest.mark.parametrize(

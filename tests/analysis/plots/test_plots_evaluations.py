@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from analysis.plots.evaluations import comparable
+from analysis.plots.evaluations import comparable, found
+from analysis.plots.subject import Subject
 from bench.config.sampling_settings import ControlSetting, parse
 
-from ..plotted import one, table
+from ..plotted import one, perfect, ranked, table
 
 
 def made(*keys: str, weights: str = "ema") -> list[ControlSetting]:
@@ -52,3 +54,18 @@ def test_a_panel_for_each_formulation_with_a_line_for_each_method(tmp_path: Path
     assert abs(euler.get_xdata()[1] / 100 - 1) < 0.05  # guided: two passes a step
     assert "guidance 5" in drawn.caption
     assert "perfect" not in drawn.caption
+
+
+def test_a_perfect_network_is_shown_where_it_is_guided_as_the_others(tmp_path: Path) -> None:
+    rows = [
+        {"formulation": n, "fid": 10.0, "clip": 30.0, "steps": steps, "guide": guide}
+        for n in ("rf", "v/cos")
+        for steps in (5, 50)
+        for guide in ("all", "0.1-0.7")
+    ]
+    run = replace(table(rows, tmp_path / "t.csv"), path=tmp_path)
+    perfect(run)
+    subject = Subject(run, ranked(run))
+    methods = found(subject, "fid", "shapes", "rf", comparable(subject.settings)[0])
+    shown = {name: [str(point.perfect) for point in points] for name, points in methods.items()}
+    assert shown == {"euler": ["22.0", "4.0"], "euler, guide=0.1-0.7": ["nan", "nan"]}

@@ -51,6 +51,13 @@ def ranking() -> RankingResult:
     return rank(results(), real_scores=REAL_SCORES)
 
 
+def test_real_images_of_one_dataset_by_several_networks_stand_once() -> None:
+    names = ("shapes with dit", "shapes with mmdit", "shapes with prx")
+    frame = pd.concat([results().assign(dataset=name) for name in names])
+    shown = render(rank(frame, real_scores=dict.fromkeys(names, REAL_SCORES["shapes"])))
+    assert [line.split("  ")[0] for line in shown.splitlines() if "real images" in line] == ["real images"]
+
+
 NOTES = """\
 2 settings: shapes; ema weights; steps:cfg 5:5, 50:5; 1 seed; 256 images per setting
 * what diverged, failed or is missing ranks last in its settings; means are over the rest

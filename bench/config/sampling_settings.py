@@ -167,7 +167,7 @@ def canonical_guide(text: str) -> str:
     if text == Setting.guide:
         return text
     try:
-        first, last = map(float, text.split("-"))
+        first, last = (float(f"{float(end):.{DIGITS}g}") for end in text.split("-"))
     except ValueError:
         first, last = 1.0, 0.0
     if not 0 <= first < last <= 1:

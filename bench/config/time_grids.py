@@ -22,7 +22,7 @@ DIGITS = 7
 
 
 def canonical(text: str) -> str:
-    """A grid's name with its number in the shortest spelling. Raises :class:`UserError`."""
+    """A grid's name with its number in the shortest spelling; a shift by 1 is ``clock``. Raises :class:`UserError`."""
     try:
         call = parse(text)
     except UserError:
@@ -30,7 +30,8 @@ def canonical(text: str) -> str:
     numbers = [arg for arg in call.args if not isinstance(arg, Call) and arg > 0]
     if not len(call.args) == len(numbers) == NUMBERS.get(call.word):
         raise UserError(f"unknown grid {text!r}; {nearest(call.word, FORMS)}")
-    return call.word + (f"({numbers[0]:.{DIGITS}g})" if numbers else "")
+    name = call.word + (f"({numbers[0]:.{DIGITS}g})" if numbers else "")
+    return "clock" if name == "shift(1)" else name
 
 
 def shifted_by(name: str) -> float:

@@ -299,6 +299,7 @@ def test_every_field_of_a_setting_changes_its_key() -> None:
 
 
 def test_numbers_are_rounded_at_the_door() -> None:
+    assert parse("4:2:euler:shift(1)") == parse("4:2:euler:clock")
     assert parse("4:1.00000001") == parse("4:1")
     assert parse("4:1.000001") != parse("4:1")
 
@@ -323,6 +324,7 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("5:1:guide=0.1-0.7", "guidance 1 is none"),
         ("5:5:guide=0.7-0.1", "name the clocks"),
         ("5:5:guide=0.1", "name the clocks"),
+        ("5:5:guide=0.1-0.10000000001", "name the clocks"),
         ("5:5:guide=0-1:guide=0-1", "is not STEPS"),
         ("guide=0-1", "is not STEPS"),
         ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'"),

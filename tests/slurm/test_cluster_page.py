@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
-    (commands,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
+    commands, *_ = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     path = f"{Path(sys.executable).parent}:{cluster.environment()['PATH']}"
     environment = os.environ | cluster.environment() | {"OMP_NUM_THREADS": "1", "PATH": path}
     environment["PYTHONPATH"] = str(ROOT)

@@ -29,7 +29,7 @@ from formulations.specs import read
 if TYPE_CHECKING:
     import torch
 
-    from bench.models.mmdit import MMDiT
+    from bench.models.networks.mmdit import MMDiT
 
 NEAR = 1e-5
 """How far outputs may differ, as a fraction of the largest."""
@@ -96,7 +96,7 @@ def export(found: Trained, weights: str, to: Path) -> str:
 def network(found: Trained, weights: str) -> MMDiT:
     """The trained network with one member."""
     from bench.models.flat import Flat
-    from bench.models.mmdit import MMDiT
+    from bench.models.networks.mmdit import MMDiT
 
     cell = found.cell
     named = atomic.read_tensors(found.folder / f"{weights}.safetensors")[0]
@@ -114,7 +114,7 @@ def network(found: Trained, weights: str) -> MMDiT:
 
 def counterpart(model: MMDiT, kind: MMDiTs) -> Any:
     """diffusers' network with the same weights. Raises :class:`UserError` if diffusers is not installed."""
-    from bench.models.sd3_weights import configuration, converted
+    from bench.models.networks.sd3_weights import configuration, converted
 
     try:
         from diffusers import SD3Transformer2DModel

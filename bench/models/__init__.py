@@ -1,5 +1,7 @@
-"""Networks: contract and registry (`architecture`), sizes (`shape`), transformers, any plain module as members (`stacked`).
+"""Networks: contract and registry (`architecture`), sizes (`shape`), any plain module as members (`plain`, `stacked`), and
+all parameters of a pack as one matrix (`flat`).
 
+The architectures that come with the project declare and count themselves in `*_size(s)`; their networks lie in `networks`.
 Importing registers the names; it needs no torch.
 """
 

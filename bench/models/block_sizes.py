@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class DiTs(Transformers):
-    """One set of weights for all tokens (:mod:`bench.models.dit`)."""
+    """One set of weights for all tokens (:mod:`bench.models.networks.dit`)."""
 
     version = "dit-1"
 
     def build(self, shape: Shape, members: int) -> Network:
-        from bench.models.dit import DiT
+        from bench.models.networks.dit import DiT
 
         return DiT(shape, members, self.options)
 
@@ -44,12 +44,12 @@ class DiTs(Transformers):
 
 
 class PRXs(DiTs):
-    """Image queries only (:mod:`bench.models.prx`)."""
+    """Image queries only (:mod:`bench.models.networks.prx`)."""
 
     version = "prx-1"
 
     def build(self, shape: Shape, members: int) -> Network:
-        from bench.models.prx import PRX
+        from bench.models.networks.prx import PRX
 
         return PRX(shape, members, self.options)
 
@@ -63,7 +63,8 @@ class PRXs(DiTs):
 
 
 class CrossDiTs(DiTs):
-    """Cross-attention to the text (:mod:`bench.models.crossdit`); ``single``: adaLN's vectors are shared by the blocks."""
+    """Cross-attention to the text (:mod:`bench.models.networks.crossdit`); ``single``: one layer makes adaLN's vectors for
+    all blocks."""
 
     version = "crossdit-1"
 
@@ -72,7 +73,7 @@ class CrossDiTs(DiTs):
         self.single = single
 
     def build(self, shape: Shape, members: int) -> Network:
-        from bench.models.crossdit import CrossDiT
+        from bench.models.networks.crossdit import CrossDiT
 
         return CrossDiT(shape, members, self.options, self.single)
 

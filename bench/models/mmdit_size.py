@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class MMDiTs(Transformers):
-    """MM-DiT with a stream for the image, and one (:mod:`bench.models.mmdit`) or two (:mod:`bench.models.mmdit_triple`) for
-    text."""
+    """MM-DiT with a stream for the image, and one (:mod:`bench.models.networks.mmdit`) or two
+    (:mod:`bench.models.networks.mmdit_triple`) for text."""
 
     version = "mmdit-2"
 
@@ -26,10 +26,10 @@ class MMDiTs(Transformers):
 
     def build(self, shape: Shape, members: int) -> Network:
         if self.text_sets == 2:
-            from bench.models.mmdit_triple import TripleMMDiT
+            from bench.models.networks.mmdit_triple import TripleMMDiT
 
             return TripleMMDiT(shape, members, self.options)
-        from bench.models.mmdit import MMDiT
+        from bench.models.networks.mmdit import MMDiT
 
         return MMDiT(shape, members, self.options)
 

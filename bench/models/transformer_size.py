@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transformers(Architecture):
-    """A kind of :class:`bench.models.transformer.Transformer`: declares its blocks, and has the counts of the whole."""
+    """Counts of :class:`bench.models.networks.transformer.Transformer` from those of its blocks, which subclasses give."""
 
     probed = True
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UViTs(CrossDiTs):
-    """Convolutional levels around a transformer (:mod:`bench.models.uvit`)."""
+    """Convolutional levels around a transformer (:mod:`bench.models.networks.uvit`)."""
 
     version = "uvit-1"
 
@@ -38,7 +38,7 @@ class UViTs(CrossDiTs):
             )
 
     def build(self, shape: Shape, members: int) -> Network:
-        from bench.models.uvit import UViT
+        from bench.models.networks.uvit import UViT
 
         return UViT(shape, members, self.options, self.convs)
 
@@ -89,7 +89,7 @@ class UViTs(CrossDiTs):
 
 
 class LongSkipViTs(DiTs):
-    """Everything a token, and long skips (:mod:`bench.models.uvit_bao`)."""
+    """Everything a token, and long skips (:mod:`bench.models.networks.uvit_bao`)."""
 
     version = "uvit_bao-1"
 
@@ -101,7 +101,7 @@ class LongSkipViTs(DiTs):
             )
 
     def build(self, shape: Shape, members: int) -> Network:
-        from bench.models.uvit_bao import LongSkipViT
+        from bench.models.networks.uvit_bao import LongSkipViT
 
         return LongSkipViT(shape, members, self.options)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from bench.models.embeddings import FREQUENCIES, positions_2d, time_features, unpatchify
+from bench.models.networks.embeddings import FREQUENCIES, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
 from flowbench._core.lazy import needed
 

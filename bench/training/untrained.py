@@ -15,7 +15,7 @@ from formulations import Coeffs, Formulation, common, loss
 def untrained_losses(formulations: Sequence[Formulation], validation: tuple[Batch, Tensor]) -> list[float]:
     """The common validation loss of each formulation's network at step 0, without running it.
 
-    The head of the network starts at zero (:mod:`bench.models.transformer`), so its output is zero everywhere.
+    The head of the network starts at zero (:mod:`bench.models.networks.transformer`), so its output is zero everywhere.
     """
     batch, levels = validation
     table = common(validation_coefficients(formulations, levels, batch.x.device))

@@ -13,8 +13,8 @@ import torch
 import formulations
 from bench import data, export, grid
 from bench.models.block_options import Options
-from bench.models.mmdit import MMDiT
 from bench.models.mmdit_size import MMDiTs
+from bench.models.networks.mmdit import MMDiT
 from bench.models.shape import Shape
 
 from .runs import SMALL

@@ -16,7 +16,7 @@ from bench.config.identity import full
 from bench.config.presets import preset
 from bench.driver import plan_files
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.planning import plan
 from bench.planning.plan import Chosen
 from bench.planning.requirements import by_cell

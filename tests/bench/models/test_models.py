@@ -10,7 +10,7 @@ from torch.func import functional_call
 from bench.models import Plain, Shape, get, register
 from bench.models.architecture import canonical, registry
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.models.stacked import Stacked
 from bench.plugins import main
 from flowbench._core.errors import UserError

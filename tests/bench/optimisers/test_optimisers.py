@@ -13,7 +13,7 @@ from torch import Tensor
 from bench import optimisers
 from bench.config.experiment import Grid, Training
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.models.shape import Shape
 from bench.optimisers import Method
 from bench.optimisers.check_optimiser import small_model

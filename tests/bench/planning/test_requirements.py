@@ -13,7 +13,7 @@ from bench.config.experiment import Evaluation, Images
 from bench.config.sampling_settings import Setting
 from bench.cost.estimate import estimate
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.planning import requirements as by_formula
 from bench.planning.requirements import Requirements
 from bench.runfolder import store

@@ -17,7 +17,7 @@ from bench.config.sampling_settings import Setting, parse
 from bench.encoders.encoder import TextPart
 from bench.encoders.text import PaddedCaptions
 from bench.models.flat import Flat
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise, step_noise
 from bench.training.batches import CHUNK, chunk
 from bench.training.coefficients import at

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.models.mmdit import MMDiT
+from bench.models.networks.mmdit import MMDiT
 from bench.speed import commands, evaluation, timing
 from bench.speed.__main__ import OPTIONS, PARTS, machine, main, parse, parser
 from bench.speed.children import children

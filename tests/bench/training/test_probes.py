@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.config.experiment import Grid
 from bench.driver.checks import check_probes
-from bench.models import attention_probe, transformer
-from bench.models.attention_probe import WATCHING
+from bench.models.networks import attention_probe, transformer
+from bench.models.networks.attention_probe import WATCHING
 from bench.models.shape import Shape
 from bench.runfolder.submission import Execution
 from bench.training.batches import Batches, validation_batch
@@ -60,7 +60,7 @@ def test_they_are_what_attention_computes(model: str, monkeypatch: pytest.Monkey
     """Against the definition, pair by pair, on the queries and keys with which the network attends."""
     attended: list[tuple[Tensor, Tensor]] = []
     built = network(model)
-    monkeypatch.setattr("bench.models.transformer.WATCHING", [lambda q, k: attended.append((q, k))])
+    monkeypatch.setattr("bench.models.networks.transformer.WATCHING", [lambda q, k: attended.append((q, k))])
     batch, c = inputs(SHAPE, 2, 6, CPU)
     with torch.no_grad():
         built(batch.x.expand(2, *batch.x.shape), c.c_noise, batch.tokens, batch.pooled)

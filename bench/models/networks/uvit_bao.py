@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.shape import Shape
-from bench.models.transformer import (
+from bench.models.networks.transformer import (
     Conditioned,
     Conv,
     Linear,
@@ -27,6 +26,7 @@ from bench.models.transformer import (
     modulate,
     pixels,
 )
+from bench.models.shape import Shape
 
 
 class LongSkipBlock(Stream):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
+from bench.models.networks.transformer import Stream, Transformer, attention
 from bench.models.shape import Shape
-from bench.models.transformer import Stream, Transformer, attention
 
 
 def joined(image: Tensor, text: Tensor) -> Tensor:

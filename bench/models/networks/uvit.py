@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.crossdit import CrossDiTBlock
+from bench.models.networks.crossdit import CrossDiTBlock
+from bench.models.networks.transformer import Conditioned, Conv, Linear
 from bench.models.shape import Shape
-from bench.models.transformer import Conditioned, Conv, Linear
 
 
 class ResBlock(nn.Module):

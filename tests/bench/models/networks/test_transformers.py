@@ -20,11 +20,11 @@ from bench.models import get
 from bench.models.architecture import registry
 from bench.models.block_options import Options
 from bench.models.check_architecture import check
-from bench.models.crossdit import CrossDiTBlock
-from bench.models.dit import DiT
 from bench.models.flat import Flat
 from bench.models.network import Network
-from bench.models.prx import PRXBlock
+from bench.models.networks.crossdit import CrossDiTBlock
+from bench.models.networks.dit import DiT
+from bench.models.networks.prx import PRXBlock
 from bench.models.shape import Shape
 from bench.planning import plan
 from bench.training.called_blocks import called
@@ -156,7 +156,7 @@ def test_a_fresh_network_outputs_zero_and_passes_the_check(spec: str) -> None:
 def test_a_dit_is_an_mmdit_whose_streams_share_their_weights() -> None:
     """By diffusers' class, which has the text's layers twice."""
     diffusers = pytest.importorskip("diffusers", reason="the speed extra is not installed")
-    from bench.models.sd3_weights import configuration, converted
+    from bench.models.networks.sd3_weights import configuration, converted
 
     options = Options(gelu="tanh")
     network, (x, clock, tokens, pooled) = built("dit:gelu=tanh", 1), inputs(1)

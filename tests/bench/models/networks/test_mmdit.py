@@ -12,11 +12,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.machine.matmul import fast_products
-from bench.models.embeddings import patchify, positions_2d, time_features, unpatchify
 from bench.models.flat import Flat, swapped
-from bench.models.mmdit import Block, MMDiT
+from bench.models.networks.embeddings import patchify, positions_2d, time_features, unpatchify
+from bench.models.networks.mmdit import Block, MMDiT
+from bench.models.networks.transformer import Linear, attention
 from bench.models.shape import Shape
-from bench.models.transformer import Linear, attention
 
 SMALL = Shape(2, 64, 2, 2, 8, 3, text_length=5, text_width=24, pooled_width=16)
 SHAPES = [SMALL, replace(SMALL, depth=3, width=192, heads=3, patch=4), replace(SMALL, depth=1, channels=1)]

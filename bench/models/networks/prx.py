@@ -12,8 +12,15 @@ import torch
 from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
+from bench.models.networks.transformer import (
+    Stream,
+    TextKeys,
+    Transformer,
+    attention,
+    heads_first,
+    heads_last,
+)
 from bench.models.shape import Shape
-from bench.models.transformer import Stream, TextKeys, Transformer, attention, heads_first, heads_last
 
 
 class PRXBlock(Stream):

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.shape import Shape
-from bench.models.transformer import (
+from bench.models.networks.transformer import (
     Linear,
     Stream,
     TextKeys,
@@ -30,6 +29,7 @@ from bench.models.transformer import (
     heads_last,
     normalised,
 )
+from bench.models.shape import Shape
 
 
 class CrossAttention(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
+from bench.models.networks.transformer import Stream, Transformer, attention, heads_first, heads_last
 from bench.models.shape import Shape
-from bench.models.transformer import Stream, Transformer, attention, heads_first, heads_last
 
 
 class DiTBlock(Stream):

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.models.attention_probe import WATCHING, watched
 from bench.models.block_options import OPTIONS, Options
-from bench.models.embeddings import FREQUENCIES, patchify, positions_2d, time_features, unpatchify
 from bench.models.network import Network
+from bench.models.networks.attention_probe import WATCHING, watched
+from bench.models.networks.embeddings import FREQUENCIES, patchify, positions_2d, time_features, unpatchify
 from bench.models.shape import Shape
 
 

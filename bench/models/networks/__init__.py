@@ -1,0 +1,5 @@
+"""The networks that come with the project, in torch: a file of blocks each, and what they share.
+
+`transformer` has the layers and ends that all networks share, `embeddings` what has no parameters there; `attention_probe`
+watches attention, `sd3_weights` renames an MM-DiT's parameters. The architectures of :mod:`bench.models` build them.
+"""

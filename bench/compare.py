@@ -45,10 +45,8 @@ examples:
   python -m bench.compare eps/cos v/cos --preset published --steps 2000 --metric clip
 The same command again continues for as many minutes. Other comparisons in the folder use the cells that are trained.
 """
-LACKING = ("samplers", *SWEEPS)
-"""Options of an experiment that a comparison does not have."""
-ELSEWHERE = ("formulations", "seeds", *LACKING)
-"""These, and those that are arguments here, or mean something else."""
+ELSEWHERE = ("formulations", "seeds", "samplers", *SWEEPS)
+"""Options of an experiment that a comparison does not have, or has as arguments."""
 
 
 def parser() -> Parser:
@@ -89,7 +87,7 @@ def parser() -> Parser:
 def parse(argv: Sequence[str]) -> Arguments:
     """The command line; loads plugin files. Raises :class:`UserError`."""
     made = parser()
-    config_file.set_defaults(made, argv, without=LACKING)
+    config_file.set_defaults(made, argv, without=["samplers"])
     args, rest = made.parse_known_args(argv)
     made.check_unknown([word for word in rest if word.startswith("-")])
     names = [*args.names, *rest] or args.formulations or []  # also those behind options
@@ -98,10 +96,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             f"--minutes {args.minutes:g}: must be a number greater than 0 and less than a million"
         )
     grid = grid_of(args, open_ended=True)
-    if grid.swept:
-        raise UserError(
-            "a comparison is for one network, depth and number of steps: choose with --model, --depth and --steps"
-        )
+    grid.check_not_swept("a comparison")
     for file in args.plugin:
         load_plugin(file)
     launcher = launchers.get(launchers.DEFAULT)

@@ -58,9 +58,14 @@ def run(args: cli.Arguments, given: Sequence[str], started: float) -> int:
 
 def planned_of(args: cli.Arguments) -> Plan:
     """The plan that was asked for: with ``--minutes`` or a race of the seeds that are begun, to be confirmed of the finished
-    ones. Raises :class:`UserError` for a baseline that is none of its formulations."""
-    for asked in (args.race, args.against and args.against.decision):
+    ones. Raises :class:`UserError` for a baseline that is none of its formulations, and for comparisons of several networks,
+    depths or budgets."""
+    for what, asked in (
+        ("--until decided", args.race),
+        ("--baseline", args.against and args.against.decision),
+    ):
         if asked:
+            args.grid.check_not_swept(what)
             decision.check(asked, args.grid)
     if args.against:
         check_baseline(args.against.baseline, expand(args.grid))

@@ -33,9 +33,6 @@ def conflicts(args: argparse.Namespace, look: str | None) -> Iterator[str]:
         yield "--baseline and --confirm: choose one, as python -m analysis.rank --baseline prints it at any time"
     if confirms and races:
         yield "--until decided and --confirm: choose one, a race needs no new seeds, as its verdict holds at every look"
-    for name, given in (("baseline", compares), ("until decided", races)):
-        if given and (args.networks or args.depths or args.budgets):
-            yield f"--{name} is for one network, depth and number of steps: choose with --model, --depth and --steps"
     for name in ("tflops", "price"):
         if getattr(args, name) and look is None:
             yield f"--{name} is for the estimate of --dry-run: leave it out, or add --dry-run"

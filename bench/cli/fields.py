@@ -106,7 +106,7 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "heads": ("N", "attention heads, or auto"),
         "patch": ("P", "edge of a patch in pixels"),
     },
-    ("networks, sizes and budgets, each crossed with all the rest", None): {
+    ("networks, or sizes and budgets, crossed with all the rest", None): {
         "networks": ("TYPE", "several networks instead of --model"),
         "equal": (
             "size|parameters|flops",

@@ -266,7 +266,7 @@ class Stage:
 class Grid:
     """A whole experiment: every formulation (crossed with every sampler, if any) on every dataset with every seed.
 
-    ``networks``, ``depths`` and ``budgets`` (training steps) replace ``model.architecture``, ``model.depth`` and
+    ``networks``, or ``depths`` and ``budgets`` (training steps), replace ``model.architecture``, ``model.depth`` and
     ``training.steps`` and are crossed with all the rest; repeats are dropped, and a single one becomes the model's or the
     training's. Networks are ``equal`` in size (depth, width and heads), or get the width with which they have as many
     parameters as the first, or as many operations (:mod:`bench.planning.network_sizes`). Seeds are
@@ -306,6 +306,12 @@ class Grid:
         self._axis("budgets", "training", "steps")
         if self.equal != "size" and not self.networks:
             raise UserError(f"--equal {self.equal} is for several networks: name them with --networks")
+        for name, single in (("depths", "depth"), ("budgets", "steps")):
+            if self.networks and getattr(self, name):
+                raise UserError(
+                    f"--networks and --{name}: networks are compared at one --{single}, and how one of them scales is a run "
+                    f"of its own: choose one --{single}, or one --model"
+                )
 
     def _axis(self, name: str, part: str, target: str) -> None:
         """Check the values of a sweep: each sets the field ``target`` of the configuration's ``part``."""
@@ -323,15 +329,21 @@ class Grid:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """One for each depth and network, of one size where the depth is the same."""
-        depths = self.depths or (self.model.depth,)
-        networks = self.networks or (self.model.architecture,)
-        return tuple(replace(self.model, depth=d, architecture=n) for d in depths for n in networks)
+        """One for each network, with the width and heads of the model, or one for each depth."""
+        networks = tuple(replace(self.model, architecture=name) for name in self.networks)
+        return networks or tuple(replace(self.model, depth=depth) for depth in self.depths) or (self.model,)
 
     @property
     def swept(self) -> bool:
         """Whether trainings differ in network, depth or steps."""
         return bool(self.networks or self.depths or self.budgets)
+
+    def check_not_swept(self, what: str) -> None:
+        """Raises :class:`UserError` if trainings differ in network, depth or steps, and ``what`` is for equal ones."""
+        if self.swept:
+            raise UserError(
+                f"{what} is for one network, depth and number of steps: choose with --model, --depth and --steps"
+            )
 
     @property
     def trainings(self) -> tuple[Training, ...]:

@@ -28,14 +28,11 @@ FREE = ("formulations", "samplers", "seeds", "first_seed")
 
 
 def check(grid: Grid, seeds: int) -> None:
-    """Raises :class:`UserError` for a grid that is swept, has a single seed or a single formulation, and for a
-    number of fresh seeds that cannot be."""
+    """Raises :class:`UserError` for a grid with several networks, depths or budgets, with a single seed or formulation, and
+    for a number of fresh seeds that cannot be."""
     if not 1 <= seeds <= MOST:
         raise UserError(f"--confirm {seeds}: choose 1 to {MOST} fresh seeds")
-    if grid.swept:
-        raise UserError(
-            "--confirm is for one network, depth and number of steps: choose with --model, --depth and --steps"
-        )
+    grid.check_not_swept("--confirm")
     if grid.seeds < 2:
         raise UserError(
             "--confirm needs at least 2 seeds to find the formulations tied with the best: add --seeds 2 or more"

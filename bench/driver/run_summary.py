@@ -58,10 +58,7 @@ def report(
     print(fitted(f"\n{many(len(planned.cells), 'cell')}{spent}. In {planned.out}:"))
     print(fitted("  " + "  ".join([*there, *["cells/"] * (planned.out / "cells").is_dir()])))
     if planned.grid.networks:
-        one = [f"model.depth={d}" for d in planned.grid.depths[:1]]
-        one += [f"training.steps={n}" for n in planned.grid.budgets[:1]]
-        where = f" --where {' '.join(one)}" if one else ""
-        print(f"formulations and networks: python -m analysis.rank {short(planned.out)}{where} --effects")
+        print(f"formulations and networks: python -m analysis.rank {short(planned.out)} --effects")
     elif planned.grid.swept:
         print(f"with figures: python -m analysis.scaling {short(planned.out)} --out FOLDER")
     else:

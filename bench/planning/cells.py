@@ -28,7 +28,8 @@ def expand(grid: Grid) -> tuple[str, ...]:
 
 def cells_of(grid: Grid) -> list[Cell]:
     """The cells of a grid's last stage in a fixed order."""
-    names, earlier = expand(grid), [canonical_recipe(stage.training) for stage in grid.earlier]
+    names, models, trainings = expand(grid), models_of(grid), trainings_of(grid)
+    earlier = [canonical_recipe(stage.training) for stage in grid.earlier]
 
     def parent(name: str, dataset: str, seed: int, model: Model) -> Init | None:
         init = None
@@ -42,8 +43,8 @@ def cells_of(grid: Grid) -> list[Cell]:
         Cell(name, dataset, seed, model, grid.images, training, grid.text, parent(name, dataset, seed, model))
         for dataset in grid.datasets
         for seed in grid.every_seed
-        for model in models_of(grid)
-        for training in trainings_of(grid)
+        for model in models
+        for training in trainings
         for name in names
     ]
 

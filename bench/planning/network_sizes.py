@@ -34,12 +34,12 @@ def check(grid: Grid) -> None:
     for model in grid.models:
         if get(model.architecture).text_sets > sets:
             raise UserError(
-                f"--model {model.architecture}: it has weights of their own for two sets of text tokens, and --text "
-                f"{grid.text} gives one: choose one that joins CLIP and T5, as sd3:clip_l=PATH,t5=PATH"
+                f"--model {model.architecture}: it has separate weights for two sets of text tokens, and --text "
+                f"{grid.text} gives one: choose an encoder that joins CLIP and T5, as sd3:clip_l=PATH,t5=PATH"
             )
-    for dataset in grid.datasets if grid.equal == "size" else ():
+    for dataset in grid.datasets:
         channels, edge, _ = data.get(dataset).shape(grid.images.resolution)
-        for model in models_of(grid):
+        for model in grid.models if grid.equal == "size" else grid.models[:1]:
             sizes = model.depth, *model.sizes, model.patch, edge, channels
             shape = Shape(
                 *sizes, text_length=0, text_width=0, pooled_width=0, architecture=model.architecture
@@ -51,22 +51,22 @@ def models_of(grid: Grid) -> list[Model]:
     """The grid's networks, each by its canonical name.
 
     Raises:
-        UserError: for an unknown one, and for datasets at which equal networks have different widths.
+        UserError: for an unknown one, one that has no width at which it equals the first, and datasets that ask for
+            different widths.
     """
     models = [replace(model, architecture=canonical(model.architecture)) for model in grid.models]
     if grid.equal != "size":
-        firsts = {model.depth: model for model in reversed(models)}
-        models = [matched(grid, model, firsts[model.depth]) for model in models]
+        models = [matched(grid, model, models[0]) for model in models]
     return list(dict.fromkeys(models))
 
 
 def matched(grid: Grid, model: Model, first: Model) -> Model:
-    """A network with the width and heads at which it equals the first one."""
+    """A network with the width and heads at which it equals the first one, on every dataset."""
     if model == first:
         return model
     found: dict[Model, str] = {}
     for dataset in grid.datasets:
-        alone = replace(grid, model=first, networks=(), equal="size", depths=(), budgets=())
+        alone = replace(grid, model=first, networks=(), equal="size")
         goal = Requirements(alone, dataset).shape
         near = nearest(replace(goal, architecture=model.architecture), goal, COUNTS[grid.equal])
         found[replace(model, width=near.width, heads=near.heads)] = dataset

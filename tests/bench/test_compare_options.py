@@ -73,6 +73,7 @@ def test_every_option_changes_something(tmp_path: Path) -> None:
         (["rf", "v/cos", "--depths", "2", "3"], "unknown option '--depths': did you mean '--depth'"),
         (["rf", "v/cos", "--formulations", "rf"], "unknown option '--formulations'"),
         (["rf", "v/cos", "--preset", "scaling"], "one network, depth and number of steps"),
+        (["rf", "v/cos", "--preset", "architectures"], "one network, depth and number of steps"),
         (["rf", "v/cos", "--metric", "fids"], "--metric 'fids': did you mean 'fid'"),
         (["rf", "v/cos", "--metric", "composition"], "needs the datasets shapes or scenes"),
         (["rf", "v/cos", "--margin", "0"], "--margin 0: must be a finite number greater than 0"),

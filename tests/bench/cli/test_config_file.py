@@ -277,11 +277,25 @@ def test_a_comparison_takes_its_formulations_from_the_file(tmp_path: Path) -> No
     assert ids(parse(["--config", file]).grid) == ids(found.grid)
 
 
-@pytest.mark.parametrize("key", compare.LACKING)
-def test_a_comparison_refuses_what_it_does_not_have(key: str, tmp_path: Path) -> None:
-    file = written(tmp_path, f"{key} = [2, 3]")
-    with pytest.raises(UserError, match=f"unknown key '{key}'"):
-        compare.parse(["rf", "v/cos", "--config", file])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('samplers = ["uniform"]', "unknown key 'samplers'"),
+        ('networks = ["mmdit", "dit"]', "a comparison is for one network, depth and number of steps"),
+        ("depths = [2, 3]", "a comparison is for one network, depth and number of steps"),
+        ("budgets = [2, 3]", "a comparison is for one network, depth and number of steps"),
+    ],
+)
+def test_a_comparison_refuses_what_it_does_not_have(line: str, words: str, tmp_path: Path) -> None:
+    argv = ["rf", "v/cos", "--config", written(tmp_path, f'preset = "quick"\n{line}')]
+    with pytest.raises(UserError, match=words):
+        compare.parse(argv)
+
+
+def test_a_comparison_chooses_one_of_a_files_networks(tmp_path: Path) -> None:
+    argv = ["rf", "v/cos", "--config", written(tmp_path, 'networks = ["mmdit", "uvit"]'), "--model", "dit"]
+    (model,) = compare.parse(argv).grid.models
+    assert model.architecture == "dit"
 
 
 def test_a_comparison_of_nothing() -> None:

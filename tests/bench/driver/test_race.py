@@ -167,14 +167,12 @@ def test_a_race_that_lost_its_record_takes_the_same_course(tmp_path: Path, judge
     [
         (["--until", "decided", "--executor", "slurm"], "--until decided is for --executor local"),
         (["--until", "decided", "--confirm", "2"], "--until decided and --confirm: choose one"),
-        (["--until", "decided", "--depths", "1", "2"], "one network, depth and number of steps"),
         (["--metric", "clip"], "--metric chooses what decides: add --until decided or --baseline NAME"),
         (["--margin", "2"], "--margin chooses what decides"),
         (["--until", "decided", "--margin", "-1"], "--margin -1: must be a finite number greater than 0"),
         (["--until", "decided", "--margin", "nan"], "greater than 0"),
         (["--baseline", "rf", "--confirm", "2"], "--baseline and --confirm: choose one"),
         (["--baseline", "rf", "--status"], "--baseline does nothing with --status"),
-        (["--baseline", "rf", "--budgets", "2", "3"], "one network, depth and number of steps"),
     ],
 )
 def test_mistakes(argv: list[str], words: str) -> None:
@@ -185,6 +183,13 @@ def test_mistakes(argv: list[str], words: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
+        (
+            ["--until", "decided", "--depths", "1", "2"],
+            "--until decided is for one network, depth and number",
+        ),
+        (["--until", "decided", "--preset", "architectures"], "--until decided is for one network, depth"),
+        (["--baseline", "rf", "--budgets", "2", "3"], "--baseline is for one network, depth and number"),
+        (["--baseline", "rf", "--preset", "scaling"], "--baseline is for one network, depth and number"),
         (["--formulations", "rf", "--until", "decided"], "--until decided needs at least 2 formulations"),
         (["--formulations", "rf", "--baseline", "rf"], "--baseline needs at least 2 formulations"),
         (["--formulations", "rf", "v/cos", "--baseline", "eps/cos"], "'eps/cos' is none of the formulations"),

@@ -21,13 +21,11 @@ SMALL = Grid(("rf",), model=Model(depth=5, width=192, heads=3), networks=NETWORK
 
 
 def test_networks_are_crossed_with_all_the_rest_and_each_is_a_cell_of_its_own() -> None:
-    grid = replace(SMALL, seeds=2, depths=(3, 5), model=Model())
+    grid = replace(SMALL, seeds=2, model=Model(depth=3))
     cells = cells_of(grid)
-    assert [(c.model.depth, c.model.architecture) for c in cells[:12]] == [
-        (d, n) for d in (3, 5) for n in NETWORKS
-    ]
-    assert len({c.id for c in cells}) == 24
-    alone = replace(grid, networks=(), depths=(), model=Model(depth=3, architecture="dit"))
+    assert [(c.seed, c.model.architecture) for c in cells] == [(s, n) for s in (0, 1) for n in NETWORKS]
+    assert len({c.id for c in cells}) == 12
+    alone = replace(grid, networks=(), model=Model(depth=3, architecture="dit"))
     assert cells_of(alone)[0].id == cells[1].id
 
 
@@ -65,11 +63,17 @@ def test_no_other_width_is_nearer() -> None:
     ("change", "sentence"),
     [
         ({"networks": (), "equal": "flops"}, "--equal flops is for several networks"),
-        ({"networks": ("mmdit", "mmdit:sets=3")}, "--text tinyclip gives one: choose one that joins CLIP"),
+        (
+            {"networks": ("mmdit", "mmdit:sets=3")},
+            "--text tinyclip gives one: choose an encoder that joins CLIP",
+        ),
         ({"equal": "size "}, "choose from 'size', 'parameters', 'flops'"),
         ({"networks": ("mmdit", "ditt")}, "no model is called 'ditt'; did you mean 'dit'"),
         ({"networks": ("mmdit", "uvit_bao"), "depths": (4,)}, "needs an odd depth"),
         ({"networks": ("mmdit", "uvit_bao"), "depths": (4,), "equal": "flops"}, "needs an odd depth"),
+        ({"networks": ("uvit_bao", "mmdit"), "depths": (4,), "equal": "flops"}, "needs an odd depth"),
+        ({"depths": (3, 5)}, "--networks and --depths: .* choose one --depth, or one --model"),
+        ({"budgets": (8, 9)}, "--networks and --budgets: .* choose one --steps, or one --model"),
         (
             {
                 "datasets": ("shapes", "digits"),

@@ -3,8 +3,8 @@
     DIR/text-1a2b3c4d/text.json                     the encoder, its networks, the shards with their hashes
     DIR/text-1a2b3c4d/captions-00000.safetensors    :mod:`bench.encoders.caption_store`
 
-The folder is named after the encoder's spec, so that training on ``encoded:DIR`` finds it without loading the encoder. No
-torch.
+The folder is named after the encoder's spec, so that training on ``encoded:DIR`` finds it without loading the encoder, which
+need not be there. Where its files are, they are compared with those that the captions were encoded by. No torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.latent_store import Shard
-from bench.encoders.encoder import TextPart, canonical
+from bench.encoders.encoder import TextPart, canonical, file_digests
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.terminal import many
@@ -28,11 +28,13 @@ HALF = "-half"
 
 @dataclass(frozen=True)
 class CaptionIndex:
-    """``text.json``: the ``encoder``'s name with a digest of its weights, and the ``spec`` that it was loaded by."""
+    """``text.json``: the ``encoder``'s name with a digest of its weights, the ``spec`` that it was loaded by, and digests of
+    its ``files`` by name (:func:`bench.encoders.encoder.file_digests`)."""
 
     folder: Path
     spec: str
     encoder: str
+    files: Mapping[str, str]
     parts: tuple[TextPart, ...]
     shards: tuple[Shard, ...]
 
@@ -55,6 +57,18 @@ class CaptionIndex:
         """Write it: from then on its shards count."""
         kept = {name: value for name, value in asdict(self).items() if name != "folder"}
         atomic.write_json(self.folder / INDEX, {"format": FORMAT, **kept})
+
+    def check_encoder(self) -> None:
+        """Raise :class:`UserError` if a file of the encoder, or its plugin, has changed since the captions were encoded.
+
+        Loads nothing, and passes over files that are not there any more.
+        """
+        for name, digest in file_digests(self.spec).items():
+            if self.files.get(name) != digest:
+                raise UserError(
+                    f"{self.folder}: its captions were encoded by {self.encoder}, and {name} of --text {self.spec} has "
+                    f"changed since: {command(self.folder, self.spec)} compares the encoder itself"
+                )
 
     def check(self) -> None:
         """Read every shard and compare it with its hash. Raises :class:`UserError` for the first that is not as written."""
@@ -93,7 +107,7 @@ def read(folder: Path) -> CaptionIndex:
         return CaptionIndex(folder, parts=parts_of(kept.pop("parts")), shards=shards, **kept)
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder / INDEX} is damaged ({type(error).__name__}: {error}): encode again"
+            f"{folder / INDEX} is damaged ({type(error).__name__}: {error}): delete it and encode again"
         ) from None
 
 
@@ -109,12 +123,15 @@ def every(latents: Path) -> list[CaptionIndex]:
 
 
 def find(latents: Path | None, spec: str) -> CaptionIndex | None:
-    """The captions that ``spec`` encoded next to latents. Raises :class:`UserError` if they are incomplete."""
+    """The captions that ``spec`` encoded next to latents. Raises :class:`UserError` if they are incomplete, and as
+    :meth:`CaptionIndex.check_encoder`."""
     if latents is None or not (folder := folder_of(latents, spec)).is_dir():
         return None
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder}: not all captions are encoded: {command(folder, spec)} encodes the rest")
-    return read(folder)
+    index = read(folder)
+    index.check_encoder()
+    return index
 
 
 def stored_for(folders: Sequence[Path | None], spec: str) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bench.data.latent_store import Shard
 from bench.data.mapped_tensors import header_end, layout, mapped
 from bench.encoders import caption_index
 from bench.encoders.caption_index import CaptionIndex
-from bench.encoders.encoder import TextEncoder, TextPart, canonical, text_encoder, text_parts
+from bench.encoders.encoder import TextEncoder, TextPart, canonical, file_digests, text_encoder, text_parts
 from bench.encoders.ragged_captions import Ragged
 from bench.encoders.text import Captions, encode, placed
 from flowbench._core import atomic
@@ -96,6 +96,7 @@ def write(latents: Path, spec: str, texts: Sequence[str], device: str, part: Par
     Returns the index, or None if shards of other parts are not there yet. Raises :class:`UserError` for states that half
     precision cannot hold.
     """
+    files = file_digests(spec)  # before it is loaded: a change from now on is seen
     encoder, folder = text_encoder(spec, device), caption_index.folder_of(latents, spec)
     held = caption_index.read(folder) if (folder / caption_index.INDEX).is_file() else None
     if held and held.encoder != encoder.name:
@@ -120,11 +121,11 @@ def write(latents: Path, spec: str, texts: Sequence[str], device: str, part: Par
         done += len(captions)
         rate = done / (time.monotonic() - began)
         log.info("%s: %s captions, %.1f a second", file.name, f"{done:,}", rate)
-    return finish(folder, spec, encoder, groups)
+    return finish(folder, spec, encoder, files, groups)
 
 
 def finish(
-    folder: Path, spec: str, encoder: TextEncoder, groups: Sequence[Sequence[str]]
+    folder: Path, spec: str, encoder: TextEncoder, files: Mapping[str, str], groups: Sequence[Sequence[str]]
 ) -> CaptionIndex | None:
     """Write the index if every shard is there, and return it."""
     shards, parts = [], tuple[TextPart, ...]()
@@ -134,7 +135,7 @@ def finish(
             return None
         shards.append(Shard(file.name, len(captions), kept["sha256"]))
         parts = caption_index.parts_of(kept["parts"])
-    index = CaptionIndex(folder, canonical(spec), encoder.name, parts, tuple(shards))
+    index = CaptionIndex(folder, canonical(spec), encoder.name, files, parts, tuple(shards))
     index.write()
     return index
 

@@ -118,6 +118,8 @@ def _parts(spec: str, encoder: Encoder, loaded: TextEncoder, tokens: Tensor, poo
 
 
 def _tokens(spec: str, encoder: Encoder, loaded: TextEncoder, captions: list[str]) -> str:
+    if absent := [name for name, file in encoder.text_files().items() if not file.is_file()]:
+        raise _fail(spec, f"text_files() names {absent[0]!r}, and there is no such file")
     tokens, pooled = loaded.encode_text(captions)
     for what, found, axes in (("tokens", tokens, 3), ("pooled vectors", pooled, 2)):
         if found.dtype != torch.float32 or found.ndim != axes or len(found) != len(captions):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.encoders.encoder import Encoder, TextSizes, register
@@ -142,6 +143,9 @@ class CLIPWeights(Encoder):
 
     def check(self) -> None:
         self.place.check()
+
+    def text_files(self) -> dict[str, Path]:
+        return self.place.files()
 
     def text_sizes(self) -> TextSizes | None:
         with suppress(KeyError, TypeError):

@@ -12,13 +12,15 @@ downloaded, and absent weights are one clear sentence.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from bench.pretrained.sampled_digest import sampled_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 from flowbench._core.plugin import source_behind
@@ -132,6 +134,11 @@ class Encoder(ABC):
         """Sizes of encoded captions; None if they cannot be read without the network. Loads nothing."""
         return None
 
+    def text_files(self) -> Mapping[str, Path]:
+        """The files that decide what it gives for a caption, by a name that does not depend on where they lie; those that
+        are there. Loads nothing."""
+        return {}
+
 
 registry: Registry[Encoder] = Registry("encoder")
 register = registry.register
@@ -178,8 +185,8 @@ def text_encoder(spec: str, device: str = "cpu") -> TextEncoder:
 
 
 def _load(spec: str, role: Role, device: str) -> Any:
-    encoder = require(spec, role)
-    if type(encoder).__module__.startswith("bench.encoders."):
+    encoder, source = require(spec, role), plugin_digest(spec)
+    if not source:
         return encoder.load(device)
     with blame(f"encoder {spec!r}"):
         made = encoder.load(device)
@@ -191,7 +198,20 @@ def _load(spec: str, role: Role, device: str) -> Any:
         for method, declared in needed.items():
             if declared and not callable(getattr(made, method, None)):
                 raise UserError(f"encoder {spec!r} loads {type(made).__name__}, which has no {method}")
-        return Renamed(made, f"{made.name}-{source_behind(spec.partition(':')[0], registry)[:8]}")
+        return Renamed(made, f"{made.name}-{source}")
+
+
+def plugin_digest(spec: str) -> str:
+    """Eight hex digits that name the text of the plugin that an encoder comes from; empty for one of ours."""
+    if type(get(spec)).__module__.startswith("bench.encoders."):
+        return ""
+    return source_behind(spec.partition(":")[0], registry)[:8]
+
+
+def file_digests(spec: str) -> dict[str, str]:
+    """A digest of each of an encoder's :meth:`~Encoder.text_files`, by name, and of its plugin. Loads nothing."""
+    found = {name: sampled_digest(file) for name, file in get(spec).text_files().items()}
+    return found | ({"plugin": source} if (source := plugin_digest(spec)) else {})
 
 
 class Renamed:

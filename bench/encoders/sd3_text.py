@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.encoders.encoder import Encoder, TextPart, TextSizes, register
@@ -167,6 +168,10 @@ class SD3Text(Encoder):
             if (width := sum(tower.width for tower in towers)) > t5.width:
                 raise UserError(f"--text sd3: CLIP's {width} channels cannot be filled up to T5's {t5.width}")
         return Joined(towers, t5)
+
+    def text_files(self) -> dict[str, Path]:
+        each = {name: place.files() for name, place in self.places.items()}
+        return {f"{name}/{file}": path for name, files in each.items() for file, path in files.items()}
 
     def text_sizes(self) -> TextSizes | None:
         with suppress(KeyError, TypeError):

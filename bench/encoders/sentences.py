@@ -98,6 +98,9 @@ class Sentences(Encoder):
                 f"--text {self.place.spec}: length={self.length}, and this model has {most} positions"
             )
 
+    def text_files(self) -> dict[str, Path]:
+        return self.place.files()
+
     def text_sizes(self) -> TextSizes | None:
         with suppress(KeyError):
             width = int(self.place.config()[self.width])

@@ -38,6 +38,9 @@ class TinyCLIPFile(Encoder):
         if captions:
             self.load("cpu").require_vocabulary(captions, where)
 
+    def text_files(self) -> dict[str, Path]:
+        return {"weights": self.path}
+
     def text_sizes(self) -> TextSizes:
         about = read_header(self.path)
         return TextSizes(about["length"], 0, about["config"]["text_width"], about["config"]["dim"])

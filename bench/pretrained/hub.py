@@ -17,7 +17,18 @@ STEMS = {
     "transformers": ("model.safetensors", "pytorch_model.bin"),
     "diffusers": ("diffusion_pytorch_model.safetensors",),
 }
-"""Files with a model's weights, or with ``.index.json`` behind them with where their parts are; a model has one."""
+"""Files with a model's weights, the preferred first; with ``.index.json`` behind the name, one that names their parts."""
+VOCABULARY = (
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Files of tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +81,27 @@ class Place:
 
     def config(self) -> dict[str, Any]:
         """The model's ``config.json``; empty if it cannot be read."""
+        return self._read("config.json")
+
+    def _read(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            if file := self.file("config.json"):
+            if file := self.file(name):
                 found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
                 return found
         return {}
+
+    def files(self) -> dict[str, Path]:
+        """The files that decide what the model gives, by name: its weights, configuration and vocabulary, as far as they are
+        there."""
+        names = ["config.json", *VOCABULARY]
+        for stem in STEMS[self.library]:
+            index = f"{stem}.index.json"
+            if any(map(self.file, (stem, index))):
+                names += (
+                    [stem] if self.file(stem) else [index, *self._read(index).get("weight_map", {}).values()]
+                )
+                break
+        return {name: file for name in dict.fromkeys(names) if (file := self.file(name))}
 
     def load(self, model: str, *others: str) -> tuple[Any, ...]:
         """The model by the name of its class in the library, and ``others``, such as its tokenizer.

@@ -50,6 +50,11 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     )
     assert "sampler setting 25:2.5:drop=t5" in capsys.readouterr().out
     capsys.readouterr()
+    config = tmp_path / "text" / "t5" / "config.json"
+    config.write_text(config.read_text() + " ")
+    assert grid.main([*train, "--seeds", "2", "--dry-run"]) == 2
+    assert f"t5/config.json of --text {text} has changed since" in capsys.readouterr().err
+    config.write_text(config.read_text()[:-1])
     (index.folder / caption_index.INDEX).unlink()
     assert grid.main([*train, "--seeds", "2", "--dry-run"]) == 2
     assert "not all captions are encoded: `python -m bench.encode --text" in capsys.readouterr().err

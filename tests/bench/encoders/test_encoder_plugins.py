@@ -79,6 +79,12 @@ def test_each_use_needs_an_encoder_that_has_it(
     [
         ("/ 127.5 - 1)", "/ 127.5 - 1)\n        tokens[:, 12:] = 1", "behind a caption's end are not zero"),
         ("> 16 for", "> 2 for", "captions that are too long"),
+        (
+            "caption_flops = 1e3",
+            "caption_flops = 1e3\n\n    def text_files(self):\n        from pathlib import Path\n\n"
+            '        return {"weights": Path("none")}',
+            "text_files() names 'weights'",
+        ),
         ("width=32", "width=31", "16 tokens of 31"),
         ("caption_flops = 1e3", "", "caption_flops"),
         ("caption_flops = 1e3", 'caption_flops = 1e3\n    parts = ("one", "two")', "declares the parts"),

@@ -39,12 +39,20 @@ def compared(found: run.Run) -> pd.DataFrame:
     training images, or the geometric mean over formulations, control settings and ``seeds``, infinite where a training
     diverged or failed; ``low`` and ``high`` its 95 % interval over seeds, by Student's t on logarithms, NaN of one seed.
 
-    Raises `UserError` for results without recipes, and for FIDs by different recipes.
+    Raises `UserError` for results without recipes, for trainings that differ in more than their depth, and for FIDs by
+    different recipes.
     """
     where, frame = f"{str(found.path)!r}", found.phase("rank").frame
     if "recipe" not in frame or frame["recipe"].isna().any():
         raise UserError(f"{where} has rows without a recipe: name a run folder of bench.grid")
-    depths = frame["recipe"].map({r: recipe_fields.flat(str(r))[DEPTH] for r in frame["recipe"].unique()})
+    recipes = [str(recipe) for recipe in frame["recipe"].unique()]
+    for field, values in recipe_fields.differing(recipes).items():
+        if field != DEPTH:
+            raise UserError(
+                f"{where} has trainings that differ in more than their depth ({field} "
+                f"{', '.join(map(str, values[:6]))}): name a run of one network and one recipe"
+            )
+    depths = frame["recipe"].map({recipe: recipe_fields.flat(recipe)[DEPTH] for recipe in recipes})
     known = {d: v for d, v in found.real_scores.items() if d in set(frame["dataset"]) and "fid_decoded" in v}
     names = {str(name) for name in frame.loc[frame["status"] == "done", "fid_name"]}
     names |= {str(v["fid_name"]) for v in known.values()}

@@ -75,10 +75,12 @@ class Judged:
     evidence: tuple[Evidence, ...]
 
 
-def judge(found: Run) -> list[Judged]:
-    """The claims that a run can say something about, in order. Raises `UserError` for a run that lacks what they need."""
+def judge(found: Run, title: str | None = None) -> list[Judged]:
+    """The claims that a run can say something about, in order, under its ``title``, by default its name. Raises
+    `UserError` for a run that lacks what they need."""
+    title = title or found.name
     if is_scaling(found):
-        return [_smooth(found)]
+        return [_smooth(found, title)]
     results = found.phase("rank")
     names = set(results.frame["formulation"])
     if lacking := [name for name in (BEST, STRAIGHT, MODE, BEFORE, *OTHERS) if name not in names]:
@@ -89,7 +91,7 @@ def judge(found: Run) -> list[Judged]:
     datasets = sorted(kept.frame["dataset"].unique())
     judged = []
     for dataset in datasets:
-        rows, name = kept.only(kept.frame["dataset"] == dataset), found.name
+        rows, name = kept.only(kept.frame["dataset"] == dataset), title
         if len(datasets) > 1:
             name += f", {dataset}"
         if (rows.frame[PRIMARY] <= 0).any():
@@ -172,7 +174,7 @@ def _at(results: Results, steps: int, cfg: float, name: str) -> Results:
     return rows
 
 
-def _smooth(found: Run) -> Judged:
+def _smooth(found: Run, title: str) -> Judged:
     """By log losses over runs of several depths and budgets; intervals are those of `analysis.scaling`."""
     made = report(found)
     loss, table = made.means["val_loss"], made.table
@@ -210,7 +212,7 @@ def _smooth(found: Run) -> Judged:
         verdict = "refuted"
     elif falls and error <= RESIDUAL and (deepest == lowest or deep.low <= 0) and predicts:
         verdict = "held"
-    return Judged(4, found.name, verdict, (*last, deep, *ends))
+    return Judged(4, title, verdict, (*last, deep, *ends))
 
 
 def table(judged: Sequence[Judged]) -> tables.Table:
@@ -263,7 +265,7 @@ def command(argv: Sequence[str] | None) -> int:
     )
     output.add_format(made)
     args = made.parse(argv)
-    judged = [j for path in args.results for j in judge(run.read(path))]
+    judged = [j for path, title in run.titles(args.results).items() for j in judge(run.read(path), title)]
     output.show([table(judged)] if args.verdicts else [table(judged), evidence(judged)], args.format)
     return 0
 

@@ -45,8 +45,8 @@ def command(argv: Sequence[str] | None) -> int:
     options.add_where(made)
     args = made.parse(argv)
     found = [
-        (_name(path), one)
-        for path in args.results
+        (title, one)
+        for path, title in run.titles(args.results).items()
         for one in compared(path, args.where, args.baseline, args.formulations, args.metrics, args.margin)
     ]
     output.show([table(found)], args.format)
@@ -76,7 +76,7 @@ def compared(
     named = [spellings.known(rival, every.rivals) for rival in chosen]
     for rival, name in zip(chosen, named, strict=True):
         if name is None:
-            raise UserError(f"{_name(path)} has no {rival!r}: choose from {', '.join(every.rivals)}")
+            raise UserError(f"{str(path)!r} has no {rival!r}: choose from {', '.join(every.rivals)}")
     pairs = (results.formulations(name, every.baseline) for name in named if name)
     return [baseline.against(pair, every.baseline, there, metrics[0], margin) for pair in pairs]
 
@@ -100,10 +100,6 @@ def table(found: Sequence[tuple[str, Comparisons]]) -> Table:
         + (f", equivalent within {comparison.margin(like)}" if like.margin is not None else "")
     ]
     return unmarked("pairs", frame.drop(columns="lost"), cells, notes=notes, title=f"Against {like.baseline}")
-
-
-def _name(path: Path) -> str:
-    return path.resolve().name if path.is_dir() else path.stem
 
 
 main = entry(command)

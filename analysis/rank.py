@@ -42,7 +42,7 @@ def tables_of(found: Run, ranked: RankingResult, shown: Sequence[str] | None = N
 FLAGS = {
     "--families": "show only the two best of each family, as the study's table 1",
     "--ideal": "with the FID at 5 steps that of a perfect network (python -m bench.ideal RUN)",
-    "--effects": "of formulations crossed with timestep samplers, or with networks: what each of both does on average",
+    "--effects": "of formulations crossed with timestep samplers, or with networks: the average effect of each",
     "--versus-paper": "our ranks next to the study's printed ones, their correlation, and where they disagree",
 }
 
@@ -53,7 +53,7 @@ def parser() -> Parser:
     what = f"a run folder, or a .parquet or .csv file with the columns {', '.join(schema.REQUIRED)}"
     made.add_argument("results", type=Path, help=what + " (optional: seed, val_loss, kid, status, ...)")
     output.add_format(made)
-    by = "also one rank column for each value of this column; model: of networks, each with its own settings"
+    by = "also one rank column for each value of this column; model ranks within each network"
     made.add_argument("--by", metavar="|".join(ranking.GROUPS), help=by)
     options.add_where(made)
     made.add_argument("--top", type=INT, metavar="N", help="show only the N best (all are ranked)")

@@ -30,7 +30,7 @@ COMMANDS = {
     "keep": Command("bench.keep", "copy a trained model into a small folder with a card"),
     "dedup": Command("bench.dedup", "find near-duplicates among pictures, to leave them out"),
     "encode": Command("bench.encode", "encode a dataset into latents, once"),
-    "autoencoder": Command("bench.autoencoder", "train a small autoencoder of your images"),
+    "autoencoder": Command("bench.autoencoder", "train a small autoencoder on your images"),
     "export": Command("bench.export", "write a trained MM-DiT for diffusers"),
     "plugins": Command("bench.plugins", "list what plugins can add to, and check new members"),
     "formulations": Command("formulations.__main__", "show, plot, list and check formulations"),

@@ -37,7 +37,8 @@ def several(found: Results) -> bool:
 
 def apart(found: Found) -> Found:
     """The rows with the network as a part of the dataset's name, ``shapes with dit``, and no longer of the recipe:
-    formulations are ranked within each network. Raises `UserError` for a network of several sizes."""
+    formulations are ranked within each network. Raises `UserError` for rows without a recipe, and for a network of several
+    sizes."""
     names, frame = _networks(found), found.frame
     datasets = frame["dataset"].astype(str) + " with " + names
     scores = {
@@ -55,7 +56,7 @@ def separated(found: Found) -> Found:
 
 def crossed(found: Found) -> Found:
     """The rows with the network as a part of the formulation's name, where ``base`` is the formulation and ``sampler``
-    the network. Raises `UserError` for a network of several sizes."""
+    the network. Raises `UserError` as :func:`apart`."""
     names, frame = _networks(found), found.frame
     whole = frame["formulation"].astype(str) + " with " + names
     return replace(
@@ -68,6 +69,8 @@ def crossed(found: Found) -> Found:
 
 def _networks(found: Results) -> pd.Series[Any]:
     frame = found.frame
+    if "recipe" not in frame or frame["recipe"].isna().any():
+        raise UserError("the network is part of the recipe, and this table has rows without one")
     names = frame["recipe"].map({recipe: network_of(str(recipe)) for recipe in frame["recipe"].unique()})
     for name, recipes in frame.groupby(names)["recipe"]:
         sizes = differing([str(recipe) for recipe in recipes.unique()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,13 @@ def read(path: str | Path, where: Iterable[str] = ()) -> Run:
         source=sources.of(path),
     )
     return choose(found, where, str(path))
+
+
+def titles(paths: Iterable[Path]) -> dict[Path, str]:
+    """What to call each of several runs in a table: its name, or its path where two have one name."""
+    names = {path: path.resolve().name if path.is_dir() else path.stem for path in paths}
+    several = Counter(names.values())
+    return {path: name if several[name] == 1 else str(path) for path, name in names.items()}
 
 
 def _load(path: Path) -> pd.DataFrame:

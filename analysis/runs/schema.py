@@ -152,10 +152,9 @@ def check(frame: pd.DataFrame, where: str = "the table", metrics: Iterable[Metri
     out["solver"] = _words(out, "solver", sampling_settings.Setting.solver)  # of plugins too
     wrong = ~out["solver"].astype(str).str.fullmatch(PLAIN.pattern)
     _fail("solver", wrong, out["solver"], where, "the name of a solver")
-    out["grid"] = _words(out, "grid", sampling_settings.Setting.grid).map(partial(_time_grid, where))
-    for name, canonical in sampling_settings.NAMED.items():
+    for name, canonical in {"grid": time_grids.canonical, **sampling_settings.NAMED}.items():
         usual = str(getattr(sampling_settings.Setting, name))
-        out[name] = _words(out, name, usual).map(partial(_named, where, canonical))
+        out[name] = _words(out, name, usual).map(partial(_canonical, where, canonical))
     for column in there.numbers:
         if column in out:
             out[column] = _numbers(out, column, where)
@@ -298,14 +297,7 @@ def _word(frame: pd.DataFrame, column: str, known: tuple[str, ...], where: str) 
     return values
 
 
-def _time_grid(where: str, name: str) -> str:
-    try:
-        return time_grids.canonical(name)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _named(where: str, canonical: Callable[[str], str], value: str) -> str:
+def _canonical(where: str, canonical: Callable[[str], str], value: str) -> str:
     try:
         return canonical(value)
     except UserError as error:

@@ -81,6 +81,17 @@ def test_fids_of_other_recipes_are_refused(tmp_path: Path, capsys: pytest.Captur
     assert "FIDs by different recipes" in capsys.readouterr().err
 
 
+def test_trainings_of_two_lengths_are_not_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path / "run", {("encoded:4", 1): [1.0], ("encoded:16", 1): [2.0]})
+    frame = pd.read_parquet(folder / "results.parquet")
+    frame.loc[0, "recipe"] = json.dumps({"model": {"depth": 1}, "training": {"steps": 9}})
+    frame.to_parquet(folder / "results.parquet")
+    assert autoencoders.main([str(folder)]) == 2
+    assert "differ in more than their depth (training.steps 9, None)" in capsys.readouterr().err
+
+
 def test_the_preset_has_three_sizes_of_latents_at_three_depths() -> None:
     cells = cells_of(PRESETS["autoencoders"])
     assert len({(cell.dataset, cell.model.depth) for cell in cells}) == len(cells) == 9

@@ -104,6 +104,19 @@ def test_a_table_has_a_row_for_each_claim_and_a_column_for_each_run() -> None:
     assert len(made.frame) == 9
 
 
+def test_runs_of_one_name_have_their_paths_as_headings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = ("a/run", "b/run")
+    for folder in map(Path, named):
+        folder.mkdir(parents=True)
+        study(USUAL).frame.to_parquet(folder / "results.parquet")
+    assert claims.main([*named, "--verdicts", "--format", "md"]) == 0
+    (header,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| claim "))
+    assert [cell.strip() for cell in header.split("|")[2:4]] == list(named)
+
+
 def test_a_run_without_the_headline_formulations_is_refused() -> None:
     with pytest.raises(UserError, match="lacks v/cos"):
         claims.judge(study({name: 1.0 for name in HEADLINE if name != "v/cos"}))

@@ -108,3 +108,12 @@ def test_other_differences_are_no_networks(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "other.csv", index=False)
     assert not networks.several(read(tmp_path / "other.csv"))
     assert rank.main([str(tmp_path / "other.csv"), "--by", "model"]) == 2
+
+
+def test_a_table_without_recipes_has_no_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path)
+    pd.read_csv(file).drop(columns="recipe").drop_duplicates(["formulation", "seed"]).to_csv(
+        file, index=False
+    )
+    assert rank.main([str(file), "--by", "model"]) == 2
+    assert "rows without one" in capsys.readouterr().err

@@ -21,8 +21,8 @@ SETS: Mapping[str, Callable[[Manifest], set[str]]] = {
     "data set": lambda plan: {cell.dataset for cell in plan.cells},
     "formulation": lambda plan: {cell.formulation for cell in plan.cells},
 }
-CLOSE = 1e-3
-"""Measurements of real images that differ by less, relatively, differ by the rounding of two machines."""
+CLOSE = {"rel_tol": 1e-3, "abs_tol": 1e-6}
+"""Measurements of real images that are this close differ by the rounding of two machines."""
 
 
 def check(plans: Mapping[str, Manifest]) -> None:
@@ -121,7 +121,7 @@ def real_images(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 made[dataset], owner[dataset] = values, name
             for key in values.keys() | made[dataset].keys():
                 one, other = made[dataset].get(key), values.get(key)
-                if not _close(one, other):
+                if not close(one, other, **CLOSE):
                     raise UserError(
                         f"{owner[dataset]!r} and {name!r} have measured other real images of {dataset}: {key} is {one} and "
                         f"{other}; name only one of them"
@@ -129,6 +129,7 @@ def real_images(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _close(one: Any, other: Any) -> bool:
+def close(one: Any, other: Any, rel_tol: float, abs_tol: float) -> bool:
+    """Whether two values are equal, numbers within a tolerance as `math.isclose` has it."""
     numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    return one == other or (numbers and math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-6))
+    return one == other or (numbers and math.isclose(one, other, rel_tol=rel_tol, abs_tol=abs_tol))

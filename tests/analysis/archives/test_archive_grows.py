@@ -251,6 +251,21 @@ def test_a_race_stays_by_itself(runs: dict[str, Path], tmp_path: Path) -> None:
     archived(tmp_path / "out", tmp_path / "out")
 
 
+def test_rounding_of_another_placement_is_no_other_result(runs: dict[str, Path], tmp_path: Path) -> None:
+    """The first one's numbers are kept; 2 % are another result."""
+    for name, factor in (("rounded", 1 + 2e-4), ("other", 1.02)):
+        folder = shutil.copytree(runs["early"], tmp_path / name)
+        for file in folder.glob(f"cells/*/{synthetic.EVALUATION}/result.json"):
+            change(
+                file, settings=lambda all, by=factor: {k: v | {"fid": v["fid"] * by} for k, v in all.items()}
+            )
+    archived(tmp_path / "out", runs["early"], tmp_path / "rounded")
+    kept, early = (run.read(folder).frame for folder in (tmp_path / "out", runs["early"]))
+    assert kept["fid"].tolist() == early["fid"].tolist()
+    with pytest.raises(UserError, match=r"hold different results of .*: fid is"):
+        archived(tmp_path / "third", runs["early"], tmp_path / "other")
+
+
 def test_rounding_of_another_machine_is_no_other_measurement() -> None:
     one, other = ({"x": {"fid_real": fid, "fid_name": "fid[...]"}} for fid in (1.5, 1.5000001))
     assert joint_plan.real_images({"a": one, "b": other}) == one

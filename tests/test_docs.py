@@ -28,7 +28,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted(ROOT.glob("[a-z]*/README.md")),
 ]
-SHOWN = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "plugins.md"]
+SHOWN = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("guide", "latents", "plugins"))]
 """Pages whose commands are run here; those of the others have tests of their own."""
 SMALLER = {
     "bench.autoencoder": "--steps 2 --batch 4 --width 8 --device cpu",

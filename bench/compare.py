@@ -79,7 +79,6 @@ def parser() -> Parser:
     )
     add_decision(made.add_argument_group("what decides"))
     add_workers(made.add_argument_group("running: changes no result beyond float rounding"))
-    made.set_defaults(tflops=None, price=None)
     add_experiment(made, without=ELSEWHERE)
     return made
 

@@ -1,92 +1,88 @@
-"""The options of how workers run, which change no result beyond float rounding. No torch."""
+"""The options of how workers run, which change no result beyond float rounding: most set a field of
+:class:`bench.runfolder.submission.Execution`. No torch."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
-from math import inf
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import tracking
 from bench.launch.launchers import Launcher
-from bench.runfolder.submission import MODES, Execution, Recompute
-from flowbench._core.command import FLOAT, INT, number
+from bench.runfolder.submission import MODES, Execution
+from flowbench._core.command import COUNT, POSITIVE
 from flowbench._core.errors import UserError
 
+TEXTS: dict[str, tuple[str, str]] = {
+    "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default %(default)s; slurm: cuda)"),
+    "slots": ("N", "local: workers at a time (default auto: one for each GPU, else 1)"),
+    "pack": ("N", "cells that train in one graph: auto or a number (default auto)"),
+    "replicas": (
+        "R",
+        "devices that train a pack together, each on its part of every batch (default %(default)s)",
+    ),
+    "accumulate": (
+        "N",
+        "micro-batches of a step, whose gradients are added: less memory, the same batch (default %(default)s)",
+    ),
+    "recompute": (
+        "off|blocks",
+        "activation checkpointing: blocks keeps each block's inputs and computes the rest again in the backward pass, "
+        "for less memory and a third more time (default %(default)s)",
+    ),
+    "compile": (
+        "auto|on|off",
+        "torch.compile the model; auto decides by measurement (default %(default)s)",
+    ),
+    "checkpoint": ("MINUTES", "between checkpoints (default 5)"),
+    "track": (
+        "NAME",
+        f"show losses and metrics live, a run a cell: {', '.join(tracking.registry.entries)}, or a plugin's",
+    ),
+    "probes": (
+        "",
+        "measure each block's largest attention logit and attention entropy at every validation (metrics.jsonl)",
+    ),
+    "trusted": (
+        "",
+        "use a run folder that another user owns or can write into: what lies there is run as you",
+    ),
+}
+"""Metavar and help of each field but the launcher's name; flags have no value."""
+NAMES = {"trusted": "trust-folder"}
+"""Options that are not called as their field."""
 
-def pack(text: str) -> int | None:
+
+def count(text: str) -> int | None:
     """``auto`` is None."""
-    return None if text == "auto" else number(int, "'auto' or a whole number")(text)
+    try:
+        return None if text == "auto" else int(COUNT(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
 
 
 def minutes(text: str) -> float:
     """Minutes as seconds."""
-    return 60 * float(FLOAT(text))
+    return 60 * float(POSITIVE(text))
+
+
+READS: dict[Any, Callable[[str], Any]] = {int: COUNT, int | None: count, float: minutes}
+"""How a value of a field is read, by its type; every other is text."""
 
 
 def add_workers(running: argparse._ArgumentGroup) -> None:
     """Add the options of workers on any machine, and of the folder that they write."""
-    running.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="auto, cpu, cuda, cuda:1, mps (default auto; slurm: cuda)",
-    )
-    running.add_argument(
-        "--slots", type=INT, metavar="N", help="local: workers at a time (default one for each GPU, else 1)"
-    )
-    running.add_argument(
-        "--pack",
-        type=pack,
-        metavar="N",
-        help="cells that train in one graph: auto or a number (default auto)",
-    )
-    running.add_argument(
-        "--replicas",
-        type=INT,
-        default=Execution.replicas,
-        metavar="R",
-        help="devices that train a pack together, each on its part of every batch (default 1)",
-    )
-    running.add_argument(
-        "--accumulate",
-        type=INT,
-        default=Execution.accumulate,
-        metavar="N",
-        help="micro-batches of a step, whose gradients are added: less memory, the same batch (default 1)",
-    )
-    running.add_argument(
-        "--recompute",
-        default=Execution.recompute,
-        choices=get_args(Recompute),
-        metavar="off|blocks",
-        help="activation checkpointing: blocks keeps each block's inputs and computes the rest again in the backward pass, "
-        "for less memory and a third more time (default off)",
-    )
-    running.add_argument(
-        "--compile",
-        default="auto",
-        choices=("auto", "on", "off"),
-        metavar="auto|on|off",
-        help="torch.compile the model; auto decides by measurement (default auto)",
-    )
-    running.add_argument(
-        "--checkpoint",
-        type=minutes,
-        default=Execution.checkpoint,
-        metavar="MINUTES",
-        help="between checkpoints (default 5)",
-    )
-    running.add_argument(
-        "--track",
-        metavar="NAME",
-        help=f"show losses and metrics live, a run a cell: {', '.join(tracking.registry.entries)}, or a plugin's",
-    )
-    running.add_argument(
-        "--probes",
-        action="store_true",
-        help="measure each block's largest attention logit and attention entropy at every validation (metrics.jsonl)",
-    )
+    hints = get_type_hints(Execution)
+    for field, (metavar, text) in TEXTS.items():
+        name, hint = f"--{NAMES.get(field, field)}", hints[field]
+        if hint is bool:
+            running.add_argument(name, dest=field, action="store_true", help=text)
+        else:
+            choices = get_args(hint) if get_origin(hint) is Literal else None
+            default, reads = getattr(Execution, field), READS.get(hint, str)
+            running.add_argument(
+                name, dest=field, type=reads, default=default, choices=choices, metavar=metavar, help=text
+            )
     running.add_argument(
         "--retry",
         choices=("failed", "all"),
@@ -99,33 +95,14 @@ def add_workers(running: argparse._ArgumentGroup) -> None:
         metavar="me|group|all",
         help="who may read a new run folder (default me)",
     )
-    running.add_argument(
-        "--trust-folder",
-        dest="trusted",
-        action="store_true",
-        help="use a run folder that another user owns or can write into: what lies there is run as you",
-    )
 
 
 def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
     """How workers run that ``launcher`` starts. Raises :class:`UserError`."""
-    for name, unit, most in (
-        ("pack", 1, inf),
-        ("slots", 1, inf),
-        ("accumulate", 1, inf),
-        ("replicas", 1, inf),
-        ("checkpoint", 60, 60e9),
-        ("tflops", 1, inf),
-        ("price", 1, inf),
-    ):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < most:
-            raise UserError(f"--{name} {value / unit:g}: must be a finite number greater than 0")
     if args.replicas > 1 and args.device not in ("auto", "cpu", "cuda"):
         raise UserError(
             f"--device {args.device}: each of {args.replicas} replicas has a device of its own, choose auto, cpu or cuda"
         )
     if args.track is not None:
         tracking.get(args.track)
-    given = {f.name: getattr(args, f.name) for f in fields(Execution) if f.name != "executor"}
-    return launcher.accept(Execution(launcher.name, **given))
+    return launcher.accept(Execution(launcher.name, **{field: getattr(args, field) for field in TEXTS}))

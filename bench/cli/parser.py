@@ -20,7 +20,7 @@ from bench.planning.plan import Against
 from bench.runfolder.cell_folder import Retry
 from bench.runfolder.manifest import PROGRAM
 from bench.runfolder.submission import Execution, Readers
-from flowbench._core.command import FLOAT, INT, Parser
+from flowbench._core.command import FLOAT, INT, POSITIVE, Parser
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import each_once, load_plugin
 from formulations.from_file import FORM, Named, named
@@ -139,14 +139,14 @@ def parser() -> Parser:
     )
     running.add_argument(
         "--tflops",
-        type=FLOAT,
+        type=POSITIVE,
         metavar="X",
         help="10^12 operations a second of a device, for the estimate of --dry-run: its peak times the fraction that you "
         "expect, as 400 for 40 %% of an H100's 989",
     )
     running.add_argument(
         "--price",
-        type=FLOAT,
+        type=POSITIVE,
         metavar="X",
         help="of a device-hour, in any currency, for the estimate of --dry-run",
     )

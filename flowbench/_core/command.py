@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import platform
 import sys
@@ -144,8 +145,16 @@ def _count(text: str) -> int:
     return value
 
 
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
 INT, FLOAT = number(int, "a whole number"), number(float, "a number")
 COUNT = number(_count, "a whole number greater than 0")
+POSITIVE = number(_positive, "a finite number greater than 0")
 
 
 def one_of(choices: Iterable[str]) -> Callable[[str], str]:

@@ -64,12 +64,7 @@ def parser() -> Parser:
     from bench.encoders.autoencoder_train import AutoencoderRecipe
 
     default = AutoencoderRecipe()
-    p = Parser(
-        prog=COMMAND,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    p = Parser(prog=COMMAND, description=__doc__)
     add = p.add_argument
     add("--data", metavar="SPEC", help="as --datasets of bench.grid: the images")
     add("--out", type=Path, metavar="DIR", help="the folder to write")

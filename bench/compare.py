@@ -6,7 +6,6 @@ compared with the baseline, by intervals and e-values that hold however often on
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -57,8 +56,6 @@ def parser() -> Parser:
         "it. The probability of any false verdict is at most 5 %, however often you look and whenever you stop, unless "
         "differences are strongly skewed.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     made.add_argument(
         "names",

@@ -6,7 +6,6 @@ picture of a group with the lowest sha256 stays; ``--data images:PATH,drop=DIR/d
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -55,12 +54,7 @@ class Group:
 
 def parser() -> Parser:
     """The options."""
-    p = Parser(
-        prog="python -m bench.dedup",
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = Parser(prog="python -m bench.dedup", description=__doc__, epilog=EXAMPLE)
     add = p.add_argument
     add("--data", metavar="images:PATH", help="the pictures")
     add("--extractor", metavar="SPEC", help="whose features are compared, as of bench.grid")

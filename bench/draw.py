@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The command's options."""
-    made = Parser(prog="python -m bench.draw", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m bench.draw", description=__doc__)
     made.add_argument("run", type=Path, help="run folder, or that of a kept model")
     made.add_argument(
         "formulation", nargs="?", help="a formulation that was trained there; of a kept model none"

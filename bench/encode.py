@@ -41,27 +41,14 @@ ONLY = {
     "latents": ("classes", "columns", "range", "scaled", "flips"),
 }
 """Options that belong to one of the two sources."""
-OF_SOURCES = (
-    "autoencoder",
-    "dry_run",
-    "train",
-    "validation",
-    "posterior",
-    *ONLY["data"][:-1],
-    *ONLY["latents"],
-)
-"""Options of either source."""
+OF_TEXT = ("text", "out", "device", "part", "plugin")
+"""Options by which captions are encoded without a source."""
 PARTS = "{}: shards of other parts are not there yet; the command without --part ends the work"
 
 
 def parser() -> Parser:
     """The options."""
-    p = Parser(
-        prog="python -m bench.encode",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = Parser(prog="python -m bench.encode", description=__doc__, epilog=EXAMPLES)
     add = p.add_argument
     add(
         "--autoencoder",
@@ -158,13 +145,7 @@ def command(argv: Sequence[str] | None) -> int:
     """Encode, convert, or check."""
     args = parser().parse(argv)
     if args.check:
-        index = read_index(args.check)
-        check_shards(args.check, index)
-        print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
-        for text in caption_index.every(args.check):
-            text.check()
-            print(f"{short(text.folder)}: {text.described}: every shard is as it was written")
-        return 0
+        return check_folder(args)
     alone = args.text and not (args.data or args.latents)
     (check_text if alone else check_source)(args)
     for file in args.plugin or ():
@@ -177,15 +158,36 @@ def command(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def given(args: argparse.Namespace) -> list[str]:
+    """The options that differ from their defaults."""
+    usual = vars(parser().parse([]))
+    return [name for name, value in vars(args).items() if value != usual[name]]
+
+
+def option(name: str) -> str:
+    """An option as it is written."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_folder(args: argparse.Namespace) -> int:
+    """Compare every shard of ``--check`` with its hash. Raises :class:`UserError`."""
+    if other := next((name for name in given(args) if name != "check"), None):
+        raise UserError(f"--check verifies a folder and encodes nothing: leave {option(other)} out")
+    index = read_index(args.check)
+    check_shards(args.check, index)
+    print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
+    for text in caption_index.every(args.check):
+        text.check()
+        print(f"{short(text.folder)}: {text.described}: every shard is as it was written")
+    return 0
+
+
 def check_text(args: argparse.Namespace) -> None:
     """Raise :class:`UserError` unless captions can be encoded without a source: of a folder that is there."""
     if args.out is None:
         raise UserError(f"--out is missing: {EXAMPLES.splitlines()[3].strip()}")
-    usual = vars(parser().parse([]))
-    if given := next((name for name in OF_SOURCES if getattr(args, name) != usual[name]), None):
-        raise UserError(
-            f"--{given.replace('_', '-')} belongs to --data or --latents: give one of them, or leave it out"
-        )
+    if other := next((name for name in given(args) if name not in OF_TEXT), None):
+        raise UserError(f"{option(other)} belongs to --data or --latents: give one of them, or leave it out")
     read_index(args.out)
 
 
@@ -197,14 +199,10 @@ def check_source(args: argparse.Namespace) -> None:
     for name in (source, "autoencoder", "out"):
         if getattr(args, name) is None:
             raise UserError(f"--{name} is missing: {EXAMPLES.splitlines()[1].strip()}")
-    for other, names in ONLY.items():
-        if (
-            other != source
-            and (given := next((name for name in names if getattr(args, name) is not None), None))
-            and not (given == "plugin" and args.text)
-        ):
-            option = given.replace("_", "-")
-            raise UserError(f"--{option} belongs to --{other}, and not to --{source}: leave it out")
+    for name in given(args):
+        other = next((other for other, names in ONLY.items() if name in names), source)
+        if other != source and not (name == "plugin" and args.text):
+            raise UserError(f"{option(name)} belongs to --{other}, and not to --{source}: leave it out")
 
 
 def part_of(text: str) -> Part:

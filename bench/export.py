@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    parser = Parser(prog="python -m bench.export", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m bench.export", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("formulation", help="a formulation that was trained there")
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to write")

@@ -203,7 +203,7 @@ def _label(same: Sequence[str]) -> str:
 
 def parser() -> Parser:
     """The command's options."""
-    made = Parser(prog="python -m bench.ideal", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m bench.ideal", description=__doc__)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     add, size = made.add_argument, Images().resolution
     run = "a run folder: its datasets, formulations and settings; leaves ideal.json there"

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The command's options."""
-    made = Parser(prog="python -m bench.keep", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m bench.keep", description=__doc__)
     made.add_argument("run", type=Path, help="run folder")
     made.add_argument("formulation", help="a formulation that was trained there")
     made.add_argument("out", type=Path, metavar="FOLDER", help="for example results/models/NAME")

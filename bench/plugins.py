@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -47,7 +46,6 @@ def command(argv: Sequence[str]) -> int:
         prog="python -m bench.plugins",
         description="List the members of every kind that plugins can add to, or check new ones.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "check",

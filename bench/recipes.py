@@ -81,7 +81,7 @@ def table(found: Losses) -> str:
 
 def command(argv: Sequence[str] | None) -> int:
     """What :func:`main` does, with mistakes as exceptions."""
-    parser = Parser(prog="python -m bench.recipes", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m bench.recipes", description=__doc__)
     parser.add_argument("--preset", default="quick", metavar="NAME", help="what is trained (default quick)")
     parser.add_argument("--steps", type=INT, metavar="N", help="training steps (default the preset's)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the losses as JSON")

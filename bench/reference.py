@@ -28,7 +28,7 @@ device = lazy("bench.machine.device")
 
 def parser() -> Parser:
     """The command's options, as they are called in ``bench.grid``."""
-    made = Parser(prog="python -m bench.reference", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m bench.reference", description=__doc__)
     add, usual = made.add_argument, Images()
     add("dataset", metavar="DATA", help="as --datasets of bench.grid")
     add(

@@ -40,7 +40,7 @@ NUMBERS = {
 
 def parser() -> Parser:
     """The options; their defaults are those of :class:`Recipe`, which made the shipped weights."""
-    default, p = Recipe(), Parser(prog=COMMAND, description=__doc__, allow_abbrev=False)
+    default, p = Recipe(), Parser(prog=COMMAND, description=__doc__)
     add = p.add_argument
     data = "as --datasets of bench.grid (default: shapes scenes digits)"
     add("--data", nargs="+", metavar="SPEC", help=data)

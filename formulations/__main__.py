@@ -37,7 +37,6 @@ def _show(args: list[str]) -> int:
         prog="python -m formulations",
         description="Shows flow formulations: formula, coefficients, share of the training per noise level.",
         epilog=printout.examples(printout.columns()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "spec", nargs="*", help="name or shell glob, e.g. rf, 'edm(-1.2,1.2)', '*/cosmap'; or: list, check"

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
-
 from flowbench._core.command import Parser
 
 
 def parser(command: str, description: str, epilog: str | None = None) -> Parser:
-    """A parser for ``python -m analysis.COMMAND`` that takes options by their whole names."""
-    return Parser(
-        prog=f"python -m analysis.{command}",
-        description=description,
-        epilog=epilog,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """A parser for ``python -m analysis.COMMAND``."""
+    return Parser(prog=f"python -m analysis.{command}", description=description, epilog=epilog)
 
 
 def add_where(made: Parser) -> None:

@@ -80,8 +80,6 @@ def parser() -> Parser:
         prog="python -m bench.grid",
         description="Train flow formulations under one protocol, measure them, and print which is best.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_start(made)
     made.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/PRESET)")

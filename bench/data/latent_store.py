@@ -193,14 +193,16 @@ def read_index(folder: Path) -> Index:
     try:
         if kept["format"] != FORMAT:
             raise UserError(
-                f"{file} has format {kept['format']}, and this version reads {FORMAT}: encode again"
+                f"{file} has format {kept['format']}, and this version reads {FORMAT}: delete it and encode again"
             )
         shards = {side: tuple(Shard(**shard) for shard in kept["shards"][side]) for side in SIDES}
         return Index(
             EncodingRecipe(**_tuples(kept["recipe"])), shards, ChannelMoments(**_tuples(kept["moments"]))
         )
     except (KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): encode again") from None
+        raise UserError(
+            f"{file} is damaged ({type(error).__name__}: {error}): delete it and encode again"
+        ) from None
 
 
 def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) -> None:

@@ -82,7 +82,7 @@ HEADING = "| compared | with | ours | theirs | difference | | what theirs is |\n
 
 def command(argv: Sequence[str] | None) -> int:
     """Print the table; returns 1 if values that must agree do not."""
-    made = Parser(prog="python -m bench.parity", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m bench.parity", description=__doc__)
     where = (
         "folder with the published weights, clean-fid's file and torch-fidelity's (default: random weights)"
     )

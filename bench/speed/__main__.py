@@ -56,7 +56,6 @@ def parser() -> Parser:
         prog="python -m bench.speed",
         description="Measure what the harness costs on this machine, against its peers.",
         epilog="An option of a part that is not run is a mistake.",
-        allow_abbrev=False,
     )
     add = made.add_argument
     parts, sizes = f"{' '.join(PARTS)} (default: all)", f"of step and rates: {' '.join(SIZES)}"

@@ -37,10 +37,16 @@ def versions() -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are :class:`UserError` with the nearest option."""
+    """An argument parser whose errors are :class:`UserError` with the nearest option.
+
+    Options are given by their whole names. With an ``epilog``, such as examples, description and epilog keep their lines.
+    """
 
     def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+        usual: dict[str, Any] = {"allow_abbrev": False}
+        if named.get("epilog"):
+            usual["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        super().__init__(*given, **usual | named)
         self.add_argument(
             "--version",
             action=Version,

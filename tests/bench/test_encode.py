@@ -258,6 +258,17 @@ def test_damage_is_found(
     shard.unlink()
     with pytest.raises(UserError, match=r"there is no validation-00000\.safetensors"):
         data.load(f"encoded:{store}")
+    assert encode.main(["--check", str(store), "--train", "40"]) == 2
+    assert "encodes nothing: leave --train out" in capsys.readouterr().err
+    index = store / latent_store.INDEX
+    whole = index.read_bytes()
+    index.write_text('{"format": 1}')
+    again = ["--data", "shapes", *SIZES, "--autoencoder", str(folders["kl"]), "--out", str(store)]
+    assert encode.main(again) == 2
+    assert "is damaged (KeyError: 'shards'): delete it and encode again" in capsys.readouterr().err
+    index.unlink()
+    assert encode.main(again) == 0
+    assert index.read_bytes() == whole
 
 
 def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path) -> None:

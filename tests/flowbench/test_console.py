@@ -11,6 +11,8 @@ import pytest
 
 import flowbench
 from flowbench import console
+from flowbench._core.command import Parser
+from flowbench._core.errors import UserError
 
 INTERNAL = {
     "bench.launch.share",
@@ -87,3 +89,8 @@ def test_a_users_file_of_the_same_name_hides_nothing(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("flowbench ")
+
+
+def test_options_are_given_by_their_whole_names() -> None:
+    with pytest.raises(UserError, match="unknown option '--verb': did you mean '--verbose'"):
+        Parser().parse(["--verb"])

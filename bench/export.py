@@ -2,11 +2,12 @@
 
 DIR/transformer/    the network; its outputs are compared with ours before anything is written
 DIR/scheduler/      for rectified flow: FlowMatchEulerDiscreteScheduler without shift
-DIR/flowbench.json  the formulation, what its inputs and captions are, and how public trainers train it
+DIR/flowbench.json  the formulation, what its inputs and captions are, and how diffusers' scripts train it
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,9 +23,9 @@ from bench.models.shape import Shape
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
+from flowbench._core.grammar import Call, parse
 from flowbench._core.plugin import load_plugin
 from flowbench._core.terminal import short
-from formulations.specs import read
 
 if TYPE_CHECKING:
     import torch
@@ -76,8 +77,8 @@ def export(found: Trained, weights: str, to: Path) -> str:
     theirs = counterpart(model, kind)
     compare(model, theirs)
     rectified = is_rectified_flow(cell.formulation)
-    flags = trainer_flags(cell.formulation) if rectified else None
-    facts = about(found, flags)
+    flags, shift = (trainer_flags(cell.formulation) if rectified else None) or (None, None)
+    facts = about(found) | {"trainer_flags": flags, "trainer_shift": shift}
     to.mkdir(parents=True, exist_ok=True)
     theirs.save_pretrained(to / "transformer")
     if rectified:
@@ -86,10 +87,10 @@ def export(found: Trained, weights: str, to: Path) -> str:
         FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(to / "scheduler")
     atomic.write_json(to / "flowbench.json", facts)
     how = (
-        f"public trainers train it with {flags}"
-        if flags
-        else "no public trainer has flags for its formulation"
+        f"diffusers' SD3 scripts train it with {flags}" if flags else "diffusers' SD3 scripts cannot train it"
     )
+    if shift not in (None, 1):
+        how += f' and "shift": {shift:g} in scheduler/scheduler_config.json, which shifts their sampling, too'
     return f"{short(to)}: {cell.formulation} on {cell.dataset}, outputs equal ours to {NEAR:g}; {how}"
 
 
@@ -158,28 +159,36 @@ def is_rectified_flow(name: str) -> bool:
     )
 
 
-def trainer_flags(name: str) -> str | None:
-    """The options with which diffusers' scripts for SD3 train a rectified flow; None if they cannot. Without the first its
-    loss is another, that of images, ``t^2`` times ours.
+def trainer_flags(name: str) -> tuple[str, float] | None:
+    """The options with which diffusers' scripts for SD3 train a rectified flow, and the ``shift`` that their scheduler must
+    have; None if they cannot. Without the first option their loss is another, that of images, ``t^2`` times ours."""
+    law = formulations.get(name).law.name
+    found = scheme(parse(law)) if law else None
+    return found and (f"--precondition_outputs 0 --weighting_scheme {found[0]}", found[1])
 
-    They take the ``u``-th of timesteps in *descending* order, so that their u is 1 - t: the mean of a logit-normal changes
-    its sign. The mode distribution is symmetric.
+
+def scheme(law: Call, shift: float = 1.0) -> tuple[str, float] | None:
+    """``--weighting_scheme`` with its numbers for timesteps from ``law`` shifted by ``shift``, and the scheduler's shift.
+
+    The scripts take the ``u``-th of timesteps in *descending* order, so that their u is 1 - t: the mean of a logit-normal
+    changes its sign. The mode distribution is symmetric. A shift by alpha adds ln alpha to the mean of a logit-normal; for
+    other distributions the scheduler has to shift.
     """
-    sampler = read(name).sampler or "uniform"
-    law = formulations.get(name).law.name or ""
-    word, _, rest = law.partition("(")
-    numbers = [float(part) for part in rest.rstrip(")").split(",") if part]
-    scheme = None
-    if law == "uniform" and sampler == "uniform":
-        scheme = "none"
-    elif word == "lognorm":
-        scheme = f"logit_normal --logit_mean {-numbers[0] + 0.0:g} --logit_std {numbers[1]:g}"
-    elif word == "mode":
-        scheme = f"mode --mode_scale {numbers[0]:g}"
-    return scheme and f"--precondition_outputs 0 --weighting_scheme {scheme}"
+    match law:
+        case Call("shift", (float(alpha), *inner)):
+            return scheme(
+                next((arg for arg in inner if isinstance(arg, Call)), Call("uniform")), alpha * shift
+            )
+        case Call("uniform"):
+            return "none", shift
+        case Call("lognorm", (float(m), float(s))):
+            return f"logit_normal --logit_mean {0.0 - m - math.log(shift):g} --logit_std {s:g}", 1.0
+        case Call("mode", (float(s),)):
+            return f"mode --mode_scale {s:g}", shift
+    return None
 
 
-def about(found: Trained, flags: str | None) -> dict[str, Any]:
+def about(found: Trained) -> dict[str, Any]:
     """What a user of the exported network has to know. Raises :class:`UserError` if its data have changed since."""
     from bench.worker import provenance
 
@@ -198,7 +207,6 @@ def about(found: Trained, flags: str | None) -> dict[str, Any]:
         "scale": asdict(dataset.train.scale),
         "text": cell.text,
         "unconditional": "zeros for tokens and pooled vector",
-        "trainer_flags": flags,
     }
 
 

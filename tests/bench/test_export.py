@@ -48,7 +48,7 @@ def test_outputs_are_those_of_diffusers(qk: str) -> None:
 
 def test_a_trained_network_is_read_by_diffusers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, to = tmp_path / "run", tmp_path / "out"
-    both = ["--formulations", "rf/lognorm(0.5,0.6)", "v/cos"]
+    both = ["--formulations", "rf/lognorm(0.5,0.6)", "v/cos", "rf/shift(3)"]
     assert grid.main([*SMALL, "--model", "mmdit:gelu=tanh", *both, "--out", str(run)]) == 0
     assert export.main([str(run), "rf/lognorm(0.5,0.6)", "--to", str(to)]) == 0
     assert "--weighting_scheme logit_normal --logit_mean -0.5 --logit_std 0.6" in capsys.readouterr().out
@@ -60,6 +60,11 @@ def test_a_trained_network_is_read_by_diffusers(tmp_path: Path, capsys: pytest.C
     assert about["scale"] == asdict(data.load(cell["dataset"], **cell["images"]).train.scale)
     assert export.main([str(run), "v/cos", "--to", str(tmp_path / "cos")]) == 0
     assert not (tmp_path / "cos" / "scheduler").exists()
+    assert "scripts cannot train it" in capsys.readouterr().out
+    assert export.main([str(run), "rf/shift(3)", "--to", str(to)]) == 0
+    assert (
+        '--weighting_scheme none and "shift": 3 in scheduler/scheduler_config.json' in capsys.readouterr().out
+    )
 
 
 def test_the_usual_gelu_has_no_class_in_diffusers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,8 +76,20 @@ def test_the_usual_gelu_has_no_class_in_diffusers(tmp_path: Path, capsys: pytest
     assert "did you mean 'tanh'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["rf", "rf/lognorm(0.7,0.6)", "rf/lognorm(-1,1.2)", "rf/mode(1.29)"])
-def test_the_trainers_flags_draw_our_timesteps(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [
+        ("rf", 1),
+        ("rf/lognorm(0.7,0.6)", 1),
+        ("rf/lognorm(-1,1.2)", 1),
+        ("rf/mode(1.29)", 1),
+        ("rf/shift(3)", 3),
+        ("rf/shift(2,shift(1.5))", 3),
+        ("rf/shift(3,lognorm(-0.5,0.6))", 1),
+        ("rf/shift(0.5,mode(1.29))", 0.5),
+    ],
+)
+def test_the_trainers_flags_draw_our_timesteps(name: str, shift: float) -> None:
     """As diffusers' scripts draw them: a density for u, and the u-th of the scheduler's timesteps."""
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
@@ -85,11 +102,14 @@ def test_the_trainers_flags_draw_our_timesteps(name: str) -> None:
         ("mode_scale", float),
     ):
         parser.add_argument(f"--{flag}", type=kind)
-    given = vars(parser.parse_args((export.trainer_flags(name) or "").split()))
+    found = export.trainer_flags(name)
+    assert found is not None
+    assert found[1] == shift, "a shift of the scheduler only where no flag can do it"
+    given = vars(parser.parse_args(found[0].split()))
     assert given.pop("precondition_outputs") == 0, "the loss is that of the network's own output"
     torch.manual_seed(0)
     u = compute_density_for_timestep_sampling(batch_size=40_000, **given)
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0)
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=found[1])
     theirs = scheduler.timesteps[(u * 1000).long().clamp(max=999)].double() / 1000
     ours = formulations.get(name).law(torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64))
     quantiles = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
@@ -99,6 +119,7 @@ def test_the_trainers_flags_draw_our_timesteps(name: str) -> None:
 
 
 def test_other_formulations_have_no_flags() -> None:
-    assert export.trainer_flags("rf/cosmap") is None
+    for name in ("rf/cosmap", "rf/shift(3,cosmap)", "rf/curriculum(lognorm(0,1),0.66)"):
+        assert export.trainer_flags(name) is None
     assert not export.is_rectified_flow("v/cos")
     assert export.is_rectified_flow("rf/mode(1.29)")

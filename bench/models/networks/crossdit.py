@@ -12,8 +12,6 @@ makes six vectors, and add a learned table to them; the output adds its own to t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +57,7 @@ class CrossDiTBlock(Stream):
         self.cross = CrossAttention(members, width, heads, options)
 
     def forward(self, x: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> Tensor:
-        qk, v = self.project(x, *m[:2])
-        q, k = heads_first(qk).unbind(0)
-        attended = attention(q, k, heads_first(v).squeeze(0))
+        attended = attention(*self.per_head(x, *m[:2]))
         x = self.add(x, heads_last(attended, len(x)), m[2])
         return self.mlp(x + self.cross(x, text), *m[3:])
 
@@ -76,13 +72,6 @@ class CrossDiT(Transformer):
         blocks = (CrossDiTBlock(members, h, shape.heads, options) for _ in range(shape.depth))
         super().__init__(shape, members, blocks, 6 if single else count)
         self.table = nn.Parameter(torch.zeros(members, 1, count, h)) if single else None
-
-    def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
-    ) -> Tensor:
-        for i, block in enumerate(blocks):
-            image = block(image, text, vectors[6 * i : 6 * i + 6])
-        return image
 
     def vectors(self, condition: Tensor) -> tuple[Tensor, ...]:
         shared = super().vectors(condition)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import Stream, Transformer, attention, heads_first, heads_last
+from bench.models.networks.transformer import Stream, Transformer, attention, heads_last
 from bench.models.shape import Shape
 
 
@@ -28,9 +28,7 @@ class DiTBlock(Stream):
         self.kept = kept
 
     def forward(self, x: Tensor, m: tuple[Tensor, ...]) -> Tensor:
-        qk, v = self.project(x, *m[:2])
-        q, k = heads_first(qk).unbind(0)
-        attended = attention(q, k, heads_first(v).squeeze(0))[:, :, : self.kept]
+        attended = attention(*self.per_head(x, *m[:2]))[:, :, : self.kept]
         return self.finish(x[:, :, : self.kept], heads_last(attended, len(x)), *m[2:])
 
 

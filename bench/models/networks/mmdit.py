@@ -10,17 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import Stream, Transformer, attention
+from bench.models.networks.transformer import Stream, Transformer, attention, heads_last, joined
 from bench.models.shape import Shape
-
-
-def joined(image: Tensor, text: Tensor) -> Tensor:
-    """``[E, B, N, k, heads, D]`` and ``[E, B, M, k, heads, D]`` as ``[k, E B, heads, N + M, D]``."""
-    return torch.cat([part.permute(3, 0, 1, 4, 2, 5) for part in (image, text)], dim=4).flatten(1, 2)
 
 
 class Block(nn.Module):
@@ -32,16 +26,14 @@ class Block(nn.Module):
         self.text = Stream(members, width, heads, last, options)
 
     def forward(self, image: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        members, batch, tokens, _ = image.shape
         mi, mt = m[:6], m[6:]
         (image_qk, image_v), (text_qk, text_v) = (
             self.image.project(image, *mi[:2]), self.text.project(text, *mt[:2])
         )  # fmt: skip
         q, k = joined(image_qk, text_qk).unbind(0)
-        joint = attention(q, k, joined(image_v, text_v).squeeze(0)).unflatten(0, (members, batch))
+        joint = attention(q, k, joined(image_v, text_v).squeeze(0))
         for_image, for_text = (
-            part.transpose(2, 3).reshape(members, -1, image.shape[-1])
-            for part in joint.split([tokens, text.shape[2]], dim=3)
+            heads_last(part, len(image)) for part in joint.split([image.shape[2], text.shape[2]], dim=2)
         )
         image = self.image.finish(image, for_image, *mi[2:])
         if not self.text.last:

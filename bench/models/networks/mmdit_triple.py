@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import Stream, Transformer, attention, heads_first, heads_last
+from bench.models.networks.transformer import Stream, Transformer, attention, heads_last, joined
 from bench.models.shape import Shape
 
 
@@ -32,10 +31,7 @@ class TripleBlock(nn.Module):
         each = 2 if self.first.last else 6
         parts = m[:6], m[6 : 6 + each], m[6 + each :]
         projected = [s.project(y, *v[:2]) for s, y, v in zip(streams, x, parts, strict=True)]
-        qk, v = (
-            torch.cat([heads_first(part) for part in several], dim=3)
-            for several in zip(*projected, strict=True)
-        )
+        qk, v = (joined(*several) for several in zip(*projected, strict=True))
         q, k = qk.unbind(0)
         joint = attention(q, k, v.squeeze(0)).split([y.shape[2] for y in x], dim=2)
         return tuple(

@@ -5,9 +5,6 @@ The attention is that of Photoroom's PRX (diffusers' ``PRXBlock``); all else is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -17,7 +14,6 @@ from bench.models.networks.transformer import (
     TextKeys,
     Transformer,
     attention,
-    heads_first,
     heads_last,
 )
 from bench.models.shape import Shape
@@ -31,11 +27,9 @@ class PRXBlock(Stream):
         self.text = TextKeys(members, width, heads, options)
 
     def forward(self, x: Tensor, text: Tensor, m: tuple[Tensor, ...]) -> Tensor:
-        qk, v = self.project(x, *m[:2])
-        q, k = heads_first(qk).unbind(0)
-        keys, values = self.text(text)
-        joint = torch.cat([k, keys], dim=2), torch.cat([heads_first(v).squeeze(0), values], dim=2)
-        return self.finish(x, heads_last(attention(q, *joint), len(x)), *m[2:])
+        q, *own = self.per_head(x, *m[:2])
+        k, v = (torch.cat(both, dim=2) for both in zip(own, self.text(text), strict=True))
+        return self.finish(x, heads_last(attention(q, k, v), len(x)), *m[2:])
 
 
 class PRX(Transformer):
@@ -44,10 +38,3 @@ class PRX(Transformer):
     def __init__(self, shape: Shape, members: int = 1, options: Options = OPTIONS) -> None:
         blocks = (PRXBlock(members, shape.width, shape.heads, options) for _ in range(shape.depth))
         super().__init__(shape, members, blocks, 6 * shape.depth + 2)
-
-    def through(
-        self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
-    ) -> Tensor:
-        for i, block in enumerate(blocks):
-            image = block(image, text, vectors[6 * i : 6 * i + 6])
-        return image

@@ -9,7 +9,6 @@ their blocks.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -100,6 +99,11 @@ def heads_first(x: Tensor) -> Tensor:
     return x.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
 
 
+def joined(*streams: Tensor) -> Tensor:
+    """``[E, B, N, k, heads, D]`` of several streams as ``[k, E B, heads, N of all, D]``."""
+    return torch.cat([heads_first(part) for part in streams], dim=3)
+
+
 def heads_last(attended: Tensor, members: int) -> Tensor:
     """``[E B, heads, N, D]`` as ``[E, B N, heads D]``."""
     return attended.transpose(1, 2).reshape(members, -1, attended.shape[1] * attended.shape[3])
@@ -131,6 +135,12 @@ class Stream(nn.Module):
         qkv = self.qkv(modulate(x, shift, scale).flatten(1, 2))
         qk, v = qkv.view(*x.shape[:3], 3, self.heads, -1).split([2, 1], dim=3)
         return normalised(qk, self.qk_scale), v
+
+    def per_head(self, x: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[E B, heads, N, D]`` as :meth:`project` gives them."""
+        qk, v = self.project(x, shift, scale)
+        q, k = heads_first(qk).unbind(0)
+        return q, k, heads_first(v).squeeze(0)
 
     def finish(
         self, x: Tensor, attended: Tensor, gate: Tensor, shift: Tensor, scale: Tensor, gate2: Tensor
@@ -250,12 +260,14 @@ class Transformer(Conditioned):
         image = self.through(image, text, vectors[:-2], blocks or self.blocks)
         return pixels(self.head, modulate(image, *vectors[-2:]), self.shape)
 
-    @abstractmethod
     def through(
         self, image: Tensor, text: Tensor, vectors: tuple[Tensor, ...], blocks: Iterable[Callable[..., Any]]
     ) -> Tensor:
         """Image tokens ``[E, B, N, h]`` after the blocks, from image and text tokens ``[E, B, M, h]`` and adaLN's vectors
-        ``[E, B, 1, h]``."""
+        ``[E, B, 1, h]``. Unless overridden, each block reads six vectors and updates image tokens only."""
+        for i, block in enumerate(blocks):
+            image = block(image, text, vectors[6 * i : 6 * i + 6])
+        return image
 
     def vectors(self, condition: Tensor) -> tuple[Tensor, ...]:
         """adaLN's vectors ``[E, B, 1, h]`` of every block, and a shift and a scale of the output."""

@@ -21,7 +21,6 @@ from bench.models.networks.transformer import (
     Stream,
     attention,
     embedded,
-    heads_first,
     heads_last,
     modulate,
     pixels,
@@ -41,9 +40,7 @@ class LongSkipBlock(Stream):
         if self.skip is not None and earlier is not None:
             x = self.skip(torch.cat([x, earlier], dim=-1).flatten(1, 2)).view_as(x)
         shift, scale, shift2, scale2 = self.norms.unbind(3)
-        qk, v = self.project(x, shift, scale)
-        q, k = heads_first(qk).unbind(0)
-        attended, one = attention(q, k, heads_first(v).squeeze(0)), x.new_ones(())
+        attended, one = attention(*self.per_head(x, shift, scale)), x.new_ones(())
         x = self.add(x, heads_last(attended, len(x)), one)
         return self.mlp(x, shift2, scale2, one)
 

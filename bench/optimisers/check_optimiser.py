@@ -62,7 +62,7 @@ class Quadratic:
 
 def small_model(members: int) -> Any:
     """Linear layers 3 -> 4, then 4 -> 6 and 6 -> 4 in a block, then 4 -> 2."""
-    from bench.models.networks.transformer import Linear  # imports torch
+    from bench.models.networks.layers import Linear  # imports torch
 
     made = torch.nn.Module()
     made.first = Linear(members, 3, 4)

@@ -17,16 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import (
-    Linear,
-    Stream,
-    TextKeys,
-    Transformer,
-    attention,
-    heads_first,
-    heads_last,
-    normalised,
-)
+from bench.models.networks.layers import Linear, attention, heads_first, heads_last, normalised
+from bench.models.networks.transformer import Stream, TextKeys, Transformer
 from bench.models.shape import Shape
 
 

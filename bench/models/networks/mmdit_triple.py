@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import Stream, Transformer, attention, heads_last, joined
+from bench.models.networks.layers import attention, heads_last, joined
+from bench.models.networks.transformer import Stream, Transformer
 from bench.models.shape import Shape
 
 

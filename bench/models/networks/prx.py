@@ -9,13 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import (
-    Stream,
-    TextKeys,
-    Transformer,
-    attention,
-    heads_last,
-)
+from bench.models.networks.layers import attention, heads_last
+from bench.models.networks.transformer import Stream, TextKeys, Transformer
 from bench.models.shape import Shape
 
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
 from bench.models.networks.crossdit import CrossDiTBlock
-from bench.models.networks.transformer import Conditioned, Conv, Linear
+from bench.models.networks.layers import Conv, Linear
+from bench.models.networks.transformer import Conditioned
 from bench.models.shape import Shape
 
 

@@ -14,17 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.block_options import OPTIONS, Options
-from bench.models.networks.transformer import (
-    Conditioned,
-    Conv,
-    Linear,
-    Stream,
-    attention,
-    embedded,
-    heads_last,
-    modulate,
-    pixels,
-)
+from bench.models.networks.layers import Conv, Linear, attention, heads_last, modulate
+from bench.models.networks.transformer import Conditioned, Stream, embedded, pixels
 from bench.models.shape import Shape
 
 

@@ -60,7 +60,7 @@ def test_they_are_what_attention_computes(model: str, monkeypatch: pytest.Monkey
     """Against the definition, pair by pair, on the queries and keys with which the network attends."""
     attended: list[tuple[Tensor, Tensor]] = []
     built = network(model)
-    monkeypatch.setattr("bench.models.networks.transformer.WATCHING", [lambda q, k: attended.append((q, k))])
+    monkeypatch.setattr("bench.models.networks.layers.WATCHING", [lambda q, k: attended.append((q, k))])
     batch, c = inputs(SHAPE, 2, 6, CPU)
     with torch.no_grad():
         built(batch.x.expand(2, *batch.x.shape), c.c_noise, batch.tokens, batch.pooled)

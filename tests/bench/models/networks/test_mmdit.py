@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.machine.matmul import fast_products
 from bench.models.flat import Flat, swapped
 from bench.models.networks.embeddings import patchify, positions_2d, time_features, unpatchify
+from bench.models.networks.layers import Linear, attention
 from bench.models.networks.mmdit import Block, MMDiT
-from bench.models.networks.transformer import Linear, attention
 from bench.models.shape import Shape
 
 SMALL = Shape(2, 64, 2, 2, 8, 3, text_length=5, text_width=24, pooled_width=16)

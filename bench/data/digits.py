@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from bench.config.experiment import Images
 from bench.data.builder import Builder, register
-from bench.data.dataset import Dataset, Split, build, hash_split
+from bench.data.dataset import Dataset, Split, build
+from bench.data.held_out import hash_split
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

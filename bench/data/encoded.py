@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bench.config.experiment import Images
 from bench.data.builder import Builder, register
 from bench.data.caption_mix import ALIKE, mixed
-from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once, unit_hash
+from bench.data.dataset import Dataset, Picked, Rows, Scale, Split, build, decoded_at_once
+from bench.data.held_out import unit_hash
 from bench.data.latent_store import (
     INDEX,
     EncodingRecipe,

@@ -21,7 +21,8 @@ from bench.config.experiment import Images
 from bench.data import drop_list
 from bench.data.builder import Builder, register
 from bench.data.caption_mix import ALIKE, mixed
-from bench.data.dataset import Dataset, Picked, Rows, Split, build, hash_split
+from bench.data.dataset import Dataset, Picked, Rows, Split, build
+from bench.data.held_out import hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy

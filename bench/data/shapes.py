@@ -19,7 +19,8 @@ from bench.config.experiment import Images
 from bench.config.seeds import seed_for
 from bench.data import sdf
 from bench.data.builder import Builder, register
-from bench.data.dataset import Dataset, Split, build, in_validation
+from bench.data.dataset import Dataset, Split, build
+from bench.data.held_out import in_validation
 from flowbench._core.errors import UserError, nearest
 
 SHAPES = tuple(sdf.DISTANCES)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import decoded_at_once, hash_split
+from bench.data.dataset import decoded_at_once
 from bench.data.encoding.latent_source import LatentSource
 from bench.data.encoding.write_latents import LARGEST, chosen
+from bench.data.held_out import hash_split
 from bench.data.latent_store import EncodingRecipe, Index, Posterior, ShardedRows, Side
 from bench.data.sources import classes
 from flowbench._core.errors import UserError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench import data, encode
 from bench.data import latent_store
-from bench.data.dataset import hash_split
+from bench.data.held_out import hash_split
 
 from ...autoencoders import save_kl
 from . import stored

@@ -86,7 +86,7 @@ def karras(f: Formulation, steps: int) -> Tensor:
 
 
 def log_snr(f: Formulation, steps: int) -> Tensor:
-    """Equally spaced in log(a / b) between :func:`ends`, as for DPM-Solver (arXiv 2206.00927, section 3.4)."""
+    """Equally spaced in log(a / b) between :func:`ends`, as for DPM-Solver (arXiv 2206.00927)."""
     top, bottom = (math.log(end) for end in ends(f))
     return at_ratio(f, torch.linspace(top, bottom, steps, dtype=torch.float64).exp())
 

@@ -22,7 +22,7 @@ def dpm2m_sde(f: Formulation, times: Tensor) -> Steps:
 
         x' = A x^ + k B n^ + A (1 - k^2) h / (2 h_before) (x^ - x^_before) + sqrt(1 - k^2) B z
 
-    for the reverse SDE whose noise has the law of the forward one. SDE-DPM-Solver++(2M) of arXiv 2211.01095, appendix A.
+    for the reverse SDE whose noise has the law of the forward one. SDE-DPM-Solver++(2M) of arXiv 2211.01095.
     """
     way = exponential(f, times)
     kept = way.a * way.to_b / (way.to_a * way.b)

@@ -1,4 +1,4 @@
-"""UniPC of order 2: DPM-Solver++(2M), whose last step is done again with what the network says after it."""
+"""UniPC of order 2: DPM-Solver++(2M), whose last step is repeated with the output of the network after it."""
 
 from __future__ import annotations
 

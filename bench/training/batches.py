@@ -7,7 +7,7 @@ at any time, and resuming needs no generator state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from bench.data.caption_mix import picked
 from bench.encoders.text import Captions, drop
 from bench.machine.resident import moved
 from bench.objectives import Batch
+from bench.training.image_order import ImageOrder
 from bench.training.inputs import Inputs, normal
 from bench.training.replicas import ALONE, Replicas
 from formulations import Coeffs
@@ -68,7 +69,7 @@ class Batches:
         self.seed, self.size, self.device = seed, size, device
         self.dropout, self.drop_encoders = dropout, drop_encoders
         self.replicas, self.part = replicas, replicas.rows(size)
-        self._order: tuple[int, np.ndarray, np.ndarray] | None = None
+        self.images = ImageOrder(seed, len(data.train))
 
     @property
     def step_bytes(self) -> int:
@@ -123,24 +124,14 @@ class Batches:
     def order(self, step: int) -> np.ndarray:
         """The whole batch as indices into the training images: epochs in a fresh order each, batches running across their
         ends."""
-        return self._walk(step, lambda order, text: order)
+        return self.images.at(range(step * self.size, (step + 1) * self.size))
 
     def texts(self, step: int) -> np.ndarray:
-        """The same into the captions of all training images: of an image with several, one is drawn each epoch."""
-        return self._walk(step, lambda order, text: text[order])
-
-    def _walk(self, step: int, take: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        epoch, place = divmod(np.arange(step * self.size, (step + 1) * self.size), len(self.split))
-        return np.concatenate([take(*self._epoch(int(e)))[place[epoch == e]] for e in np.unique(epoch)])
-
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the images in an epoch, and the caption of each image."""
-        known = self._order  # read once: a thread may draw ahead
-        if known is None or known[0] != epoch:
-            order = np.random.default_rng(seed_for("order", self.seed, epoch)).permutation(len(self.split))
-            drawn = np.random.default_rng(seed_for("caption", self.seed, epoch)).random(len(self.split))
-            known = self._order = (epoch, order, self.starts + picked(drawn, self.counts, self.split.mix))
-        return known[1], known[2]
+        """The same into the captions of all training images: of an image with several, each step draws one."""
+        images = self.order(step)
+        uniform = np.random.default_rng(seed_for("caption", self.seed, step)).random(self.size)
+        chosen: np.ndarray = self.starts[images] + picked(uniform, self.counts[images], self.split.mix)
+        return chosen
 
 
 def micro_batches(batch: Batch, c: Coeffs, count: int) -> Iterator[tuple[Batch, Coeffs]]:

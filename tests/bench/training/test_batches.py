@@ -208,7 +208,7 @@ def test_encoding_drops_padding_shared_by_all(setup: Setup) -> None:
     assert made.rows(["a b c", "a"]).tolist() == [made.index["a b c"], made.index["a"]]
 
 
-def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
+def test_of_several_captions_each_step_draws_one(setup: Setup) -> None:
     """Every caption has its turn, the same one for all members and after an interruption; images stay as they were."""
     count = len(setup.data.train)
     several = tuple(
@@ -218,7 +218,7 @@ def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
     data = replace(setup.data, train=replace(setup.data.train, alternatives=several))
     made, plain = Batches(data, setup.captions, 0, 10, 0.0, CPU), batches(setup)
     starts = np.cumsum([0, *map(len, several)])
-    steps = range(60 * count // 10)
+    steps = range(200 * count // 10)
     images, texts = (np.concatenate([read(s) for s in steps]) for read in (made.order, made.texts))
     assert np.array_equal(images, np.concatenate([plain.order(s) for s in steps]))
     assert np.all((starts[images] <= texts) & (texts < starts[images + 1]))
@@ -234,7 +234,7 @@ def test_of_several_captions_one_is_drawn_each_epoch(setup: Setup) -> None:
     assert torch.equal(batch.pooled, expected[1])
 
 
-def test_original_and_synthetic_captions_are_mixed_anew_each_epoch(setup: Setup) -> None:
+def test_original_and_synthetic_captions_are_mixed_anew_each_step(setup: Setup) -> None:
     train = setup.data.train
     count, synthetic = len(train), train.captions[::-1]
     several = tuple(zip(train.captions, synthetic, strict=True))
@@ -244,6 +244,8 @@ def test_original_and_synthetic_captions_are_mixed_anew_each_epoch(setup: Setup)
     assert second.mean() == pytest.approx(0.25, abs=0.02)
     assert 0 < second.mean(0).min() < second.mean(0).max() < 0.6, "of every image"
     assert np.array_equal(made.texts(7), Batches(data, setup.captions, 0, count, 0.0, CPU).texts(7))
+    longer = Batches(data, setup.captions, 0, 5 * count, 0.0, CPU).texts(0)
+    assert len(set(longer)) > len(set(longer // 2)), "also within a batch, where an image comes twice"
 
 
 def test_captions_to_sample_are_each_of_their_image_in_turn(setup: Setup) -> None:

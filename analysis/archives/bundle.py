@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ranking import ideal_columns
-from analysis.runs import collect, timings
+from analysis.runs import collect, networks, timings
 from analysis.runs.private import without_paths
 from analysis.runs.run import REAL_SCORES, Run
 from analysis.runs.sources import (
@@ -244,12 +244,14 @@ class Recorder:
 
 
 def _look(run: Run) -> None:
-    """Ask for the pictures of the sample sheet, of the page and of its cards, the more important first."""
+    """Ask for the pictures of the sample sheet, of the page and of its cards, the more important first; networks stand
+    apart there."""
     from analysis import plots
     from analysis.ranking import ranking
     from analysis.report import gallery
 
     try:
+        run = networks.separated(run)
         ranked = ranking.rank(run)
     except UserError:  # nothing that one ranking could show
         return

@@ -18,7 +18,7 @@ from analysis.ranking.pending import Provisional, settled
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.ranking.score_matrix import Wide
 from analysis.ranking.uncertainty import Uncertainty
-from analysis.runs import declared, networks, schema, training_stages
+from analysis.runs import declared, networks, recipe_fields, schema, training_stages
 from analysis.runs.run import Run
 from analysis.runs.schema import Results
 from bench.config import sampling_settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     pd = lazy("pandas")
 
-GROUPS = (*schema.CONTROL, networks.AXIS)
+GROUPS = (*schema.CONTROL, recipe_fields.NETWORK)
 
 
 def rank(found: Results, by: str | None = None) -> RankingResult:
@@ -59,7 +59,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
     """
     if by is not None and by not in GROUPS:
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
-    if by == networks.AXIS:
+    if by == recipe_fields.NETWORK:
         found, by = networks.apart(found), "dataset"
     results = found.phase("rank")
     if results.frame.empty:

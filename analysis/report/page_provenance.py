@@ -188,12 +188,12 @@ def _finished(ends: pd.Series[Any]) -> tuple[str, ...]:
 
 
 def _recipes(run: Run) -> tuple[Recipe, ...]:
-    """Those of the rows that are shown."""
-    shown = set(run.frame["recipe"].dropna()) if "recipe" in run.frame else set()
+    """Those of the cells that are shown."""
+    shown = set(run.frame["cell"]) if "cell" in run.frame else set()
     found: dict[str, Recipe] = {}
     for m in run.manifests:
-        for recipe in m.recipes:
-            if recipe.text in shown:
-                fields = tuple((name, json.dumps(value)) for name, value in flat(recipe.text).items())
-                found.setdefault(recipe.text, Recipe(recipe.parameters, recipe.train_flops, fields))
+        used = {cell.recipe for cell in m.cells if cell.id in shown}
+        for recipe in (recipe for i, recipe in enumerate(m.recipes) if i in used):
+            fields = tuple((name, json.dumps(value)) for name, value in flat(recipe.text).items())
+            found.setdefault(recipe.text, Recipe(recipe.parameters, recipe.train_flops, fields))
     return tuple(found.values())

@@ -6,25 +6,37 @@ The network is an axis like the dataset: a ranking is of one of them, or has eac
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.runs.recipe_fields import differing, network
+from analysis.runs.recipe_fields import differing, network_of
+from analysis.runs.run import Run
 from analysis.runs.schema import Results
+from analysis.runs.sources import Pixels, Source
+from bench.runfolder.manifest import Manifest
 from flowbench._core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AXIS = "model"
-"""What the network is called in options, as it is a part of the recipe and no column."""
 Found = TypeVar("Found", bound=Results)
+WITH = " with "
+"""Between the names of a data set, or of a formulation, and of a network."""
 
 
-def network_of(recipe: str) -> str | None:
-    """The network's name with its options, as `--model` has it; None for a recipe that names no model."""
-    model = json.loads(recipe).get("model")
-    return None if model is None else network(model.get("architecture"))
+class Renamed:
+    """The cells of another source (`analysis.runs.sources.Source`) under other names of data sets; ``original`` has the
+    source's."""
+
+    def __init__(self, source: Source, original: Mapping[str, str]) -> None:
+        self.text, self.validations, self.samples = source.text, source.validations, source.samples
+        self.pictures, self.commits = source.pictures, source.commits
+        self._source, self._original = source, original
+
+    def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
+        """See `analysis.runs.sources.Source`."""
+        return self._source.real_images(self._original.get(dataset, dataset), caption, most)
 
 
 def several(found: Results) -> bool:
@@ -40,13 +52,18 @@ def apart(found: Found) -> Found:
     formulations are ranked within each network. Raises `UserError` for rows without a recipe, and for a network of several
     sizes."""
     names, frame = _networks(found), found.frame
-    datasets = frame["dataset"].astype(str) + " with " + names
+    datasets = frame["dataset"].astype(str) + WITH + names
+    original = dict(zip(datasets, frame["dataset"].astype(str), strict=True))
     scores = {
         named: found.real_scores[dataset]
-        for named, dataset in zip(datasets, frame["dataset"], strict=True)
+        for named, dataset in original.items()
         if dataset in found.real_scores
     }
-    return replace(found, frame=frame.assign(dataset=datasets, recipe=_without(frame)), real_scores=scores)
+    made = replace(found, frame=frame.assign(dataset=datasets, recipe=_without(frame)), real_scores=scores)
+    if not isinstance(made, Run):
+        return made
+    plans = tuple(map(_plan_apart, made.manifests))
+    return replace(made, manifests=plans, source=Renamed(made.source, original))
 
 
 def separated(found: Found) -> Found:
@@ -58,13 +75,20 @@ def crossed(found: Found) -> Found:
     """The rows with the network as a part of the formulation's name, where ``base`` is the formulation and ``sampler``
     the network. Raises `UserError` as :func:`apart`."""
     names, frame = _networks(found), found.frame
-    whole = frame["formulation"].astype(str) + " with " + names
+    whole = frame["formulation"].astype(str) + WITH + names
     return replace(
         found,
         frame=frame.assign(
             formulation=whole, base=frame["formulation"], sampler=names, recipe=_without(frame)
         ),
     )
+
+
+def _plan_apart(plan: Manifest) -> Manifest:
+    """A plan whose cells have the network as a part of the data set's name."""
+    names = [network_of(recipe.text) for recipe in plan.recipes]
+    cells = (replace(cell, dataset=f"{cell.dataset}{WITH}{names[cell.recipe]}") for cell in plan.cells)
+    return replace(plan, cells=tuple(cells))
 
 
 def _networks(found: Results) -> pd.Series[Any]:

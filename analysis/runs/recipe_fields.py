@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 else:
     experiment = lazy("bench.config.experiment")
 
+NETWORK = "model"
+"""What the network is called in options, as it is a part of the recipe and no column."""
+
 
 def flat(recipe: str) -> dict[str, Any]:
     """A recipe's fields by dotted name, e.g. ``{"model.depth": 4, ...}``."""
@@ -34,6 +37,12 @@ def differing(recipes: Sequence[str]) -> dict[str, list[Any]]:
         name: [v for i, v in enumerate(values) if v not in values[:i]] for name, values in found.items()
     }
     return {name: values for name, values in distinct.items() if len(values) > 1}
+
+
+def network_of(recipe: str) -> str | None:
+    """The network's name with its options, as `--model` has it; None for a recipe that names no model."""
+    model = json.loads(recipe).get("model")
+    return None if model is None else network(model.get("architecture"))
 
 
 def network(architecture: str | None) -> str:

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.runs import recipe_fields
-from analysis.runs.networks import AXIS, network_of
 from analysis.runs.schema import KEY, Results
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import numbers_in_glob
@@ -60,8 +59,8 @@ def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
         return frame[name]
     recipes = [str(r) for r in frame["recipe"].dropna().unique()] if "recipe" in frame else []
     fields = {recipe: recipe_fields.flat(recipe) for recipe in recipes}
-    if name == AXIS and recipes:
-        return frame["recipe"].map({recipe: network_of(recipe) for recipe in recipes})
+    if name == recipe_fields.NETWORK and recipes:
+        return frame["recipe"].map({recipe: recipe_fields.network_of(recipe) for recipe in recipes})
     known = list(dict.fromkeys(field for flat in fields.values() for field in flat))
     if name not in known:
         columns = [column for column in COLUMNS if column in frame]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import flowbench
-from analysis import archive, rank
+from analysis import rank
 from bench import draw, grid, plugins
 from bench.config.experiment import Model
 from bench.config.identity import identity
@@ -74,23 +74,6 @@ def test_cells_of_two_networks_live_side_by_side_and_a_changed_file_is_refused(
     )
     assert draw.main([str(out), "eps/linear", "--cell", kept, *drawn]) == 2
     assert "the network 'conv' has changed since" in capsys.readouterr().err
-
-
-def test_networks_of_one_grid_are_ranked_apart_and_crossed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "run"
-    argv = [*SMALL, "--compile", "off", "--width", "16", "--seeds", "2", "--steps", "2", "--out", str(out)]
-    assert grid.main([*argv, "--networks", "mmdit", "dit", "--settings", "2:1", "--validations", "1"]) == 0
-    printed = capsys.readouterr().out
-    assert "shapes with dit" in printed
-    assert "--effects" in printed
-    assert len(list(out.glob("cells/*/ema.safetensors"))) == 8
-    assert rank.main([str(out), "--effects"]) == 0
-    assert "formulation" in capsys.readouterr().out
-    assert archive.main([str(out), str(tmp_path / "kept"), "--no-figures"]) == 0
-    assert rank.main([str(tmp_path / "kept"), "--by", "model"]) == 0
-    assert "shapes with mmdit" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_sentence_before_anything_is_made(

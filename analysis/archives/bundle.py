@@ -53,6 +53,7 @@ MOST_PIXELS = 300_000
 LEFT_OUT_SAMPLES = "values of single samples: the forecast of seeds has no bound by the draw of captions"
 ROUNDED_SAMPLES = f"digits of the values of single samples beyond 1 part in {2**BITS:,}"
 LEFT_OUT_PICTURES = "pictures of some formulations"
+LEFT_OUT_METRICS = "metrics that only some of the sources have"
 INPUTS = ("data", "text_encoder", "architecture", "coefficients", "profile")
 """Entries of a cell's ``config.json`` that are kept; the configuration itself is in the plan."""
 MEASURED = ("captions", "measuring", "solvers")
@@ -99,6 +100,8 @@ def write_values(run: Run, out: Path, already: Collection[str] = ()) -> None:
         write_table(pd.DataFrame(shown.rows, columns=list(PICTURE)), out / PICTURES)
     if shown.refused or LEFT_OUT_PICTURES in already:
         left_out.append(LEFT_OUT_PICTURES)
+    if LEFT_OUT_METRICS in already:
+        left_out.append(LEFT_OUT_METRICS)
     noted = {"commits": sorted(run.source.commits()), "left_out": left_out}
     write_text(out / PROVENANCE, json.dumps(noted))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise, zip_longest
 from typing import Any
 
@@ -60,18 +60,22 @@ def _difference(plans: Mapping[str, Manifest]) -> str:
     recipes = zip_longest(
         *([recipe.text for recipe in plan.recipes] for plan in (one, other)), fillvalue="{}"
     )
-    rest = [_rest(plan) for plan in (one, other)]
+    shared = {metric.name for metric in metrics_of(one)} & {metric.name for metric in metrics_of(other)}
+    rest = [_rest(plan, shared) for plan in (one, other)]
     for pair in ([json.dumps(grid) for grid in grids], *recipes, [json.dumps(part) for part in rest]):
         for field, values in differing(pair).items():
             return f"{field} is {values[0]} and {values[1]}"
     return ""
 
 
-def _rest(plan: Manifest) -> dict[str, Any]:
+def _rest(plan: Manifest, shared: Collection[str]) -> dict[str, Any]:
+    """What must be equal beyond names and recipes; of the metrics that both have, what decides how values are compared."""
+    declared = {metric.name: metric for metric in metrics_of(plan) if metric.name in shared}
     return {
+        **{f"the direction of {name}": metric.higher_is_better for name, metric in sorted(declared.items())},
+        **{f"the scale of {name}": metric.scale for name, metric in sorted(declared.items())},
         "the network's parameters": [recipe.parameters for recipe in plan.recipes],
         "the operations of a training": [recipe.train_flops for recipe in plan.recipes],
-        "metrics": [asdict(metric) for metric in metrics_of(plan)],
         "evaluation": plan.evaluation,
         "sampling": plan.sampling,
         "race": dict(plan.race),
@@ -93,6 +97,7 @@ def joined(plans: Sequence[Manifest], taken: Sequence[Collection[str]]) -> Manif
         dict.fromkeys(one for plan, part in zip(plans, parts, strict=True) if part for one in plan.commands)
     )
     seeds = sorted({cell.seed for cell in cells})
+    metrics = {metric["name"]: metric for plan in reversed(plans) for metric in plan.metrics}
     (program, command), *further = commands
     return replace(
         plans[0],
@@ -100,6 +105,7 @@ def joined(plans: Sequence[Manifest], taken: Sequence[Collection[str]]) -> Manif
         command=command,
         further=tuple(further),
         cells=tuple(cells),
+        metrics=tuple(metrics.values()),
         grid={**plans[0].grid, **dict(zip(SEEDS, (len(seeds), seeds[0]), strict=True))},
     )
 
@@ -119,8 +125,8 @@ def real_images(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for dataset, values in datasets.items():
             if dataset not in made:
                 made[dataset], owner[dataset] = values, name
-            for key in values.keys() | made[dataset].keys():
-                one, other = made[dataset].get(key), values.get(key)
+            for key in values.keys() & made[dataset].keys():
+                one, other = made[dataset][key], values[key]
                 if not close(one, other, **CLOSE):
                     raise UserError(
                         f"{owner[dataset]!r} and {name!r} have measured other real images of {dataset}: {key} is {one} and "

@@ -7,7 +7,7 @@ but for rounding, which depends on where a cell was trained: the machine, `--pac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ import numpy as np
 from analysis.archives import bundle, joint_plan
 from analysis.ranking import ideal_columns
 from analysis.runs import collect, run, timings
+from analysis.runs.declared import metrics_of
 from analysis.runs.run import REAL_SCORES, Run
 from analysis.runs.sources import PROVENANCE, Archive, json_of
-from bench.config.sampling_settings import CONTROL
+from bench.config.sampling_settings import CONTROL, Setting
 from bench.runfolder import manifest
 from bench.runfolder.manifest import FILES, Manifest, PlannedCell
 from flowbench._core import atomic
@@ -48,8 +49,17 @@ class Part:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The results table as it is kept."""
-        return pd.read_parquet(self.run.path / collect.RESULTS)
+        """The results table as it is kept, with every field of a control setting: a later version may have added some."""
+        kept = pd.read_parquet(self.run.path / collect.RESULTS)
+        for field in fields(Setting):
+            if field.name not in kept:
+                kept[field.name] = field.default
+        return kept
+
+    @property
+    def metrics(self) -> set[str]:
+        """The metrics that it has values of."""
+        return {metric.name for metric in metrics_of(self.run.manifests[0]) if metric.name in self.frame}
 
     @cached_property
     def rows(self) -> Mapping[str, pd.DataFrame]:
@@ -96,13 +106,24 @@ def write(parts: Sequence[Part], out: Path) -> None:
         if document:
             bundle.write_object(out / name, document)
     plans = tuple(manifest.read(out))
+    unequal = _unequal_metrics(used)
     frames = [part.frame[part.frame["cell"].isin(ids)] for part, ids in zip(parts, taken, strict=True) if ids]
-    frame = collect.in_order(pd.concat(frames, ignore_index=True), plans)
+    rows = pd.concat(frames, ignore_index=True).drop(columns=unequal, errors="ignore")
+    frame = collect.in_order(rows, plans)
     bundle.write_table(frame, out / collect.RESULTS)
     source = Merged(parts, taken)
     bundle.write_texts(Run(frame, {}, path=out, manifests=plans, source=source), out)
     already = {text for part in used for text in part.document(PROVENANCE).get("left_out", [])}
+    if unequal:
+        already.add(bundle.LEFT_OUT_METRICS)
     bundle.write_values(replace(run.read(out), source=source), out, already)
+
+
+def _unequal_metrics(parts: Sequence[Part]) -> list[str]:
+    """The columns of metrics that only some parts have values of, as a later version has more: no seed may be without."""
+    found = [part.metrics for part in parts]
+    unequal = set[str]().union(*found) - found[0].intersection(*found)
+    return [f"{name}{suffix}" for name in sorted(unequal) for suffix in ("", "_stderr", "_name")]
 
 
 def check_inputs(parts: Sequence[Part]) -> None:
@@ -164,8 +185,8 @@ def _check_equal(one: Part, known: str, other: Part, cell: PlannedCell) -> None:
     if one is other:
         return
     tables = [part.rows[name].set_index(list(CONTROL)) for part, name in ((one, known), (other, cell.id))]
-    for column in tables[0].columns.union(tables[1].columns).difference(["cell"]):
-        first, second = (table.get(column, pd.Series(dtype=object)).to_dict() for table in tables)
+    for column in tables[0].columns.intersection(tables[1].columns).difference(["cell"]):
+        first, second = (table[column].to_dict() for table in tables)
         for setting in first | second:
             values = first.get(setting), second.get(setting)
             if not joint_plan.close(*values, **ROUNDING) and not all(map(pd.isna, values)):

@@ -270,7 +270,49 @@ def test_rounding_of_another_machine_is_no_other_measurement() -> None:
     one, other = ({"x": {"fid_real": fid, "fid_name": "fid[...]"}} for fid in (1.5, 1.5000001))
     assert joint_plan.real_images({"a": one, "b": other}) == one
     with pytest.raises(UserError, match="fid_name"):
-        joint_plan.real_images({"a": one, "b": {"x": {"fid_real": 1.5}}})
+        joint_plan.real_images({"a": one, "b": {"x": {"fid_real": 1.5, "fid_name": "fid[others]"}}})
+
+
+def test_a_metric_that_only_later_seeds_have_is_left_out(runs: dict[str, Path], tmp_path: Path) -> None:
+    """As after an update; no seed is without a value that others have."""
+    early = shutil.copytree(runs["early"], tmp_path / "early")
+    change(early / "grid.json", metrics=lambda all: [metric for metric in all if metric["name"] != "kid"])
+    for file in early.glob(f"cells/*/{synthetic.EVALUATION}/result.json"):
+        change(file, names=lambda all: {name: of for name, of in all.items() if name != "kid_name"})
+        change(
+            file,
+            settings=lambda all: {
+                setting: {name: value for name, value in values.items() if not name.startswith("kid")}
+                for setting, values in all.items()
+            },
+        )
+    real = {"x": {"fid_real": 1.5, "kid_real": 0.1}, "y": {"fid_real": 2.5}}
+    late = shutil.copytree(runs["late"], tmp_path / "late")
+    change(late / "real-scores.json", **{name: lambda _, value=value: value for name, value in real.items()})
+    out = tmp_path / "out"
+    assert archived(out, early, late)[1:] == [f"left out: {bundle.LEFT_OUT_METRICS}"]
+    kept, whole = run.read(out).frame, run.read(runs["all"]).frame
+    assert not any(name.startswith("kid") for name in kept)
+    assert {name for name in whole if name.startswith("kid")} == {"kid", "kid_name", "kid_stderr"}
+    assert kept["fid"].equals(whole["fid"])
+    before = files(out)
+    for again in ((out,), (out, late)):
+        assert archived(out, *again)[1:] == [f"left out: {bundle.LEFT_OUT_METRICS}"]
+        assert {name: content for name, content in files(out).items() if name != "timings.json"} == {
+            name: content for name, content in before.items() if name != "timings.json"
+        }
+
+
+def test_a_metric_with_another_direction_is_another(runs: dict[str, Path], tmp_path: Path) -> None:
+    late = shutil.copytree(runs["late"], tmp_path / "late")
+    change(
+        late / "grid.json",
+        metrics=lambda all: [metric | {"explained": "other words"} for metric in all],
+    )
+    archived(tmp_path / "out", runs["early"], late)
+    change(late / "grid.json", metrics=lambda all: [m | {"higher_is_better": True} for m in all])
+    with pytest.raises(UserError, match=r"the direction of .* is (False|None) and True"):
+        archived(tmp_path / "out", runs["early"], late)
 
 
 def test_no_picture_stands_for_another(tmp_path: Path) -> None:

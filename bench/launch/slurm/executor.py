@@ -132,13 +132,16 @@ class _Desk:
         """Submit one array, ``most`` of it at once, and write it down; returns its id. Leaves nothing if it fails."""
         from submitit.core.utils import FailedJobError
 
+        from bench.launch.slurm.job import Entry
+
         if self.doubts:
             queue.cancel(strays(self.submission, self.jobs))
-        folder = fresh_folder(self.submission)
+        folder = fresh_folder(self.submission.folder.absolute() / "slurm")
         try:
             atomic.write_json(folder / "shares.json", {"shares": list(shares)})
             chosen = parameters(self.submission, self.parameters, most, waits)
-            job = call(self.submission, folder, shares, chosen)
+            entry = Entry(str(self.submission.folder.absolute()), tuple(shares))
+            job = call(folder, entry, range(len(shares)), chosen)
         except FailedJobError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise self.failure(str(error)) from None

@@ -7,7 +7,7 @@ import io
 import os
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ OVERRIDES = (
 """SBATCH_ variables that would win over what stands in the script."""
 
 
-def fresh_folder(submission: Submission) -> Path:
-    """A new folder for submitit, which only its owner may enter: pickles are loaded from it."""
-    parent = submission.folder.absolute() / "slurm"
+def fresh_folder(parent: Path) -> Path:
+    """A new folder for submitit in ``parent``, which only its owner may enter: pickles are loaded from it."""
     parent.mkdir(mode=0o700, exist_ok=True)
     used = [int(p.name) for p in parent.iterdir() if p.name.isdigit()]
     folder = parent / str(max(used, default=-1) + 1)
@@ -39,11 +38,24 @@ def parameters(
     submission: Submission, options: dict[str, Any], most: int, waits: Sequence[str]
 ) -> dict[str, Any]:
     """The parameters of submitit for one array: ``most`` tasks run at once, after the jobs ``waits``."""
+    each = submission.execution.replicas // options.get("nodes", 1)
+    shield = shielded(submission)
+    return script(options, name(submission), submission.code_folder.absolute(), most, waits, each, shield)
+
+
+def script(
+    options: dict[str, Any],
+    name: str,
+    code: Path,
+    most: int,
+    waits: Sequence[str],
+    processes: int = 1,
+    before: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The same for tasks of so many ``processes`` on a node, of the code in a folder; Python begins ``before`` them."""
     chosen = dict(options)
-    each = submission.execution.replicas // chosen.get("nodes", 1)
     cores = "${SLURM_CPUS_PER_TASK:-1}"
-    threads = cores if each == 1 else f"$(({cores} > {each} ? {cores} / {each} : 1))"
-    code = submission.code_folder.absolute()
+    threads = cores if processes == 1 else f"$(({cores} > {processes} ? {cores} / {processes} : 1))"
     path = shlex.quote(f"{code}:{Path.cwd()}")
     exports = [
         f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
@@ -55,29 +67,27 @@ def parameters(
     ]
     # submitit drops its own `python` for arrays, so what has to run before Python stands at the end of srun's options
     chosen |= {
-        "job_name": name(submission),
+        "job_name": name,
         "array_parallelism": most,
         "setup": [*chosen.get("setup", ()), *exports],
         # with sbatch's --export=NONE srun would not even hand on PATH
-        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *shielded(submission)],
+        "srun_args": ["--export=ALL", *chosen.get("srun_args", ()), *before],
     }
     if waits:
         chosen["dependency"] = "afterany:" + ":".join(waits)
     return chosen
 
 
-def call(submission: Submission, folder: Path, shares: Sequence[int], chosen: dict[str, Any]) -> str:
-    """Let submitit write the pickles and the script, and call sbatch; it may not print. Returns the job's id."""
+def call(folder: Path, task: Callable[[Any], None], given: Sequence[Any], chosen: dict[str, Any]) -> str:
+    """Let submitit write the pickles and the script, of a task for each of ``given``, and call sbatch; it may not print.
+    Returns the job's id."""
     from submitit import SlurmExecutor
-
-    from bench.launch.slurm.job import Entry
 
     with environment(chosen), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         executor = SlurmExecutor(folder, max_num_timeout=1_000_000)
         executor.update_parameters(**chosen)
-        entry = Entry(str(submission.folder.absolute()), tuple(shares))
-        jobs = executor.map_array(entry, range(len(shares)))
+        jobs = executor.map_array(task, given)
     return str(jobs[0].job_id).partition("_")[0]
 
 

@@ -7,7 +7,7 @@ but for rounding, which depends on where a cell was trained: the machine, `--pac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +51,8 @@ class Part:
     def frame(self) -> pd.DataFrame:
         """The results table as it is kept, with every field of a control setting: a later version may have added some."""
         kept = pd.read_parquet(self.run.path / collect.RESULTS)
-        for field in fields(Setting):
-            if field.name not in kept:
-                kept[field.name] = field.default
-        return kept
+        later = [name for name in CONTROL if name not in kept]
+        return kept.assign(**{name: str(getattr(Setting, name)) for name in later})
 
     @property
     def metrics(self) -> set[str]:

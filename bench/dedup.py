@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SHOWN, WIDE = 16, 8
 """Groups on the sheet, and pictures of each."""
 EXAMPLE = """example:
-  python -m bench.dedup --data images:PATH --extractor dinov2:PATH --threshold 0.9 --out duplicates
+  python -m bench.dedup --data images:PATH --extractor sscd:sscd_disc_mixup.torchvision.pt --threshold 0.5 --out duplicates
   python -m bench.encode --data images:PATH,drop=duplicates/drop.txt --autoencoder PATH --out latents"""
 
 

@@ -3,7 +3,7 @@
 Importing needs no torch. A plugin adds one with ``@register("mine(path)")`` on a function that returns an ``Encoder``.
 """
 
-from bench.encoders import clip, dinov2, efficientnet, inception, sd3_text, sentences, tinyclip_file  # noqa: F401  (registers)
+from bench.encoders import clip, dinov2, efficientnet, inception, sd3_text, sentences, sscd, tinyclip_file  # noqa: F401  (registers)
 from bench.encoders.check_encoder import check
 from bench.encoders.encoder import (
     Encoder,

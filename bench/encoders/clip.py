@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.pretrained.hub import Place, described, image_processor, settings
+from bench.pretrained.precision import USUAL, check_precision, computing, suffix
 from bench.pretrained.preprocessing import image_features, pillow, weights_digest
 from flowbench._core.lazy import lazy
 
@@ -33,8 +34,10 @@ BATCH = 32
 class CLIP:
     """Image and text features of one CLIP model."""
 
-    def __init__(self, model: Any, images: Any, tokenizer: Any, device: str, library: Library) -> None:
-        self._model = model.float().eval().to(device)
+    def __init__(
+        self, model: Any, images: Any, tokenizer: Any, device: str, library: Library, precision: str
+    ) -> None:
+        self._model = model.float().eval()
         self._images, self._tokenizer = images, tokenizer
         self._device, self._library = device, library
         self._length = int(model.config.text_config.max_position_embeddings)
@@ -42,7 +45,8 @@ class CLIP:
         self.preprocessing = described(images)
         made = [settings(images), sorted(tokenizer.get_vocab().items())]
         prefix = "clip" if library == "transformers" else "torchmetrics"
-        self.name = f"{prefix}-{weights_digest(model.state_dict(), made)}"
+        self.name = f"{prefix}-{weights_digest(model.state_dict(), made)}{suffix(precision)}"
+        computing(model, device, precision)
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, dim]``."""
@@ -88,7 +92,9 @@ class CLIP:
         else:
             given = pillow(batch)
         pixels = self._images(images=given, return_tensors="pt")["pixel_values"]
-        return _tensor(self._model.get_image_features(pixel_values=pixels.to(self._device)))
+        return _tensor(
+            self._model.get_image_features(pixel_values=pixels.to(self._device, self._model.dtype))
+        )
 
     def _text_batch(self, texts: list[str]) -> Tensor:
         ids, mask = self._ids(texts)
@@ -128,8 +134,9 @@ class CLIPWeights(Encoder):
     images = texts = tokens = True
     image_flops, caption_flops = 1.6e11, 1.3e10
 
-    def __init__(self, where: str, library: Library) -> None:
-        self.library = library
+    def __init__(self, where: str, library: Library, precision: str = USUAL) -> None:
+        self.library, self.precision = library, precision
+        check_precision(f"encoder 'clip:{where}'", precision)
         self.place = Place(where, "clip" if library == "transformers" else "torchmetrics", "CLIP")
 
     def load(self, device: str) -> CLIP:
@@ -139,7 +146,7 @@ class CLIPWeights(Encoder):
         model, tokenizer, processor = (
             parts if self.library == "transformers" else _through_torchmetrics(*parts)
         )
-        return CLIP(model, processor, tokenizer, device, self.library)
+        return CLIP(model, processor, tokenizer, device, self.library, self.precision)
 
     def check(self) -> None:
         self.place.check()
@@ -156,10 +163,10 @@ class CLIPWeights(Encoder):
         return None
 
 
-@register("clip(path)")
-def clip(path: str) -> Encoder:
+@register("clip(path,precision)")
+def clip(path: str, precision: str = USUAL) -> Encoder:
     """transformers' CLIPModel in a folder or by its name in the user's cache, with Pillow preprocessing."""
-    return CLIPWeights(path, "transformers")
+    return CLIPWeights(path, "transformers", precision)
 
 
 @register("torchmetrics(path)")

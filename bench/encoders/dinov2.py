@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, register
 from bench.pretrained.hub import Place, described, image_processor, settings
+from bench.pretrained.precision import USUAL, check_precision, computing, suffix
 from bench.pretrained.preprocessing import form, image_features, pillow, weights_digest
 from flowbench._core.lazy import lazy
 
@@ -20,12 +21,13 @@ else:
 class DINOv2:
     """Image features of one DINOv2 model; it reads no text."""
 
-    def __init__(self, model: Any, images: Any, device: str) -> None:
-        self._model, self._images, self._device = model.float().eval().to(device), images, device
+    def __init__(self, model: Any, images: Any, device: str, precision: str) -> None:
+        self._model, self._images, self._device = model.float().eval(), images, device
         self.dim = int(model.config.hidden_size)
         self.preprocessing = described(images)
         made = [settings(images), form(model.config)]
-        self.name = f"dinov2-{weights_digest(model.state_dict(), made)}"
+        self.name = f"dinov2-{weights_digest(model.state_dict(), made)}{suffix(precision)}"
+        computing(model, device, precision)
 
     def image_features(self, images: Tensor) -> Tensor:
         """uint8 ``[N, C, H, W]`` to float32 ``[N, dim]``."""
@@ -33,7 +35,7 @@ class DINOv2:
 
     def _features(self, batch: Tensor) -> Tensor:
         pixels = self._images(images=pillow(batch), return_tensors="pt")["pixel_values"]
-        features: Tensor = self._model(pixel_values=pixels.to(self._device)).pooler_output
+        features: Tensor = self._model(pixel_values=pixels.to(self._device, self._model.dtype)).pooler_output
         return features.float().cpu()
 
 
@@ -43,19 +45,21 @@ class DINOv2Weights(Encoder):
     images = True
     image_flops = 1.6e11
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, precision: str) -> None:
+        self.precision = precision
+        check_precision(f"extractor 'dinov2:{where}'", precision)
         self.place = Place(where, "dinov2", "DINOv2")
 
     def load(self, device: str) -> DINOv2:
         self.place.check()
         model, images = self.place.load("Dinov2Model", image_processor("Bit"))
-        return DINOv2(model, images, device)
+        return DINOv2(model, images, device, self.precision)
 
     def check(self) -> None:
         self.place.check()
 
 
-@register("dinov2(path)")
-def dinov2(path: str) -> Encoder:
+@register("dinov2(path,precision)")
+def dinov2(path: str, precision: str = USUAL) -> Encoder:
     """transformers' Dinov2Model in a folder or by its name in the user's cache."""
-    return DINOv2Weights(path)
+    return DINOv2Weights(path, precision)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.encoders.encoder import Encoder, TextPart, TextSizes, register
 from bench.encoders.sentences import States
 from bench.pretrained.hub import Place
+from bench.pretrained.precision import USUAL, check_precision, computing, suffix
 from bench.pretrained.preprocessing import form, weights_digest
 from flowbench._core.errors import UserError, nearest, refusals, refuse
 from flowbench._core.lazy import lazy
@@ -46,9 +47,16 @@ class Tower:
     """One CLIP text model: the states before its last layer, and the pooled vector at the first end token."""
 
     def __init__(
-        self, name: str, model: Any, tokenizer: Any, padding: int | None, projected: bool, device: str
+        self,
+        name: str,
+        model: Any,
+        tokenizer: Any,
+        padding: int | None,
+        projected: bool,
+        device: str,
+        precision: str,
     ) -> None:
-        self.model, self.tokenizer, self.device = model.float().eval().to(device), tokenizer, device
+        self.model, self.tokenizer, self.device = model.float().eval(), tokenizer, device
         self.name = name
         self.width = int(model.config.hidden_size)
         self.pooled = int(model.config.projection_dim) if projected else self.width
@@ -56,7 +64,8 @@ class Tower:
         self.padding = tokenizer.eos_token_id if padding is None else padding
         self.projected = projected
         made = [self.padding, projected, form(model.config), sorted(tokenizer.get_vocab().items())]
-        self.digest = weights_digest(model.state_dict(), made)
+        self.digest = weights_digest(model.state_dict(), made) + suffix(precision)
+        computing(model, device, precision)
 
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """States ``[N, L, width]`` and pooled vectors ``[N, pooled]``."""
@@ -77,10 +86,10 @@ class Tower:
 class Joined:
     """What is loaded of the three, joined. An encoder that is not given has no place in tokens or pooled vector."""
 
-    def __init__(self, towers: Sequence[Tower], t5: States | None) -> None:
+    def __init__(self, towers: Sequence[Tower], t5: States | None, precision: str) -> None:
         self.towers, self.t5 = tuple(towers), t5
         digests = [*(tower.digest for tower in towers), t5.name if t5 else None]
-        self.name = f"sd3-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:8]}"
+        self.name = f"sd3-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:8]}{suffix(precision)}"
         self.parts = self._parts()
 
     def _parts(self) -> tuple[TextPart, ...]:
@@ -136,8 +145,11 @@ class SD3Text(Encoder):
         pooled: Literal["state", "projected"],
         padding: int | None,
         mask: bool,
+        precision: str,
     ) -> None:
         self.length, self.pooled, self.padding, self.mask = length, pooled, padding, mask
+        self.precision = precision
+        check_precision("--text sd3", precision)
         kinds = {"clip_l": "CLIP text", "clip_g": "CLIP text", "t5": "T5"}  # in the order of the parts
         self.places = {
             name: Place(where, f"--text sd3:{name}=", kinds[name]) for name, where in places.items() if where
@@ -160,14 +172,14 @@ class SD3Text(Encoder):
                 model, tokenizer = self.places[name].load("CLIPTextModelWithProjection", "AutoTokenizer")
                 first = name == "clip_l"
                 padding, projected = (None, self.pooled == "projected") if first else (self.padding, True)
-                towers.append(Tower(name, model, tokenizer, padding, projected, device))
+                towers.append(Tower(name, model, tokenizer, padding, projected, device, self.precision))
         t5 = None
         if "t5" in self.places:
             model, tokenizer = self.places["t5"].load("T5EncoderModel", "AutoTokenizer")
-            t5 = States(model, tokenizer, "t5", self.length, self.mask, device)
+            t5 = States(model, tokenizer, "t5", self.length, self.mask, device, self.precision)
             if (width := sum(tower.width for tower in towers)) > t5.width:
                 raise UserError(f"--text sd3: CLIP's {width} channels cannot be filled up to T5's {t5.width}")
-        return Joined(towers, t5)
+        return Joined(towers, t5, self.precision)
 
     def text_files(self) -> dict[str, Path]:
         each = {name: place.files() for name, place in self.places.items()}
@@ -191,7 +203,7 @@ class SD3Text(Encoder):
         return None
 
 
-@register("sd3(clip_l,clip_g,t5,length,pooled,padding,mask)")
+@register("sd3(clip_l,clip_g,t5,length,pooled,padding,mask,precision)")
 def sd3(
     clip_l: str = "",
     clip_g: str = "",
@@ -200,6 +212,7 @@ def sd3(
     pooled: str = "state",
     padding: str = "zero",
     mask: bool = False,
+    precision: str = USUAL,
 ) -> Encoder:
     """CLIP-L, CLIP-G and T5 joined as in the study, or any of them with a CLIP."""
     for name, value, known in (
@@ -211,6 +224,5 @@ def sd3(
     if length < 2:
         raise UserError(f"--text sd3: length={length} must be 2 or more, for example 77")
     places = {"clip_l": clip_l, "clip_g": clip_g, "t5": t5}
-    return SD3Text(
-        places, length, "state" if pooled == "state" else "projected", 0 if padding == "zero" else None, mask
-    )
+    state: Literal["state", "projected"] = "state" if pooled == "state" else "projected"
+    return SD3Text(places, length, state, 0 if padding == "zero" else None, mask, precision)

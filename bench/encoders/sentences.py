@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.encoders.encoder import Encoder, TextSizes, register
 from bench.pretrained.hub import Place
+from bench.pretrained.precision import USUAL, check_precision, computing, suffix
 from bench.pretrained.preprocessing import form, weights_digest
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -33,12 +34,22 @@ class States:
     to norm ``sqrt(width)``.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, kind: str, length: int, mask: bool, device: str) -> None:
-        self._model, self._tokenizer, self._device = model.float().eval().to(device), tokenizer, device
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        kind: str,
+        length: int,
+        mask: bool,
+        device: str,
+        precision: str,
+    ) -> None:
+        self._model, self._tokenizer, self._device = model.float().eval(), tokenizer, device
         self.length, self._mask = length, mask
         self.width = int(model.config.hidden_size)
         made = [length, mask, form(model.config), sorted(tokenizer.get_vocab().items())]
-        self.name = f"{kind}-{weights_digest(model.state_dict(), made)}"
+        self.name = f"{kind}-{weights_digest(model.state_dict(), made)}{suffix(precision)}"
+        computing(model, device, precision)
 
     def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens ``[N, length, width]`` and pooled vectors ``[N, width]``, float32 on the CPU."""
@@ -79,8 +90,18 @@ class Sentences(Encoder):
 
     tokens = True
 
-    def __init__(self, place: Place, model: str, width: str, length: int, mask: bool, flops: float) -> None:
-        self.place, self.model, self.width = place, model, width
+    def __init__(
+        self,
+        place: Place,
+        model: str,
+        width: str,
+        length: int,
+        mask: bool,
+        flops: float,
+        precision: str = USUAL,
+    ) -> None:
+        self.place, self.model, self.width, self.precision = place, model, width, precision
+        check_precision(f"--text {place.spec}", precision)
         self.length, self.mask, self.caption_flops = length, mask, flops
         if length < 2:
             raise UserError(f"--text {place.spec}: length={length} must be 2 or more, for example 77")
@@ -88,7 +109,7 @@ class Sentences(Encoder):
     def load(self, device: str) -> States:
         self.check()
         model, tokenizer = self.place.load(self.model, "AutoTokenizer")
-        return States(model, tokenizer, self.place.spec, self.length, self.mask, device)
+        return States(model, tokenizer, self.place.spec, self.length, self.mask, device, self.precision)
 
     def check(self) -> None:
         self.place.check()
@@ -108,10 +129,10 @@ class Sentences(Encoder):
         return None
 
 
-@register("t5(path,length,mask)")
-def t5(path: str, length: int = 77, mask: bool = False) -> Encoder:
+@register("t5(path,length,mask,precision)")
+def t5(path: str, length: int = 77, mask: bool = False, precision: str = USUAL) -> Encoder:
     """transformers' T5EncoderModel in a folder or by its name in the user's cache; 77 tokens and no mask, as the study."""
-    return Sentences(Place(path, "t5", "T5"), "T5EncoderModel", "d_model", length, mask, 7e11)
+    return Sentences(Place(path, "t5", "T5"), "T5EncoderModel", "d_model", length, mask, 7e11, precision)
 
 
 @register("minilm(path,length)")

@@ -73,6 +73,15 @@ def test_captions_are_those_of_the_encoder_in_half_precision(
     assert torch.equal(read(found.captions, some)[1], read(exact, some)[1])
 
 
+def test_an_encoder_in_bf16_has_captions_of_its_own(sd3: str, tmp_path: Path) -> None:
+    single, rounded = written(tmp_path, sd3), written(tmp_path, f"{sd3},precision=bf16")
+    assert single.folder != rounded.folder
+    assert rounded.name.endswith("-bf16-half")
+    found = caption_store.encoded(f"{sd3},precision=bf16", TEXTS, torch.device("cpu"), tmp_path).captions
+    expected = loaded(f"{sd3},precision=bf16").encode_text(TEXTS)[0].half().float()
+    torch.testing.assert_close(read(found, TEXTS)[0], expected, atol=0.02, rtol=0.02)
+
+
 def test_padding_is_not_stored(sd3: str, tmp_path: Path) -> None:
     """Of T5 with a mask what is a caption's own; of CLIP everything, as its padding is not zero."""
     index = written(tmp_path, sd3)

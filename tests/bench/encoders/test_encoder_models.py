@@ -118,6 +118,26 @@ def test_dino_features_are_the_class_token(dino: Path) -> None:
     assert loaded.preprocessing == "pil-bicubic32-crop28"
 
 
+def test_bf16_is_near_float32_and_part_of_the_name(t5: Path, dino: Path) -> None:
+    plain, half = (encoders.text_encoder(f"t5:{t5},length=12{more}") for more in ("", ",precision=bf16"))
+    assert half.name == f"{plain.name}-bf16"
+    near(*(encoder.encode_text(CAPTIONS)[0] for encoder in (plain, half)))
+    images = torch.from_numpy(shapes.render(shapes.scenes(np.arange(3)), 20))
+    measured, other = (encoders.extractor(f"dinov2:{dino}{more}") for more in ("", ",precision=bf16"))
+    assert other.name == f"{measured.name}-bf16"
+    near(measured.image_features(images), other.image_features(images))
+    assert encoders.canonical(f"t5:{t5},precision=float32") == f"t5:{t5}"
+    for spec in (f"t5:{t5},precision=fp16", f"dinov2:{dino},precision=fp16"):
+        with pytest.raises(UserError, match=r"precision=fp16 is not known; .*'bf16'"):
+            encoders.get(spec)
+
+
+def near(single: torch.Tensor, half: torch.Tensor) -> None:
+    """Different by the rounding of 8 bits in some layers, and float32 both."""
+    assert single.dtype == half.dtype == torch.float32
+    assert 1e-5 < float((single - half).norm() / single.norm()) < 0.03
+
+
 def test_absent_and_partial_models(t5: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no T5 weights 'no/t5'.*give t5:FOLDER"):
         encoders.get("t5:no/t5").check()

@@ -132,6 +132,19 @@ def test_clip_name_identifies_weights_and_preprocessing(
     assert extractor(f"clip:{tmp_path / 'other'}").name != clip.name
 
 
+def test_clip_in_bf16_is_near_float32(clip: Any, clip_folder: Path) -> None:
+    half: Any = extractor(f"clip:{clip_folder},precision=bf16")
+    assert half.name == f"{clip.name}-bf16"
+    images = pictures(3)
+    for single, rounded in (
+        (clip.image_features(images), half.image_features(images)),
+        (clip.text_features(CAPTIONS), half.text_features(CAPTIONS)),
+        (clip.encode_text(CAPTIONS)[0], half.encode_text(CAPTIONS)[0]),
+    ):
+        assert rounded.dtype == torch.float32
+        assert 1e-5 < float((single - rounded).norm() / single.norm()) < 0.05
+
+
 def test_torchmetrics_extractor_gives_torchmetrics_scores(clip_folder: Path) -> None:
     from torchmetrics.functional.multimodal.clip_score import _clip_score_update
     from transformers import CLIPModel, CLIPProcessor

@@ -63,6 +63,7 @@ def test_every_option_changes_the_name_and_the_values(places: dict[str, Path]) -
         {"pooled": "projected"},
         {"padding": "end"},
         {"mask": True},
+        {"precision": "bf16"},
     ]
     made = [encoders.text_encoder(spec(places, *every, **each)) for each in options]
     assert len({encoder.name for encoder in made}) == len(options)
@@ -72,6 +73,17 @@ def test_every_option_changes_the_name_and_the_values(places: dict[str, Path]) -
         assert not (
             tokens.shape == other.shape and torch.equal(tokens, other) and torch.equal(pooled, vector)
         )
+
+
+def test_bf16_is_near_float32(places: dict[str, Path]) -> None:
+    plain, half = (
+        encoders.text_encoder(spec(places, "clip_l", "clip_g", "t5", length=12, precision=precision))
+        for precision in ("float32", "bf16")
+    )
+    assert half.name.endswith("-bf16")
+    for single, rounded in zip(plain.encode_text(CAPTIONS), half.encode_text(CAPTIONS), strict=True):
+        assert rounded.dtype == torch.float32
+        assert 1e-5 < float((single - rounded).norm() / single.norm()) < 0.03
 
 
 def test_with_a_mask_t5_is_that_of_its_own_encoder(places: dict[str, Path]) -> None:
@@ -86,6 +98,7 @@ def test_mistakes(places: dict[str, Path]) -> None:
     for wrong, said in (
         (spec(places, "t5"), "name clip_l=PATH or clip_g=PATH"),
         (spec(places, "clip_l", pooled="mean"), "pooled=mean is not known"),
+        (spec(places, "clip_l", precision="fp16"), "precision=fp16 is not known"),
         (spec(places, "clip_l", length=1), "must be 2 or more"),
     ):
         with pytest.raises(UserError, match=said):

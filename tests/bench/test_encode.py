@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import flowbench
 from bench import data, encode
 from bench.data import latent_store
 from bench.data.channel_moments import ChannelMoments
@@ -166,21 +164,6 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
     assert {file.name: file.read_bytes() for file in alone.iterdir()} == files
     rows, values = np.array([39, 0, 17, 17, 31]), ShardedRows(alone, tuple(train), "values")
     assert np.array_equal(values[rows], np.concatenate(values.parts)[rows])
-
-
-def test_the_tasks_of_an_array_encode_as_the_page_says(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(latent_store, "ROWS", 16)
-    page = (Path(flowbench.ROOT) / "docs" / "cluster.md").read_text(encoding="utf-8")
-    line = next(line for line in page.splitlines() if "bench.encode" in line)
-    words = shlex.split(line)
-    assert words[:2] == ["sbatch", "--array=1-8"]
-    for task in range(8, 0, -1):
-        given = shlex.split(words[-1].replace("$SLURM_ARRAY_TASK_ID", str(task)))
-        changed = {"images:PATH": "shapes", "vae": str(folders["kl"]), "latents": str(tmp_path / "latents")}
-        assert encode.main([*(changed.get(word, word) for word in given[3:]), *SIZES]) == 0
-    assert encode.main(["--check", str(tmp_path / "latents")]) == 0
 
 
 def test_held_out_images_may_be_those_of_another_dataset(folders: dict[str, Path], tmp_path: Path) -> None:

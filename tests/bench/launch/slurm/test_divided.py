@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+import flowbench
 from bench import encode
 
 from ...autoencoders import save_kl
@@ -70,6 +72,19 @@ def test_jobs_write_what_the_command_writes(
         run(divided / "slurm" / str(job))
     assert stored(divided) == stored(plain)
     assert (divided / "slurm").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_command_of_the_page(words: list[str], cluster: Cluster, tmp_path: Path) -> None:
+    page = (Path(flowbench.ROOT) / "docs" / "cluster.md").read_text(encoding="utf-8")
+    line = next(shlex.split(line) for line in page.splitlines() if "bench.encode" in line)
+    assert line[:3] == ["python", "-m", "bench.encode"]
+    place = words[words.index("--autoencoder") + 1]
+    changed = {"images:PATH": "shapes", "vae": place, "latents": str(tmp_path / "latents")}
+    small = ["--resolution", "16", "--train", "20", "--validation", "8", "--device", "cpu"]
+    assert encode.main([*(changed.get(word, word) for word in line[3:]), *small]) == 0
+    for job in ("0", "1"):
+        run(tmp_path / "latents" / "slurm" / job)
+    assert encode.main(["--check", str(tmp_path / "latents")]) == 0
 
 
 def test_on_gpus_unless_the_cpu_is_named(words: list[str], cluster: Cluster, tmp_path: Path) -> None:

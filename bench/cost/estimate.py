@@ -43,13 +43,15 @@ def estimate(
     tflops: float | None = None,
     replicas: int = 1,
     accumulate: int = 1,
+    recompute: bool = False,
 ) -> Estimate:
     """What the unfinished cells of ``shares`` will cost; each share is one worker's.
 
     ``cells`` are all cells of the plan: finished ones show how long a cell of their size takes. Without any, steps are timed
     on ``device`` if workers run ``here``, with at most ``pack`` cells in one graph. A rate in ``tflops`` (10^12 operations a
     second of each device) overrides both. ``replicas`` share the training of a worker, in ``accumulate`` micro-batches
-    each, and wait while one of them generates and measures.
+    each, and wait while one of them generates and measures; with ``recompute`` blocks are computed again in the backward
+    pass.
     """
     look = by_cell(grid)
     todo = [[p for p in share if p.state not in ("done", "diverged")] for share in shares]
@@ -57,7 +59,7 @@ def estimate(
     if not todo:
         return Estimate(0.0, 0.0, 0, 0, "nothing is left to run")
     found, how = rates(cells, todo, grid, look, here, device, pack, tflops, replicas * accumulate)
-    hours = [share_seconds(share, look, found, replicas) / 3600 for share in todo]
+    hours = [share_seconds(share, look, found, replicas, recompute) / 3600 for share in todo]
     left = [p for share in todo for p in share]
     kept = sum(lasting_bytes(p, look) for p in left)
     peak = kept + sum(look(p.cell).checkpoint_files for p in left if p.state != "trained")
@@ -108,7 +110,11 @@ def size(count: float) -> str:
 
 
 def share_seconds(
-    share: Sequence[Planned], look: Look, rates: Mapping[Model, Rates], replicas: int = 1
+    share: Sequence[Planned],
+    look: Look,
+    rates: Mapping[Model, Rates],
+    replicas: int = 1,
+    recompute: bool = False,
 ) -> float:
     """Seconds of one worker: its start, the captions and reference images of its datasets, and its cells, which its replicas
     train together."""
@@ -121,7 +127,8 @@ def share_seconds(
         if p.state != "trained":
             steps = p.cell.training.steps
             done = min(steps, max(store.checkpoint_steps(p.folder), default=0))
-            total += (1 - done / steps) * requirements.training / (replicas * rate.training)
+            work = requirements.training_operations(recompute)
+            total += (1 - done / steps) * work / (replicas * rate.training)
         total += generation_left(p, requirements) / rate.evaluation + requirements.metrics / rate.extraction
     return total
 

@@ -165,7 +165,8 @@ def measured(folder: Path, requirements: Requirements) -> tuple[str, float, floa
                 if spent := each(result.get("measuring") or {}):
                     rate = (sum(requirements.generation.values()) + requirements.metrics) / spent
             seconds *= training.get("replicas", 1)
-            return str(training.get("device", "this device")), requirements.training / seconds, rate
+            work = requirements.training_operations(training.get("recompute", False))
+            return str(training.get("device", "this device")), work / seconds, rate
     return None
 
 

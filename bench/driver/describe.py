@@ -57,6 +57,7 @@ def describe(planned: Plan, args: Arguments) -> tuple[str, list[str]]:
         args.tflops,
         execution.replicas,
         execution.accumulate,
+        execution.recompute == "blocks",
     )
     lines = [
         f"{many(len(planned.cells), 'cell')}: {many(len(names), 'formulation')} x {many(len(grid.datasets), 'dataset')} x "

@@ -78,6 +78,13 @@ class Requirements:
         held = min(recipe.validations, recipe.steps) * recipe.validation_images
         return self.steps + float(held * self.shape.flops())
 
+    def training_operations(self, recompute: bool) -> float:
+        """Those of :attr:`training`, and with ``recompute`` one more forward pass of each sample: blocks are nearly all of
+        it."""
+        recipe = self.grid.training
+        again = float(recipe.steps * recipe.batch * self.shape.flops())
+        return self.training + (again if recompute else 0.0)
+
     @cached_property
     def generation(self) -> dict[str, float]:
         """Operations of generating a cell's images, by the name of the control setting in files."""

@@ -15,7 +15,7 @@ from bench.planning.requirements import Requirements
 from bench.runfolder import store
 
 from ..conftest import TINY
-from ..planned_cells import hours, planned
+from ..planned_cells import finish, hours, planned
 
 
 @pytest.mark.usefixtures("no_start")
@@ -37,6 +37,24 @@ def test_replicas_share_the_training_and_wait_for_the_rest(tmp_path: Path) -> No
     assert four.longest_hours == pytest.approx(one.longest_hours - training * 3 / 4)
     assert four.device_hours == pytest.approx(4 * four.longest_hours)
     assert "on 4 devices" in describe(four)
+
+
+@pytest.mark.usefixtures("no_start")
+def test_blocks_that_are_computed_again_are_one_more_forward_pass(tmp_path: Path) -> None:
+    """Of a network's three, with the backward pass; as the worker's own operations, and by cells that did so."""
+    cells, recipe = [planned(tmp_path, seed) for seed in range(2)], TINY.training
+    requirements = Requirements(TINY, "shapes")
+    again = 2 * recipe.steps * recipe.batch * requirements.shape.flops() / 1e12
+    plain, other = (
+        estimate(cells, [cells], TINY, False, tflops=1, recompute=recompute).device_hours * 3600
+        for recompute in (False, True)
+    )
+    assert other == pytest.approx(plain + again)
+    assert again == pytest.approx(2 * requirements.steps / 3 / 1e12)
+    done = planned(tmp_path, 5, "done")
+    finish(done, {"seconds": 30.0, "pack": 1, "recompute": True}, {"seconds": 1e-9, "pack": 1})
+    found = estimate([done, *cells], [cells[:1]], TINY, False, recompute=True).device_hours * 3600
+    assert found == pytest.approx(30, rel=0.01), "as long as a finished cell took"
 
 
 @pytest.mark.usefixtures("no_start")

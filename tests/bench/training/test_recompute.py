@@ -10,6 +10,8 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config.experiment import Grid
 from bench.models.architecture import register, registry
@@ -104,3 +106,16 @@ def test_a_network_without_blocks_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     register("whole")(lambda: Plain(lambda shape: torch.nn.Linear(1, 1)))
     with pytest.raises(UserError, match="--recompute blocks: the network whole declares no blocks"):
         replace(DEEP, architecture="whole").activations(recompute=True)
+
+
+def test_it_costs_one_more_forward_pass() -> None:
+    """Of three with the backward pass, but for what is outside of blocks."""
+    batch, c = inputs(DEEP, 1, 4, CPU)
+    counts = []
+    for recompute in (False, True):
+        trainer = Trainer(DEEP, 1, RECIPE, CPU, recompute=recompute)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            trainer.step(0, batch, c)
+        counts.append(counter.get_total_flops())
+    assert counts[0] < 3 * DEEP.flops(4), "the first layers need no gradients of their inputs"
+    assert 0.9 * DEEP.flops(4) < counts[1] - counts[0] < DEEP.flops(4)

@@ -27,7 +27,7 @@ from flowbench._core.errors import UserError
 
 DESCRIPTION = """Run the analysis commands that a Markdown page names in comments `<!-- python -m analysis.NAME ... -->`,
 in this copy's folder, and put what each prints between its comment and the next `<!-- end -->`."""
-ALLOWED = ("claims", "learning_rates", "pairs", "rank", "scaling")
+ALLOWED = ("claims", "learning_rates", "pairs", "rank", "scaling", "solvers")
 """Commands that read results and print."""
 BEGIN, END = (
     re.compile(r"<!--[ \t]*python -m analysis\.(\S+?)((?:[ \t][^\n]*?)?)[ \t]*-->[ \t]*\n"),

@@ -40,6 +40,7 @@ COMMANDS = {
     "plots": Command("analysis.plots.__main__", "write the figures of a run"),
     "leaderboard": Command("analysis.leaderboard", "check submissions and write the leaderboard"),
     "pairs": Command("analysis.pairs", "compare formulations with a baseline in several runs"),
+    "solvers": Command("analysis.solvers", "compare solvers and time grids at equal evaluations"),
     "fill": Command("analysis.fill", "put into a Markdown page what the commands print that it names"),
     "claims": Command("analysis.claims", "judge the claims of the study by results/RULES.md"),
     "learning-rates": Command("analysis.learning_rates", "compare learning rates by FID over formulations"),

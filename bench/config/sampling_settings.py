@@ -73,6 +73,11 @@ class Setting:
             )
 
     @property
+    def known(self) -> bool:
+        """Whether a solver of that name is there, to count its evaluations."""
+        return solvers.registry.find(self.solver) is not None
+
+    @property
     def key(self) -> str:
         """The shortest text that :func:`parse` makes the setting from: ``50:2.5``, ``5:5:ddim:clock``."""
         parts = [str(self.steps), f"{self.cfg:.{DIGITS}g}", self.solver, self.grid]
@@ -103,8 +108,19 @@ class Setting:
 
     @property
     def evaluations(self) -> int:
+        """Evaluations of the network for one image, with their guidance."""
+        return solvers.get(self.solver).evaluations(self.steps)
+
+    @property
+    def work(self) -> int:
         """Passes through the network for one image."""
-        return solvers.get(self.solver).evaluations(self.steps) * self.passes
+        return self.evaluations * self.passes
+
+    @property
+    def way(self) -> str:
+        """The key without steps and guidance, and with the solver: ``euler``, ``euler:clock``, ``ddim:guide=0.1-0.7``."""
+        parts = self.key.split(":")[2:]
+        return ":".join(parts if parts and parts[0] == self.solver else [self.solver, *parts])
 
     @property
     def method(self) -> str:

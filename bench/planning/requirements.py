@@ -92,7 +92,7 @@ class Requirements:
         each = evaluation.samples * self.shape.flops()
         if not self.measured:
             return {}
-        return {control.name: float(control.evaluations * each) for control in evaluation.controls}
+        return {control.name: float(control.work * each) for control in evaluation.controls}
 
     @property
     def extraction(self) -> float:

@@ -56,7 +56,7 @@ class Pictures:
             bench,
         )
         self.rows = setup.captions.rows(setup.chosen)
-        self.work = len(self.rows) * sum(control.evaluations for control in evaluation.controls)
+        self.work = len(self.rows) * sum(control.work for control in evaluation.controls)
         self.done = self.drawn = 0
         self._model: tuple[Network, Flat] | None = None
         self._weights: tuple[str, torch.Tensor] | None = None
@@ -68,7 +68,7 @@ class Pictures:
                 if samples is None:
                     samples = self.generated(control)
                 else:
-                    self.done += control.evaluations * len(self.rows)
+                    self.done += control.work * len(self.rows)
                     self.bench.watch("evaluate", f"{control.name}, there already", self.done / self.work)
             yield control, samples
 
@@ -116,7 +116,7 @@ class Pictures:
             images.append(setup.data.decode(part.images).cpu())
             lengths.append(part.path_length.cpu())
             self.drawn += part.images.shape[0] * part.images.shape[1]
-            self.done += part.images.shape[1] * control.evaluations
+            self.done += part.images.shape[1] * control.work
             self.bench.watch(
                 "evaluate",
                 f"{control.name}, {len(self.rows)} images",

@@ -123,7 +123,7 @@ def test_the_plugin_of_the_page_goes_through_grid_ranking_and_report(
     command = [*SMALL, "--plugin", str(plugin), "--settings", "2:5:midpoint", "4:1", "--out", str(out)]
     assert grid.main(command) == 0
     assert "midpoint" in (out / "grid.json").read_text()
-    assert parse("2:5:midpoint").evaluations == 8
+    assert parse("2:5:midpoint").work == 8
     images = written(out, "images-*/*.safetensors")
     assert {p.name for p in images} == {
         f"{w}-{s}.safetensors" for w in ("ema", "raw") for s in ("2-5-midpoint", "4-1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -74,15 +74,20 @@ def command(argv: Sequence[str] | None) -> int:
     made.add_argument(
         "--no-figures", action="store_true", help="neither figures nor page: they can be made from the rest"
     )
+    made.add_argument(
+        "--no-samples",
+        action="store_true",
+        help="no values of single samples, which only the forecast of seeds reads: a third of an archive, or more",
+    )
     args = made.parse(argv)
-    for line in archive(args.sources, args.out, not args.no_figures):
+    for line in archive(args.sources, args.out, not args.no_figures, not args.no_samples):
         print(line, flush=True)
     return 0
 
 
-def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[str]:
-    """Archive the run folders and archives of one study, with ``figures`` and page or without; yields lines
-    about it.
+def archive(named: Sequence[Path], out: Path, figures: bool = True, samples: bool = True) -> Iterator[str]:
+    """Archive the run folders and archives of one study, with or without ``figures`` and page, and values of single
+    ``samples``; yields lines about it.
 
     Raises `UserError` for a source without cells, for sources without a finished cell or that cannot be one archive
     (`analysis.archives.merge`), and for an ``out`` that holds something else, or finished cells that no source has.
@@ -104,7 +109,7 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
             new = Path(temporary) / "new" / out.resolve().name  # the page's title is the folder's name
             new.mkdir(parents=True)
             new.chmod(out.parent.stat().st_mode & 0o755)
-            _data(found, new)
+            _data(found, new, () if samples else (bundle.LEFT_OUT_SAMPLES,))
             kept = run.read(new)
             try:
                 _complete(kept, figures)
@@ -120,11 +125,11 @@ def archive(named: Sequence[Path], out: Path, figures: bool = True) -> Iterator[
     yield from (f"left out: {what}" for what in left_out)
 
 
-def _data(found: Mapping[str, Run], new: Path) -> None:
-    """Write the data files of all sources, by their names, into an empty folder."""
+def _data(found: Mapping[str, Run], new: Path, without: Collection[str]) -> None:
+    """Write the data files of all sources, by their names, into an empty folder, and leave out what is ``without``."""
     first = next(iter(found.values()))
     if len(found) == 1 and not _is_archive(first):
-        bundle.write(first, new)
+        bundle.write(first, new, without)
         return
     parts: list[merge.Part] = []
     for i, (name, one) in enumerate(found.items()):
@@ -135,7 +140,7 @@ def _data(found: Mapping[str, Run], new: Path) -> None:
             bundle.write(one, home)
             part = run.read(home)
         parts.append(merge.Part(name, part))
-    merge.write(parts, new)
+    merge.write(parts, new, without)
 
 
 def _is_archive(found: Run) -> bool:

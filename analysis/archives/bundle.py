@@ -77,12 +77,12 @@ def check_names(run: Run) -> None:
             )
 
 
-def write(run: Run, out: Path) -> None:
-    """Write the data files of a run into a folder that has none."""
+def write(run: Run, out: Path, without: Collection[str] = ()) -> None:
+    """Write the data files of a run into a folder that has none, and leave out what is ``without``."""
     _plans(run, out)
     _results(run, out)
     write_texts(run, out)
-    write_values(run, out)
+    write_values(run, out, without)
 
 
 def write_texts(run: Run, out: Path) -> None:

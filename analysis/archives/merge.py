@@ -6,7 +6,7 @@ but for rounding, which depends on where a cell was trained: the machine, `--pac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -74,8 +74,9 @@ class Part:
         return atomic.known_object(self.run.path / name)
 
 
-def write(parts: Sequence[Part], out: Path) -> None:
-    """Write the data files of one archive of all ``parts`` into an empty folder, those with the first seeds first.
+def write(parts: Sequence[Part], out: Path, without: Collection[str] = ()) -> None:
+    """Write the data files of one archive of all ``parts`` into an empty folder, those with the first seeds first; leave
+    out what is ``without``, or left out of a part already.
 
     Raises `UserError` for parts that differ in more than their seeds (`joint_plan.check`), that have measured one cell
     differently, whose cells had other inputs, or that have two confirmations, and for seeds with a gap.
@@ -111,7 +112,7 @@ def write(parts: Sequence[Part], out: Path) -> None:
     bundle.write_table(frame, out / collect.RESULTS)
     source = Merged(parts, taken)
     bundle.write_texts(Run(frame, {}, path=out, manifests=plans, source=source), out)
-    already = {text for part in used for text in part.document(PROVENANCE).get("left_out", [])}
+    already = {*without, *(text for part in used for text in part.document(PROVENANCE).get("left_out", []))}
     if unequal:
         already.add(bundle.LEFT_OUT_METRICS)
     bundle.write_values(replace(run.read(out), source=source), out, already)

@@ -153,6 +153,21 @@ def test_rounded_values_stay_rounded(
     assert files(tmp_path / "again") == files(one)
 
 
+def test_samples_are_left_out_if_so_asked(runs: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    assert list(archive.archive([runs["early"]], out, False, False))[1:] == [
+        f"left out: {bundle.LEFT_OUT_SAMPLES}"
+    ]
+    assert not (out / sources.SAMPLES).exists()
+    both, later = tmp_path / "both", tmp_path / "later"
+    list(archive.archive([runs["early"], runs["late"]], both, False, False))
+    archived(later, runs["early"], runs["late"])
+    list(archive.archive([later], later, False, False))
+    for folder in (both, later):
+        assert not (folder / sources.SAMPLES).exists()
+        assert len(run.read(folder).frame) == len(run.read(runs["all"]).frame)
+
+
 def test_a_scaling_study_grows(tmp_path: Path) -> None:
     kinds: dict[str, Any] = {"names": ("rf",), "datasets": ("x",), "sizes": ((1, 100), (2, 100), (2, 200))}
     early, late, both = (

@@ -68,8 +68,8 @@ class Setting:
         least = solvers.get(self.solver).least
         if self.steps < least:
             raise UserError(
-                f"sampler setting {self.key}: {self.solver} is a method of {least} steps, and {self.steps} make it another: "
-                f"take {least} steps or more, or euler or ddim"
+                f"sampler setting {self.key}: with fewer than {least} steps {self.solver} is a simpler solver, at least "
+                f"on some paths: take {least} steps or more, or euler or ddim"
             )
 
     @property

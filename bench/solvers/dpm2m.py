@@ -16,13 +16,13 @@ else:
     torch = lazy("torch")
 
 
-@register("dpm++2m", order=2, least=2)
+@register("dpm++2m", order=2, least=4)
 def dpm2m(f: Formulation, times: Tensor) -> Steps:
     """Extrapolate x^ over a step from this evaluation and the one before, in ell = log(a / b):
 
         x' = A x^ + B n^ + (A - B a / b) h / (2 h_before) (x^ - x^_before)
 
-    The first step and the last, which ends at x^, are DDIM's. Algorithm 2 of arXiv 2211.01095.
+    The first step, the one after pure noise and the last, which ends at x^, are DDIM's. Algorithm 2 of arXiv 2211.01095.
     """
     way = exponential(f, times)
     more = way.gain * way.stretch / 2

@@ -16,7 +16,7 @@ else:
     torch = lazy("torch")
 
 
-@register("dpm++2m_sde", order=1, least=2)
+@register("dpm++2m_sde", order=1, least=4)
 def dpm2m_sde(f: Formulation, times: Tensor) -> Steps:
     """Extrapolate x^ as DPM-Solver++(2M) and renew the noise as ancestral sampling; with k = e^-h = a B / (A b)
 

@@ -16,7 +16,7 @@ else:
     torch = lazy("torch")
 
 
-@register("heun", order=2, evaluations=lambda steps: 2 * steps - 1)
+@register("heun", order=2, evaluations=lambda steps: 2 * steps - 1, least=2)
 def heun(f: Formulation, times: Tensor) -> Steps:
     """Heun's method in the time of the ODE: two evaluations a step, one in the last, which is Euler's.
 

@@ -78,7 +78,7 @@ class Solver:
     table: Table
     count: Callable[[int], int] = one_a_step
     least: int = 1
-    """Steps without which it is another method."""
+    """Fewest steps with which it is no simpler method on any path, also on one that begins at pure noise."""
 
     def evaluations(self, steps: int) -> int:
         """Evaluations of the network in so many steps. Raises :class:`UserError` unless that is a whole number from 1."""
@@ -136,7 +136,8 @@ def register(
         name: lower-case letters, digits, ``_`` and ``+``.
         order: p, if the error falls like (1 / steps)^p.
         evaluations: number of steps -> evaluations of the network, by default one a step.
-        least: fewest steps that it can take, 2 for a method of two steps.
+        least: fewest steps with which it is no simpler method on any path: 2 for Adams-Bashforth of two steps; 4 for a
+            method of two steps in log-SNR, whose steps from pure noise, after it and to data are of one.
 
     Raises:
         UserError: a malformed name, or one that exists.

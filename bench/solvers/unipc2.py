@@ -16,7 +16,7 @@ else:
     torch = lazy("torch")
 
 
-@register("unipc2", order=2, least=2)
+@register("unipc2", order=2, least=3)
 def unipc2(f: Formulation, times: Tensor) -> Steps:
     """Predict as DPM-Solver++(2M); after the next evaluation correct the state that it was made at, without another one.
 

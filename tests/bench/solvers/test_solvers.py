@@ -18,7 +18,7 @@ from bench import solvers
 from bench.config.sampling_settings import FIELDS, ControlSetting, Setting, parse
 from bench.sampling.times import begun, times
 from flowbench._core.errors import UserError
-from formulations import Formulation, get
+from formulations import Formulation, Point, get
 
 CENTRES = torch.tensor([-1.2, 0.3, 1.5], dtype=torch.float64)
 WIDTH = 0.3
@@ -138,45 +138,78 @@ def test_orders_of_convergence_between_fixed_times(name: str, solver: str) -> No
     assert order - 0.2 < math.log2(coarse / fine) < order + (1.2 if solver == "unipc2" else 0.4)
 
 
-def diffusers_scheduler(solver: str, flow: bool) -> Any:
+def diffusers_scheduler(solver: str, name: str, steps: int, at: Point) -> Any:
+    """Diffusers' own, set to the noise levels of our evaluations."""
+    flow, edm = name == "rf", name.startswith("edm")
     kind = "flow_prediction" if flow else "v_prediction"
-    if solver == "unipc2":
-        made = diffusers.UniPCMultistepScheduler
-        return made(solver_order=2, solver_type="bh2", prediction_type=kind, use_flow_sigmas=flow)
-    return diffusers.DPMSolverMultistepScheduler(
-        solver_order=1 if solver == "ancestral" else 2,
-        algorithm_type="sde-dpmsolver++" if solver in ("ancestral", "dpm++2m_sde") else "dpmsolver++",
-        solver_type="midpoint",
-        final_sigmas_type="zero",
-        euler_at_final=True,
-        prediction_type=kind,
-        use_flow_sigmas=flow,
-    )
+    made: Any
+    if edm and solver == "dpm++2m":
+        made = diffusers.EDMDPMSolverMultistepScheduler()
+    elif edm:
+        made = diffusers.EDMEulerScheduler()
+        made.is_scale_input_called = True
+    elif solver == "euler":
+        made = diffusers.FlowMatchEulerDiscreteScheduler()
+    elif solver == "heun":
+        made = diffusers.FlowMatchHeunDiscreteScheduler()
+    elif solver == "ddim":
+        made = diffusers.DDIMScheduler(num_train_timesteps=steps, prediction_type=kind, clip_sample=False)
+    elif solver == "unipc2":
+        made = diffusers.UniPCMultistepScheduler(
+            solver_order=2, solver_type="bh2", prediction_type=kind, use_flow_sigmas=flow
+        )
+    else:
+        made = diffusers.DPMSolverMultistepScheduler(
+            solver_order=1 if solver == "ancestral" else 2,
+            algorithm_type="sde-dpmsolver++" if solver in ("ancestral", "dpm++2m_sde") else "dpmsolver++",
+            solver_type="midpoint",
+            final_sigmas_type="zero",
+            euler_at_final=True,
+            prediction_type=kind,
+            use_flow_sigmas=flow,
+        )
+    made.set_timesteps(steps)
+    if solver == "ddim":
+        made.timesteps, made.alphas_cumprod = torch.arange(steps).flip(0), at.a.flip(0) ** 2
+    else:
+        made.timesteps = torch.arange(len(at.b)).double()
+        made.sigmas = torch.cat([at.b if flow or edm else at.ratio, torch.zeros(1).double()])
+    return made
 
 
-@pytest.mark.parametrize("solver", ["dpm++2m", "unipc2", "ancestral", "dpm++2m_sde"])
-@pytest.mark.parametrize(("name", "first"), [("rf", 1.0), ("rf", 0.97), ("v/cos", 0.97)])
+MULTISTEP = ("dpm++2m", "unipc2", "ancestral", "dpm++2m_sde")
+IN_DIFFUSERS = [
+    *(("rf", first, solver) for first in (1.0, 0.97) for solver in ("euler", "heun", *MULTISTEP)),
+    *(("v/cos", 0.97, solver) for solver in ("ddim", *MULTISTEP)),
+    *(("edm(-1.2,1.2)", 0.97, solver) for solver in ("euler", "dpm++2m")),
+]
+
+
+@pytest.mark.parametrize(("name", "first", "solver"), IN_DIFFUSERS)
 def test_solvers_are_those_of_diffusers(name: str, first: float, solver: str) -> None:
     """On the same times, from pure noise too (but for UniPC, whose equations diffusers then solves with infinities)."""
-    f, steps, flow = get(name), 8, name == "rf"
+    f, steps = get(name), 8
     if solver == "unipc2" and first == 1:
         steps = 3
     grid = clocks(f, steps, first, 0.05)
-    at, fresh = (
-        f.point(grid),
-        torch.randn(steps, 1, len(NOISE), 1, generator=torch.Generator().manual_seed(1)),
-    )
-    theirs = diffusers_scheduler(solver, flow)
-    theirs.set_timesteps(steps)
-    theirs.sigmas = torch.cat([at.b if flow else at.ratio, torch.zeros(1).double()])
-    theirs.timesteps = torch.arange(steps)
-    x = NOISE.float()[None, :, None]
-    for i in range(steps):
-        clean, noise = denoise(at.a[i].expand_as(x.double()), at.b[i].expand_as(x), x.double())
-        output = noise - clean if flow else at.a[i] * noise - at.b[i] * clean
-        own = {"variance_noise": fresh[i]} if solver != "unipc2" else {}
-        x = theirs.step(output.float(), i, x, **own).prev_sample
-    ours = along(f, solver, grid, NOISE, fresh[:, 0, :, 0].double())
+    at = f.point(solvers.get(solver)(f, grid).times)
+    fresh = torch.randn(steps, 1, len(NOISE), 1, generator=torch.Generator().manual_seed(1))
+    theirs = diffusers_scheduler(solver, name, steps, at)
+    start = torch.hypot(at.a[0], at.b[0]) * NOISE if name.startswith("edm") else NOISE
+    x = start.float()[None, :, None]
+    for i, (a, b) in enumerate(zip(at.a, at.b, strict=True)):
+        clean, noise = denoise(a.expand_as(x.double()), b.expand_as(x), x.double())
+        if name == "rf":
+            output = noise - clean
+        elif name == "v/cos":
+            output = a * noise - b * clean
+        else:  # its preconditioned network, with sigma_data 0.5
+            output = (clean - x / (4 * b**2 + 1)) * (4 * b**2 + 1).sqrt() / b
+        own = {}
+        if isinstance(theirs, diffusers.DPMSolverMultistepScheduler):
+            own["variance_noise"] = fresh[i]
+        x = theirs.step(output.float(), theirs.timesteps[i], x, **own).prev_sample
+    ours = along(f, solver, grid, start, fresh[:, 0, :, 0].double())
     torch.testing.assert_close(ours.float(), x[0, :, 0], rtol=0, atol=3e-6)
 
 
@@ -257,6 +290,33 @@ def test_solvers_differ_where_paths_are_curved() -> None:
     assert all((one - other).abs().max() > 0.01 for one, other in combinations(ends, 2))
 
 
+@pytest.mark.parametrize(
+    ("solver", "simpler"),
+    [
+        ("heun", "euler"),
+        ("ab2", "euler"),
+        ("dpm++2m", "ddim"),
+        ("unipc2", "ddim"),
+        ("dpm++2m_sde", "ancestral"),
+    ],
+)
+def test_a_solver_needs_the_steps_without_which_it_is_a_simpler_one(solver: str, simpler: str) -> None:
+    """On rf, which begins at pure noise: with one step fewer its table is that of the simpler one, with ``least`` it is not
+    on any path."""
+    least = solvers.get(solver).least
+
+    def differs(name: str, steps: int) -> bool:
+        f = get(name)
+        one, other = (solvers.get(each)(f, f.grid(steps)) for each in (solver, simpler))
+        if one.image.shape[0] > other.image.shape[0]:
+            return True
+        pairs = ((one.image, other.image), (one.noise, other.noise))
+        return any(bool((a[:, 1:].abs() > 1e-9).any() or (a[:, :1] - b).abs().max() > 1e-9) for a, b in pairs)
+
+    assert not differs("rf", least - 1)
+    assert all(differs(name, least) for name in ("rf", "v/cos", "edm(-1.2,1.2)", "eps/linear"))
+
+
 @pytest.mark.parametrize("name", ["rf", "v/cos", "eps/cos", "edm(-1.2,1.2)", "eps/linear"])
 @pytest.mark.parametrize("grid", ["native", "clock"])
 def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
@@ -318,8 +378,10 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("50", "'50' is not STEPS:CFG[:SOLVER[:GRID]]"),
         ("5:x", "for example 50:2.5"),
         ("5:5:euler:clock:1", "is not STEPS"),
-        ("1:5:ab2", "1:5:ab2: ab2 is a method of 2 steps"),
-        ("1:5:dpm++2m", "take 2 steps or more"),
+        ("1:5:ab2", "1:5:ab2: with fewer than 2 steps ab2 is a simpler solver"),
+        ("1:5:heun", "take 2 steps or more"),
+        ("3:5:dpm++2m", "take 4 steps or more"),
+        ("2:5:unipc2", "take 3 steps or more"),
         ("5:5:dpm2m", "no solver is called 'dpm2m'; did you mean 'dpm++2m'"),
         ("5:1:guide=0.1-0.7", "guidance 1 is none"),
         ("5:5:guide=0.7-0.1", "name the clocks"),

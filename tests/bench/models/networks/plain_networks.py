@@ -150,10 +150,13 @@ def crossdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tenso
 
 
 def mmdit(w: Written, x: Tensor, clock: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
-    """Three streams that attend to each other."""
+    """Two streams that attend to each other, or three."""
     m, d = w.vectors(w.condition(clock, pooled)), w.shape.depth
     text, first = w.linear("text", tokens), w.shape.first_text
-    streams = {"image": w.image(x), "first": text[:, :first], "second": text[:, first:]}
+    parts_of_text = {"text": text}
+    if "blocks.0.text.qkv.weight" not in w.weights:
+        parts_of_text = {"first": text[:, :first], "second": text[:, first:]}
+    streams = {"image": w.image(x), **parts_of_text}
     at = 0
     for i in range(d):
         own, found = dict[str, list[Tensor]](), list[tuple[Tensor, ...]]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,13 @@ PLAIN: dict[str, Callable[..., Tensor]] = {
     "prx": plain_networks.prx,
     "crossdit": plain_networks.crossdit,
     "uvit": plain_networks.uvit,
+    "uvit:convs=1": partial(plain_networks.uvit, convs=1),
     "uvit_bao": plain_networks.uvit_bao,
 }
 SPECS = [
     "dit",
     "dit:qk=none",
+    "mmdit",
     "mmdit:sets=3",
     "mmdit:qk=none,sets=3",
     "prx",
@@ -54,6 +57,7 @@ SPECS = [
     "crossdit:adaln=single",
     "uvit",
     "uvit:qk=none",
+    "uvit:convs=1",
     "uvit_bao",
     "uvit_bao:qk=none",
 ]
@@ -83,7 +87,7 @@ def inputs(members: int, batch: int = 3, shape: Shape = SMALL) -> tuple[Tensor, 
 @pytest.mark.parametrize("spec", SPECS)
 def test_each_member_is_the_network_that_is_written_down(spec: str) -> None:
     network, (x, clock, *captions) = built(spec, 2), inputs(2)
-    flat, plain = Flat(network), PLAIN[spec.partition(":")[0]]
+    flat, plain = Flat(network), PLAIN.get(spec, PLAIN[spec.partition(":")[0]])
     with torch.no_grad():
         found = network(x, clock, *captions)
         for e in range(2):
@@ -92,9 +96,10 @@ def test_each_member_is_the_network_that_is_written_down(spec: str) -> None:
             torch.testing.assert_close(found[e], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("patch", [2, 4])
 @pytest.mark.parametrize("spec", SPECS)
-def test_counts_are_exact(spec: str) -> None:
-    shape = replace(SMALL, width=48, heads=3, patch=2, resolution=8, architecture=spec)
+def test_counts_are_exact(spec: str, patch: int) -> None:
+    shape = replace(SMALL, width=48, heads=3, patch=patch, resolution=4 * patch, architecture=spec)
     network, given = built(spec, 2, shape), inputs(2, shape=shape)
     assert Flat(network).weights.shape == (2, shape.parameters())
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

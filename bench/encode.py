@@ -29,12 +29,13 @@ from bench.data.encoding.find_latents import find
 from bench.data.encoding.from_images import EncodedImages, held_out_of
 from bench.data.encoding.from_latents import ConvertedLatents
 from bench.data.encoding.latent_source import ReadingOptions
-from bench.data.encoding.write_latents import Part, described, summary, write
+from bench.data.encoding.write_latents import Part, described, licensed, summary, write
+from bench.data.images import Files
 from bench.data.latent_store import EncodingRecipe, Posterior, check_shards, distinct_captions, read_index
 from bench.data.sources.classes import read_numbered
 from bench.encoders import caption_index
 from bench.launch.slurm.slurm_options import SlurmOptions
-from bench.pretrained import frozen_autoencoder
+from bench.pretrained import frozen_autoencoder, licence
 from flowbench._core.command import outcome
 from flowbench._core.errors import UserError
 from flowbench._core.plugin import load_plugin
@@ -77,6 +78,7 @@ def check_folder(args: argparse.Namespace) -> int:
     index = read_index(args.check)
     check_shards(args.check, index)
     print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
+    print(f"  {licensed(index)}")
     for text in caption_index.every(args.check):
         text.check()
         print(f"{short(text.folder)}: {text.described}: every shard is as it was written")
@@ -132,15 +134,28 @@ def run(args: argparse.Namespace, part: Part) -> bool:
     if args.dry_run:
         print(planned(origin.recipe) + f"; by an array of {args.parts} tasks" * bool(args.parts))
         return False
-    index = write(args.out, origin, part)
+    index = write(args.out, origin, part, licences(args))
     if index is None:
         print(PARTS.format(short(args.out)))
         return False
-    print(summary(args.out, index))
+    print(f"{summary(args.out, index)}\n  {licensed(index)}")
     if isinstance(origin, ConvertedLatents):
         for remark in origin.remarks(args.out, index):
             print(f"  {remark}")
     return True
+
+
+def licences(args: argparse.Namespace) -> dict[str, str]:
+    """The licence of the data, as given or as its folder states it, and that of the autoencoder by its card."""
+    place = args.latents
+    if args.data and isinstance(builder := data.get(data.canonical(args.data)), Files):
+        place = Path(builder.path)
+    stated = licence.in_a_line(args.licence or "") or (licence.of_data(place) if place else None)
+    found = {
+        "data": stated,
+        "autoencoder": licence.of_model(frozen_autoencoder.place(args.autoencoder)),
+    }
+    return {what: words for what, words in found.items() if words}
 
 
 def planned(recipe: EncodingRecipe) -> str:

@@ -66,6 +66,11 @@ def parser(description: str = "") -> Parser:
         "space, to be drawn at each training step (default: mean; sample where others have stored samples)"
     )
     add("--posterior", choices=get_args(Posterior), metavar="P", help=posterior)
+    add(
+        "--licence",
+        metavar="TEXT",
+        help="licence of the data, to be kept with the latents (default: what its card or dataset_info.json states)",
+    )
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     add(
         "--part",

@@ -157,11 +157,13 @@ class ShardedRows:
 
 @dataclass(frozen=True)
 class Index:
-    """``encoded.json``: the recipe, the shards of both sides, and the sums over training values."""
+    """``encoded.json``: the recipe, the shards of both sides, the sums over training values, and the licences of ``data``
+    and ``autoencoder``, as far as they are known."""
 
     recipe: EncodingRecipe
     shards: dict[Side, tuple[Shard, ...]]
     moments: ChannelMoments
+    licences: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -178,7 +180,7 @@ class Index:
             "applied": {"mean": mean, "std": deviation},
         }
         shards = {side: [asdict(shard) for shard in self.shards[side]] for side in SIDES}
-        kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards}
+        kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards, "licences": self.licences}
         atomic.write_json(folder / INDEX, {**kept, "moments": asdict(self.moments), "statistics": statistics})
 
 
@@ -197,7 +199,10 @@ def read_index(folder: Path) -> Index:
             )
         shards = {side: tuple(Shard(**shard) for shard in kept["shards"][side]) for side in SIDES}
         return Index(
-            EncodingRecipe(**_tuples(kept["recipe"])), shards, ChannelMoments(**_tuples(kept["moments"]))
+            EncodingRecipe(**_tuples(kept["recipe"])),
+            shards,
+            ChannelMoments(**_tuples(kept["moments"])),
+            kept.get("licences", {}),
         )
     except (KeyError, TypeError) as error:
         raise UserError(

@@ -22,6 +22,8 @@ from bench.pretrained import frozen_autoencoder
 from flowbench._core.errors import UserError
 
 from .autoencoders import save_kl
+from .data.pictures import encoded as written
+from .data.pictures import picture
 
 SIZES = ["--resolution", "16", "--train", "40", "--validation", "24"]
 FOUND = {
@@ -164,6 +166,34 @@ def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written
     assert {file.name: file.read_bytes() for file in alone.iterdir()} == files
     rows, values = np.array([39, 0, 17, 17, 31]), ShardedRows(alone, tuple(train), "values")
     assert np.array_equal(values[rows], np.concatenate(values.parts)[rows])
+
+
+def test_licences_are_kept(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of data as given or as their card states it, of the autoencoder by its card; they change nothing else."""
+    place = shutil.copytree(folders["kl"], tmp_path / "kl")
+    (place / "README.md").write_text("---\nlicense: mit\n---\n")
+    plain, given = encoded(tmp_path / "plain", folders["kl"]), tmp_path / "given"
+    assert (
+        "licences: not stated of the data, not stated of the autoencoder (--licence"
+        in capsys.readouterr().out
+    )
+    encoded(given, place, "--licence", "CC-BY-4.0")
+    capsys.readouterr()
+    assert encode.main(["--check", str(given)]) == 0
+    assert "licences: CC-BY-4.0 of the data, mit of the autoencoder\n" in capsys.readouterr().out
+    digests = [latent_store.read_index(folder).digest for folder in (plain, given)]
+    assert digests[0] == digests[1]
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(16):
+        (pictures / f"{i}.png").write_bytes(written(picture(i)))
+        (pictures / f"{i}.txt").write_text("a thing")
+    (pictures / "README.md").write_text("---\nlicense: cc0-1.0\n---\n")
+    source = ["--data", f"images:{pictures}", "--resolution", "16", "--autoencoder", str(place)]
+    assert encode.main([*source, "--out", str(tmp_path / "own")]) == 0
+    assert latent_store.read_index(tmp_path / "own").licences == {"data": "cc0-1.0", "autoencoder": "mit"}
 
 
 def test_held_out_images_may_be_those_of_another_dataset(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -61,7 +61,7 @@ class Part:
     count: int = 1
 
 
-def write(out: Path, origin: Origin, part: Part) -> Index | None:
+def write(out: Path, origin: Origin, part: Part, licences: Mapping[str, str]) -> Index | None:
     """Write the shards of a part that are not there yet; with all shards there, captions and the index.
 
     Returns the index, or None if shards of other parts are not there yet. Raises :class:`UserError` for a folder with
@@ -81,7 +81,7 @@ def write(out: Path, origin: Origin, part: Part) -> Index | None:
         done += len(rows)
         rate = done / (time.monotonic() - began)
         log.info("%s: %s latents, %.1f a second", latent_store.shard_name(side, place), f"{done:,}", rate)
-    index = finish(out, origin)
+    index = finish(out, origin, licences)
     if index is None and part.count == 1:
         raise UserError(f"--out {out}: another command encodes something else into it: name another folder")
     return index
@@ -108,7 +108,7 @@ def write_shard(
     latent_store.write_shard(out, side, place, recipe, {**tensors, **half}, moments)
 
 
-def finish(out: Path, origin: Origin) -> Index | None:
+def finish(out: Path, origin: Origin, licences: Mapping[str, str]) -> Index | None:
     """Write captions and index if every shard is there, and return it."""
     found: dict[Side, list[Shard]] = {side: [] for side in SIDES}
     sums: list[ChannelMoments] = []
@@ -120,7 +120,8 @@ def finish(out: Path, origin: Origin) -> Index | None:
         if side == "train":
             sums.append(shard[1])
     latent_store.write_captions(out, {side: origin.captions(side) for side in SIDES})
-    index = Index(origin.recipe, {side: tuple(found[side]) for side in SIDES}, ChannelMoments.sum(sums))
+    shards_of = {side: tuple(found[side]) for side in SIDES}
+    index = Index(origin.recipe, shards_of, ChannelMoments.sum(sums), licences)
     index.write(out)
     return index
 
@@ -162,3 +163,10 @@ def summary(out: Path, index: Index) -> str:
     """A line about a folder that is complete."""
     mean, deviation = index.moments.whole
     return f"{short(out)}: {described(index.recipe)}; mean {mean:.3f}, deviation {deviation:.3f}"
+
+
+def licensed(index: Index) -> str:
+    """The licences of a folder's data and autoencoder in words."""
+    known = [f"{index.licences.get(what, 'not stated')} of the {what}" for what in ("data", "autoencoder")]
+    absent = "data" not in index.licences
+    return f"licences: {', '.join(known)}" + " (--licence TEXT records that of the data)" * absent

@@ -30,7 +30,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "steps": (INT, "N", "solver steps"),
     "cfg": (FLOAT, "X", "guidance scale"),
     "solver": (str, "NAME", f"{SOLVERS}, or a plugin's"),
-    "grid": (str, "NAME", ", ".join(FORMS)),
+    "grid": (str, "NAME", f"{', '.join(FORMS)}, or a FILE.txt with a table"),
     "drop": (str, "NAMES", "networks of the text encoder to leave out, as t5 or clip_g+t5"),
     "guide": (str, "FROM-TO", "clocks b/(a+b) between which guidance acts, as 0.1-0.7"),
     "seed": (INT, "N", "of the noise to start from"),

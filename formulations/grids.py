@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flowbench._core.errors import UserError
@@ -21,6 +21,8 @@ NOISIEST = 80.0
 """b / a where sampling begins if it cannot begin at pure noise (Karras et al. 2022, arXiv 2206.00364)."""
 CLEANEST = 0.002
 """b / a where Karras' grid ends, from the same source."""
+ROUNDING = 1e-6
+"""By how much a listed time may differ from the one that it is a rounding of."""
 MIN_DET = 1e-3
 """|det| over the norms of its rows below which an output no longer tells clean from noise."""
 
@@ -91,6 +93,39 @@ def log_snr(f: Formulation, steps: int) -> Tensor:
     return at_ratio(f, torch.linspace(top, bottom, steps, dtype=torch.float64).exp())
 
 
+def at_times(f: Formulation, times: Sequence[float]) -> Tensor:
+    """These native times, float64. Raises :class:`UserError` if sampling cannot begin at the first one."""
+    found = torch.tensor(times, dtype=torch.float64)
+    _check_begin(f, float(found[0]), f"t = {times[0]:g}")
+    return found
+
+
+def at_log_snrs(f: Formulation, log_snrs: Sequence[float]) -> Tensor:
+    """Native times where 2 log(a / b) has these values, float64.
+
+    Raises:
+        UserError: if the path never reaches one of them, or sampling cannot begin at the first one.
+    """
+    wanted = torch.tensor(log_snrs, dtype=torch.float64)
+    found = at_ratio(f, (-wanted / 2).exp())
+    miss = (f.point(found).log_snr - wanted).abs() > ROUNDING
+    if bool(miss.any()):
+        wrong = float(wanted[miss][0])
+        raise UserError(f"{f.name or 'this formulation'} has no time whose log-SNR 2 log(a/b) is {wrong:g}")
+    _check_begin(f, float(found[0]), f"the log-SNR {log_snrs[0]:g}")
+    return found
+
+
+def _check_begin(f: Formulation, first: float, what: str) -> None:
+    """Raise UserError if times begin before ``start``."""
+    if first > f.start + ROUNDING:
+        level = float(f.point(torch.tensor(f.start, dtype=torch.float64)).log_snr)
+        raise UserError(
+            f"{f.name or 'this formulation'} cannot be sampled from {what}, where its output cannot be decoded: its own "
+            f"grid begins at t = {f.start:.6g}, the log-SNR {level:.7g}"
+        )
+
+
 def by_clock(f: Formulation, steps: int, alpha: float = 1.0) -> Tensor:
     """``s_0 alpha r / (1 + (alpha - 1) r)``, r = 1 - k / steps, in the clock, from that of ``start``, s_0; equally spaced
     for alpha = 1.
@@ -102,3 +137,10 @@ def by_clock(f: Formulation, steps: int, alpha: float = 1.0) -> Tensor:
     left = 1 - torch.arange(1, steps, dtype=torch.float64) / steps
     rest = f.clock(first) * (alpha * left / (1 + (alpha - 1) * left))
     return torch.cat([first, f.at_clock(rest)])
+
+
+TABLES: dict[str, Callable[[Formulation, Sequence[float]], Tensor]] = {
+    "times": at_times,
+    "logsnrs": at_log_snrs,
+}
+"""Native times from a table's numbers, by its word."""

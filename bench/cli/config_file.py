@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli.fields import GROUPS, PLUGIN, PRESET, STAGE, SWEEPS, Option
-from bench.config import stages
+from bench.config import stages, time_grids
 from bench.config.experiment import VALIDATION
 from bench.config.sampling_settings import Setting
 from bench.planning.plan import Plan, formulations_of
@@ -36,6 +36,7 @@ DIRECTORY = "directory"
 """The key of the folder that relative paths start from."""
 SPECS = ("datasets", "text", "extractor")
 """Options whose values may have a path behind a colon."""
+SETTINGS = "settings"
 REFERENCE = "reference"
 """The option whose value is a path, or the word for none."""
 WIDTH = 110
@@ -98,6 +99,9 @@ def placed(key: str, value: Any, directory: Path) -> Any:
         return [placed(key, item, directory) for item in value]
     if key == PLUGIN.name or (key == REFERENCE and value != VALIDATION):
         return below(directory, str(value))
+    if key == SETTINGS:
+        parts = str(value).split(":")
+        return ":".join(below(directory, p) if p.endswith(time_grids.SUFFIX) else p for p in parts)
     if key == STAGE.name:
         pairs = stages.pairs(str(value))
         return ",".join(

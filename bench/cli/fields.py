@@ -148,7 +148,7 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "settings": (
             sampling_settings.FORM,
             f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
-            f"plugin's, grid native (each path's own), {', '.join(FORMS[1:])}",
+            f"plugin's, grid native (each path's own), {', '.join(FORMS[1:])}, or a FILE.txt with a table",
         ),
         "weights": ("ema|raw", "which weights to sample with"),
         "samples": ("N", "images for each control setting"),

@@ -5,6 +5,7 @@ The fields of :class:`ControlSetting` are columns of every results table: writer
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
@@ -31,8 +32,9 @@ class Setting:
     """One sampler setting.
 
     The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
-    ``native`` one, or another of :mod:`bench.config.time_grids`. ``drop`` names networks of the text encoder whose states
-    are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206, section 5.3.3); ``none`` by default.
+    ``native`` one, or another of :mod:`bench.config.time_grids`, also a table of as many times as steps. ``drop`` names
+    networks of the text encoder whose states are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206,
+    section 5.3.3); ``none`` by default.
     ``guide`` limits guidance to an interval of the clock b / (a + b) such as ``0.1-0.7`` (arXiv 2404.07724); ``all`` by
     default. Outside of it both outputs are computed, too.
 
@@ -58,6 +60,11 @@ class Setting:
             object.__setattr__(self, "grid", time_grids.canonical(self.grid))
         except UserError as error:
             raise UserError(f"sampler setting {self.key}: {error}") from None
+        if (table := time_grids.listed(self.grid)) and len(table[1]) != self.steps:
+            raise UserError(
+                f"sampler setting {self.key}: the table has {len(table[1])} {table[0]}, and {self.steps} steps need "
+                f"as many, without the end"
+            )
         for name, canonical in NAMED.items():
             object.__setattr__(self, name, canonical(getattr(self, name)))
         if self.cfg == 1 and self.guide != Setting.guide:
@@ -139,6 +146,8 @@ NEEDED = tuple(f.name for f in fields(Setting) if f.default is MISSING)
 USUAL = tuple(f.default for f in fields(Setting))
 IN_FILES = str.maketrans(":=", "--", "()")
 """How a key's characters are written in names of files."""
+LONGEST = 100
+"""Characters of a name in files; longer ones, of tables of times, end in a digest."""
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -159,7 +168,10 @@ class ControlSetting(Setting):
     @property
     def name(self) -> str:
         """Its name in files: ``ema-50-2.5``, ``ema-50-5-euler-shift3``."""
-        return f"{self.weights}-{self.key}".translate(IN_FILES)
+        whole = f"{self.weights}-{self.key}".translate(IN_FILES)
+        if len(whole) <= LONGEST:
+            return whole
+        return f"{whole[: LONGEST - 17]}-{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 CONTROL = ("weights", *FIELDS)
@@ -198,7 +210,7 @@ NAMED: dict[str, Callable[[str], str]] = {"drop": canonical_drop, "guide": canon
 
 
 def parse(text: str) -> Setting:
-    """A setting from its text, :data:`FORM`. Raises :class:`UserError`."""
+    """A setting from its text, :data:`FORM`, whose grid may be a file. Raises :class:`UserError`."""
     parts = text.split(":")
     named: dict[str, str] = {}
     while parts and "=" in parts[-1]:
@@ -206,6 +218,7 @@ def parse(text: str) -> Setting:
         if name not in NAMED or name in named:
             raise UserError(f"{text!r} is not {FORM}, for example 50:5:drop=t5")
         named[name] = value
+    parts[3:4] = map(time_grids.written, parts[3:4])
     try:
         if not 2 <= len(parts) <= len(FIELDS) - len(NAMED):
             raise ValueError(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import formulations
 from bench import data as datasets
 from bench import encoders
+from bench.config import time_grids
 from bench.config.experiment import Cell
 from bench.config.sampling_settings import Setting, Weights
 from bench.planning import encoder_drops
@@ -44,7 +45,7 @@ class Trained:
         cell = self.cell
         if needs_tokens(grid):
             grid = at_tokens(grid, image_tokens(cell.dataset, cell.images, cell.model))
-        setting = Setting(steps, cfg, solver, grid, drop, guide)
+        setting = Setting(steps, cfg, solver, time_grids.written(grid), drop, guide)
         setting.check()
         encoder_drops.check_setting(setting, cell.text)
         return setting

@@ -17,7 +17,7 @@ from bench.config.identity import full
 from bench.config.limits import divides
 from bench.metrics import reference_file
 from bench.models.architecture import version_of
-from bench.planning import encoder_drops, network_sizes
+from bench.planning import encoder_drops, network_sizes, time_tables
 from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
@@ -212,6 +212,7 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
         reference_file.check(Path(grid.evaluation.reference))
     for setting in grid.evaluation.settings:
         setting.check()
+    time_tables.check(grid)
     check_stages(grid)
     looked = StateReader(out, grid)
     cells = cells_of(grid)

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from bench.config.sampling_settings import Setting
-from bench.config.time_grids import shifted_by
+from bench.config.time_grids import listed, shifted_by
 from formulations import Formulation, grids
 
 IN_RATIO = {"karras": grids.karras, "logsnr": grids.log_snr}
@@ -26,4 +26,6 @@ def times(f: Formulation, setting: Setting) -> Tensor:
         return f.grid(setting.steps)
     if setting.grid in IN_RATIO:
         return IN_RATIO[setting.grid](f, setting.steps)
+    if (table := listed(setting.grid)) is not None:
+        return grids.TABLES[table[0]](f, table[1])
     return f.clock_grid(setting.steps, shifted_by(setting.grid))

@@ -240,6 +240,13 @@ def test_each_path_of_a_spec_starts_from_the_directory(tmp_path: Path) -> None:
         assert config_file.placed("datasets", value, tmp_path) == found
 
 
+def test_a_time_grid_starts_from_the_directory(tmp_path: Path) -> None:
+    for name in ("mine.txt", "euler"):
+        (tmp_path / name).touch()
+    found = config_file.placed("settings", ["5:5", "2:5:euler:mine.txt:guide=0.1-0.7"], tmp_path)
+    assert found == ["5:5", f"2:5:euler:{tmp_path}/mine.txt:guide=0.1-0.7"]
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for file in (tmp_path, tmp_path / "no.toml"):
         with pytest.raises(UserError, match=f"--config {file}: (Is a directory|No such file)"):

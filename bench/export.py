@@ -67,12 +67,7 @@ def export(found: Trained, weights: str, to: Path) -> str:
     Raises :class:`UserError` for another network than diffusers has, and without diffusers.
     """
     cell = found.cell
-    kind = get(cell.model.architecture)
-    if not isinstance(kind, MMDiTs) or kind.options.gelu != "tanh" or kind.text_sets > 1:
-        raise UserError(
-            f"the network {cell.model.architecture!r} has no class in diffusers: train with --model mmdit:gelu=tanh, "
-            f"which has the GELU of SD3Transformer2DModel"
-        )
+    kind = exported(cell.model.architecture)
     model = network(found, weights)
     theirs = counterpart(model, kind)
     compare(model, theirs)
@@ -92,6 +87,17 @@ def export(found: Trained, weights: str, to: Path) -> str:
     if shift not in (None, 1):
         how += f' and "shift": {shift:g} in scheduler/scheduler_config.json, which shifts their sampling, too'
     return f"{short(to)}: {cell.formulation} on {cell.dataset}, outputs equal ours to {NEAR:g}; {how}"
+
+
+def exported(architecture: str) -> MMDiTs:
+    """The network of that name. Raises :class:`UserError` for one that has no class in diffusers."""
+    kind = get(architecture)
+    if not isinstance(kind, MMDiTs) or kind.options.gelu != "tanh" or kind.text_sets > 1:
+        raise UserError(
+            f"the network {architecture!r} has no class in diffusers: train with --model mmdit:gelu=tanh, "
+            f"which has the GELU of SD3Transformer2DModel"
+        )
+    return kind
 
 
 def network(found: Trained, weights: str) -> MMDiT:

@@ -26,7 +26,8 @@ def study(latents: str, train: int) -> Grid:
     """The study on latents of at most so many training images (arXiv 2403.03206, appendix B.3): batch 1,024, rate 1e-4 after
     1,000 steps, half precision, each text encoder dropped with probability .464, EMA of time constant 1e4 steps (there .99
     every 100 steps), six sampler settings with both weights, CLIP L/14. Depth, resolution and steps are not stated there:
-    these are of its study of captions (depth 15, 250,000 steps) and of its scaling runs (256 pixels)."""
+    these are of its study of captions (depth 15, 250,000 steps) and of its scaling runs (256 pixels). The GELU is
+    that of its published network, so that diffusers has a class for what is trained."""
     training = Training(
         steps=250_000,
         batch=1024,
@@ -42,7 +43,7 @@ def study(latents: str, train: int) -> Grid:
     return Grid(
         formulations=("paper",),
         datasets=(f"encoded:{latents}",),
-        model=Model(depth=15),
+        model=Model(depth=15, architecture="mmdit:gelu=tanh"),
         images=Images(resolution=256, train=train, validation=40_504),
         training=training,
         evaluation=Evaluation(extractor=f"clip:{CLIP_L}"),

@@ -12,6 +12,7 @@ import torch
 
 import formulations
 from bench import data, export, grid
+from bench.config.presets import PRESETS
 from bench.models.block_options import Options
 from bench.models.mmdit_size import MMDiTs
 from bench.models.networks.mmdit import MMDiT
@@ -74,6 +75,17 @@ def test_the_usual_gelu_has_no_class_in_diffusers(tmp_path: Path, capsys: pytest
     assert "--model mmdit:gelu=tanh" in capsys.readouterr().err
     assert grid.main([*SMALL, "--model", "mmdit:gelu=tan", "--out", str(run)]) == 2
     assert "did you mean 'tanh'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["imagenet", "cc12m"])
+def test_the_study_at_its_size_is_exported(name: str) -> None:
+    model, images = PRESETS[name].model, PRESETS[name].images
+    shape = Shape(
+        2, 64, 2, model.patch, images.resolution // 64, 16, 5, 20, 9, architecture=model.architecture
+    )
+    built = shape.build()
+    assert isinstance(built, MMDiT)
+    export.compare(built, export.counterpart(built, export.exported(model.architecture)))
 
 
 @pytest.mark.parametrize(

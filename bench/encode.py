@@ -30,8 +30,15 @@ from bench.data.encoding.from_images import EncodedImages, held_out_of
 from bench.data.encoding.from_latents import ConvertedLatents
 from bench.data.encoding.latent_source import ReadingOptions
 from bench.data.encoding.write_latents import Part, described, licensed, summary, write
-from bench.data.images import Files
-from bench.data.latent_store import EncodingRecipe, Posterior, check_shards, distinct_captions, read_index
+from bench.data.images import Files, cache_folder
+from bench.data.latent_store import (
+    EncodingRecipe,
+    Posterior,
+    check_shards,
+    check_tables,
+    distinct_captions,
+    read_index,
+)
 from bench.data.sources.classes import read_numbered
 from bench.encoders import caption_index
 from bench.launch.slurm.slurm_options import SlurmOptions
@@ -72,16 +79,21 @@ def command(argv: Sequence[str] | None) -> int:
 
 
 def check_folder(args: argparse.Namespace) -> int:
-    """Compare every shard of ``--check`` with its hash. Raises :class:`UserError`."""
+    """Compare every file of ``--check`` with its hash. Raises :class:`UserError`."""
     if other := next((name for name in given(args) if name != "check"), None):
         raise UserError(f"--check verifies a folder and encodes nothing: leave {option(other)} out")
     index = read_index(args.check)
     check_shards(args.check, index)
-    print(f"{short(args.check)}: {described(index.recipe)}: every shard is as it was written")
+    check_tables(args.check, index)
+    print(f"{short(args.check)}: {described(index.recipe)}: every file is as it was written")
     print(f"  {licensed(index)}")
     for text in caption_index.every(args.check):
         text.check()
-        print(f"{short(text.folder)}: {text.described}: every shard is as it was written")
+        print(f"{short(text.folder)}: {text.described}: every file is as it was written")
+    if left := caption_index.unfinished(args.check):
+        raise UserError(
+            f"{left[0]}: not all captions are encoded: the same `python -m bench.encode --text` command encodes the rest"
+        )
     return 0
 
 
@@ -119,7 +131,12 @@ def encode_captions(args: argparse.Namespace, part: Part) -> None:
 
     device, captions = str(pick_device(args.device)), distinct_captions(args.out)
     index = caption_store.write(args.out, args.text, captions, device, part)
-    print(PARTS.format(short(args.out)) if index is None else f"{short(index.folder)}: {index.described}")
+    if index is None:
+        print(PARTS.format(short(args.out)))
+        return
+    print(f"{short(index.folder)}: {index.described}")
+    for remark in caption_store.remarks(index):
+        print(f"  {remark}")
 
 
 def run(args: argparse.Namespace, part: Part) -> bool:
@@ -177,6 +194,9 @@ def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> Encoded
     most = args.train
     if most is None:
         most = 20_000 if data.get(data.canonical(args.data)).fixed else 10**8
+    if args.dry_run:
+        for line in cached(args, resolution):
+            print(line, flush=True)
     dataset = data.load(args.data, resolution=resolution, train=most, validation=args.validation)
     if args.validation_data:
         other = data.load(args.validation_data, resolution=resolution, train=args.validation, validation=1)
@@ -186,6 +206,17 @@ def encoded(args: argparse.Namespace, model: Autoencoder, place: str) -> Encoded
             f"--data {args.data}: all captions are kept: give mix to --datasets encoded:{args.out}"
         )
     return EncodedImages(dataset, model, place, args.posterior or "mean", args.batch or 16)
+
+
+def cached(args: argparse.Namespace, resolution: int) -> list[str]:
+    """How much loading the images adds to the user's cache, before it does."""
+    specs = dict.fromkeys(filter(None, (args.data, args.validation_data)))
+    sizes = {spec: data.get(data.canonical(spec)).cache_bytes(resolution) for spec in specs}
+    return [
+        f"{spec}: decoded once now, into {size(count)} at most in {cache_folder(None)} (XDG_CACHE_HOME)"
+        for spec, count in sizes.items()
+        if count
+    ]
 
 
 def converted(args: argparse.Namespace, model: Autoencoder, place: str) -> ConvertedLatents:

@@ -95,7 +95,7 @@ def parser(description: str = "") -> Parser:
         "--check",
         type=Path,
         metavar="DIR",
-        help="verify every shard of a finished folder, and encode nothing",
+        help="verify every file of a finished folder, and encode nothing",
     )
     images = p.add_argument_group("images")
     images.add_argument("--data", metavar="SPEC", help="as --datasets of bench.grid: what is encoded")

@@ -53,6 +53,10 @@ class Builder(ABC):
         """Bytes of a folder of latents; None where inputs are made of images when they are read."""
         return None
 
+    def cache_bytes(self, resolution: int) -> int:
+        """Bytes that loading it adds to the user's cache, at most; 0 for what needs none, or is there already."""
+        return 0
+
     def check(self) -> None:  # noqa: B027  (most need no files)
         """Raise :class:`UserError` for files that are not there. Loads nothing."""
 

@@ -157,13 +157,15 @@ class ShardedRows:
 
 @dataclass(frozen=True)
 class Index:
-    """``encoded.json``: the recipe, the shards of both sides, the sums over training values, and the licences of ``data``
-    and ``autoencoder``, as far as they are known."""
+    """``encoded.json``: the recipe, the shards of both sides, the sums over training values, the licences of ``data`` and
+    ``autoencoder``, as far as they are known, and ``tables``, the sha256 of each file of captions; empty in folders that
+    were written without."""
 
     recipe: EncodingRecipe
     shards: dict[Side, tuple[Shard, ...]]
     moments: ChannelMoments
     licences: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -180,7 +182,8 @@ class Index:
             "applied": {"mean": mean, "std": deviation},
         }
         shards = {side: [asdict(shard) for shard in self.shards[side]] for side in SIDES}
-        kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards, "licences": self.licences}
+        kept = {"format": FORMAT, "recipe": asdict(self.recipe), "shards": shards}
+        kept |= {"licences": self.licences, "tables": self.tables}
         atomic.write_json(folder / INDEX, {**kept, "moments": asdict(self.moments), "statistics": statistics})
 
 
@@ -203,6 +206,7 @@ def read_index(folder: Path) -> Index:
             shards,
             ChannelMoments(**_tuples(kept["moments"])),
             kept.get("licences", {}),
+            kept.get("tables", {}),
         )
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -210,8 +214,8 @@ def read_index(folder: Path) -> Index:
         ) from None
 
 
-def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) -> None:
-    """Write all captions of the rows of both sides, each distinct one once."""
+def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) -> dict[str, str]:
+    """Write all captions of the rows of both sides, each distinct one once; returns the sha256 of each file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -227,6 +231,13 @@ def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) 
     }
     for name, table in tables.items():
         atomic.write_whole(folder / name, partial(pq.write_table, table))
+    return {name: file_digest(folder / name) for name in tables}
+
+
+def file_digest(file: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def distinct_captions(folder: Path) -> list[str]:
@@ -292,3 +303,14 @@ def check_shards(folder: Path, index: Index) -> None:
                     f"{folder / shard.file} is not as it was written: delete it, and the same `python -m bench.encode` "
                     f"command encodes its rows again"
                 )
+
+
+def check_tables(folder: Path, index: Index) -> None:
+    """Read the captions, and compare their files with their hashes. Raises :class:`UserError` as :func:`read_captions`, and
+    for the first file that is not as written."""
+    read_captions(folder, index)
+    for name, digest in index.tables.items():
+        if file_digest(folder / name) != digest:
+            raise UserError(
+                f"{folder / name} is not as it was written: the same `python -m bench.encode` command writes it again"
+            )

@@ -7,7 +7,7 @@ the order of their keys the result does not depend on the order of the files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from flowbench._core.errors import UserError
 
 BLOCK = 4096
 """Rows that are compared at once with as many others; no result depends on it."""
+SPARE = 16
+"""Pairs that take as much memory as two empty arrays."""
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows ``i < j [m]`` that belong to one group."""
 MARGIN = 1e-4
 """Pairs this close below the threshold in single precision are computed again in double precision."""
 
@@ -34,9 +38,14 @@ def first_of_each(
     """
     unit = normalised(features)
     first = np.arange(len(unit))
+    found, waiting = list[Pairs](), 0
     for i, j in linked(unit, threshold, device, block):
-        first = joined(first, i, j)
-    return first
+        if len(i):
+            found.append((i, j))
+            waiting += len(i) + SPARE
+        if waiting > len(unit):  # a join takes time N, so many pairs share one
+            first, found, waiting = joined(first, found), [], 0
+    return joined(first, found)
 
 
 def normalised(features: Tensor) -> Tensor:
@@ -49,9 +58,7 @@ def normalised(features: Tensor) -> Tensor:
     return torch.nn.functional.normalize(features.double(), dim=1, eps=1e-30)
 
 
-def linked(
-    unit: Tensor, threshold: float, device: str, block: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def linked(unit: Tensor, threshold: float, device: str, block: int) -> Iterator[Pairs]:
     """The pairs of each two blocks that reach the threshold."""
     single = unit.float()
     for top in range(0, len(single), block):
@@ -69,11 +76,11 @@ def linked(
             yield i[reached].numpy(), j[reached].numpy()
 
 
-def joined(first: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The lowest row of each group after the groups of ``i`` and ``j`` became one."""
-    if not len(i):
+def joined(first: NDArray[np.int64], pairs: Sequence[Pairs]) -> NDArray[np.int64]:
+    """The lowest row of each group after the groups of each two rows became one."""
+    if not pairs:
         return first
-    count = len(first)
+    (i, j), count = map(np.concatenate, zip(*pairs, strict=True)), len(first)
     graph = coo_array((np.ones(len(i), np.int8), (first[i], first[j])), shape=(count, count))
     labels = connected_components(graph, directed=False)[1][first]
     lowest = np.full(labels.max() + 1, count)

@@ -87,7 +87,7 @@ def describe(planned: Plan, args: Arguments) -> tuple[str, list[str]]:
 
 
 def stored(grid: Grid) -> list[str]:
-    """The size of latents on disk, and of a caption's states."""
+    """The size of latents on disk, that of a caption's states, and of all captions if each image has another one."""
     known = []
     for dataset in grid.datasets:
         builder = data.get(dataset)
@@ -95,7 +95,10 @@ def stored(grid: Grid) -> list[str]:
             shape = "x".join(map(str, builder.shape(grid.images.resolution)))
             known.append(f"{dataset} {estimate.size(size)}, {shape} each")
     sizes = encoders.get(grid.text).text_sizes()
-    each = f"; a distinct caption at most {estimate.size(2 * sizes.length * sizes.width)}" if sizes else ""
+    each = ""
+    if sizes:
+        most = sizes.bytes * (grid.images.train + grid.images.validation)
+        each = f"; a distinct caption at most {estimate.size(sizes.bytes)}, {estimate.size(most)} if all images differ in it"
     return [f"latents: {'; '.join(known)}{each}"] if known else []
 
 

@@ -122,6 +122,11 @@ def every(latents: Path) -> list[CaptionIndex]:
     return [read(file.parent) for file in sorted(latents.glob(f"text-*/{INDEX}"))]
 
 
+def unfinished(latents: Path) -> list[Path]:
+    """Folders of encoded captions next to latents that are not complete."""
+    return [folder for folder in sorted(latents.glob("text-*")) if not (folder / INDEX).is_file()]
+
+
 def find(latents: Path | None, spec: str) -> CaptionIndex | None:
     """The captions that ``spec`` encoded next to latents. Raises :class:`UserError` if they are incomplete, and as
     :meth:`CaptionIndex.check_encoder`."""

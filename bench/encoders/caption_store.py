@@ -1,8 +1,9 @@
 """Encoded captions on disk: written shard by shard, mapped into memory where they do not fit on the device.
 
 A shard of :data:`ROWS` captions has of each network of the encoder (:mod:`bench.encoders.ragged_captions`)
-``NAME.values [T, channels]`` in half precision and ``NAME.lengths [n]``; ``pooled [n, D]`` in single precision; and
-``cut [n]``, 1 for captions longer than the encoder reads. The captions themselves are in its header.
+``NAME.values [T, channels]`` in half precision and ``NAME.lengths [n]``; ``pooled [n, D]`` in single precision; ``cut [n]``,
+1 for captions longer than the encoder reads; and ``unknown [n]``, 1 for those mostly outside of its vocabulary, absent in
+shards that were written without. The captions themselves are in its header.
 """
 
 from __future__ import annotations
@@ -25,9 +26,17 @@ from bench.data.latent_store import Shard
 from bench.data.mapped_tensors import header_end, layout, mapped
 from bench.encoders import caption_index
 from bench.encoders.caption_index import CaptionIndex
-from bench.encoders.encoder import TextEncoder, TextPart, canonical, file_digests, text_encoder, text_parts
+from bench.encoders.encoder import (
+    TextEncoder,
+    TextPart,
+    canonical,
+    count_unknown,
+    file_digests,
+    text_encoder,
+    text_parts,
+)
 from bench.encoders.ragged_captions import Ragged
-from bench.encoders.text import Captions, encode, placed
+from bench.encoders.text import Captions, encode, placed, unread
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 
@@ -38,11 +47,13 @@ ROWS, BATCH = 512, 64
 
 @dataclass(frozen=True)
 class EncodedText:
-    """The captions of a dataset for training: encoded by ``name``, which reads ``cut`` of them not to the end."""
+    """The captions of a dataset for training: encoded by ``name``, which reads ``cut`` of them not to the end, while
+    ``unknown`` are mostly outside of its vocabulary."""
 
     captions: Captions
     name: str
     cut: int
+    unknown: int
 
 
 def encoded(spec: str, texts: Sequence[str], device: torch.device, latents: Path | None) -> EncodedText:
@@ -58,25 +69,35 @@ def encoded(spec: str, texts: Sequence[str], device: torch.device, latents: Path
             (each for each in known if each.encoder == encoder.name), None
         )  # its weights lay elsewhere
         if index is None:
-            return EncodedText(encode(encoder, texts, device), encoder.name, encoder.cut(set(texts)))
-    shards, cut = [], dict[str, int]()
+            distinct = set(texts)
+            cut, unknown = encoder.cut(distinct), count_unknown(encoder, distinct)
+            return EncodedText(encode(encoder, texts, device), encoder.name, cut, unknown)
+    shards, rows, reading = list[Ragged](), dict[str, int](), list[Tensor]()
     for shard in index.shards:
-        captions, ragged, long = read_shard(index, shard)
-        cut |= zip(captions, long, strict=True)
+        captions, ragged, counts = read_shard(index, shard)
+        rows |= {caption: len(rows) + place for place, caption in enumerate(captions)}
+        reading.append(counts)
         shards.append(ragged)
-    rows, wanted = {caption: row for row, caption in enumerate(cut)}, dict.fromkeys(texts)
+    wanted = dict.fromkeys(texts)
     if absent := next((text for text in wanted if text not in rows), None):
         raise UserError(
             f"{index.folder}: the caption {absent!r} is not among the encoded ones: "
             f"{caption_index.command(index.folder, index.spec)} encodes it"
         )
     found = placed(shards, {text: rows[text] for text in wanted}, device)
-    return EncodedText(found, index.name, sum(cut[text] for text in wanted))
+    cut, unknown = torch.cat(reading)[[rows[text] for text in wanted]].sum(0).tolist()
+    return EncodedText(found, index.name, cut, unknown)
 
 
-def read_shard(index: CaptionIndex, shard: Shard) -> tuple[list[str], Ragged, list[int]]:
-    """The captions of a shard, mapped into memory, and which of them were cut. Raises :class:`UserError` for a file that is
-    absent, cut short, or another one."""
+def remarks(index: CaptionIndex) -> list[str]:
+    """How many captions the encoder does not read to the end, or hardly, a line each."""
+    cut, unknown = torch.cat([read_shard(index, shard)[2] for shard in index.shards]).sum(0).tolist()
+    return unread(cut, unknown, index.captions, index.encoder)
+
+
+def read_shard(index: CaptionIndex, shard: Shard) -> tuple[list[str], Ragged, Tensor]:
+    """The captions of a shard, mapped into memory, and which of them were cut, and which are mostly unknown, 0 or 1
+    ``[n, 2]``. Raises :class:`UserError` for a file that is absent, cut short, or another one."""
     file = index.folder / shard.file
     if (kept := whole(file)) is None or kept["sha256"] != shard.sha256:
         raise UserError(
@@ -87,7 +108,9 @@ def read_shard(index: CaptionIndex, shard: Shard) -> tuple[list[str], Ragged, li
     values, lengths = (
         tuple(tensors[f"{part.name}.{what}"] for part in index.parts) for what in ("values", "lengths")
     )
-    return kept["captions"], Ragged(index.parts, values, lengths, tensors["pooled"]), tensors["cut"].tolist()
+    cut = tensors["cut"]
+    counts = torch.stack([cut, tensors.get("unknown", torch.zeros_like(cut))], dim=1)
+    return kept["captions"], Ragged(index.parts, values, lengths, tensors["pooled"]), counts
 
 
 def write(latents: Path, spec: str, texts: Sequence[str], device: str, part: Part) -> CaptionIndex | None:
@@ -183,6 +206,7 @@ def encode_shard(
     tensors = {
         "pooled": made.pooled,
         "cut": torch.tensor([encoder.cut([c]) for c in captions], dtype=torch.uint8),
+        "unknown": torch.tensor([count_unknown(encoder, [c]) for c in captions], dtype=torch.uint8),
     }
     for part, values, lengths in zip(parts, made.values, made.lengths, strict=True):
         tensors |= {f"{part.name}.values": values, f"{part.name}.lengths": lengths}

@@ -74,7 +74,8 @@ class TextPart:
 class TextEncoder(Protocol):
     """A loaded network that conditions generators: ``name`` carries a digest of the weights.
 
-    One of several networks may have ``parts``, a tuple of :class:`TextPart`, with the names that its encoder declares.
+    One of several networks may have ``parts``, a tuple of :class:`TextPart`, with the names that its encoder declares. One
+    with a token for what is outside of its vocabulary may have ``unknown(captions)``, as :func:`count_unknown`.
     """
 
     @property
@@ -91,12 +92,21 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True)
 class TextSizes:
-    """Sizes of encoded captions: tokens at most, special ones among them, their width, and that of the pooled vector."""
+    """Sizes of encoded captions: tokens at most, special ones among them, their width, and that of the pooled vector.
+
+    ``filled`` are the values of all tokens that are not zero in every caption; None: all.
+    """
 
     length: int
     special: int
     width: int
     pooled: int
+    filled: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What a caption takes on disk, at most: its states in half precision, its pooled vector in single precision."""
+        return 2 * (self.length * self.width if self.filled is None else self.filled) + 4 * self.pooled
 
 
 class Encoder(ABC):
@@ -230,18 +240,43 @@ def text_parts(encoder: TextEncoder, tokens: Tensor, pooled: Tensor) -> tuple[Te
     return declared or (TextPart("text", (0, tokens.shape[1]), (0, tokens.shape[2]), (0, pooled.shape[1])),)
 
 
+def count_unknown(encoder: TextEncoder, captions: Iterable[str]) -> int:
+    """How many captions are at least half of tokens outside of an encoder's vocabulary; 0 if it does not count them."""
+    count = getattr(encoder, "unknown", None)
+    return count(captions) if count else 0
+
+
 def reads_text(extractor: Extractor) -> bool:
     """Whether an extractor embeds captions, too."""
     return hasattr(extractor, "text_features")
 
 
 def text_features(model: Extractor, captions: Sequence[str]) -> Tensor | None:
-    """Features ``[N, D]`` of captions in the space of the images; None from an extractor without."""
-    found: Tensor | None = model.text_features(captions) if reads_text(model) else None  # type: ignore[attr-defined]
+    """Features ``[N, D]`` of captions in the space of the images; None from an extractor without. Raises as
+    :func:`check_finite`."""
+    if not reads_text(model):
+        return None
+    found: Tensor = model.text_features(captions)  # type: ignore[attr-defined]
+    check_finite(model.name, "caption", captions, found)
     return found
 
 
 def features(model: Extractor, images: Rows | Tensor, chunk: int = 512) -> Tensor:
-    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``, read ``chunk`` at a time."""
-    numbers = (np.arange(i, min(i + chunk, len(images))) for i in range(0, len(images), chunk))
-    return torch.cat([model.image_features(torch.as_tensor(images[rows])) for rows in numbers])
+    """Features ``[N, D]`` of uint8 images ``[N, C, H, W]``, read ``chunk`` at a time. Raises as :func:`check_finite`."""
+    found = []
+    for first in range(0, len(images), chunk):
+        rows = np.arange(first, min(first + chunk, len(images)))
+        found.append(model.image_features(torch.as_tensor(images[rows])))
+        check_finite(model.name, "image", range(first, first + chunk), found[-1])
+    return torch.cat(found)
+
+
+def check_finite(name: str, what: str, items: Sequence[object], *found: Tensor) -> None:
+    """Raise :class:`UserError` that names the first of several ``items`` for which the encoder ``name`` gave a value
+    ``found [N, ...]`` that is not finite."""
+    finite = torch.stack([part.flatten(1).isfinite().all(dim=1) for part in found]).all(dim=0)
+    if not bool(finite.all()):
+        raise UserError(
+            f"{name} gives values that are not finite for the {what} {items[int(finite.int().argmin())]!r}: its weights are "
+            f"damaged, or overflow in its precision"
+        )

@@ -122,6 +122,10 @@ class Joined:
             parts.append(self.t5.too_long(texts))
         return sum(map(any, zip(*parts, strict=True)))
 
+    def unknown(self, captions: Iterable[str]) -> int:
+        """How many captions are at least half of tokens outside of T5's vocabulary; CLIP's has every byte."""
+        return self.t5.unknown(captions) if self.t5 else 0
+
     def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         states, pooled = zip(*(tower(texts) for tower in self.towers), strict=True)
         tokens = torch.cat(states, -1)
@@ -191,6 +195,7 @@ class SD3Text(Encoder):
             text = {name: each.get("text_config", each) for name, each in about.items() if name != "t5"}
             length = max(each["max_position_embeddings"] for each in text.values())
             width = sum(each["hidden_size"] for each in text.values())
+            filled = sum(each["max_position_embeddings"] * each["hidden_size"] for each in text.values())
             pooled = sum(
                 each["hidden_size"]
                 if name == "clip_l" and self.pooled == "state"
@@ -198,8 +203,9 @@ class SD3Text(Encoder):
                 for name, each in text.items()
             )
             if "t5" in about:
-                return TextSizes(length + self.length, 4, about["t5"]["d_model"], pooled)
-            return TextSizes(length, 2, width, pooled)
+                wide = about["t5"]["d_model"]
+                return TextSizes(length + self.length, 4, wide, pooled, filled + self.length * wide)
+            return TextSizes(length, 2, width, pooled, filled)
         return None
 
 

@@ -67,6 +67,15 @@ class States:
         """Which captions are longer than it reads."""
         return [len(ids) > self.length for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
 
+    def unknown(self, captions: Iterable[str]) -> int:
+        """How many captions are at least half of tokens outside of its vocabulary, those of their ends not counted."""
+        ends = set(self._tokenizer.all_special_ids) - {mark := self._tokenizer.unk_token_id}
+        count = 0
+        for ids in self._tokenizer(list(captions), verbose=False)["input_ids"]:
+            own = [each for each in ids if each not in ends]
+            count += 0 < len(own) <= 2 * own.count(mark)
+        return count
+
     def states(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Last states ``[N, length, width]``, with ``mask`` zero at padding, and 1 where they are a caption's own
         ``[N, length, 1]``, on its device."""

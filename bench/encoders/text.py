@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.encoders.encoder import TextEncoder, TextPart, text_parts
+from bench.encoders.encoder import TextEncoder, TextPart, check_finite, text_parts
 from bench.encoders.ragged_captions import Ragged, width_of
 from bench.machine.cgroup import available_memory
 from bench.machine.resident import moved, resident_bytes
@@ -167,12 +167,13 @@ def encode(
 ) -> Captions:
     """Encode the distinct ``captions``; positions that are padding in all of them are cut off.
 
-    Raises :class:`UserError` for more captions than fit into memory.
+    Raises :class:`UserError` for more captions than fit into memory, and for values that are not finite.
     """
     distinct = sorted(set(captions))
     found: list[Ragged] = []
     for i in range(0, len(distinct), chunk):
-        tokens, pooled = encoder.encode_text(distinct[i : i + chunk])
+        tokens, pooled = encoder.encode_text(some := distinct[i : i + chunk])
+        check_finite(encoder.name, "caption", some, tokens, pooled)
         found.append(Ragged.of(text_parts(encoder, tokens, pooled), tokens, pooled))
         each, done = found[-1].nbytes / len(found[-1]), i + len(found[-1])
         if each * (len(distinct) - done) > available_memory():
@@ -203,6 +204,13 @@ def placed(shards: Sequence[Ragged], index: Mapping[str, int], device: torch.dev
         return RaggedCaptions(tuple(shards), index, parts, length, device, resident=False)
     used = Ragged.cat([shard.take(some) for shard, some in zip(shards, within, strict=True)])
     return RaggedCaptions((used.to(device),), numbered, parts, length, device, resident=True)
+
+
+def unread(cut: int, unknown: int, captions: int, name: str) -> list[str]:
+    """Remarks on captions that the encoder ``name`` does not read to the end, or hardly, a line each."""
+    lines = [f"{cut:,} of {captions:,} captions are longer than {name} reads, and are cut"] * bool(cut)
+    foreign = f"{unknown:,} of {captions:,} captions are mostly outside of the vocabulary of {name}: is it their language?"
+    return lines + [foreign] * bool(unknown)
 
 
 def drop(tokens: Tensor, pooled: Tensor, parts: Sequence[TextPart], dropped: Tensor) -> tuple[Tensor, Tensor]:

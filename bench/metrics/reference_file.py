@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.encoders.encoder import check_finite
 from bench.pretrained.preprocessing import file_digest
 from flowbench._core import atomic
 from flowbench._core.errors import UserError, nearest_path
@@ -106,7 +108,7 @@ def read(file: Path, extractor: Extractor, device: str) -> Given:
             return Given(f"{name}-{len(found)}", frechet.Moments.of(found))
         with np.load(file, allow_pickle=False) as arrays:
             moments = statistics(arrays, extractor, file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         wrong(file, str(error))
     return Given(f"{name}-statistics", moments)
 
@@ -115,7 +117,9 @@ def features(file: Path, digest: str, extractor: Extractor, device: str) -> Tens
     """Features of the images in a file, kept like those of a dataset."""
 
     def extracted() -> Tensor:
-        return torch.cat([extractor.image_features(torch.from_numpy(part)) for part in images(file)])
+        found = torch.cat([extractor.image_features(torch.from_numpy(part)) for part in images(file)])
+        check_finite(extractor.name, "image", range(len(found)), found)
+        return found
 
     return reference_features.kept([digest], extractor, device, extracted)
 

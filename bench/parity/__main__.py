@@ -1,5 +1,5 @@
 """The command ``python -m bench.parity``: our metrics and those of clean-fid, torch-fidelity and torchmetrics, on the same
-images with the same weights.
+images with the same weights; of CLIP always random ones.
 
 Values that are computed alike must agree to 1e-3 of theirs, or the command fails; others have the reason why they differ.
 """
@@ -11,11 +11,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 import formulations
@@ -24,6 +26,7 @@ from bench.encoders import inception
 from bench.metrics.frechet import Moments, frechet
 from bench.metrics.kid import kid
 from bench.metrics.metric import Drawn, Reference, get, registry
+from bench.parity.clip_peers import our_scores, random_clip, torchmetrics_scores
 from bench.parity.inception_peers import OURS, Extract, extractors, published_weights, random_weights
 from bench.parity.peer_metrics import FRECHET, KERNEL, TOLERANCE, difference, fidelity_neighbours
 from flowbench._core.command import COUNT, Parser, entry
@@ -97,12 +100,14 @@ def command(argv: Sequence[str] | None) -> int:
     for file in args.plugin:
         formulations.load_plugin(file)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; clean-fid's file is one
     print(HEADING)
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         peers = networks(args.inception, Path(folder), device)
-        for line in lines(peers, args.count):
+        scores = of_captions(Path(folder) / "clip", args.count)
+        for line in chain(lines(peers, args.count), scores):
             print(line, flush=True)
             wrong += not line.agrees
     if wrong:
@@ -172,6 +177,21 @@ def of_features(images: Tensor, reference: Tensor) -> Iterator[Line]:
             yield Line.of(
                 name, "torch-fidelity", mine[name], peers[name], "three neighbours, distances in float32"
             )
+
+
+def of_captions(clip: Path, count: int) -> Iterator[Line]:
+    """The lines of the CLIP score of ``count`` pictures and their captions, by random weights in a new folder ``clip``."""
+    random_clip(clip)
+    images = pictures("shapes", count, 80)
+    captions = shapes.scenes(np.arange(count), shapes.WORLDS["shapes"]).captions()
+    theirs = torchmetrics_scores(clip, images, captions)
+    what, same = (
+        "CLIP scores of the same images",
+        "its image processor; the mean of these is its value, 0 if negative",
+    )
+    yield Line.of(what, "torchmetrics", our_scores(f"torchmetrics:{clip}", images, captions), theirs, same)
+    how = "images resized as tensors; ours, by --extractor clip:PATH: by Pillow, as transformers documents it"
+    yield Line.of(what, "torchmetrics", our_scores(f"clip:{clip}", images, captions), theirs, how, same=False)
 
 
 def moments(*sides: Tensor) -> tuple[Moments, ...]:

@@ -15,7 +15,7 @@ from bench.config.seeds import seed_for
 from bench.data import Dataset, get, load
 from bench.encoders import Extractor, extractor, text_features
 from bench.encoders.caption_store import encoded
-from bench.encoders.text import Captions
+from bench.encoders.text import Captions, unread
 from bench.metrics import reference_file
 from bench.metrics.metric import Measure, Reference
 from bench.metrics.names import full_names
@@ -55,7 +55,8 @@ class Setup(TrainingInputs):
     """Everything that the cells of one dataset share.
 
     ``chosen`` are the validation captions that are sampled and measured, the same for every cell, by every one of
-    ``measures`` and against ``reference``. ``cut`` captions are longer than the text encoder reads.
+    ``measures`` and against ``reference``. ``cut`` captions are longer than the text encoder reads, ``unknown`` are mostly
+    outside of its vocabulary.
     """
 
     text_name: str
@@ -65,18 +66,15 @@ class Setup(TrainingInputs):
     reference: Reference
     measures: tuple[Measure, ...]
     cut: int
+    unknown: int
 
     def remarks(self) -> list[str]:
         """Remarks on how the data were read, for the user, a line each; of items left out no more than twenty."""
         lines = [*self.data.notes, *(f"skipped {item}" for item in self.data.skipped[:20])]
         if (more := len(self.data.skipped) - 20) > 0:
             lines.append(f"skipped {more:,} more")
-        if self.cut:
-            captions = len({*self.data.train.texts(), *self.data.validation.texts()})
-            lines.append(
-                f"{self.cut:,} of {captions:,} captions are longer than {self.text_name} reads, and are cut"
-            )
-        return lines
+        captions = len({*self.data.train.texts(), *self.data.validation.texts()})
+        return lines + unread(self.cut, self.unknown, captions, self.text_name)
 
     def names(self) -> dict[str, str | None]:
         """The full names of the metrics: extractor, preprocessing, reference set and n."""
@@ -112,6 +110,7 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
         Reference(data, measure, reference_features(data, measure, str(device)), given),
         measures(evaluation.metrics),
         text.cut,
+        text.unknown,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.torch import load_file, save_file
 
 from bench import data, encode
 from bench.data import latent_store
@@ -23,7 +24,7 @@ from flowbench._core.errors import UserError
 
 from .autoencoders import save_kl
 from .data.pictures import encoded as written
-from .data.pictures import picture
+from .data.pictures import fill, picture
 
 SIZES = ["--resolution", "16", "--train", "40", "--validation", "24"]
 FOUND = {
@@ -143,6 +144,21 @@ def test_a_dry_run_states_the_size_and_writes_nothing(
     assert ("twice the space" in said) == (latents == 2)
 
 
+def test_a_dry_run_states_what_it_decodes(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = ["--data", f"images:{fill(tmp_path / 'cats')}", "--resolution", "16"]
+    for times in (1, 0):
+        place = ["--autoencoder", str(folders["kl"]), "--out", str(tmp_path / "out")]
+        assert encode.main([*given, *place, "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        assert said.count(f"decoded once now, into {40 * 3 * 16 * 16 / 1000:.3g} kB at most") == times
+
+
 def test_shards_do_not_depend_on_who_wrote_them_and_only_absent_ones_are_written(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +270,22 @@ def test_mistakes_are_one_sentence(
         data.load(f"encoded:{tmp_path}")
 
 
+def test_an_autoencoder_without_a_tensor_is_refused(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(shutil.copytree(folders["kl"], tmp_path / "vae"))
+    file = place / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    del tensors["decoder.conv_out.weight"]
+    save_file(tensors, file, {"format": "pt"})
+    given = ["--data", "shapes", *SIZES, "--autoencoder", str(place), "--out", str(tmp_path / "latents")]
+    assert encode.main(given) == 2
+    assert "is not a whole autoencoder model: it lacks weights, among them 'decoder.conv_out.weight'" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "latents").exists()
+
+
 def test_damage_is_found(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +314,25 @@ def test_damage_is_found(
     index.unlink()
     assert encode.main(again) == 0
     assert index.read_bytes() == whole
+
+
+def test_damaged_captions_and_text_that_is_not_complete_are_found(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = encoded(tmp_path / "latents", folders["kl"])
+    index = latent_store.read_index(store)
+    texts = latent_store.read_captions(store, index)
+    latent_store.write_captions(store, {**texts, "train": [("another",), *texts["train"][1:]]})
+    assert encode.main(["--check", str(store)]) == 2
+    assert "captions.parquet is not as it was written" in capsys.readouterr().err
+    replace(index, tables={}).write(store)  # as folders were written before
+    assert encode.main(["--check", str(store)]) == 0
+    (store / "text-01234567").mkdir()
+    assert encode.main(["--check", str(store)]) == 2
+    assert "text-01234567: not all captions are encoded" in capsys.readouterr().err
+    (store / latent_store.CONTENTS).write_bytes(b"PAR1")
+    assert encode.main(["--check", str(store)]) == 2
+    assert "its captions cannot be read" in capsys.readouterr().err
 
 
 def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path) -> None:

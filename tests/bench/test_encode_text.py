@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,11 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     settings = ["--settings", "2:5", "2:5:drop=t5", "2:5:drop=t5+clip_l"]
     train = [*SMALL, "--datasets", f"encoded:{store}", *uses, *settings, "--out", str(run)]
     assert encode.main([*source, "--text", text, "--out", str(store)]) == 0
-    assert "distinct captions encoded by sd3-" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    (count,) = re.findall(r"(\d+) distinct captions encoded by sd3-", printed)
+    assert f"of {count} captions are mostly outside of the vocabulary of sd3-" in printed
     assert encode.main(["--check", str(store)]) == 0
-    assert capsys.readouterr().out.count("every shard is as it was written") == 2
+    assert capsys.readouterr().out.count("every file is as it was written") == 2
     (tmp_path / "text" / "t5").rename(tmp_path / "away")
     assert grid.main(train) == 0
     configs = [json.loads(file.read_text()) for file in run.glob("cells/*/config.json")]
@@ -39,6 +42,10 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     (index,) = caption_index.every(store)
     assert name == index.name
     assert rank.main([str(run), "--where", "drop=t5"]) == 0
+    capsys.readouterr()
+    assert rank.main([str(run), "--by", "drop", "--format", "csv"]) == 0
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert {"rank[drop=none]", "rank[drop=t5]", "rank[drop=clip_l+t5]"} <= set(heading.split(","))
     frame = read(run).frame
     assert set(frame["drop"]) == {"none", "t5", "clip_l+t5"}
     values = frame.groupby(["formulation", "weights", "seed"])["clip"].nunique()

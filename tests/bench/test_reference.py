@@ -122,6 +122,22 @@ def test_files_that_are_damaged(cut: Callable[[bytes], bytes], tmp_path: Path) -
         read(file, Means(), "cpu")
 
 
+@pytest.mark.parametrize(
+    "arrays", [{"arr_0": PIXELS}, {"mu": RNG.normal(size=3), "sigma": RNG.normal(size=(3, 3))}]
+)
+def test_a_compressed_file_that_is_damaged(arrays: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "others.npz"
+    np.savez_compressed(file, **arrays)
+    data = bytearray(file.read_bytes())
+    start = 30 + len(next(iter(arrays)) + ".npy") + int.from_bytes(data[28:30], "little")
+    data[start] = 0xFF  # a block of a kind that there is not
+    file.write_bytes(data)
+    with pytest.raises(
+        UserError, match="cannot be read: Error -3 while decompressing data: invalid block type"
+    ):
+        read(file, Means(), "cpu")
+
+
 def test_a_pickle_is_refused_with_a_command_that_converts_it(tmp_path: Path) -> None:
     file = tmp_path / "img512.pkl"
     file.write_bytes(pickle.dumps({"fid": {"mu": MU, "sigma": SIGMA}, "fd_dinov2": {}}))

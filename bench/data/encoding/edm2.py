@@ -12,6 +12,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,8 @@ from flowbench._core.errors import UserError
 FORM, LABELS = "EDM2's latents", "dataset.json"
 LARGEST_LABELS = 1 << 30
 """Most bytes of ``dataset.json``."""
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, Unreadable, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file raises."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,7 @@ def read(path: Path, options: ReadingOptions, channels: int) -> LatentSource:
         first = parsed(files.read(names[0], LARGEST_ITEM))
     except KeyError as error:
         raise damaged(path, f"it has no {LABELS} with labels ({error})") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        RecursionError,
-        Unreadable,
-        zipfile.BadZipFile,
-    ) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise damaged(path, error) from None
     if len(first.shape) != 3 or first.shape[0] != 2 * channels or first.shape[1] != first.shape[2]:
         wanted = f"[{2 * channels}, h, h]: mean and deviation of {channels} channels, as the autoencoder's"
@@ -139,7 +134,7 @@ def reader(
                 parts.append(parsed(read(names[row], most)))
                 if parts[-1].shape != shape:
                     raise ValueError(f"it is {list(parts[-1].shape)}, and the first is {list(shape)}")
-            except (OSError, ValueError, EOFError, Unreadable, zipfile.BadZipFile) as error:
+            except UNREADABLE as error:
                 raise damaged(path / names[row], error) from None
         return np.stack(parts)
 

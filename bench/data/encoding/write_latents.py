@@ -119,9 +119,9 @@ def finish(out: Path, origin: Origin, licences: Mapping[str, str]) -> Index | No
         found[side].append(shard[0])
         if side == "train":
             sums.append(shard[1])
-    latent_store.write_captions(out, {side: origin.captions(side) for side in SIDES})
+    tables = latent_store.write_captions(out, {side: origin.captions(side) for side in SIDES})
     shards_of = {side: tuple(found[side]) for side in SIDES}
-    index = Index(origin.recipe, shards_of, ChannelMoments.sum(sums), licences)
+    index = Index(origin.recipe, shards_of, ChannelMoments.sum(sums), licences, tables)
     index.write(out)
     return index
 

@@ -199,6 +199,17 @@ def test_the_cache_follows_the_users_cache_folder(tmp_path: Path, monkeypatch: p
         data.load(f"images:{tmp_path / 'cats'}", resolution=9)
 
 
+def test_the_size_of_the_cache_is_known_before_anything_is_decoded(tmp_path: Path, cache: Path) -> None:
+    folder = fill(tmp_path / "cats")
+    builder = images.Files(str(folder), cache)
+    assert builder.cache_bytes(8) == 40 * 3 * 8 * 8
+    assert not cache.exists()
+    load(folder, cache)
+    (made,) = cache.glob("*.npy")
+    assert made.stat().st_size == 40 * 3 * 8 * 8 + 128, "with a header"
+    assert (builder.cache_bytes(8), builder.cache_bytes(16)) == (0, 40 * 3 * 16 * 16)
+
+
 def test_transparency_lies_on_white_and_the_centre_is_cropped() -> None:
     clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
     assert np.all(pixels.decode(encoded(clear), 8) == 255)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from bench import encoders
+from bench.config.presets import TEXT
 from bench.data.encoding.write_latents import Part
+from bench.data.latent_store import EncodingRecipe
 from bench.encoders import caption_index, caption_store
 from bench.encoders.caption_index import CaptionIndex
 from bench.encoders.text import Captions, RaggedCaptions, encode
@@ -92,6 +94,24 @@ def test_padding_is_not_stored(sd3: str, tmp_path: Path) -> None:
     assert tensors["clip_l.values"].shape == (8 * 9, 16)
     assert tensors["clip_g.values"].shape == (8 * 9, 24)
     assert {str(t.dtype) for name, t in tensors.items() if "values" in name} == {"torch.float16"}
+
+
+def test_a_sample_takes_what_the_study_states(sd3: str, tmp_path: Path) -> None:
+    """Its table 7: latents of mean and deviation, states and pooled vectors of three networks, 1,019,904 bytes."""
+    unmasked = sd3.replace(",mask=True", "")
+    sizes = encoders.get(unmasked).text_sizes()
+    index = written(tmp_path, unmasked)
+    tensors = [atomic.read_tensors(index.folder / shard.file)[0] for shard in index.shards]
+    kept = sum(
+        t.nbytes for part in tensors for name, t in part.items() if "values" in name or name == "pooled"
+    )
+    assert sizes
+    assert kept == len(TEXTS) * sizes.bytes
+    study = encoders.get(TEXT).text_sizes()
+    latent = EncodingRecipe("", "", 256, 1, 0, "", "mean+std", (16, 32, 32), "").bytes
+    assert study
+    assert (latent, study.bytes) == (65_536, 946_176 + 8_192)
+    assert latent + study.bytes == 1_019_904
 
 
 def test_after_an_interruption_the_rest_is_encoded(sd3: str, tmp_path: Path) -> None:

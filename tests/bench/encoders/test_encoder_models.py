@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from bench import encoders
 from bench.data import shapes
@@ -150,6 +152,23 @@ def test_absent_and_partial_models(t5: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="is not a whole T5 model: it lacks weights"):
         encoders.text_encoder(f"t5:{tmp_path}")
+
+
+def test_weights_without_a_tensor(dino: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dino, tmp_path / "dino"))
+    tensors = load_file(copy / "model.safetensors")
+    del tensors["encoder.layer.1.attention.attention.query.weight"]
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"not a whole DINOv2 model: it lacks weights, .*attention\.q_proj\.weight"
+    ):
+        encoders.extractor(f"dinov2:{copy}")
+
+
+def test_captions_of_other_words_are_counted(t5: Path, bert: Path) -> None:
+    texts = ["a red square", "un cercle bleu", "small azul", "small a azul", ""]
+    for spec in (f"t5:{t5}", f"minilm:{bert}"):
+        assert encoders.text_encoder(spec).unknown(texts) == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

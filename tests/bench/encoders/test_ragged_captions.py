@@ -56,6 +56,16 @@ def found(room: int, patch: pytest.MonkeyPatch, chunk: int = 1024) -> Captions:
     return encode(Networks(), [*TEXTS, *TEXTS[::-1]], CPU, chunk)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_values_that_are_not_finite_are_refused(place: int) -> None:
+    encoder = Networks()
+    encoder.known[TEXTS[9]][place].view(-1)[0] = torch.nan
+    with pytest.raises(
+        UserError, match=f"three gives values that are not finite for the caption '{TEXTS[9]}'"
+    ):
+        encode(encoder, TEXTS, CPU, chunk=4)
+
+
 @given(st.integers(0, 2**31), st.integers(1, 9))
 def test_padding_is_left_out_and_comes_back(seed: int, count: int) -> None:
     tokens, pooled = some(torch.Generator().manual_seed(seed), count)

@@ -32,6 +32,13 @@ def loaded() -> None:
     load_plugin(FILE)
 
 
+@pytest.fixture(autouse=True, params=[7, 1024])
+def rows(loaded: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No value depends on how many rows are compared at once."""
+    measure: Any = get("precision")
+    monkeypatch.setitem(measure.compute.__globals__, "ROWS", request.param)
+
+
 def test_each_counts_neighbours_as_its_paper_does() -> None:
     given = drawn()
     real, made = given.reference.features.numpy(), given.features.numpy()

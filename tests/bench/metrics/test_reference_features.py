@@ -13,6 +13,7 @@ import torch
 from bench.data import Dataset, Split, build
 from bench.data.images import cache_folder
 from bench.metrics.reference_features import reference_features
+from flowbench._core.errors import UserError
 
 
 @dataclass
@@ -47,6 +48,20 @@ def test_a_second_run_extracts_nothing_and_has_the_same_bits() -> None:
     assert (first.read, second.read) == ([10], [])
     assert torch.equal(found, again)
     assert found.dtype == again.dtype == torch.float32
+
+
+def test_features_that_are_not_finite_are_refused_and_not_kept() -> None:
+    class Overflowing(Sums):
+        def image_features(self, images: torch.Tensor) -> torch.Tensor:
+            found = super().image_features(images)
+            found[7, 1] = torch.inf
+            return found
+
+    with pytest.raises(
+        UserError, match="sums-1 gives values that are not finite for the image 7: its weights"
+    ):
+        reference_features(dataset(), Overflowing(), "cpu")
+    assert not (cache_folder(None) / "references").exists()
 
 
 def kept() -> list[Path]:

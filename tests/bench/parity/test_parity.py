@@ -65,6 +65,14 @@ def test_features_are_the_same_unless_another_library_resizes(tmp_path: Path) ->
     }
 
 
+def test_clip_scores_are_those_of_torchmetrics(tmp_path: Path) -> None:
+    through, pillow = parity.of_captions(tmp_path / "clip", 8)
+    assert through.same
+    assert through.agrees, str(through)
+    assert not pillow.same
+    assert pillow.difference > 0
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -91,6 +99,7 @@ def test_a_wrong_value_fails_the_command(
     wrong = parity.Line.of("FID", "clean-fid", 1.0, 1.01, "the same")
     monkeypatch.setattr(parity, "networks", lambda *given: SimpleNamespace())
     monkeypatch.setattr(parity, "lines", lambda *given: iter([wrong]))
+    monkeypatch.setattr(parity, "of_captions", lambda *given: iter(()))
     assert parity.main([]) == 2
     shown = capsys.readouterr()
     assert "| WRONG |" in shown.out

@@ -222,9 +222,11 @@ def test_the_study_at_its_size_is_priced_and_all_that_is_absent_is_named(
     hours, money = (float(each.replace(",", "")) for each in found.groups())
     assert money == pytest.approx(2.5 * hours, rel=0.01)
     latents = 1_281_167 * 32_768 + 40_504 * (32_768 + 3 * 256**2)  # of the study's table 7, half: means alone
+    captions = 1_321_671 * 954_368
     assert (
-        f"encoded:imagenet {latents / 1e9:.1f} GB, 16x32x32 each; a distinct caption at most 1.26 MB" in out
+        f"encoded:imagenet {latents / 1e9:.1f} GB, 16x32x32 each; a distinct caption at most 954 kB, " in out
     )
+    assert f"{captions / 1e12:.3g} TB if all images differ in it" in out
     assert "memory: " in out
     assert grid.main(command) == 2
     for last in (err.splitlines()[-1], capsys.readouterr().err.splitlines()[-1]):

@@ -105,6 +105,21 @@ def test_a_zip_of_less_than_it_unpacks_to(
     assert f"{EARLY}: Bad CRC-32" in refused(source, vae, tmp_path / "out", capsys)
 
 
+@pytest.mark.parametrize("name", [FIRST, EARLY, "dataset.json"])
+def test_a_compressed_member_that_is_damaged(
+    name: str, vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.zip"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as made:
+        for each, body in stored.edm2_members().items():
+            made.writestr(each, body)
+        start = made.getinfo(name).header_offset + 30 + len(name)
+    raw = bytearray(source.read_bytes())
+    raw[start] = 0xFF  # a block of a kind that there is not
+    source.write_bytes(raw)
+    assert "invalid block type" in refused(source, vae, tmp_path / "out", capsys)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -18,7 +18,7 @@ import numpy as np
 
 from analysis.published import paper_tables
 from analysis.ranking.notes import provisional_lines
-from analysis.ranking.result import RANK, RankingResult
+from analysis.ranking.result import RANK, Ends, RankingResult
 from analysis.stats import true_order
 from analysis.stats.association import Array, kendall, pair_signs, spearman
 from analysis.stats.two_way import TwoWay
@@ -38,6 +38,7 @@ TRUE = (
     "of the true order: with the noise of our seeds taken out; in brackets 95 % (less often right where "
     "formulations differ by less than noise and yet the true order is the paper's throughout)"
 )
+BETWEEN = "position here: among all formulations of ours, with its 95 % interval"
 MOST = 10
 """Disagreements that are written out."""
 EXACT, RANDOM = 8, 20_000
@@ -70,7 +71,8 @@ class Versus:
     """Our order next to the paper's.
 
     * ``shared``: a row for each formulation that both have, in the paper's order; ``paper_place`` and ``place`` are among
-      the shared (equal ranks share the better one), ``position`` among all ``formulations`` of ours
+      the shared (equal ranks share the better one), ``position`` among all ``formulations`` of ours, from
+      ``position_low`` to ``position_high`` by its 95 % interval, NaN where that is not known
     * ``p``: the part of all orders that agree with the paper's at least as well as ours, by tau; ``p_floor`` the smallest
       that it could be; ``exact``: all orders were tried
     * ``pairs``: a row for each pair, ``first`` (by the paper) and ``second``; ``difference`` of our ranks first - second;
@@ -99,6 +101,7 @@ class Versus:
             *([TRUE] if self.tau.true is not None else []),
             f"p = {self.p:.2g} for so much agreement by chance ({how}; it cannot be less than {self.p_floor:.2g})",
             *self._about_pairs(),
+            *([BETWEEN] if self.shared["position_low"].notna().any() else []),
             f"ranks count fronts among {paper_tables.FORMULATIONS} formulations there and {self.formulations} here: "
             f"compare orders, not values; the paper's have no intervals (one seed)",
         ]
@@ -142,9 +145,12 @@ class Versus:
             "p_floor": self.p_floor,
         }
         about["pairs"] = self.pairs.to_dict("records")
-        return replace(
-            simple("versus_paper", self.shared, columns, self.lines(), title, optional), about=about
+        made = simple("versus_paper", self.shared, columns, self.lines(), title, optional)
+        ends = zip(self.shared["position_low"], self.shared["position_high"], strict=True)
+        margins = pd.DataFrame(
+            {"position here": [f"[{low:.0f}, {high:.0f}]" if low == low else "" for low, high in ends]}
         )
+        return replace(made, about=about, margins=margins)
 
 
 def _p(value: float) -> str:
@@ -152,12 +158,16 @@ def _p(value: float) -> str:
 
 
 def versus(
-    ranks: pd.Series[float], model: TwoWay | None = None, p_value: Callable[[str, str], float] | None = None
+    ranks: pd.Series[float],
+    model: TwoWay | None = None,
+    p_value: Callable[[str, str], float] | None = None,
+    between: Ends | None = None,
 ) -> Versus:
     """Compare the ``ranks`` of formulations, best first, with the paper's.
 
     ``model`` is that of the mean fronts over our seeds; ``p_value(f, g)`` the two-sided p-value of a difference in mean
-    front, NaN where it has none. Both are None where there is one seed.
+    front, NaN where it has none; ``between`` are the ends of the intervals of their positions. All are None where there is
+    one seed.
     Raises `UserError` if fewer than three formulations are shared.
     """
     published, positions = paper_tables.published(), pd.Series(range(1, len(ranks) + 1), index=ranks.index)
@@ -180,6 +190,8 @@ def versus(
             "position": positions[both].to_numpy(),
         }
     )
+    for end in Ends._fields:
+        shared[f"position_{end}"] = np.nan if between is None else getattr(between, end)[both].to_numpy()
     there, here = shared["paper_rank_all"].to_numpy(float), shared["rank_all"].to_numpy(float)
     drawn = None
     if model is not None and model.variance > 0 and set(both) <= set(model.names):
@@ -201,8 +213,9 @@ def versus(
 
 def with_paper(ranking: RankingResult) -> Table:
     """`versus` as a table, with notes on what is provisional."""
-    model, facts = ranking.models.get("rank"), ranking.facts
-    made = versus(ranking.value(RANK), model, partial(p_value, model) if model else None).table()
+    model, facts, at = ranking.models.get("rank"), ranking.facts, ranking.columns["position"]
+    between = None if at.low is None or at.high is None else Ends(at.low, at.high)
+    made = versus(ranking.value(RANK), model, partial(p_value, model) if model else None, between).table()
     above = *provisional_lines(facts.provisional, facts.damaged), *facts.stages
     return replace(made, notes=[*above, *made.notes])
 

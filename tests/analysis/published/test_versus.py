@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, norm, pearsonr, spearmanr
 
 from analysis.published import paper_tables
-from analysis.published.versus import RANDOM, Versus, holm, versus
+from analysis.published.versus import BETWEEN, RANDOM, Versus, holm, versus
+from analysis.ranking.result import Ends
 from analysis.stats import true_order
 from analysis.stats.association import kendall, pearson, spearman
 from analysis.stats.two_way import fit
@@ -197,6 +198,17 @@ def test_the_table_shows_both_places_and_the_sentences() -> None:
         lines = output.write([table], screen=Screen(width)).splitlines()
         assert max(map(len, lines)) <= width
         assert "place there  place here" in lines[2]
+
+
+def test_our_positions_stand_with_their_intervals() -> None:
+    ranks = ranking({"rf": 1.0, "eps/linear": 2.0, "rf/mode(-1.00)": 3.0, "v/cos": 4.0})
+    low = pd.Series([1.0, 1.0, 2.0, np.nan], ranks.index)
+    high = pd.Series([2.0, 3.0, 4.0, np.nan], ranks.index)
+    table = versus(ranks, between=Ends(low, high)).table()
+    texts = table.texts().set_index("formulation")["position here"]
+    assert texts.to_dict() == {"eps/linear": "2 [1, 3]", "rf": "1 [1, 2]", "v/cos": "4"}
+    assert BETWEEN in table.notes
+    assert list(table.frame["position_high"][:2]) == [3, 2]
 
 
 def test_fewer_than_three_shared_formulations_is_one_sentence() -> None:

@@ -22,3 +22,9 @@ TINY = [
     "--validations", "1", "--compile", "off", "--settings", "2:1", "--weights", "ema", "--samples", "8",
     "--train-images", "32",
 ]  # fmt: skip
+LEARNS = [
+    "--preset", "quick", "--depth", "1", "--width", "32", "--heads", "1", "--steps", "150", "--batch", "32",
+    "--validations", "1", "--compile", "off", "--settings", "5:1", "--weights", "ema", "--samples", "128",
+    "--lr", "0.01", "--ema", "0.5", "--device", "cpu",
+]  # fmt: skip
+"""What makes a small network learn something in seconds."""

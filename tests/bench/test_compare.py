@@ -67,7 +67,7 @@ def test_a_copy_under_another_name_is_not_found_different(
 
 @pytest.mark.long
 @pytest.mark.usefixtures("here")
-def test_a_real_difference_is_found_and_beside_it_the_copy_is_not(
+def test_a_real_difference_is_found_and_the_copy_is_not(
     plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Small networks on digits: with timesteps at data only, the first step from noise is one that was never trained."""

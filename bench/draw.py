@@ -33,6 +33,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "grid": (str, "NAME", f"{', '.join(FORMS)}, or a FILE.txt with a table"),
     "drop": (str, "NAMES", "networks of the text encoder to leave out, as t5 or clip_g+t5"),
     "guide": (str, "FROM-TO", "clocks b/(a+b) between which guidance acts, as 0.1-0.7"),
+    "rule": (str, "cfg|cfg++", "of guidance; cfg++ has scales up to 1"),
     "seed": (INT, "N", "of the noise to start from"),
     "weights": (str, "ema|raw", "which weights"),
 }

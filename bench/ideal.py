@@ -234,10 +234,10 @@ def planned(args: argparse.Namespace) -> tuple[list[Grid], list[str], list[Setti
             raise UserError(f"{args.run} is no run folder: `python -m bench.grid` makes runs/quick")
         grid = store.read_config(args.run / FILES["rank"], "grid", Grid)
         grid = replace(grid, evaluation=replace(grid.evaluation, metrics=()))  # it has two of its own
-        settings = [s for s in grid.evaluation.settings if not s.dropped and not s.guided]
+        settings = [s for s in grid.evaluation.settings if s.usual]
         if not settings:
             raise UserError(
-                f"{args.run} has no sampler setting of a perfect network: one without drop= and guide="
+                f"{args.run} has no sampler setting of a perfect network: one without drop=, guide= and rule="
             )
     else:
         evaluation = Evaluation(samples=1_000 if args.samples is None else args.samples)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import formulations
 from bench.config.experiment import Cell, Model, Training
-from bench.config.sampling_settings import FIELDS, Setting
+from bench.config.sampling_settings import FIELDS, NAMED, Setting
 from bench.drawing import Trained, choose, trained, write
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
@@ -238,7 +238,7 @@ def trained_by(cell: Cell, staged: bool) -> str:
 def scores(rows: pd.DataFrame, metrics: Sequence[Metric]) -> list[str]:
     """A table in Markdown of the scores at each sampler setting."""
     lines = []
-    for row in rows.sort_values(["cfg", "steps", "solver", "grid", "drop", "guide"]).to_dict("records"):
+    for row in rows.sort_values(["cfg", "steps", "solver", "grid", *NAMED]).to_dict("records"):
         setting = Setting(**{name: row[name] for name in FIELDS})
         lines.append((setting.key, *(f"{row[m.name]:.4g}" for m in metrics)))
     return markdown(("sampler setting", *(m.label for m in metrics)), lines)

@@ -109,7 +109,7 @@ def found(
         seeds = subject.by_seed(metric, dataset, setting)
         if name in seeds.mean.index:
             key = (setting.steps, setting.cfg, setting.solver, setting.grid)
-            perfect = np.nan if setting.dropped or setting.guided else left.get(key, np.nan)
+            perfect = left.get(key, np.nan) if setting.usual else np.nan
             point = Point(setting.evaluations, float(seeds.mean[name]), float(seeds.half[name]), perfect)
             points.setdefault(setting.way, []).append(point)
     return points

@@ -102,7 +102,7 @@ def _ideal(
         return {}, f"No perfect network is shown: {error}."
     if left is None:
         return {}, ""
-    if setting.dropped or setting.guided:  # a perfect network is computed without either
+    if not setting.usual:
         return {}, ""
     for name in ("solver", "grid", "cfg"):
         left = left[left[name] == getattr(setting, name)]

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.ranking.pending import settled
 from analysis.ranking.result import Estimate, RankingResult
 from analysis.ranking.score_matrix import FEW
+from analysis.runs import schema
 from analysis.runs.run import Run
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -53,7 +54,7 @@ def add(ranking: RankingResult, run: Run) -> RankingResult:
         raise UserError(f"--ideal: {str(run.path)!r} has no {FILE}: {make}")
     rows, _ = settled(run.phase("rank").frame)
     few = rows[(rows["steps"] == FEW) & (rows["status"] == "done") & np.isfinite(rows["fid"])]
-    few = few[(few["drop"] == "none") & (few["guide"] == "all")]  # what a perfect network is computed for
+    few = few[[setting.usual for setting in schema.controls(few)]]  # what a perfect network is computed for
     if few.empty:
         raise UserError(
             f"--ideal: {str(run.path)!r} has no FID at {FEW} steps: sample with {FEW} steps, and {make}"

@@ -10,6 +10,7 @@ not read.
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.sampling_settings`)
 - ``drop``: networks of the text encoder that were dropped, joined by ``+``; default ``none``
 - ``guide``: the clocks between which guidance acts, as ``0.1-0.7``; default ``all``
+- ``rule``: of guidance, ``cfg`` or ``cfg++``; default ``cfg``
 - ``clip``: CLIP score, higher is better
 - ``fid``: Frechet distance, lower is better
 - every other metric that is declared (`bench.metrics.metric`), with its standard error ``NAME_stderr``, and

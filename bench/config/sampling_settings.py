@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.config import time_grids
 from bench.config.identity import LATER, marked
-from flowbench._core.errors import UserError
+from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import PLAIN
 from flowbench._core.lazy import lazy
 
@@ -22,7 +22,7 @@ else:
     solvers = lazy("bench.solvers")  # readers of results need none
 
 Weights = Literal["ema", "raw"]
-FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]][:guide=FROM-TO]"
+FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]][:guide=FROM-TO][:rule=cfg++]"
 DIGITS = 7
 """Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
 
@@ -36,7 +36,8 @@ class Setting:
     networks of the text encoder whose states are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206,
     section 5.3.3); ``none`` by default.
     ``guide`` limits guidance to an interval of the clock b / (a + b) such as ``0.1-0.7`` (arXiv 2404.07724); ``all`` by
-    default. Outside of it both outputs are computed, too.
+    default. Outside of it both outputs are computed, too. ``rule`` is ``cfg``, or ``cfg++`` (arXiv 2406.08070): x^ from the
+    guided output, n^ from that without captions, with a scale up to 1.
 
     Raises :class:`UserError` for values that cannot be sampled with. Whether a solver of that name is there is asked by
     :meth:`check`, so that results are read without the plugins that made them.
@@ -48,6 +49,7 @@ class Setting:
     grid: str = "native"
     drop: str = field(default="none", metadata=LATER)
     guide: str = field(default="all", metadata=LATER)
+    rule: str = field(default="cfg", metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", int(self.steps))
@@ -69,10 +71,23 @@ class Setting:
             object.__setattr__(self, name, canonical(getattr(self, name)))
         if self.cfg == 1 and self.guide != Setting.guide:
             raise UserError(f"sampler setting {self.key}: guidance 1 is none, so guide= would change nothing")
+        if self.rule == "cfg++" and not 0 < self.cfg <= 1:
+            raise UserError(
+                f"sampler setting {self.key}: cfg++ has a guidance above 0 and up to 1, for example "
+                f"{self.steps}:0.6:rule=cfg++"
+            )
+        if self.rule == "cfg++" and self.guide != Setting.guide:
+            raise UserError(f"sampler setting {self.key}: guide= is of rule=cfg: leave one of them out")
 
     def check(self) -> None:
         """Raise :class:`UserError` if no solver of that name is there, with the nearest ones, or it needs more steps."""
-        least = solvers.get(self.solver).least
+        solver = solvers.get(self.solver)
+        least = solver.least
+        if self.rule == "cfg++" and (solver.order > 1 or self.evaluations != self.steps):
+            raise UserError(
+                f"sampler setting {self.key}: cfg++ makes each state of the x^ and the n^ of one evaluation, and "
+                f"{self.solver} combines several: take ddim, euler or ancestral"
+            )
         if self.steps < least:
             raise UserError(
                 f"sampler setting {self.key}: with fewer than {least} steps {self.solver} is a simpler solver, at least "
@@ -109,9 +124,14 @@ class Setting:
         return first, last
 
     @property
+    def usual(self) -> bool:
+        """Whether it has all of the captions and plain guidance throughout, as a perfect network is computed."""
+        return (self.drop, self.guide, self.rule) == (Setting.drop, Setting.guide, Setting.rule)
+
+    @property
     def passes(self) -> int:
         """Passes through the network in an evaluation: with captions, and if guided also without."""
-        return 1 if self.cfg == 1 else 2
+        return 1 if self.cfg == 1 and self.rule == Setting.rule else 2
 
     @property
     def evaluations(self) -> int:
@@ -136,7 +156,8 @@ class Setting:
         method = f"{self.solver}{grid}" if self.solver != Setting.solver or grid else ""
         without = f"without {' and '.join(self.dropped)}" if self.dropped else ""
         within = "guided between the clocks {:g} and {:g}".format(*self.guided) if self.guided else ""
-        return ", ".join(filter(None, (method, without, within)))
+        rule = "CFG++" if self.rule == "cfg++" else ""
+        return ", ".join(filter(None, (method, without, within, rule)))
 
 
 FIELDS = tuple(f.name for f in fields(Setting))
@@ -205,7 +226,19 @@ def canonical_guide(text: str) -> str:
     return f"{first:.{DIGITS}g}-{last:.{DIGITS}g}"
 
 
-NAMED: dict[str, Callable[[str], str]] = {"drop": canonical_drop, "guide": canonical_guide}
+def canonical_rule(text: str) -> str:
+    """``cfg`` or ``cfg++``. Raises :class:`UserError`."""
+    if text not in RULES:
+        raise UserError(f"rule={text}: {nearest(text, RULES)}")
+    return text
+
+
+RULES = ("cfg", "cfg++")
+NAMED: dict[str, Callable[[str], str]] = {
+    "drop": canonical_drop,
+    "guide": canonical_guide,
+    "rule": canonical_rule,
+}
 """Fields that are written with their names, ``drop=t5``, and what makes their values canonical."""
 
 

@@ -40,12 +40,14 @@ class Trained:
     cell: Cell
     folder: Path
 
-    def setting(self, steps: int, cfg: float, solver: str, grid: str, drop: str, guide: str) -> Setting:
+    def setting(
+        self, steps: int, cfg: float, solver: str, grid: str, drop: str, guide: str, rule: str
+    ) -> Setting:
         """A sampler setting for this network. Raises :class:`UserError` for what cannot be sampled with."""
         cell = self.cell
         if needs_tokens(grid):
             grid = at_tokens(grid, image_tokens(cell.dataset, cell.images, cell.model))
-        setting = Setting(steps, cfg, solver, time_grids.written(grid), drop, guide)
+        setting = Setting(steps, cfg, solver, time_grids.written(grid), drop, guide, rule)
         setting.check()
         encoder_drops.check_setting(setting, cell.text)
         return setting
@@ -62,6 +64,7 @@ class Trained:
         grid: str = "native",
         drop: str = "none",
         guide: str = "all",
+        rule: str = "cfg",
         seed: int = 0,
         weights: Weights = "ema",
     ) -> NDArray[np.uint8]:
@@ -76,6 +79,7 @@ class Trained:
             grid: the times of the steps, ``native`` (the formulation's own), ``clock``, ``shift(3)``, ...
             drop: networks of the text encoder that are left out, as ``t5`` or ``clip_g+t5``.
             guide: clocks between which guidance acts, as ``0.1-0.7``.
+            rule: of guidance, ``cfg``, or ``cfg++`` with scales up to 1.
             seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
             weights: ``ema`` or ``raw``.
 
@@ -84,7 +88,7 @@ class Trained:
                 sampled with, weights that the cell does not have, or data, an encoder or a formulation that have changed
                 since it was trained.
         """
-        setting = self.setting(steps, cfg, solver, grid, drop, guide)
+        setting = self.setting(steps, cfg, solver, grid, drop, guide, rule)
         self.check_weights(weights)
         each = [captions] if isinstance(captions, str) else list(captions)
         every = [caption for caption in each for _ in range(n)]

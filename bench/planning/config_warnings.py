@@ -16,7 +16,7 @@ LEAST_START = 1.0
 def warnings(grid: Grid) -> Iterator[str]:
     """A sentence for each contradiction in a grid."""
     recipe, evaluation = grid.training, grid.evaluation
-    guided = [s.key for s in evaluation.settings if s.cfg != 1]
+    guided = [s.key for s in evaluation.settings if s.passes > 1]
     without = [s.key for s in evaluation.settings if s.cfg != 0]
     if recipe.dropout == recipe.drop_encoders == 0 and guided:
         yield (

@@ -3,6 +3,7 @@
     x_{i+1} = sum_j A[i, j] x^_{i-j} + B[i, j] n^_{i-j} + S[i] z_i
 
 with the clean images ``x^`` and the noises ``n^`` decoded from the (guided) outputs, A, B and S by :mod:`bench.solvers`.
+CFG++ decodes n^ from the output without captions (Chung et al., arXiv 2406.08070).
 
 How far each sample travels is measured on the way. In the coordinates of rectified flow, ``z = x_t / (a + b)`` over the
 clock ``s = b / (a + b)``, every path moves by ``dz = (n^ - x^) ds``, so that the lengths of all formulations compare:
@@ -71,6 +72,15 @@ def step_noise(start: Tensor, evaluations: int) -> Tensor:
     return torch.stack(drawn, dim=1)
 
 
+class Outputs(NamedTuple):
+    """The outputs ``[E, n, C, H, W]`` of an evaluation: one tensor twice but for CFG++."""
+
+    image: Tensor
+    """Decodes to x^."""
+    noise: Tensor
+    """Decodes to n^."""
+
+
 class Course(NamedTuple):
     """What the steps of a setting are made of, for every member: N evaluations of the network, and the solver's tables."""
 
@@ -133,8 +143,8 @@ def without(
     return drop(*text, parts, dropped.expand(len(text[0]), -1))
 
 
-def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Tensor) -> Sampled:
-    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images; ``network`` gives the output for x_t at a time."""
+def solve(network: Callable[[Tensor, Coeffs], Outputs], steps: Course, noise: Tensor) -> Sampled:
+    """Take the ``steps`` from pure noise ``[n, C, H, W]`` to images; ``network`` gives the outputs for x_t at a time."""
     path, size = steps.here, len(noise)
     clock = path.b / (path.a + path.b)
     passed = clock - torch.cat([clock[:, 1:], torch.zeros_like(clock[:, :1])], dim=1)
@@ -144,7 +154,10 @@ def solve(network: Callable[[Tensor, Coeffs], Tensor], steps: Course, noise: Ten
 
     def decoded(k: int, x_t: Tensor) -> tuple[Tensor, Tensor]:
         here = Coeffs(*(part.expand(-1, size) for part in at(path, k)))
-        clean, direction = split(network(x_t, here), x_t, here)
+        found = network(x_t, here)
+        clean, direction = split(found.image, x_t, here)
+        if found.noise is not found.image:
+            direction = split(found.noise, x_t, here)[1]
         length.add_(passed[:, k] * torch.linalg.vector_norm(direction - clean, dim=(2, 3, 4)))
         return clean, direction
 
@@ -163,12 +176,13 @@ def guided(
     precision: str,
     x_t: Tensor,
     c: Coeffs,
-) -> Tensor:
+) -> Outputs:
     """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch; F where the clock lies
-    outside of the setting's limits."""
+    outside of the setting's limits. For CFG++ n^ is from F0."""
     tokens, pooled = text
-    if setting.cfg == 1:
-        return predict(model, x_t, c, tokens, pooled, precision)
+    if setting.passes == 1:
+        found = predict(model, x_t, c, tokens, pooled, precision)
+        return Outputs(found, found)
     doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
     tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
     both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
@@ -178,4 +192,5 @@ def guided(
         clock, (first, last) = c.b / (c.a + c.b), setting.guided
         inside = (clock >= first) & (clock <= last)
         cfg = torch.where(inside, setting.cfg, 1.0)[..., None, None, None]
-    return unconditional + cfg * (conditional - unconditional)
+    found = unconditional + cfg * (conditional - unconditional)
+    return Outputs(found, unconditional if setting.rule == "cfg++" else found)

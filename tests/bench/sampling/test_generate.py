@@ -192,18 +192,42 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
     with torch.no_grad():
-        one, zero, three = (guided(model, text, Setting(1, cfg), "float32", x, c) for cfg in (1.0, 0.0, 3.0))
+        one, zero, three = (
+            guided(model, text, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0, 3.0)
+        )
         nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
-        torch.testing.assert_close(zero, guided(model, nothing, Setting(1, 1.0), "float32", x, c))
+        torch.testing.assert_close(zero, guided(model, nothing, Setting(1, 1.0), "float32", x, c).image)
         torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
         assert (one - zero).abs().max() > 1e-3
         inside, outside = (
-            guided(model, text, parse(f"1:3:guide={limits}"), "float32", x, c)
+            guided(model, text, parse(f"1:3:guide={limits}"), "float32", x, c).image
             for limits in ("0.7-0.8", "0.8-1")
         )
         assert float(c.b[0, 0]) == 0.75
         torch.testing.assert_close(inside, three)
         torch.testing.assert_close(outside, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rf", "v/cos", "eps/linear", "edm(-1.2,1.2)"])
+def test_noise_is_that_without_captions_by_cfg_plus_plus(name: str, setup: Setup, grid: Grid) -> None:
+    """DDIM by hand: A x^ + B n^ with x^ of the guided output and n^ of that without captions."""
+    model, flat = tiny(setup, grid, 1)
+    rows, f = setup.captions.rows(setup.chosen), get(name)
+    setting = parse("3:0.6:ddim:rule=cfg++")
+    here, text = course([f], setting, CPU).here, setup.captions[rows]
+    noise = start_noise("shapes", len(rows), (3, 16, 16))
+    x = torch.hypot(here.a, here.b)[0, 0] * noise[None]
+    after = [*((here.a[:, k], here.b[:, k]) for k in (1, 2)), (torch.ones(1), torch.zeros(1))]
+    with torch.no_grad():
+        for k, (a, b) in enumerate(after):
+            c = Coeffs(*(part.expand(-1, len(rows)) for part in at(here, k)))
+            one, zero = (guided(model, text, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0))
+            x = a * split(zero + 0.6 * (one - zero), x, c)[0] + b * split(zero, x, c)[1]
+    keys = ("3:0.6:ddim:rule=cfg++", "3:0.6:ddim", "3:1:ddim:rule=cfg++", "3:1:ddim")
+    ours, *others = (run(setup, grid, [name], flat.weights, parse(key)).images for key in keys)
+    error, *differences = (float((drawn - x).abs().max()) for drawn in (ours, *others))
+    assert error < 0.05 * min(differences)
+    assert float((others[1] - others[2]).abs().max()) > 10 * error
 
 
 def run(

@@ -343,6 +343,7 @@ def test_all_paths_start_where_they_are_asked_to(name: str, grid: str) -> None:
         "5:5:ddim:logsnr",
         "3:0.1234568",
         "5:5:of_a_plugin",
+        "5:1:ancestral:rule=cfg++",
     ],
 )
 def test_a_setting_is_its_key(text: str) -> None:
@@ -352,10 +353,11 @@ def test_a_setting_is_its_key(text: str) -> None:
 
 
 def test_every_field_of_a_setting_changes_its_key() -> None:
-    usual = Setting(5, 5.0)
-    for f, value in zip(fields(Setting), (6, 4.0, "ddim", "clock", "t5", "0.1-0.7"), strict=True):
+    usual = Setting(5, 0.6)
+    values = (6, 0.5, "ddim", "clock", "t5", "0.1-0.7", "cfg++")
+    for f, value in zip(fields(Setting), values, strict=True):
         assert replace(usual, **{f.name: value}).key != usual.key
-    assert FIELDS == ("steps", "cfg", "solver", "grid", "drop", "guide")
+    assert FIELDS == ("steps", "cfg", "solver", "grid", "drop", "guide", "rule")
 
 
 def test_numbers_are_rounded_at_the_door() -> None:
@@ -367,9 +369,29 @@ def test_numbers_are_rounded_at_the_door() -> None:
 def test_evaluations_are_counted_once_for_all() -> None:
     found = {
         s: (parse(s).evaluations, parse(s).work)
-        for s in ("5:1", "5:1:ddim", "5:0", "50:2.5", "5:1:heun", "5:5:heun", "5:1:ab2", "5:5:unipc2")
+        for s in (
+            "5:1",
+            "5:1:ddim",
+            "5:0",
+            "50:2.5",
+            "5:1:heun",
+            "5:5:heun",
+            "5:1:ab2",
+            "5:5:unipc2",
+            "5:1:rule=cfg++",
+        )
     }
-    assert list(found.values()) == [(5, 5), (5, 5), (5, 10), (50, 100), (9, 9), (9, 18), (5, 5), (5, 10)]
+    assert list(found.values()) == [
+        (5, 5),
+        (5, 5),
+        (5, 10),
+        (50, 100),
+        (9, 9),
+        (9, 18),
+        (5, 5),
+        (5, 10),
+        (5, 10),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -389,6 +411,15 @@ def test_evaluations_are_counted_once_for_all() -> None:
         ("5:5:guide=0.1-0.10000000001", "name the clocks"),
         ("5:5:guide=0-1:guide=0-1", "is not STEPS"),
         ("guide=0-1", "is not STEPS"),
+        ("5:0.6:rule=cfgg", "did you mean 'cfg'"),
+        (
+            "5:5:rule=cfg++",
+            "5:5:rule=cfg++: cfg++ has a guidance above 0 and up to 1, for example 5:0.6:rule=cfg++",
+        ),
+        ("5:0:rule=cfg++", "above 0"),
+        ("5:0.6:guide=0.1-0.7:rule=cfg++", "leave one of them out"),
+        ("5:0.6:heun:rule=cfg++", "and heun combines several: take ddim, euler or ancestral"),
+        ("5:0.6:dpm++2m:rule=cfg++", "and dpm++2m combines several"),
         ("5:5:dimm", "no solver is called 'dimm'; did you mean 'ddim'"),
         ("5:5:Euler", "no solver is called 'Euler'; did you mean 'euler'?"),
         ("5:5:ddim:common", "unknown grid 'common'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import tracking
@@ -20,6 +21,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "replicas": (
         "R",
         "devices that train a pack together, each on its part of every batch (default %(default)s)",
+    ),
+    "shard": (
+        "off|blocks",
+        "blocks: replicas divide the parameters of a cell and all that belongs to them, and gather a block's while it is "
+        "computed (FSDP), for cells that no device holds (default %(default)s)",
     ),
     "accumulate": (
         "N",
@@ -105,4 +111,25 @@ def execution_of(args: argparse.Namespace, launcher: Launcher) -> Execution:
         )
     if args.track is not None:
         tracking.get(args.track)
-    return launcher.accept(Execution(launcher.name, **{field: getattr(args, field) for field in TEXTS}))
+    return launcher.accept(
+        divided(Execution(launcher.name, **{field: getattr(args, field) for field in TEXTS}))
+    )
+
+
+def divided(execution: Execution) -> Execution:
+    """One cell a pack where parameters are divided. Raises :class:`UserError` for what cannot be divided."""
+    if execution.shard == "off":
+        return execution
+    if execution.replicas == 1:
+        raise UserError(
+            f"--shard {execution.shard}: one replica has nothing to divide, choose --replicas 2 or more"
+        )
+    if execution.pack not in (None, 1):
+        raise UserError(
+            f"--shard {execution.shard}: it trains one cell at a time, not --pack {execution.pack}: leave one out"
+        )
+    if execution.compile == "on":
+        raise UserError(
+            f"--shard {execution.shard}: blocks that gather their parameters are not compiled: leave out --compile on"
+        )
+    return replace(execution, pack=1)

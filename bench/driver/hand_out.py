@@ -16,7 +16,7 @@ from bench.launch import activities, launchers, snapshot
 from bench.launch.activities import Activity
 from bench.launch.launchers import Submitted
 from bench.metrics.metric import registry
-from bench.planning import config_warnings, divided_batch, plan, shares
+from bench.planning import config_warnings, divided_batch, divided_parameters, plan, shares
 from bench.planning.cells import datasets_of, plugins_of
 from bench.planning.labels import place
 from bench.planning.plan import Plan
@@ -75,6 +75,8 @@ def check_beforehand(planned: Plan, args: Arguments) -> None:
     """Conformance of what plugins add to the plan, and what its launcher would stop, before anything is written. Raises
     :class:`UserError`."""
     divided_batch.check(planned.grid, args.execution)
+    cells = [p.cell for p in (*planned.parents, *planned.cells)]
+    divided_parameters.check(cells, planned.grid, args.execution)
     checks.check_probes(planned.grid, args.execution)
     args.launcher.check(planned, args.execution)
     for metric in planned.grid.evaluation.metrics:

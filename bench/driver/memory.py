@@ -51,18 +51,19 @@ def needed(
     graphs = [(min(most, count), p.cell) for part in divided for p, count in graphs_of(part)]
     if not graphs:
         return None
-    parts, recompute = execution.parts, execution.recompute == "blocks"
-    together, cell = max(graphs, key=lambda graph: graph[0] * look(graph[1]).training_bytes(parts, recompute))
+    parts, recompute, shards = execution.parts, execution.recompute == "blocks", execution.shards
+    how = parts, recompute, shards
+    together, cell = max(graphs, key=lambda graph: graph[0] * look(graph[1]).training_bytes(*how))
     requirements, given = look(cell), launcher.memory(execution)
     what = f"--pack {together}" if together > 1 else f"--depth {cell.model.depth}"
-    takes = together * requirements.training_bytes(parts, recompute)
+    takes = together * requirements.training_bytes(*how)
     batch = f"--batch {cell.training.batch}" + f" in {parts} parts" * (parts > 1)
-    batch += " --recompute blocks" * recompute
+    batch += " --recompute blocks" * recompute + " --shard blocks" * (shards > 1)
     several = f" on each of {given.replicas} replicas" * (given.replicas > 1)
     return Memory(
         f"{what}: a training step with {batch}{several}",
         given.replicas * (takes + PROCESS if given.process else takes),
-        together * requirements.parameter_bytes if given.gpu else given.replicas * takes,
+        together * requirements.parameter_bytes(shards) if given.gpu else given.replicas * takes,
         given,
     )
 

@@ -82,14 +82,18 @@ class Shape:
             )
         return found
 
-    def parameter_bytes(self, copies: float) -> float:
+    def parameter_bytes(self, copies: float, shards: int = 1) -> float:
         """Bytes of all numbers that training keeps of a member's parameters, ``copies`` of them the optimiser's state: seven
-        more are weights, gradients twice, EMA, the best EMA and the best weights so far, and weights put aside."""
-        return 4.0 * (7 + copies) * self.parameters()
+        more are weights, gradients twice, EMA, the best EMA and the best weights so far, and weights put aside. In one of as
+        many ``shards``."""
+        return 4.0 * (7 + copies) * self.parameters() / shards
 
-    def training_bytes(self, batch: int, copies: float, recompute: bool = False) -> float:
-        """Bytes that training a member takes, about: :meth:`parameter_bytes`, and what the backward pass keeps."""
-        return self.parameter_bytes(copies) + 4.0 * batch * self.activations(recompute)
+    def training_bytes(self, batch: int, copies: float, recompute: bool = False, shards: int = 1) -> float:
+        """Bytes that training a member takes, about: :meth:`parameter_bytes`, what the backward pass keeps, and of divided
+        parameters the layers that are gathered at a time, with their gradients: of a transformer most in the one that makes
+        all blocks' adaLN vectors, a third of all."""
+        gathered = 4.0 * self.parameters() if shards > 1 else 0.0
+        return self.parameter_bytes(copies, shards) + gathered + 4.0 * batch * self.activations(recompute)
 
     def flops(self, batch: int = 1) -> int:
         """Multiply-adds times two of one member's forward pass on ``batch`` samples. A training step costs three times as

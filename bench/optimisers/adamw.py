@@ -61,4 +61,4 @@ def of_all(flat: Flat, recipe: Training) -> AdamW:
 @register("adamw")
 def adamw() -> Method:
     """AdamW of every parameter: --betas are the decay of its two moments, --weight-decay is decoupled."""
-    return Method(of_all, copies=2, uses=("betas", "weight_decay"))
+    return Method(of_all, copies=2, uses=("betas", "weight_decay"), elementwise=True)

@@ -32,7 +32,9 @@ class Quadratic:
     """``loss[e] = sum_i c_i (w[e, i] - z[e, i])^2 / 2`` of a small model of ``members``: a layer before its blocks, one in
     them, and one behind them, each with a bias."""
 
-    def __init__(self, members: Sequence[int], method: Method, recipe: Training) -> None:
+    def __init__(
+        self, members: Sequence[int], method: Method, recipe: Training, columns: slice = slice(None)
+    ) -> None:
         from bench.models.flat import Flat  # imports torch
 
         self.flat: Flat = Flat(small_model(len(members)))
@@ -40,7 +42,11 @@ class Quadratic:
         drawn = [torch.randn(2, count, generator=torch.Generator().manual_seed(seed)) for seed in members]
         start, self.target = torch.stack(drawn, dim=1)
         self.flat.weights.copy_(start)
-        self.curvature = torch.linspace(0.5, 2, count)
+        self.curvature, self.target = torch.linspace(0.5, 2, count)[columns], self.target[:, columns]
+        if columns != slice(None):
+            self.flat.weights, self.flat.grads = (
+                whole[:, columns].contiguous() for whole in (self.flat.weights, self.flat.grads)
+            )
         self.optimiser: Optimiser = method.make(self.flat, recipe)
 
     def advance(self, steps: int, lr: float | Tensor = RATE) -> Quadratic:
@@ -75,23 +81,24 @@ def check(method: Method) -> list[str]:
     """Run every check; returns one line per passed check.
 
     Checked on a quadratic of two members: the loss of each falls and stays finite; state has the member axis first, and
-    stays where it is, as the weights do; a member in a pack is the same member alone; an optimiser with the state of
-    another continues as that one; a learning rate may be a tensor, and no step waits for the device.
+    stays where it is, as the weights do; a member in a pack is the same member alone; some columns are the same without
+    the others, if it is ``elementwise``; an optimiser with the state of another continues as that one; a learning rate may
+    be a tensor, and no step waits for the device.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file
             and line.
     """
     with blame(f"optimiser {method.name!r}"):
-        return [part(method) for part in (_falls, _shapes, _members, _round_trip, _tensors)]
+        return [part(method) for part in (_falls, _shapes, _members, _columns, _round_trip, _tensors)]
 
 
 def _fail(method: Method, what: str) -> UserError:
     return UserError(f"optimiser {method.name!r} fails its check: {what}")
 
 
-def _made(method: Method, members: Sequence[int] = range(MEMBERS)) -> Quadratic:
-    return Quadratic(members, method, Training(optimiser=method.name))
+def _made(method: Method, members: Sequence[int] = range(MEMBERS), columns: slice = slice(None)) -> Quadratic:
+    return Quadratic(members, method, Training(optimiser=method.name), columns)
 
 
 def _falls(method: Method) -> str:
@@ -132,6 +139,19 @@ def _members(method: Method) -> str:
         if (gap := float((alone[0] - together[member]).abs().max())) > NEAR:
             raise _fail(method, f"member {member} in a pack differs by {gap:.1e} from the same member alone")
     return "members: in a pack as alone"
+
+
+def _columns(method: Method) -> str:
+    if not method.elementwise:
+        return "columns: together"
+    some = slice(1, None, 2)
+    whole, part = _made(method).advance(5), _made(method, columns=some).advance(5)
+    for name, value in whole.everything().items():
+        wanted = value[:, some] if value.shape == whole.flat.weights.shape else value
+        found = part.everything()[name]
+        if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=NEAR, atol=NEAR):
+            raise _fail(method, f"{name!r} of some columns differs without the others: it is not elementwise")
+    return "columns: each as if alone"
 
 
 def _round_trip(method: Method) -> str:

@@ -45,12 +45,15 @@ class Method:
         make: the optimiser of a pack, from all its parameters and the recipe.
         copies: the most that its state takes, in tensors of the size of the parameters; for the estimate of memory.
         uses: the options that it reads, of those that not every optimiser reads (:data:`OPTIONS`); others are refused.
+        elementwise: whether it reads only ``flat.weights`` and ``flat.grads``, and optimises any of their columns as if
+            there were no others, so that replicas can divide them (``--shard``).
         name: its canonical name; given by :func:`get`.
     """
 
     make: Callable[[Flat, Training], Optimiser]
     copies: float
     uses: tuple[str, ...] = ()
+    elementwise: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:

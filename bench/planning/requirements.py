@@ -153,15 +153,14 @@ class Requirements:
         recipe = self.grid.training
         return optimisers.get(recipe.optimiser).copies + objectives.get(recipe.objective).copies
 
-    def training_bytes(self, parts: int = 1, recompute: bool = False) -> float:
-        """Memory that training a cell takes, about, with ``parts`` micro-batches a step, and blocks computed again in the
-        backward pass or not."""
-        return self.shape.training_bytes(self.grid.training.batch // parts, self.copies, recompute)
+    def training_bytes(self, parts: int = 1, recompute: bool = False, shards: int = 1) -> float:
+        """Memory that training a cell takes, about, with ``parts`` micro-batches a step, blocks computed again in the
+        backward pass or not, and parameters divided into ``shards``."""
+        return self.shape.training_bytes(self.grid.training.batch // parts, self.copies, recompute, shards)
 
-    @property
-    def parameter_bytes(self) -> float:
+    def parameter_bytes(self, shards: int = 1) -> float:
         """The part of it that does not depend on the batch."""
-        return self.shape.parameter_bytes(self.copies)
+        return self.shape.parameter_bytes(self.copies, shards)
 
 
 Look = Callable[[Cell], Requirements]

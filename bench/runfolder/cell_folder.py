@@ -53,7 +53,7 @@ def retry(folder: Path, what: Retry) -> None:
     """Let a failed cell run again: from its last checkpoint (``failed``), or from the start (``all``)."""
     if what == "all":
         forget(folder)
-        drop_checkpoints(folder)
+        store.delete_checkpoints(folder)
     else:
         status = atomic.read_object(folder / "status.json")
         for word in ("error", "evaluation"):
@@ -64,12 +64,6 @@ def retry(folder: Path, what: Retry) -> None:
             atomic.write_json(folder / "status.json", status)
     (folder / "error.txt").unlink(missing_ok=True)
     note(folder, f"tried again, {'from where it was' if what == 'failed' else 'from the start'}")
-
-
-def drop_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of a cell."""
-    for step in store.checkpoint_steps(folder):
-        store.checkpoint_file(folder, step).unlink(missing_ok=True)
 
 
 def sweep(out: Path) -> None:
@@ -91,7 +85,7 @@ def tidy(cell: Path) -> None:
     if "error" not in status:
         (cell / "error.txt").unlink(missing_ok=True)
     if status.get("state") in ("trained", "diverged"):
-        drop_checkpoints(cell)
+        store.delete_checkpoints(cell)
 
 
 def folders(parent: Path) -> list[Path]:

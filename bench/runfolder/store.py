@@ -9,6 +9,7 @@
     DIR/cells/ID/log.txt              the cell's history
     DIR/cells/ID/lease.json           its present worker
     DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
+    DIR/cells/ID/checkpoint-STEP-1of4.safetensors   the part of a replica, if its parameters are divided
     DIR/cells/ID/{ema,raw}.safetensors
     DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
@@ -29,6 +30,7 @@ import fcntl
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -59,15 +61,25 @@ def images_file(folder: Path, sampling: str, setting: str) -> Path:
     return folder / f"images-{sampling}" / f"{setting}.safetensors"
 
 
-def checkpoint_file(folder: Path, step: int) -> Path:
-    """The checkpoint of a cell at a step."""
-    return folder / f"checkpoint-{step:08}.safetensors"
+def checkpoint_file(folder: Path, step: int, rank: int = 0, count: int = 1) -> Path:
+    """The checkpoint of a cell at a step; of one that ``count`` replicas divide the file of one of them. The first one's
+    is written after the others: all are there once it is."""
+    part = f"-{rank}of{count}" * (rank > 0)
+    return folder / f"checkpoint-{step:08}{part}.safetensors"
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of a cell's checkpoints, the newest first."""
     found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", p.name) for p in folder.glob("checkpoint-*"))
     return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def delete_checkpoints(folder: Path, steps: Callable[[int], bool] = lambda step: True) -> None:
+    """Delete the checkpoints of a cell at such ``steps``, all of them if not given."""
+    for file in sorted(folder.glob("checkpoint-*"), reverse=True):  # the first replica's before the others'
+        match = re.fullmatch(r"checkpoint-(\d+)(-\d+of\d+)?\.safetensors", file.name)
+        if match and steps(int(match[1])):
+            file.unlink(missing_ok=True)
 
 
 LOCK_SECONDS = 60.0

@@ -37,6 +37,7 @@ from flowbench._core.errors import UserError
 
 Compile = Literal["auto", "on", "off"]
 Recompute = Literal["off", "blocks"]
+Shard = Literal["off", "blocks"]
 Readers = Literal["me", "group", "all"]
 MODES: dict[Readers, int] = {"me": 0o700, "group": 0o750, "all": 0o755}
 """The readers of a run folder, and its mode."""
@@ -57,8 +58,8 @@ class Execution:
     seconds between checkpoints; None is ``auto``. ``trusted`` means that the user trusts those who can write into the run
     folder (:mod:`bench.runfolder.trust`), ``track`` names a tracker of the cells (:mod:`bench.tracking`). A worker has
     ``replicas`` processes, each with a device of its own, that take equal parts of every batch, and go through theirs in
-    ``accumulate`` parts; ``blocks`` are computed again in the backward pass if ``recompute`` says so. With ``probes``
-    validations also measure attention."""
+    ``accumulate`` parts; ``blocks`` are computed again in the backward pass if ``recompute`` says so. They divide the
+    parameters, block by block, if ``shard`` says so. With ``probes`` validations also measure attention."""
 
     executor: str = "local"
     device: str = "auto"
@@ -71,12 +72,18 @@ class Execution:
     accumulate: int = 1
     recompute: Recompute = "off"
     replicas: int = 1
+    shard: Shard = "off"
     probes: bool = False
 
     @property
     def parts(self) -> int:
         """Into how many equal parts a batch is divided."""
         return self.replicas * self.accumulate
+
+    @property
+    def shards(self) -> int:
+        """Into how many equal parts parameters are divided."""
+        return self.replicas if self.shard == "blocks" else 1
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from bench.training.coefficients import validation_coefficients
 from bench.training.feed import Feed
 from bench.training.members import Best, Health, finite
 from bench.training.probes import probed
+from bench.training.replicas import collective, parted
 from bench.training.trainer import Start, Trainer, predictor
 from formulations import Coeffs, Formulation, common, loss, mix
 
@@ -65,7 +66,8 @@ def train(
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
     with ``probes`` these have attention's, too (:mod:`bench.training.probes`).
     ``checkpointer`` finds a state to continue from, and saves it now and then. Of several replicas the first one validates,
-    and all have its state. Raises :class:`UserError` for a ``start`` of another network.
+    and all have its state; if parameters are divided, all validate, and the first one returns the best weights. Raises
+    :class:`UserError` for a ``start`` of another network.
     """
     replicas, device, stages, checkpointer = (
         batches.replicas,
@@ -87,8 +89,9 @@ def train(
         for step in range(first, recipe.steps):
             with stages("compile" if compiled and step == first else "train"):
                 trainer.step(step, *feed.at(step))
-                if step + 1 in checks and replicas.first:
+                if step + 1 in checks and (replicas.first or replicas.divided):
                     native, shared = validate(trainer, validation[0], held, step + 1)
+                    replicas.keepers.copy_first(native, shared)
                     ema, raw, alive = trainer.ema, trainer.flat.weights, trainer.health.alive
                     best.offer(step + 1, native.mean(1), shared.mean(1), ema, raw, alive)
                     found = lines_of(step + 1, checkpointer.elapsed(), trainer.health, native, shared)
@@ -102,8 +105,13 @@ def train(
             if step + 1 < recipe.steps:
                 with stages("store"):
                     checkpointer(step + 1, state)
+        best.ema, best.raw = map(trainer.flat.gathered, (best.ema, best.raw))
     except Stopped:
         replicas.agree(None)  # once all is saved
+        raise
+    except RuntimeError as error:
+        if collective(error):
+            raise parted(error) from None
         raise
     finally:
         trainer.release()

@@ -15,6 +15,8 @@ from bench.config.seeds import seed_for
 from bench.machine.graph import Graph
 from bench.machine.resident import moved
 from bench.models.flat import Flat
+from bench.models.network import Network
+from bench.models.part import Part
 from bench.models.shape import Shape
 from bench.objectives import Batch, Frozen, Predict
 from bench.objectives import State as Facts
@@ -36,7 +38,7 @@ class Trainer:
     All members start from the same weights, which ``seed`` gives, or each from its own of ``start``. A step adds up the
     gradients of ``accumulate`` micro-batches, equal parts of its batch, and averages them over ``replicas``; with
     ``recompute`` blocks are computed again in the backward pass. On a GPU the step is one CUDA graph, or one before that
-    average and one after it.
+    average and one after it; none where replicas divide the parameters of the only member.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Trainer:
         self.objective = objectives.get(recipe.objective)
         self.model = shape.build(members)
         self.model.initialise(torch.Generator().manual_seed(seed_for("weights", seed)))
-        self.flat = Flat(self.model.to(device))
+        self.flat = flat_of(self.model, replicas, device, recipe)
         if start:
             self.flat.weights.copy_(torch.stack([row(self.flat, named) for named in start]))
         self.network = called(self.model, compiled, recompute)
@@ -67,8 +69,9 @@ class Trainer:
         self.frozen = [self._frozen(word, shape, compiled) for word in objectives.FROZEN]
         self.health = Health(members, device)
         self.losses = torch.zeros(members, device=device)
-        self.fraction = torch.full_like(self.losses, 1 / (accumulate * replicas.count))
-        self.replay = Replay(self, device) if device.type == "cuda" else None
+        parts = accumulate if replicas.divided else accumulate * replicas.count
+        self.fraction = torch.full_like(self.losses, 1 / parts)
+        self.replay = Replay(self, device) if device.type == "cuda" and not replicas.divided else None
 
     def step(self, index: int, batch: Batch, c: Coeffs) -> None:
         """One update of every member, with coefficients ``c [E, B]``."""
@@ -97,7 +100,9 @@ class Trainer:
 
     def apply(self, index: int | Tensor, lr: float | Tensor, fresh: float | Tensor) -> None:
         """All that a step makes of losses and gradients."""
-        self.health.observe(index, self.losses, scale(self.flat.grads, self.recipe))
+        norms = self.replicas.norms(self.flat.grads)
+        scale(self.flat.grads, norms, self.recipe)
+        self.health.observe(index, self.losses, norms)
         self.optimiser.step(lr)
         self.ema.lerp_(self.flat.weights, fresh)
 
@@ -120,9 +125,18 @@ class Trainer:
         self.replay = None
 
 
+def flat_of(model: Network, replicas: Replicas, device: torch.device, recipe: Training) -> Flat:
+    """The parameters of a model on the device, or the part of them that this replica has."""
+    if not replicas.divided:
+        return Flat(model.to(device))
+    from bench.training.divided_flat import DividedFlat  # a second that only this needs
+
+    return DividedFlat(model, Part(replicas.rank, replicas.count), device, recipe.precision)
+
+
 def row(flat: Flat, named: Mapping[str, Tensor]) -> Tensor:
     """One member's parameters as a row ``[P]``. Raises :class:`UserError` for those of another network."""
-    have = dict(zip(flat.names, flat.shapes, strict=True))
+    have = dict(zip(flat.whole.names, flat.whole.shapes, strict=True))
     for name in have.keys() | named.keys():
         shape = tuple(named[name].shape) if name in named else None
         if shape != have.get(name):
@@ -188,18 +202,16 @@ def schedule(index: int, recipe: Training) -> tuple[float, float]:
     return recipe.lr * rate(index, recipe), 1 - ema_decay(index, recipe)
 
 
-def scale(grads: Tensor, recipe: Training) -> Tensor:
-    """Scale each member's gradient ``[E, P]`` as the recipe says; returns the norms before, ``[E]``.
+def scale(grads: Tensor, norms: Tensor, recipe: Training) -> None:
+    """Scale each member's gradient ``[E, P]`` of norm ``[E]`` in place, as the recipe says.
 
     AdamW does not see the unit of a native loss, but for its eps of 1e-8: a formulation whose weight is multiplied by a
     constant trains the same with ``plain`` and ``normalised`` gradients. With ``clip:X`` it does not.
     """
-    norms: Tensor = grads.norm(dim=1)
     if recipe.gradients != "plain":
         most = recipe.clip
         factor = norms.clamp_min(1e-30).reciprocal()
         grads.mul_((factor if most is None else (most * factor).clamp(max=1.0))[:, None])
-    return norms
 
 
 def rate(step: int, recipe: Training) -> float:

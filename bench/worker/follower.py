@@ -1,7 +1,7 @@
 """A replica of a worker but the first: ``python -m bench.worker.follower SUBMISSION INDEX TOKEN RANK``.
 
 It trains what the first replica trains (:mod:`bench.worker.replica_group`), on its part of every batch, and writes nothing
-but lines of the log.
+but lines of the log, and checkpoints of its part of the parameters if these are divided.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Follower:
             put(store, f"replica/{self.rank}", str(error))
             raise
         put(store, f"replica/{self.rank}", READY)
-        replicas = join(store, self.rank, self.submission.execution.replicas, device)
+        execution = self.submission.execution
+        replicas = join(store, self.rank, execution.replicas, device, execution.shards > 1)
         for number in count():
             if (pack := self.read(store, f"pack/{number}")) is None:
                 break
@@ -111,7 +112,7 @@ class Follower:
     def train(self, ids: list[str], compiled: bool, device: torch.device, replicas: Replicas) -> None:
         """Train a pack. Raises :class:`Stopped` together with the others."""
         known = {cell.id: cell for cell in every_cell(self.submission.grid)}
-        cells = [known[name] for name in ids]
+        cells, execution = [known[name] for name in ids], self.submission.execution
         pack = [Planned(cell, self.submission.out / "cells" / cell.id, "missing") for cell in cells]
         made = self.inputs[cells[0].dataset, cells[0].images]
         train(
@@ -122,10 +123,17 @@ class Follower:
             made.held(cells[0], device),
             cells[0].seed,
             compiled=compiled,
-            checkpointer=Checkpointer((), math.inf, lambda: replicas.agree(self.stop())),
+            checkpointer=Checkpointer(
+                [p.folder for p in pack] if replicas.divided else (),
+                math.inf,
+                lambda: replicas.agree(self.stop()),
+                pack=ids,
+                keepers=replicas.keepers,
+            ),
             start=parents.weights(pack),
-            accumulate=self.submission.execution.accumulate,
-            recompute=self.submission.execution.recompute == "blocks",
+            accumulate=execution.accumulate,
+            recompute=execution.recompute == "blocks",
+            probes=execution.probes and replicas.divided,
         )
 
     def read(self, store: TCPStore, key: str) -> Any:

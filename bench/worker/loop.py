@@ -112,6 +112,11 @@ class Worker:
     stages: Stages
     alone: bool
 
+    @property
+    def untimed(self) -> bool:
+        """Whether steps are not timed before: a cell is alone in its graph, or more than this process holds."""
+        return self.alone or self.submission.execution.shards > 1
+
     def run(self) -> int:
         """Bring every cell to its end; returns the exit code."""
         keep_freed_memory()
@@ -235,7 +240,7 @@ class Worker:
         execution = self.submission.execution
         kinds: dict[Shape, list[Sequence[Planned]]] = {}
         for group in groups:
-            if group[0].state != "trained" and not self.alone:
+            if group[0].state != "trained" and not self.untimed:
                 kinds.setdefault(shape_of(group[0].cell, ready), []).append(group)
         chosen: dict[Shape, tuning.Tuning] = {}
         for shape, alike in kinds.items():
@@ -260,7 +265,7 @@ class Worker:
                 say(which + sentence)
         return [
             chosen[shape_of(group[0].cell, ready)]
-            if group[0].state != "trained" and not self.alone
+            if group[0].state != "trained" and not self.untimed
             else tuning.Tuning(1 if self.alone else execution.pack or len(group), False, threads.most, ())
             for group in groups
         ]
@@ -331,7 +336,7 @@ class Worker:
     ) -> None:
         """Compare what a training took with what had been measured of its steps, and forget that if they disagree."""
         cell = cells[0].cell
-        if self.alone or cells[0].state == "trained" or cell.training.steps < tuning.FEW:
+        if self.untimed or cells[0].state == "trained" or cell.training.steps < tuning.FEW:
             return
         with suppress(atomic.Damaged, KeyError, TypeError):  # it diverged at once, or failed
             kept = atomic.read_object(cells[0].folder / "status.json")["training"]

@@ -69,7 +69,7 @@ def attempt(
             train_pack(pack, setup, bench)
             train_first = False
         for planned in pack:
-            checkpoint.clear(planned.folder)
+            store.delete_checkpoints(planned.folder)
         if not pack[0].parent:
             evaluate_pack(pack, setup, evaluation, bench)
     except Lost as lost:
@@ -111,7 +111,7 @@ def begin(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
                 verify_unfinished(planned.folder, setup, planned.cell)
             except atomic.Damaged as error:
                 bench.control.say(f"trained from the start: {error}")
-                checkpoint.clear(planned.folder)
+                store.delete_checkpoints(planned.folder)
     for planned in pack:
         formulation = formulations.get(planned.cell.formulation)
         known = {**inputs(setup, planned.cell), **parents.inputs(planned), "profile": profile(formulation)}
@@ -158,6 +158,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             say,
             ids,
             control.threads,
+            replicas.keepers,
         )
         trained = train(
             members,
@@ -179,7 +180,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
         control.guard(folders)
-        facts |= {"compiled": bench.compiled, "replicas": replicas.count}
+        facts |= {"compiled": bench.compiled, "replicas": replicas.count, "divided": replicas.divided}
         facts |= {"accumulate": bench.accumulate, "recompute": bench.recompute}
         facts |= {"code": control.code, **control.cores()}
         save(pack, trained, untrained_losses(members, held), facts)
@@ -203,7 +204,7 @@ def save(
         cell_folder.forget(planned.folder)
         for name, weights in (("ema", best.ema), ("raw", best.raw)) if ends[e] is None else ():
             atomic.write_tensors(
-                planned.folder / f"{name}.safetensors", trained.flat.member(weights[e].cpu())
+                planned.folder / f"{name}.safetensors", trained.flat.whole.member(weights[e].cpu())
             )
     for e, (planned, died) in enumerate(zip(pack, ends, strict=True)):  # the cells of a pack end together
         status = {

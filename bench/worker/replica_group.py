@@ -46,6 +46,7 @@ class Lead:
 
     def __init__(self, submission: Submission, index: int, token: str) -> None:
         self.count, self.replicas, self.packs, self.parted = submission.execution.replicas, ALONE, 0, False
+        self.divided = submission.execution.shards > 1
         if self.count > 1:
             several = int(os.environ.get("SLURM_NNODES", "1")) > 1
             host = os.environ["SLURMD_NODENAME"] if several else "localhost"
@@ -65,7 +66,7 @@ class Lead:
             if (answer := get(self.store, f"replica/{rank}")) != READY:
                 raise UserError(f"replica {rank} of {self.count}: {answer}")
         put(self.store, "begun", True)
-        self.replicas = join(self.store, 0, self.count, device)
+        self.replicas = join(self.store, 0, self.count, device, self.divided)
 
     @contextmanager
     def pack(self, cells: Sequence[str], compiled: bool) -> Iterator[Replicas]:

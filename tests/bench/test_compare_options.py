@@ -52,6 +52,7 @@ def test_every_option_changes_something(tmp_path: Path) -> None:
         "accumulate": ["2"],
         "recompute": ["blocks"],
         "replicas": ["2"],
+        "shard": ["blocks", "--replicas", "2"],
         "probes": [],
         "compile": ["off"],
         "checkpoint": ["3"],

@@ -44,13 +44,16 @@ def log(out: Path) -> str:
     return file.read_text()
 
 
-def test_a_replica_that_is_killed_costs_a_start(here: Path) -> None:
+@pytest.mark.parametrize("shard", ["off", pytest.param("blocks", marks=pytest.mark.long)])
+def test_a_replica_that_is_killed_costs_a_start(here: Path, shard: str) -> None:
+    """With divided parameters amid a step, where the other gathers them."""
     names = "my/killed", "rf/lognorm(0,1)"
     (here / "once").touch()
     assert grid.main(command(here, here / "one", *names)) == 0
     (here / "once").unlink()
     several = here / "several"
-    assert grid.main([*command(here, several, *names), "--replicas", "2", "--accumulate", "2"]) == 0
+    how = ["--replicas", "2", "--accumulate", "2", "--shard", shard]
+    assert grid.main([*command(here, several, *names), *how]) == 0
     assert log(several).count("the worker was killed by SIGKILL") == 1
     assert log(several).count("replica 1: ") == 0, "it has nothing to report"
     for name in ("my/killed", "rf/lognorm(0.00,1.00)"):
@@ -60,7 +63,7 @@ def test_a_replica_that_is_killed_costs_a_start(here: Path) -> None:
             assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-4)
             assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
         facts = atomic.read_object(cell_of(several, name) / "status.json")["training"]
-        assert (facts["replicas"], facts["accumulate"]) == (2, 2)
+        assert (facts["replicas"], facts["accumulate"], facts["divided"]) == (2, 2, shard == "blocks")
 
 
 @pytest.mark.long

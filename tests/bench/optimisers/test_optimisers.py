@@ -140,7 +140,10 @@ def test_a_member_without_numbers_leaves_the_others_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "muon(0)"])
 def test_built_in_optimisers_pass_the_check(name: str) -> None:
-    assert len(optimisers.check(optimisers.get(name))) == 5
+    method = optimisers.get(name)
+    found = optimisers.check(method)
+    assert len(found) == 6
+    assert ("columns: each as if alone" in found) == method.elementwise == (name == "adamw")
 
 
 class Plain:
@@ -169,6 +172,10 @@ def climbs(self: Plain, lr: Any) -> None:
 
 def shares(self: Plain, lr: Any) -> None:
     self.flat.weights.sub_(lr * self.flat.grads / self.flat.grads.norm())
+
+
+def mixes(self: Plain, lr: Any) -> None:
+    self.flat.weights.sub_(lr * self.flat.grads / self.flat.grads.norm(dim=1, keepdim=True))
 
 
 def counts(self: Plain, lr: Any) -> None:
@@ -200,6 +207,7 @@ def taken(self: Plain) -> dict[str, Tensor]:
 BROKEN: dict[str, tuple[dict[str, Callable[..., Any]], str]] = {
     "climbs": ({"step": climbs}, "the loss of member 1 went from"),
     "shares": ({"step": shares}, "member 0 in a pack differs by"),
+    "mixes": ({"step": mixes}, "'weights' of some columns differs without the others: it is not elementwise"),
     "counts": ({"step": counts}, "continued from its state, 'weights' is not"),
     "replaces": ({"step": replaces}, "'kept' is a new tensor after a step"),
     "waits": ({"step": waits}, "_local_scalar_dense in a step waits for the device"),
@@ -212,8 +220,8 @@ BROKEN: dict[str, tuple[dict[str, Callable[..., Any]], str]] = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_the_check_finds_what_is_wrong(how: str) -> None:
     changes, words = BROKEN[how]
-    assert optimisers.check(Method(Plain, 1, name="plain"))
-    broken = Method(type("Broken", (Plain,), changes), 1, name="broken")
+    assert optimisers.check(Method(Plain, 1, elementwise=True, name="plain"))
+    broken = Method(type("Broken", (Plain,), changes), 1, elementwise=how == "mixes", name="broken")
     with pytest.raises(UserError) as caught:
         optimisers.check(broken)
     assert words in str(caught.value)
@@ -291,7 +299,7 @@ def test_estimates_of_memory_and_disk_follow_the_declaration(plain: str) -> None
     usual, less = requirements("adamw"), requirements(plain)
     count = usual.shape.parameters()
     assert usual.training_bytes() - less.training_bytes() == pytest.approx(4 * 1.5 * count)
-    assert usual.parameter_bytes == 36 * count
+    assert usual.parameter_bytes() == 36 * count
     assert usual.checkpoint_files - less.checkpoint_files == 2 * 4 * 1.5 * count
 
 

@@ -163,3 +163,24 @@ def test_replicas_on_processors_share_the_memory(
     one, four = (memory_line([*out, "--replicas", count], capsys) for count in ("1", "4"))
     assert "a training step with --batch 8 takes about" in one
     assert "a training step with --batch 8 in 4 parts on each of 4 replicas takes about" in four
+
+
+def test_divided_parameters_fit_where_whole_ones_do_not(
+    tmp_path: Path, gpu: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = [
+        "--device",
+        "cuda",
+        "--depth",
+        "6",
+        "--out",
+        str(tmp_path / "run"),
+        "--pack",
+        "1",
+        "--replicas",
+        "2",
+    ]
+    gpu("6\\n6\\n")
+    assert both(two, capsys).endswith("MB of the GPU's memory are free: take less, or another GPU")
+    line = memory_line([*two, "--shard", "blocks"], capsys)
+    assert "it may not fit: --depth 6: a training step with --batch 8 in 2 parts --shard blocks takes" in line

@@ -162,7 +162,7 @@ def test_no_more_than_two_generations_are_kept_and_none_after_the_end(
     run(setup, grid, [RF, EPS], checkpointer)
     assert found == [[[]] * 2, [[1]] * 2, *([[step, step - 1]] * 2 for step in range(2, STEPS - 1))]
     for folder in folders(tmp_path):
-        checkpoint.clear(folder)
+        store.delete_checkpoints(folder)
     assert not [p for folder in folders(tmp_path) for p in folder.iterdir()]
 
 

@@ -3,11 +3,7 @@ rounding; all replicas stay equal, stop together, and continue from the last che
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import os
 import signal
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,42 +16,21 @@ from torch import distributed as dist
 from bench.config.experiment import Grid
 from bench.runfolder import store
 from bench.training.batches import Batches, validation_batch
-from bench.training.checkpoint import Checkpointer, State, Stopped
+from bench.training.checkpoint import Stopped
 from bench.training.feed import Feed
-from bench.training.replicas import ALONE, Parted, Replicas, join
+from bench.training.replicas import ALONE, Replicas
 from bench.training.train import train
 from bench.training.trainer import Replay, Trainer
 from bench.worker.setup import Setup
 from flowbench._core import atomic
 from formulations import get
 
+from ..forked import Dying, together
+
 CPU = torch.device("cpu")
 NAMES = ("rf/lognorm(0,1)", "eps/linear")
 FORMULATIONS = [get(name) for name in NAMES]
 STEPS = 50
-
-
-def together(count: int, work: Callable[[Replicas], None], folder: Path) -> list[int]:
-    """Run ``work`` as so many replicas, each in a process; returns their exit codes, 3 after a replica that is gone."""
-
-    def one(rank: int) -> None:
-        code = 1
-        try:
-            work(join(dist.FileStore(str(folder / "store"), count), rank, count, CPU))
-            code = 0
-        except Parted:
-            code = 3
-        finally:
-            os._exit(code)
-
-    (folder / "store").unlink(missing_ok=True)
-    context = multiprocessing.get_context("fork")  # nothing has to be imported again
-    processes = [context.Process(target=one, args=(rank,)) for rank in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    return [process.exitcode if process.exitcode is not None else -1 for process in processes]
 
 
 def drawn(
@@ -129,24 +104,6 @@ def test_replicas_have_as_many_threads_as_the_fewest(tmp_path: Path) -> None:
         assert torch.get_num_threads() == 2
 
     assert together(2, work, tmp_path) == [0, 0]
-
-
-class Dying(Checkpointer):
-    """Saves every third step; kills its own process, or is asked to stop, after a step."""
-
-    def __init__(
-        self, folders: Sequence[Path], replicas: Replicas, dies: int | None = None, stops: int | None = None
-    ) -> None:
-        super().__init__(folders, math.inf, lambda: replicas.agree("asked" if self.step == stops else None))
-        self.dies, self.step = dies, 0
-
-    def __call__(self, step: int, state: State) -> None:
-        self.step = step
-        if step == self.dies:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.seconds = 0.0 if step % 3 == 0 else math.inf
-        self.cost = 0.0
-        super().__call__(step, state)
 
 
 def trained(setup: Setup, grid: Grid, replicas: Replicas, folder: Path, **ends: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class AutoencoderRecipe:
 
 
 def check(recipe: AutoencoderRecipe) -> None:
-    """Raise :class:`UserError` for sizes that do not divide each other."""
+    """Raise :class:`UserError` for sizes that do not divide each other, and without diffusers."""
     factor, width = recipe.factor, recipe.width
     if factor < 2 or factor & (factor - 1):
         raise UserError(f"--factor {factor}: must be a power of two, the nearest is {nearest_power(factor)}")
@@ -65,6 +66,8 @@ def check(recipe: AutoencoderRecipe) -> None:
     if width < GROUPS or width % GROUPS:
         nearest = max(1, round(width / GROUPS)) * GROUPS
         raise UserError(f"--width {width}: must be a multiple of {GROUPS}, the nearest is {nearest}")
+    if importlib.util.find_spec("diffusers") is None:
+        raise UserError("an autoencoder needs diffusers: `pip install 'flowbench[latents]'`")
 
 
 def nearest_power(factor: int) -> int:
@@ -73,11 +76,9 @@ def nearest_power(factor: int) -> int:
 
 
 def network(recipe: AutoencoderRecipe) -> Any:
-    """diffusers' ``AutoencoderKL`` with weights drawn by the recipe's seed. Raises :class:`UserError` without diffusers."""
-    try:
-        from diffusers import AutoencoderKL
-    except ImportError:
-        raise UserError("an autoencoder needs diffusers: `pip install 'flowbench[latents]'`") from None
+    """diffusers' ``AutoencoderKL`` with weights drawn by the recipe's seed."""
+    from diffusers import AutoencoderKL
+
     levels = recipe.factor.bit_length()
     torch.manual_seed(seed_for("autoencoder-init", recipe.seed))
     model = AutoencoderKL(

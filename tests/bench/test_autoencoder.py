@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -113,3 +114,20 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         assert autoencoder.main(given) == 2
         assert said in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["there"]
+
+
+def test_without_diffusers_nothing_is_read(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, of the autoencoder's training and of what reads one."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "diffusers" else found(name)
+    )
+    monkeypatch.setattr(data, "load", None)
+    out = ["--data", "shapes", "--out", str(tmp_path / "out")]
+    for command in (lambda: autoencoder.main(out), lambda: encode.main([*out, "--autoencoder", str(small)])):
+        assert command() == 2
+        error = capsys.readouterr().err
+        assert error.endswith("needs diffusers: `pip install 'flowbench[latents]'`\n")
+        assert error.count("\n") == 1

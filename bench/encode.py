@@ -129,7 +129,7 @@ def encode_captions(args: argparse.Namespace, part: Part) -> None:
     from bench.encoders import caption_store
     from bench.machine.device import pick_device
 
-    device, captions = str(pick_device(args.device)), distinct_captions(args.out)
+    device, captions = str(pick_device(args.device)), list(dict.fromkeys([*distinct_captions(args.out), ""]))
     index = caption_store.write(args.out, args.text, captions, device, part)
     if index is None:
         print(PARTS.format(short(args.out)))

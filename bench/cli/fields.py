@@ -140,6 +140,10 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
             "P",
             "probability of dropping, in addition, what a network of --text sd3:... gives of a caption, each on its own",
         ),
+        "dropped": (
+            "zeros|empty",
+            "what stands for a dropped caption: zeros, as in the study, or the encoded empty caption",
+        ),
         "validations": ("N", "validations in a run"),
         "validation_images": ("N", "images of a validation, a multiple of 8"),
         "precision": ("float32|bf16", "of the network's matrix products"),

@@ -73,6 +73,8 @@ class Training:
     ``objective`` is what is minimised (:mod:`bench.objectives`).
     ``dropout`` is the probability that a sample loses its caption; with ``drop_encoders`` it loses what each network of a
     joined text encoder gives of it, each on its own: .464 in the study, where .1 then lose all three.
+    ``dropped`` is what stands for it, in training and as the unconditional input of guidance: ``zeros``, as in the study, or
+    what the encoder gives for the ``empty`` caption.
     ``ema`` is the time constant of the EMA as a fraction of the run: the study's is 1e4 steps, of a length that it does
     not state; its scaling runs have 5e5. ``decay`` is the fraction at the end of the run over which the learning rate falls
     linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
@@ -92,6 +94,7 @@ class Training:
     ema: float = 0.02
     dropout: float = 0.1
     drop_encoders: float = field(default=0.0, metadata=LATER)
+    dropped: Literal["zeros", "empty"] = field(default="zeros", metadata=LATER)
     validations: int = 20
     validation_images: int = 256
     precision: Literal["float32", "bf16"] = "float32"
@@ -113,6 +116,7 @@ class Training:
                 f"noise level: the nearest is {closest}"
             )
         choice(self, "precision", ("float32", "bf16"))
+        choice(self, "dropped", ("zeros", "empty"))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             given = " ".join(f"{beta:g}" for beta in self.betas)
             raise UserError(
@@ -349,6 +353,12 @@ class Grid:
     def trainings(self) -> tuple[Training, ...]:
         """One for each budget."""
         return tuple(replace(self.training, steps=steps) for steps in self.budgets) or (self.training,)
+
+    @property
+    def further_texts(self) -> tuple[str, ...]:
+        """What is encoded besides the captions of the data: the empty one, if a training needs it."""
+        every = (self.training, *(stage.training for stage in self.earlier))
+        return ("",) if any(training.dropped == "empty" for training in every) else ()
 
     @property
     def every_seed(self) -> range:

@@ -33,8 +33,8 @@ class Setting:
 
     The solver is one of :mod:`bench.solvers` or of a plugin; ``euler`` is the study's. The grid is the formulation's
     ``native`` one, or another of :mod:`bench.config.time_grids`, also a table of as many times as steps. ``drop`` names
-    networks of the text encoder whose states are zero, joined by ``+``, as the study draws without T5 (arXiv 2403.03206,
-    section 5.3.3); ``none`` by default.
+    networks of the text encoder that give what a dropped caption gives, zeros in the study, joined by ``+``, as it draws
+    without T5 (arXiv 2403.03206, section 5.3.3); ``none`` by default.
     ``guide`` limits guidance to an interval of the clock b / (a + b) such as ``0.1-0.7`` (arXiv 2404.07724); ``all`` by
     default. Outside of it both outputs are computed, too. ``rule`` is ``cfg``, or ``cfg++`` (arXiv 2406.08070): x^ from the
     guided output, n^ from that without captions, with a scale up to 1.

@@ -227,7 +227,9 @@ def batches(
     # padding that no caption uses was cut off, so the longest one decides how many tokens the network has seen
     texts = data.train.texts() + data.validation.texts()
     longest = max(texts, key=lambda c: len(c.split())), max(texts, key=len)
-    encoded = text.encode(encoder, [*captions, *longest], device)
+    dropped = cell.training.dropped
+    further = [""] if dropped == "empty" else []
+    encoded = text.encode(encoder, [*captions, *longest, *further], device).dropped_to(dropped)
     model = Shape.of(cell.model, data.train.shape, encoded).build().to(device)
     flat = Flat(model)
     matrix = flat.row(atomic.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None]

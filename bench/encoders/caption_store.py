@@ -79,7 +79,7 @@ def encoded(spec: str, texts: Sequence[str], device: torch.device, latents: Path
         reading.append(counts)
         shards.append(ragged)
     wanted = dict.fromkeys(texts)
-    if absent := next((text for text in wanted if text not in rows), None):
+    if (absent := next((text for text in wanted if text not in rows), None)) is not None:
         raise UserError(
             f"{index.folder}: the caption {absent!r} is not among the encoded ones: "
             f"{caption_index.command(index.folder, index.spec)} encodes it"

@@ -2,7 +2,7 @@
 
 As in the study (arXiv 2403.03206, section 4) the text encoder is trained beforehand and never changed; the model
 receives token vectors for its text stream and one pooled vector for its modulation, and zeros where a caption was
-dropped for guidance.
+dropped for guidance, or what the encoder gives for the empty caption (:meth:`Captions.dropped_to`).
 
 Each distinct caption is kept once: padded on the device if all fit there, else without padding
 (:mod:`bench.encoders.ragged_captions`) on the device, else so in memory or on disk, from where batches are read. No value
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -26,9 +27,14 @@ from bench.machine.cgroup import available_memory
 from bench.machine.resident import moved, resident_bytes
 from flowbench._core.errors import UserError
 
+Text = tuple[Tensor, Tensor]
+"""Tokens and pooled vectors."""
+
 
 class Captions(ABC):
     """Distinct captions encoded; ``index`` has the row of each, ``parts`` the networks that their tokens are of.
+
+    ``nothing``, ``[L, W]`` and ``[D]``, stands for a dropped caption; None: zeros.
 
     A batch is read in two steps, so that a thread can make the first ahead: :meth:`drawn` gives what is moved to the device,
     :meth:`looked_up` makes tokens of it there.
@@ -36,6 +42,28 @@ class Captions(ABC):
 
     index: Mapping[str, int]
     parts: tuple[TextPart, ...]
+    nothing: Text | None
+
+    def dropped_to(self, what: Literal["zeros", "empty"]) -> Self:
+        """The same with ``nothing`` of that kind; the empty caption must be among them. Raises :class:`UserError` if that is
+        zeros, too."""
+        if what == "zeros":
+            return self
+        tokens, pooled = self[self.rows([""])]
+        if not bool(tokens.any() | pooled.any()):
+            raise UserError(
+                "--dropped empty: this text encoder gives zeros for the empty caption, as --dropped zeros does: leave it out"
+            )
+        return replace(self, nothing=(tokens[0], pooled[0]))  # type: ignore[type-var]
+
+    def unconditional(self, count: int) -> Text:
+        """The input without captions ``[count, L, W]``, ``[count, D]``."""
+        length, width, pooled = self.sizes
+        tokens, vector = self.nothing or (
+            torch.zeros(length, width, device=self.device),
+            torch.zeros(pooled, device=self.device),
+        )
+        return tokens.expand(count, -1, -1), vector.expand(count, -1)
 
     def rows(self, captions: Sequence[str]) -> Tensor:
         """Row numbers ``[N]`` of captions."""
@@ -78,6 +106,7 @@ class PaddedCaptions(Captions):
     pooled: Tensor
     index: Mapping[str, int]
     parts: tuple[TextPart, ...]
+    nothing: Text | None = None
 
     @property
     def device(self) -> torch.device:
@@ -111,6 +140,7 @@ class RaggedCaptions(Captions):
     length: int
     place: torch.device
     resident: bool
+    nothing: Text | None = None
 
     @property
     def device(self) -> torch.device:
@@ -213,11 +243,18 @@ def unread(cut: int, unknown: int, captions: int, name: str) -> list[str]:
     return lines + [foreign] * bool(unknown)
 
 
-def drop(tokens: Tensor, pooled: Tensor, parts: Sequence[TextPart], dropped: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero what the networks of ``parts`` gave, in the samples where ``dropped [B, K]`` is true. With all of a sample zero
-    it is the unconditional input of guidance."""
+def drop(
+    tokens: Tensor, pooled: Tensor, parts: Sequence[TextPart], dropped: Tensor, nothing: Text | None = None
+) -> Text:
+    """Zero what the networks of ``parts`` gave, in the samples where ``dropped [B, K]`` is true, or put that of ``nothing``,
+    ``[L, W]`` and ``[D]``, there. With all of a sample dropped it is the unconditional input of guidance."""
     tokens, pooled, keep = tokens.clone(), pooled.clone(), (~dropped).to(tokens.dtype)
     for place, part in enumerate(parts):
         tokens[:, slice(*part.tokens), slice(*part.channels)] *= keep[:, place, None, None]
         pooled[:, slice(*part.pooled)] *= keep[:, place, None]
+        if nothing is not None:
+            gone = 1 - keep[:, place]
+            block = slice(*part.tokens), slice(*part.channels)
+            tokens[:, *block] += gone[:, None, None] * nothing[0][block]
+            pooled[:, slice(*part.pooled)] += gone[:, None] * nothing[1][slice(*part.pooled)]
     return tokens, pooled

@@ -9,9 +9,16 @@ from flowbench._core.errors import UserError, nearest
 
 
 def check(grid: Grid) -> None:
-    """Raises :class:`UserError` if a training or a sampler setting drops networks that the encoder does not have."""
+    """Raises :class:`UserError` if a training or a sampler setting drops networks that the encoder does not have, and for
+    what stands for dropped captions if none is dropped."""
     for setting in grid.evaluation.settings:
         check_setting(setting, grid.text)
+    recipe = grid.training
+    unguided = all(s.passes == 1 and not s.dropped for s in grid.evaluation.settings)
+    if recipe.dropped == "empty" and recipe.dropout == recipe.drop_encoders == 0 and unguided:
+        raise UserError(
+            "--dropped empty: neither training nor a sampler setting drops a caption: take a --dropout above 0"
+        )
     parts = encoders.get(grid.text).parts
     for training in (*(stage.training for stage in grid.earlier), *grid.trainings):
         if training.drop_encoders and len(parts) < 2:

@@ -31,8 +31,7 @@ from torch import Tensor
 from bench import solvers
 from bench.config.sampling_settings import Setting
 from bench.config.seeds import seed_for
-from bench.encoders.encoder import TextPart
-from bench.encoders.text import Captions, drop
+from bench.encoders.text import Captions, Text, drop
 from bench.machine.resident import moved
 from bench.models.flat import Flat, swapped
 from bench.models.network import Network
@@ -128,19 +127,18 @@ def generate(
     with swapped(flat, weights):
         at_once = max(1, chunk(device, model.members) // setting.passes)
         for chosen in torch.arange(len(rows)).split(at_once):
-            text = without(captions[rows[chosen]], captions.parts, setting)
-            network = partial(guided, model, text, setting, precision)
+            text = without(captions[rows[chosen]], captions, setting)
+            network = partial(guided, model, text, captions.unconditional(len(chosen)), setting, precision)
             yield solve(network, steps, noise[chosen].to(device))
 
 
-def without(
-    text: tuple[Tensor, Tensor], parts: Sequence[TextPart], setting: Setting
-) -> tuple[Tensor, Tensor]:
-    """Tokens and pooled vectors of captions with zeros for what the dropped networks gave."""
+def without(text: Text, captions: Captions, setting: Setting) -> Text:
+    """Tokens and pooled vectors of captions, of dropped networks those of a dropped caption."""
     if not setting.dropped:
         return text
-    dropped = torch.tensor([part.name in setting.dropped for part in parts], device=text[0].device)
-    return drop(*text, parts, dropped.expand(len(text[0]), -1))
+    names = [part.name for part in captions.parts]
+    dropped = torch.tensor([name in setting.dropped for name in names], device=text[0].device)
+    return drop(*text, captions.parts, dropped.expand(len(text[0]), -1), captions.nothing)
 
 
 def solve(network: Callable[[Tensor, Coeffs], Outputs], steps: Course, noise: Tensor) -> Sampled:
@@ -171,20 +169,21 @@ def solve(network: Callable[[Tensor, Coeffs], Outputs], steps: Course, noise: Te
 
 def guided(
     model: Callable[..., Tensor],
-    text: tuple[Tensor, Tensor],
+    text: Text,
+    nothing: Text,
     setting: Setting,
     precision: str,
     x_t: Tensor,
     c: Coeffs,
 ) -> Outputs:
-    """``F0 + cfg (F - F0)`` with the output F for the captions and F0 for none, in one doubled batch; F where the clock lies
-    outside of the setting's limits. For CFG++ n^ is from F0."""
+    """``F0 + cfg (F - F0)`` with the outputs F for the captions and F0 for ``nothing``, in one doubled batch; F where the
+    clock lies outside of the setting's limits. For CFG++ n^ is from F0."""
     tokens, pooled = text
     if setting.passes == 1:
         found = predict(model, x_t, c, tokens, pooled, precision)
         return Outputs(found, found)
     doubled = Coeffs(*(torch.cat([part, part], dim=1) for part in c))
-    tokens, pooled = (torch.cat([part, torch.zeros_like(part)]) for part in text)
+    tokens, pooled = (torch.cat(both) for both in zip(text, nothing, strict=True))
     both = predict(model, torch.cat([x_t, x_t], dim=1), doubled, tokens, pooled, precision)
     conditional, unconditional = both.chunk(2, dim=1)
     cfg: float | Tensor = setting.cfg

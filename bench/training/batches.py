@@ -111,7 +111,7 @@ class Batches:
         """The batch of the step at ``index`` of ``draws``."""
         x = self.inputs.looked_up(*(part[index] for part in draws.inputs))
         text = self.captions.looked_up(*(part[index] for part in draws.captions))
-        tokens, pooled = drop(*text, self.captions.parts, draws.dropped[index])
+        tokens, pooled = drop(*text, self.captions.parts, draws.dropped[index], self.captions.nothing)
         return Batch(x, draws.noise[index], tokens, pooled)
 
     def u(self, step: int) -> Tensor:

@@ -103,7 +103,7 @@ class Follower:
         for file in self.submission.plugin_files:
             formulations.load_plugin(file)
         for name, sizes, digest in self.read(store, "sources"):
-            made = training_inputs(name, Images(**sizes), self.submission.grid.text, device)
+            made = training_inputs(name, Images(**sizes), self.submission.grid, device)
             if made.data.digest != digest:
                 raise UserError(f"{name} has another content here than where the first replica is")
             self.inputs[name, Images(**sizes)] = made

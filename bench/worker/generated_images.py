@@ -107,7 +107,7 @@ class Pictures:
             flat,
             matrix,
             self.members,
-            setup.captions,
+            setup.captions.dropped_to(cell.training.dropped),
             self.rows,
             noise,
             control,

@@ -43,7 +43,7 @@ class TrainingInputs:
         recipe = cell.training
         draws = seed_for("stage", len(cell.ancestors), cell.seed) if cell.init else cell.seed
         how = draws, recipe.batch, recipe.dropout, device, recipe.drop_encoders, replicas
-        return Batches(self.data, self.captions, *how)
+        return Batches(self.data, self.captions.dropped_to(recipe.dropped), *how)
 
     def held(self, cell: Cell, device: torch.device) -> tuple[Batch, Tensor]:
         """What a cell is validated on."""
@@ -81,11 +81,11 @@ class Setup(TrainingInputs):
         return full_names(self.measures, self.reference, len(self.chosen))
 
 
-def training_inputs(dataset: str, images: Images, text: str, device: torch.device) -> TrainingInputs:
+def training_inputs(dataset: str, images: Images, grid: Grid, device: torch.device) -> TrainingInputs:
     """Load a dataset and encode its captions, nothing else."""
     data = load(dataset, **asdict(images))
-    texts = data.train.texts() + data.validation.texts()
-    return TrainingInputs(data, encoded(text, texts, device, get(dataset).latents).captions)
+    texts = [*data.train.texts(), *data.validation.texts(), *grid.further_texts]
+    return TrainingInputs(data, encoded(grid.text, texts, device, get(dataset).latents).captions)
 
 
 def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
@@ -93,7 +93,7 @@ def make(dataset: str, grid: Grid, device: torch.device) -> Setup:
     data, evaluation = load(dataset, **asdict(grid.images)), grid.evaluation
     measure = extractor(evaluation.extractor, str(device))
     chosen = choose(data, evaluation)
-    texts = data.train.texts() + data.validation.texts()
+    texts = [*data.train.texts(), *data.validation.texts(), *grid.further_texts]
     given = None
     if evaluation.reference != VALIDATION:
         given = reference_file.read(Path(evaluation.reference), measure, str(device))

@@ -27,6 +27,7 @@ def test_captions_are_encoded_once_trained_on_and_drawn(
     text = spec(sd3_models(tmp_path / "text"), "clip_l", "clip_g", "t5", length=12)
     source = ["--data", "shapes", *SIZES, "--autoencoder", str(place)]
     uses = ["--resolution", "16", "--patch", "2", "--text", text, "--drop-encoders", ".5", "--dropout", "0"]
+    uses += ["--dropped", "empty"]
     settings = ["--settings", "2:5", "2:5:drop=t5", "2:5:drop=t5+clip_l"]
     train = [*SMALL, "--datasets", f"encoded:{store}", *uses, *settings, "--out", str(run)]
     assert encode.main([*source, "--text", text, "--out", str(store)]) == 0

@@ -69,7 +69,7 @@ CHANGES: dict[str, Any] = {
     "resolution": 32, "train": 7, "validation": 9, "steps": 3,
     "batch": 5, "objective": "mine", "lr": 0.1, "optimiser": "muon",
     "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
-    "drop_encoders": 0.3,
+    "drop_encoders": 0.3, "dropped": "empty",
     "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
     "samples": 10, "start": 40.0, "extractor": "clip:x", "reference": "adm.npz", "metrics": ("precision@1a2b3c4d",),
 }  # fmt: skip

@@ -75,6 +75,45 @@ def test_captions_are_those_of_the_encoder_in_half_precision(
     assert torch.equal(read(found.captions, some)[1], read(exact, some)[1])
 
 
+@pytest.mark.parametrize("room", [1 << 30, 0])
+def test_the_empty_caption_is_read_from_disk(
+    room: int, sd3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, sd3, [*TEXTS, ""])
+    monkeypatch.setattr(resident, "RESIDENT", room)
+    found = caption_store.encoded(sd3, [*TEXTS, ""], CPU, tmp_path).captions
+    assert found.dropped_to("zeros") is found
+    tokens, pooled = found.dropped_to("empty").unconditional(2)
+    for made, wanted in zip((tokens, pooled), read(found, ["", ""]), strict=True):
+        assert torch.equal(made, wanted)
+    exact = loaded(sd3, "cpu").encode_text([""])
+    torch.testing.assert_close(
+        tokens[:1, : found.sizes[0]], exact[0][:, : found.sizes[0]], rtol=5e-4, atol=1e-6
+    )
+
+
+def test_a_store_without_the_empty_caption_names_the_command(sd3: str, tmp_path: Path) -> None:
+    written(tmp_path, sd3)
+    with pytest.raises(UserError, match=r"caption '' is not among .* `python -m bench\.encode --text sd3:"):
+        caption_store.encoded(sd3, [*TEXTS, ""], CPU, tmp_path)
+
+
+def test_an_empty_caption_of_zeros_is_refused() -> None:
+    class Blank:
+        name = "blank"
+
+        def encode_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+            full = torch.tensor([float(bool(caption)) for caption in captions])
+            return full[:, None, None].expand(-1, 3, 4), full[:, None].expand(-1, 2)
+
+        def cut(self, captions: object) -> int:
+            return 0
+
+    captions = encode(Blank(), ["a", ""], CPU)
+    with pytest.raises(UserError, match="gives zeros for the empty caption"):
+        captions.dropped_to("empty")
+
+
 def test_an_encoder_in_bf16_has_captions_of_its_own(sd3: str, tmp_path: Path) -> None:
     single, rounded = written(tmp_path, sd3), written(tmp_path, f"{sd3},precision=bf16")
     assert single.folder != rounded.folder

@@ -64,6 +64,15 @@ def test_a_single_network_cannot_be_dropped_from_an_encoder(
     )
 
 
+def test_what_stands_for_dropped_captions_needs_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dropped", "empty", "--dropout", "0", "--settings", "2:1", "--out", str(tmp_path / "run")]
+    assert both(options, capsys).startswith(
+        "error: --dropped empty: neither training nor a sampler setting drops"
+    )
+
+
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CLIP model .* it has no config\.json"):
         encoders.get(f"clip:{tmp_path}").check()

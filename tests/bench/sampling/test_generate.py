@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.config.experiment import Grid
 from bench.config.sampling_settings import Setting, parse
-from bench.encoders.encoder import TextPart
-from bench.encoders.text import PaddedCaptions
+from bench.encoders.encoder import TextPart, text_encoder
+from bench.encoders.text import PaddedCaptions, encode
 from bench.models.flat import Flat
 from bench.models.networks.mmdit import MMDiT
 from bench.sampling.generate import Course, Sampled, course, generate, guided, solve, start_noise, step_noise
@@ -52,7 +52,7 @@ def sample(name: str, steps: int, *how: Any, noise: Tensor | None = None) -> Sam
 def follow(path: Course, noise: Tensor, network: Callable[..., Tensor]) -> Sampled:
     nothing = torch.zeros(len(noise), 1, 1)
     text = (nothing, nothing[:, 0])
-    images, length = solve(partial(guided, network, text, Setting(1, 1.0), "float32"), path, noise)
+    images, length = solve(partial(guided, network, text, text, Setting(1, 1.0), "float32"), path, noise)
     return Sampled(images[0], length[0])
 
 
@@ -191,16 +191,18 @@ def test_guidance_acts_on_the_output(setup: Setup, grid: Grid) -> None:
     c = at(course([get("rf")], Setting(4, 1.0), CPU).here, 1)
     c = Coeffs(*(part.expand(-1, 3) for part in c))
     x, text = torch.randn(1, 3, 3, 16, 16), setup.captions[torch.arange(3)]
+    nothing = torch.zeros_like(text[0]), torch.zeros_like(text[1])
     with torch.no_grad():
         one, zero, three = (
-            guided(model, text, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0, 3.0)
+            guided(model, text, nothing, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0, 3.0)
         )
-        nothing = (torch.zeros_like(text[0]), torch.zeros_like(text[1]))
-        torch.testing.assert_close(zero, guided(model, nothing, Setting(1, 1.0), "float32", x, c).image)
+        torch.testing.assert_close(
+            zero, guided(model, nothing, nothing, Setting(1, 1.0), "float32", x, c).image
+        )
         torch.testing.assert_close(three, zero + 3 * (one - zero), rtol=1e-4, atol=1e-5)
         assert (one - zero).abs().max() > 1e-3
         inside, outside = (
-            guided(model, text, parse(f"1:3:guide={limits}"), "float32", x, c).image
+            guided(model, text, nothing, parse(f"1:3:guide={limits}"), "float32", x, c).image
             for limits in ("0.7-0.8", "0.8-1")
         )
         assert float(c.b[0, 0]) == 0.75
@@ -215,13 +217,16 @@ def test_noise_is_that_without_captions_by_cfg_plus_plus(name: str, setup: Setup
     rows, f = setup.captions.rows(setup.chosen), get(name)
     setting = parse("3:0.6:ddim:rule=cfg++")
     here, text = course([f], setting, CPU).here, setup.captions[rows]
+    nothing = setup.captions.unconditional(len(rows))
     noise = start_noise("shapes", len(rows), (3, 16, 16))
     x = torch.hypot(here.a, here.b)[0, 0] * noise[None]
     after = [*((here.a[:, k], here.b[:, k]) for k in (1, 2)), (torch.ones(1), torch.zeros(1))]
     with torch.no_grad():
         for k, (a, b) in enumerate(after):
             c = Coeffs(*(part.expand(-1, len(rows)) for part in at(here, k)))
-            one, zero = (guided(model, text, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0))
+            one, zero = (
+                guided(model, text, nothing, Setting(1, cfg), "float32", x, c).image for cfg in (1.0, 0.0)
+            )
             x = a * split(zero + 0.6 * (one - zero), x, c)[0] + b * split(zero, x, c)[1]
     keys = ("3:0.6:ddim:rule=cfg++", "3:0.6:ddim", "3:1:ddim:rule=cfg++", "3:1:ddim")
     ours, *others = (run(setup, grid, [name], flat.weights, parse(key)).images for key in keys)
@@ -256,6 +261,26 @@ def test_members_do_not_depend_on_their_pack(setup: Setup, grid: Grid) -> None:
         alone = run(setup, grid, [name], weights[e : e + 1], Setting(4, 2.5))
         for one, pack in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], pack[e], rtol=1e-4, atol=1e-4)
+
+
+def test_the_unconditional_input_is_what_a_dropped_caption_is_in_training(setup: Setup, grid: Grid) -> None:
+    """By hand for one step of rectified flow; and without captions it is the empty one, for which F = F0."""
+    weights, settings = tiny(setup, grid, 1)[1].weights, [Setting(2, cfg) for cfg in (0.0, 1.0, 3.0)]
+    captions = encode(text_encoder(grid.text), [*setup.captions.index, ""], CPU)
+    zeros, empty = replace(setup, captions=captions), replace(setup, captions=captions.dropped_to("empty"))
+    none, one, three = (run(empty, grid, ["rf"], weights, s).images for s in settings)
+    again = [run(zeros, grid, ["rf"], weights, s).images for s in settings]
+    for drawn, known in zip(
+        again, (run(setup, grid, ["rf"], weights, s).images for s in settings), strict=True
+    ):
+        assert torch.equal(drawn, known), "zeros are as before, whatever else is encoded"
+    assert torch.equal(one, again[1])
+    assert not torch.allclose(none, again[0], atol=1e-6)
+    assert not torch.allclose(three, again[2], atol=1e-6)
+    alone = replace(zeros, chosen=("",) * len(setup.chosen))
+    torch.testing.assert_close(
+        none, run(alone, grid, ["rf"], weights, Setting(2, 1.0)).images, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_dropped_networks_give_nothing(setup: Setup, grid: Grid) -> None:

@@ -164,6 +164,27 @@ def test_each_network_is_dropped_on_its_own(setup: Setup) -> None:
     assert torch.corrcoef(drops.T).triu(1).abs().max() < 0.06
 
 
+def test_the_empty_caption_stands_for_what_is_dropped(setup: Setup) -> None:
+    """Network by network where the other has zeros, and nowhere else."""
+    joined = in_three(setup)
+    assert isinstance(joined.captions, PaddedCaptions)
+    length, width, wide = joined.captions.sizes
+    nothing = torch.randn(length, width), torch.randn(wide)
+    other = replace(joined.captions, nothing=nothing)
+    made, plain = Batches(joined.data, other, 0, 64, 0.1, CPU, 0.4), batches(joined, size=64, dropout=0.0)
+    for step in range(5):
+        dropped = made.draw(range(step, step + 1)).dropped[0]
+        assert dropped.any()
+        assert not dropped.all()
+        expected, vectors = plain.at(step).tokens.clone(), plain.at(step).pooled.clone()
+        for place, part in enumerate(joined.captions.parts):
+            tokens, channels, pooled = (slice(*ends) for ends in (part.tokens, part.channels, part.pooled))
+            expected[dropped[:, place], tokens, channels] = nothing[0][tokens, channels]
+            vectors[dropped[:, place], pooled] = nothing[1][pooled]
+        assert torch.equal(made.at(step).tokens, expected)
+        assert torch.equal(made.at(step).pooled, vectors)
+
+
 def test_dropped_captions_lose_every_network(setup: Setup) -> None:
     """And those that lose networks on their own come on top, and the captions that are dropped stay the same."""
     joined, usual = in_three(setup), batches(setup, size=64, dropout=0.3)

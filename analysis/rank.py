@@ -11,7 +11,7 @@ from analysis.comparisons import baseline, comparison, race_outcome
 from analysis.published import families, versus
 from analysis.ranking import confirmation, crossed, ideal_columns, ranking, render
 from analysis.ranking.result import RankingResult
-from analysis.runs import options, run, schema
+from analysis.runs import networks, options, run, schema
 from analysis.runs.run import Run
 from analysis.tables import output
 from analysis.tables.table import Table
@@ -26,7 +26,8 @@ EPILOG = """examples:
   python -m analysis.rank runs/paper --by steps --format latex
   python -m analysis.rank runs/paper --where dataset=shapes weights=ema --families
   python -m analysis.rank runs/paper --versus-paper
-  python -m analysis.rank runs/mine --baseline 'rf/lognorm(0.00,1.00)' --margin 2"""
+  python -m analysis.rank runs/mine --baseline 'rf/lognorm(0.00,1.00)' --margin 2
+  python -m analysis.rank runs/networks --effects"""
 PRIMARY = "fid"
 
 
@@ -96,6 +97,7 @@ def _tables(found: Run, args: argparse.Namespace) -> list[Table]:
     if args.effects:
         return crossed.tables(found)
     ranked = ranking.rank(found, args.by)
+    found = networks.separated(found)
     if args.versus_paper:
         return [versus.with_paper(ranked)]
     ranked = ideal_columns.add(ranked, found) if args.ideal else ranked

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.plots import attention, evaluations, heat, plane, ranks, samples, steps, training
+from analysis.plots import attention, by_network, evaluations, heat, plane, ranks, samples, steps, training
 from analysis.plots.captions import sentences
 from analysis.plots.files import FORMATS
 from analysis.plots.style import Drawn, boxes, styled
@@ -40,6 +40,9 @@ FIGURES = {
     "levels": Kind("validation loss at each noise level, relative to the best", training.levels),
     "budget": Kind("where training is spent, and the error that results", training.budget),
     "curves": Kind("validation loss against training steps", training.curves),
+    "networks": Kind(
+        "validation loss by network, against steps, operations and seconds", by_network.draw, True
+    ),
     "attention": Kind("attention's largest logit and entropy against training steps", attention.draw, True),
     "samples": Kind("pictures of the best formulations", samples.draw),
 }

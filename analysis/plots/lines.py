@@ -51,11 +51,11 @@ def look_of(name: str, place: int, points: int) -> dict[str, Any]:
 
 
 def grid(
-    many: int, width: float, heights: tuple[float, float] = (2.2, 2.8), below: float = 0.1
+    many: int, width: float, heights: tuple[float, float] = (2.2, 2.8), below: float = 0.1, page: int = 2
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, side by side where it is a page wide, and room ``below`` them; ``heights`` of a narrow
-    and of a wide panel, inches."""
-    columns = min(many, widths.across(width))
+    """A figure with so many panels, ``page`` side by side where it is a page wide, and room ``below`` them; ``heights`` of
+    a narrow and of a wide panel, inches."""
+    columns = min(many, widths.across(width, page))
     rows = -(-many // columns)
     height = heights[width / columns >= 1.5 * widths.COLUMN]
     figure = style.figure(width, height * rows + below)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formulations.colours import INK, MUTED, SIZES, colour, linestyle, marker
+from formulations.colours import FAMILIES, INK, MUTED, SIZES, colour, linestyle, marker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,6 +83,11 @@ def line(formulation: str, size: float = 3.4, **more: Any) -> dict[str, Any]:
     }
     look |= {"label": formulation, "markersize": size * SIZES[shape], "dash_capstyle": "butt"}
     return look | more
+
+
+def numbered(place: int) -> dict[str, Any]:
+    """The look of one of several lines that are not formulations': a family's, as these differ in grey, too."""
+    return line(list(FAMILIES)[place % len(FAMILIES)])
 
 
 def dot(formulation: str, size: float = 4.6, **more: Any) -> dict[str, Any]:

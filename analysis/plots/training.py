@@ -24,6 +24,7 @@ else:
 
 TALLEST = 8.0
 """Upper end of the budget's axis: some go to infinity at the ends of the clock."""
+LOSS = "validation loss, lower is better"
 BEGIN = 0.1
 """Fraction of the training that may lie above the axis: the first steps would take all room."""
 
@@ -187,5 +188,5 @@ def _curve_axes(panel: Axes, part: Part, lit: list[str]) -> bool:
     if log:
         scales.log_axis(panel.yaxis)
     scales.steps_axis(panel, steps)
-    panel.set_ylabel("validation loss, lower is better")
+    panel.set_ylabel(LOSS)
     return bool(np.nanmax(part.table.to_numpy()) > high)

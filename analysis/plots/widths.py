@@ -20,9 +20,9 @@ def alongside(width: float) -> int:
     return SHORTER if width <= COLUMN else LONGEST
 
 
-def across(width: float) -> int:
-    """Panels that stand side by side in a figure of a width in inches."""
-    return 1 if width <= COLUMN else 2
+def across(width: float, page: int = 2) -> int:
+    """Panels that stand side by side in a figure of a width in inches, where so many are as wide as a ``page``."""
+    return 1 if width <= COLUMN else page
 
 
 def shown(name: str, longest: int = LONGEST) -> str:

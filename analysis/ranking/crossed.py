@@ -81,7 +81,7 @@ def tables(run: Run) -> list[Table]:
 def _table(found: Effects, factor: Factor, response: Response, title: str, lines: list[str]) -> Table:
     interval, tied = factor.effects(), factor.not_separable(response.higher_is_better)
     turn = np.expm1 if response.log else np.asarray
-    known = found.variance > 0
+    known = factor.variance > 0
     frame = pd.DataFrame(
         {
             factor.name: factor.levels,
@@ -99,29 +99,50 @@ def _table(found: Effects, factor: Factor, response: Response, title: str, lines
         "high": ("high", write),
         "tied": ("not separable from the best", lambda mark: TIED if mark else ""),
     }
-    return simple(
-        f"{response.name}_{factor.name}",
-        frame,
-        columns,
-        [*lines, *_notes(found)],
-        f"{title} by {factor.name}",
-    )
+    notes = [*lines, *_notes(found, factor)]
+    if found.interaction.variance > 0:
+        notes += _interaction(found, factor, response, lambda value: write(float(turn(value))))
+    return simple(f"{response.name}_{factor.name}", frame, columns, notes, f"{title} by {factor.name}")
 
 
-def _notes(found: Effects) -> list[str]:
-    if not found.variance > 0:
+def _notes(found: Effects, factor: Factor) -> list[str]:
+    if not factor.variance > 0:
         return [f"effect: the same in all {seed_count(found.counts)}, so the noise of seeds is unknown"]
-    called = [factor.name for factor in found.factors]
+    called = [each.name for each in found.factors]
     shares = ", ".join(
         f"{name} {100 * share:.0f} %"
         for name, share in zip((*called, "interaction"), found.shares, strict=True)
     )
     lines = [
         f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)};"
-        f" {found.df:.3g} df",
-        f"of what formulations differ by: {shares}; interaction F {found.f:.2f}, p {found.p:.2g}",
+        f" {factor.df:.3g} df",
+        f"of what formulations differ by: {shares}",
     ]
     for name, left in zip(called, found.left_out, strict=True):
         if left:
             lines.append(f"not in the full cross, left out: {name} {names(left)}")
     return lines
+
+
+def _interaction(
+    found: Effects, factor: Factor, response: Response, write: Callable[[float], str]
+) -> list[str]:
+    """Whether the effect of a factor depends on the other one, and whether its best level does."""
+    both = found.interaction
+    (other,) = (each for each in found.factors if each is not factor)
+    low, high = both.ends()
+    state = "decided" if low > 0 else "undecided"
+    size = f"root mean square {write(both.size)} [{write(low)}, {write(high)}]"
+    tied = factor.not_separable_within(response.higher_is_better)
+    always = [factor.levels[row] for row in np.flatnonzero(tied.all(axis=1))]
+    if not always:
+        best = "decided, there is none"
+    elif tied.sum() == tied.shape[1]:
+        best = f"decided, {always[0]}"
+    else:
+        best = f"undecided; if there is one, it is {' or '.join(always)}"
+    gap = f"separable gap for one {other.name} {write(factor.within_gap())}, family-wise 95 %"
+    return [
+        f"interaction: {state}, {size}, 95 % interval; F {both.f:.2f}, p {both.p:.2g}",
+        f"one best {factor.name} for every {other.name}: {best}; {gap}",
+    ]

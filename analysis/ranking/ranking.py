@@ -53,6 +53,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
       trainings, that have a value; ``lacking``: over how many settings or trainings fewer than the others
     * ``front_one``, ``first``, ``wins``: see `analysis.stats.position_bootstrap` and `analysis.stats.wins`
 
+    Several networks stand apart, too, without ``by``: each has settings of its own, as data sets have.
     Formulations of equal ``rank_all`` are in the order of their names. A metric without any value in the table (CLIP of an
     extractor that reads no text) is left out of the sorting, and the notes name it. Raises `UserError` as
     `analysis.runs.schema.comparable` does, for an unknown ``by``, and if there is nothing to rank.
@@ -61,6 +62,7 @@ def rank(found: Results, by: str | None = None) -> RankingResult:
         raise UserError(f"cannot group by {by!r}; {nearest(by, GROUPS)}")
     if by == recipe_fields.NETWORK:
         found, by = networks.apart(found), "dataset"
+    found = networks.separated(found)
     results = found.phase("rank")
     if results.frame.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")

@@ -26,17 +26,17 @@ WITH = " with "
 
 
 class Renamed:
-    """The cells of another source (`analysis.runs.sources.Source`) under other names of data sets; ``original`` has the
-    source's."""
+    """The cells of another source (`analysis.runs.sources.Source`) under other names of data sets; ``places`` has the
+    data set and the network of each."""
 
-    def __init__(self, source: Source, original: Mapping[str, str]) -> None:
+    def __init__(self, source: Source, places: Mapping[str, tuple[str, str]]) -> None:
         self.text, self.validations, self.samples = source.text, source.validations, source.samples
         self.pictures, self.commits = source.pictures, source.commits
-        self._source, self._original = source, original
+        self.places, self._source = places, source
 
     def real_images(self, dataset: str, caption: str, most: int) -> Pixels | None:
         """See `analysis.runs.sources.Source`."""
-        return self._source.real_images(self._original.get(dataset, dataset), caption, most)
+        return self._source.real_images(self.places[dataset][0], caption, most)
 
 
 def several(found: Results) -> bool:
@@ -53,22 +53,28 @@ def apart(found: Found) -> Found:
     sizes."""
     names, frame = _networks(found), found.frame
     datasets = frame["dataset"].astype(str) + WITH + names
-    original = dict(zip(datasets, frame["dataset"].astype(str), strict=True))
+    pairs = zip(frame["dataset"].astype(str), names, strict=True)
+    places = dict(zip(datasets, pairs, strict=True))
     scores = {
         named: found.real_scores[dataset]
-        for named, dataset in original.items()
+        for named, (dataset, _) in places.items()
         if dataset in found.real_scores
     }
     made = replace(found, frame=frame.assign(dataset=datasets, recipe=_without(frame)), real_scores=scores)
     if not isinstance(made, Run):
         return made
     plans = tuple(map(_plan_apart, made.manifests))
-    return replace(made, manifests=plans, source=Renamed(made.source, original))
+    return replace(made, manifests=plans, source=Renamed(made.source, places))
 
 
 def separated(found: Found) -> Found:
     """The rows of several networks :func:`apart`, others as they are."""
     return apart(found) if several(found) else found
+
+
+def places(run: Run) -> Mapping[str, tuple[str, str]]:
+    """The data set and the network by the name that the rows have, of networks that stand :func:`apart`; else empty."""
+    return run.source.places if isinstance(run.source, Renamed) else {}
 
 
 def crossed(found: Found) -> Found:
@@ -82,6 +88,14 @@ def crossed(found: Found) -> Found:
             formulation=whole, base=frame["formulation"], sampler=names, recipe=_without(frame)
         ),
     )
+
+
+def exchanged(found: Found) -> Found:
+    """The rows with the network as the formulation, and the formulation as a part of the dataset's name, ``shapes with rf``:
+    networks are compared within each formulation. Raises `UserError` as :func:`apart`."""
+    names, frame = _networks(found), found.frame
+    datasets = frame["dataset"].astype(str) + WITH + frame["formulation"].astype(str)
+    return replace(found, frame=frame.assign(formulation=names, dataset=datasets, recipe=_without(frame)))
 
 
 def _plan_apart(plan: Manifest) -> Manifest:

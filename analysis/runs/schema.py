@@ -191,7 +191,6 @@ def comparable(found: Results, where: str = "the table") -> None:
             if "model.architecture" in parts:
                 chosen = f"model={recipe_fields.network(parts['model.architecture'][0])}"
             sizes = "; analysis.scaling compares sizes" if parts.keys() <= SIZES else ""
-            sizes += "; analysis.rank --by model has several networks" * ("model.architecture" in parts)
             raise UserError(
                 f"{where} mixes {len(recipes)} recipes, which cannot be compared ({apart}): "
                 f"choose one, e.g. --where {chosen}{sizes}"

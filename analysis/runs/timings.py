@@ -35,6 +35,12 @@ def seconds_per_seed(run: Run) -> float | None:
     return statistics.median(sums) / busy if sums else None
 
 
+def pack_of(run: Run, cell: str) -> int | None:
+    """How many trainings shared a cell's seconds; None where that is not noted."""
+    trained = json_of(run.source, cell, "status.json").get("training")
+    return int(trained["pack"]) if isinstance(trained, Mapping) and _part(trained) is not None else None
+
+
 def _cell_seconds(run: Run, cell: str, evaluation: str, status: str) -> float | None:
     """A cell's part of the seconds of its pack, of training and, unless it diverged, of measuring."""
     spent = _part(json_of(run.source, cell, "status.json").get("training"))

@@ -309,7 +309,9 @@ class Grid:
         self._axis("depths", "model", "depth")
         self._axis("budgets", "training", "steps")
         if self.equal != "size" and not self.networks:
-            raise UserError(f"--equal {self.equal} is for several networks: name them with --networks")
+            raise UserError(
+                f"--equal {self.equal} is for several networks: name them with --networks, or give --equal size"
+            )
         for name, single in (("depths", "depth"), ("budgets", "steps")):
             if self.networks and getattr(self, name):
                 raise UserError(

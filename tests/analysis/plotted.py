@@ -19,7 +19,7 @@ from analysis.plots import style
 from analysis.plots.style import Drawn
 from analysis.ranking import ideal_columns, ranking
 from analysis.ranking.result import RankingResult
-from analysis.runs import run, synthetic
+from analysis.runs import networks, run, synthetic
 from analysis.runs.run import Run
 
 FEW = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "eps/linear", "v/cos", "edm(-1.20,1.20)")
@@ -30,6 +30,19 @@ def folder(path: Path, names: tuple[str, ...] = FEW, **options: Any) -> Run:
     """A run folder with pictures, made up."""
     options = {"seeds": 2, "samples": 8, "pictures": 6, "weights": ("ema",), **options}
     return run.read(synthetic.write(path, synthetic.truth(names), **options))
+
+
+def of_networks(path: Path, names: tuple[str, ...] = FEW[:2], **options: Any) -> Run:
+    """A run folder with two networks, made up: the deeper one is a DiT, with more operations and a lower loss."""
+    options = {"sizes": ((3, 10_000), (4, 10_000)), "pictures": 0, **options}
+    about = folder(path, names, **options)
+    file = about.path / "grid.json"
+    plan = json.loads(file.read_text())
+    for recipe in plan["recipes"]:
+        if recipe["recipe"]["model"]["depth"] == 4:
+            recipe["recipe"]["model"]["architecture"] = "dit"
+    file.write_text(json.dumps(plan))
+    return networks.separated(run.read(about.path))
 
 
 def perfect(about: Run) -> dict[tuple[str, int], float]:

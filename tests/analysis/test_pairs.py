@@ -6,11 +6,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import gmean
 
 from analysis import fill, pairs
 from analysis.comparisons.baseline import against
 from analysis.runs import run, synthetic
+from analysis.runs.run import Run
+
+from .plotted import of_networks
 
 NAMES = ("rf", "eps/linear", "v/cos")
 
@@ -45,7 +50,7 @@ def test_a_row_for_each_run_and_rival(runs: list[Path], capsys: pytest.CaptureFi
 
 
 def test_each_row_has_five_per_cent_of_its_own(runs: list[Path]) -> None:
-    found = pairs.compared(runs[1], (), "rf", None, ("fid", "clip"), None)
+    found = pairs.compared(run.read(runs[1]), "rf", None, ("fid", "clip"), None)
     assert [one.each for one in found] == [0.05, 0.05]
     pair = run.read(runs[1]).formulations("rf", "eps/linear")
     (alone,) = against(pair, "rf", ("clip",), "fid").of("fid")
@@ -70,10 +75,62 @@ def test_metrics_and_margin_change_the_answer(runs: list[Path], capsys: pytest.C
         ["--margin", "-1"],
         ["--metrics", "fdi"],
         ["--metrics", "fid", "clipp"],
+        ["--formulations", "rf"],
         ["--baseline", "rff"],
     ):
         assert pairs.main([str(runs[0]), "--baseline", "rf", *mistake]) == 2
         assert "error: " in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return of_networks(tmp_path_factory.mktemp("networks") / "run", NAMES[:2], seeds=5)
+
+
+def test_networks_are_compared_over_all_formulations_and_within_each(
+    networks: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--by", "model", "--baseline", "mmdit"]
+    text = printed(capsys, networks.path, *options, "--metrics", "val_loss", "fid")
+    assert [line.split()[:3] for line in text.splitlines() if line.startswith("run ")] == [
+        ["run", "formulation", "network"],
+        ["run", "all", "dit"],
+        ["run", "rf", "dit"],
+        ["run", "eps/linear", "dit"],
+    ]
+    (every,) = pairs.of_networks(run.read(networks.path), "mmdit", None, ("val_loss",), None)[0].found.rows
+    frame = networks.frame.drop_duplicates("cell")
+    logs = np.log(frame.pivot_table(index="dataset", columns="seed", values="val_loss", aggfunc=gmean))
+    assert every.n == 5
+    assert every.estimate == pytest.approx(100 * np.expm1((logs.iloc[0] - logs.iloc[1]).mean()))
+    assert logs.index[0].endswith("with dit")
+    one = printed(capsys, networks.path, *options, "--formulations", "rf")
+    assert "all" not in one.split()
+    assert "eps/linear" not in one
+    mean = printed(capsys, networks.path, *options, "--formulations", "all")
+    assert [line.split()[1] for line in mean.splitlines() if line.startswith("run ")] == [
+        "formulation",
+        "all",
+    ]
+
+
+def test_formulations_of_several_networks_are_compared_by_the_mean_over_these(
+    networks: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, networks.path, "--baseline", "rf")
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith("run ")][1:] == [
+        ["run", "eps/linear"]
+    ]
+
+
+def test_mistakes_of_networks(networks: Run, runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, options, message in (
+        (runs[0], [], "has no several networks"),
+        (networks.path, ["--formulations", "edm"], "choose from all, rf, eps/linear"),
+        (networks.path, ["--baseline", "ditt"], "did you mean 'dit'"),
+    ):
+        assert pairs.main([str(folder), "--by", "model", "--baseline", "mmdit", *options]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_page_has_what_its_command_prints(runs: list[Path], tmp_path: Path, capsys: Any) -> None:

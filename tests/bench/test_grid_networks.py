@@ -53,7 +53,7 @@ def test_archives_of_seeds_merge_with_curves_pictures_and_page(
     assert archive.main([*map(str, seeds), str(joint)]) == 0
     assert "8 done of 8 cells" in capsys.readouterr().out
     figures = {file.name for file in (joint / "figures").iterdir()}
-    assert figures >= {"curves.svg", "levels.svg", "samples.png"}
+    assert figures >= {"curves.svg", "levels.svg", "networks.svg", "samples.png"}
     page = (joint / "report.html").read_text(encoding="utf-8")
     assert "shapes with mmdit" in page
     assert "The recipe in full (2 of 2)" in page

@@ -48,18 +48,19 @@ def write(folder: Path, **columns: object) -> Path:
     return file
 
 
-def test_networks_are_not_mixed_and_one_is_chosen_by_its_name(
+def test_networks_stand_apart_and_one_is_chosen_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = str(write(tmp_path))
-    assert rank.main([file]) == 2
-    error = capsys.readouterr().err
-    assert "e.g. --where model=mmdit" in error
-    assert "--by model has several networks" in error
+    assert rank.main([file]) == 0
+    assert "6 settings: a with dit, a with mmdit;" in capsys.readouterr().out
     assert rank.main([file, "--where", "model=mmdit"]) == 0
+    assert "3 settings: a;" in capsys.readouterr().out
     assert set(read(file, ["model=dit"]).frame["cell"].str.contains("dit")) == {True}
     assert rank.main([file, "--where", "model=crossdit"]) == 2
     assert "'dit'" in capsys.readouterr().err
+    assert rank.main([file, "--baseline", "rf", "--metric", "clip"]) == 0
+    assert "Against rf" in capsys.readouterr().out
 
 
 def test_formulations_are_ranked_within_each_network(
@@ -85,9 +86,27 @@ def test_effects_of_formulation_and_network_and_their_interaction(tmp_path: Path
     assert network.frame["network"].tolist() == ["dit", "mmdit"]
     assert network.frame["effect"].tolist() == pytest.approx([1.125, -1.125], abs=0.1)
     assert formulation.frame["effect"].tolist() == pytest.approx([0.625, -0.625], abs=0.1)
-    (line,) = (note for note in network.notes if "interaction" in note)
-    assert "formulation" in line
+    (line,) = (note for note in network.notes if note.startswith("interaction:"))
+    assert line.startswith("interaction: decided, root mean square 0.1")
     assert float(line.split(" p ")[1]) < 0.05, "rf gains more by dit"
+    best = [note for note in (*network.notes, *formulation.notes) if note.startswith("one best")]
+    assert best[0].startswith("one best network for every formulation: decided, dit; separable gap for")
+    assert best[1].startswith("one best formulation for every network: decided, rf; separable gap for")
+
+
+def test_a_best_that_depends_on_the_network_and_one_that_is_undecided(tmp_path: Path) -> None:
+    frame = pd.read_csv(write(tmp_path))
+    dit = frame["recipe"].str.contains("dit")
+    turned = frame["clip"] - 3 * (dit & (frame["formulation"] == "rf"))
+    noisy = frame["clip"] + np.random.default_rng(1).normal(size=len(frame))
+    for clip, words in (
+        (turned, "decided, there is none;"),
+        (noisy, "undecided; if there is one, it is rf or v/cos;"),
+    ):
+        frame.assign(clip=clip).to_csv(tmp_path / "other.csv", index=False)
+        (table,) = (t for t in crossed.tables(read(tmp_path / "other.csv")) if t.name == "clip_formulation")
+        (line,) = (note for note in table.notes if note.startswith("one best"))
+        assert line.startswith(f"one best formulation for every network: {words}")
 
 
 def test_a_network_of_two_sizes_is_a_mistake(tmp_path: Path) -> None:

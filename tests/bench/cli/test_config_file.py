@@ -305,6 +305,14 @@ def test_a_comparison_chooses_one_of_a_files_networks(tmp_path: Path) -> None:
     assert model.architecture == "dit"
 
 
+def test_networks_of_equal_counts_are_left_by_a_comparison_of_one(tmp_path: Path) -> None:
+    file = written(tmp_path, 'networks = ["mmdit", "dit"]\nequal = "flops"')
+    argv = ["rf", "v/cos", "--config", file, "--model", "dit"]
+    with pytest.raises(UserError, match=r"--equal flops is for several networks: .*or give --equal size"):
+        compare.parse(argv)
+    assert compare.parse([*argv, "--equal", "size"]).grid.equal == "size"
+
+
 def test_a_comparison_of_nothing() -> None:
     with pytest.raises(UserError, match="name the formulations to compare"):
         compare.parse([])

@@ -99,13 +99,17 @@ def _table(found: Effects, factor: Factor, response: Response, title: str, lines
         "high": ("high", write),
         "tied": ("not separable from the best", lambda mark: TIED if mark else ""),
     }
-    notes = [*lines, *_notes(found, factor)]
+
+    def size(value: float) -> str:
+        return write(float(turn(value)))
+
+    notes = [*lines, *_notes(found, factor, size)]
     if found.interaction.variance > 0:
-        notes += _interaction(found, factor, response, lambda value: write(float(turn(value))))
+        notes += _interaction(found, factor, response, size)
     return simple(f"{response.name}_{factor.name}", frame, columns, notes, f"{title} by {factor.name}")
 
 
-def _notes(found: Effects, factor: Factor) -> list[str]:
+def _notes(found: Effects, factor: Factor, write: Callable[[float], str]) -> list[str]:
     if not factor.variance > 0:
         return [f"effect: the same in all {seed_count(found.counts)}, so the noise of seeds is unknown"]
     called = [each.name for each in found.factors]
@@ -115,7 +119,7 @@ def _notes(found: Effects, factor: Factor) -> list[str]:
     )
     lines = [
         f"effect: against the mean over all levels, with its 95 % interval over {seed_count(found.counts)};"
-        f" {factor.df:.3g} df",
+        f" {factor.df:.3g} df; separable gap {write(factor.gap())}, family-wise 95 %",
         f"of what formulations differ by: {shares}",
     ]
     for name, left in zip(called, found.left_out, strict=True):

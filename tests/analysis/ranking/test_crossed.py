@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from analysis.rank import main
 from analysis.ranking import crossed
@@ -49,6 +50,15 @@ def test_effects_of_a_made_up_cross(tmp_path: Path) -> None:
     assert base["tied"].tolist() == sampler["tied"].tolist() == [True, False]
     assert (base["low"] < base["effect"]).all()
     assert (base["effect"] < base["high"]).all()
+
+
+def test_the_notes_have_the_smallest_difference_that_separates_two_levels(tmp_path: Path) -> None:
+    """Of two levels: the one-sided quantile of t, where the interval of their difference has the two-sided one."""
+    table = next(made for made in crossed.tables(read(write(tmp_path))) if made.name == "clip_base")
+    half = (table.frame["high"] - table.frame["low"]).iloc[0]  # of an effect, half of the difference's
+    gap = half * t.ppf(0.95, 2) / t.ppf(0.975, 2)
+    assert any(f"; 2 df; separable gap {gap:.2f}, family-wise 95 %" in note for note in table.notes)
+    assert gap < 2
 
 
 def test_without_noise_nothing_is_sure(tmp_path: Path) -> None:

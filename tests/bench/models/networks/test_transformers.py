@@ -216,7 +216,8 @@ def test_a_block_of_the_crossdit_is_that_of_pixart() -> None:
             state[f"{name}.{part}"] = tensor
     theirs.load_state_dict(state)
     generator = torch.Generator().manual_seed(4)
-    x, text, vectors = (torch.randn(3, n, 32, generator=generator) for n in (7, 5, 6))
+    x, text, vectors = (torch.randn(3, n, 32, generator=generator, dtype=torch.double) for n in (7, 5, 6))
+    block.double(), theirs.double()  # whose rounding is no part of the question
     with torch.no_grad():
         m = tuple(v[None] for v in vectors.split(1, dim=1))
         expected = theirs(x, encoder_hidden_states=text, timestep=vectors.flatten(1))

@@ -77,7 +77,8 @@ def command(argv: Sequence[str] | None) -> int:
     made.add_argument(
         "--no-samples",
         action="store_true",
-        help="no values of single samples, which only the forecast of seeds reads: a third of an archive, or more",
+        help="no values of single samples: a third of an archive, or more; the forecast of seeds and the intervals "
+        "of one seed by itself need them",
     )
     args = made.parse(argv)
     for line in archive(args.sources, args.out, not args.no_figures, not args.no_samples):

@@ -35,10 +35,9 @@ from bench.data.latent_store import (
     EncodingRecipe,
     Posterior,
     check_shards,
-    check_tables,
-    distinct_captions,
     read_index,
 )
+from bench.data.row_captions import check_tables, distinct_captions
 from bench.data.sources.classes import read_numbered
 from bench.encoders import caption_index
 from bench.launch.slurm.slurm_options import SlurmOptions

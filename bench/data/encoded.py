@@ -25,9 +25,9 @@ from bench.data.latent_store import (
     ShardedRows,
     Side,
     check_headers,
-    read_captions,
     read_index,
 )
+from bench.data.row_captions import read_captions
 from bench.pretrained import frozen_autoencoder
 from bench.pretrained.hub import Place
 from flowbench._core.errors import UserError

@@ -4,8 +4,7 @@
     DIR/train-00000.safetensors         ``values [n, c, h, w]`` float16, rows in a fixed order; where distributions are kept,
                                         these are means, with ``deviations`` of the same shape
     DIR/validation-00000.safetensors    ``values``, with the images as uint8 ``reference [n, 3, R, R]``
-    DIR/captions.parquet                each distinct caption once
-    DIR/rows.parquet                    the side of each row, and the numbers of its captions
+    DIR/captions.parquet, rows.parquet  the captions (:mod:`bench.data.row_captions`)
 
 A shard holds :data:`ROWS` rows, however many processes wrote the folder. Reading maps the shards into memory, so that no
 side has to fit there.
@@ -16,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ from flowbench._core.errors import UserError
 
 Side = Literal["train", "validation"]
 SIDES: tuple[Side, ...] = ("train", "validation")
-INDEX, CAPTIONS, CONTENTS = "encoded.json", "captions.parquet", "rows.parquet"
+INDEX = "encoded.json"
 FORMAT = 1
 ROWS = 4096
 """Rows of a shard; the last of a side has fewer."""
@@ -214,67 +213,6 @@ def read_index(folder: Path) -> Index:
         ) from None
 
 
-def write_captions(folder: Path, sides: Mapping[Side, Sequence[Sequence[str]]]) -> dict[str, str]:
-    """Write all captions of the rows of both sides, each distinct one once; returns the sha256 of each file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number: dict[str, int] = {}
-    rows = [
-        (side, [number.setdefault(caption, len(number)) for caption in several])
-        for side in SIDES
-        for several in sides[side]
-    ]
-    tables = {
-        CAPTIONS: pa.table({"caption": list(number)}),
-        CONTENTS: pa.table({"side": [side for side, _ in rows], "captions": [places for _, places in rows]}),
-    }
-    for name, table in tables.items():
-        atomic.write_whole(folder / name, partial(pq.write_table, table))
-    return {name: file_digest(folder / name) for name in tables}
-
-
-def file_digest(file: Path) -> str:
-    """The sha256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def distinct_captions(folder: Path) -> list[str]:
-    """The distinct captions of both sides, in a fixed order. Raises :class:`UserError` if they cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        texts: list[str] = pq.read_table(folder / CAPTIONS)["caption"].to_pylist()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(f"encoded:{folder}: its captions cannot be read ({error}): encode again") from None
-    return texts
-
-
-def read_captions(folder: Path, index: Index) -> dict[Side, list[tuple[str, ...]]]:
-    """The captions of each row of both sides. Raises :class:`UserError` for files that are absent, damaged, or of other
-    rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    texts = distinct_captions(folder)
-    try:
-        rows = pq.read_table(folder / CONTENTS).to_pydict()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(f"encoded:{folder}: its captions cannot be read ({error}): encode again") from None
-    found: dict[Side, list[tuple[str, ...]]] = {side: [] for side in SIDES}
-    for side, places in zip(rows["side"], rows["captions"], strict=True):
-        found[side].append(tuple(texts[place] for place in places))
-    for side, given in found.items():
-        if len(given) != (rows_of_side := sum(shard.rows for shard in index.shards[side])) or not all(given):
-            raise UserError(
-                f"encoded:{folder}: {CONTENTS} has captions for {sum(map(bool, given)):,} of {rows_of_side:,} rows of "
-                f"{side}: encode again"
-            )
-    return found
-
-
 def check_headers(folder: Path, index: Index) -> None:
     """Raise :class:`UserError` for the first shard that is absent, cut short, or of another encoding, by its header."""
     for side in SIDES:
@@ -303,14 +241,3 @@ def check_shards(folder: Path, index: Index) -> None:
                     f"{folder / shard.file} is not as it was written: delete it, and the same `python -m bench.encode` "
                     f"command encodes its rows again"
                 )
-
-
-def check_tables(folder: Path, index: Index) -> None:
-    """Read the captions, and compare their files with their hashes. Raises :class:`UserError` as :func:`read_captions`, and
-    for the first file that is not as written."""
-    read_captions(folder, index)
-    for name, digest in index.tables.items():
-        if file_digest(folder / name) != digest:
-            raise UserError(
-                f"{folder / name} is not as it was written: the same `python -m bench.encode` command writes it again"
-            )

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file, save_file
 
 from bench import data, encode
-from bench.data import latent_store
+from bench.data import latent_store, row_captions
 from bench.data.channel_moments import ChannelMoments
 from bench.data.latent_store import EncodingRecipe, Posterior, ShardedRows, Side
 from bench.pretrained import frozen_autoencoder
@@ -321,8 +321,8 @@ def test_damaged_captions_and_text_that_is_not_complete_are_found(
 ) -> None:
     store = encoded(tmp_path / "latents", folders["kl"])
     index = latent_store.read_index(store)
-    texts = latent_store.read_captions(store, index)
-    latent_store.write_captions(store, {**texts, "train": [("another",), *texts["train"][1:]]})
+    texts = row_captions.read_captions(store, index)
+    row_captions.write_captions(store, {**texts, "train": [("another",), *texts["train"][1:]]})
     assert encode.main(["--check", str(store)]) == 2
     assert "captions.parquet is not as it was written" in capsys.readouterr().err
     replace(index, tables={}).write(store)  # as folders were written before
@@ -330,7 +330,7 @@ def test_damaged_captions_and_text_that_is_not_complete_are_found(
     (store / "text-01234567").mkdir()
     assert encode.main(["--check", str(store)]) == 2
     assert "text-01234567: not all captions are encoded" in capsys.readouterr().err
-    (store / latent_store.CONTENTS).write_bytes(b"PAR1")
+    (store / row_captions.ROW_CAPTIONS).write_bytes(b"PAR1")
     assert encode.main(["--check", str(store)]) == 2
     assert "its captions cannot be read" in capsys.readouterr().err
 
@@ -341,13 +341,13 @@ def test_captions_belong_to_the_content(folders: dict[str, Path], tmp_path: Path
     assert before == data.load(f"encoded:{store}").digest
     assert before != data.load(f"encoded:{store}", train=10).digest
     index = latent_store.read_index(store)
-    captions = latent_store.read_captions(store, index)
-    latent_store.write_captions(store, {**captions, "train": [("another", "more"), *captions["train"][1:]]})
+    captions = row_captions.read_captions(store, index)
+    row_captions.write_captions(store, {**captions, "train": [("another", "more"), *captions["train"][1:]]})
     found = data.load(f"encoded:{store}")
     assert found.digest != before
     assert found.train.every() == (("another", "more"), *captions["train"][1:])
     assert (found.train.mix, data.load(f"encoded:{store},mix=.5").train.mix) == (None, 0.5)
-    latent_store.write_captions(store, {**captions, "train": captions["train"][1:]})
+    row_captions.write_captions(store, {**captions, "train": captions["train"][1:]})
     with pytest.raises(UserError, match="captions for 39 of 40 rows of train"):
         data.load(f"encoded:{store}")
 

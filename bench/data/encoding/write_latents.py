@@ -17,6 +17,7 @@ from bench.data import latent_store
 from bench.data.channel_moments import ChannelMoments
 from bench.data.images import LEFT_SECONDS
 from bench.data.latent_store import INDEX, SIDES, EncodingRecipe, Index, Posterior, Shard, Side
+from bench.data.row_captions import write_captions
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -119,7 +120,7 @@ def finish(out: Path, origin: Origin, licences: Mapping[str, str]) -> Index | No
         found[side].append(shard[0])
         if side == "train":
             sums.append(shard[1])
-    tables = latent_store.write_captions(out, {side: origin.captions(side) for side in SIDES})
+    tables = write_captions(out, {side: origin.captions(side) for side in SIDES})
     shards_of = {side: tuple(found[side]) for side in SIDES}
     index = Index(origin.recipe, shards_of, ChannelMoments.sum(sums), licences, tables)
     index.write(out)

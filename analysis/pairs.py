@@ -101,7 +101,7 @@ def of_networks(
     """
     if not networks.several(found):
         raise UserError(
-            f"--by {NETWORK}: {str(found.path)!r} has no several networks that differ in nothing else"
+            f"--by {NETWORK}: {str(found.path)!r} does not have several networks that differ in nothing else"
         )
     there = list(found.phase("rank").frame["formulation"].unique())
     labels = [EVERY, *there] if len(there) > 1 else there

@@ -31,8 +31,6 @@ ONLY = {
 OF_TEXT = ("text", "out", "device", "part", "plugin", "executor", "parts")
 """Options by which captions are encoded without a source."""
 SLURM = "slurm"
-
-
 OF_JOBS = ("executor", "parts", "part", "dry_run")
 """Options that no job is given as they are."""
 

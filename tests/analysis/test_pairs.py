@@ -125,7 +125,7 @@ def test_formulations_of_several_networks_are_compared_by_the_mean_over_these(
 
 def test_mistakes_of_networks(networks: Run, runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     for folder, options, message in (
-        (runs[0], [], "has no several networks"),
+        (runs[0], [], "does not have several networks"),
         (networks.path, ["--formulations", "edm"], "choose from all, rf, eps/linear"),
         (networks.path, ["--baseline", "ditt"], "did you mean 'dit'"),
     ):

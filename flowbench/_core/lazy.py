@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,9 @@ from flowbench._core.errors import UserError
 class _Lazy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return lazy, (self.__name__,)
 
 
 def lazy(name: str) -> Any:

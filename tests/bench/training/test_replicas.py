@@ -1,4 +1,4 @@
-"""Data parallel training in forked processes by gloo: the draws are those of one process to the bit, the losses up to
+"""Data parallel training in several processes by gloo: the draws are those of one process to the bit, the losses up to
 rounding; all replicas stay equal, stop together, and continue from the last checkpoint after one of them was killed."""
 
 from __future__ import annotations
@@ -170,3 +170,15 @@ def test_one_process_communicates_nothing(
         monkeypatch.setattr(dist, name, lambda *given: pytest.fail("a collective was called"))
     trained(setup, grid, ALONE, tmp_path)
     assert (tmp_path / "best.safetensors").exists()
+
+
+def test_what_ran_here_before_leaves_their_processes_alone(tmp_path: Path) -> None:
+    """A compiled function's gradients start threads of autograd in this process, with which no fork of it has any."""
+
+    def gradients(replicas: Replicas) -> None:
+        leaf = torch.ones(2, requires_grad=True)
+        torch.compile(torch.Tensor.sum, backend="aot_eager")(leaf).backward()
+        assert leaf.grad is not None
+
+    gradients(ALONE)
+    assert together(2, gradients, tmp_path) == [0, 0]

@@ -22,8 +22,13 @@ def followers(run: Run) -> list[int]:
 
 
 @pytest.mark.long
-def test_replicas_on_two_nodes_train_what_one_process_trains(cluster: Cluster, tmp_path: Path) -> None:
-    run, local = Run(tmp_path / "run", TOGETHER, cluster), Run(tmp_path / "local", ALONE)
+@pytest.mark.parametrize("shard", ["off", "blocks"])
+def test_replicas_on_two_nodes_train_what_one_process_trains(
+    cluster: Cluster, tmp_path: Path, shard: str
+) -> None:
+    """With divided parameters, the checkpoint is of parts, from both nodes."""
+    options = (*TOGETHER, "--shard", shard)
+    run, local = Run(tmp_path / "run", options, cluster), Run(tmp_path / "local", ALONE)
     run.submit()
     until(lambda: len(followers(run)) == 3, 120, "three more replicas", run)
     until(run.checkpoints, 180, "a checkpoint", run)
@@ -33,7 +38,7 @@ def test_replicas_on_two_nodes_train_what_one_process_trains(cluster: Cluster, t
     local.finish()
     (cell,), (other,) = run.cells(), local.cells()
     facts = atomic.read_object(cell / "status.json")["training"]
-    assert facts["replicas"] == 4
+    assert (facts["replicas"], facts["divided"]) == (4, shard == "blocks")
     assert set(run.trainings()) == {1}, "it continued from a checkpoint"
     for found, plain in zip(metrics(cell), metrics(other), strict=True):
         assert found["step"] == plain["step"]

@@ -2,19 +2,17 @@
 
 DIR/transformer/    the network; its outputs are compared with ours before anything is written
 DIR/scheduler/      for rectified flow: FlowMatchEulerDiscreteScheduler without shift
-DIR/flowbench.json  the formulation, what its inputs and captions are, and how diffusers' scripts train it
+DIR/flowbench.json  the formulation, what its inputs and captions are, and with which options public trainers train it
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import formulations
 from bench import data
 from bench.drawing import Trained, choose, trained
 from bench.models.architecture import get
@@ -23,9 +21,9 @@ from bench.models.shape import Shape
 from flowbench._core import atomic
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
-from flowbench._core.grammar import Call, parse
 from flowbench._core.plugin import load_plugin
 from flowbench._core.terminal import short
+from formulations import public_trainers
 
 if TYPE_CHECKING:
     import torch
@@ -71,22 +69,20 @@ def export(found: Trained, weights: str, to: Path) -> str:
     model = network(found, weights)
     theirs = counterpart(model, kind)
     compare(model, theirs)
-    rectified = is_rectified_flow(cell.formulation)
-    flags, shift = (trainer_flags(cell.formulation) if rectified else None) or (None, None)
-    facts = about(found) | {"trainer_flags": flags, "trainer_shift": shift}
+    trained_by = public_trainers.options(cell.formulation)
+    facts = about(found) | {"trainers": trained_by}
     to.mkdir(parents=True, exist_ok=True)
     theirs.save_pretrained(to / "transformer")
-    if rectified:
+    if public_trainers.is_rectified_flow(cell.formulation):
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(to / "scheduler")
     atomic.write_json(to / "flowbench.json", facts)
-    how = (
-        f"diffusers' SD3 scripts train it with {flags}" if flags else "diffusers' SD3 scripts cannot train it"
-    )
-    if shift not in (None, 1):
-        how += f' and "shift": {shift:g} in scheduler/scheduler_config.json, which shifts their sampling, too'
-    return f"{short(to)}: {cell.formulation} on {cell.dataset}, outputs equal ours to {NEAR:g}; {how}"
+    written = f"{short(to)}: {cell.formulation} on {cell.dataset}, outputs equal ours to {NEAR:g}"
+    if public_trainers.law(cell.formulation) is None:
+        return f"{written}; no public trainer that is known here trains this formulation"
+    how = (f"  {t.name}: {trained_by[t.name] or f'none, as {t.lacks}'}" for t in public_trainers.TRAINERS)
+    return "\n".join((f"{written}; public trainers train it with", *how))
 
 
 def exported(architecture: str) -> MMDiTs:
@@ -151,47 +147,6 @@ def compare(model: MMDiT, theirs: Any) -> None:
         raise UserError(
             f"diffusers' network gives other outputs ({gap:.1e}): this version of diffusers is not known"
         )
-
-
-def is_rectified_flow(name: str) -> bool:
-    """Whether a formulation's path, target and scaling are those of rectified flow, whatever its timesteps."""
-    import torch
-
-    t = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)
-    ours, plain = (formulations.get(each).coeffs(t) for each in (name, "rf"))
-    return all(
-        torch.allclose(getattr(ours, part), getattr(plain, part))
-        for part in ("a", "b", "p", "q", "c_in", "c_noise", "w")
-    )
-
-
-def trainer_flags(name: str) -> tuple[str, float] | None:
-    """The options with which diffusers' scripts for SD3 train a rectified flow, and the ``shift`` that their scheduler must
-    have; None if they cannot. Without the first option their loss is another, that of images, ``t^2`` times ours."""
-    law = formulations.get(name).law.name
-    found = scheme(parse(law)) if law else None
-    return found and (f"--precondition_outputs 0 --weighting_scheme {found[0]}", found[1])
-
-
-def scheme(law: Call, shift: float = 1.0) -> tuple[str, float] | None:
-    """``--weighting_scheme`` with its numbers for timesteps from ``law`` shifted by ``shift``, and the scheduler's shift.
-
-    The scripts take the ``u``-th of timesteps in *descending* order, so that their u is 1 - t: the mean of a logit-normal
-    changes its sign. The mode distribution is symmetric. A shift by alpha adds ln alpha to the mean of a logit-normal; for
-    other distributions the scheduler has to shift.
-    """
-    match law:
-        case Call("shift", (float(alpha), *inner)):
-            return scheme(
-                next((arg for arg in inner if isinstance(arg, Call)), Call("uniform")), alpha * shift
-            )
-        case Call("uniform"):
-            return "none", shift
-        case Call("lognorm", (float(m), float(s))):
-            return f"logit_normal --logit_mean {0.0 - m - math.log(shift):g} --logit_std {s:g}", 1.0
-        case Call("mode", (float(s),)):
-            return f"mode --mode_scale {s:g}", shift
-    return None
 
 
 def about(found: Trained) -> dict[str, Any]:

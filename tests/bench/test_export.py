@@ -1,8 +1,7 @@
-"""A trained MM-DiT in diffusers: the same outputs, and flags under which its trainers draw the same timesteps."""
+"""A trained MM-DiT in diffusers: the same outputs, and the options of public trainers."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import formulations
 from bench import data, export, grid
 from bench.config.presets import PRESETS
 from bench.models.block_options import Options
@@ -52,19 +50,25 @@ def test_a_trained_network_is_read_by_diffusers(tmp_path: Path, capsys: pytest.C
     both = ["--formulations", "rf/lognorm(0.5,0.6)", "v/cos", "rf/shift(3)"]
     assert grid.main([*SMALL, "--model", "mmdit:gelu=tanh", *both, "--out", str(run)]) == 0
     assert export.main([str(run), "rf/lognorm(0.5,0.6)", "--to", str(to)]) == 0
-    assert "--weighting_scheme logit_normal --logit_mean -0.5 --logit_std 0.6" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "--weighting_scheme logit_normal --logit_mean -0.5 --logit_std 0.6\n" in said
+    assert "sd3_train_network.py: none, as its loss is ours for uniform timesteps only" in said
+    assert "SimpleTuner: --flow_sigmoid_scale 0.6 --flow_schedule_shift 1.64872\n" in said
     assert diffusers.SD3Transformer2DModel.from_pretrained(to / "transformer").config.num_layers >= 1
     assert diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(to / "scheduler").config.shift == 1
     about = json.loads((to / "flowbench.json").read_text())
     assert about["formulation"] == "rf/lognorm(0.50,0.60)"
+    assert about["trainers"]["sd-scripts, sd3_train_network.py"] is None
+    assert '"noising_bias": 0.5, "noising_weight": -0.4' in about["trainers"]["OneTrainer"]
     cell = json.loads(next((run / "cells").glob("*/config.json")).read_text())["cell"]
     assert about["scale"] == asdict(data.load(cell["dataset"], **cell["images"]).train.scale)
     assert export.main([str(run), "v/cos", "--to", str(tmp_path / "cos")]) == 0
     assert not (tmp_path / "cos" / "scheduler").exists()
-    assert "scripts cannot train it" in capsys.readouterr().out
+    assert "no public trainer that is known here" in capsys.readouterr().out
     assert export.main([str(run), "rf/shift(3)", "--to", str(to)]) == 0
     assert (
-        '--weighting_scheme none and "shift": 3 in scheduler/scheduler_config.json' in capsys.readouterr().out
+        '--weighting_scheme none, and "shift": 3 in scheduler/scheduler_config.json'
+        in capsys.readouterr().out
     )
 
 
@@ -86,52 +90,3 @@ def test_the_study_at_its_size_is_exported(name: str) -> None:
     built = shape.build()
     assert isinstance(built, MMDiT)
     export.compare(built, export.counterpart(built, export.exported(model.architecture)))
-
-
-@pytest.mark.parametrize(
-    ("name", "shift"),
-    [
-        ("rf", 1),
-        ("rf/lognorm(0.7,0.6)", 1),
-        ("rf/lognorm(-1,1.2)", 1),
-        ("rf/mode(1.29)", 1),
-        ("rf/shift(3)", 3),
-        ("rf/shift(2,shift(1.5))", 3),
-        ("rf/shift(3,lognorm(-0.5,0.6))", 1),
-        ("rf/shift(0.5,mode(1.29))", 0.5),
-    ],
-)
-def test_the_trainers_flags_draw_our_timesteps(name: str, shift: float) -> None:
-    """As diffusers' scripts draw them: a density for u, and the u-th of the scheduler's timesteps."""
-    from diffusers.training_utils import compute_density_for_timestep_sampling
-
-    parser = argparse.ArgumentParser()
-    for flag, kind in (
-        ("precondition_outputs", int),
-        ("weighting_scheme", str),
-        ("logit_mean", float),
-        ("logit_std", float),
-        ("mode_scale", float),
-    ):
-        parser.add_argument(f"--{flag}", type=kind)
-    found = export.trainer_flags(name)
-    assert found is not None
-    assert found[1] == shift, "a shift of the scheduler only where no flag can do it"
-    given = vars(parser.parse_args(found[0].split()))
-    assert given.pop("precondition_outputs") == 0, "the loss is that of the network's own output"
-    torch.manual_seed(0)
-    u = compute_density_for_timestep_sampling(batch_size=40_000, **given)
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=found[1])
-    theirs = scheduler.timesteps[(u * 1000).long().clamp(max=999)].double() / 1000
-    ours = formulations.get(name).law(torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64))
-    quantiles = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
-    torch.testing.assert_close(
-        theirs.quantile(quantiles), ours.double().quantile(quantiles), atol=0.012, rtol=0
-    )
-
-
-def test_other_formulations_have_no_flags() -> None:
-    for name in ("rf/cosmap", "rf/shift(3,cosmap)", "rf/curriculum(lognorm(0,1),0.66)"):
-        assert export.trainer_flags(name) is None
-    assert not export.is_rectified_flow("v/cos")
-    assert export.is_rectified_flow("rf/mode(1.29)")

@@ -245,19 +245,17 @@ def _provenance(kept: Run, ranked: RankingResult | None) -> None:
 
 
 def _draw(kept: Run, ranked: RankingResult | None, out: Path) -> None:
-    """Draw the figures and write the page, of scaling the figures only."""
+    """Draw the figures and write the page."""
     from analysis import plots
     from analysis.plots import files
+    from analysis.report import contents, page, scaling_contents
+    from analysis.scaling import charts
 
     if ranked is None:
-        from analysis.scaling import charts
-
-        drawn = charts.draw(scaling.report(kept))
+        drawn, made = charts.draw(scaling.report(kept)), scaling_contents.read(kept)
     else:
-        from analysis.report import contents, page
-
-        drawn, _ = plots.draw(kept, ranked)
-        page.write(contents.read(kept), out / REPORT)
+        drawn, made = plots.draw(kept, ranked)[0], contents.read(kept)
+    page.write(made, out / REPORT)
     for figure in drawn:
         figure.figure.set_facecolor("white")  # legible on a dark page, too
         kind = "png" if figure.name == "samples" else "svg"  # pixels, which an SVG would smooth

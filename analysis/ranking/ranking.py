@@ -126,16 +126,6 @@ def _points(table: Wide, by: str | None) -> tuple[dict[str, Estimate], pd.DataFr
 def _facts(
     found: Results, rows: pd.DataFrame, table: Wide, known: Uncertainty, provisional: Provisional | None
 ) -> Facts:
-    recipes = {
-        metric: {
-            str(dataset): str(names.iloc[0])
-            for dataset, names in rows.dropna(subset=[f"{metric}_name"]).groupby("dataset", observed=True)[
-                f"{metric}_name"
-            ]
-        }
-        for metric in table.metrics
-        if f"{metric}_name" in rows
-    }
     counted = (~np.isnan(table.fronts)).any(axis=1)
     datasets = tuple(sorted(map(str, table.settings["dataset"].unique())))
     samplers = table.settings[list(sampling_settings.FIELDS)].drop_duplicates()
@@ -149,7 +139,7 @@ def _facts(
         samplers=tuple(sorted(sampling_settings.Setting(*row) for row in samplers.to_numpy())),
         seed_counts=table.seed_counts,
         objectives=table.objectives,
-        recipes={metric: names for metric, names in recipes.items() if names},
+        recipes=declared.full_names(rows, table.metrics),
         real_scores={d: dict(v) for d, v in found.real_scores.items() if d in datasets},
         provisional=provisional,
         untrained=untrained_rows.found(rows),

@@ -11,7 +11,8 @@ from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
 DESCRIPTION = """Write a run as one HTML file that opens in any browser, without a network: what the numbers say, the
-ranking with its intervals, figures, samples, a card for every formulation, failures, and where the numbers come from."""
+ranking with its intervals, figures, samples, a card for every formulation, failures, and where the numbers come from. Of
+one formulation at several depths or numbers of training steps, the tables of analysis.scaling are in the ranking's place."""
 EPILOG = """examples:
   python -m analysis.report runs/quick
   python -m analysis.report runs/paper --where dataset=shapes --out shapes.html"""
@@ -43,9 +44,11 @@ def command(argv: Sequence[str] | None) -> int:
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {str(out.parent)!r}")
     found = networks.separated(run.read(args.results, args.where))
-    from analysis.report import contents, page
+    from analysis import scaling
+    from analysis.report import contents, page, scaling_contents
 
-    page.write(contents.read(found, args.where), out)
+    made = (scaling_contents if scaling.is_scaling(found) else contents).read(found, args.where)
+    page.write(made, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analysis.comparisons import comparison, decided, race_outcome
@@ -36,9 +36,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page's template is given. Without a ``ranking`` nothing could be ranked, and the verdict is why; without a
-    ``summary`` there was nothing to decide. ``race``, ``against`` (a baseline) and ``confirmation`` are tables above the
-    ranking's."""
+    """What the page's template is given. Without a ``ranking`` or tables of ``scaling`` there was nothing to show, and the
+    verdict is why; without a ``summary`` there was nothing to decide. ``race``, ``against`` (a baseline) and
+    ``confirmation`` are tables above the ranking's."""
 
     title: str
     facts: tuple[str, ...]
@@ -55,6 +55,7 @@ class Report:
     gallery: Gallery = field(default_factory=Gallery)
     cards: tuple[Card, ...] = ()
     seeds: int = 0
+    scaling: tuple[Table, ...] = ()
 
 
 def read(run: Run, where: Sequence[str] = ()) -> Report:
@@ -71,7 +72,7 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
     try:
         found = ranking.rank(run)
     except UserError as error:
-        return _unranked(run, str(error), failed, where)
+        return unranked(run, str(error), failed, where)
     fresh = confirmation.confirmation(run)
     settled, _ = pending.settled(results.frame)
     arrays = score_matrix.make(settled, run.metrics)
@@ -112,7 +113,8 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
     )
 
 
-def _unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Report:
+def unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Report:
+    """The page of a run with nothing to show yet, and why."""
     sentence = f"{why[:1].upper()}{why[1:]}."
     return Report(
         title=run.name,
@@ -125,13 +127,20 @@ def _unranked(run: Run, why: str, failed: Failures, where: Sequence[str]) -> Rep
 
 def _facts(facts: Facts, where: Sequence[str]) -> tuple[str, ...]:
     """What was compared, and on what data, in a few words."""
-    names = [name for metric in ("clip", "fid") for name in facts.recipes.get(metric, {}).values()]
-    images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
     return (
         count(facts.formulations, "formulation"),
         seed_count(facts.seed_counts),
         count(facts.settings, "setting"),
         ", ".join(facts.datasets),
+        *chosen(facts.recipes, where),
+    )
+
+
+def chosen(recipes: Mapping[str, Mapping[str, str]], where: Sequence[str]) -> tuple[str, ...]:
+    """How many images were measured, by the full names of metrics, and what chose the rows, in a few words."""
+    names = [name for metric in ("clip", "fid") for name in recipes.get(metric, {}).values()]
+    images = sorted({n for name in names if (n := schema.recipe(name).get("n"))})
+    return (
         *([f"{' or '.join(images)} images per setting"] if images else []),
         *([f"only {', '.join(where)}"] if where else []),
     )

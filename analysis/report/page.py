@@ -56,7 +56,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_private,
     )
-    made.filters["sentence"], made.filters["breakable"], made.filters["code"] = _sentence, _breakable, _code
+    made.filters |= {"sentence": _sentence, "breakable": _breakable, "code": _code, "interval": _interval}
     return made
 
 
@@ -88,6 +88,12 @@ def _code(text: str) -> Markup:
 def _breakable(name: str) -> Markup:
     """A long name that may be broken where its parts end."""
     return Markup("<wbr>").join(re.split(r"(?<=[/(,@+])", name))
+
+
+def _interval(text: str) -> Markup:
+    """A number with its interval in brackets, if it has one, set apart."""
+    number, bracket, rest = without_paths(text).partition(" [")
+    return escape(number) + (Markup(' <span class="margin">[{}</span>').format(rest) if bracket else "")
 
 
 def _file(name: str) -> str:

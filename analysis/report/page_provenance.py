@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from analysis.runs import schema
-from analysis.runs.recipe_fields import flat
+from analysis.runs import recipe_fields, schema
 from analysis.runs.run import Run
 from analysis.runs.sources import json_of
+from analysis.scaling import is_scaling
+from bench.runfolder import manifest
 from bench.runfolder.manifest import PlannedCell
 from flowbench._core.lazy import lazy
 
@@ -31,10 +32,9 @@ INPUTS = {"data": "Data", "text_encoder": "Text encoder", "architecture": "Archi
 
 @dataclass(frozen=True)
 class Recipe:
-    """All fields of how cells were trained and measured, by dotted name."""
+    """All fields of how cells were trained and measured, by dotted name; of several sizes, those of all."""
 
-    parameters: int
-    train_flops: float
+    size: str
     fields: tuple[tuple[str, str], ...]
 
 
@@ -190,10 +190,22 @@ def _finished(ends: pd.Series[Any]) -> tuple[str, ...]:
 def _recipes(run: Run) -> tuple[Recipe, ...]:
     """Those of the cells that are shown."""
     shown = set(run.frame["cell"]) if "cell" in run.frame else set()
-    found: dict[str, Recipe] = {}
+    found: dict[str, manifest.Recipe] = {}
     for m in run.manifests:
         used = {cell.recipe for cell in m.cells if cell.id in shown}
-        for recipe in (recipe for i, recipe in enumerate(m.recipes) if i in used):
-            fields = tuple((name, json.dumps(value)) for name, value in flat(recipe.text).items())
-            found.setdefault(recipe.text, Recipe(recipe.parameters, recipe.train_flops, fields))
-    return tuple(found.values())
+        found |= {recipe.text: recipe for i, recipe in enumerate(m.recipes) if i in used}
+    groups = [list(found.values())] if is_scaling(run) else [[recipe] for recipe in found.values()]
+    return tuple(map(_shown, filter(None, groups)))
+
+
+def _shown(recipes: Sequence[manifest.Recipe]) -> Recipe:
+    """One recipe, or several that differ in size, with all values of the fields that differ."""
+    differing = recipe_fields.differing([recipe.text for recipe in recipes])
+    fields = {
+        name: ", ".join(map(json.dumps, differing.get(name, [value])))
+        for name, value in recipe_fields.flat(recipes[0].text).items()
+    }
+    ends = (min, max) if len(recipes) > 1 else (min,)
+    parameters = " to ".join(f"{end(r.parameters for r in recipes):,}" for end in ends)
+    operations = " to ".join(f"{end(r.train_flops for r in recipes):.2g}" for end in ends)
+    return Recipe(f"{parameters} parameters, {operations} operations a training", tuple(fields.items()))

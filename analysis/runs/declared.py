@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics.metric import Metric
@@ -24,6 +25,16 @@ def metrics_of(plan: Manifest) -> tuple[Metric, ...]:
         raise UserError(
             f"a plan declares its metrics as another version of flowbench ({error}): run the same command again"
         ) from None
+
+
+def full_names(rows: pd.DataFrame, metrics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The full names of the metrics that have one, by metric and dataset."""
+    found: dict[str, dict[str, str]] = {}
+    for metric in metrics:
+        if (column := f"{metric}_name") in rows:
+            first = rows.dropna(subset=[column]).groupby("dataset", observed=True)[column].first()
+            found[metric] = {str(dataset): str(name) for dataset, name in first.items()}
+    return {metric: names for metric, names in found.items() if names}
 
 
 def decimals(values: pd.Series[Any], significant: int) -> int:

@@ -57,7 +57,9 @@ def optimal(runs: Runs, loss: Means) -> pd.DataFrame:
 
     Columns: ``train_flops``, ``depth``, ``val_loss``; ``frequency``: the fraction of draws in which this depth is the best;
     ``rival``: the other depth that is best most often, and ``rival_frequency``; ``compared``: how many depths reach that
-    compute. Frequencies are NaN without draws, and the rival where no draw has another best. Empty if depths do not overlap.
+    compute; ``bound``: whether the best is the shallowest of these although there are shallower ones, which do not
+    reach that compute, so that the depth is an upper bound of the best one. Frequencies are NaN without draws, and the
+    rival where no draw has another best. Empty if depths do not overlap.
     """
     at = round_numbers(runs.compute.min(), runs.compute.max())
     depths, there = reached(at, runs.depth, runs.compute, loss.values)
@@ -80,6 +82,7 @@ def optimal(runs: Runs, loss: Means) -> pd.DataFrame:
         frame["rival_frequency"] = shares[rows, rival]
         frame["rival"] = np.where(shares[rows, rival] > 0, depths[rival].astype(np.float64), np.nan)
     frame["compared"] = compared
+    frame["bound"] = (best == np.isfinite(there).argmax(axis=0)) & (best > 0)
     return frame
 
 

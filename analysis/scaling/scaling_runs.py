@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from analysis.runs import recipe_fields, schema, training_stages
 from analysis.runs.run import Run
-from analysis.runs.schema import Results
 from analysis.stats.association import Array
 from analysis.tables.wording import names
 from flowbench._core.errors import UserError
@@ -78,10 +77,9 @@ def collect(found: Run) -> Runs:
     Raises `UserError` where nothing can be said of scaling: for a table without recipes, several formulations or datasets,
     recipes that differ in more than depth and steps, and fewer than two finished runs.
     """
+    check(found)
     where = f"{str(found.path)!r}"
-    results = found.phase("rank")
-    _check(results, where)
-    frame = _sized(results.frame)
+    frame = _sized(found.phase("rank").frame)
     done = frame[(frame["status"] == "done") & np.isfinite(frame["val_loss"])]
     if done.empty:
         counts = _trainings(frame)["status"].value_counts()
@@ -117,13 +115,38 @@ def collect(found: Run) -> Runs:
     )
 
 
+def by_size(found: Run) -> Run:
+    """The run with the sizes of its trainings as its formulations (:func:`size`), for lists and pictures of trainings."""
+
+    def named(recipe: str) -> str:
+        fields = recipe_fields.flat(recipe)
+        return size(*(int(fields[field]) for field in SIZE))
+
+    recipes = found.frame["recipe"]
+    frame = found.frame.assign(
+        formulation=recipes.map({recipe: named(recipe) for recipe in recipes.unique()})
+    )
+    plans = []
+    for plan in found.manifests:
+        names = [named(recipe.text) for recipe in plan.recipes]
+        cells = tuple(replace(cell, formulation=names[cell.recipe]) for cell in plan.cells)
+        plans.append(replace(plan, cells=cells))
+    return replace(found, frame=frame, manifests=tuple(plans))
+
+
+def size(depth: int, steps: int) -> str:
+    """The size of a training, in words."""
+    return f"depth {depth}, {steps:,} steps"
+
+
 def _is_size(name: str) -> bool:
     """Whether a field of recipes may differ: the size, which earlier stages of training share."""
     return name in SIZE or name.endswith("init.cell.model.depth")
 
 
-def _check(results: Results, where: str) -> None:
+def check(found: Run) -> None:
     """Raise `UserError` unless all rows may stand in one scaling experiment."""
+    results, where = found.phase("rank"), f"{str(found.path)!r}"
     frame = results.frame
     for column in NEEDED:
         if column not in frame or (column != "val_loss" and frame[column].isna().any()):

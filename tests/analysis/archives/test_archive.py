@@ -232,6 +232,7 @@ def test_a_scaling_study(tmp_path: Path) -> None:
     assert (tmp_path / "out" / archive.TABLES).read_text() == archive.tables(found)[archive.TABLES]
     assert not (tmp_path / "out" / archive.RANKING).exists()
     assert list((tmp_path / "out" / archive.FIGURES).glob("*.svg"))
+    assert "Compute-optimal depth" in (tmp_path / "out" / archive.REPORT).read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_archived(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ COMMANDS = {
     ),
     "analysis-speed": Command("analysis.speed", "benchmark the analysis on this machine"),
     "tinyclip": Command("bench.tinyclip", "train an image-text encoder on your captions"),
+    "geneval": Command("bench.geneval", "score drawn prompts by a detector and GenEval's rules"),
     "composition": Command("bench.composition", "print the ceiling and the floors of that metric"),
 }
 """Every command by its name."""

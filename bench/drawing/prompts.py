@@ -22,6 +22,7 @@ from flowbench._core.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
 DRAWN, ABOUT, SAMPLES = "drawn.json", "metadata.jsonl", "samples"
 FORMS = "GenEval's .jsonl with a 'prompt' in each line, or PartiPrompts' .tsv with a column 'Prompt'"
@@ -86,6 +87,54 @@ def check(out: Path, about: Mapping[str, Any]) -> None:
 def lacking(out: Path, prompts: Sequence[Prompt]) -> list[int]:
     """The numbers of the prompts that are not drawn yet."""
     return [i for i in range(len(prompts)) if not (home(out, i) / ABOUT).is_file()]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images of a prompt in a folder, and all that is known of the prompt."""
+
+    about: dict[str, Any]
+    files: tuple[Path, ...]
+
+
+def drawn(folder: Path) -> list[Pictures]:
+    """The prompts of a folder of :func:`write`, or of another of GenEval's form, with their images. Raises
+    :class:`UserError` if some are not drawn yet."""
+    homes = sorted(each for each in folder.glob("[0-9]*") if each.is_dir() and each.name.isdigit())
+    known = atomic.known_object(folder / DRAWN)
+    if left := max(len(known.get("prompts", ())), len(homes)) - len(list(folder.glob(f"*/{ABOUT}"))):
+        raise UserError(
+            f"{folder}: {left} of its prompts are not drawn yet; the command that draws them continues"
+        )
+    found = []
+    for each in homes:
+        about = atomic.read_object(each / ABOUT, ": draw it again")
+        files = tuple(sorted(file for file in (each / SAMPLES).glob("*.png") if file.stem.isdigit()))
+        if not files:
+            raise UserError(f"{each / SAMPLES} holds no image 00000.png")
+        found.append(Pictures(about, files))
+    if not found:
+        raise UserError(
+            f"{folder} holds no prompts: needed are folders as 00000 with {ABOUT} and {SAMPLES}/00000.png"
+        )
+    return found
+
+
+def drawn_by(folder: Path) -> str | None:
+    """What drew a folder of :func:`write`; None for those of others."""
+    found = atomic.known_object(folder / DRAWN).get("by")
+    return None if found is None else str(found)
+
+
+def picture(file: Path) -> Image.Image:
+    """An image of a folder, in RGB. Raises :class:`UserError` if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=["PNG"]) as opened:
+            return opened.convert("RGB")
+    except OSError as error:
+        raise UserError(f"{file} is no image: {error}") from None
 
 
 def home(out: Path, number: int) -> Path:

@@ -1,1 +1,2 @@
-"""Frozen networks of others: where their weights are, what identifies them; autoencoders. For data and encoders."""
+"""Frozen networks of others: where their weights are, what identifies them; autoencoders and detectors. For data,
+encoders and metrics."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import string
 from pathlib import Path
 
 WORDS = ["a", "red", "square", "blue", "green", "circle", "above", "small"]
@@ -42,6 +44,33 @@ def sd3_models(root: Path) -> dict[str, Path]:
     T5EncoderModel(T5Config(vocab_size=len(WORDS) + 3, **t5)).save_pretrained(root / "t5")
     tokenizer(root / "t5")
     return {name: root / name for name in ("clip_l", "clip_g", "t5")}
+
+
+def clip(folder: Path) -> Path:
+    """A whole CLIP model with random weights: 24-pixel images, 16 tokens, 12 features."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    letters = list(string.ascii_lowercase)
+    tokens = [*letters, *(c + "</w>" for c in letters), "re", "red</w>", "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
+    CLIPProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}),
+        CLIPTokenizer.from_pretrained(folder),
+    ).save_pretrained(folder)
+    start, end = len(tokens) - 2, len(tokens) - 1
+    body = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
+    text = {**body, **ends, "vocab_size": len(tokens), "max_position_embeddings": 16}
+    torch.manual_seed(0)
+    model = CLIPModel(
+        CLIPConfig(
+            text_config=text, vision_config={**body, "image_size": 24, "patch_size": 8}, projection_dim=12
+        )
+    )
+    model.save_pretrained(folder)
+    return folder
 
 
 def spec(places: dict[str, Path], *names: str, **options: object) -> str:

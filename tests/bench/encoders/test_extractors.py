@@ -4,7 +4,6 @@ network."""
 from __future__ import annotations
 
 import hashlib
-import json
 import string
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from bench.metrics.clip_score import clip_scores
 from bench.pretrained.preprocessing import rgb, weights_digest
 from flowbench._core.errors import UserError
 
+from . import small_models
+
 CAPTIONS = ["a red square", "blue", "a very long caption that runs on and on past the end", "x y z"]
 
 
@@ -30,29 +31,7 @@ def pictures(n: int, channels: int = 3, height: int = 20, width: int = 20) -> to
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole CLIP model with random weights: 24-pixel images, 16 tokens, 12 features."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
-
-    folder = tmp_path_factory.mktemp("clip")
-    letters = list(string.ascii_lowercase)
-    tokens = [*letters, *(c + "</w>" for c in letters), "re", "red</w>", "<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
-    CLIPProcessor(
-        CLIPImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}),
-        CLIPTokenizer.from_pretrained(folder),
-    ).save_pretrained(folder)
-    start, end = len(tokens) - 2, len(tokens) - 1
-    body = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
-    text = {**body, **ends, "vocab_size": len(tokens), "max_position_embeddings": 16}
-    torch.manual_seed(0)
-    model = CLIPModel(
-        CLIPConfig(
-            text_config=text, vision_config={**body, "image_size": 24, "patch_size": 8}, projection_dim=12
-        )
-    )
-    model.save_pretrained(folder)
-    return folder
+    return small_models.clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

@@ -79,12 +79,12 @@ def confirmation(of: Run) -> Confirmation | None:
     if fresh.empty or not (fresh["status"] == "done").any():
         return None
     chosen = next((m.chosen for m in of.manifests if m.phase == "confirm"), {})
-    first = Results(of.phase("rank").formulations(*fresh["formulation"]).frame, of.metrics)
+    first = Results(of.phase("rank").formulations(*fresh["formulation"]).frame, of.metrics, where=of.where)
     cells = fresh.loc[fresh["status"] == "pending", "cell"].nunique() if "cell" in fresh else 0
     try:
         before = rank(first)
         fresh, _ = settled(fresh)
-        after = rank(Results(fresh.assign(phase="rank"), of.metrics))
+        after = rank(Results(fresh.assign(phase="rank"), of.metrics, where=of.where))
         same = before if len(before.names) == len(after.names) else rank(first.formulations(*after.names))
     except UserError:  # too little of it is done
         return None

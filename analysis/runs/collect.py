@@ -16,7 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.runs import sources
 from analysis.runs.declared import COMPARED
+from analysis.runs.recipe_fields import flat
+from bench.config import kept_weights
 from bench.runfolder import measured
 from bench.runfolder.manifest import Manifest, PlannedCell
 from flowbench._core import atomic
@@ -33,6 +36,7 @@ VERSION = 5
 KEPT = b"flowbench"
 LOSSES = ("val_loss", "untrained_loss", "best_step")
 """What a cell's status holds of its training."""
+STEPS = "training.steps"
 FIRST = (
     "formulation", "dataset", "seed", "phase", "cell", "recipe", "parameters", "train_flops", "base", "sampler", "status",
     *LOSSES,
@@ -94,12 +98,28 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
         if not all(map(measured.is_number, losses.values())):
             raise atomic.Damaged(f"{file} has no number where one should be")
         found, common = measured.read(result), _common(m, cell) | {"status": "done"}
+        early = _milestones(folder, m, cell)
         return [
-            common | _numbers(losses | values) | asdict(setting) | found.names
+            common
+            | _numbers(losses | early.get(setting.weights, {}) | values)
+            | asdict(setting)
+            | found.names
             for setting, values in found.values.items()
         ]
     here = status.get("state") == "failed" or status.get("evaluation") == m.evaluation
     return _empty(m, cell, "failed" if status.get("error") and here else "pending")
+
+
+def _milestones(folder: Path, m: Manifest, cell: PlannedCell) -> dict[str, dict[str, float | None]]:
+    """What stands instead of `LOSSES` for weights of milestones: their step, and the validation loss at that step if the
+    model was validated there."""
+    early = {s.weights: at for s in m.settings if (at := kept_weights.milestone(s.weights)) is not None}
+    if not early:
+        return {}
+    steps = int(flat(m.recipes[cell.recipe].text)[STEPS])
+    losses = {line["step"]: line.get("val_loss") for line in sources.Folder(folder).validations(cell.id)}
+    reached = {name: kept_weights.step_of(at, steps) for name, at in early.items()}
+    return {name: {"best_step": step, "val_loss": losses.get(step)} for name, step in reached.items()}
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:

@@ -5,7 +5,7 @@ not read.
 
 - ``formulation``: canonical name, e.g. ``rf/lognorm(0.00,1.00)``
 - ``dataset``: name of the training and validation data
-- ``weights``: ``ema`` or ``raw``
+- ``weights``: ``ema`` or ``raw``, or those of a milestone, as ``ema@0.5`` (`bench.config.kept_weights`)
 - ``steps``, ``cfg``: solver steps and guidance scale
 - ``solver``, ``grid``: default ``euler`` on the ``native`` grid, the study's (`bench.config.sampling_settings`)
 - ``drop``: networks of the text encoder that were dropped, joined by ``+``; default ``none``
@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.runs import recipe_fields, spellings
-from bench.config import sampling_settings, time_grids
+from bench.config import kept_weights, sampling_settings, time_grids
 from bench.config.sampling_settings import ControlSetting
 from bench.metrics import run_metrics
 from bench.metrics.metric import Metric
@@ -86,8 +86,11 @@ class Results:
 
     def phase(self, *names: str) -> Self:
         """The rows of some phases. Of ``rank`` are those that take part in the ranking, not the confirmation's nor those
-        of the later seeds of a race."""
-        return self.only(self.frame["phase"].isin(names))
+        of the later seeds of a race. Weights of milestones take part only where a condition on ``weights`` chose them."""
+        kept = self.frame["phase"].isin(names)
+        if not any(condition.partition("=")[0] == "weights" for condition in self.where):
+            kept &= self.frame["weights"].map(kept_weights.milestone).isna()
+        return self.only(kept)
 
     def formulations(self, *names: str) -> Self:
         """The rows of some formulations."""

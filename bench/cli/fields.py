@@ -135,6 +135,11 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "decay": ("FRACTION", "of the run over which the rate falls to zero"),
         "weight_decay": ("X", "the optimiser's decoupled weight decay"),
         "ema": ("FRACTION", "time constant of the EMA as a fraction of the run"),
+        "milestones": (
+            "FRACTION",
+            "of the run after which weights are kept, too, for --weights ema@FRACTION; kept while a cell trains, so part of "
+            "its identity",
+        ),
         "dropout": ("P", "probability of dropping a caption"),
         "drop_encoders": (
             "P",
@@ -154,7 +159,10 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
             f"sampler settings, e.g. 50:1 5:5 5:5:ddim:clock; solver {', '.join(solvers.registry.entries)} or a "
             f"plugin's, grid native (each path's own), {', '.join(FORMS[1:])}, or a FILE.txt with a table",
         ),
-        "weights": ("ema|raw", "which weights to sample with"),
+        "weights": (
+            "ema|raw|ema@FRACTION|raw@FRACTION",
+            "which weights to sample with: of the smallest validation loss, and with @ as they were at one of --milestones",
+        ),
         "samples": ("N", "images for each control setting"),
         "start": (
             "native|X",

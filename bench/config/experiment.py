@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from bench.config import kept_weights
 from bench.config.identity import COLUMN, LATER, MEASURES, OPTIMISER, identity, marked, shared
+from bench.config.kept_weights import Weights
 from bench.config.limits import choice, divides, positive, within
-from bench.config.sampling_settings import ControlSetting, Setting, Weights
+from bench.config.sampling_settings import ControlSetting, Setting
 from flowbench._core.errors import UserError
 
 STUDY_SETTINGS = tuple(
@@ -79,6 +81,8 @@ class Training:
     not state; its scaling runs have 5e5. ``decay`` is the fraction at the end of the run over which the learning rate falls
     linearly to zero. ``gradients`` says what is done to each member's before the optimiser: ``plain`` nothing, as in the
     study, ``normalised`` scales them to norm 1, ``clip:X`` to at most X (:func:`bench.training.trainer.scale`).
+    ``milestones`` are fractions of the run after which the weights are kept, too, to draw images with
+    (:mod:`bench.config.kept_weights`).
     """
 
     steps: int = 20_000
@@ -98,9 +102,11 @@ class Training:
     validations: int = 20
     validation_images: int = 256
     precision: Literal["float32", "bf16"] = "float32"
+    milestones: tuple[float, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         positive(self, "steps", "batch", "lr", "ema", "validations")
+        object.__setattr__(self, "milestones", kept_weights.milestones(self.milestones))
         for name, low, high in (
             ("decay", 0, 1),
             ("dropout", 0, 1),
@@ -144,6 +150,8 @@ class Training:
 class Evaluation:
     """How trained cells are sampled and measured; changing it re-measures, and never re-trains.
 
+    ``weights`` are those to sample with, by name (:mod:`bench.config.kept_weights`): ``ema``, ``raw``, or both, and further
+    ones of milestones of the training, which come after them.
     ``start`` is b / a where all paths begin to be sampled; ``native``: each by its own rule (:mod:`formulations.grids`).
     ``reference`` is what FID compares with: the validation images, or a file (:mod:`bench.metrics.reference_file`).
     ``metrics`` are those beyond the shipped ones as ``NAME@DIGEST`` (:mod:`bench.metrics.run_metrics`): columns of the
@@ -151,7 +159,7 @@ class Evaluation:
     """
 
     settings: tuple[Setting, ...] = field(default=STUDY_SETTINGS, metadata=COLUMN)
-    weights: tuple[Weights, ...] = field(default=("ema", "raw"), metadata=COLUMN)
+    weights: tuple[str, ...] = field(default=("ema", "raw"), metadata=COLUMN)
     samples: int = 1_000
     start: float | Literal["native"] = "native"
     extractor: str = field(default="tinyclip", metadata=MEASURES)
@@ -168,11 +176,14 @@ class Evaluation:
         twice = next((s.key for s in self.settings if self.settings.count(s) > 1), None)
         if twice:
             raise UserError(f"--settings names {twice} twice: leave one of them out")
-        if not self.weights or len(set(self.weights)) < len(self.weights):
+        named = sorted(map(kept_weights.canonical, self.weights), key=self._early)
+        object.__setattr__(self, "weights", tuple(named))
+        if not named or self._early(named[0]) or len(set(named)) < len(named):
             raise UserError("--weights must name ema, raw or both, and none twice")
-        for weights in self.weights:
-            if weights not in ("ema", "raw"):
-                raise UserError(f"--weights {weights!r}: choose from 'ema', 'raw'")
+
+    @staticmethod
+    def _early(weights: str) -> bool:
+        return kept_weights.milestone(weights) is not None
 
     @property
     def controls(self) -> tuple[ControlSetting, ...]:
@@ -302,6 +313,12 @@ class Grid:
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
         divides(self.model.patch, self.images.resolution, "--resolution")
+        for name in self.evaluation.weights:
+            fraction = kept_weights.milestone(name)
+            if fraction is not None and fraction not in self.training.milestones:
+                raise UserError(
+                    f"--weights {name}: the training does not keep them, add --milestones {fraction:g}"
+                )
         if self.earlier and len(set(self.budgets)) > 1:
             raise UserError("--budgets and --stage: choose one, stages have their own steps")
         choice(self, "equal", get_args(Equal))

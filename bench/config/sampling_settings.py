@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bench.config import time_grids
+from bench.config import kept_weights, time_grids
 from bench.config.identity import LATER, marked
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import PLAIN
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 else:
     solvers = lazy("bench.solvers")  # readers of results need none
 
-Weights = Literal["ema", "raw"]
 FORM = "STEPS:CFG[:SOLVER[:GRID]][:drop=NETWORK[+NETWORK]][:guide=FROM-TO][:rule=cfg++]"
 DIGITS = 7
 """Significant digits of a guidance scale: what differs by less is rounding, of float32 too."""
@@ -180,7 +179,9 @@ class ControlSetting(Setting):
     @property
     def kind(self) -> str:
         """Its weights in words, and how is sampled where that is not the study's way."""
-        kind = f"{'EMA' if self.weights == 'ema' else self.weights} weights"
+        name, _, fraction = self.weights.partition(kept_weights.AT)
+        when = f" after {fraction} of the training" if fraction else ""
+        kind = f"{'EMA' if name == 'ema' else name} weights{when}"
         return f"{kind}, {self.method}" if self.method else kind
 
     def __str__(self) -> str:

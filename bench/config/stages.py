@@ -11,8 +11,8 @@ from dataclasses import fields, replace
 from typing import Any, get_args
 
 from bench.config.experiment import Grid, Images, Stage, Training
+from bench.config.kept_weights import Weights
 from bench.config.limits import flag
-from bench.config.sampling_settings import Weights
 from flowbench._core.errors import UserError, nearest
 from flowbench._core.grammar import split_top
 

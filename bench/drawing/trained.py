@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import formulations
 from bench import data as datasets
 from bench import encoders
-from bench.config import time_grids
+from bench.config import kept_weights, time_grids
 from bench.config.experiment import Cell
-from bench.config.sampling_settings import Setting, Weights
+from bench.config.sampling_settings import Setting
 from bench.planning import encoder_drops
 from bench.planning.image_tokens import image_tokens
 from bench.runfolder import store
@@ -66,7 +66,7 @@ class Trained:
         guide: str = "all",
         rule: str = "cfg",
         seed: int = 0,
-        weights: Weights = "ema",
+        weights: str = "ema",
     ) -> NDArray[np.uint8]:
         """Draw ``n`` images of each caption: uint8 ``[captions * n, H, W, 3]``, those of one caption after each other.
 
@@ -81,7 +81,7 @@ class Trained:
             guide: clocks between which guidance acts, as ``0.1-0.7``.
             rule: of guidance, ``cfg``, or ``cfg++`` with scales up to 1.
             seed: of the noise that the images start from. Image i starts from the same noise whatever the captions.
-            weights: ``ema`` or ``raw``.
+            weights: ``ema``, ``raw``, or those of a milestone, as ``ema@0.5``.
 
         Raises:
             UserError: an argument of another type, a caption that the text encoder cannot read, a value that cannot be
@@ -98,9 +98,8 @@ class Trained:
 
     def check_weights(self, weights: str) -> None:
         """Raise :class:`UserError` for weights that are not kept."""
-        if weights not in get_args(Weights):
-            raise UserError(f"--weights {weights!r}: choose from {', '.join(map(repr, get_args(Weights)))}")
-        if not (self.folder / f"{weights}.safetensors").exists():
+        kept_weights.canonical(weights)
+        if not store.weights_file(self.folder, weights).exists():
             raise UserError(f"--weights {weights}: {self.folder} keeps other weights only")
 
 
@@ -179,7 +178,7 @@ def draw(
     chosen: Trained,
     captions: Sequence[str],
     setting: Setting,
-    weights: Weights,
+    weights: str,
     noise: Callable[[tuple[int, int, int]], torch.Tensor],
 ) -> torch.Tensor:
     """An image of each caption, uint8 ``[n, C, H, W]``, from ``noise`` of the given ``(C, H, W)``, ``[n, C, H, W]``. Raises
@@ -193,7 +192,7 @@ def batches(
     chosen: Trained,
     captions: Sequence[str],
     setting: Setting,
-    weights: Weights,
+    weights: str,
     noise: Callable[[tuple[int, int, int]], torch.Tensor],
 ) -> Iterator[torch.Tensor]:
     """The images of :func:`draw` in their order, as many at a time as are drawn together.
@@ -232,7 +231,7 @@ def batches(
     encoded = text.encode(encoder, [*captions, *longest, *further], device).dropped_to(dropped)
     model = Shape.of(cell.model, data.train.shape, encoded).build().to(device)
     flat = Flat(model)
-    matrix = flat.row(atomic.read_tensors(chosen.folder / f"{weights}.safetensors")[0])[None]
+    matrix = flat.row(atomic.read_tensors(store.weights_file(chosen.folder, weights))[0])[None]
     parts = generate(
         model,
         flat,

@@ -123,10 +123,11 @@ class Requirements:
 
     @cached_property
     def weight_files(self) -> int:
-        """Bytes that training leaves: two files of weights, and notes."""
+        """Bytes that training leaves: two files of weights, as many of each milestone, and notes."""
         named = HEADER + ENTRY * (18 * self.shape.depth + 11)
         lines = LINE * min(self.grid.training.validations, self.grid.training.steps)
-        return 2 * (4 * self.shape.parameters() + named) + NOTES + lines
+        files = 2 * (1 + len(self.grid.training.milestones))
+        return files * (4 * self.shape.parameters() + named) + NOTES + lines
 
     @cached_property
     def evaluation_files(self) -> int:

@@ -41,10 +41,13 @@ def fail(folder: Path, failure: Failure, trace: str, evaluation: str) -> None:
     note(folder, f"failed: {failure.message}")
 
 
-def forget(folder: Path) -> None:
-    """Delete the weights, and all that was made with them."""
+def forget(folder: Path, milestones: bool = True) -> None:
+    """Delete the weights, also of ``milestones`` unless a training that ends has just left them, and all that was made with
+    them."""
     for name in ("status.json", "error.txt", CHANGED, *store.WEIGHTS):
         (folder / name).unlink(missing_ok=True)
+    for file in folder.glob(store.MILESTONES) if milestones else ():
+        file.unlink(missing_ok=True)
     for part in folders(folder):
         shutil.rmtree(part)
 

@@ -11,6 +11,7 @@
     DIR/cells/ID/checkpoint-STEP.safetensors   while it trains: two generations
     DIR/cells/ID/checkpoint-STEP-1of4.safetensors   the part of a replica, if its parameters are divided
     DIR/cells/ID/{ema,raw}.safetensors
+    DIR/cells/ID/{ema,raw}@FRACTION.safetensors   those of a milestone, while it trains and from then on
     DIR/cells/ID/images-SAMPLING/     images and path lengths by the hash of how they are sampled, a file a control setting
     DIR/cells/ID/EVAL/                measurements under the hash of the evaluation recipe
     DIR/real-scores/RECIPE/           the same measurements of real images, a file for each dataset
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 WEIGHTS = ("ema.safetensors", "raw.safetensors")
 """The results of training, in a cell's folder."""
+MILESTONES = "*@*.safetensors"
+"""Further ones."""
 MEASURED = ("result.json", "per_sample.safetensors")
 """The results of an evaluation, in its folder."""
 
@@ -54,6 +57,11 @@ def read_config(path: Path, part: str, kind: type[T]) -> T:
         raise atomic.Damaged(
             f"{path} cannot be read (it holds no {part} of this version): the command that made the run writes it again"
         ) from None
+
+
+def weights_file(folder: Path, name: str) -> Path:
+    """The weights of a cell by their name (:mod:`bench.config.kept_weights`)."""
+    return folder / f"{name}.safetensors"
 
 
 def images_file(folder: Path, sampling: str, setting: str) -> Path:

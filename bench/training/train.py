@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.config import kept_weights
 from bench.config.experiment import Training
 from bench.machine.stage_timer import Stages
 from bench.models.flat import Flat, swapped
@@ -42,6 +43,8 @@ class Trained:
 
 Record = Callable[[int, list[dict[str, Any]]], None]
 """Takes (member, all its lines of ``metrics.jsonl`` so far)."""
+Keep = Callable[[int, str, dict[str, Tensor]], None]
+"""Takes (member, name of a milestone's weights, its parameters by their names)."""
 
 
 def train(
@@ -60,11 +63,13 @@ def train(
     accumulate: int = 1,
     recompute: bool = False,
     probes: bool = False,
+    keep: Keep = lambda member, name, weights: None,
 ) -> Trained:
     """Train one member for each formulation; keep the weights of its smallest EMA validation loss.
 
     ``record`` is given each member's lines of metrics at each validation, ``progress`` the number of finished steps;
-    with ``probes`` these have attention's, too (:mod:`bench.training.probes`).
+    with ``probes`` these have attention's, too (:mod:`bench.training.probes`). ``keep`` is given the weights of each member
+    at each milestone, until it diverges.
     ``checkpointer`` finds a state to continue from, and saves it now and then. Of several replicas the first one validates,
     and all have its state; if parameters are divided, all validate, and the first one returns the best weights. Raises
     :class:`UserError` for a ``start`` of another network.
@@ -80,6 +85,7 @@ def train(
         trainer = Trainer(shape, len(formulations), recipe, device, *how)
         feed, best = Feed(formulations, batches, recipe.steps), Best(trainer.flat.weights)
         held, checks = validation_coefficients(formulations, validation[1], device), validation_steps(recipe)
+        due = milestone_steps(recipe)
         state = State(trainer, best, [[] for _ in formulations])
         first = replicas.resume(checkpointer.load(state), state)
         for member, lines in enumerate(state.lines):
@@ -89,6 +95,8 @@ def train(
         for step in range(first, recipe.steps):
             with stages("compile" if compiled and step == first else "train"):
                 trainer.step(step, *feed.at(step))
+                for fraction in due.get(step + 1, ()):
+                    pass_milestone(trainer, fraction, keep)
                 if step + 1 in checks and (replicas.first or replicas.divided):
                     native, shared = validate(trainer, validation[0], held, step + 1)
                     replicas.keepers.copy_first(native, shared)
@@ -139,6 +147,24 @@ def validation_steps(recipe: Training) -> set[int]:
     """The steps after which the model is validated: ``validations`` of them, evenly spaced, the last one included."""
     count = min(recipe.validations, recipe.steps)
     return {round((i + 1) * recipe.steps / count) for i in range(count)}
+
+
+def milestone_steps(recipe: Training) -> dict[int, list[float]]:
+    """The steps after which weights are kept, each with its milestones."""
+    found: dict[int, list[float]] = {}
+    for fraction in recipe.milestones:
+        found.setdefault(kept_weights.step_of(fraction, recipe.steps), []).append(fraction)
+    return found
+
+
+def pass_milestone(trainer: Trainer, fraction: float, keep: Keep) -> None:
+    """Give ``keep`` the weights of every living member. Replicas that divide the parameters gather them at the first one."""
+    for kind, own in (("ema", trainer.ema), ("raw", trainer.flat.weights)):
+        rows = trainer.flat.gathered(own)
+        for member, alive in enumerate(trainer.health.alive.tolist() if trainer.replicas.first else ()):
+            if alive:
+                parameters = trainer.flat.whole.member(rows[member].cpu())
+                keep(member, kept_weights.named(kind, fraction), parameters)
 
 
 def lines_of(

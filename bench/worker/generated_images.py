@@ -147,7 +147,7 @@ class Pictures:
             rows = []
             for planned in self.pack:
                 try:
-                    rows.append(flat.row(atomic.read_tensors(planned.folder / f"{kind}.safetensors")[0]))
+                    rows.append(flat.row(atomic.read_tensors(store.weights_file(planned.folder, kind))[0]))
                 except atomic.Damaged as error:
                     raise Lost(planned, error) from None
             self._weights = kind, torch.stack(rows).to(self.bench.device)

@@ -133,6 +133,10 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
         atomic.write_text(folders[member] / "metrics.jsonl", text)
         live.validated(member, lines)
 
+    def keep(member: int, name: str, weights: dict[str, torch.Tensor]) -> None:
+        control.guard(folders[member : member + 1])
+        atomic.write_tensors(store.weights_file(folders[member], name), weights)
+
     def progress(step: int) -> None:
         if step % 10 == 0 or step == recipe.steps:
             leader = min(losses, key=lambda name: losses[name], default=None)
@@ -176,6 +180,7 @@ def train_pack(pack: Sequence[Planned], setup: Setup, bench: Bench) -> None:
             bench.accumulate,
             bench.recompute,
             bench.probes,
+            keep,
         )
     facts = {"seconds": round(checkpointer.elapsed(), 1), **provenance(bench.device, len(pack))}
     with bench.stages("store"):
@@ -194,18 +199,18 @@ def tracked(pack: Sequence[Planned], control: Control, step: int) -> Tracked:
 def save(
     pack: Sequence[Planned], trained: Trained, untrained: Sequence[float], facts: dict[str, Any]
 ) -> None:
-    """Write each member's weights and status, with its loss ``untrained``; what was measured of other weights goes."""
+    """Write each member's weights and status, with its loss ``untrained``; what was measured of other weights goes, and of a
+    member that diverged its milestones."""
     best, steps, losses = trained.best, trained.best.step.tolist(), trained.best.common.tolist()
     ends = [
         p.cell.training.steps if died is None and loss == float("inf") else died
         for p, died, loss in zip(pack, trained.health.diverged_at(), losses, strict=True)
     ]
     for e, planned in enumerate(pack):
-        cell_folder.forget(planned.folder)
+        cell_folder.forget(planned.folder, milestones=ends[e] is not None)
         for name, weights in (("ema", best.ema), ("raw", best.raw)) if ends[e] is None else ():
-            atomic.write_tensors(
-                planned.folder / f"{name}.safetensors", trained.flat.whole.member(weights[e].cpu())
-            )
+            parameters = trained.flat.whole.member(weights[e].cpu())
+            atomic.write_tensors(store.weights_file(planned.folder, name), parameters)
     for e, (planned, died) in enumerate(zip(pack, ends, strict=True)):  # the cells of a pack end together
         status = {
             "state": "trained" if died is None else "diverged",

@@ -15,7 +15,7 @@ from bench.config.experiment import Grid, Model
 from bench.runfolder import store
 from bench.training.batches import Batches, validation_batch
 from bench.training.checkpoint import Checkpointer, State
-from bench.training.train import train
+from bench.training.train import Keep, train
 from bench.worker.setup import Setup
 from formulations import Formulation, get
 
@@ -71,6 +71,7 @@ def run(
     members: Sequence[Formulation],
     checkpointer: Checkpointer,
     model: Model | None = None,
+    keep: Keep = lambda member, name, weights: None,
 ) -> None:
     recipe = replace(grid.training, steps=STEPS, validations=3)
     train(
@@ -81,6 +82,7 @@ def run(
         validation_batch(setup.data, setup.captions, recipe.validation_images, CPU),
         0,
         checkpointer=checkpointer,
+        keep=keep,
     )
 
 

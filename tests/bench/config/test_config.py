@@ -70,7 +70,8 @@ CHANGES: dict[str, Any] = {
     "batch": 5, "objective": "mine", "lr": 0.1, "optimiser": "muon",
     "betas": (0.9, 0.95), "gradients": "clip:1", "warmup": 3, "decay": 0.1, "weight_decay": 0.1, "ema": 0.1, "dropout": 0.2,
     "drop_encoders": 0.3, "dropped": "empty",
-    "validations": 3, "validation_images": 64, "precision": "bf16", "settings": (Setting(5, 1.0),), "weights": ("raw",),
+    "validations": 3, "validation_images": 64, "precision": "bf16", "milestones": (0.5,),
+    "settings": (Setting(5, 1.0),), "weights": ("raw",),
     "samples": 10, "start": 40.0, "extractor": "clip:x", "reference": "adm.npz", "metrics": ("precision@1a2b3c4d",),
 }  # fmt: skip
 
@@ -178,7 +179,18 @@ def test_full_dump_is_json_and_complete() -> None:
         (lambda: Evaluation(samples=1), "--samples 1"),
         (lambda: Evaluation(settings=(Setting(0, 1.0),)), "steps must be at least 1"),
         (lambda: Evaluation(settings=(Setting(5, 1.0), Setting(5, 1.0))), "names 5:1 twice"),
-        (lambda: Evaluation(weights=("best",)), "'ema', 'raw'"),  # type: ignore[arg-type]
+        (lambda: Evaluation(weights=("best",)), "'ema', 'raw'"),
+        (lambda: Evaluation(weights=("ema", "ema@1.5")), "--weights 'ema@1.5': choose from"),
+        (lambda: Evaluation(weights=("ema", "ema@x")), "after a fraction of the training in (0, 1]"),
+        (lambda: Evaluation(weights=("ema", "best@0.5")), "for example ema@0.5"),
+        (lambda: Evaluation(weights=("ema", "ema@0.5", "ema@0.50")), "none twice"),
+        (lambda: Evaluation(weights=("ema@0.5",)), "must name ema, raw or both"),
+        (
+            lambda: Grid(evaluation=Evaluation(weights=("ema", "raw@0.5"))),
+            "raw@0.5: the training does not keep",
+        ),
+        (lambda: Training(milestones=(0.5, 1.5)), "--milestones 1.5"),
+        (lambda: Training(milestones=(0.0,)), "--milestones 0"),
         (lambda: Grid(seeds=0), "--seeds 0"),
         (lambda: Grid(depths=(2, 0)), "--depths 0"),
         (lambda: Grid(budgets=(-5,)), "--budgets -5"),

@@ -14,7 +14,7 @@ from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject, Undrawable
 from analysis.ranking.blocks import seed_count
-from analysis.tables.wording import count
+from analysis.tables.wording import count, series
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED, ink_on
 
@@ -58,7 +58,7 @@ def draw(subject: Subject) -> Drawn:
     caption = sentences(
         f"Rank, the mean Pareto front index (lower is better), of {number} of {words}, by their",
         "parameters, over",
-        f"all control settings on {' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
+        f"all control settings on {series(subject.datasets)}, {seed_count(subject.seed_counts)};",
         f"ranked among {count(len(subject.order), 'formulation')}.",
         subject.left_out(dead),
     )

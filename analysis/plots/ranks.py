@@ -11,7 +11,7 @@ from analysis.plots.captions import sentences
 from analysis.plots.style import Drawn
 from analysis.plots.subject import Subject, Undrawable
 from analysis.ranking.blocks import seed_count
-from analysis.tables.wording import count
+from analysis.tables.wording import count, series
 from formulations.colours import MUTED, colour
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def draw(subject: Subject) -> Drawn:
     partly = _partly(rows)
     caption = sentences(
         f"Positions of {count(len(rows), 'formulation')} in the ranking by mean Pareto front index on",
-        f"{' and '.join(subject.datasets)}, {seed_count(subject.seed_counts)};",
+        f"{series(subject.datasets)}, {seed_count(subject.seed_counts)};",
         "bars are 95 % intervals of the position over seeds (parametric bootstrap); equal mean fronts share a position.",
         "On the right: how often a formulation is on front 1 of a setting, in the same draws."
         if shares

@@ -18,7 +18,7 @@ from analysis.ranking.result import RankingResult
 from analysis.runs import cell_contents, schema, sources
 from analysis.runs.run import Run
 from analysis.stats import two_way as stats
-from analysis.tables.wording import count
+from analysis.tables.wording import count, series
 from bench.config.sampling_settings import CONTROL, ControlSetting
 from bench.metrics.metric import Metric
 from flowbench._core.lazy import lazy
@@ -233,7 +233,7 @@ class Shown:
 
     def named(self) -> str:
         """``6 formulations on shapes and digits``."""
-        return f"{count(len(self.names), 'formulation')} on {' and '.join(self.datasets)}"
+        return f"{count(len(self.names), 'formulation')} on {series(self.datasets)}"
 
     def coloured(self) -> str:
         """A sentence about the lines in colour, if not all are."""
@@ -245,7 +245,7 @@ class Shown:
         """A sentence that names the datasets without a panel, and what all formulations lack there."""
         there = self.datasets
         absent = [dataset for dataset in self.subject.datasets if dataset not in there]
-        return f"Not shown: {' and '.join(absent)}, where no formulation has {lacks}." if absent else ""
+        return f"Not shown: {series(absent)}, where no formulation has {lacks}." if absent else ""
 
     def left_out(self) -> str:
         """A sentence that names the formulations that are not in the figure."""

@@ -12,7 +12,7 @@ from analysis.plots.style import Drawn
 from analysis.plots.subject import Part, Shown, Subject, Undrawable
 from analysis.runs.cell_contents import Profile, evaluated, profiles
 from analysis.runs.sources import LEVELS
-from analysis.tables.wording import count
+from analysis.tables.wording import count, series
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED
 
@@ -74,7 +74,7 @@ def budget(subject: Subject) -> Drawn:
         f"First panel: training budget of {count(len(names), 'formulation')}, the share of the loss that falls on each",
         "noise level, per unit of the clock. Second: validation loss at eight levels, divided by its geometric mean over",
         "the formulations, on",
-        f"{' and '.join(subject.datasets)}; at the evaluated checkpoints, {subject.averaged()}{several}.",
+        f"{series(subject.datasets)}; at the evaluated checkpoints, {subject.averaged()}{several}.",
         "Logarithmic axis.",
         shown.coloured(),
         subject.left_out(error.lost),

@@ -16,7 +16,7 @@ from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import RANK, RankingResult
 from analysis.runs import timings
 from analysis.runs.run import Run
-from analysis.tables.wording import count, others
+from analysis.tables.wording import count, others, series
 
 State = Literal["decided", "undecided", "one seed", "not trained"]
 """Whichever leads, a comparison of networks that are ``not trained`` is none."""
@@ -208,4 +208,4 @@ def listed(names: Sequence[str], name: Callable[[str], str]) -> str:
     shown = [name(n) for n in names]
     if len(shown) > NAMED:
         shown = [*shown[: NAMED - 1], f"{len(names) - NAMED + 1} others"]
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return series(shown)

@@ -16,6 +16,7 @@ from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
 from analysis.ranking.smallest_gap import Resolution
 from analysis.report.confirmed import confirmed
 from analysis.report.phrases import MANY, SURE, listed, name, sizes, written
+from analysis.report.references import against_references
 from analysis.tables.wording import count, others
 from flowbench._core.lazy import lazy
 
@@ -85,6 +86,7 @@ def verdict(
     doubts = [
         *([STOPPED] if stopped else []),
         *_doubts(ranking),
+        *against_references(ranking),
         *_of_order(ranking, not (stopped or confirmation)),
     ]
     return Verdict(tuple(missing(facts.provisional)), tuple(lead), tuple(points), tuple(doubts))
@@ -139,7 +141,7 @@ def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
     if alike:
         return f"; {listed(alike)} cannot be separated from {leaders} at {seeds} ({SURE})."
     if apart:
-        return f", and {seeds} tell {leaders} apart from {others(apart)} ({SURE})."
+        return f", and {seeds} separate {leaders} from {others(apart)} ({SURE})."
     return "."
 
 
@@ -248,8 +250,14 @@ def _of_order(ranking: RankingResult, open_: bool) -> Iterator[str]:
             f"{facts.agreement:.2f} on average (Kendall; 1 is the same order)."
         )
     tied = ranking.columns[RANK].not_separable
+    late = [n for i, n in enumerate(ranking.names) if tied[n] and not tied[list(ranking.names[:i])].all()]
+    if late:
+        yield (
+            f"{listed(late)} cannot be separated from the leader although formulations that rank better can: "
+            f"{'its' if len(late) == 1 else 'their'} results differ more from seed to seed."
+        )
     if facts.seeds > 1 and tied.sum() > 1 and open_ and not facts.provisional:
         yield (
-            f"Who leads among {len(ranking.names)} looks better than it is. The same command with --confirm 3 runs those "
-            f"that cannot be separated once more, on fresh seeds."
+            f"The leader of {len(ranking.names)} formulations looks better than it is. The same command with "
+            f"{name('--confirm 3')} trains those that cannot be separated from it again, on fresh seeds."
         )

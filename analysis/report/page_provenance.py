@@ -79,9 +79,8 @@ def provenance(run: Run, metrics: Mapping[str, Mapping[str, str]]) -> Provenance
         for word, what in SEVERAL.items()
         if len(noted[word]) > 1
     )
-    days = dict.fromkeys(f"{day.day} {day:%B %Y}" for day in (ends.min(), ends.max())) if len(ends) else ()
     shown = tuple((heading, values) for heading, values in facts.items() if values)
-    return Provenance(shown, _recipes(run), warnings, " to ".join(days), spent, wall)
+    return Provenance(shown, _recipes(run), warnings, days(ends), spent, wall)
 
 
 def duration(seconds: float) -> str:
@@ -178,6 +177,18 @@ def _wall_seconds(stages: pd.DataFrame) -> float:
     before = spans["end"].cummax().shift()
     covered = spans["end"] - spans["begin"].where(~(spans["begin"] < before), before)
     return round(float(covered.dt.total_seconds().clip(lower=0).sum()), 1)
+
+
+def days(ends: pd.Series[Any]) -> str:
+    """``2 January 2026``, ``2 to 4 January 2026``, ``30 January 2026 to 1 February 2026``."""
+    if ends.empty:
+        return ""
+    first, last = (time.date() for time in (ends.min(), ends.max()))
+    whole = f"{last.day} {last:%B %Y}"
+    if first == last:
+        return whole
+    alike = (first.year, first.month) == (last.year, last.month)
+    return f"{first.day}{'' if alike else f' {first:%B %Y}'} to {whole}"
 
 
 def _finished(ends: pd.Series[Any]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from analysis.tables.wording import series
+
 BEGIN, END = "\ue000", "\ue001"
 """They enclose the names of formulations in a sentence, which a page formats."""
 MANY = 3
@@ -23,7 +25,7 @@ def listed(values: Sequence[str], named: bool = True) -> str:
     shown = [name(v) if named else v for v in values]
     if len(shown) > MANY:
         return f"{shown[0]} and {len(shown) - 1} others"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return series(shown)
 
 
 def span(seeds: Iterable[int]) -> str:

@@ -16,6 +16,11 @@ def names(values: Sequence[str], most: int = 4) -> str:
     return shown + (f" and {len(values) - most} more" if len(values) > most else "")
 
 
+def series(values: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(values[:-1]), *values[-1:]]))
+
+
 def others(number: int) -> str:
     """``the other``, ``both others``, ``all 5 others``."""
     return {1: "the other", 2: "both others"}.get(number, f"all {number:,} others")

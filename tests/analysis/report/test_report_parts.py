@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -300,3 +301,16 @@ def test_recipes_are_shown_in_full(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert page_provenance.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((), ""),
+        (("2026-01-02T01:00Z", "2026-01-02T23:00Z"), "2 January 2026"),
+        (("2026-01-02T01:00Z", "2026-01-04T01:00Z"), "2 to 4 January 2026"),
+        (("2026-01-30T01:00Z", "2026-02-01T01:00Z"), "30 January 2026 to 1 February 2026"),
+    ],
+)
+def test_days(ends: tuple[str, ...], text: str) -> None:
+    assert page_provenance.days(pd.Series(pd.to_datetime(list(ends), utc=True))) == text

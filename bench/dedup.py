@@ -26,7 +26,7 @@ from flowbench._core.plugin import load_plugin
 from flowbench._core.terminal import many, short
 
 if TYPE_CHECKING:
-    from bench.data.images import Record
+    from bench.data.decoding import Record
 
 SHOWN, WIDE = 16, 8
 """Groups on the sheet, and pictures of each."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from bench.data import drop_list
 from bench.data.builder import Builder, register
 from bench.data.caption_mix import ALIKE, mixed
 from bench.data.dataset import Dataset, Picked, Rows, Split, build
+from bench.data.decoding import CHUNK, Record, Skipped, Unfinished, decode_all
 from bench.data.held_out import hash_split
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -32,41 +31,12 @@ if TYPE_CHECKING:
 else:
     pixels, sources = lazy("bench.data.pixels"), lazy("bench.data.sources")
 
-_CHUNK = 256  # encoded images held in memory at once
 LEFT_SECONDS = 86400.0
 """An unfinished file of the cache that has not changed for so long was left by a command that was killed."""
 
 
 MOST_SKIPPED = 0.05
 """The largest share of corrupt or caption-less items that is tolerated."""
-
-
-@dataclass
-class Record:
-    """What is known of the distinct pictures of a source: ``keys``, the smallest sha256 of their encoded files, and all
-    their captions. ``copies`` of the items were a picture that is there already; ``skipped`` are left out, and why."""
-
-    keys: list[str]
-    captions: list[list[str]]
-    copies: int
-    skipped: list[str]
-    notes: list[str]
-
-    def check(self, place: str, max_skipped: float) -> None:
-        """Raises UserError if more than the share ``max_skipped`` of the items is corrupt or caption-less."""
-        total = len(self.keys) + self.copies + len(self.skipped)
-        if len(self.skipped) > max_skipped * total or not self.keys:
-            raise UserError(
-                f"images:{place}: {len(self.skipped)} of {total} items are corrupt or have no caption "
-                f"(at most {max_skipped:.1%} may), the first: {'; '.join(self.skipped[:3])}"
-            )
-
-    def split(self, images: Rows, chosen: list[int]) -> Split:
-        """The pictures ``chosen``, in the order of their keys, read when they are asked for."""
-        rows = sorted(chosen, key=lambda i: self.keys[i])
-        captions = tuple(tuple(self.captions[i]) for i in rows)
-        several = captions if any(len(c) > 1 for c in captions) else ()
-        return Split(Picked(images, np.array(rows)), tuple(c[0] for c in captions), alternatives=several)
 
 
 class Decoded(NamedTuple):
@@ -107,9 +77,10 @@ class Files(Builder):
         stem, folder = _stem(source.name, source.fingerprint(), resolution), cache_folder(self.cache)
         kept = _read_cache(folder, stem)
         if kept is None:
-            with _alone(folder):
+            with _alone(folder) as alone:
                 if not _read_cache(folder, stem):
-                    self._fill_cache(folder, stem, source.read(), resolution)
+                    unfinished = Unfinished.of(folder, stem, alone)
+                    self._fill_cache(folder, stem, source.read(), resolution, unfinished)
             kept = _read_cache(folder, stem)
             assert kept is not None
         kept[1].check(self.path, self.max_skipped)
@@ -131,7 +102,7 @@ class Files(Builder):
         source, decoded, record = self.decoded(images.resolution)
         chosen = self.chosen(record)
         sides = hash_split([record.keys[i] for i in chosen], images.train, images.validation)
-        first, second = (record.split(decoded, [chosen[i] for i in side]) for side in sides)
+        first, second = (split(record, decoded, [chosen[i] for i in side]) for side in sides)
         notes = list(record.notes)
         if self.drop:
             notes.append(f"{len(record.keys) - len(chosen):,} pictures are left out by {self.drop.name}")
@@ -144,31 +115,33 @@ class Files(Builder):
         return build(shown, (first, second), skipped=record.skipped, notes=notes)
 
     def captions(self, name: str, images: Images) -> list[str]:
-        """Without decoding more than :data:`_CHUNK` pictures. Raises the UserError of :meth:`load`: of few pictures any, of
-        many what their names and captions show."""
+        """Without decoding more than `CHUNK` pictures. Raises the UserError of :meth:`load`: of few pictures any, of many
+        what their names and captions show."""
         contents = sources.find(self.path, self.second).read()
-        if len(contents.items) <= _CHUNK:
+        if len(contents.items) <= CHUNK:
             return self.load(name, images).train.texts()
         usable = [item for item in contents.items if not item.problem]
         skipped = [f"{item.name}: {item.problem}" for item in contents.items if item.problem]
-        Record([item.name for item in usable], [], 0, skipped, []).check(self.path, self.max_skipped)
+        Record([item.name for item in usable], skipped=skipped).check(self.path, self.max_skipped)
         return [caption for item in usable for caption in item.captions]
 
-    def _fill_cache(self, folder: Path, stem: str, contents: sources.Contents, resolution: int) -> None:
-        """Write the array, then the record that makes it count; both appear whole. What other commands left unfinished is
-        swept."""
-        record = Record([], [], 0, [], contents.notes)
-
-        def decode(file: Path) -> None:
-            _decode_all(contents.items, resolution, record, file)
-            record.check(self.path, self.max_skipped)
-
+    def _fill_cache(
+        self, folder: Path, stem: str, contents: sources.Contents, resolution: int, unfinished: Unfinished
+    ) -> None:
+        """Write the array, then the record that makes it count; both appear whole. A command that was stopped is continued;
+        what others left unfinished is swept."""
         try:
-            atomic.sweep(folder, LEFT_SECONDS)
-            atomic.write_whole(folder / f"{stem}.npy", decode)
+            record = replace(decode_all(contents.items, resolution, unfinished), notes=contents.notes)
+            record.check(self.path, self.max_skipped)
+            unfinished.finish(folder / f"{stem}.npy")
             atomic.write_json(folder / f"{stem}.json", asdict(record))
+            atomic.sweep(folder, LEFT_SECONDS)
         except OSError as error:
+            unfinished.remove()
             raise _unwritable(folder, error) from None
+        except Skipped:
+            unfinished.remove()
+            raise
 
 
 @register("images(path,drop,mix,second)")
@@ -177,52 +150,12 @@ def images(path: str, drop: str = "", mix: float = ALIKE, second: str = "") -> B
     return Files(path, drop=Path(drop).expanduser() if drop else None, mix=mix, second=second)
 
 
-def _attempt(item: sources.Item, resolution: int) -> tuple[str, NDArray[np.uint8]] | str:
-    """The sha256 of the item's file and its pixels, or why it is left out."""
-    if item.problem:
-        return f"{item.name}: {item.problem}"
-    try:
-        data = item.read()
-        return hashlib.sha256(data).hexdigest(), pixels.decode(data, resolution)
-    except sources.Unreachable:
-        raise
-    except (
-        Exception
-    ) as error:  # every format of Pillow has errors of its own, and one item may not stop the others
-        reason = str(error) if "BytesIO" not in str(error) else "not a known image format"
-        return f"{item.name}: {reason or type(error).__name__}"
-
-
-def _decode_all(items: list[sources.Item], resolution: int, record: Record, file: Path) -> None:
-    """Write the distinct pictures, uint8 ``[N, 3, R, R]``, in the order in which they are met; note them in ``record``."""
-    place: dict[bytes, int] = {}
-    with ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0)))) as pool, file.open("wb") as out:
-        _write_header(out, len(items), resolution)
-        for start in range(0, len(items), _CHUNK):  # PIL decodes outside the lock
-            chunk = items[start : start + _CHUNK]
-            for item, result in zip(chunk, pool.map(_attempt, chunk, [resolution] * len(chunk)), strict=True):
-                if isinstance(result, str):
-                    record.skipped.append(result)
-                    continue
-                key, picture = result
-                values = picture.tobytes()
-                at = place.setdefault(hashlib.sha256(values).digest(), len(record.keys))
-                if at == len(record.keys):
-                    out.write(values)
-                    record.keys.append(key)
-                    record.captions.append(list(item.captions))
-                else:
-                    record.copies += 1
-                    record.keys[at] = min(record.keys[at], key)
-                    record.captions[at] = list(dict.fromkeys([*record.captions[at], *item.captions]))
-        out.seek(0)
-        _write_header(out, len(record.keys), resolution)
-
-
-def _write_header(out: BinaryIO, count: int, resolution: int) -> None:
-    """The header of a ``.npy`` file, of the same length for every count."""
-    about = {"shape": (count, 3, resolution, resolution), "fortran_order": False, "descr": "|u1"}
-    np.lib.format.write_array_header_1_0(out, about)
+def split(record: Record, images: Rows, chosen: list[int]) -> Split:
+    """The pictures ``chosen``, in the order of their keys, read when they are asked for."""
+    rows = sorted(chosen, key=lambda i: record.keys[i])
+    captions = tuple(tuple(record.captions[i]) for i in rows)
+    several = captions if any(len(c) > 1 for c in captions) else ()
+    return Split(Picked(images, np.array(rows)), tuple(c[0] for c in captions), alternatives=several)
 
 
 def _stem(name: str, fingerprint: str, resolution: int) -> str:
@@ -245,18 +178,20 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[bool]:
     """Make the folder of a cache, and let one process at a time fill it: of several that begin together one decodes. Where a
-    disk has no locks for folders, each does."""
+    disk has no locks for folders, each does, which is what False is for."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise _unwritable(folder, error) from None
     try:
+        locked = False
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         os.close(handle)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import images, pixels
+from bench.data import decoding, pixels
 from bench.data.sources import Unreadable
 from bench.data.sources.listing import PICTURES
 
@@ -291,7 +291,7 @@ def test_every_ending_that_pillow_opens_is_read() -> None:
 
 
 def test_at_most_a_share_may_be_bad(folder: Path, cache: Path) -> None:
-    record = images.Record(["k"] * 8, [["c"]] * 8, 1, ["a: bad"], [])
+    record = decoding.Record(["k"] * 8, [["c"]] * 8, 1, ["a: bad"], [])
     record.check("x", 0.1)
     with pytest.raises(ValueError, match="1 of 10 items"):
         record.check("x", 0.09)

@@ -119,3 +119,55 @@ def test_one_network_has_no_such_figure(two: Run, tmp_path: Path) -> None:
     assert "networks" not in [one.name for one in drawn] + list(why)
     _, why = plots.draw(about, ranked(about), ["networks"])
     assert why == {"networks": "all trainings are of one network"}
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """With weights of milestones in two settings, one of them between validations."""
+    weights = ("ema", "ema@0.25", "ema@0.5", "ema@1", "raw@0.5")
+    where = tmp_path_factory.mktemp("milestones") / "run"
+    return of_networks(where, seeds=3, weights=weights, settings=((25, 5.0), (5, 5.0)))
+
+
+def test_weights_of_milestones_add_rows_of_their_metrics(marked: Run) -> None:
+    drawn = figure(marked)
+    found = lines(drawn)
+    assert len(found) == 3 * 3
+    assert [panel.get_ylabel().split(",")[0] for panel in drawn.figure.axes[::3]] == [
+        "validation loss",
+        "FID",
+        "CLIP score",
+    ]
+    early = marked.frame[marked.frame["weights"].str.startswith("ema@")]
+    for place, dataset in enumerate((MMDIT, DIT)):
+        rows = early[early["dataset"] == dataset].groupby("best_step")
+        by_steps, by_compute, by_seconds = (found[3 + i][place] for i in range(3))
+        assert list(by_steps.get_xdata()) == [2500, 5000, 10_000]  # type: ignore[arg-type]
+        flops = marked.manifests[0].recipes[place].train_flops
+        assert np.allclose(by_compute.get_xdata(), flops * np.array([0.25, 0.5, 1]) / 1e15)
+        assert np.allclose(by_seconds.get_xdata(), [15, 30, 60])
+        for line in (by_steps, by_compute, by_seconds):
+            assert np.allclose(line.get_ydata(), np.exp(rows["fid"].agg(lambda v: np.log(v).mean())))
+        assert np.allclose(found[6][place].get_ydata(), rows["clip"].mean())
+    assert "EMA weights at milestones of the training" in drawn.caption
+
+
+def test_the_loss_is_drawn_as_without_milestones(marked: Run) -> None:
+    plain = figure(networks.separated(run.read(marked.path, ["weights=ema"])))
+    assert len(plain.figure.axes) == 3
+    assert "milestones" not in plain.caption
+    assert plain.title == "Validation loss by network"
+    for panel, same in zip(lines(plain), lines(figure(marked)), strict=False):
+        for line, other in zip(panel, same, strict=True):
+            assert np.allclose(line.get_xydata(), other.get_xydata())
+
+
+def test_a_metric_that_a_formulation_lacks_at_a_milestone_is_not_averaged_over_the_others(
+    marked: Run,
+) -> None:
+    frame = marked.frame.copy()
+    one = (frame["formulation"] == FEW[0]) & (frame["dataset"] == DIT) & (frame["seed"] == 1)
+    frame.loc[one & (frame["weights"] == "ema@0.5") & (frame["steps"] == 5), "fid"] = np.nan
+    found = lines(figure(replace(marked, frame=frame)))
+    assert [len(line.get_xdata()) for line in found[3]] == [3, 2]  # type: ignore[arg-type]
+    assert [len(line.get_xdata()) for line in found[6]] == [3, 3]  # type: ignore[arg-type]

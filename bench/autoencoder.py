@@ -10,6 +10,7 @@ import argparse
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -111,7 +112,7 @@ def make(recipe: AutoencoderRecipe, out: Path, device: str) -> str:
     from bench import data
     from bench.drawing import write
     from bench.encoders import autoencoder_train
-    from bench.machine.device import pick_device
+    from bench.machine.device import device_name, pick_device
     from bench.pretrained import frozen_autoencoder
 
     with whole(out) as new:
@@ -125,7 +126,9 @@ def make(recipe: AutoencoderRecipe, out: Path, device: str) -> str:
             dataset.name,
             f"{len(dataset.validation):,}",
         )
+        started = time.perf_counter()
         model = autoencoder_train.train(recipe, dataset, there, log.info)
+        took = f"{(time.perf_counter() - started) / 3600:.2g} h on {device_name(there)}"
         mean, deviation = autoencoder_train.moments(model, dataset.train, there)
         model.register_to_config(scaling_factor=1 / deviation, shift_factor=mean)
         model.save_pretrained(new)
@@ -135,7 +138,8 @@ def make(recipe: AutoencoderRecipe, out: Path, device: str) -> str:
         atomic.write_text(new / "README.md", card(recipe, dataset, frozen, held))
     size = "x".join(map(str, (frozen.channels, *[recipe.resolution // frozen.factor] * 2)))
     return (
-        f"{short(out)}: {frozen.name}, latents {size}, reconstruction PSNR {held:.2f} dB on held-out images"
+        f"{short(out)}: {frozen.name}, latents {size}, reconstruction PSNR {held:.2f} dB on held-out images, "
+        f"trained for {took}"
     )
 
 

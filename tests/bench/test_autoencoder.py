@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -79,8 +80,11 @@ def test_from_images_to_a_page_in_latent_space(small: Path, tmp_path: Path) -> N
         assert drawn.mode == "RGB"
 
 
-def test_the_recipe_decides_and_each_option_changes_it(tmp_path: Path) -> None:
+def test_the_recipe_decides_and_each_option_changes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = trained(tmp_path / "a", 2)
+    assert re.search(r"trained for [0-9.e-]+ h on \S", capsys.readouterr().out), "printed, and in no file"
     again = trained(tmp_path / "b", 2)
     assert {f.name: f.read_bytes() for f in first.iterdir()} == {
         f.name: f.read_bytes() for f in again.iterdir()

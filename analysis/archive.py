@@ -150,9 +150,8 @@ def _is_archive(found: Run) -> bool:
 
 def _complete(kept: Run, figures: bool) -> None:
     """Write tables, figures and page next to an archive's data."""
-    kept = networks.separated(kept)
     ranked = None if scaling.is_scaling(kept) else ranking.rank(kept)
-    _provenance(kept, ranked)
+    _provenance(networks.separated(kept), ranked)
     for name, text in tables(kept).items():
         bundle.write_text(kept.path / name, text)
     if figures:
@@ -254,7 +253,7 @@ def _draw(kept: Run, ranked: RankingResult | None, out: Path) -> None:
     if ranked is None:
         drawn, made = charts.draw(scaling.report(kept)), scaling_contents.read(kept)
     else:
-        drawn, made = plots.draw(kept, ranked)[0], contents.read(kept)
+        drawn, made = plots.draw(networks.separated(kept), ranked)[0], contents.read(kept)
     page.write(made, out / REPORT)
     for figure in drawn:
         figure.figure.set_facecolor("white")  # legible on a dark page, too

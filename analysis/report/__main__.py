@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.runs import networks, options, run
+from analysis.runs import options, run
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
@@ -43,7 +43,7 @@ def command(argv: Sequence[str] | None) -> int:
         raise UserError(f"--out {out} is a folder: name a file, for example {out / 'report.html'}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {str(out.parent)!r}")
-    found = networks.separated(run.read(args.results, args.where))
+    found = run.read(args.results, args.where)
     from analysis import scaling
     from analysis.report import contents, page, scaling_contents
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.comparisons import comparison, decided, race_outcome
+from analysis.comparisons import comparison, decided, pair_rows, race_outcome
 from analysis.ranking import confirmation, pending, ranking, render, score_matrix
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import Facts
@@ -19,7 +19,7 @@ from analysis.report.gallery import Gallery, gallery
 from analysis.report.page_provenance import Provenance, provenance
 from analysis.report.page_table import Ranking, table
 from analysis.report.phrases import name
-from analysis.runs import schema
+from analysis.runs import networks, schema
 from analysis.runs.run import Run
 from analysis.tables.table import Table
 from analysis.tables.wording import count
@@ -38,7 +38,7 @@ class Summary:
 class Report:
     """What the page's template is given. Without a ``ranking`` or tables of ``scaling`` there was nothing to show, and the
     verdict is why; without a ``summary`` there was nothing to decide. ``race``, ``against`` (a baseline) and
-    ``confirmation`` are tables above the ranking's."""
+    ``confirmation`` are tables above the ranking's, ``networks`` one of those of a run of several."""
 
     title: str
     facts: tuple[str, ...]
@@ -46,6 +46,7 @@ class Report:
     failures: Failures
     provenance: Provenance
     summary: Summary | None = None
+    networks: Table | None = None
     ranking: Ranking | None = None
     race: Table | None = None
     against: Table | None = None
@@ -59,7 +60,8 @@ class Report:
 
 
 def read(run: Run, where: Sequence[str] = ()) -> Report:
-    """Everything about a run. If nothing of it can be ranked, the report has only that reason and the failures.
+    """Everything about a run. If nothing of it can be ranked, the report has only that reason and the failures. The
+    formulations are ranked within each of several networks (`analysis.runs.networks.apart`).
 
     ``where`` are the conditions that chose its rows. Raises `UserError` where recipes are mixed
     (`analysis.runs.schema.comparable`), and if all rows belong to a confirmation.
@@ -67,13 +69,14 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
     results = run.phase("rank")
     if results.frame.empty:
         raise UserError("the table has rows of a confirmation only: there is nothing to rank")
-    schema.comparable(results)
+    whole, run = run, networks.separated(run)
+    schema.comparable(run.phase("rank"))
     failed = failures(run)
     try:
         found = ranking.rank(run)
     except UserError as error:
         return unranked(run, str(error), failed, where)
-    fresh = confirmation.confirmation(run)
+    fresh, pairs = confirmation.confirmation(run), pair_rows.of_a_page(whole)
     settled, _ = pending.settled(results.frame)
     arrays = score_matrix.make(settled, run.metrics)
     shown = table(found)
@@ -101,6 +104,7 @@ def read(run: Run, where: Sequence[str] = ()) -> Report:
         failures=replace(failed, damaged=(*failed.damaged, *pictures.damaged)),
         provenance=origin,
         summary=summary,
+        networks=pair_rows.table(pairs) if pairs else None,
         ranking=shown,
         race=race_outcome.table(raced) if raced else None,
         against=comparison.table(against[0]) if against else None,

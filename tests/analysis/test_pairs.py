@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import gmean
 
 from analysis import fill, pairs
+from analysis.comparisons import pair_rows
 from analysis.comparisons.baseline import against
 from analysis.runs import run, synthetic
 from analysis.runs.run import Run
@@ -50,7 +51,7 @@ def test_a_row_for_each_run_and_rival(runs: list[Path], capsys: pytest.CaptureFi
 
 
 def test_each_row_has_five_per_cent_of_its_own(runs: list[Path]) -> None:
-    found = pairs.compared(run.read(runs[1]), "rf", None, ("fid", "clip"), None)
+    found = pair_rows.compared(run.read(runs[1]), "rf", None, ("fid", "clip"), None)
     assert [one.each for one in found] == [0.05, 0.05]
     pair = run.read(runs[1]).formulations("rf", "eps/linear")
     (alone,) = against(pair, "rf", ("clip",), "fid").of("fid")
@@ -98,7 +99,8 @@ def test_networks_are_compared_over_all_formulations_and_within_each(
         ["run", "rf", "dit"],
         ["run", "eps/linear", "dit"],
     ]
-    (every,) = pairs.of_networks(run.read(networks.path), "mmdit", None, ("val_loss",), None)[0].found.rows
+    mean, *_ = pair_rows.of_networks(run.read(networks.path), "mmdit", None, ("val_loss",), None)
+    (every,) = mean.found.rows
     frame = networks.frame.drop_duplicates("cell")
     logs = np.log(frame.pivot_table(index="dataset", columns="seed", values="val_loss", aggfunc=gmean))
     assert every.n == 5
@@ -107,8 +109,8 @@ def test_networks_are_compared_over_all_formulations_and_within_each(
     one = printed(capsys, networks.path, *options, "--formulations", "rf")
     assert "all" not in one.split()
     assert "eps/linear" not in one
-    mean = printed(capsys, networks.path, *options, "--formulations", "all")
-    assert [line.split()[1] for line in mean.splitlines() if line.startswith("run ")] == [
+    over_all = printed(capsys, networks.path, *options, "--formulations", "all")
+    assert [line.split()[1] for line in over_all.splitlines() if line.startswith("run ")] == [
         "formulation",
         "all",
     ]

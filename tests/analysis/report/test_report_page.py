@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import pairs
 from analysis.ranking import ranking
 from analysis.report import contents, embedded, page
 from analysis.report.__main__ import main
 from analysis.runs import run, synthetic
 from flowbench._core.errors import UserError
+
+from ..plotted import of_networks
 
 NAMES = ("rf", "eps/linear", "v/cos")
 
@@ -252,6 +255,20 @@ def test_mixed_recipes_are_refused_as_the_ranking_refuses_them(tmp_path: Path, n
     assert str(refused.value) == str(expected.value)
     one = page.html(contents.read(run.read(tmp_path, ["model.depth=4"])))
     assert "model.depth" in one
+
+
+def test_networks_are_compared_above_the_ranking_as_the_command_compares_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
+    out = of_networks(tmp_path / "run", samples=8).path
+    found = words(out)
+    section = found[found.index("Against mmdit") : found.index("Name contains")]
+    assert "alldit" in section  # two cells of one row
+    assert pairs.main([str(out), "--by", "model", "--baseline", "mmdit", "--formulations", "all"]) == 0
+    notes = capsys.readouterr().out.strip().split("\n\n")[-1].splitlines()
+    assert len(notes) == 2
+    assert all(note in section for note in notes)
+    assert contents.read(run.read(out, ["model=dit"])).networks is None
 
 
 def test_the_command_writes_the_file_whole(

@@ -28,6 +28,8 @@ else:
 
 Writer = Callable[[Mapping[Hashable, Any]], str]
 """Writes a cell, given the row of its frame."""
+CHANCE = 0.1
+"""Percent of random orders that agree in full; fewer are no reason to doubt a correlation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,10 +225,12 @@ def _correlations(found: Scaling) -> Table:
         ]
     elif len(frame):
         fewest = int(frame["runs"].min())
-        chance = f"{200 / math.factorial(fewest):.2g} %"
-        notes = [
-            f"no intervals; of {fewest} runs in random order {chance} have a Spearman correlation of 1 or -1"
-        ]
+        chance = 200 / math.factorial(fewest)
+        notes = ["no intervals"]
+        if chance >= CHANCE:
+            notes = [
+                f"no intervals; of {fewest} runs in random order {chance:.2g} % have a Spearman correlation of 1 or -1"
+            ]
     optional = ("Pearson of logs", "runs")
     return _made("correlations", "Validation loss and quality", frame, columns, notes, optional)
 

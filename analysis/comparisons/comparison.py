@@ -20,6 +20,7 @@ else:
 
 LARGE = 10_000
 """From here on an e-value is not written out."""
+SOONER = "a --margin that matters or more --samples may decide sooner"
 OPTIONAL = ("e-value", "would need", "P(better)")
 """Columns that a narrow terminal goes without, the first first."""
 

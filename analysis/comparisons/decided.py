@@ -11,6 +11,7 @@ from typing import Literal
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparison, Comparisons
 from analysis.ranking import verdict
+from analysis.ranking.smallest_gap import out_of_reach
 from analysis.runs import timings
 from analysis.runs.run import Run
 from analysis.stats.sequential import MOST_SEEDS
@@ -127,10 +128,10 @@ def _advice(rows: Sequence[Comparison], seeds: int, command: Command, code: Call
     if seeds < 2:
         again = f"python -m {command.program} {shlex.join([*options, *_most(options, ALIKE)])}"
         return f"two seeds at least show how much a seed matters: {code(again)} trains more"
-    if any(row.seeds_needed is None for row in left):
-        many = f"over {MOST_SEEDS:,} seeds would be needed"
-        return f"{many}, a --margin that matters or more --samples may decide sooner"
+    unknown = any(row.seeds_needed is None for row in left)
     needed = max(row.seeds_needed or 0 for row in left)
+    if too_many := out_of_reach(None if unknown else needed, seeds, verdict.which(len(left) + 1)):
+        return f"{too_many}; {comparison.SOONER}"
     spent = None if command.seconds is None else command.seconds * (needed - seeds)
     more = ["--seeds", str(needed)]
     if spent is not None:

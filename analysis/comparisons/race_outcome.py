@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparisons import baseline, comparison
 from analysis.comparisons.baseline import Comparison, Race
 from analysis.ranking import verdict
+from analysis.ranking.smallest_gap import out_of_reach
 from analysis.runs.run import Run
-from analysis.stats.sequential import MOST_SEEDS
 from analysis.tables.table import Table, unmarked
 from analysis.tables.wording import count, others
 from bench.metrics.metric import Metric
@@ -168,7 +168,6 @@ def worded(found: Raced, name: Callable[[str], str], code: Callable[[str], str])
         return f"{open_race}: each has seeds without a value, so that none can be compared."
     if found.seeds < 2:
         return f"{open_race}; two seeds at least show how much a seed matters."
-    if found.forecast is None:
-        many = f"over {MOST_SEEDS:,} seeds would be needed"
-        return f"{open_race}; {many}, a --margin that matters or more --samples may decide sooner."
+    if too_many := out_of_reach(found.needed, found.seeds, "some that are left"):
+        return f"{open_race}; {too_many}; {comparison.SOONER}."
     return f"{open_race}; {verdict.advice(found.forecast, code)} would probably decide."

@@ -10,7 +10,11 @@ import numpy as np
 
 from analysis.ranking.fixed_draw import FixedDraw
 from analysis.stats.best import critical, gap, not_separable, seeds_needed
+from analysis.stats.sequential import MOST_SEEDS
 from analysis.stats.two_way import TwoWay
+
+REACH = 10
+"""So many times the seeds at hand are advised at most; a difference that needs more may as well be none."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class Resolution:
     def beyond_seeds(self) -> bool:
         """Whether no number of seeds separates the two best, as they share one draw of captions and noise."""
         return self.draw is not None and self.lead <= self.draw
+
+
+def out_of_reach(needed: int | None, seeds: int, which: str) -> str | None:
+    """``they may be equal, as about 598 seeds would be needed``; None for a number that is within `REACH` of the ``seeds``
+    at hand. ``which`` are the formulations, and ``needed`` is None above `MOST_SEEDS`."""
+    if needed is not None and needed <= REACH * seeds:
+        return None
+    many = f"more than {MOST_SEEDS:,}" if needed is None else f"about {needed:,}"
+    return f"{which} may be equal, as {many} seeds would be needed"
 
 
 def resolution(

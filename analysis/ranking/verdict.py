@@ -14,6 +14,7 @@ from typing import Literal
 from analysis.ranking import untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.result import RANK, RankingResult
+from analysis.ranking.smallest_gap import out_of_reach
 from analysis.runs import timings
 from analysis.runs.run import Run
 from analysis.tables.wording import count, others, series
@@ -174,11 +175,17 @@ def worded(found: Answer, name: Callable[[str], str], code: Callable[[str], str]
         samples = code("--samples")
         why = "another draw of captions would move more than they differ by"
         return f"{between}: {why}; more {samples}, not more seeds, may decide."
-    if found.forecast is None:
-        level = found.cause == "level"
-        why = "they are level" if level else "the difference is too small for seeds to show"
-        return f"{between}: more seeds are not expected to decide, as {why}."
+    if found.cause == "level":
+        return f"{between}: more seeds are not expected to decide, as they are level."
+    needed = None if found.forecast is None else found.forecast.seeds
+    if too_many := out_of_reach(needed, found.seeds, which(len(found.tied))):
+        return f"{between}: {too_many} to decide."
     return f"{between}; {advice(found.forecast, code)} would probably decide."
+
+
+def which(undecided: int) -> str:
+    """The subject of a sentence about so many formulations that may each be the best."""
+    return "they" if undecided == 2 else "some of them"
 
 
 def advice(found: Forecast | None, code: Callable[[str], str]) -> str:

@@ -13,7 +13,7 @@ from analysis.ranking.blocks import seed_count
 from analysis.ranking.confirmation import Confirmation
 from analysis.ranking.pending import Provisional
 from analysis.ranking.result import RANK, STATES, Estimate, Facts, RankingResult
-from analysis.ranking.smallest_gap import Resolution
+from analysis.ranking.smallest_gap import Resolution, out_of_reach
 from analysis.report.confirmed import confirmed
 from analysis.report.phrases import MANY, SURE, listed, name, sizes, written
 from analysis.report.references import against_references
@@ -115,7 +115,7 @@ def _lead(ranking: RankingResult) -> list[str]:
     facts, names, ranks = ranking.facts, ranking.names, ranking.value(RANK).to_numpy(dtype=np.float64)
     if len(names) == 1:
         return [f"Only {name(names[0])} is here: there is nothing to compare it with."]
-    level = [n for n, r in zip(names, ranks, strict=True) if r == ranks[0]]
+    level = _leaders(ranking)
     leads = (
         f"{listed(level)} {'leads' if len(level) == 1 else 'share the lead'} with mean front {ranks[0]:.2f}"
     )
@@ -132,6 +132,12 @@ def _lead(ranking: RankingResult) -> list[str]:
     apart = int((~tied).fillna(False)[~tied.index.isin(level)].sum())
     leaders, seeds = "it" if len(level) == 1 else "them", seed_count(facts.seed_counts)
     return [leads + _company(alike, apart, leaders, seeds), *_place(ranking)]
+
+
+def _leaders(ranking: RankingResult) -> list[str]:
+    """Those that share the smallest mean front."""
+    ranks = ranking.value(RANK)
+    return [name for name in ranking.names if ranks[name] == ranks.iloc[0]]
 
 
 def _company(alike: Sequence[str], apart: int, leaders: str, seeds: str) -> str:
@@ -156,9 +162,10 @@ def _place(ranking: RankingResult) -> list[str]:
     first = 100 * float(ranking.value("first").iloc[0])
     leader = name(ranking.names[0])
     place = f"its place is {low}" if low == high else f"its place is between {low} and {high}"
-    return [
-        f"Of the true orders that these seeds allow, {leader} comes first in {first:.0f} %; {place} (95 %)."
-    ]
+    said = f"Of the true orders that these seeds allow, {leader} comes first in {first:.0f} %; {place} (95 %)"
+    if high == 1 and ranking.columns[RANK].not_separable.sum() > 1:
+        said += ", if their noise is as measured; Hsu's comparison allows for more, and leaves it undecided"
+    return [f"{said}."]
 
 
 def _what(facts: Facts, response: str) -> str:
@@ -190,9 +197,9 @@ def _point(r: Resolution, ranking: RankingResult, pair: Pair) -> str:
     elif r.beyond_seeds:
         sentence += f", less than the {least} that {seeds} can separate: more samples, not more seeds, would be needed."
     else:
-        needed = r.seeds_needed
-        many = "more than 1,000" if needed is None else f"about {max(needed, r.seeds + 1):,}"
-        sentence += f", less than the {least} that {seeds} can separate: {many} seeds would be needed."
+        needed = None if r.seeds_needed is None else max(r.seeds_needed, r.seeds + 1)
+        would = out_of_reach(needed, r.seeds, "the two") or f"about {needed:,} seeds would be needed"
+        sentence += f", less than the {least} that {seeds} can separate: {would}."
     if leader not in (ahead, second) and (tied := _tied(column, leader)) is not None:
         sentence += f" {name(leader)} {'cannot be separated from the best' if tied else 'is worse than the best'} here."
     return sentence
@@ -253,11 +260,17 @@ def _of_order(ranking: RankingResult, open_: bool) -> Iterator[str]:
     late = [n for i, n in enumerate(ranking.names) if tied[n] and not tied[list(ranking.names[:i])].all()]
     if late:
         yield (
-            f"{listed(late)} cannot be separated from the leader although formulations that rank better can: "
+            f"{listed(late)} cannot be separated from the best although formulations that rank better can: "
             f"{'its' if len(late) == 1 else 'their'} results differ more from seed to seed."
         )
     if facts.seeds > 1 and tied.sum() > 1 and open_ and not facts.provisional:
+        one = len(_leaders(ranking)) == 1
+        looks = (
+            "The leader of {} looks better than it is"
+            if one
+            else "The leaders of {} look better than they are"
+        )
         yield (
-            f"The leader of {len(ranking.names)} formulations looks better than it is. The same command with "
-            f"{name('--confirm 3')} trains those that cannot be separated from it again, on fresh seeds."
+            f"{looks.format(count(len(ranking.names), 'formulation'))}. The same command with {name('--confirm 3')} trains "
+            f"those that cannot be separated from the best again, on fresh seeds."
         )

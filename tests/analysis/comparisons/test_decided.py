@@ -14,6 +14,7 @@ from analysis.comparisons import decided
 from analysis.comparisons.baseline import Comparison, Comparisons, against
 from analysis.comparisons.decided import Command
 from analysis.comparisons.paired import Lost
+from analysis.ranking.smallest_gap import REACH
 from analysis.runs import schema
 from bench.metrics.run_metrics import columns
 
@@ -85,10 +86,18 @@ def test_an_advised_command_is_not_stopped_by_the_seeds_of_its_file(words: tuple
 def test_what_no_number_of_seeds_decides_is_said() -> None:
     shown = decided.terminal(found(open_row(), open_row(None, formulation="B")), COMMAND)
     assert (
-        "over 1,000 seeds would be needed, a --margin that matters or more --samples may decide sooner"
-        in shown
-    )
+        "; some of them may be equal, as more than 1,000 seeds would be needed; a --margin that matters or more --samples "
+        "may decide sooner."
+    ) in shown
     assert "`" not in shown
+
+
+def test_many_more_seeds_than_there_are_are_no_advice() -> None:
+    most = open_row(n=4, seeds_needed=4 * REACH)
+    assert "would probably decide (40 seeds in all" in decided.terminal(found(most), COMMAND)
+    shown = decided.terminal(found(replace(most, seeds_needed=4 * REACH + 1)), COMMAND)
+    assert "; they may be equal, as about 41 seeds would be needed; a --margin" in shown
+    assert "probably" not in shown
 
 
 def test_one_seed_asks_for_another() -> None:

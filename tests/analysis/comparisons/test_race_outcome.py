@@ -11,6 +11,7 @@ import pytest
 from analysis.comparisons import baseline, race_outcome
 from analysis.rank import tables_of
 from analysis.ranking import ranking
+from analysis.ranking.smallest_gap import REACH
 from analysis.report import contents, page
 from analysis.runs import run, synthetic
 from analysis.runs.synthetic import Truth
@@ -82,9 +83,18 @@ def test_an_undecided_race_asks_for_the_seeds_that_it_needs(tmp_path: Path) -> N
     assert not found.race.decided
     assert found.needed is not None
     assert found.needed > LATE
-    shown = race_outcome.terminal(found)
+    assert found.needed > REACH * LATE
+    assert found.forecast is not None
+    far = race_outcome.terminal(found)
+    assert (
+        f"; some that are left may be equal, as about {found.needed} seeds would be needed; a --margin" in far
+    )
+    assert "`" not in far
+    options = ("--until", "decided", "--seeds", "20")
+    near = replace(found, needed=20, forecast=replace(found.forecast, seeds=20, options=options))
+    shown = race_outcome.terminal(near)
     assert shown.startswith("Undecided between ")
-    assert f"`python -m bench.grid --until decided --seeds {found.needed}`" in shown
+    assert "`python -m bench.grid --until decided --seeds 20`" in shown
     assert "1 formulation beaten" in shown
     assert "--minutes" not in shown
 

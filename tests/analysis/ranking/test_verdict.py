@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.ranking import ranking as rankings
 from analysis.ranking import verdict
+from analysis.ranking.smallest_gap import REACH
 from analysis.ranking.verdict import Answer, Forecast, terminal
 from analysis.runs import run, synthetic, timings
 
@@ -54,11 +55,22 @@ def test_more_seeds_are_advised_than_there_are() -> None:
     assert made.forecast.seeds == 4
 
 
-def test_where_seeds_cannot_be_expected_to_decide_no_number_is_said() -> None:
+def test_where_seeds_cannot_be_expected_to_decide_some_may_be_equal() -> None:
     made = found(needed=None)
     assert made.forecast is None
     assert terminal(made).endswith(
-        ": more seeds are not expected to decide, as the difference is too small for seeds to show."
+        ": some of them may be equal, as more than 1,000 seeds would be needed to decide."
+    )
+
+
+def test_many_more_seeds_than_there_are_are_no_advice() -> None:
+    assert terminal(found(needed=3 * REACH)).endswith("; 30 seeds would probably decide.")
+    assert terminal(found(needed=3 * REACH + 1)).endswith(
+        ": some of them may be equal, as about 31 seeds would be needed to decide."
+    )
+    assert terminal(found(needed=598, tied=(True, True, *(False,) * 4))) == (
+        "Undecided between rf/lognorm(0.00,1.00) and eps/linear: they may be equal, as about 598 seeds would be needed to "
+        "decide."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def test_all_are_tied_with_the_leader() -> None:
 
 def test_a_tied_formulation_behind_separated_ones_is_explained() -> None:
     sentence = (
-        "rf/mode(1.29) cannot be separated from the leader although formulations that rank better can: its results differ "
+        "rf/mode(1.29) cannot be separated from the best although formulations that rank better can: its results differ "
         "more from seed to seed."
     )
     assert sentence in plain(
@@ -70,6 +71,31 @@ def test_equal_fronts_share_the_lead() -> None:
     assert found == (
         "rf/lognorm(0.00,1.00) and eps/linear share the lead with mean front 1.50; edm(-1.20,1.20) cannot be separated "
         "from them at 3 seeds (Hsu, family-wise 95 %)."
+    )
+
+
+def test_leaders_look_better_than_they_are() -> None:
+    again = "The same command with --confirm 3 trains those that cannot be separated from the best again, on fresh seeds."
+    assert f"The leader of 6 formulations looks better than it is. {again}" in plain(
+        findings.verdict(ranking(), {}).doubts
+    )
+    shared = ranking(ranks=(1.5, 1.5, 2.0, 2.5, 3.0, 3.5), tied=(True, True, *(False,) * 4))
+    assert f"The leaders of 6 formulations look better than they are. {again}" in plain(
+        findings.verdict(shared, {}).doubts
+    )
+
+
+def test_a_first_place_that_is_sure_and_undecided_is_explained() -> None:
+    found = ranking()
+    ends = (pd.Series(1.0, index=found.counts.index) for _ in range(2))
+    place = replace(found.columns["position"], **dict(zip(("low", "high"), ends, strict=True)))
+    sure = replace(found, columns={**found.columns, "position": place})
+    assert lead(sure)[1].endswith(
+        "its place is 1 (95 %), if their noise is as measured; Hsu's comparison allows for more, and leaves it undecided."
+    )
+    alone = ranking(tied=(True, *(False,) * 5))
+    assert lead(replace(alone, columns={**alone.columns, "position": place}))[1].endswith(
+        "its place is 1 (95 %)."
     )
 
 
@@ -136,8 +162,11 @@ def test_a_lead_that_the_seeds_cannot_separate() -> None:
     ]
     many = points(TWO_TIED, resolution("clip", 0.01, 5.83, None), clip=(SIX[0], SIX[1]))
     assert many[0].endswith(
-        "less than the 5.8 that 3 seeds can separate: more than 1,000 seeds would be needed."
+        "less than the 5.8 that 3 seeds can separate: the two may be equal, as more than 1,000 seeds would "
+        "be needed."
     )
+    far = points(TWO_TIED, resolution("clip", 0.1, 5.83, 598), clip=(SIX[0], SIX[1]))
+    assert far[0].endswith("can separate: the two may be equal, as about 598 seeds would be needed.")
     within = resolution("clip", 0.5, 5.83, None, draw=0.6)
     assert points(TWO_TIED, within, clip=(SIX[0], SIX[1]))[0].endswith(
         "that 3 seeds can separate: more samples, not more seeds, would be needed."

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+LONG = 240
+"""Characters of a command that scrolls in a sentence."""
+
+
 def html(report: Report) -> str:
     """The page. The same report gives the same text."""
     script, style = _file("page.js"), _file("style.css")
@@ -72,16 +76,18 @@ def _sentence(text: str) -> Markup:
     made = Markup()
     text = without_paths(text).replace(" %", "\N{NO-BREAK SPACE}%")
     for i, part in enumerate(text.replace(END, BEGIN).split(BEGIN)):
-        made += _code(part) if i % 2 else escape(part)
+        made += _code(part, len(part) > LONG) if i % 2 else escape(part)
     return made
 
 
-def _code(text: str) -> Markup:
+def _code(text: str, scrolls: bool = False) -> Markup:
     """A name or a command, whose options are not broken after their hyphens."""
     parts = re.split(r"(?<!\S)(-[\w.-]+)", without_paths(text))
     option = Markup('<span class="option">{}</span>')
-    return Markup("<code>{}</code>").format(
-        Markup().join(option.format(part) if i % 2 else part for i, part in enumerate(parts))
+    command = Markup(' class="command" tabindex="0"') if scrolls else ""
+    return Markup("<code{}>{}</code>").format(
+        command,
+        Markup().join(option.format(part) if i % 2 else part for i, part in enumerate(parts)),
     )
 
 

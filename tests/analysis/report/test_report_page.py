@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -269,6 +270,20 @@ def test_networks_are_compared_above_the_ranking_as_the_command_compares_them(
     assert len(notes) == 2
     assert all(note in section for note in notes)
     assert contents.read(run.read(out, ["model=dit"])).networks is None
+
+
+def test_a_long_command_scrolls_where_it_is_advised_and_is_whole(tmp_path: Path, no_figures: None) -> None:
+    out = synthetic.write(
+        tmp_path, synthetic.truth(("rf", "v/cos"), 0.0), seeds=1, weights=("ema",), samples=8
+    )
+    plan = json.loads((out / "grid.json").read_text())
+    settings = [f"{steps}:5" for steps in range(5, 90)]
+    scrolling = 'class="command"'
+    for command, expected in ((["--settings", *settings], 1), (["--settings", *settings[:2]], 0)):
+        (out / "grid.json").write_text(json.dumps(plan | {"command": command}))
+        text = text_of(out)
+        assert text.count(scrolling) == expected
+        assert f"{' '.join(command[1:])} --seeds 3" in Page(text).text.replace("  ", " ")
 
 
 def test_the_command_writes_the_file_whole(

@@ -35,7 +35,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "guide": (str, "FROM-TO", "clocks b/(a+b) between which guidance acts, as 0.1-0.7"),
     "rule": (str, "cfg|cfg++", "of guidance; cfg++ has scales up to 1"),
     "seed": (INT, "N", "of the noise to start from"),
-    "weights": (str, "ema|raw|ema@FRACTION", "which weights"),
+    "weights": (str, "ema|raw|ema@FRACTION|raw@FRACTION", "which weights"),
 }
 """Options that are arguments of :meth:`bench.drawing.Trained.sample`, with type, metavar and help."""
 COUNT, EACH = 8, 4
@@ -129,7 +129,7 @@ def draw_prompts(args: argparse.Namespace) -> int:
     if not 1 <= n <= MOST:
         raise UserError(f"--n {n}: choose 1 to {MOST} images of each prompt")
     chosen = choose(trained(args.run), asked(args), args.dataset, args.cell)
-    chosen.check_weights(args.weights)
+    args.weights = chosen.kept(args.weights)
     setting = setting_of(args, chosen)
     about = {
         "by": source(args, chosen),

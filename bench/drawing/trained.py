@@ -89,18 +89,19 @@ class Trained:
                 since it was trained.
         """
         setting = self.setting(steps, cfg, solver, grid, drop, guide, rule)
-        self.check_weights(weights)
+        weights = self.kept(weights)
         each = [captions] if isinstance(captions, str) else list(captions)
         every = [caption for caption in each for _ in range(n)]
         if not each or not 1 <= len(every) <= MOST:
             raise UserError(f"--n {n}: choose 1 to {MOST} images, of {len(each)} captions together")
         return shown(draw(self, every, setting, weights, partial(noise, len(every), seed)))
 
-    def check_weights(self, weights: str) -> None:
-        """Raise :class:`UserError` for weights that are not kept."""
-        kept_weights.canonical(weights)
-        if not store.weights_file(self.folder, weights).exists():
+    def kept(self, weights: str) -> str:
+        """The name of weights in its usual spelling. Raises :class:`UserError` for weights that are not kept."""
+        name = kept_weights.canonical(weights)
+        if not store.weights_file(self.folder, name).exists():
             raise UserError(f"--weights {weights}: {self.folder} keeps other weights only")
+        return name
 
 
 def shown(images: torch.Tensor) -> NDArray[np.uint8]:

@@ -95,6 +95,20 @@ def test_it_draws_what_the_run_has_drawn(trained: Path, weights: Any) -> None:
     assert there[0].float().std() > 10
 
 
+def test_weights_of_milestones_have_any_spelling(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = drawing.choose(drawing.trained(trained), "eps/linear", "digits", None)
+    file = cell.folder / "raw@0.5.safetensors"
+    file.symlink_to("raw.safetensors")
+    try:
+        early = pictures(trained, tmp_path / "a.png", "--weights", "raw@0.50")
+    finally:
+        file.unlink()
+    assert "raw@0.50 weights" in capsys.readouterr().out
+    assert np.array_equal(early, pictures(trained, tmp_path / "b.png", "--weights", "raw"))
+
+
 @pytest.mark.parametrize(
     "option", [("--cfg", "1"), ("--solver", "ddim"), ("--grid", "clock"), ("--weights", "raw")]
 )
@@ -162,6 +176,7 @@ def test_prompts_of_others_are_drawn_into_the_folders_that_geneval_reads(
         ((CAPTION,), "--prompts and a caption: choose one"),
         (("--n", "0"), "choose 1 to 256 images of each prompt"),
         (("--weights", "emma"), "choose from 'ema', 'raw'"),
+        (("--weights", "ema@0.50"), "keeps other weights only"),
         (("--out", "."), "is not an empty folder"),
     ],
 )

@@ -78,13 +78,13 @@ def wanted(about: dict[str, Any]) -> Wanted:
             for part in ("include", "exclude")
         )
         return Wanted(about["tag"], include, exclude)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"the prompt {about.get('prompt')!r} is none of GenEval's: {reason}") from None
 
 
 def entry(one: dict[str, Any], number: int) -> Entry:
-    """An entry of the metadata. Raises KeyError, TypeError or ValueError."""
+    """An entry of the metadata. Raises AttributeError, KeyError, TypeError or ValueError."""
     color, position = one.get("color"), None
     if color not in (None, *COLORS):
         raise ValueError(f"it has no colour {color!r}")

@@ -119,6 +119,7 @@ def test_a_class_by_its_name_in_coco() -> None:
         ({"tag": "writing", "prompt": "a cat"}, "no task 'writing'"),
         (asks("colors", {"class": "cup", "color": "mauve"}), "no colour 'mauve'"),
         (asks("colors", {"color": "red"}), "it has no 'class'"),
+        ({"tag": "colors", "prompt": "p", "include": ["cup"]}, "is none of GenEval's"),
         (asks("position", {"class": "cup", "position": ["left of", 0]}), "no position to an earlier entry"),
         (asks("position", {"class": "dog"}, {"class": "cup", "position": ["near", 0]}), "no position"),
     ],

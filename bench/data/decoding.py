@@ -160,15 +160,15 @@ def progress(items: Sequence[sources.Item], resolution: int, files: Unfinished) 
     found, done, end = Distinct(), 0, 0
     try:
         size, lines = files.array.stat().st_size, files.log.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return Progress(found)
-    for line in lines:
-        if not line.endswith(b"\n"):
-            break  # the command was stopped while it wrote the line
-        outcomes: list[Outcome] = json.loads(line)
-        for item, outcome in zip(items[done : done + len(outcomes)], outcomes, strict=True):
-            found.add(item, outcome)
-        done, end = done + len(outcomes), end + len(line)
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break  # the command was stopped while it wrote the line
+            outcomes: list[Outcome] = json.loads(line)
+            for item, outcome in zip(items[done : done + len(outcomes)], outcomes, strict=True):
+                found.add(item, outcome)
+            done, end = done + len(outcomes), end + len(line)
+    except (FileNotFoundError, ValueError):
+        return Progress(Distinct())
     array = HEADER + len(found.record.keys) * 3 * resolution**2
     return Progress(found, done, array, end) if done and array <= size else Progress(Distinct())
 

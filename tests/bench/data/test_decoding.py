@@ -83,6 +83,14 @@ def cut_line(files: Unfinished) -> None:
     files.log.write_bytes(files.log.read_bytes()[:-9])
 
 
+def no_json(files: Unfinished) -> None:
+    files.log.write_bytes(files.log.read_bytes().replace(b'"', b"\0"))
+
+
+def more_items(files: Unfinished) -> None:
+    files.log.write_bytes(files.log.read_bytes() * COUNT)
+
+
 def cut_array(files: Unfinished) -> None:
     files.array.write_bytes(files.array.read_bytes()[: HEADER + SIDE])
 
@@ -102,7 +110,15 @@ def no_array(files: Unfinished) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "left"),
-    [(cut_line, CHUNK), (longer_array, 2 * CHUNK), (cut_array, 0), (no_log, 0), (no_array, 0)],
+    [
+        (cut_line, CHUNK),
+        (longer_array, 2 * CHUNK),
+        (cut_array, 0),
+        (no_json, 0),
+        (more_items, 0),
+        (no_log, 0),
+        (no_array, 0),
+    ],
 )
 def test_only_what_is_whole_is_continued(
     damage: Callable[[Unfinished], None],

@@ -13,6 +13,7 @@ from analysis.runs import recipe_fields, schema, training_stages
 from analysis.runs.run import Run
 from analysis.stats.association import Array
 from analysis.tables.wording import names
+from bench.config import kept_weights
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
 
@@ -160,6 +161,12 @@ def check(found: Run) -> None:
                 f"{where} has {len(several)} {column}s ({names(several)}), and scaling is of one: "
                 f"choose with --where {column}={several[0]}"
             )
+    early = frame["weights"][frame["weights"].map(kept_weights.milestone).notna()]
+    if len(early):
+        raise UserError(
+            f"scaling is of whole trainings, and {early.iloc[0]} are weights of a part of one: choose ema or raw with "
+            f"--where weights=..."
+        )
     recipes = [str(r) for r in frame["recipe"].unique()]
     parts = {name: values for name, values in recipe_fields.differing(recipes).items() if not _is_size(name)}
     if parts:

@@ -210,6 +210,13 @@ def test_several_formulations_or_datasets_are_refused_with_a_way_out(tmp_path: P
     assert report(tmp_path, "formulation=rf", "dataset=b").runs.dataset == "b"
 
 
+def test_weights_of_milestones_are_refused_as_the_compute_is_that_of_whole_trainings(tmp_path: Path) -> None:
+    write(tmp_path, seeds=1, weights=("ema", "ema@0.5"))
+    assert scaling.is_scaling(run.read(tmp_path))
+    with pytest.raises(UserError, match=r"ema@0\.5 are weights of a part of one"):
+        report(tmp_path, "weights=ema@0.5")
+
+
 def test_one_size_or_nothing_finished_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"one size only \(depth 2, 500 steps\)"):
         report(write(tmp_path / "one", sizes=[(2, 500)]))

@@ -41,7 +41,9 @@ FIGURES = {
     "budget": Kind("where training is spent, and the error that results", training.budget),
     "curves": Kind("validation loss against training steps", training.curves),
     "networks": Kind(
-        "validation loss by network, against steps, operations and seconds", by_network.draw, True
+        "validation loss by network, and FID and CLIP score by weights of milestones, against steps, operations and seconds",
+        by_network.draw,
+        True,
     ),
     "attention": Kind("attention's largest logit and entropy against training steps", attention.draw, True),
     "samples": Kind("pictures of the best formulations", samples.draw),

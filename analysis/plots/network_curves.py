@@ -73,7 +73,7 @@ def losses(subject: Subject, where: str, network: str, formulations: Sequence[st
     rows = subject.validations
     rows = rows[(rows["dataset"] == where) & rows["formulation"].isin(list(formulations))]
     rows = rows.assign(value=LOSSES.into(rows["val_loss"])).dropna(subset=["value"])
-    means = _means(rows, len(formulations))
+    means = _means(rows, len(formulations), _seeds(subject, where))
     if means.empty:
         return None
     steps = means.columns.to_numpy(dtype=np.float64)
@@ -99,7 +99,8 @@ def measured(
         return None
     rows = rows.assign(value=quantity.into(rows[quantity.name]), step=rows["best_step"])
     rows = rows.dropna(subset=["value"]).drop_duplicates(["formulation", "seed", "step", *FIELDS])
-    means = _means(rows, len(formulations) * len(rows[list(FIELDS)].drop_duplicates()))
+    settings = rows[list(FIELDS)].drop_duplicates()
+    means = _means(rows, len(formulations) * len(settings), _seeds(subject, where))
     if means.empty:
         return None
     steps = means.columns.to_numpy(dtype=np.float64)
@@ -110,10 +111,15 @@ def measured(
     return _curve(loss.network, means, costs)
 
 
-def _means(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The mean of ``value`` by seed and step, at the steps at which every seed has ``count`` of them."""
-    groups = rows.groupby(["seed", "step"], observed=True)["value"]
-    whole = (groups.size().unstack() == count).all(axis=0)
+def _seeds(subject: Subject, where: str) -> list[int]:
+    """Those that are ranked."""
+    return sorted(subject.rows.loc[subject.rows["dataset"] == where, "seed"].unique())
+
+
+def _means(rows: pd.DataFrame, count: int, seeds: Sequence[int]) -> pd.DataFrame:
+    """The mean of ``value`` by seed and step, at the steps at which each of the ``seeds`` has ``count`` of them."""
+    groups = rows[rows["seed"].isin(seeds)].groupby(["seed", "step"], observed=True)["value"]
+    whole = (groups.size().unstack().reindex(list(seeds)) == count).all(axis=0)
     return groups.mean().unstack().loc[:, whole]
 
 

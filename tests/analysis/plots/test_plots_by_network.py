@@ -171,3 +171,12 @@ def test_a_metric_that_a_formulation_lacks_at_a_milestone_is_not_averaged_over_t
     found = lines(figure(replace(marked, frame=frame)))
     assert [len(line.get_xdata()) for line in found[3]] == [3, 2]  # type: ignore[arg-type]
     assert [len(line.get_xdata()) for line in found[6]] == [3, 3]  # type: ignore[arg-type]
+
+
+def test_a_network_is_not_drawn_with_fewer_seeds_than_are_ranked(marked: Run) -> None:
+    frame = marked.frame.copy()
+    one = (frame["dataset"] == DIT) & (frame["seed"] == 1) & frame["weights"].str.startswith("ema@")
+    frame.loc[one, "fid"] = np.nan
+    found = lines(figure(replace(marked, frame=frame)))
+    assert [len(panel) for panel in found[3:6]] == [1] * 3
+    assert [len(panel) for panel in found[6:]] == [2] * 3

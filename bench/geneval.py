@@ -8,6 +8,7 @@ downloaded.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -98,8 +99,8 @@ def command(argv: Sequence[str] | None) -> int:
     asked = [(pictures, one) for pictures, one in found if one.tag in (args.tasks or TASKS)]
     if not asked:
         raise UserError(f"{args.folder} has no prompt of {', '.join(args.tasks)}")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: name a file in a folder that is there")
+    if out.is_dir() or not os.access(out.absolute().parent, os.W_OK):  # not known only once all is judged
+        raise UserError(f"--out {out}: name a file in a folder that is there and can be written")
     check_extractor(args.extractor, [one for _, one in asked])
     detector, colors = loaded(args.detector, args.extractor, args.device)
     for _, one in asked:

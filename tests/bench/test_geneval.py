@@ -95,6 +95,7 @@ def test_mistakes_in_one_sentence(boxes: Path, tmp_path: Path, said: Any) -> Non
         ([str(folder), "--detector", str(tmp_path)], "holds no object detection model"),
         ([str(folder), *given, "--tasks", "counting"], "has no prompt of counting"),
         ([str(folder), *given, "--out", str(tmp_path / "a" / "b.json")], "a folder that is there"),
+        ([str(folder), *given, "--out", str(tmp_path)], "name a file"),
         ([str(drawn(tmp_path / "cat", [{"prompt": "a cat"}])), *given], "'a cat' is none of GenEval's"),
     )
     for argv, words in cases:

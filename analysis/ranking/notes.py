@@ -12,7 +12,7 @@ from analysis.ranking import real_rows, untrained_rows
 from analysis.ranking.blocks import seed_count
 from analysis.ranking.pending import Provisional
 from analysis.ranking.result import Estimate, Facts, RankingResult
-from analysis.ranking.smallest_gap import Resolution
+from analysis.ranking.smallest_gap import Resolution, out_of_reach
 from analysis.runs import declared, schema
 from analysis.tables.table import LACKING, TIED
 from analysis.tables.wording import count, names
@@ -185,16 +185,15 @@ def resolution_line(r: Resolution, name: str) -> str:
     seeds = seed_count({"fewest": r.fewest, "most": r.seeds})
     if not r.sigma > 0:
         return f"resolution, {name}: the same in all {seeds}, so the noise of seeds is unknown"
+    needed = None if r.seeds_needed is None else max(r.seeds_needed, r.seeds + 1)
     if r.separated:
         more = "separated"
     elif r.beyond_seeds:
         more = "more samples, not more seeds, would separate it"
-    elif r.seeds_needed is None:
-        more = "over 1000 seeds would separate it"
-    elif r.lead >= r.gap:
+    elif needed is not None and r.lead >= r.gap:
         more = "not separated, as these two are noisier than most"
     else:
-        more = f"{max(r.seeds_needed, r.seeds + 1)} seeds would separate it"
+        more = out_of_reach(needed, r.seeds, "the two") or f"{needed} seeds would separate it"
     ends = f"[{r.correlation_low:.2f}, {r.correlation_high:.2f}]"
     shared = f", correlation {r.correlation:.2f} {ends}" if r.correlation == r.correlation else ""
     return (

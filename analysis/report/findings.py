@@ -263,11 +263,12 @@ def _of_order(ranking: RankingResult, open_: bool) -> Iterator[str]:
             f"{listed(late)} cannot be separated from the best although formulations that rank better can: "
             f"{'its' if len(late) == 1 else 'their'} results differ more from seed to seed."
         )
-    if facts.seeds > 1 and tied.sum() > 1 and open_ and not facts.provisional:
-        one = len(_leaders(ranking)) == 1
+    leaders = len(_leaders(ranking))
+    chosen = leaders < len(ranking.names)  # of all that are level none was chosen for its luck
+    if facts.seeds > 1 and tied.sum() > 1 and chosen and open_ and not facts.provisional:
         looks = (
             "The leader of {} looks better than it is"
-            if one
+            if leaders == 1
             else "The leaders of {} look better than they are"
         )
         yield (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analysis.ranking.notes import resolution_line
-from analysis.ranking.smallest_gap import Response, resolution
+from analysis.ranking.smallest_gap import Response, out_of_reach, resolution
 from analysis.stats.best import critical, not_separable, seeds_needed
 from analysis.stats.two_way import fit
 
@@ -39,6 +40,16 @@ def test_large_ratios_are_written_without_an_exponent() -> None:
     model = fit(np.array([[0.0], [3.0]]) + 0.01 * NOISE[:2], ["a", "b"], [0, 1, 2])
     found = resolution(model, Response("val_loss", True, False), THREE)
     assert "; runner-up 1,900 % behind: separated" in resolution_line(found, "FID")
+
+
+def test_a_lead_far_below_the_noise_may_be_none() -> None:
+    assert out_of_reach(10 * 3, 3, "the two") is None
+    assert out_of_reach(10 * 3 + 1, 3, "the two") == "the two may be equal, as about 31 seeds would be needed"
+    model = fit(np.array([[0.001], [0.0]]) + NOISE[:2], ["a", "b"], [0, 1, 2])
+    found = replace(resolution(model, Response("clip", False, True), THREE), lead=0.1, draw=None)
+    for needed, many in ((598, "about 598"), (None, "more than 1,000")):
+        line = resolution_line(replace(found, seeds_needed=needed), "CLIP")
+        assert line.endswith(f" behind: the two may be equal, as {many} seeds would be needed")
 
 
 @pytest.mark.parametrize(

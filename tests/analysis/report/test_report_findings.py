@@ -83,6 +83,8 @@ def test_leaders_look_better_than_they_are() -> None:
     assert f"The leaders of 6 formulations look better than they are. {again}" in plain(
         findings.verdict(shared, {}).doubts
     )
+    level = ranking(SIX[:2], (1.5, 1.5), (True, True))
+    assert not any("better than" in text for text in plain(findings.verdict(level, {}).doubts))
 
 
 def test_a_first_place_that_is_sure_and_undecided_is_explained() -> None:

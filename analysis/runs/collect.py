@@ -117,7 +117,7 @@ def _milestones(folder: Path, m: Manifest, cell: PlannedCell) -> dict[str, dict[
     if not early:
         return {}
     steps = int(flat(m.recipes[cell.recipe].text)[STEPS])
-    losses = {line["step"]: line.get("val_loss") for line in sources.Folder(folder).validations(cell.id)}
+    losses = {line.get("step"): line.get("val_loss") for line in sources.Folder(folder).validations(cell.id)}
     reached = {name: kept_weights.step_of(at, steps) for name, at in early.items()}
     return {name: {"best_step": step, "val_loss": losses.get(step)} for name, step in reached.items()}
 

@@ -42,3 +42,13 @@ def test_a_ranking_has_them_only_where_they_are_chosen(about: Run, written: Path
     assert rank(read(written, ["dataset=synthetic"])).facts.weights == ("ema",)
     assert rank(read(written, [f"weights={EARLY}"])).facts.weights == (EARLY,)
     assert rank(read(written, ["weights=ema@*"])).facts.weights == (ODD, EARLY)
+
+
+def test_a_log_without_steps_leaves_them_without_a_loss(tmp_path: Path) -> None:
+    options = {"seeds": 1, "samples": 8, "settings": ((25, 5.0),), "sizes": ((4, 1000),)}
+    where = synthetic.write(tmp_path, synthetic.Truth(("rf",), (0.0,)), weights=("ema", EARLY), **options)
+    (log,) = where.glob("cells/*/metrics.jsonl")
+    log.write_text('{"val_loss": 1.0}\n')
+    rows = read(where).frame.set_index("weights")
+    assert np.isnan(rows.loc[EARLY, "val_loss"])
+    assert np.isfinite(rows.loc["ema", "val_loss"])

@@ -35,7 +35,7 @@ SAMPLING: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "guide": (str, "FROM-TO", "clocks b/(a+b) between which guidance acts, as 0.1-0.7"),
     "rule": (str, "cfg|cfg++", "of guidance; cfg++ has scales up to 1"),
     "seed": (INT, "N", "of the noise to start from"),
-    "weights": (str, "ema|raw|ema@FRACTION|raw@FRACTION", "which weights"),
+    "weights": (str, "ema|raw[@FRACTION]", "which weights"),
 }
 """Options that are arguments of :meth:`bench.drawing.Trained.sample`, with type, metavar and help."""
 COUNT, EACH = 8, 4

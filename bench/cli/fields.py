@@ -137,8 +137,7 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
         "ema": ("FRACTION", "time constant of the EMA as a fraction of the run"),
         "milestones": (
             "FRACTION",
-            "of the run after which weights are kept, too, for --weights ema@FRACTION; kept while a cell trains, so part of "
-            "its identity",
+            "of the run after which weights are kept, too, for --weights ema@FRACTION; part of a cell's identity",
         ),
         "dropout": ("P", "probability of dropping a caption"),
         "drop_encoders": (
@@ -160,8 +159,8 @@ TEXTS: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {
             f"plugin's, grid native (each path's own), {', '.join(FORMS[1:])}, or a FILE.txt with a table",
         ),
         "weights": (
-            "ema|raw|ema@FRACTION|raw@FRACTION",
-            "which weights to sample with: of the smallest validation loss, and with @ as they were at one of --milestones",
+            "ema|raw[@FRACTION]",
+            "weights to sample with: of the smallest validation loss, with @ those of one of --milestones",
         ),
         "samples": ("N", "images for each control setting"),
         "start": (

@@ -2,8 +2,8 @@
 
 A prompt's metadata list what has to be seen (``include``: a class and how many, in a colour, in a position to an earlier
 entry) and what must not (``exclude``: so many of a class). Of a class as many are judged as the entry asks for, the most
-confident ones. Confidences and distances are those of GenEval's script; with its detector, values are comparable with
-published ones. For drawn shapes, :mod:`bench.metrics.geneval_tasks` has the same tasks without a detector.
+confident ones. Confidences and distances are those of GenEval's script; that its detector gives published scores was not
+tried. For drawn shapes, :mod:`bench.metrics.geneval_tasks` has the same tasks without a detector.
 """
 
 from __future__ import annotations

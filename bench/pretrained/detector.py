@@ -82,7 +82,7 @@ class Detector:
                 for about, mask in zip(
                     one["segments_info"], one["segmentation"].cpu().numpy() > 0, strict=False
                 )
-                if about["score"] > least
+                if about["score"] > least and mask.any()  # a thin one may be gone at the picture's size
             ]
             for one in found
         ]

@@ -32,9 +32,16 @@ CONTEXT.set_forkserver_preload(
 )
 
 cloudpickle.register_pickle_by_value(sys.modules["tests"])  # no path leads to them
-copyreg.pickle(
-    Setup, lambda setup: (make, ("shapes", TINY, device("cpu")))
-)  # the fixture's: made again there
+
+
+def made_again(digest: str) -> Setup:
+    """The fixture's setup in another process: made there, as what it holds cannot be sent."""
+    setup = make("shapes", TINY, device("cpu"))
+    assert setup.data.digest == digest, "only the fixture's setup can be sent to replicas"
+    return setup
+
+
+copyreg.pickle(Setup, lambda setup: (made_again, (setup.data.digest,)))
 
 
 def together(count: int, work: Callable[[Replicas], None], folder: Path, divided: bool = False) -> list[int]:

@@ -1,4 +1,4 @@
-"""``python -m analysis.scaling DIR``: how the loss of one formulation scales with compute."""
+"""``python -m analysis.scaling DIR [DIR ...]``: how the loss of one formulation scales with compute."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from analysis.tables import output
 from flowbench._core.command import Parser, outcome
 from flowbench._core.errors import UserError
 
-DESCRIPTION = """What a larger network and a longer training buy, from a run folder with one formulation at several
+DESCRIPTION = """What a larger network and a longer training buy, from run folders with one formulation at several
 depths and numbers of training steps: the runs, the law L = E + A C^-alpha of the compute frontier, the compute-optimal
 depth, how validation loss and quality go together, and how few sampling steps a depth needs. With two seeds or more,
 all with 95 % intervals."""
 EXAMPLES = """examples:
   python -m analysis.scaling runs/scaling
+  python -m analysis.scaling runs/scaling runs/longer
   python -m analysis.scaling runs/scaling --where formulation=rf dataset=shapes
   python -m analysis.scaling runs/scaling --format md --out runs/scaling/plots --width column > scaling.md"""
 
@@ -40,7 +41,7 @@ def command(argv: Sequence[str] | None) -> int:
     from analysis.runs import run
     from analysis.scaling.scaling_tables import report
 
-    found = report(run.read(args.results, args.where))
+    found = report(*(run.read(path, args.where) for path in args.results))
     output.show(found.tables(), args.format)
     if args.out is not None:
         from analysis.plots.files import write
@@ -54,7 +55,13 @@ def command(argv: Sequence[str] | None) -> int:
 def parser() -> Parser:
     """The options."""
     made = options.parser("scaling", DESCRIPTION, EXAMPLES)
-    made.add_argument("results", type=Path, metavar="DIR", help="a run folder, or its results.parquet")
+    made.add_argument(
+        "results",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="a run folder, or its results.parquet; several are one experiment",
+    )
     options.add_where(made)
     made.add_argument(
         "--format",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from analysis.runs import recipe_fields, schema, training_stages
 from analysis.runs.run import Run
+from analysis.runs.schema import Results
 from analysis.stats.association import Array
-from analysis.tables.wording import names
+from analysis.tables.wording import names, series
 from bench.config import kept_weights
 from flowbench._core.errors import UserError
 from flowbench._core.lazy import lazy
@@ -72,15 +73,16 @@ def is_scaling(found: Run) -> bool:
     return len(recipes) > 1 and all(map(_is_size, recipe_fields.differing(recipes)))
 
 
-def collect(found: Run) -> Runs:
-    """The runs of a run folder or of its results table.
+def collect(*found: Run) -> Runs:
+    """The runs of a run folder or of its results table, or of several, which have other depths or lengths each.
 
     Raises `UserError` where nothing can be said of scaling: for a table without recipes, several formulations or datasets,
-    recipes that differ in more than depth and steps, and fewer than two finished runs.
+    recipes that differ in more than depth and steps, a training that two folders have, and fewer than two finished runs.
     """
-    check(found)
-    where = f"{str(found.path)!r}"
-    frame = _sized(found.phase("rank").frame)
+    results, where = _together(found)
+    _check(results, where)
+    frame = _sized(results.frame)
+    _check_once(frame, found)
     done = frame[(frame["status"] == "done") & np.isfinite(frame["val_loss"])]
     if done.empty:
         counts = _trainings(frame)["status"].value_counts()
@@ -147,7 +149,28 @@ def _is_size(name: str) -> bool:
 
 def check(found: Run) -> None:
     """Raise `UserError` unless all rows may stand in one scaling experiment."""
-    results, where = found.phase("rank"), f"{str(found.path)!r}"
+    _check(*_together([found]))
+
+
+def _together(found: Sequence[Run]) -> tuple[Results, str]:
+    """The ranked rows of all runs, each with its place ``run`` among them, and what to call these runs in a message."""
+    results = [run.phase("rank") for run in found]
+    frame = pd.concat([part.frame.assign(run=i) for i, part in enumerate(results)], ignore_index=True)
+    return replace(results[0], frame=frame), series([repr(str(run.path)) for run in found])
+
+
+def _check_once(frame: pd.DataFrame, found: Sequence[Run]) -> None:
+    """Raise `UserError` for a training that two runs have, whose seed would count twice."""
+    for (depth, steps, seed), rows in frame.groupby([*KEY, "seed"]):
+        one, *others = (str(found[i].path) for i in rows["run"].unique())
+        if others:
+            raise UserError(
+                f"{one!r} and {others[0]!r} both have depth {depth}, {steps} steps, seed {seed}: name folders that "
+                f"differ in depths or training steps"
+            )
+
+
+def _check(results: Results, where: str) -> None:
     frame = results.frame
     for column in NEEDED:
         if column not in frame or (column != "val_loss" and frame[column].isna().any()):

@@ -67,23 +67,24 @@ class Scaling:
         return [first, *(table for table in made[1:] if len(table.frame))]
 
 
-def report(run: Run) -> Scaling:
-    """Analyse the scaling of a run folder. Raises `UserError` as `analysis.scaling.scaling_runs.collect` does."""
-    runs = collect(run)
-    metrics = run.metrics
-    found = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})
-    loss = found["val_loss"]
+def report(*found: Run) -> Scaling:
+    """Analyse the scaling of a run folder, or of several as one. Raises `UserError` as
+    `analysis.scaling.scaling_runs.collect` does."""
+    runs = collect(*found)
+    metrics = found[0].metrics
+    averages = means(runs.values, {m for m in runs.values if metrics[m].scale == "log"})
+    loss = averages["val_loss"]
     curve = fits.frontier(runs, loss)
     rows, notes = efficiency.table(runs)
     return Scaling(
         runs=runs,
         metrics=metrics,
-        means=found,
+        means=averages,
         frontier=curve,
-        table=_table(runs, metrics, found, curve),
+        table=_table(runs, metrics, averages, curve),
         laws=fits.table(runs, loss, curve),
         optimal=frontier.optimal(runs, loss),
-        correlations=correlation.table(found),
+        correlations=correlation.table(averages),
         efficiency=rows,
         efficiency_notes=tuple(notes),
     )

@@ -70,6 +70,24 @@ def test_text_formats(folder: Path, capsys: pytest.CaptureFixture[str], format: 
     assert capsys.readouterr().out.count(mark) >= 2
 
 
+def test_several_folders_are_one_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [(1, 100), (1, 400), (2, 100), (2, 400)]
+    parts = {"whole": sizes, "short": sizes[::2], "long": sizes[1::2], "again": sizes[:2]}
+    for name, some in parts.items():
+        synthetic.write(tmp_path / name, synthetic.truth(["rf"]), sizes=some, samples=8)
+    printed = []
+    for names in (["whole"], ["short", "long"], ["long", "short"]):
+        assert main([*(str(tmp_path / name) for name in names), "--format", "md"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] == printed[2]
+    assert main([str(tmp_path / "short"), str(tmp_path / "again")]) == 2
+    words = (
+        f"{str(tmp_path / 'short')!r} and {str(tmp_path / 'again')!r} both have depth 1, 100 steps, seed 0"
+    )
+    assert words in capsys.readouterr().err
+    assert main([str(tmp_path / "short"), str(tmp_path / "short")]) == 2, "no seed counts twice"
+
+
 def test_the_same_folder_gives_the_same_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = []
     for _ in range(2):

@@ -2,7 +2,7 @@
 
 Claims 1 to 3 are judged on every data set of a run of one size; claim 4 on every run of several sizes. Pairs are
 compared by FID with intervals that hold at all looks (`analysis.comparisons.baseline`), at 5 % for all pairs of a
-claim together.
+claim together. Differences of claim 4 have the intervals of `analysis.scaling`, for the seeds that there are, 95 % each.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ CLAIMS = {
     3: "rectified flow loses least in few steps",
     4: "loss falls smoothly with compute, and predicts quality",
 }
+INTERVALS = {
+    frozenset({1, 2, 3}): "intervals of claims 1 to 3 hold at all looks, 95 % for a claim's pairs together",
+    frozenset({4}): "intervals of claim 4 are for the seeds that there are, 95 % each (parametric bootstrap)",
+}
+"""What is said of the intervals of claims."""
 PRIMARY, FEW, MANY, RESIDUAL = "fid", (5, 5.0), (50, 5.0), 0.03
 """The metric that decides; (steps, guidance) of the two settings of claim 3; the largest log residual of claim 4."""
 Verdict = Literal["held", "refuted", "undecided"]
@@ -226,9 +231,8 @@ def table(judged: Sequence[Judged]) -> tables.Table:
     frame = pd.DataFrame(rows, columns=["claim", "run", "verdict"])
     runs = sorted(frame["run"].unique(), key=lambda name: name == OVERALL)
     cells = frame.pivot(index="claim", columns="run", values="verdict")[runs].fillna("").reset_index()
-    notes = [
-        "held, refuted, mixed, undecided: results/RULES.md; intervals hold at all looks, 95 % for a claim's pairs together"
-    ]
+    notes = ["held, refuted, mixed, undecided: results/RULES.md"]
+    notes += [note for claims, note in INTERVALS.items() if claims & {j.claim for j in judged}]
     return tables.unmarked(
         "claims", frame, cells.rename_axis(None, axis=1), notes=notes, title="The study's claims"
     )

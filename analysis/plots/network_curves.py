@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from analysis.plots.subject import Subject
 from analysis.plots.training import LOSS
-from analysis.runs.recipe_fields import flat
 from analysis.runs.timings import pack_of
 from bench.config import kept_weights
 from bench.config.sampling_settings import FIELDS
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-STEPS = "training.steps"
 METRICS = ("fid", "clip")
 """Those of the study's figure, in the order of their rows."""
 
@@ -58,7 +56,7 @@ class Curve:
     """What a network reaches after the steps ``[X]`` that all trainings have a value of: the ``mean`` over formulations, on
     the scale of `Quantity.into`, and its standard deviation (``half``) over seeds.
 
-    ``costs`` ``[X]`` of one training up to there, by name: operations and seconds only where they are known.
+    ``costs`` ``[X]`` of one training up to there, by name: seconds only where they are known, and of the last stage.
     """
 
     network: str
@@ -79,7 +77,7 @@ def losses(subject: Subject, where: str, network: str, formulations: Sequence[st
     steps = means.columns.to_numpy(dtype=np.float64)
     known = {
         "steps": steps,
-        "operations": steps * _operations(subject, where),
+        "operations": _operations(subject, where, steps),
         "seconds": _seconds(subject, rows, steps),
     }
     costs = {name: cost for name, cost in known.items() if np.isfinite(cost).all()}
@@ -104,10 +102,10 @@ def measured(
     if means.empty:
         return None
     steps = means.columns.to_numpy(dtype=np.float64)
-    passed = np.concatenate([[0.0], loss.costs["steps"]])
-    costs = {
-        name: np.interp(steps, passed, np.concatenate([[0.0], cost])) for name, cost in loss.costs.items()
-    }
+    costs = {"steps": steps, "operations": _operations(subject, where, steps)}
+    if "seconds" in loss.costs:
+        passed, spent = (np.concatenate([[0.0], loss.costs[name]]) for name in ("steps", "seconds"))
+        costs["seconds"] = np.interp(steps, passed, spent)
     return _curve(loss.network, means, costs)
 
 
@@ -128,11 +126,10 @@ def _curve(network: str, means: pd.DataFrame, costs: Mapping[str, Array]) -> Cur
     return Curve(network, means.mean().to_numpy(), half.to_numpy(), costs)
 
 
-def _operations(subject: Subject, where: str) -> float:
-    """Of a step, by the plan; NaN where a table does not have them."""
-    row = subject.rows[subject.rows["dataset"] == where].iloc[0]
-    steps = flat(str(row["recipe"])).get(STEPS)
-    return float(row.get("train_flops", np.nan)) / steps if steps else np.nan
+def _operations(subject: Subject, where: str, steps: Array) -> Array:
+    """Up to each step, with those of earlier stages, by the plan."""
+    recipe = next(m.recipes[cell.recipe] for m, cell in subject.run.cells() if cell.dataset == where)
+    return np.array([recipe.flops_at(step) for step in steps])
 
 
 def _seconds(subject: Subject, rows: pd.DataFrame, steps: Array) -> Array:

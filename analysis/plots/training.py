@@ -13,6 +13,7 @@ from analysis.plots.subject import Part, Shown, Subject, Undrawable
 from analysis.runs.cell_contents import Profile, evaluated, profiles
 from analysis.runs.sources import LEVELS
 from analysis.tables.wording import count, series
+from bench.config.kept_weights import milestone
 from flowbench._core.lazy import lazy
 from formulations.colours import MUTED
 
@@ -107,6 +108,9 @@ def curves(subject: Subject) -> Drawn:
 def _compared(subject: Subject, parts: list[Part]) -> list[Part]:
     """The parts by noise level that are not empty, if any of them has formulations to compare."""
     found = [part for part in parts if len(part.table)]
+    early = [str(name) for name in subject.rows["weights"].unique() if milestone(name) is not None]
+    if not found and early and len(subject.validations):
+        raise Undrawable(f"no model was validated at the step of {series(early)}")
     if not found:
         raise subject.absent("validation losses by noise level (metrics.jsonl)")
     if max(len(part.table) for part in found) < 2:

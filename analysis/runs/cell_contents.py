@@ -44,14 +44,16 @@ def curves(run: Run) -> pd.DataFrame:
 
 
 def evaluated(validations: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """One of the ``validations`` (`curves`) of each cell: that of the evaluated checkpoint, which the table's ``rows`` tell,
-    else the last."""
-    if "best_step" in rows and len(validations):
-        wanted = (
-            validations["cell"].map(rows.groupby("cell", observed=True)["best_step"].first()).astype(float)
-        )
-        validations = validations[(validations["step"] == wanted) | wanted.isna()]
-    return validations.sort_values("step").groupby("cell", observed=True).tail(1)
+    """The ``validations`` (`curves`) of each cell at the steps that the table's ``rows`` are of: several where weights of
+    milestones are among them, and none at a milestone between validations. Of a cell without known steps the last."""
+    if validations.empty:  # of a bare table, whose rows name no cells
+        return validations
+    key = ["cell", "step"]
+    known = rows.assign(step=rows.get("best_step", np.nan)).dropna(subset=["step"])[key]
+    chosen = pd.MultiIndex.from_frame(validations[key]).isin(pd.MultiIndex.from_frame(known))
+    last = validations["step"] == validations.groupby("cell", observed=True)["step"].transform("max")
+    kept = np.where(validations["cell"].isin(known["cell"]), chosen, last)
+    return validations[kept].drop_duplicates(key, keep="last")
 
 
 def profiles(run: Run) -> dict[str, Profile]:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.runs import sources
 from analysis.runs.declared import COMPARED
-from analysis.runs.recipe_fields import flat
 from bench.config import kept_weights
 from bench.runfolder import measured
 from bench.runfolder.manifest import Manifest, PlannedCell
@@ -31,12 +30,11 @@ else:
     pd = lazy("pandas")
 
 RESULTS = "results.parquet"
-VERSION = 5
+VERSION = 6
 """Of the table and its metadata; another is made anew."""
 KEPT = b"flowbench"
 LOSSES = ("val_loss", "untrained_loss", "best_step")
 """What a cell's status holds of its training."""
-STEPS = "training.steps"
 FIRST = (
     "formulation", "dataset", "seed", "phase", "cell", "recipe", "parameters", "train_flops", "base", "sampler", "status",
     *LOSSES,
@@ -98,7 +96,11 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
         if not all(map(measured.is_number, losses.values())):
             raise atomic.Damaged(f"{file} has no number where one should be")
         found, common = measured.read(result), _common(m, cell) | {"status": "done"}
-        early = _milestones(folder, m, cell)
+        early = _milestones(m, cell)
+        log = sources.Folder(folder).validations(cell.id) if early else ()
+        at = {line.get("step"): line.get("val_loss") for line in log}
+        for reached in early.values():
+            reached["val_loss"] = at.get(reached["best_step"])
         return [
             common
             | _numbers(losses | early.get(setting.weights, {}) | values)
@@ -110,16 +112,13 @@ def cell_rows(folder: Path, m: Manifest, cell: PlannedCell) -> list[dict[str, An
     return _empty(m, cell, "failed" if status.get("error") and here else "pending")
 
 
-def _milestones(folder: Path, m: Manifest, cell: PlannedCell) -> dict[str, dict[str, float | None]]:
-    """What stands instead of `LOSSES` for weights of milestones: their step, and the validation loss at that step if the
-    model was validated there."""
+def _milestones(m: Manifest, cell: PlannedCell) -> dict[str, dict[str, float | None]]:
+    """What stands for weights of milestones instead of what is of the whole training: their step, and the operations up to
+    it."""
     early = {s.weights: at for s in m.settings if (at := kept_weights.milestone(s.weights)) is not None}
-    if not early:
-        return {}
-    steps = int(flat(m.recipes[cell.recipe].text)[STEPS])
-    losses = {line.get("step"): line.get("val_loss") for line in sources.Folder(folder).validations(cell.id)}
-    reached = {name: kept_weights.step_of(at, steps) for name, at in early.items()}
-    return {name: {"best_step": step, "val_loss": losses.get(step)} for name, step in reached.items()}
+    recipe = m.recipes[cell.recipe]
+    steps = {name: kept_weights.step_of(at, recipe.steps) for name, at in early.items()}
+    return {name: {"best_step": step, "train_flops": recipe.flops_at(step)} for name, step in steps.items()}
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
@@ -146,8 +145,8 @@ def _common(m: Manifest, cell: PlannedCell) -> dict[str, Any]:
 
 def _empty(m: Manifest, cell: PlannedCell, status: str) -> list[dict[str, Any]]:
     nothing = dict.fromkeys((*LOSSES, *COMPARED), math.nan)
-    common = _common(m, cell) | {"status": status} | nothing
-    return [common | asdict(setting) for setting in m.settings]
+    common, early = _common(m, cell) | {"status": status}, _milestones(m, cell)
+    return [common | early.get(setting.weights, {}) | nothing | asdict(setting) for setting in m.settings]
 
 
 def _stamp(home: Path, evaluation: str) -> Stamp:

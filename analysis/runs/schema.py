@@ -21,7 +21,8 @@ not read.
 - ``phase``: default ``rank``; ``confirm`` rows come from fresh seeds and take no part in the ranking that chose them, nor do
   ``race`` rows, of the seeds in which some formulations were out of a race
 - ``recipe``: canonical JSON of how the cell was trained and measured; one in every ranking
-- ``parameters``, ``train_flops``: of the network, and operations of its training
+- ``parameters``, ``train_flops``: of the network, and operations of its training, with those of earlier stages; of a
+  milestone's weights of the part up to it, as ``best_step`` and ``val_loss`` are those of its step
 - ``base``, ``sampler``: the parts of a crossed formulation's name
 - ``cell``: the id of the training
 """

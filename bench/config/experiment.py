@@ -313,12 +313,6 @@ class Grid:
         if not self.formulations or not self.datasets:
             raise UserError("a grid needs at least one formulation and one dataset")
         divides(self.model.patch, self.images.resolution, "--resolution")
-        for name in self.evaluation.weights:
-            fraction = kept_weights.milestone(name)
-            if fraction is not None and fraction not in self.training.milestones:
-                raise UserError(
-                    f"--weights {name}: the training does not keep them, add --milestones {fraction:g}"
-                )
         if self.earlier and len(set(self.budgets)) > 1:
             raise UserError("--budgets and --stage: choose one, stages have their own steps")
         choice(self, "equal", get_args(Equal))

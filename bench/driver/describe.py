@@ -109,9 +109,13 @@ def before(planned: Plan) -> list[str]:
         cells = [p for p in planned.parents if len(p.cell.ancestors) == i]
         trained, recipe = sum(p.state in plan.ENDED for p in cells), stage.training
         place = f" on {stage.dataset}" if stage.dataset else ""
+        early = ", ".join(f"{each:g}" for each in recipe.milestones)
+        kept = (
+            f"; those of milestones {early} are measured by the command without later stages" if early else ""
+        )
         lines.append(
             f"stage {i + 1}{changes[i]}: {recipe.steps} steps of {recipe.batch}{place}, lr {recipe.lr:g}, {trained} of "
-            f"{many(len(cells), 'cell')} trained; the next stage begins with their {stage.weights} weights"
+            f"{many(len(cells), 'cell')} trained; the next stage begins with their {stage.weights} weights{kept}"
         )
     if lines:
         lines.append(f"stage {len(lines) + 1}{changes[-1]}: the last one, described above and ranked")

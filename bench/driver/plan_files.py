@@ -63,6 +63,7 @@ def recipe(cell: Cell, evaluation: Evaluation, look: Look) -> Recipe:
         canonical(cell.recipe | {"evaluation": evaluation.recipe}),
         look(cell).shape.parameters(),
         float(sum(look(each).steps for each in (*cell.ancestors, cell))),
+        float(sum(look(each).steps for each in cell.ancestors)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import formulations
 from bench import data, objectives, optimisers
+from bench.config import kept_weights
 from bench.config.experiment import Cell, Grid, Init, Model, Training
 from bench.config.presets import HEADLINE
 from bench.planning.network_sizes import models_of
@@ -75,6 +76,16 @@ def check_stages(grid: Grid) -> None:
                 f"--stage dataset={grid.datasets[0]}: its inputs are {list(last)}, and a network for the {list(shape)} of "
                 f"{stage.dataset} cannot read them: choose a dataset of the same sizes"
             )
+
+
+def check_weights(grid: Grid) -> None:
+    """Raises :class:`UserError` for weights of a milestone that the last stage does not keep."""
+    for name in grid.evaluation.weights:
+        fraction = kept_weights.milestone(name)
+        if fraction is not None and fraction not in grid.training.milestones:
+            kept = ",".join(f"{each:g}" for each in sorted({*grid.training.milestones, fraction}))
+            add = f"milestones={kept} to the last --stage" if grid.earlier else f"--milestones {fraction:g}"
+            raise UserError(f"--weights {name}: the training does not keep them, add {add}")
 
 
 def trainings_of(grid: Grid) -> list[Training]:

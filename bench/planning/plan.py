@@ -18,7 +18,7 @@ from bench.config.limits import divides
 from bench.metrics import reference_file
 from bench.models.architecture import version_of
 from bench.planning import encoder_drops, network_sizes, time_tables
-from bench.planning.cells import cells_of, check_stages, datasets_of, parents_of
+from bench.planning.cells import cells_of, check_stages, check_weights, datasets_of, parents_of
 from bench.planning.decision import Decision
 from bench.runfolder import lease, store
 from flowbench._core import atomic
@@ -214,6 +214,7 @@ def make(grid: Grid, out: Path, course: Course | None = None, there: bool = True
         setting.check()
     time_tables.check(grid)
     check_stages(grid)
+    check_weights(grid)
     looked = StateReader(out, grid)
     cells = cells_of(grid)
     if course:

@@ -62,22 +62,35 @@ class PlannedCell:
 class Recipe:
     """How a cell is trained and measured; all of it must be equal where cells are compared.
 
-    ``text`` is its canonical JSON, ``parameters`` of the network, ``train_flops`` the operations of one training.
+    ``text`` is its canonical JSON, ``parameters`` of the network, ``train_flops`` the operations of one training, of which
+    ``earlier_flops`` are of the stages before the last.
     """
 
     text: str
     parameters: int
     train_flops: float
+    earlier_flops: float = 0.0
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Recipe:
         """From JSON."""
-        return cls(canonical(kept["recipe"]), int(kept["parameters"]), float(kept["train_flops"]))
+        flops = float(kept["train_flops"]), float(kept.get("earlier_flops", 0))
+        return cls(canonical(kept["recipe"]), int(kept["parameters"]), *flops)
+
+    @property
+    def steps(self) -> int:
+        """Of the last stage."""
+        return int(json.loads(self.text)["training"]["steps"])
+
+    def flops_at(self, step: int) -> float:
+        """The operations of a training up to a step of its last stage, with those of the stages before it."""
+        return self.earlier_flops + (self.train_flops - self.earlier_flops) * step / self.steps
 
     def json(self) -> dict[str, Any]:
         """As JSON."""
         size = {"parameters": self.parameters, "train_flops": self.train_flops}
-        return {"recipe": json.loads(self.text), **size}
+        earlier = {"earlier_flops": self.earlier_flops} if self.earlier_flops else {}
+        return {"recipe": json.loads(self.text), **size, **earlier}
 
 
 @dataclass(frozen=True)

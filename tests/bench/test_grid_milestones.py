@@ -60,6 +60,24 @@ def test_they_are_measured_without_training_again(tmp_path: Path, capsys: pytest
     )
 
 
+def test_those_of_an_earlier_stage_are_measured_without_training_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*KEPT, "--formulations", "rf", "--weights", "ema", "ema@0.33", "--out", str(tmp_path)]
+    staged = [*options, "--stage", "steps=3,warmup=1"]
+    assert grid.main([*staged, "--dry-run"]) == 0
+    assert "those of milestones 0.33, 1 are measured by the command without later" in capsys.readouterr().out
+    assert grid.main(staged) == 0
+    frame = read(tmp_path).frame.groupby("weights")[["best_step", "train_flops"]].first()
+    assert frame.loc["ema@0.33", "best_step"] == 1
+    assert frame["train_flops"]["ema@0.33"] == pytest.approx(frame["train_flops"]["ema"] * (12 + 1) / 15)
+    before = written(tmp_path, "*.safetensors")
+    assert len(before) == 2 * 2 * 3
+    assert grid.main(options) == 0
+    assert written(tmp_path, "*.safetensors") == before
+    assert set(read(tmp_path).frame["best_step"]) >= {4}
+
+
 def test_a_cell_that_diverges_keeps_none(tmp_path: Path) -> None:
     """Although it lived at the first step, with which its training has begun to diverge."""
     options = [*SMALL, "--lr", "1e30", "--milestones", "0.01", "--weights", "ema", "ema@0.01"]

@@ -15,6 +15,7 @@ from analysis import archive, fill, leaderboard
 from analysis.report import contents
 from analysis.runs import run, sources
 from bench import keep
+from bench.config import kept_weights
 from bench.config.experiment import Grid
 from bench.config.identity import full, restore
 from bench.drawing import trained, write
@@ -35,6 +36,17 @@ def test_tables_are_what_the_code_makes_of_the_data(folder: Path) -> None:
             pd.testing.assert_frame_equal(there, made, check_exact=False, rtol=1e-9, atol=1e-9)
         else:
             assert kept == text, name
+
+
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_weights_of_a_milestone_have_the_operations_up_to_it(folder: Path) -> None:
+    found = run.read(folder)
+    recipes = {cell.id: m.recipes[cell.recipe] for m in found.manifests for cell in m.cells}
+    early = found.frame[found.frame["weights"].map(kept_weights.milestone).notna()]
+    wanted = [
+        recipes[cell].flops_at(step) for cell, step in zip(early["cell"], early["best_step"], strict=True)
+    ]
+    assert np.allclose(early["train_flops"], wanted)
 
 
 @pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: str(folder.relative_to(ROOT)))

@@ -180,3 +180,13 @@ def test_a_network_is_not_drawn_with_fewer_seeds_than_are_ranked(marked: Run) ->
     found = lines(figure(replace(marked, frame=frame)))
     assert [len(panel) for panel in found[3:6]] == [1] * 3
     assert [len(panel) for panel in found[6:]] == [2] * 3
+
+
+def test_operations_are_counted_from_those_of_earlier_stages(marked: Run) -> None:
+    (plan,) = marked.manifests
+    recipes = tuple(replace(one, earlier_flops=one.train_flops / 4) for one in plan.recipes)
+    found = lines(figure(replace(marked, manifests=(replace(plan, recipes=recipes),))))
+    for place, recipe in enumerate(recipes):
+        for row, steps in ((0, np.arange(1, 11) / 10), (3, np.array([0.25, 0.5, 1]))):
+            of_all = 0.25 + 0.75 * steps
+            assert np.allclose(found[row + 1][place].get_xdata(), recipe.train_flops * of_all / 1e15)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import plots
 from analysis.ranking.ranking import rank
 from analysis.runs import cell_contents, synthetic
 from analysis.runs.run import Run, read
@@ -35,6 +36,34 @@ def test_they_have_their_step_and_the_loss_of_a_validation_at_it(about: Run) -> 
     early = rows.loc[EARLY]
     assert np.allclose(early["val_loss"], [curves[cell, 500] for cell in early["cell"]])
     assert rows.loc[ODD, "val_loss"].isna().all(), "no validation was after that step"
+
+
+def test_they_have_the_operations_up_to_their_step(about: Run) -> None:
+    rows, (recipe,) = about.frame.set_index("weights"), about.manifests[0].recipes
+    for weights, step in (("ema", 1000), (EARLY, 500), (ODD, 330)):
+        assert np.allclose(rows.loc[weights, "train_flops"], recipe.train_flops * step / 1000)
+
+
+def test_rows_that_wait_have_the_operations_of_those_that_are_done(tmp_path: Path) -> None:
+    options = {"samples": 8, "settings": ((25, 5.0),), "status": lambda f, d, seed: ("pending", None)[seed]}
+    truth = synthetic.Truth(("rf",), (0.0,))
+    rows = read(synthetic.write(tmp_path, truth, weights=("ema", EARLY), seeds=2, **options)).frame
+    assert set(rows["status"]) == {"pending", "done"}
+    assert (rows.groupby("weights")["train_flops"].nunique() == 1).all()
+    assert rows["train_flops"].nunique() == 2
+
+
+def test_losses_by_level_are_those_of_every_step_that_was_validated(written: Path) -> None:
+    for weights, steps in ((EARLY, {500}), (ODD, set()), ("ema@*", {500}), ("ema*", {500, 1000})):
+        about = read(written, [f"weights={weights}"])
+        found = cell_contents.evaluated(cell_contents.curves(about), about.frame)
+        assert set(found["step"]) == steps
+        assert len(found) == 4 * len(steps)
+        drawn, why = plots.draw(about, rank(about), ["levels", "budget"])
+        if steps:
+            assert [one.name for one in drawn] == ["levels", "budget"]
+        else:
+            assert set(why.values()) == {"no model was validated at the step of ema@0.33"}
 
 
 def test_a_ranking_has_them_only_where_they_are_chosen(about: Run, written: Path) -> None:

@@ -185,10 +185,6 @@ def test_full_dump_is_json_and_complete() -> None:
         (lambda: Evaluation(weights=("ema", "best@0.5")), "for example ema@0.5"),
         (lambda: Evaluation(weights=("ema", "ema@0.5", "ema@0.50")), "none twice"),
         (lambda: Evaluation(weights=("ema@0.5",)), "must name ema, raw or both"),
-        (
-            lambda: Grid(evaluation=Evaluation(weights=("ema", "raw@0.5"))),
-            "raw@0.5: the training does not keep",
-        ),
         (lambda: Training(milestones=(0.5, 1.5)), "--milestones 1.5"),
         (lambda: Training(milestones=(0.0,)), "--milestones 0"),
         (lambda: Grid(seeds=0), "--seeds 0"),

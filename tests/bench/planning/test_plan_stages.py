@@ -19,6 +19,7 @@ from bench.planning import plan, shares
 from bench.planning.cells import cells_of
 from bench.planning.plan import Plan
 from bench.planning.requirements import by_cell
+from bench.runfolder.manifest import Recipe
 from bench.worker import provenance
 from flowbench._core import atomic
 from flowbench._core.errors import UserError
@@ -183,4 +184,37 @@ def test_the_operations_of_a_training_are_those_of_all_its_stages() -> None:
     (cell, *_), look = cells_of(follow(GRID, "steps=6")), by_cell(GRID)
     parts = [look(each).steps for each in (*cell.ancestors, cell)]
     assert len(parts) == 2
-    assert recipe(cell, GRID.evaluation, look).train_flops == sum(parts)
+    found = recipe(cell, GRID.evaluation, look)
+    assert (found.train_flops, found.earlier_flops) == (sum(parts), parts[0])
+    assert found.flops_at(3) == parts[0] + parts[1] / 2
+    assert Recipe.of(found.json()) == found
+
+
+def planned(*options: str) -> Grid:
+    """What a command with the options plans. Raises `UserError`."""
+    grid = parse(["--preset", "smoke", *options, "--out", "nowhere"]).grid
+    return plan.make(grid, Path("nowhere")).grid
+
+
+def test_milestones_are_those_of_every_stage_or_of_the_last() -> None:
+    every = planned("--milestones", "0.5", "--stage", "steps=4", "--weights", "ema", "ema@0.5")
+    assert (every.earlier[0].training.milestones, every.training.milestones) == ((0.5,), (0.5,))
+    last = planned("--stage", "steps=4,milestones=0.25,0.5", "--weights", "ema", "ema@0.5")
+    assert (last.earlier[0].training.milestones, last.training.milestones) == ((), (0.25, 0.5))
+    assert reduce(follow, texts(last), first(last)) == last
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [
+        ((), "--milestones 0.5"),
+        (("--stage", "steps=4"), "milestones=0.5 to the last --stage"),
+        (("--milestones", "0.5", "--stage", "milestones=0.25"), "milestones=0.25,0.5 to the last --stage"),
+    ],
+)
+def test_weights_that_the_last_stage_does_not_keep_are_refused(
+    options: tuple[str, ...], instead: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        planned(*options, "--weights", "ema", "raw@0.5")
+    assert str(error.value) == f"--weights raw@0.5: the training does not keep them, add {instead}"

@@ -62,8 +62,8 @@ class PlannedCell:
 class Recipe:
     """How a cell is trained and measured; all of it must be equal where cells are compared.
 
-    ``text`` is its canonical JSON, ``parameters`` of the network, ``train_flops`` the operations of one training, of which
-    ``earlier_flops`` are of the stages before the last.
+    ``text`` is its canonical JSON, ``parameters`` of the network, ``train_flops`` the operations of one training, including
+    ``earlier_flops`` of the stages before the last.
     """
 
     text: str

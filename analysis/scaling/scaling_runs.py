@@ -77,7 +77,8 @@ def collect(*found: Run) -> Runs:
     """The runs of a run folder or of its results table, or of several, which have other depths or lengths each.
 
     Raises `UserError` where nothing can be said of scaling: for a table without recipes, several formulations or datasets,
-    recipes that differ in more than depth and steps, a training that two folders have, and fewer than two finished runs.
+    recipes that differ in more than depth and steps, a training that two folders have, folders of different control
+    settings, and fewer than two finished runs.
     """
     results, where = _together(found)
     _check(results, where)
@@ -155,8 +156,21 @@ def check(found: Run) -> None:
 def _together(found: Sequence[Run]) -> tuple[Results, str]:
     """The ranked rows of all runs, each with its place ``run`` among them, and what to call these runs in a message."""
     results = [run.phase("rank") for run in found]
+    for other in results[1:]:
+        _check_settings(results[0], other)
     frame = pd.concat([part.frame.assign(run=i) for i, part in enumerate(results)], ignore_index=True)
     return replace(results[0], frame=frame), series([repr(str(run.path)) for run in found])
+
+
+def _check_settings(one: Run, other: Run) -> None:
+    """Raise `UserError` for runs of different control settings, over which quality is a mean."""
+    first, second = (set(schema.controls(run.frame)) for run in (one, other))
+    for setting in sorted(first ^ second):
+        owner = one if setting in first else other
+        raise UserError(
+            f"{str(one.path)!r} and {str(other.path)!r} have different control settings, and quality is a mean over them: "
+            f"only {str(owner.path)!r} has {setting}; choose what both have, for example with --where steps=50"
+        )
 
 
 def _check_once(frame: pd.DataFrame, found: Sequence[Run]) -> None:

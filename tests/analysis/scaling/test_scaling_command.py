@@ -88,6 +88,27 @@ def test_several_folders_are_one_experiment(tmp_path: Path, capsys: pytest.Captu
     assert main([str(tmp_path / "short"), str(tmp_path / "short")]) == 2, "no seed counts twice"
 
 
+def test_folders_of_different_settings_are_no_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, sizes, settings in (
+        ("one", [(1, 100), (1, 400)], ((50, 5.0),)),
+        ("two", [(2, 100), (2, 400)], ((50, 5.0), (5, 5.0))),
+    ):
+        synthetic.write(
+            tmp_path / name,
+            synthetic.truth(["rf"]),
+            sizes=sizes,
+            settings=settings,
+            weights=("ema",),
+            samples=8,
+        )
+    both = [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert main(both) == 2
+    assert f"only {both[1]!r} has EMA weights, 5 sampling steps, guidance 5" in capsys.readouterr().err
+    assert main([*both, "--where", "steps=50"]) == 0
+
+
 def test_the_same_folder_gives_the_same_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = []
     for _ in range(2):

@@ -1,7 +1,8 @@
 """Formulations on data of deviation 1/2, as pixels in [-1, 1] have about. Does it matter that flowbench trains at 1?
 
-``half/NAME`` is NAME for data c x with c = 1/2: the path ``a c x + b n``, the output ``p c x + q n``, and weight, input
-scale and time input as NAME has them at that time. Decoding divides by c, so everything is measured on x.
+``half/NAME`` is NAME for data c x with c = 1/2, in the units of x, as a path begins at the data itself: ``a x + (b / c) n`` instead
+of ``a c x + b n``. The network sees ``c`` times that, and is to give ``p c x + q n``, with weight and time input as NAME has them
+at that time; so it is trained as on c x, and everything is measured on x.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ def half(name: str) -> Formulation:
 
     def path(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         a, b = whole.path(t)
-        return SCALE * a, b
+        return a, b / SCALE
 
     return replace(
         whole,
         path=path,
         target=lambda here: (SCALE * at(here).p, at(here).q),
         weight=lambda here: whole.weight(at(here)),
-        c_in=lambda here: whole.c_in(at(here)),
+        c_in=lambda here: SCALE * whole.c_in(at(here)),
         c_noise=lambda here: whole.c_noise(at(here)),
         top=None if whole.top is None else whole.top / SCALE,
         formula=f"{name} for data of deviation 1/2",

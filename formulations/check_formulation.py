@@ -20,13 +20,16 @@ else:
 
 STEPS = 50
 """Length of the sampling grids that are checked."""
+NEAR_DATA, OFF_DATA, NOISE_LEFT = 1e-9, 0.01, 0.1
+"""A time next to data, and how far from 1 and 0 a and b may be there: images are what the last step leaves, and LDM's table
+begins at a = 0.9996, b = 0.029."""
 
 
 def check(f: Formulation, steps: Iterable[int] = (STEPS,)) -> list[str]:
     """Runs every check; returns one line per passed check.
 
     Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times
-    and on both sampling grids; the clock rises from data to noise and reaches 1/16 ... 15/16; |det| stays above
+    and on both sampling grids; the path begins at a = 1, b = 0, its clock rises from data to noise and reaches 1/16 ... 15/16; |det| stays above
     1e-3 of the norms of its rows on the grids of ``steps``; (x, n) -> output -> (x, n) returns the same; the
     dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
 
@@ -93,7 +96,13 @@ def _clock(f: Formulation) -> str:
     if not bool((s.diff() > 0).all()) or float(s[0]) > 0.5 or float(s[-1]) < 0.5:
         raise _fail(f, "the clock b/(a+b) must rise with t, from data at t = 0 to noise at t = 1")
     f.at_clock(torch.linspace(1 / 16, 15 / 16, 8, dtype=torch.float64))  # the levels of validation
-    return "path: the clock b/(a+b) rises from data to noise"
+    here = f.point(torch.tensor([NEAR_DATA], dtype=torch.float64))
+    a, b = float(here.a), float(here.b)
+    if not (abs(a - 1) <= OFF_DATA and abs(b) <= NOISE_LEFT):
+        raise _fail(
+            f, f"its path must begin at the data, a = 1 and b = 0 at t = 0; there a = {a:.3g} and b = {b:.3g}"
+        )
+    return "path: begins at the data, the clock b/(a+b) rises to noise"
 
 
 def _grids(f: Formulation, steps: int) -> str:

@@ -1,8 +1,8 @@
 """Formulations on data of deviation 1/2, as pixels in [-1, 1] have about. Does it matter that flowbench trains at 1?
 
-``half/NAME`` is NAME for data c x with c = 1/2, in the units of x, as a path begins at the data itself: ``a x + (b / c) n`` instead
-of ``a c x + b n``. The network sees ``c`` times that, and is to give ``p c x + q n``, with weight and time input as NAME has them
-at that time; so it is trained as on c x, and everything is measured on x.
+``half/NAME`` is NAME for data c x with c = 1/2, in the units of x, as a path begins at the data itself: ``a x + (b / c) n``
+instead of ``a c x + b n``. The network sees ``c`` times that, and is to give ``p c x + q n``, with weight and time input as
+NAME has them at that time; so it is trained as on c x, and everything is measured on x.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def check(f: Formulation, steps: Iterable[int] = (STEPS,)) -> list[str]:
     """Runs every check; returns one line per passed check.
 
     Checked: u -> t is monotone and stays in (0, 1); the seven scalars are finite, w >= 0, at training times
-    and on both sampling grids; the path begins at a = 1, b = 0, its clock rises from data to noise and reaches 1/16 ... 15/16; |det| stays above
-    1e-3 of the norms of its rows on the grids of ``steps``; (x, n) -> output -> (x, n) returns the same; the
-    dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
+    and on both sampling grids; the path begins at a = 1, b = 0, its clock rises from data to noise and reaches
+    1/16 ... 15/16; |det| stays above 1e-3 of the norms of its rows on the grids of ``steps``; (x, n) -> output
+    -> (x, n) returns the same; the dtype is kept; ``[B]`` and ``[E, B]`` give the same values.
 
     Raises:
         UserError: the first check that fails, as one sentence; errors inside a plugin's functions name file
@@ -95,13 +95,13 @@ def _clock(f: Formulation) -> str:
     s = f.clock(t)
     if not bool((s.diff() > 0).all()) or float(s[0]) > 0.5 or float(s[-1]) < 0.5:
         raise _fail(f, "the clock b/(a+b) must rise with t, from data at t = 0 to noise at t = 1")
-    f.at_clock(torch.linspace(1 / 16, 15 / 16, 8, dtype=torch.float64))  # the levels of validation
     here = f.point(torch.tensor([NEAR_DATA], dtype=torch.float64))
     a, b = float(here.a), float(here.b)
     if not (abs(a - 1) <= OFF_DATA and abs(b) <= NOISE_LEFT):
         raise _fail(
             f, f"its path must begin at the data, a = 1 and b = 0 at t = 0; there a = {a:.3g} and b = {b:.3g}"
         )
+    f.at_clock(torch.linspace(1 / 16, 15 / 16, 8, dtype=torch.float64))  # the levels of validation
     return "path: begins at the data, the clock b/(a+b) rises to noise"
 
 

@@ -158,7 +158,7 @@ class Formulation:
     """One formulation: a path, a target, a timestep sampler, a weight, and what the network sees.
 
     Attributes:
-        path: t -> (a, b), with ``a/b`` falling in t; t = 0 is data, t = 1 is noise. Elementwise, any shape.
+        path: t -> (a, b), with ``a/b`` falling in t; t = 0 is data (a = 1, b = 0), t = 1 is noise. Elementwise, any shape.
         target: Point -> (p, q), what the network outputs as a row vector on (x, n).
         sampler: quantile function of the training times, or the name of one.
         weight: Point -> w.

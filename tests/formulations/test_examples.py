@@ -24,18 +24,12 @@ def test_an_example_registers_formulations_that_pass_the_check(file: Path) -> No
         assert check_formulation.check(formulations.get(name))
 
 
-def test_half_is_the_same_noise_level_for_data_of_half_the_deviation() -> None:
+def test_half_sees_data_of_half_the_deviation_and_draws_whole_images() -> None:
     formulations.load_plugin(EXAMPLES[0].parent / "half.py")
     t = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
     for half, whole in (("half/rf", "rf"), ("half/v-cos", "v/cos"), ("half/edm", "edm")):
         one, other = formulations.get(half).coeffs(t), formulations.get(whole).coeffs(t)
-        for name, factor in (
-            ("a", 0.5),
-            ("b", 1),
-            ("p", 0.5),
-            ("q", 1),
-            ("c_in", 1),
-            ("c_noise", 1),
-            ("w", 1),
-        ):
+        for seen, on_half in ((one.c_in * one.a, other.a / 2), (one.c_in * one.b, other.b)):
+            torch.testing.assert_close(seen, other.c_in * on_half)
+        for name, factor in (("a", 1), ("p", 0.5), ("q", 1), ("c_noise", 1), ("w", 1)):
             torch.testing.assert_close(getattr(one, name), factor * getattr(other, name))

@@ -56,6 +56,11 @@ BROKEN: dict[str, tuple[Callable[[], Formulation], str]] = {
         "weight is not finite|w is not",
     ),
     "reversed": (lambda: Formulation(lambda t: (t, 1 - t), velocity), "clock .* must rise"),
+    "scaled": (
+        lambda: Formulation(lambda t: ((1 - t) / 2, t), velocity),
+        "must begin at the data, a = 1 and b = 0 at t = 0; there a = 0.5",
+    ),
+    "noisy": (lambda: Formulation(lambda t: (1 - t, 0.2 + t), velocity), "must begin at the data"),
     "det": (lambda: Formulation(straight, lambda at: (at.a, at.b)), "cannot be decoded|no time whose clock"),
     "batch": (
         lambda: Formulation(straight, velocity, weight=lambda at: at.a / at.a.sum()),

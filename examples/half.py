@@ -2,7 +2,8 @@
 
 ``half/NAME`` is NAME for data c x with c = 1/2, in the units of x, as a path begins at the data itself: ``a x + (b / c) n``
 instead of ``a c x + b n``. The network sees ``c`` times that, and is to give ``p c x + q n``, with weight and time input as
-NAME has them at that time; so it is trained as on c x, and everything is measured on x.
+NAME has them at that time; so it is trained as on c x, and everything is measured on x. Sampling begins and ends at the
+b / a of NAME, in units of x; of EDM's own sigma that is from 40 to .001.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ else:
 
 STEPS = 50
 """Length of the sampling grids that are checked."""
-NEAR_DATA, OFF_DATA, NOISE_LEFT = 1e-9, 0.01, 0.1
+NEAR_DATA, OFF_DATA, NOISE_LEFT = 1e-30, 0.01, 0.1
 """A time next to data, and how far from 1 and 0 a and b may be there: images are what the last step leaves, and LDM's table
 begins at a = 0.9996, b = 0.029."""
 

@@ -101,7 +101,7 @@ def collect(*found: Run) -> Runs:
         rest = f" of {planned} planned sizes" if planned > 1 else ""
         raise UserError(
             f"{where} has finished one size only{rest} (depth {depth}, {steps} steps): scaling needs several depths or "
-            f"numbers of training steps in one folder"
+            f"numbers of training steps, in one folder or several"
         )
     seeds = tuple(sorted(int(s) for s in done["seed"].unique()))
     there = [m for m in METRICS if m in done and done[m].notna().any()]

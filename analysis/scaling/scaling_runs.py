@@ -159,7 +159,8 @@ def _together(found: Sequence[Run]) -> tuple[Results, str]:
     for other in results[1:]:
         _check_settings(results[0], other)
     frame = pd.concat([part.frame.assign(run=i) for i, part in enumerate(results)], ignore_index=True)
-    return replace(results[0], frame=frame), series([repr(str(run.path)) for run in found])
+    paths = series([repr(str(run.path)) for run in found])
+    return replace(results[0], frame=frame), f"the experiment of {paths}" if len(found) > 1 else paths
 
 
 def _check_settings(one: Run, other: Run) -> None:
